@@ -1,0 +1,309 @@
+//! Changes of limits. Each is the next version of its key: planned by [`crate::decide::change`], made as one chain, and
+//! in force here once the log tells it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use ulid::Ulid;
+
+use crate::decide::change::{self, Change, KindChange};
+use crate::decide::ids::Ids;
+use crate::decide::record::{Assembler, RecordError, Version};
+use crate::ledger::{
+    Account, AccountCode, AccountId, AccountQuery, AccountRule, ChainOutcome, Ledger, LedgerError,
+    NewAccount, Order, Refusal, Side, TransferCode,
+};
+use crate::limit::{Definition, LimitKey, LimitState, Status};
+use crate::limiter::find_closing;
+use crate::registry::{Entry, Follower, RefreshError, Registry};
+use crate::telemetry::with_sources;
+
+/// How often a change is tried while other replicas get in first.
+const TRIES_MAX: usize = 64;
+/// How many accounts are looked up at once.
+const ACCOUNTS_PAGE: usize = 4_000;
+/// How many transfers of a limit's history are read at once.
+const HISTORY_PAGE: u32 = 8_000;
+
+/// Changes limits and tells of them.
+pub struct Admin<L> {
+    ledger: Arc<L>,
+    ids: Ids,
+    follower: Arc<Follower<L>>,
+    decrease_waits: Notify,
+}
+
+/// A limit and what is used of it.
+#[derive(Debug, Clone)]
+pub struct LimitUsage {
+    /// The limit.
+    pub entry: Arc<Entry>,
+    /// What can be reserved now.
+    pub available: u128,
+    /// What is reserved.
+    pub reserved: u128,
+    /// What was used beyond what could be reserved, ever.
+    pub debt: u128,
+}
+
+/// Why a limit was not changed, or cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// There is no such limit.
+    #[error("there is no limit {0}")]
+    UnknownKey(LimitKey),
+    /// A kind cannot be changed.
+    #[error(transparent)]
+    KindChange(#[from] KindChange),
+    /// The ledger gave no answer; the change may have been made.
+    #[error("the ledger gave no answer")]
+    Ledger(#[from] LedgerError),
+    /// The definitions could not be read, or the registry file not written; the change may have been made.
+    #[error("the definitions are not up to date")]
+    Refresh(#[from] RefreshError),
+    /// A definition could not be encoded or decoded.
+    #[error("a definition could not be encoded")]
+    Record(#[from] RecordError),
+    /// Other replicas kept changing the same limit.
+    #[error("limit {0} is being changed by others")]
+    Contended(LimitKey),
+}
+
+/// What became of one try to make a version.
+enum Try {
+    Made,
+    /// Another replica was quicker; read again.
+    Lost,
+    /// Too much is reserved still.
+    NoRoomYet,
+}
+
+impl<L: Ledger> Admin<L> {
+    /// Over the same ledger and log as the limiter.
+    pub fn new(ledger: Arc<L>, ids: Ids, follower: Arc<Follower<L>>) -> Self {
+        Self { ledger, ids, follower, decrease_waits: Notify::new() }
+    }
+
+    fn registry(&self) -> &Arc<Registry> {
+        self.follower.registry()
+    }
+
+    /// Makes the ledger ready: the accounts that everything needs, the definitions it has, and those of `seed` that it
+    /// never had.
+    pub async fn bootstrap(&self, seed: &[LimitState]) -> Result<(), AdminError> {
+        let account = |id, code| NewAccount { id, rule: AccountRule::Unconstrained, code };
+        let accounts = vec![
+            account(self.ids.operator(), AccountCode::Operator),
+            account(self.ids.registry(), AccountCode::Registry),
+        ];
+        self.ledger.create_accounts(accounts).await?;
+        self.follower.refresh().await?;
+        for state in seed {
+            if self.registry().get(&state.definition.key).is_none() {
+                self.seed(state).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn seed(&self, state: &LimitState) -> Result<(), AdminError> {
+        // Another replica may seed the same key: only a key without any version is seeded.
+        let define = |current: Option<&crate::decide::Limit>| match current {
+            Some(_) => Ok(None),
+            None => change::put(None, &state.definition),
+        };
+        self.make_version(&state.definition.key, define).await?;
+        if let Status::Decreasing { to } = state.status {
+            self.put(&Definition { capacity: to, ..state.definition.clone() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates or changes a limit; answers how it stands then.
+    pub async fn put(&self, definition: &Definition) -> Result<Status, AdminError> {
+        let entry = self.make_version(&definition.key, |current| change::put(current, definition)).await?;
+        if let Status::Decreasing { .. } = entry.limit.state.status {
+            self.decrease_waits.notify_one();
+        }
+        Ok(entry.limit.state.status)
+    }
+
+    /// Takes a limit out of the registry and closes its account.
+    pub async fn delete(&self, key: &LimitKey) -> Result<(), AdminError> {
+        self.follower.refresh().await?;
+        let entry = self.registry().get(key);
+        if entry.is_none_or(|entry| entry.limit.state.status == Status::Deleted) {
+            return Err(AdminError::UnknownKey(key.clone()));
+        }
+        self.make_version(key, |current| Ok(current.and_then(change::delete))).await?;
+        Ok(())
+    }
+
+    /// Makes the next version of a key as `plan` says, until there is nothing to change or it is made.
+    async fn make_version(
+        &self,
+        key: &LimitKey,
+        plan: impl Fn(Option<&crate::decide::Limit>) -> Result<Option<Change>, KindChange>,
+    ) -> Result<Arc<Entry>, AdminError> {
+        for _ in 0..TRIES_MAX {
+            self.follower.refresh().await?;
+            let current = self.registry().get(key);
+            let Some(change) = plan(current.as_ref().map(|entry| &entry.limit))? else {
+                return current.ok_or_else(|| AdminError::UnknownKey(key.clone()));
+            };
+            match self.try_version(key, &change).await? {
+                Try::Made => {
+                    self.follower.refresh().await?;
+                    tracing::info!(%key, version = change.version, state = ?change.state.status, "limit changed");
+                    return self.registry().get(key).ok_or_else(|| AdminError::UnknownKey(key.clone()));
+                }
+                Try::Lost => {}
+                Try::NoRoomYet => return current.ok_or_else(|| AdminError::UnknownKey(key.clone())),
+            }
+        }
+        Err(AdminError::Contended(key.clone()))
+    }
+
+    async fn try_version(&self, key: &LimitKey, change: &Change) -> Result<Try, AdminError> {
+        if change.version == 1 {
+            self.ledger.create_accounts(change::accounts(self.ids, key)).await?;
+        }
+        let closing =
+            if change.reopens() { find_closing(&*self.ledger, self.ids.limit(key)).await? } else { None };
+        // The account is open although it must be closed: another replica is ahead of what was read here.
+        let Some(chain) = change.chain(self.ids, closing, Ulid::generate().0)? else { return Ok(Try::Lost) };
+        let outcomes = self.ledger.submit(vec![chain]).await;
+        let missing = || LedgerError::Unexpected("a change without an outcome".to_owned());
+        match outcomes.into_iter().next().ok_or_else(missing)?? {
+            ChainOutcome::Created { .. } => Ok(Try::Made),
+            ChainOutcome::Refused { index, refusal } => Ok(refused(key, index, refusal)?),
+        }
+    }
+
+    /// Applies every decrease for which enough is available.
+    pub async fn apply_decreases(&self) -> Result<(), AdminError> {
+        for key in self.registry().decreasing() {
+            let Some(entry) = self.registry().get(&key) else { continue };
+            let Some(needs) = change::decrease_needs(&entry.limit) else { continue };
+            // On a closed account only voids and expiries happen: what is available now stays available.
+            let accounts = self.ledger.accounts(vec![entry.limit.account]).await?;
+            let available = accounts.into_iter().flatten().next().map_or(0, |account| account.available());
+            if available >= u128::from(needs) {
+                self.make_version(&key, |current| Ok(current.and_then(change::apply_decrease))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies decreases for ever: when one was asked for here, and every `interval` for those of other replicas.
+    pub async fn run_decreases(&self, interval: Duration) {
+        loop {
+            if let Err(error) = self.apply_decreases().await {
+                tracing::warn!(
+                    error = with_sources(&error),
+                    "decreases could not be applied; they are tried again"
+                );
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            let wake = self.decrease_waits.notified();
+            // It is the pause that ends, not the waiting that fails.
+            tokio::time::timeout(interval, wake).await.ok();
+        }
+    }
+
+    /// Every limit and its usage, sorted by key.
+    pub async fn list(&self) -> Result<Vec<LimitUsage>, AdminError> {
+        self.follower.refresh().await?;
+        let mut list = Vec::new();
+        for page in self.registry().list().chunks(ACCOUNTS_PAGE) {
+            list.extend(self.usage(page).await?);
+        }
+        Ok(list)
+    }
+
+    /// One limit and its usage.
+    pub async fn get(&self, key: &LimitKey) -> Result<LimitUsage, AdminError> {
+        self.follower.refresh().await?;
+        let entry = self.registry().get(key).filter(|entry| entry.limit.state.status != Status::Deleted);
+        let entry = entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))?;
+        let usage = self.usage(&[entry]).await?;
+        usage.into_iter().next().ok_or_else(|| AdminError::UnknownKey(key.clone()))
+    }
+
+    async fn usage(&self, entries: &[Arc<Entry>]) -> Result<Vec<LimitUsage>, AdminError> {
+        let ids = |entry: &Arc<Entry>| [entry.limit.account, entry.limit.debt_account];
+        let accounts = self.ledger.accounts(entries.iter().flat_map(ids).collect()).await?;
+        let mut usages = Vec::with_capacity(entries.len());
+        for (entry, pair) in entries.iter().zip(accounts.chunks_exact(2)) {
+            let &[Some(limit), Some(debt)] = pair else {
+                let missing = format!("limit {} has no account", entry.key());
+                return Err(LedgerError::Unexpected(missing).into());
+            };
+            usages.push(usage_of(Arc::clone(entry), &limit, &debt));
+        }
+        Ok(usages)
+    }
+
+    /// Every version that a key ever had, oldest first.
+    pub async fn history(&self, key: &LimitKey) -> Result<Vec<Version>, AdminError> {
+        self.follower.refresh().await?;
+        let entry = self.registry().get(key).ok_or_else(|| AdminError::UnknownKey(key.clone()))?;
+        self.read_history(entry.limit.debt_account).await
+    }
+
+    async fn read_history(&self, account: AccountId) -> Result<Vec<Version>, AdminError> {
+        let mut versions = Vec::new();
+        let mut assembler = Assembler::default();
+        let mut after_ns = 0;
+        loop {
+            let query = AccountQuery {
+                account,
+                side: Side::Credit,
+                code: TransferCode::Definition,
+                after_ns,
+                order: Order::OldestFirst,
+                count_max: HISTORY_PAGE,
+            };
+            let page = self.ledger.account_transfers(query).await?;
+            for recorded in &page {
+                after_ns = recorded.timestamp_ns;
+                versions.extend(assembler.push(recorded)?);
+            }
+            if page.len() < HISTORY_PAGE as usize {
+                return Ok(versions);
+            }
+        }
+    }
+}
+
+fn refused(key: &LimitKey, index: usize, refusal: Refusal) -> Result<Try, LedgerError> {
+    match refusal {
+        // Another replica made this version, or settled on the closed account and closed it anew.
+        Refusal::Exists | Refusal::ExistsWithDifferent(_) | Refusal::PendingAlreadyVoided => Ok(Try::Lost),
+        Refusal::ExceedsCredits => Ok(Try::NoRoomYet),
+        Refusal::IdAlreadyFailed
+        | Refusal::ExceedsDebits
+        | Refusal::DebitAccountNotFound
+        | Refusal::CreditAccountNotFound
+        | Refusal::DebitAccountClosed
+        | Refusal::CreditAccountClosed
+        | Refusal::PendingNotFound
+        | Refusal::PendingNotPending
+        | Refusal::PendingAlreadyPosted
+        | Refusal::PendingExpired
+        | Refusal::Overflow
+        | Refusal::Malformed(_) => Err(LedgerError::Unexpected(format!(
+            "a change of limit {key} was refused at transfer {index}: {refusal:?}"
+        ))),
+    }
+}
+
+fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account) -> LimitUsage {
+    LimitUsage {
+        entry,
+        available: limit.available(),
+        reserved: limit.debits_pending,
+        debt: debt.debits_posted,
+    }
+}

@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::Api;
+use super::json::{Body, answer, parse};
+use super::reject::Reject;
+use crate::admin::{AdminError, LimitUsage};
+use crate::decide::record::Version;
+use crate::decide::reserve::unix_ms;
+use crate::ledger::Ledger;
+use crate::limit::{LimitKey, Status};
+use crate::wire::{
+    ChangeAnswer, DefinitionBody, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer,
+    StatusBody, UsageBody, VersionBody,
+};
+
+const HISTORY: &str = "/history";
+
+/// `PUT /v1/admin/limits`
+pub(super) async fn put<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+    let body: DefinitionBody = parse(body)?;
+    let definition = body.into_definition().map_err(|error| Reject::Invalid(error.to_string()))?;
+    let status = api.in_time(api.admin.put(&definition)).await?;
+    let (status, _) = StatusBody::of(status);
+    Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
+}
+
+/// `GET /v1/admin/limits`
+pub(super) async fn list<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Result<Response, Reject> {
+    let limits = api.in_time(api.admin.list()).await?.iter().map(LimitInfo::from).collect();
+    Ok(answer(StatusCode::OK, LimitsAnswer { limits }))
+}
+
+/// `GET /v1/admin/limits/{key}` and `GET /v1/admin/limits/{key}/history`. Keys may hold slashes, so a limit whose name
+/// ends in `/history` is asked for by its whole path and comes first.
+pub(super) async fn get_or_history<L: Ledger>(
+    State(api): State<Arc<Api<L>>>,
+    Path(path): Path<String>,
+) -> Result<Response, Reject> {
+    let limit = api.in_time(api.admin.get(&parse_key(&path)?)).await;
+    if let (Err(Reject::Admin(AdminError::UnknownKey(_))), Some(key)) = (&limit, path.strip_suffix(HISTORY)) {
+        let versions = api.in_time(api.admin.history(&parse_key(key)?)).await?;
+        let versions = versions.iter().map(VersionBody::from).collect();
+        return Ok(answer(StatusCode::OK, HistoryAnswer { versions }));
+    }
+    Ok(answer(StatusCode::OK, LimitAnswer { limit: LimitInfo::from(&limit?) }))
+}
+
+/// `DELETE /v1/admin/limits/{key}`
+pub(super) async fn delete<L: Ledger>(
+    State(api): State<Arc<Api<L>>>,
+    Path(path): Path<String>,
+) -> Result<Response, Reject> {
+    api.in_time(api.admin.delete(&parse_key(&path)?)).await?;
+    Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
+}
+
+fn parse_key(text: &str) -> Result<LimitKey, Reject> {
+    LimitKey::parse(text).map_err(|error| Reject::Invalid(format!("key {error}")))
+}
+
+impl From<&LimitUsage> for LimitInfo {
+    fn from(usage: &LimitUsage) -> Self {
+        let state = &usage.entry.limit.state;
+        let (status, pending_decrease_to) = StatusBody::of(state.status);
+        Self {
+            definition: DefinitionBody::from(&state.definition),
+            status,
+            pending_decrease_to,
+            usage: UsageBody { available: usage.available, reserved: usage.reserved, debt: usage.debt },
+        }
+    }
+}
+
+impl From<&Version> for VersionBody {
+    fn from(version: &Version) -> Self {
+        let state = &version.state;
+        let (_, pending_decrease_to) = StatusBody::of(state.status);
+        Self {
+            version: version.number,
+            at_unix_ms: unix_ms(version.timestamp_ns),
+            status: match state.status {
+                Status::Active => "active".to_owned(),
+                Status::Decreasing { .. } => "decreasing".to_owned(),
+                Status::Deleted => "deleted".to_owned(),
+            },
+            definition: DefinitionBody::from(&state.definition),
+            pending_decrease_to,
+        }
+    }
+}

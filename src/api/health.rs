@@ -1,0 +1,68 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::Api;
+use super::json::answer;
+use super::reject::unavailable;
+use crate::ledger::{AccountId, Ledger};
+use crate::telemetry::with_sources;
+use crate::wire::ErrorBody;
+
+/// How long the ledger may take to answer before it counts as away.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether the ledger answers and the definitions were read.
+pub struct Readiness<L> {
+    ledger: Arc<L>,
+    operator: AccountId,
+    bootstrapped: AtomicBool,
+    /// One probe at a time: while the ledger is away, requests to it pile up.
+    probe: tokio::sync::Mutex<()>,
+}
+
+impl<L: Ledger> Readiness<L> {
+    /// Asks `ledger` for its operator account; not ready until [`Readiness::set_bootstrapped`].
+    pub fn new(ledger: Arc<L>, operator: AccountId) -> Self {
+        Self { ledger, operator, bootstrapped: AtomicBool::new(false), probe: tokio::sync::Mutex::new(()) }
+    }
+
+    /// From now on the definitions are there.
+    pub fn set_bootstrapped(&self) {
+        self.bootstrapped.store(true, Ordering::Release);
+    }
+
+    /// What stands in the way of answering, if anything.
+    async fn obstacle(&self) -> Option<String> {
+        let probe = async {
+            let _one_at_a_time = self.probe.lock().await;
+            self.ledger.accounts(vec![self.operator]).await
+        };
+        match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
+            Ok(Ok(_)) if self.bootstrapped.load(Ordering::Acquire) => None,
+            Ok(Ok(_)) => Some("the definitions have not been read yet".to_owned()),
+            Ok(Err(error)) => Some(with_sources(&error)),
+            Err(_) => Some(format!("the ledger has not answered within {} ms", PROBE_TIMEOUT.as_millis())),
+        }
+    }
+}
+
+/// `GET /healthz`
+pub(super) async fn healthz() -> Response {
+    answer(StatusCode::OK, serde_json::json!({ "ok": true }))
+}
+
+/// `GET /readyz`
+pub(super) async fn readyz<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Response {
+    match api.readiness.obstacle().await {
+        None => answer(StatusCode::OK, serde_json::json!({ "ok": true })),
+        Some(message) => {
+            let body = ErrorBody { error: "not_ready".to_owned(), message };
+            unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, body))
+        }
+    }
+}

@@ -1,0 +1,49 @@
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::reject::Reject;
+use crate::wire::BatchBody;
+
+/// The body of a request as it came: of any content type, because there is only one that it can be.
+pub(super) type Body = Result<Bytes, BytesRejection>;
+
+/// Reads a body that is one value.
+pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Reject> {
+    parse_text(&body?).map_err(Reject::Invalid)
+}
+
+/// Reads a body that is a batch, and each of its items by itself.
+pub(super) fn parse_batch<T: DeserializeOwned>(
+    body: Body,
+    requests_max: usize,
+) -> Result<Vec<Result<T, String>>, Reject> {
+    let body = body?;
+    let batch: BatchBody<'_> = parse_text(&body).map_err(Reject::Invalid)?;
+    let count = batch.requests.len();
+    if !(1..=requests_max).contains(&count) {
+        let message = format!("requests must be between 1 and {requests_max} long, not {count}");
+        return Err(Reject::Invalid(message));
+    }
+    Ok(batch.requests.iter().map(|item| parse_text(item.get().as_bytes())).collect())
+}
+
+/// Reads JSON; the error begins with the name of the field that is wrong.
+fn parse_text<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
+    })?;
+    reader.end().map_err(|error| error.to_string())?;
+    Ok(value)
+}
+
+/// An answer with its status.
+pub(super) fn answer<T: Serialize>(status: StatusCode, body: T) -> Response {
+    (status, Json(body)).into_response()
+}

@@ -1,0 +1,85 @@
+//! HTTP: bodies in, commands out, answers and statuses back. Nothing is decided here.
+
+mod admin;
+mod complete;
+mod health;
+mod json;
+mod reject;
+mod reserve;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+
+pub use health::Readiness;
+use reject::Reject;
+
+use crate::admin::Admin;
+use crate::ledger::Ledger;
+use crate::limiter::Limiter;
+
+/// The longest body, in bytes.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What the handlers need.
+pub struct Api<L> {
+    /// Reserves and completes.
+    pub limiter: Limiter<L>,
+    /// Changes limits.
+    pub admin: Arc<Admin<L>>,
+    /// Whether the ledger answers.
+    pub readiness: Readiness<L>,
+    /// How long a request may take before its outcome counts as unknown.
+    pub request_timeout: Duration,
+    /// How many items a batch may have.
+    pub batch_requests_max: usize,
+}
+
+/// The routes of the API.
+pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
+    Router::new()
+        .route("/v1/reserve", post(reserve::one))
+        .route("/v1/reserve/batch", post(reserve::batch))
+        .route("/v1/complete", post(complete::one))
+        .route("/v1/complete/batch", post(complete::batch))
+        .route("/v1/admin/limits", put(admin::put).get(admin::list))
+        .route("/v1/admin/limits/{*key}", get(admin::get_or_history).delete(admin::delete))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(async || Reject::NoRoute)
+        .method_not_allowed_fallback(async || Reject::WrongMethod)
+        .layer(middleware::from_fn(log_request))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(api)
+}
+
+async fn log_request(request: Request, next: Next) -> Response {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return next.run(request).await;
+    }
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let started = std::time::Instant::now();
+    let response = next.run(request).await;
+    let latency_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::debug!(%method, path, status = response.status().as_u16(), latency_us, "request");
+    response
+}
+
+impl<L: Ledger> Api<L> {
+    /// Waits for an answer as long as a request may take.
+    async fn in_time<T, E: Into<Reject>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Reject> {
+        match tokio::time::timeout(self.request_timeout, answer).await {
+            Ok(answer) => answer.map_err(Into::into),
+            Err(_) => Err(Reject::TimedOut),
+        }
+    }
+}

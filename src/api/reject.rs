@@ -1,0 +1,142 @@
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::json::answer;
+use crate::admin::AdminError;
+use crate::limiter::LimiterError;
+use crate::telemetry::with_sources;
+use crate::wire::{CompleteAnswer, ErrorBody, ReserveAnswer};
+
+/// What the error of an unknown outcome is called.
+pub(super) const BACKEND_ERROR: &str = "backend_error";
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Every answer that is a failure of the request: the one place that turns errors into statuses.
+#[derive(Debug)]
+pub(super) enum Reject {
+    /// The body is not what it should be; the message begins with the field's name.
+    Invalid(String),
+    TooLarge,
+    Unreadable(String),
+    NoRoute,
+    WrongMethod,
+    /// No answer in time: the outcome is unknown.
+    TimedOut,
+    /// No answer from the ledger: the outcome is unknown.
+    NoAnswer(LimiterError),
+    Admin(AdminError),
+}
+
+impl Reject {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) | Self::Unreadable(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoRoute | Self::Admin(AdminError::UnknownKey(_)) => StatusCode::NOT_FOUND,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Admin(AdminError::KindChange(_) | AdminError::Contended(_)) => StatusCode::CONFLICT,
+            Self::TimedOut
+            | Self::NoAnswer(_)
+            | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) | Self::Unreadable(_) => "invalid_request",
+            Self::TooLarge => "body_too_large",
+            Self::NoRoute => "not_found",
+            Self::WrongMethod => "method_not_allowed",
+            Self::Admin(AdminError::UnknownKey(_)) => "unknown_limit_key",
+            Self::Admin(AdminError::KindChange(_)) => "kind_change",
+            Self::Admin(AdminError::Contended(_)) => "contended",
+            Self::TimedOut
+            | Self::NoAnswer(_)
+            | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
+                BACKEND_ERROR
+            }
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Invalid(message) | Self::Unreadable(message) => message.clone(),
+            Self::TooLarge => format!("the body is over {} bytes", super::BODY_BYTES_MAX),
+            Self::NoRoute => "there is nothing at this path".to_owned(),
+            Self::WrongMethod => "this path takes another method".to_owned(),
+            Self::TimedOut => "no answer in time; the outcome is unknown".to_owned(),
+            Self::NoAnswer(error) => with_sources(error),
+            Self::Admin(error) => with_sources(error),
+        }
+    }
+
+    /// Whether the outcome of the request is unknown.
+    fn is_unknown_outcome(&self) -> bool {
+        self.status() == StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    /// As the answer to a reserve, whose unknown outcome has a body of its own.
+    pub(super) fn into_reserve_response(self) -> Response {
+        if !self.is_unknown_outcome() {
+            return self.into_response();
+        }
+        self.log();
+        unavailable(answer(self.status(), ReserveAnswer::failed(BACKEND_ERROR)))
+    }
+
+    /// As the answer to a complete, whose unknown outcome has a body of its own.
+    pub(super) fn into_complete_response(self) -> Response {
+        if !self.is_unknown_outcome() {
+            return self.into_response();
+        }
+        self.log();
+        unavailable(answer(self.status(), CompleteAnswer { ok: false, error: BACKEND_ERROR.to_owned() }))
+    }
+
+    fn log(&self) {
+        tracing::warn!(error = self.message(), "no answer from the ledger");
+    }
+}
+
+impl IntoResponse for Reject {
+    fn into_response(self) -> Response {
+        let body = ErrorBody { error: self.name().to_owned(), message: self.message() };
+        let response = answer(self.status(), body);
+        if self.is_unknown_outcome() {
+            self.log();
+            return unavailable(response);
+        }
+        response
+    }
+}
+
+/// Tells when to ask again.
+pub(super) fn unavailable(mut response: Response) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    response
+}
+
+impl From<BytesRejection> for Reject {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::TooLarge
+        } else {
+            Self::Unreadable(rejection.body_text())
+        }
+    }
+}
+
+impl From<LimiterError> for Reject {
+    fn from(error: LimiterError) -> Self {
+        Self::NoAnswer(error)
+    }
+}
+
+impl From<AdminError> for Reject {
+    fn from(error: AdminError) -> Self {
+        Self::Admin(error)
+    }
+}

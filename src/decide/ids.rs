@@ -1,0 +1,162 @@
+//! Ids. They are derived, not drawn, so that a request that is repeated, here or at another replica, meets itself.
+
+use std::hash::Hasher;
+
+use sha2::{Digest, Sha256};
+use siphasher::sip::SipHasher24;
+
+use crate::ledger::{AccountId, TransferId};
+use crate::limit::{LeaseId, LimitKey};
+
+/// Makes the ids of one TigerBeetle ledger. Two ledgers of one cluster share its id space, so the ledger's number is in
+/// every id, but for ledger 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Ids {
+    ledger: u32,
+}
+
+/// Which transfer of a lease it is, besides the leg that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Purpose {
+    /// The reservation.
+    Reserve = 1,
+    /// Its void.
+    Void = 2,
+    /// What stays reserved when it settles below its estimate.
+    Shrink = 3,
+    /// What is reserved on top when it settles above.
+    Extend = 4,
+    /// What of that could not be reserved.
+    Debt = 5,
+    /// The trace of a complete.
+    Complete = 6,
+}
+
+/// The most attempts at one transfer of a lease; 3 bits of its id count them.
+pub const ATTEMPTS_MAX: u8 = 8;
+/// The most requirements of a lease; 5 bits of an id count them.
+pub const LEGS_MAX: usize = 32;
+
+impl Ids {
+    /// For a ledger's number.
+    pub fn new(ledger: u32) -> Self {
+        Self { ledger }
+    }
+
+    /// The account that funds and receives everything.
+    pub fn operator(self) -> AccountId {
+        self.account("acct:operator")
+    }
+
+    /// The account whose transfers are the log of definitions.
+    pub fn registry(self) -> AccountId {
+        self.account("acct:registry")
+    }
+
+    /// The account of a limit.
+    pub fn limit(self, key: &LimitKey) -> AccountId {
+        self.account(&format!("acct:limit:{key}"))
+    }
+
+    /// The account of a limit's debt.
+    pub fn debt(self, key: &LimitKey) -> AccountId {
+        self.account(&format!("acct:debt:{key}"))
+    }
+
+    /// A transfer of a lease: the lease's 48 bits of milliseconds, so that ids are ordered by time, which the ledger's
+    /// trees like; 64 bits of SipHash-2-4 over the lease, because monotonic ULIDs differ by one; then purpose, attempt
+    /// and leg as they are, so that no two transfers of a lease can share an id.
+    pub fn of_lease(self, lease: LeaseId, purpose: Purpose, attempt: u8, leg: usize) -> TransferId {
+        debug_assert!(attempt < ATTEMPTS_MAX && leg < LEGS_MAX);
+        let mut hasher = SipHasher24::new_with_keys(u64::from(self.ledger), 0x6c65_6173_652d_7472);
+        hasher.write(&lease.as_u128().to_le_bytes());
+        let low = (purpose as u128) << 8 | u128::from(attempt & 0b111) << 5 | (leg as u128 & 0b1_1111);
+        TransferId::from_u128(
+            u128::from(lease.timestamp_ms()) << 80 | u128::from(hasher.finish()) << 16 | low,
+        )
+    }
+
+    /// A part of a version of a definition. Two replicas that make the same version meet at its first part.
+    pub fn definition_part(self, key: &LimitKey, version: u64, part: u16) -> TransferId {
+        let hash = self.digest(&format!("definition:{key}"));
+        let [high, _] = halves(hash);
+        TransferId::from_u128(
+            u128::from(high) << 64 | u128::from(version & 0xffff_ffff_ffff) << 16 | u128::from(part),
+        )
+    }
+
+    /// The `nth` of several ids around one that was drawn: for transfers that are guarded by another of their chain,
+    /// and must not be stuck when an id of theirs is used up.
+    pub fn around(self, drawn: u128, nth: u8) -> TransferId {
+        let hash = self.digest(&format!("drawn:{drawn}:{nth}"));
+        let [_, low] = halves(hash);
+        TransferId::from_u128(drawn >> 64 << 64 | u128::from(low))
+    }
+
+    /// The transfer that voids a closing transfer.
+    pub fn reopen(self, closing: TransferId) -> TransferId {
+        TransferId::from_u128(self.digest(&format!("reopen:{}", closing.as_u128())))
+    }
+
+    /// The transfer that closes again what was reopened for a moment.
+    pub fn close_again(self, closing: TransferId) -> TransferId {
+        TransferId::from_u128(self.digest(&format!("close-again:{}", closing.as_u128())))
+    }
+
+    fn account(self, label: &str) -> AccountId {
+        AccountId::from_u128(self.digest(label))
+    }
+
+    /// The first 16 bytes of SHA-256, little-endian.
+    fn digest(self, label: &str) -> u128 {
+        let mut hasher = Sha256::new();
+        if self.ledger != 1 {
+            hasher.update(format!("ledger:{}:", self.ledger));
+        }
+        hasher.update(label);
+        let digest: [u8; 32] = hasher.finalize().into();
+        digest.iter().take(16).rev().fold(0, |number, &byte| number << 8 | u128::from(byte))
+    }
+}
+
+fn halves(number: u128) -> [u64; 2] {
+    [(number >> 64) as u64, number as u64]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn lease(number: u128) -> LeaseId {
+        LeaseId::from_ulid(ulid::Ulid(number)).expect("not zero")
+    }
+
+    #[test]
+    fn account_ids_are_what_other_programs_expect() {
+        // `printf acct:operator | sha256sum`, the first 16 bytes read little-endian.
+        assert_eq!(
+            Ids::new(1).operator().as_u128().to_le_bytes()[..4],
+            Sha256::digest(b"acct:operator")[..4]
+        );
+        assert_ne!(Ids::new(1).operator(), Ids::new(2).operator());
+    }
+
+    #[test]
+    fn lease_ids_are_ordered_by_time_and_never_meet() {
+        let ids = Ids::new(1);
+        let monotonic = (0..1_000).map(|n| lease(0x0190_0000_0000_u128 << 80 | n));
+        let mut seen = HashSet::new();
+        for lease in monotonic {
+            for (purpose, leg) in [(Purpose::Reserve, 0), (Purpose::Reserve, 31), (Purpose::Void, 0)] {
+                assert!(seen.insert(ids.of_lease(lease, purpose, 0, leg)));
+            }
+        }
+        let earlier = ids.of_lease(lease(1_u128 << 80), Purpose::Complete, 7, 31);
+        let later = ids.of_lease(lease(2_u128 << 80), Purpose::Reserve, 0, 0);
+        assert!(earlier < later);
+        assert_ne!(later, Ids::new(2).of_lease(lease(2_u128 << 80), Purpose::Reserve, 0, 0));
+    }
+}

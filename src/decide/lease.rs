@@ -1,0 +1,145 @@
+//! A lease as the ledger tells it: no memory of this process is needed to know how it stands.
+
+use super::Limit;
+use super::command::Reserve;
+use super::ids::Ids;
+use super::reserve::unix_ms;
+use crate::ledger::{AccountId, Movement, Recorded, TransferCode, TransferId};
+use crate::limit::LeaseId;
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+/// What a granted lease reserved, and whether it was settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its name.
+    pub id: LeaseId,
+    /// Its reservations, sorted by key. Never empty.
+    pub legs: Vec<Leg>,
+    /// Whether it was completed.
+    pub settled: bool,
+}
+
+/// One reservation of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leg {
+    /// The pending transfer.
+    pub transfer: TransferId,
+    /// The limit's account.
+    pub account: AccountId,
+    /// How much was reserved.
+    pub amount: u128,
+    /// How it comes back. The limit may have changed since.
+    pub hold: Hold,
+    /// When it comes back by itself, in the ledger's nanoseconds.
+    pub expires_at_ns: u64,
+    /// When it was reserved, likewise.
+    pub reserved_at_ns: u64,
+}
+
+/// How a reservation comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// After its window only.
+    Rolling,
+    /// On complete.
+    Concurrency,
+}
+
+/// How a lease stands that is asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Still granted.
+    Granted {
+        /// The first grant, in milliseconds since the Unix epoch.
+        reserved_at_unix_ms: u64,
+    },
+    /// It was granted for other requirements.
+    Conflict,
+    /// It was completed, or all of it has expired.
+    Settled,
+}
+
+impl Lease {
+    /// Reads a lease's transfers, oldest first. `None` if it reserved nothing.
+    pub fn from_transfers(id: LeaseId, transfers: &[Recorded]) -> Option<Self> {
+        let legs: Vec<Leg> = transfers.iter().filter_map(Leg::from_recorded).collect();
+        let settled = legs.len() < transfers.len();
+        if legs.is_empty() { None } else { Some(Self { id, legs, settled }) }
+    }
+
+    /// What a chain that was just created reserved: the same that its transfers would tell.
+    pub fn from_grant(id: LeaseId, chain: &[crate::ledger::Transfer], timestamp_ns: u64) -> Option<Self> {
+        let recorded: Vec<Recorded> = (timestamp_ns..)
+            .zip(chain)
+            .map(|(timestamp_ns, &transfer)| Recorded { transfer, timestamp_ns })
+            .collect();
+        Self::from_transfers(id, &recorded)
+    }
+
+    /// When it was granted, in milliseconds since the Unix epoch.
+    pub fn reserved_at_unix_ms(&self) -> u64 {
+        self.legs.first().map_or(0, |leg| unix_ms(leg.reserved_at_ns))
+    }
+
+    /// Whether every reservation has come back by itself.
+    pub fn is_expired(&self, now_ns: u64) -> bool {
+        self.legs.iter().all(|leg| leg.is_expired(now_ns))
+    }
+
+    /// How it stands for a command that bears its id.
+    pub fn standing(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Standing {
+        if !self.is_of(ids, command, limits) {
+            Standing::Conflict
+        } else if self.settled || self.is_expired(now_ns) {
+            Standing::Settled
+        } else {
+            Standing::Granted { reserved_at_unix_ms: self.reserved_at_unix_ms() }
+        }
+    }
+
+    /// Whether it reserved exactly what the command wants; the legs of both are sorted by key.
+    fn is_of(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
+        let wanted = command.requirements();
+        wanted.len() == self.legs.len()
+            && wanted.iter().zip(limits).zip(&self.legs).all(|((requirement, limit), leg)| {
+                let account = limit.map_or_else(|| ids.limit(&requirement.key), |limit| limit.account);
+                leg.account == account && leg.amount == u128::from(requirement.amount)
+            })
+    }
+}
+
+impl Leg {
+    fn from_recorded(recorded: &Recorded) -> Option<Self> {
+        let hold = match recorded.transfer.code {
+            TransferCode::ReserveRolling => Hold::Rolling,
+            TransferCode::ReserveConcurrency => Hold::Concurrency,
+            TransferCode::Grant
+            | TransferCode::Cut
+            | TransferCode::Definition
+            | TransferCode::Close
+            | TransferCode::Shrink
+            | TransferCode::Extend
+            | TransferCode::Debt
+            | TransferCode::Complete => return None,
+        };
+        let Movement::Pend { debit, amount, timeout_seconds, .. } = recorded.transfer.movement else {
+            return None;
+        };
+        let reserved_at_ns = recorded.timestamp_ns;
+        let expires_at_ns = reserved_at_ns.saturating_add(u64::from(timeout_seconds) * NS_PER_SECOND);
+        let transfer = recorded.transfer.id;
+        Some(Self { transfer, account: debit, amount, hold, expires_at_ns, reserved_at_ns })
+    }
+
+    /// Whether it has come back by itself.
+    pub fn is_expired(&self, now_ns: u64) -> bool {
+        self.expires_at_ns <= now_ns
+    }
+
+    /// What is left of its time in whole seconds, rounded up so that nothing comes back early. `None` if it is over.
+    pub fn remaining_seconds(&self, now_ns: u64) -> Option<u32> {
+        let remaining_ns = self.expires_at_ns.checked_sub(now_ns).filter(|&ns| ns > 0)?;
+        u32::try_from(remaining_ns.div_ceil(NS_PER_SECOND)).ok()
+    }
+}

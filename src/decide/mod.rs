@@ -1,0 +1,33 @@
+//! The decisions, without a clock, a lock or a wire: what to send to the ledger, and what its answers mean.
+//!
+//! - [`reserve`]: a command and the limits it names -> a chain; the chain's outcome -> granted, denied, or look it up.
+//! - [`lease`]: the transfers of a lease -> what is reserved, and whether it is settled.
+//! - [`settle`]: a lease and its actual amounts -> chains, until one is accepted.
+//! - [`change`]: a limit and what an operator wants -> its next version, as a chain; [`record`] encodes it.
+//! - [`retry_after`]: a denial -> when to come back.
+
+pub mod change;
+#[expect(missing_docs, reason = "the names say it")]
+pub mod command;
+pub mod ids;
+pub mod lease;
+pub mod record;
+pub mod reserve;
+pub mod retry_after;
+pub mod settle;
+
+use crate::ledger::AccountId;
+use crate::limit::LimitState;
+
+/// A limit as the ledger has it: its newest version, and its accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Counts the changes; the first is 1.
+    pub version: u64,
+    /// The definition and whether it takes reservations.
+    pub state: LimitState,
+    /// The account whose posted balance is the capacity.
+    pub account: AccountId,
+    /// The account that records debt.
+    pub debt_account: AccountId,
+}

@@ -1,0 +1,184 @@
+//! Reserving: a command and the limits it names become one linked chain, a leg for each requirement; what the ledger
+//! says of the chain becomes an answer.
+
+use super::Limit;
+use super::command::{Requirement, Reserve};
+use super::ids::{Ids, Purpose};
+use crate::ledger::{Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, UserData};
+use crate::limit::{Kind, LimitKey, Status};
+
+/// More than any limit can hold, and far from overflowing the operator's account.
+const IMPOSSIBLE_AMOUNT: u128 = 1 << 120;
+
+/// What the outcome of a chain means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every requirement is reserved, since this millisecond.
+    Granted {
+        /// The ledger's time, in milliseconds since the Unix epoch.
+        reserved_at_unix_ms: u64,
+    },
+    /// Nothing is reserved, and this lease stays denied.
+    Denied(Denial),
+    /// The lease was granted before: its transfers tell how it stands.
+    Recall,
+}
+
+/// Why nothing could be reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// No limit of this name takes reservations.
+    UnknownKey(LimitKey),
+    /// The amount is over the capacity: it can never fit.
+    ExceedsCapacity(LimitKey),
+    /// The capacity is being lowered.
+    Decreasing(LimitKey),
+    /// There is no room now.
+    NoRoom(LimitKey),
+}
+
+/// The chain that reserves. `limits` stand in the order of the command's requirements.
+///
+/// A key that is not known gets a leg that no account can satisfy: every denial is thus a refusal by the ledger, which
+/// remembers it, and a denied lease stays denied whatever is defined or freed later.
+pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>]) -> Option<Chain> {
+    let legs = command.requirements().iter().zip(limits).enumerate();
+    Chain::new(
+        legs.map(|(leg, (requirement, limit))| leg_of(ids, command, leg, requirement, *limit)).collect(),
+    )
+}
+
+fn leg_of(
+    ids: Ids,
+    command: &Reserve,
+    leg: usize,
+    requirement: &Requirement,
+    limit: Option<&Limit>,
+) -> Transfer {
+    let (code, debit, amount, timeout_seconds) = match limit.filter(|limit| takes_reservations(limit)) {
+        Some(limit) => {
+            let kind = limit.state.definition.kind;
+            (code_of(kind), limit.account, requirement.amount.into(), kind.hold_seconds())
+        }
+        None => (TransferCode::ReserveRolling, ids.limit(&requirement.key), IMPOSSIBLE_AMOUNT, 1),
+    };
+    Transfer {
+        id: ids.of_lease(command.lease, Purpose::Reserve, 0, leg),
+        code,
+        user_data: UserData { wide: command.lease.as_u128(), ..UserData::default() },
+        movement: Movement::Pend { debit, credit: ids.operator(), amount, timeout_seconds },
+    }
+}
+
+fn code_of(kind: Kind) -> TransferCode {
+    match kind {
+        Kind::Rolling(_) => TransferCode::ReserveRolling,
+        Kind::Concurrency(_) => TransferCode::ReserveConcurrency,
+    }
+}
+
+/// Whether the limit exists for callers. A decreasing one does: its account is closed, so the ledger denies.
+pub fn takes_reservations(limit: &Limit) -> bool {
+    match limit.state.status {
+        Status::Active | Status::Decreasing { .. } => true,
+        Status::Deleted => false,
+    }
+}
+
+/// Whether every key names a limit that takes reservations.
+pub fn all_known(limits: &[Option<&Limit>]) -> bool {
+    limits.iter().all(|limit| limit.is_some_and(takes_reservations))
+}
+
+/// Whether a refusal speaks against the definitions known here, which may be stale: look once more before answering.
+pub fn doubts_definitions(command: &Reserve, limits: &[Option<&Limit>], outcome: ChainOutcome) -> bool {
+    match outcome {
+        ChainOutcome::Created { .. } => false,
+        ChainOutcome::Refused { index, refusal } => {
+            let is_active = |limit: &Limit| limit.state.status == Status::Active;
+            let closed_unawares = refusal == Refusal::DebitAccountClosed
+                && limits.get(index).is_some_and(|limit| limit.is_some_and(is_active));
+            // An unknown key was looked for again before the chain was sent.
+            closed_unawares || all_known(limits) && impossible(command, limits).is_some()
+        }
+    }
+}
+
+/// The first requirement that can never be granted under these definitions: they may be stale, so look once more
+/// before believing it.
+pub fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option<Denial> {
+    let each = || command.requirements().iter().zip(limits);
+    let unknown = each()
+        .find(|(_, limit)| !limit.is_some_and(takes_reservations))
+        .map(|(requirement, _)| Denial::UnknownKey(requirement.key.clone()));
+    unknown.or_else(|| {
+        each()
+            .find(|(requirement, limit)| {
+                limit.is_some_and(|limit| requirement.amount > limit.state.definition.capacity)
+            })
+            .map(|(requirement, _)| Denial::ExceedsCapacity(requirement.key.clone()))
+    })
+}
+
+/// What the outcome of the planned chain means.
+pub fn interpret(
+    command: &Reserve,
+    limits: &[Option<&Limit>],
+    outcome: ChainOutcome,
+) -> Result<Verdict, LedgerError> {
+    let (index, refusal) = match outcome {
+        ChainOutcome::Created { timestamp_ns } => {
+            return Ok(Verdict::Granted { reserved_at_unix_ms: unix_ms(timestamp_ns) });
+        }
+        ChainOutcome::Refused { index, refusal } => (index, refusal),
+    };
+    match refusal {
+        Refusal::Exists | Refusal::ExistsWithDifferent(_) => Ok(Verdict::Recall),
+        Refusal::ExceedsCredits
+        | Refusal::IdAlreadyFailed
+        | Refusal::DebitAccountClosed
+        | Refusal::DebitAccountNotFound => {
+            Ok(Verdict::Denied(denial(command, limits, index, refusal == Refusal::DebitAccountClosed)?))
+        }
+        Refusal::ExceedsDebits
+        | Refusal::CreditAccountNotFound
+        | Refusal::CreditAccountClosed
+        | Refusal::PendingNotFound
+        | Refusal::PendingNotPending
+        | Refusal::PendingAlreadyPosted
+        | Refusal::PendingAlreadyVoided
+        | Refusal::PendingExpired
+        | Refusal::Overflow
+        | Refusal::Malformed(_) => {
+            Err(LedgerError::Unexpected(format!("a reservation refused at leg {index}: {refusal:?}")))
+        }
+    }
+}
+
+fn denial(
+    command: &Reserve,
+    limits: &[Option<&Limit>],
+    index: usize,
+    account_closed: bool,
+) -> Result<Denial, LedgerError> {
+    if let Some(impossible) = impossible(command, limits) {
+        return Ok(impossible);
+    }
+    let (Some(requirement), Some(Some(limit))) = (command.requirements().get(index), limits.get(index))
+    else {
+        return Err(LedgerError::Unexpected(format!("a refusal at leg {index} of a shorter chain")));
+    };
+    let key = requirement.key.clone();
+    Ok(match limit.state.status {
+        Status::Decreasing { .. } => Denial::Decreasing(key),
+        // Between the ledger's answer and this look at the definitions the decrease was applied.
+        Status::Active if account_closed => Denial::Decreasing(key),
+        Status::Active => Denial::NoRoom(key),
+        Status::Deleted => Denial::UnknownKey(key),
+    })
+}
+
+/// The ledger's nanoseconds as milliseconds.
+pub fn unix_ms(timestamp_ns: u64) -> u64 {
+    timestamp_ns / 1_000_000
+}

@@ -1,0 +1,394 @@
+//! Settling: a lease and its actual amounts become **one** linked chain, so that a complete happens whole or not at
+//! all, whatever dies in between.
+//!
+//! The chain begins with its *guard*, a transfer that every complete of the lease begins with: the void of its first
+//! concurrency reservation, or, where it has none that is still held, a zero-amount marker. Whoever sends it first
+//! settles the lease; everybody after is refused at the guard and has nothing left to do.
+//!
+//! What the ledger refuses behind the guard (a reservation that expired, an extension without room, a closed account)
+//! is planned anew, without it or another way, and sent again.
+
+use super::ids::{ATTEMPTS_MAX, Ids, Purpose};
+use super::lease::{Hold, Lease, Leg};
+use crate::ledger::{
+    AccountId, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, TransferId,
+    UserData,
+};
+use crate::limit::Overage;
+
+/// A chain is planned anew at most this often: twice for each leg, and some for other replicas in the way.
+const ROUNDS_MAX: u32 = 80;
+
+/// What was really used of one limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// The limit's account.
+    pub account: AccountId,
+    /// How much was used.
+    pub amount: u64,
+    /// What becomes of an excess that does not fit.
+    pub overage: Overage,
+    /// Where it is recorded then.
+    pub debt_account: AccountId,
+}
+
+/// An amount names a limit that the lease reserved nothing of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotInLease {
+    /// Its place among the amounts.
+    pub index: usize,
+}
+
+/// The settling of one lease: ask [`Settlement::next`] what to do, tell what came of it, until it says done.
+#[derive(Debug)]
+pub struct Settlement {
+    ids: Ids,
+    lease: Lease,
+    goals: Vec<Goal>,
+    excesses: Vec<Excess>,
+    sent: Vec<Role>,
+    rounds: u32,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Planning,
+    Finding { leg: usize },
+    Done(Ending),
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Send this, then tell [`Settlement::heard`].
+    Send(Chain),
+    /// Find the closing transfer of this account, then tell [`Settlement::found_closing`].
+    FindClosing(AccountId),
+    /// Nothing.
+    Done(Ending),
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// This settled the lease.
+    Settled,
+    /// It was settled before, or all of it had expired.
+    AlreadyOver,
+}
+
+/// An actual amount above the reserved one that could not be reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Excess {
+    /// The limit's account.
+    pub account: AccountId,
+    /// How much.
+    pub amount: u128,
+    /// Whether it was recorded as debt or only counted.
+    pub overage: Overage,
+}
+
+/// What is to become of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Keep,
+    Release,
+    Shrink { to: u128, attempt: u8, way: ShrinkWay },
+    Extend { by: u128, overage: Overage, debt_account: AccountId },
+    Debt { by: u128, debt_account: AccountId },
+}
+
+/// On a closed account nothing can be reserved again, so it is reopened for the length of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ShrinkWay {
+    Open,
+    Through { closing: TransferId },
+}
+
+/// Which transfer of the chain stands at an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Marker,
+    Void { leg: usize },
+    Reopen { leg: usize },
+    Reserve { leg: usize },
+    CloseAgain { leg: usize },
+    Debt { leg: usize },
+}
+
+impl Settlement {
+    /// Compares what was used with what is reserved.
+    pub fn new(ids: Ids, lease: Lease, used: &[Used]) -> Result<Self, NotInLease> {
+        let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
+        if let Some(index) = used.iter().position(|used| !in_lease(used)) {
+            return Err(NotInLease { index });
+        }
+        let goal = |leg: &Leg| goal_of(leg, used.iter().find(|used| used.account == leg.account));
+        let goals = lease.legs.iter().map(goal).collect();
+        let state = if lease.settled { State::Done(Ending::AlreadyOver) } else { State::Planning };
+        Ok(Self { ids, lease, goals, excesses: Vec::new(), sent: Vec::new(), rounds: 0, state })
+    }
+
+    /// What was used and could not be reserved.
+    pub fn excesses(&self) -> &[Excess] {
+        &self.excesses
+    }
+
+    /// What to do now. `now_ns` is the ledger's time, not ahead of it.
+    pub fn next(&mut self, now_ns: u64) -> Result<Next, LedgerError> {
+        match self.state {
+            State::Done(ending) => return Ok(Next::Done(ending)),
+            State::Finding { leg } => return Ok(Next::FindClosing(self.leg(leg)?.account)),
+            State::Planning => {}
+        }
+        if self.lease.is_expired(now_ns) {
+            self.state = State::Done(Ending::AlreadyOver);
+            return Ok(Next::Done(Ending::AlreadyOver));
+        }
+        self.rounds += 1;
+        if self.rounds > ROUNDS_MAX {
+            return Err(LedgerError::Unexpected(format!("lease {} does not settle", self.lease.id)));
+        }
+        let chain = self.plan(now_ns)?;
+        Ok(Next::Send(chain))
+    }
+
+    /// Takes in what became of the chain.
+    pub fn heard(&mut self, outcome: ChainOutcome) -> Result<(), LedgerError> {
+        let (index, refusal) = match outcome {
+            ChainOutcome::Created { .. } => {
+                self.state = State::Done(Ending::Settled);
+                return Ok(());
+            }
+            ChainOutcome::Refused { index, refusal } => (index, refusal),
+        };
+        let unexpected = LedgerError::Unexpected(format!(
+            "settling lease {} was refused at transfer {index}: {refusal:?}",
+            self.lease.id
+        ));
+        let Some(&role) = self.sent.get(index) else { return Err(unexpected) };
+        let at_guard = index == 0;
+        match (role, reaction(refusal)) {
+            (Role::Marker | Role::Void { .. }, Reaction::DoneBefore) if at_guard => {
+                self.state = State::Done(Ending::AlreadyOver);
+                Ok(())
+            }
+            (Role::Void { leg }, Reaction::DoneBefore | Reaction::Expired) => self.set_goal(leg, Goal::Keep),
+            (Role::Reopen { leg }, Reaction::DoneBefore) => {
+                self.state = State::Finding { leg };
+                Ok(())
+            }
+            (Role::Reserve { leg }, Reaction::NoRoom) => self.reserve_refused(leg),
+            (
+                Role::Marker
+                | Role::Void { .. }
+                | Role::Reopen { .. }
+                | Role::Reserve { .. }
+                | Role::CloseAgain { .. }
+                | Role::Debt { .. },
+                Reaction::DoneBefore | Reaction::Expired | Reaction::NoRoom | Reaction::Bug,
+            ) => Err(unexpected),
+        }
+    }
+
+    /// Takes in the closing transfer of the account that was asked for, `None` if the account is open.
+    pub fn found_closing(&mut self, closing: Option<TransferId>) -> Result<(), LedgerError> {
+        let State::Finding { leg } = self.state else { return Ok(()) };
+        self.state = State::Planning;
+        if let Goal::Shrink { to, attempt, .. } = self.goal(leg)? {
+            let way = closing.map_or(ShrinkWay::Open, |closing| ShrinkWay::Through { closing });
+            self.set_goal(leg, Goal::Shrink { to, attempt, way })?;
+        }
+        Ok(())
+    }
+
+    /// An id that was refused is used up, so each further attempt has its own.
+    fn reserve_refused(&mut self, leg: usize) -> Result<(), LedgerError> {
+        match self.goal(leg)? {
+            Goal::Shrink { to, attempt, way } if attempt + 1 < ATTEMPTS_MAX => {
+                self.set_goal(leg, Goal::Shrink { to, attempt: attempt + 1, way })?;
+                self.state = State::Finding { leg };
+                Ok(())
+            }
+            Goal::Extend { by, overage, debt_account } => {
+                self.excesses.push(Excess { account: self.leg(leg)?.account, amount: by, overage });
+                match overage {
+                    Overage::Debt => self.set_goal(leg, Goal::Debt { by, debt_account }),
+                    Overage::Deny => self.set_goal(leg, Goal::Keep),
+                }
+            }
+            // On any doubt capacity stays taken, and comes back when it expires.
+            Goal::Shrink { .. } | Goal::Keep | Goal::Release | Goal::Debt { .. } => {
+                self.set_goal(leg, Goal::Keep)
+            }
+        }
+    }
+
+    fn plan(&mut self, now_ns: u64) -> Result<Chain, LedgerError> {
+        let guard = (0..self.goals.len()).find(|&leg| {
+            self.goals.get(leg) == Some(&Goal::Release)
+                && self.lease.legs.get(leg).is_some_and(|leg| leg.hold == Hold::Concurrency)
+        });
+        let mut steps = Vec::with_capacity(self.goals.len() * 2 + 1);
+        match guard {
+            Some(leg) => steps.push(self.void(leg)?),
+            None => steps.push((Role::Marker, self.marker())),
+        }
+        for leg in (0..self.goals.len()).filter(|&leg| Some(leg) != guard) {
+            self.plan_leg(leg, now_ns, &mut steps)?;
+        }
+        let (roles, transfers): (Vec<Role>, Vec<Transfer>) = steps.into_iter().unzip();
+        self.sent = roles;
+        Chain::new(transfers)
+            .ok_or_else(|| LedgerError::Unexpected("a settlement without transfers".to_owned()))
+    }
+
+    fn plan_leg(
+        &self,
+        leg: usize,
+        now_ns: u64,
+        steps: &mut Vec<(Role, Transfer)>,
+    ) -> Result<(), LedgerError> {
+        let remaining_seconds = self.leg(leg)?.remaining_seconds(now_ns);
+        match (self.goal(leg)?, remaining_seconds) {
+            (Goal::Keep, _) | (Goal::Extend { .. } | Goal::Shrink { .. }, None) => {}
+            (Goal::Release, _) => steps.push(self.void(leg)?),
+            (Goal::Shrink { to, attempt, way }, Some(seconds)) => {
+                let again = self.reserve(leg, Purpose::Shrink, attempt, to, seconds)?;
+                match way {
+                    ShrinkWay::Open => steps.extend([self.void(leg)?, again]),
+                    ShrinkWay::Through { closing } => {
+                        let [reopen, close_again] = self.around_closed(leg, closing)?;
+                        steps.extend([reopen, self.void(leg)?, again, close_again]);
+                    }
+                }
+            }
+            (Goal::Extend { by, .. }, Some(seconds)) => {
+                steps.push(self.reserve(leg, Purpose::Extend, 0, by, seconds)?);
+            }
+            (Goal::Debt { by, debt_account }, _) => {
+                let movement =
+                    Movement::Post { debit: debt_account, credit: self.ids.operator(), amount: by };
+                let id = self.ids.of_lease(self.lease.id, Purpose::Debt, 0, leg);
+                steps.push((Role::Debt { leg }, self.transfer(id, TransferCode::Debt, movement)));
+            }
+        }
+        Ok(())
+    }
+
+    fn marker(&self) -> Transfer {
+        let movement = Movement::Post { debit: self.ids.operator(), credit: self.ids.registry(), amount: 0 };
+        let id = self.ids.of_lease(self.lease.id, Purpose::Complete, 0, 0);
+        self.transfer(id, TransferCode::Complete, movement)
+    }
+
+    fn void(&self, leg: usize) -> Result<(Role, Transfer), LedgerError> {
+        let reservation = self.leg(leg)?;
+        let code = match reservation.hold {
+            Hold::Rolling => TransferCode::ReserveRolling,
+            Hold::Concurrency => TransferCode::ReserveConcurrency,
+        };
+        let id = self.ids.of_lease(self.lease.id, Purpose::Void, 0, leg);
+        let movement = Movement::Void { pending: reservation.transfer };
+        Ok((Role::Void { leg }, self.transfer(id, code, movement)))
+    }
+
+    fn reserve(
+        &self,
+        leg: usize,
+        purpose: Purpose,
+        attempt: u8,
+        amount: u128,
+        timeout_seconds: u32,
+    ) -> Result<(Role, Transfer), LedgerError> {
+        let code = if purpose == Purpose::Extend { TransferCode::Extend } else { TransferCode::Shrink };
+        let debit = self.leg(leg)?.account;
+        let movement = Movement::Pend { debit, credit: self.ids.operator(), amount, timeout_seconds };
+        let id = self.ids.of_lease(self.lease.id, purpose, attempt, leg);
+        Ok((Role::Reserve { leg }, self.transfer(id, code, movement)))
+    }
+
+    /// What opens the closed account in front of a chain's steps, and what closes it behind them.
+    fn around_closed(&self, leg: usize, closing: TransferId) -> Result<[(Role, Transfer); 2], LedgerError> {
+        let plain = |id, movement| Transfer {
+            id,
+            code: TransferCode::Close,
+            user_data: UserData::default(),
+            movement,
+        };
+        let close = Movement::Close { debit: self.leg(leg)?.account, credit: self.ids.operator() };
+        Ok([
+            (Role::Reopen { leg }, plain(self.ids.reopen(closing), Movement::Void { pending: closing })),
+            (Role::CloseAgain { leg }, plain(self.ids.close_again(closing), close)),
+        ])
+    }
+
+    fn transfer(&self, id: TransferId, code: TransferCode, movement: Movement) -> Transfer {
+        let user_data = UserData { wide: self.lease.id.as_u128(), ..UserData::default() };
+        Transfer { id, code, user_data, movement }
+    }
+
+    fn leg(&self, leg: usize) -> Result<Leg, LedgerError> {
+        self.lease.legs.get(leg).copied().ok_or_else(|| self.no_leg(leg))
+    }
+
+    fn goal(&self, leg: usize) -> Result<Goal, LedgerError> {
+        self.goals.get(leg).copied().ok_or_else(|| self.no_leg(leg))
+    }
+
+    fn set_goal(&mut self, leg: usize, goal: Goal) -> Result<(), LedgerError> {
+        let no_leg = self.no_leg(leg);
+        *self.goals.get_mut(leg).ok_or(no_leg)? = goal;
+        Ok(())
+    }
+
+    fn no_leg(&self, leg: usize) -> LedgerError {
+        LedgerError::Unexpected(format!("lease {} has no leg {leg}", self.lease.id))
+    }
+}
+
+fn goal_of(leg: &Leg, used: Option<&Used>) -> Goal {
+    let used = match (leg.hold, used) {
+        (Hold::Concurrency, _) => return Goal::Release,
+        (Hold::Rolling, None) => return Goal::Keep,
+        (Hold::Rolling, Some(used)) => used,
+    };
+    let actual = u128::from(used.amount);
+    if actual == 0 {
+        Goal::Release
+    } else if actual < leg.amount {
+        Goal::Shrink { to: actual, attempt: 0, way: ShrinkWay::Open }
+    } else if actual > leg.amount {
+        Goal::Extend { by: actual - leg.amount, overage: used.overage, debt_account: used.debt_account }
+    } else {
+        Goal::Keep
+    }
+}
+
+/// What a refusal means to a settlement.
+enum Reaction {
+    DoneBefore,
+    Expired,
+    NoRoom,
+    Bug,
+}
+
+fn reaction(refusal: Refusal) -> Reaction {
+    match refusal {
+        Refusal::Exists | Refusal::ExistsWithDifferent(_) | Refusal::PendingAlreadyVoided => {
+            Reaction::DoneBefore
+        }
+        Refusal::PendingExpired => Reaction::Expired,
+        Refusal::ExceedsCredits | Refusal::DebitAccountClosed | Refusal::IdAlreadyFailed => Reaction::NoRoom,
+        Refusal::ExceedsDebits
+        | Refusal::DebitAccountNotFound
+        | Refusal::CreditAccountNotFound
+        | Refusal::CreditAccountClosed
+        | Refusal::PendingNotFound
+        | Refusal::PendingNotPending
+        | Refusal::PendingAlreadyPosted
+        | Refusal::Overflow
+        | Refusal::Malformed(_) => Reaction::Bug,
+    }
+}

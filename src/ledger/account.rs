@@ -1,0 +1,86 @@
+use std::fmt;
+
+/// The id of an account. Never 0 and never the largest number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId(u128);
+
+impl AccountId {
+    /// Takes a number as an id; the two that a ledger reserves are moved aside.
+    pub fn from_u128(number: u128) -> Self {
+        Self(number.clamp(1, u128::MAX - 1))
+    }
+
+    /// The id as a number.
+    pub fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "acct:{:032x}", self.0)
+    }
+}
+
+/// An account to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewAccount {
+    /// Its id.
+    pub id: AccountId,
+    /// What it must always satisfy.
+    pub rule: AccountRule,
+    /// What it is for.
+    pub code: AccountCode,
+}
+
+/// What an account must always satisfy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountRule {
+    /// Nothing.
+    Unconstrained,
+    /// Posted and pending debits together never exceed posted credits.
+    DebitsMustNotExceedCredits,
+}
+
+/// What an account is for, so that the ledger can be read as an audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum AccountCode {
+    /// It funds and receives everything.
+    Operator = 1,
+    /// Every version of every definition is a row of transfers out of it.
+    Registry = 2,
+    /// A limit: its posted balance is the capacity, its pending debits are the reservations.
+    Limit = 3,
+    /// What a limit's callers used beyond what they could reserve; also the receiving end of its definitions.
+    Debt = 4,
+}
+
+/// An account as the ledger has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// Debits of pending transfers.
+    pub debits_pending: u128,
+    /// Debits of posted transfers.
+    pub debits_posted: u128,
+    /// Credits of pending transfers.
+    pub credits_pending: u128,
+    /// Credits of posted transfers.
+    pub credits_posted: u128,
+    /// Whether it refuses everything but voids.
+    pub closed: bool,
+}
+
+impl Account {
+    /// Posted credits less posted debits: a limit's capacity.
+    pub fn posted_balance(&self) -> u128 {
+        self.credits_posted.saturating_sub(self.debits_posted)
+    }
+
+    /// What can still be reserved.
+    pub fn available(&self) -> u128 {
+        self.posted_balance().saturating_sub(self.debits_pending)
+    }
+}

@@ -1,0 +1,82 @@
+//! A small double-entry ledger in memory: pending transfers with timeouts, linked chains, closing, and TigerBeetle's
+//! outcomes, in TigerBeetle's order of checks. It is the embedded default, and the reference that the real one is
+//! tested against.
+
+mod books;
+mod leases;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use books::Books;
+
+use super::{
+    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Order, Recorded,
+};
+use crate::clock::{Clock, saturating_nanos};
+use crate::limit::LeaseId;
+
+/// The ledger. Its state is gone with it.
+pub struct MemoryLedger<C> {
+    clock: C,
+    books: Mutex<Books>,
+}
+
+impl<C: Clock> MemoryLedger<C> {
+    /// An empty ledger, which forgets a lease `retention` after it is over.
+    pub fn new(clock: C, retention: Duration) -> Self {
+        Self { clock, books: Mutex::new(Books::new(saturating_nanos(retention))) }
+    }
+
+    /// How many leases it remembers, live and over.
+    pub fn leases(&self) -> usize {
+        self.books_now().leases()
+    }
+
+    /// The books, with everything done that the time has brought.
+    fn books_now(&self) -> MutexGuard<'_, Books> {
+        // The books are whole between two calls of their methods; a panic elsewhere does not change that.
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.advance_to(self.clock.now_ns());
+        books
+    }
+}
+
+impl<C: Clock> Ledger for MemoryLedger<C> {
+    async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
+        let mut books = self.books_now();
+        chains.iter().map(|chain| Ok(books.apply(chain))).collect()
+    }
+
+    async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {
+        let mut books = self.books_now();
+        accounts.iter().try_for_each(|account| books.open(account))
+    }
+
+    async fn accounts(&self, ids: Vec<AccountId>) -> Result<Vec<Option<Account>>, LedgerError> {
+        let books = self.books_now();
+        Ok(ids.into_iter().map(|id| books.account(id)).collect())
+    }
+
+    async fn lease_transfers(&self, lease: LeaseId) -> Result<Vec<Recorded>, LedgerError> {
+        Ok(self.books_now().lease_transfers(lease.as_u128()))
+    }
+
+    async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
+        let books = self.books_now();
+        let matching = books.log(query.account, query.side).filter(|recorded| {
+            recorded.transfer.code == query.code && recorded.timestamp_ns > query.after_ns
+        });
+        let count_max = query.count_max as usize;
+        Ok(match query.order {
+            Order::OldestFirst => matching.take(count_max).collect(),
+            Order::NewestFirst => matching.rev().take(count_max).collect(),
+        })
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    async fn shutdown(&self) {}
+}

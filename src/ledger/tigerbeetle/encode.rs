@@ -1,0 +1,59 @@
+//! From this project's types to the client's.
+
+use tigerbeetle_unofficial::core::{self as client, account, transfer};
+
+use crate::ledger::{AccountRule, Chain, Movement, NewAccount, Transfer};
+
+/// How many transfers a reply holds at the most.
+pub(super) const QUERY_TRANSFERS_MAX: u32 = 8_189;
+
+pub(super) fn account(ledger: u32, new: &NewAccount) -> client::Account {
+    let flags = match new.rule {
+        AccountRule::Unconstrained => account::Flags::empty(),
+        AccountRule::DebitsMustNotExceedCredits => account::Flags::DEBITS_MUST_NOT_EXCEED_CREDITS,
+    };
+    client::Account::new(new.id.as_u128(), ledger, new.code as u16).with_flags(flags)
+}
+
+/// The chains one behind another, each linked up to its last transfer.
+pub(super) fn chains(ledger: u32, chains: &[Chain]) -> Vec<client::Transfer> {
+    let count = chains.iter().map(|chain| chain.transfers().len()).sum();
+    let mut encoded = Vec::with_capacity(count);
+    for chain in chains {
+        let last = chain.transfers().len() - 1;
+        encoded.extend(
+            chain.transfers().iter().enumerate().map(|(index, t)| encode_transfer(ledger, t, index < last)),
+        );
+    }
+    encoded
+}
+
+fn encode_transfer(ledger: u32, transfer: &Transfer, linked: bool) -> client::Transfer {
+    let plain = client::Transfer::new(transfer.id.as_u128())
+        .with_code(transfer.code as u16)
+        .with_ledger(ledger)
+        .with_user_data_128(transfer.user_data.wide)
+        .with_user_data_64(transfer.user_data.long)
+        .with_user_data_32(transfer.user_data.short);
+    let link = if linked { transfer::Flags::LINKED } else { transfer::Flags::empty() };
+    match transfer.movement {
+        Movement::Post { debit, credit, amount } => plain
+            .with_debit_account_id(debit.as_u128())
+            .with_credit_account_id(credit.as_u128())
+            .with_amount(amount)
+            .with_flags(link),
+        Movement::Pend { debit, credit, amount, timeout_seconds } => plain
+            .with_debit_account_id(debit.as_u128())
+            .with_credit_account_id(credit.as_u128())
+            .with_amount(amount)
+            .with_timeout(timeout_seconds)
+            .with_flags(link | transfer::Flags::PENDING),
+        Movement::Close { debit, credit } => plain
+            .with_debit_account_id(debit.as_u128())
+            .with_credit_account_id(credit.as_u128())
+            .with_flags(link | transfer::Flags::PENDING | transfer::Flags::CLOSING_DEBIT),
+        Movement::Void { pending } => {
+            plain.with_pending_id(pending.as_u128()).with_flags(link | transfer::Flags::VOID_PENDING_TRANSFER)
+        }
+    }
+}

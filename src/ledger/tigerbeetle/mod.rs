@@ -1,0 +1,168 @@
+//! The ledger in a TigerBeetle cluster: chains go through the [`submitter`], look-ups through a session of their own.
+
+mod addresses;
+mod decode;
+mod encode;
+mod ledger_clock;
+mod reader;
+mod reconnect;
+mod session;
+pub mod submitter;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tigerbeetle_unofficial::core::error::CreateAccountErrorKind;
+use tigerbeetle_unofficial::core::{account, query_filter};
+
+use self::ledger_clock::LedgerClock;
+use self::reader::Reader;
+use self::reconnect::Connector;
+use self::session::{Reply, Request};
+use self::submitter::{Submitter, SubmitterOptions, SubmitterStats};
+use super::{
+    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Order, Recorded,
+    Side,
+};
+use crate::config::TigerBeetleSettings;
+use crate::limit::LeaseId;
+
+/// How to reach a cluster and how much to send at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TigerBeetleOptions {
+    /// The cluster's id.
+    pub cluster_id: u128,
+    /// `HOST:PORT` of each replica, in the replicas' order.
+    pub addresses: Vec<String>,
+    /// The ledger's number.
+    pub ledger: u32,
+    /// Of the submitter.
+    pub submitter: SubmitterOptions,
+}
+
+impl From<&TigerBeetleSettings> for TigerBeetleOptions {
+    fn from(settings: &TigerBeetleSettings) -> Self {
+        Self {
+            cluster_id: settings.cluster_id,
+            addresses: settings.addresses.clone(),
+            ledger: settings.ledger,
+            submitter: SubmitterOptions {
+                sessions: settings.sessions,
+                batch_transfers_max: settings.max_batch_events,
+                queue_transfers_max: settings.queue_capacity,
+                flush_interval: Duration::from_micros(settings.flush_interval_micros),
+            },
+        }
+    }
+}
+
+/// A ledger in a cluster. It connects when the cluster is there, and again when it was away.
+pub struct TigerBeetleLedger {
+    ledger: u32,
+    submitter: Submitter,
+    reader: Reader,
+    clock: Arc<LedgerClock>,
+}
+
+impl TigerBeetleLedger {
+    /// Starts to connect. Needs a tokio runtime; nothing is waited for.
+    pub fn connect(options: TigerBeetleOptions) -> Self {
+        let clock = Arc::new(LedgerClock::default());
+        let connector =
+            Connector::new(options.cluster_id, options.addresses, options.ledger, Arc::clone(&clock));
+        let reader = Reader::new(connector.clone());
+        let submitter = Submitter::start(connector, options.submitter);
+        Self { ledger: options.ledger, submitter, reader, clock }
+    }
+
+    /// What the submitter measures.
+    pub fn submitter_stats(&self) -> &SubmitterStats {
+        self.submitter.stats()
+    }
+
+    async fn read(&self, request: Request) -> Result<Reply, LedgerError> {
+        self.reader.read(request).await
+    }
+}
+
+impl Ledger for TigerBeetleLedger {
+    async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
+        self.submitter.submit(chains).await
+    }
+
+    async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {
+        let accounts = accounts.iter().map(|new| encode::account(self.ledger, new)).collect();
+        let reply = self.read(Request::CreateAccounts(accounts)).await?;
+        for (index, kind) in decode::account_errors(&reply.payload) {
+            match kind {
+                // Different flags: it exists, and was closed since.
+                CreateAccountErrorKind::Exists | CreateAccountErrorKind::ExistsWithDifferentFlags => {}
+                kind => {
+                    return Err(LedgerError::Unexpected(format!("account {index} was refused: {kind:?}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn accounts(&self, ids: Vec<AccountId>) -> Result<Vec<Option<Account>>, LedgerError> {
+        let wanted = ids.iter().map(|id| id.as_u128()).collect();
+        let reply = self.read(Request::LookupAccounts(wanted)).await?;
+        // Those that do not exist are left out of the answer, the others keep their order.
+        let mut found = decode::accounts(&reply.payload).into_iter().peekable();
+        Ok(ids.into_iter().map(|id| found.next_if(|account| account.id == id)).collect())
+    }
+
+    async fn lease_transfers(&self, lease: LeaseId) -> Result<Vec<Recorded>, LedgerError> {
+        let filter = query_filter::QueryFilter::new(encode::QUERY_TRANSFERS_MAX)
+            .with_user_data_128(lease.as_u128())
+            .with_ledger(self.ledger);
+        let reply = self.read(Request::QueryTransfers(filter)).await?;
+        let mut transfers = decode::transfers(&reply.payload)?;
+        transfers.retain(|recorded| recorded.transfer.code.is_of_lease());
+        Ok(transfers)
+    }
+
+    async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
+        let side = match query.side {
+            Side::Debit => account::FilterFlags::DEBITS,
+            Side::Credit => account::FilterFlags::CREDITS,
+        };
+        let order = match query.order {
+            Order::OldestFirst => account::FilterFlags::empty(),
+            Order::NewestFirst => account::FilterFlags::REVERSED,
+        };
+        let count_max = query.count_max.min(encode::QUERY_TRANSFERS_MAX);
+        let mut filter = account::Filter::new(query.account.as_u128(), count_max).with_flags(side | order);
+        filter.as_raw_mut().code = query.code as u16;
+        filter.as_raw_mut().timestamp_min = if query.after_ns == 0 { 0 } else { query.after_ns + 1 };
+        let reply = self.read(Request::GetAccountTransfers(filter)).await?;
+        decode::transfers(&reply.payload)
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    async fn shutdown(&self) {
+        self.submitter.shutdown().await;
+    }
+}
+
+/// Why a session failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("the address {address} cannot be resolved")]
+    Resolve {
+        address: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the client could not be started")]
+    Client(#[from] tigerbeetle_unofficial::error::NewClientError),
+}
+
+fn unreachable_because(error: impl Error + Send + Sync + 'static) -> LedgerError {
+    LedgerError::Unreachable(Arc::new(error))
+}

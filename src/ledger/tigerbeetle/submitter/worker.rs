@@ -1,0 +1,176 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+
+use super::batch::{self, LearnedMax};
+use super::message::{Message, Outcomes};
+use super::stats::SubmitterStats;
+use super::{Connect, SendError, TransferSession};
+use crate::ledger::{Chain, LedgerError};
+
+/// What waits. The workers take turns to wait at it, so that one of them gets all there is.
+pub(super) struct Queue {
+    receiver: mpsc::UnboundedReceiver<Message>,
+    /// Taken out, and too large for the batch that it was taken for.
+    held_back: Option<Message>,
+    ended: bool,
+}
+
+impl Queue {
+    pub(super) fn new(receiver: mpsc::UnboundedReceiver<Message>) -> Self {
+        Self { receiver, held_back: None, ended: false }
+    }
+
+    async fn next(&mut self) -> Option<Message> {
+        if let Some(message) = self.held_back.take() {
+            return Some(message);
+        }
+        if self.ended {
+            return None;
+        }
+        let message = self.receiver.recv().await?;
+        if message.is_end() {
+            self.ended = true;
+            return None;
+        }
+        Some(message)
+    }
+
+    fn try_next(&mut self) -> Option<Message> {
+        if self.ended {
+            return None;
+        }
+        let message = self.receiver.try_recv().ok()?;
+        if message.is_end() {
+            self.ended = true;
+            return None;
+        }
+        Some(message)
+    }
+}
+
+/// Sends the batches of one session.
+pub(super) struct Worker<C> {
+    connect: Arc<C>,
+    queue: Arc<Mutex<Queue>>,
+    learned_max: Arc<LearnedMax>,
+    flush_interval: Duration,
+    stats: Arc<SubmitterStats>,
+}
+
+impl<C: Connect> Worker<C> {
+    pub(super) fn new(
+        connect: Arc<C>,
+        queue: Arc<Mutex<Queue>>,
+        learned_max: Arc<LearnedMax>,
+        flush_interval: Duration,
+        stats: Arc<SubmitterStats>,
+    ) -> Self {
+        Self { connect, queue, learned_max, flush_interval, stats }
+    }
+
+    /// Takes batches and sends them until the queue has ended.
+    pub(super) async fn run(self) {
+        let mut session = self.connect.connect().await;
+        while let Some(mut messages) = self.take_batch().await {
+            let counts: Vec<usize> = messages.iter().map(|message| message.chains.len()).collect();
+            let chains = messages.iter_mut().flat_map(|message| message.chains.drain(..)).collect();
+            let mut outcomes = self.send(&mut session, chains).await.into_iter();
+            for (message, count) in messages.into_iter().zip(counts) {
+                message.answer(outcomes.by_ref().take(count).collect());
+            }
+        }
+    }
+
+    /// Everything that waits, up to a full request; `None` when nothing will come any more.
+    async fn take_batch(&self) -> Option<Vec<Message>> {
+        let mut queue = self.queue.lock().await;
+        let transfers_max = self.learned_max.get();
+        let mut messages = Vec::new();
+        let mut transfers = 0;
+        let mut flush_at = None;
+        loop {
+            let message = match flush_at {
+                None => queue.next().await?,
+                Some(flush_at) => match self.next_before(&mut queue, flush_at).await {
+                    Some(message) => message,
+                    None => return Some(messages),
+                },
+            };
+            let size = batch::transfers(&message.chains);
+            if message.is_abandoned() {
+                self.stats.taken(size);
+                self.stats.abandoned();
+                continue;
+            }
+            if !messages.is_empty() && transfers + size > transfers_max {
+                queue.held_back = Some(message);
+                return Some(messages);
+            }
+            self.stats.taken(size);
+            transfers += size;
+            messages.push(message);
+            if let Some(message) = messages.last_mut() {
+                message.leave_queue();
+            }
+            if transfers >= transfers_max {
+                return Some(messages);
+            }
+            flush_at = flush_at.or_else(|| Some(Instant::now() + self.flush_interval));
+        }
+    }
+
+    /// What is there already, or comes before the batch is to be sent.
+    async fn next_before(&self, queue: &mut Queue, flush_at: Instant) -> Option<Message> {
+        if let Some(message) = queue.try_next() {
+            return Some(message);
+        }
+        if self.flush_interval.is_zero() {
+            return None;
+        }
+        // The time is up: the batch goes as it is.
+        tokio::time::timeout_at(flush_at, queue.next()).await.unwrap_or(None)
+    }
+
+    /// Sends chains in as few requests as the ledger takes, and answers each in its place.
+    async fn send(&self, session: &mut C::Session, mut chains: Vec<Chain>) -> Outcomes {
+        let mut outcomes = Vec::with_capacity(chains.len());
+        while !chains.is_empty() {
+            let transfers_max = self.learned_max.get();
+            let rest = chains.split_off(batch::fitting(&chains, transfers_max).min(chains.len()));
+            let transfers = batch::transfers(&chains);
+            let started = Instant::now();
+            let sent = session.create_transfers(&chains).await;
+            self.stats.sent(transfers, started.elapsed());
+            match sent {
+                Ok(batch) => {
+                    outcomes.extend(batch.into_iter().map(Ok));
+                    chains = rest;
+                }
+                Err(SendError::TooMuchData) if chains.len() == 1 => {
+                    outcomes.push(Err(LedgerError::ChainTooLong { transfers, transfers_max }));
+                    chains = rest;
+                }
+                Err(SendError::TooMuchData) => {
+                    self.learned_max.too_many(transfers);
+                    tracing::info!(
+                        transfers,
+                        next_max = self.learned_max.get(),
+                        "TigerBeetle takes smaller requests"
+                    );
+                    chains.extend(rest);
+                }
+                Err(SendError::Lost(error)) => {
+                    self.stats.lost();
+                    let lost = chains.len();
+                    outcomes.extend(std::iter::repeat_n(Err(error), lost));
+                    chains = rest;
+                    *session = self.connect.connect().await;
+                }
+            }
+        }
+        outcomes
+    }
+}

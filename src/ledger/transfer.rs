@@ -1,0 +1,171 @@
+use std::fmt;
+
+use super::AccountId;
+
+/// The id of a transfer. Never 0 and never the largest number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransferId(u128);
+
+impl TransferId {
+    /// Takes a number as an id; the two that a ledger reserves are moved aside.
+    pub fn from_u128(number: u128) -> Self {
+        Self(number.clamp(1, u128::MAX - 1))
+    }
+
+    /// The id as a number.
+    pub fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Debug for TransferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "transfer:{:032x}", self.0)
+    }
+}
+
+/// One transfer to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    /// Its id; the same id never acts twice.
+    pub id: TransferId,
+    /// What it is for. A void carries the code of what it voids.
+    pub code: TransferCode,
+    /// What it carries along.
+    pub user_data: UserData,
+    /// What it moves.
+    pub movement: Movement,
+}
+
+/// What a transfer moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Movement {
+    /// Moves an amount for good.
+    Post {
+        /// The account that is debited.
+        debit: AccountId,
+        /// The account that is credited.
+        credit: AccountId,
+        /// How much.
+        amount: u128,
+    },
+    /// Holds an amount until it is voided or `timeout_seconds` have passed.
+    Pend {
+        /// The account that is debited.
+        debit: AccountId,
+        /// The account that is credited.
+        credit: AccountId,
+        /// How much.
+        amount: u128,
+        /// For how long; 0 is without end.
+        timeout_seconds: u32,
+    },
+    /// Closes the debited account to everything but voids, until this is voided. Moves nothing.
+    Close {
+        /// The account that is closed.
+        debit: AccountId,
+        /// The other end.
+        credit: AccountId,
+    },
+    /// Undoes a pending or closing transfer. Without user data of its own it takes over that transfer's.
+    Void {
+        /// What it undoes.
+        pending: TransferId,
+    },
+}
+
+/// What a transfer is for, so that the ledger can be read as an audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum TransferCode {
+    /// Capacity given to a limit.
+    Grant = 1,
+    /// Capacity taken from a limit.
+    Cut = 2,
+    /// A piece of an encoded definition.
+    Definition = 3,
+    /// The closing of a limit.
+    Close = 4,
+    /// A reservation on a rolling limit.
+    ReserveRolling = 10,
+    /// A reservation on a concurrency limit.
+    ReserveConcurrency = 11,
+    /// What stays reserved of a rolling reservation that settled below its estimate.
+    Shrink = 12,
+    /// What was reserved on top of a rolling reservation that settled above its estimate.
+    Extend = 13,
+    /// What a rolling reservation used beyond what could be reserved.
+    Debt = 14,
+    /// The trace of a complete that moves nothing at its head.
+    Complete = 15,
+}
+
+impl TransferCode {
+    /// Every code.
+    pub const ALL: [TransferCode; 10] = [
+        TransferCode::Grant,
+        TransferCode::Cut,
+        TransferCode::Definition,
+        TransferCode::Close,
+        TransferCode::ReserveRolling,
+        TransferCode::ReserveConcurrency,
+        TransferCode::Shrink,
+        TransferCode::Extend,
+        TransferCode::Debt,
+        TransferCode::Complete,
+    ];
+
+    /// The code that a number stands for.
+    pub fn from_u16(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|&code| code as u16 == number)
+    }
+
+    /// Whether such transfers belong to a lease, which their user data names.
+    pub fn is_of_lease(self) -> bool {
+        match self {
+            Self::Grant | Self::Cut | Self::Definition | Self::Close => false,
+            Self::ReserveRolling
+            | Self::ReserveConcurrency
+            | Self::Shrink
+            | Self::Extend
+            | Self::Debt
+            | Self::Complete => true,
+        }
+    }
+}
+
+/// What a transfer carries along, uninterpreted by the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UserData {
+    /// 16 bytes; of a transfer that belongs to a lease, the lease.
+    pub wide: u128,
+    /// 8 bytes.
+    pub long: u64,
+    /// 4 bytes.
+    pub short: u32,
+}
+
+/// A transfer as the ledger has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// The transfer.
+    pub transfer: Transfer,
+    /// When it was made, in nanoseconds since the Unix epoch; unique in its ledger.
+    pub timestamp_ns: u64,
+}
+
+/// Transfers that are made all together or not at all. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain(Vec<Transfer>);
+
+impl Chain {
+    /// A chain of these transfers, or `None` of none.
+    pub fn new(transfers: Vec<Transfer>) -> Option<Self> {
+        if transfers.is_empty() { None } else { Some(Self(transfers)) }
+    }
+
+    /// Its transfers, in order.
+    pub fn transfers(&self) -> &[Transfer] {
+        &self.0
+    }
+}

@@ -1,0 +1,30 @@
+//! ratelimiterd: a distributed rate and quota limiter whose counters are a ledger.
+//!
+//! In the order in which a request meets them:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`config`] | settings from a file, flags and environment, checked |
+//! | [`app`] | puts everything together, starts it and stops it |
+//! | [`api`] | HTTP: bodies in, commands out, answers and statuses back |
+//! | [`wire`] | the JSON types |
+//! | [`limiter`] | the flows of reserve and complete |
+//! | [`admin`] | changes of limits, and the loop that applies decreases |
+//! | [`registry`] | the definitions: snapshot, log, file |
+//! | [`decide`] | the decisions, pure |
+//! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
+//! | [`limit`] | the vocabulary |
+//! | [`telemetry`] | what operators see |
+
+pub mod admin;
+pub mod api;
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod decide;
+pub mod ledger;
+pub mod limit;
+pub mod limiter;
+pub mod registry;
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,89 @@
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest limit key, in bytes.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// The name of a limit, such as `tenant:acme:llm:daily_tokens`: 1 to 256 bytes of `A-Z a-z 0-9 : . _ / @ + = -`, the
+/// first one a letter or a digit. Cloning it is cheap.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LimitKey(Arc<str>);
+
+/// Why a text is no limit key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// It is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// It is longer than [`KEY_BYTES_MAX`].
+    #[error("must be at most {KEY_BYTES_MAX} bytes long, not {0}")]
+    TooLong(usize),
+    /// Its first character is neither a letter nor a digit.
+    #[error("must begin with a letter or a digit, not {0:?}")]
+    BadStart(char),
+    /// It holds a character outside the alphabet of keys.
+    #[error("must not hold {0:?}; allowed are A-Z a-z 0-9 : . _ / @ + = -")]
+    BadCharacter(char),
+}
+
+impl LimitKey {
+    /// Checks `text` and makes it a key.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let first = text.chars().next().ok_or(KeyError::Empty)?;
+        if text.len() > KEY_BYTES_MAX {
+            return Err(KeyError::TooLong(text.len()));
+        }
+        if !first.is_ascii_alphanumeric() {
+            return Err(KeyError::BadStart(first));
+        }
+        match text.chars().find(|&c| !is_key_character(c)) {
+            Some(bad) => Err(KeyError::BadCharacter(bad)),
+            None => Ok(Self(text.into())),
+        }
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_key_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '/' | '@' | '+' | '=' | '-')
+}
+
+impl fmt::Display for LimitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for LimitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::borrow::Borrow<str> for LimitKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_checked() {
+        for good in ["a", "global:llm:openai:gpt-4o:rpm", "0/x@y+z=w-_.", &"k".repeat(256)] {
+            assert_eq!(LimitKey::parse(good).as_ref().map(LimitKey::as_str), Ok(good));
+        }
+        assert_eq!(LimitKey::parse(""), Err(KeyError::Empty));
+        assert_eq!(LimitKey::parse(":a"), Err(KeyError::BadStart(':')));
+        assert_eq!(LimitKey::parse("é"), Err(KeyError::BadStart('é')));
+        assert_eq!(LimitKey::parse("a b"), Err(KeyError::BadCharacter(' ')));
+        assert_eq!(LimitKey::parse("a\0"), Err(KeyError::BadCharacter('\0')));
+        assert_eq!(LimitKey::parse(&"k".repeat(257)), Err(KeyError::TooLong(257)));
+    }
+}

@@ -1,0 +1,23 @@
+//! The vocabulary: keys, amounts, definitions and leases. A value of one of these types is always valid; what is
+//! wrong is refused when it is built, with the name of the field.
+
+mod amount;
+mod concurrency;
+mod definition;
+mod key;
+mod lease;
+mod rolling;
+mod state;
+
+pub use amount::{Amount, AmountError};
+pub use concurrency::Concurrency;
+pub use definition::{
+    DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Kind, KindName, Overage, UNIT_BYTES_MAX,
+};
+pub use key::{KEY_BYTES_MAX, KeyError, LimitKey};
+pub use lease::{LeaseId, LeaseIdError};
+pub use rolling::Rolling;
+pub use state::{LimitState, Status};
+
+/// The longest window or timeout of a limit, in seconds: 366 days.
+pub const SECONDS_MAX: u32 = 31_622_400;

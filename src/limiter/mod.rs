@@ -1,0 +1,163 @@
+//! The flows: a command in, an answer out. What to send and what it means is decided in [`crate::decide`]; here it is
+//! sent, waited for, and looked up.
+
+mod complete;
+mod lease_cache;
+mod reserve;
+
+use std::sync::Arc;
+
+use crate::decide::ids::Ids;
+use crate::decide::retry_after::RetryPolicy;
+use crate::ledger::{
+    AccountId, AccountQuery, Ledger, LedgerError, Movement, Order, Side, TransferCode, TransferId,
+};
+use crate::limit::{LimitKey, Overage};
+use crate::registry::{Entry, Follower, RefreshError, Registry};
+
+pub use lease_cache::LeaseCache;
+
+/// Reserves and completes over any ledger. Cloning it is cheap.
+pub struct Limiter<L> {
+    ledger: Arc<L>,
+    ids: Ids,
+    follower: Arc<Follower<L>>,
+    retry_policy: RetryPolicy,
+    leases: Arc<LeaseCache>,
+}
+
+impl<L> Clone for Limiter<L> {
+    fn clone(&self) -> Self {
+        Self {
+            ledger: Arc::clone(&self.ledger),
+            ids: self.ids,
+            follower: Arc::clone(&self.follower),
+            retry_policy: self.retry_policy,
+            leases: Arc::clone(&self.leases),
+        }
+    }
+}
+
+/// The answer to a reserve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reservation {
+    /// Everything is reserved.
+    Granted {
+        /// Since when, in the ledger's time.
+        reserved_at_unix_ms: u64,
+    },
+    /// Nothing is reserved and there is no room now.
+    NoRoom {
+        /// The limit without room.
+        key: LimitKey,
+        /// When to come back, with a new lease id.
+        retry_after_ms: u64,
+    },
+    /// Nothing is reserved: a limit's capacity is being lowered.
+    Decreasing {
+        /// The limit.
+        key: LimitKey,
+        /// When to come back, with a new lease id.
+        retry_after_ms: u64,
+    },
+    /// Nothing is reserved, and never can be: the amount is over the limit's capacity.
+    ExceedsCapacity {
+        /// The limit.
+        key: LimitKey,
+    },
+    /// Nothing is reserved: there is no such limit.
+    UnknownKey {
+        /// What was asked for.
+        key: LimitKey,
+    },
+    /// The lease was granted for other requirements.
+    LeaseConflict,
+    /// The lease was completed, or has expired: a late duplicate must not start a second call.
+    LeaseSettled,
+}
+
+/// The answer to a complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completion {
+    /// This settled the lease.
+    Settled {
+        /// What was used and could not be reserved.
+        excesses: Vec<ExcessUse>,
+    },
+    /// There is no such lease, or it is over: nothing changed.
+    NothingToDo,
+    /// An amount names a limit that the lease reserved nothing of; nothing changed.
+    NotInLease {
+        /// Its place among the amounts.
+        index: usize,
+    },
+}
+
+/// An actual amount above the reserved one that could not be reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExcessUse {
+    /// The limit.
+    pub key: LimitKey,
+    /// How much.
+    pub amount: u128,
+    /// Whether it was recorded as debt or is only told here.
+    pub overage: Overage,
+}
+
+/// Why there is no answer. The outcome is unknown; the same request with the same lease id finds out.
+#[derive(Debug, thiserror::Error)]
+pub enum LimiterError {
+    /// The ledger gave none.
+    #[error("the ledger gave no answer")]
+    Ledger(#[from] LedgerError),
+    /// The definitions could not be read.
+    #[error("the definitions could not be read")]
+    Registry(#[from] Arc<RefreshError>),
+}
+
+impl<L: Ledger> Limiter<L> {
+    /// A limiter over `ledger`, with the definitions that `follower` reads from it.
+    pub fn new(
+        ledger: Arc<L>,
+        ids: Ids,
+        follower: Arc<Follower<L>>,
+        retry_policy: RetryPolicy,
+        leases: LeaseCache,
+    ) -> Self {
+        Self { ledger, ids, follower, retry_policy, leases: Arc::new(leases) }
+    }
+
+    fn registry(&self) -> &Registry {
+        self.follower.registry()
+    }
+
+    async fn refresh(&self) -> Result<(), LimiterError> {
+        self.follower.refresh().await.map_err(|error| LimiterError::Registry(Arc::new(error)))
+    }
+
+    fn entries<'a>(&self, keys: impl Iterator<Item = &'a LimitKey>) -> Vec<Option<Arc<Entry>>> {
+        keys.map(|key| self.registry().get(key)).collect()
+    }
+}
+
+/// The transfer that holds an account closed, `None` if the account is open.
+///
+/// Voids carry the code of what they void, so the newest transfer of that code tells.
+pub(crate) async fn find_closing<L: Ledger>(
+    ledger: &L,
+    account: AccountId,
+) -> Result<Option<TransferId>, LedgerError> {
+    let query = AccountQuery {
+        account,
+        side: Side::Debit,
+        code: TransferCode::Close,
+        after_ns: 0,
+        order: Order::NewestFirst,
+        count_max: 1,
+    };
+    let newest = ledger.account_transfers(query).await?;
+    Ok(newest.first().and_then(|recorded| match recorded.transfer.movement {
+        Movement::Close { .. } => Some(recorded.transfer.id),
+        Movement::Void { .. } | Movement::Post { .. } | Movement::Pend { .. } => None,
+    }))
+}

@@ -1,0 +1,134 @@
+//! The registry file: a JSON array of limits, rewritten whole. With the memory ledger it is where definitions last;
+//! with TigerBeetle it is a copy, and the seed of an empty ledger.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::limit::LimitState;
+use crate::wire::RegistryEntryBody;
+
+/// Where the definitions are kept on disk.
+#[derive(Debug, Clone)]
+pub struct RegistryFile {
+    path: PathBuf,
+    is_copy: bool,
+}
+
+/// Why the registry file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The file system refused.
+    #[error("{path}: {doing} failed")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// It is no registry.
+    #[error("{path} is damaged at {place}: {message}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The entry and field, or line and column.
+        place: String,
+        /// What is wrong there.
+        message: String,
+    },
+}
+
+impl RegistryFile {
+    /// A file at `path`. Of a copy, a failing write is no failure of the change that it was to record.
+    pub fn new(path: PathBuf, is_copy: bool) -> Self {
+        Self { path, is_copy }
+    }
+
+    /// Whether the truth is elsewhere.
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
+    }
+
+    /// Reads it; a file that is not there is an empty registry. Removes what a crash while writing left behind.
+    pub fn read(&self) -> Result<Vec<LimitState>, FileError> {
+        let temporary = self.temporary();
+        match fs::remove_file(&temporary) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(FileError::Io { path: temporary, doing: "removing", source }),
+        }
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(self.io("reading", source)),
+        };
+        self.parse(&text)
+    }
+
+    fn parse(&self, text: &str) -> Result<Vec<LimitState>, FileError> {
+        let damaged =
+            |place: String, message: String| FileError::Damaged { path: self.path.clone(), place, message };
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let entries: Vec<RegistryEntryBody> = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| damaged(error.path().to_string(), error.inner().to_string()))?;
+        reader.end().map_err(|error| damaged("its end".to_owned(), error.to_string()))?;
+        let mut states: Vec<LimitState> = Vec::with_capacity(entries.len());
+        let mut keys = std::collections::HashSet::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
+            let state = entry.into_state().map_err(|message| damaged(format!("[{index}]"), message))?;
+            if !keys.insert(state.definition.key.clone()) {
+                return Err(damaged(format!("[{index}]"), format!("{} stands twice", state.definition.key)));
+            }
+            states.push(state);
+        }
+        Ok(states)
+    }
+
+    /// Replaces the file: a crash at any moment leaves the old one or the new one.
+    pub async fn write(&self, states: Vec<LimitState>) -> Result<(), FileError> {
+        let this = self.clone();
+        let write = tokio::task::spawn_blocking(move || this.write_blocking(&states));
+        write.await.unwrap_or_else(|error| Err(self.io("writing", io::Error::other(error))))
+    }
+
+    fn write_blocking(&self, states: &[LimitState]) -> Result<(), FileError> {
+        let entries: Vec<RegistryEntryBody> = states.iter().map(RegistryEntryBody::from).collect();
+        let mut text =
+            serde_json::to_string_pretty(&entries).map_err(|error| self.io("encoding", error.into()))?;
+        text.push('\n');
+        let temporary = self.temporary();
+        let written = write_synced(&temporary, &text).and_then(|()| fs::rename(&temporary, &self.path));
+        if let Err(source) = written {
+            // A half-written temporary file is of no use; that it cannot be removed changes nothing of the answer.
+            fs::remove_file(&temporary).ok();
+            return Err(self.io("writing", source));
+        }
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        sync_folder(folder.unwrap_or(Path::new(".")))
+            .map_err(|source| self.io("syncing the folder of", source))
+    }
+
+    fn temporary(&self) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(".tmp");
+        PathBuf::from(name)
+    }
+
+    fn io(&self, doing: &'static str, source: io::Error) -> FileError {
+        FileError::Io { path: self.path.clone(), doing, source }
+    }
+}
+
+fn write_synced(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
