@@ -89,7 +89,7 @@ impl Reserve {
         if !(1..=REQUIREMENTS_MAX).contains(&requirements.len()) {
             return Err(CommandError::Count { field, min: 1, count: requirements.len() });
         }
-        check_keys_differ(field, requirements.iter().map(|requirement| &requirement.key))?;
+        check_keys_differ(field, &requirements.iter().map(|requirement| &requirement.key))?;
         requirements.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { lease, job_id, requirements })
     }
@@ -111,7 +111,7 @@ impl Complete {
         if let Some(index) = actuals.iter().position(|actual| actual.amount > Amount::MAX.get()) {
             return Err(CommandError::ActualTooLarge { index });
         }
-        check_keys_differ(field, actuals.iter().map(|actual| &actual.key))?;
+        check_keys_differ(field, &actuals.iter().map(|actual| &actual.key))?;
         Ok(Self { lease, job_id, actuals })
     }
 
@@ -128,7 +128,7 @@ fn check_job_id(job_id: &str) -> Result<(), CommandError> {
 /// At most 32 keys: comparing each with those before it needs no table.
 fn check_keys_differ<'a>(
     field: &'static str,
-    keys: impl Iterator<Item = &'a LimitKey> + Clone,
+    keys: &(impl Iterator<Item = &'a LimitKey> + Clone),
 ) -> Result<(), CommandError> {
     for (index, key) in keys.clone().enumerate() {
         if keys.clone().take(index).any(|earlier| earlier == key) {

@@ -118,10 +118,7 @@ impl Assembler {
         self.bytes.extend(part.wide.to_le_bytes());
         self.bytes.extend(part.long.to_le_bytes());
         self.parts += 1;
-        let [format, low, high] = match self.bytes.get(..HEADER_BYTES) {
-            Some(&[format, low, high]) => [format, low, high],
-            Some(_) | None => return Ok(None),
-        };
+        let Some(&[format, low, high]) = self.bytes.get(..HEADER_BYTES) else { return Ok(None) };
         if format != FORMAT {
             return Err(RecordError::Format(format));
         }
@@ -162,8 +159,8 @@ impl Body {
     }
 
     fn into_state(self) -> Result<(u64, LimitState), RecordError> {
-        fn invalid(error: impl ToString) -> RecordError {
-            RecordError::Invalid(error.to_string())
+        fn invalid(error: impl Into<Box<dyn std::error::Error>>) -> RecordError {
+            RecordError::Invalid(error.into().to_string())
         }
         let kind = match self.kind {
             BodyKind::Rolling { window_seconds } => Kind::new(KindName::Rolling, window_seconds.into(), 0),

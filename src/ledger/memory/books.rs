@@ -28,7 +28,7 @@ struct Entry {
 
 /// What an id is used for.
 enum Slot {
-    Made(Made),
+    Made(Box<Made>),
     /// It failed for a final reason.
     Burnt,
 }
@@ -140,7 +140,7 @@ impl Books {
     fn expire(&mut self, id: TransferId) {
         let Some(Slot::Made(made)) = self.transfers.get_mut(&id) else { return };
         made.pending = PendingState::Expired;
-        let made = *made;
+        let made = **made;
         self.release(&made, &mut Vec::new());
         self.leases.closed_one(made.recorded.transfer.user_data.wide, self.now_ns);
     }
@@ -195,7 +195,7 @@ impl Books {
             self.logs.entry((made.debit, LogSide::Debit)).or_default().push(transfer.id);
             self.logs.entry((made.credit, LogSide::Credit)).or_default().push(transfer.id);
         }
-        self.transfers.insert(transfer.id, Slot::Made(Made { linked, ..made }));
+        self.transfers.insert(transfer.id, Slot::Made(Box::new(Made { linked, ..made })));
         Ok(())
     }
 
@@ -273,7 +273,7 @@ impl Books {
         }
         undo.push(Undo::Pending(pending, held.pending));
         let before = std::mem::replace(&mut held.pending, PendingState::Voided);
-        let held = *held;
+        let held = **held;
         self.unschedule(before, pending);
         self.release(&held, undo);
         let user_data = inherited(transfer.user_data, held.recorded.transfer.user_data);

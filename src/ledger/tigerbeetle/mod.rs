@@ -95,12 +95,12 @@ impl Ledger for TigerBeetleLedger {
         let accounts = accounts.iter().map(|new| encode::account(self.ledger, new)).collect();
         let reply = self.read(Request::CreateAccounts(accounts)).await?;
         for (index, kind) in decode::account_errors(&reply.payload) {
-            match kind {
-                // Different flags: it exists, and was closed since.
-                CreateAccountErrorKind::Exists | CreateAccountErrorKind::ExistsWithDifferentFlags => {}
-                kind => {
-                    return Err(LedgerError::Unexpected(format!("account {index} was refused: {kind:?}")));
-                }
+            // Different flags: it exists, and was closed since.
+            if !matches!(
+                kind,
+                CreateAccountErrorKind::Exists | CreateAccountErrorKind::ExistsWithDifferentFlags
+            ) {
+                return Err(LedgerError::Unexpected(format!("account {index} was refused: {kind:?}")));
             }
         }
         Ok(())

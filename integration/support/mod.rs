@@ -1,0 +1,61 @@
+//! A real TigerBeetle: a container where a Docker engine answers, a local process where none does.
+
+pub mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::tigerbeetle::submitter::SubmitterOptions;
+use ledger_limiter::ledger::tigerbeetle::{TigerBeetleLedger, TigerBeetleOptions};
+
+use crate::fixtures::Backend;
+
+/// How long TigerBeetle may take beyond a timeout until an expired balance is free.
+const EXPIRY_SLACK: Duration = Duration::from_millis(300);
+
+/// A ledger number of its own on a server that the tests share: nothing that another test does shows in it.
+pub struct TigerBeetleBackend {
+    address: String,
+    ledger: u32,
+}
+
+impl TigerBeetleBackend {
+    pub async fn new() -> Self {
+        static NEXT_LEDGER: AtomicU32 = AtomicU32::new(1);
+        let ledger = NEXT_LEDGER.fetch_add(1, Ordering::Relaxed);
+        Self { address: server::shared().await.to_owned(), ledger }
+    }
+}
+
+/// Options as the service has them by default, for one replica.
+pub fn options(address: &str, ledger: u32) -> TigerBeetleOptions {
+    TigerBeetleOptions {
+        cluster_id: 0,
+        addresses: vec![address.to_owned()],
+        ledger,
+        submitter: SubmitterOptions {
+            sessions: 1,
+            batch_transfers_max: 8_189,
+            queue_transfers_max: 65_536,
+            flush_interval: Duration::ZERO,
+        },
+    }
+}
+
+impl Backend for TigerBeetleBackend {
+    type Ledger = TigerBeetleLedger;
+
+    fn connect(&self) -> Arc<TigerBeetleLedger> {
+        Arc::new(TigerBeetleLedger::connect(options(&self.address, self.ledger)))
+    }
+
+    fn ids(&self) -> Ids {
+        Ids::new(self.ledger)
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time + EXPIRY_SLACK).await;
+    }
+}

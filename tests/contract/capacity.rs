@@ -1,0 +1,181 @@
+use std::time::Duration;
+
+use ledger_limiter::admin::AdminError;
+use ledger_limiter::limit::{Amount, Status};
+use ledger_limiter::limiter::{Completion, Reservation};
+
+use crate::fixtures::*;
+
+async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
+    Replica::start(backend.connect(), backend.ids(), 0).await
+}
+
+fn decreasing(to: u64) -> Status {
+    Status::Decreasing { to: Amount::new(to).expect("a valid capacity") }
+}
+
+async fn apply<L: ledger_limiter::ledger::Ledger>(replica: &Replica<L>) {
+    replica.admin.apply_decreases().await.expect("the ledger answers");
+}
+
+pub async fn an_increase_is_there_at_once<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    assert_eq!(replica.put(rolling("rpm", 1, 60)).await, Status::Active);
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+    assert_eq!(replica.put(rolling("rpm", 3, 60)).await, Status::Active);
+    assert_eq!(replica.usage("rpm").await, (2, 1, 0));
+    assert!(is_granted(&replica.take(&[("rpm", 2)]).await));
+}
+
+pub async fn a_decrease_waits_until_it_fits<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 100, 60)).await;
+    let holder = lease();
+    replica.reserve(holder, &[("slots", 70)]).await;
+    assert_eq!(replica.put(concurrency("slots", 60, 60)).await, decreasing(60));
+    let denied = lease();
+    let closed = Reservation::Decreasing { key: key("slots"), retry_after_ms: 10_000 };
+    assert_eq!(replica.reserve(denied, &[("slots", 1)]).await, closed);
+    apply(&replica).await;
+    assert_eq!(
+        replica.info("slots").await.entry.limit.state.status,
+        decreasing(60),
+        "30 are free, 40 are needed"
+    );
+    assert_eq!(replica.usage("slots").await, (30, 70, 0));
+    replica.complete(holder, &[]).await;
+    apply(&replica).await;
+    assert_eq!(replica.info("slots").await.entry.limit.state.status, Status::Active);
+    assert_eq!(replica.usage("slots").await, (60, 0, 0));
+    assert!(!is_granted(&replica.reserve(denied, &[("slots", 1)]).await), "a denied lease stays denied");
+    assert!(is_granted(&replica.take(&[("slots", 60)]).await));
+}
+
+pub async fn up_and_down_moves_real_capacity_each_time<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    for capacity in [100_u64, 60, 100, 60, 100, 60] {
+        replica.put(concurrency("slots", capacity, 60)).await;
+        apply(&replica).await;
+        assert_eq!(replica.usage("slots").await, (capacity.into(), 0, 0));
+        let full = lease();
+        assert!(is_granted(&replica.reserve(full, &[("slots", capacity)]).await));
+        assert!(!is_granted(&replica.take(&[("slots", 1)]).await));
+        replica.complete(full, &[]).await;
+    }
+}
+
+pub async fn a_new_target_replaces_the_old_one<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 100, 60)).await;
+    let holder = lease();
+    replica.reserve(holder, &[("slots", 70)]).await;
+    assert_eq!(replica.put(concurrency("slots", 10, 60)).await, decreasing(10));
+    assert_eq!(replica.put(concurrency("slots", 80, 60)).await, decreasing(80));
+    apply(&replica).await;
+    assert_eq!(replica.usage("slots").await, (10, 70, 0), "30 were free, 20 were needed");
+    replica.complete(holder, &[]).await;
+    assert_eq!(replica.usage("slots").await, (80, 0, 0));
+}
+
+pub async fn a_higher_target_cancels_the_decrease<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 100, 60)).await;
+    replica.take(&[("rpm", 70)]).await;
+    for (capacity, available) in [(100_u64, 30_u128), (120, 50)] {
+        assert_eq!(replica.put(rolling("rpm", 60, 60)).await, decreasing(60));
+        assert_eq!(replica.put(rolling("rpm", capacity, 60)).await, Status::Active);
+        apply(&replica).await;
+        assert_eq!(replica.usage("rpm").await, (available, 70, 0));
+    }
+    assert!(is_granted(&replica.take(&[("rpm", 50)]).await));
+}
+
+pub async fn times_may_change_and_kinds_may_not<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 10, 60)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+    assert_eq!(replica.put(rolling("rpm", 10, 1)).await, Status::Active);
+    assert!(is_granted(&replica.take(&[("rpm", 2)]).await));
+    backend.pass(Duration::from_secs(1)).await;
+    assert_eq!(replica.usage("rpm").await, (9, 1, 0), "the new time holds for what was reserved after it");
+    let refused = replica.admin.put(&concurrency("rpm", 10, 60)).await;
+    assert!(matches!(refused, Err(AdminError::KindChange(_))), "{refused:?}");
+}
+
+pub async fn the_same_definition_again_changes_nothing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    for _ in 0..3 {
+        replica.put(rolling("rpm", 10, 60)).await;
+    }
+    assert_eq!(replica.info("rpm").await.entry.limit.version, 1);
+    assert_eq!(replica.usage("rpm").await, (10, 0, 0));
+}
+
+pub async fn a_deleted_limit_takes_nothing_and_can_come_back<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 10, 60)).await;
+    let holder = lease();
+    replica.reserve(holder, &[("slots", 8)]).await;
+    replica.admin.delete(&key("slots")).await.expect("it is there");
+    assert!(matches!(replica.admin.delete(&key("slots")).await, Err(AdminError::UnknownKey(_))));
+    assert!(matches!(replica.admin.get(&key("slots")).await, Err(AdminError::UnknownKey(_))));
+    assert!(replica.admin.list().await.expect("the ledger answers").is_empty());
+    assert_eq!(replica.take(&[("slots", 1)]).await, Reservation::UnknownKey { key: key("slots") });
+    // It comes back smaller than what is still reserved of it.
+    assert_eq!(replica.put(concurrency("slots", 5, 60)).await, decreasing(5));
+    apply(&replica).await;
+    assert_eq!(replica.usage("slots").await, (2, 8, 0));
+    replica.complete(holder, &[]).await;
+    apply(&replica).await;
+    assert_eq!(replica.usage("slots").await, (5, 0, 0));
+    // And once more, larger and of another kind.
+    replica.admin.delete(&key("slots")).await.expect("it is there");
+    assert_eq!(replica.put(rolling("slots", 7, 60)).await, Status::Active);
+    assert_eq!(replica.usage("slots").await, (7, 0, 0));
+    assert!(is_granted(&replica.take(&[("slots", 7)]).await));
+}
+
+pub async fn a_complete_settles_while_decreasing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("tpm", 100, 60)).await;
+    replica.put(concurrency("slots", 2, 60)).await;
+    let [below, above] = [lease(), lease()];
+    replica.reserve(below, &[("tpm", 50), ("slots", 1)]).await;
+    replica.reserve(above, &[("tpm", 40)]).await;
+    assert_eq!(replica.put(rolling("tpm", 60, 60)).await, decreasing(60));
+    let settled = replica.complete(below, &[("tpm", 20)]).await;
+    assert_eq!(settled, Completion::Settled { excesses: Vec::new() });
+    assert_eq!(replica.usage("tpm").await, (40, 60, 0));
+    assert_eq!(replica.usage("slots").await, (2, 0, 0));
+    assert!(
+        matches!(replica.take(&[("tpm", 1)]).await, Reservation::Decreasing { .. }),
+        "it is still closed"
+    );
+    assert!(matches!(replica.complete(above, &[("tpm", 45)]).await, Completion::Settled { .. }));
+    assert_eq!(replica.usage("tpm").await, (40, 60, 5), "nothing can be reserved on top of a closed limit");
+    apply(&replica).await;
+    assert_eq!(replica.usage("tpm").await, (0, 60, 5));
+    assert_eq!(no_room(&replica.take(&[("tpm", 1)]).await), Some("tpm"));
+}
+
+pub async fn history_tells_every_version<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 100, 60)).await;
+    replica.put(rolling("other", 1, 60)).await;
+    replica.put(rolling("rpm", 60, 60)).await;
+    apply(&replica).await;
+    replica.admin.delete(&key("rpm")).await.expect("it is there");
+    let versions = replica.admin.history(&key("rpm")).await.expect("the ledger answers");
+    let told: Vec<_> = versions
+        .iter()
+        .map(|version| (version.number, version.state.status, version.state.definition.capacity.get()))
+        .collect();
+    let expected = [
+        (1, Status::Active, 100),
+        (2, decreasing(60), 100),
+        (3, Status::Active, 60),
+        (4, Status::Deleted, 60),
+    ];
+    assert_eq!(told, expected);
+    assert!(versions.is_sorted_by_key(|version| version.timestamp_ns));
+}

@@ -1,0 +1,208 @@
+use std::time::Duration;
+
+use ledger_limiter::limit::{Definition, Overage};
+use ledger_limiter::limiter::{Completion, ExcessUse};
+
+use crate::fixtures::*;
+
+const SETTLED: Completion = Completion::Settled { excesses: Vec::new() };
+
+async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
+    Replica::start(backend.connect(), backend.ids(), 1_000).await
+}
+
+pub async fn the_worked_example<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    let [rpm, tpm, slots, daily] = [
+        "global:llm:openai:gpt-4o:rpm",
+        "global:llm:openai:gpt-4o:tpm",
+        "global:llm:openai:gpt-4o:concurrency",
+        "tenant:acme:llm:daily_tokens",
+    ];
+    replica.put(rolling(rpm, 60, 60)).await;
+    replica.put(rolling(tpm, 60_000, 60)).await;
+    replica.put(concurrency(slots, 10, 300)).await;
+    replica.put(rolling(daily, 1_000_000, 86_400)).await;
+    let lease = lease();
+    let wanted = [(rpm, 1), (tpm, 1_800), (slots, 1), (daily, 1_800)];
+    assert!(is_granted(&replica.reserve(lease, &wanted).await));
+    assert_eq!(replica.usage(tpm).await, (58_200, 1_800, 0));
+    assert_eq!(replica.complete(lease, &[(tpm, 740), (daily, 740)]).await, SETTLED);
+    assert_eq!(replica.usage(rpm).await, (59, 1, 0));
+    assert_eq!(replica.usage(tpm).await, (59_260, 740, 0));
+    assert_eq!(replica.usage(slots).await, (10, 0, 0));
+    assert_eq!(replica.usage(daily).await, (999_260, 740, 0));
+}
+
+pub async fn slots_come_back_at_once_and_named_or_not<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("a", 5, 60)).await;
+    replica.put(concurrency("b", 5, 60)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("a", 2), ("b", 3)]).await;
+    assert_eq!(replica.complete(lease, &[("b", 1)]).await, SETTLED);
+    assert_eq!(replica.usage("a").await, (5, 0, 0));
+    assert_eq!(replica.usage("b").await, (5, 0, 0));
+}
+
+pub async fn a_smaller_actual_keeps_its_expiry<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("tpm", 100, 3)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("tpm", 80)]).await;
+    backend.pass(Duration::from_secs(1)).await;
+    assert_eq!(replica.complete(lease, &[("tpm", 30)]).await, SETTLED);
+    assert_eq!(replica.usage("tpm").await, (70, 30, 0));
+    backend.pass(Duration::from_millis(1_000)).await;
+    assert_eq!(replica.usage("tpm").await, (70, 30, 0), "it never comes back early");
+    backend.pass(Duration::from_millis(2_000)).await;
+    assert_eq!(replica.usage("tpm").await, (100, 0, 0));
+}
+
+pub async fn an_actual_of_zero_frees<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("tpm", 100, 60)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("tpm", 80)]).await;
+    assert_eq!(replica.complete(lease, &[("tpm", 0)]).await, SETTLED);
+    assert_eq!(replica.usage("tpm").await, (100, 0, 0));
+}
+
+pub async fn a_larger_actual_is_reserved_if_it_fits<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("tpm", 100, 2)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("tpm", 60)]).await;
+    assert_eq!(replica.complete(lease, &[("tpm", 100)]).await, SETTLED);
+    assert_eq!(replica.usage("tpm").await, (0, 100, 0));
+    backend.pass(Duration::from_secs(3)).await;
+    assert_eq!(replica.usage("tpm").await, (100, 0, 0), "for the rest of the window only");
+}
+
+pub async fn what_does_not_fit_is_debt<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("tpm", 100, 60)).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("slots", 1), ("tpm", 60)]).await;
+    let excess = ExcessUse { key: key("tpm"), amount: 41, overage: Overage::Debt };
+    let settled = Completion::Settled { excesses: vec![excess] };
+    assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
+    assert_eq!(replica.usage("tpm").await, (40, 60, 41), "debt never blocks capacity");
+    assert_eq!(replica.usage("slots").await, (1, 0, 0));
+    assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, Completion::NothingToDo);
+    assert_eq!(replica.usage("tpm").await, (40, 60, 41), "and is recorded once");
+}
+
+pub async fn what_does_not_fit_is_only_counted_with_deny<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(Definition { overage: Overage::Deny, ..rolling("tpm", 100, 60) }).await;
+    let lease = lease();
+    replica.reserve(lease, &[("tpm", 60)]).await;
+    let excess = ExcessUse { key: key("tpm"), amount: 41, overage: Overage::Deny };
+    let settled = Completion::Settled { excesses: vec![excess] };
+    assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
+    assert_eq!(replica.usage("tpm").await, (40, 60, 0));
+    assert_eq!(replica.complete(lease, &[("tpm", 1)]).await, Completion::NothingToDo);
+    assert_eq!(replica.usage("tpm").await, (40, 60, 0));
+}
+
+pub async fn the_first_complete_wins<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("a", 100, 60)).await;
+    replica.put(rolling("b", 100, 60)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("a", 50), ("b", 50)]).await;
+    assert_eq!(replica.complete(lease, &[("a", 20)]).await, SETTLED);
+    let other = start(&backend).await;
+    for replica in [&replica, &other] {
+        for again in [&[("a", 20)][..], &[("a", 1), ("b", 1)], &[("b", 90)], &[]] {
+            assert_eq!(replica.complete(lease, again).await, Completion::NothingToDo, "{again:?}");
+        }
+    }
+    assert_eq!(replica.usage("a").await, (80, 20, 0));
+    assert_eq!(replica.usage("b").await, (50, 50, 0));
+}
+
+pub async fn completes_at_once_settle_once<B: Backend>(backend: B) {
+    let replicas = [start(&backend).await, start(&backend).await];
+    replicas[0].put(rolling("a", 100, 60)).await;
+    replicas[0].put(rolling("b", 100, 60)).await;
+    let lease = lease();
+    replicas[0].reserve(lease, &[("a", 50), ("b", 50)]).await;
+    let mut completes = tokio::task::JoinSet::new();
+    for caller in 0..20 {
+        let limiter = replicas[caller % 2].limiter.clone();
+        let name = ["a", "b"][caller / 2 % 2];
+        completes.spawn(async move { limiter.complete(&complete(lease, &[(name, 10)])).await });
+    }
+    let answers = completes.join_all().await;
+    let settled = answers.iter().filter(|answer| matches!(answer, Ok(Completion::Settled { .. }))).count();
+    assert_eq!(settled, 1, "{answers:?}");
+    let (_, a, _) = replicas[0].usage("a").await;
+    let (_, b, _) = replicas[0].usage("b").await;
+    assert_eq!(a + b, 60, "one of the two shrank, once");
+}
+
+pub async fn an_unknown_or_expired_lease_changes_nothing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 5, 1)).await;
+    assert_eq!(replica.complete(lease(), &[("slots", 1)]).await, Completion::NothingToDo);
+    let lease = lease();
+    replica.reserve(lease, &[("slots", 2)]).await;
+    backend.pass(Duration::from_secs(1)).await;
+    assert_eq!(replica.complete(lease, &[]).await, Completion::NothingToDo);
+    assert_eq!(replica.usage("slots").await, (5, 0, 0));
+}
+
+pub async fn a_slot_that_expired_does_not_spoil_the_rest<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 5, 1)).await;
+    replica.put(rolling("tpm", 100, 60)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("slots", 2), ("tpm", 50)]).await;
+    backend.pass(Duration::from_secs(1)).await;
+    assert_eq!(replica.complete(lease, &[("tpm", 10)]).await, SETTLED);
+    assert_eq!(replica.usage("slots").await, (5, 0, 0));
+    assert_eq!(replica.usage("tpm").await, (90, 10, 0));
+    assert_eq!(replica.complete(lease, &[("tpm", 5)]).await, Completion::NothingToDo);
+}
+
+pub async fn a_foreign_key_is_refused<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("a", 100, 60)).await;
+    replica.put(rolling("b", 100, 60)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("a", 50)]).await;
+    let refused = Completion::NotInLease { index: 1 };
+    assert_eq!(replica.complete(lease, &[("a", 1), ("b", 1)]).await, refused);
+    assert_eq!(replica.usage("a").await, (50, 50, 0), "nothing was settled");
+    assert_eq!(replica.complete(lease, &[("a", 1)]).await, SETTLED);
+}
+
+pub async fn a_lease_without_slots_leaves_a_trace<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("a", 100, 60)).await;
+    let lease = lease();
+    replica.reserve(lease, &[("a", 50)]).await;
+    assert_eq!(replica.complete(lease, &[("a", 50)]).await, SETTLED);
+    let other = start(&backend).await;
+    assert_eq!(other.complete(lease, &[("a", 1)]).await, Completion::NothingToDo);
+    assert_eq!(other.usage("a").await, (50, 50, 0));
+}
+
+pub async fn thirty_two_legs_settle<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    let names: Vec<String> = (0..32).map(|n| format!("limit-{n}")).collect();
+    for name in &names {
+        replica.put(rolling(name, 100, 60)).await;
+    }
+    let lease = lease();
+    let wanted: Vec<_> = names.iter().map(|name| (name.as_str(), 10)).collect();
+    assert!(is_granted(&replica.reserve(lease, &wanted).await));
+    let used: Vec<_> = names.iter().map(|name| (name.as_str(), 3)).collect();
+    assert_eq!(replica.complete(lease, &used).await, SETTLED);
+    for name in &names {
+        assert_eq!(replica.usage(name).await, (97, 3, 0));
+    }
+}

@@ -1,0 +1,79 @@
+//! What must hold over any ledger. Each test is written once and run over every backend; their times are whole seconds
+//! and short, because over TigerBeetle they really pass.
+
+pub mod capacity;
+pub mod complete;
+pub mod replicas;
+pub mod reserve;
+
+/// Makes a test of every function of the contract, over the backend that the expression makes.
+#[macro_export]
+macro_rules! contract_tests {
+    ($backend:expr) => {
+        $crate::contract_tests!(@module reserve, $backend, [
+            grants_until_the_limit_is_full,
+            all_or_nothing,
+            a_replay_is_granted_once,
+            the_order_of_requirements_does_not_matter,
+            a_denied_lease_stays_denied,
+            a_lease_denied_for_an_unknown_key_stays_denied,
+            other_requirements_are_a_conflict,
+            a_settled_lease_is_not_granted_again,
+            an_expired_lease_is_not_granted_again,
+            what_can_never_fit_is_told_apart,
+            a_window_slides,
+            a_crashed_caller_gives_its_slot_back,
+            a_batch_answers_in_order,
+            callers_at_once_never_exceed_the_capacity,
+            the_largest_amounts_are_exact,
+        ]);
+        $crate::contract_tests!(@module complete, $backend, [
+            the_worked_example,
+            slots_come_back_at_once_and_named_or_not,
+            a_smaller_actual_keeps_its_expiry,
+            an_actual_of_zero_frees,
+            a_larger_actual_is_reserved_if_it_fits,
+            what_does_not_fit_is_debt,
+            what_does_not_fit_is_only_counted_with_deny,
+            the_first_complete_wins,
+            completes_at_once_settle_once,
+            an_unknown_or_expired_lease_changes_nothing,
+            a_slot_that_expired_does_not_spoil_the_rest,
+            a_foreign_key_is_refused,
+            a_lease_without_slots_leaves_a_trace,
+            thirty_two_legs_settle,
+        ]);
+        $crate::contract_tests!(@module capacity, $backend, [
+            an_increase_is_there_at_once,
+            a_decrease_waits_until_it_fits,
+            up_and_down_moves_real_capacity_each_time,
+            a_new_target_replaces_the_old_one,
+            a_higher_target_cancels_the_decrease,
+            times_may_change_and_kinds_may_not,
+            the_same_definition_again_changes_nothing,
+            a_deleted_limit_takes_nothing_and_can_come_back,
+            a_complete_settles_while_decreasing,
+            history_tells_every_version,
+        ]);
+        $crate::contract_tests!(@module replicas, $backend, [
+            a_replica_with_empty_memory_knows_everything,
+            completes_need_no_local_memory,
+            a_key_made_at_one_replica_is_usable_at_another,
+            a_change_reaches_the_others,
+            replicas_that_change_a_limit_at_once_agree,
+            a_decrease_is_applied_once_by_whoever_sees_it,
+            a_decrease_survives_the_replica_that_began_it,
+            a_delete_denies_everywhere,
+        ]);
+    };
+    (@module $module:ident, $backend:expr, [$($name:ident),* $(,)?]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    $crate::contract::$module::$name($backend).await;
+                }
+            )*
+        }
+    };
+}

@@ -1,0 +1,143 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger_limiter::limit::{Amount, Status};
+use ledger_limiter::limiter::{Completion, Reservation};
+
+use crate::fixtures::*;
+
+/// A replica whose lease cache is off: whatever it knows, the ledger told it.
+async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
+    Replica::start(backend.connect(), backend.ids(), 0).await
+}
+
+pub async fn a_replica_with_empty_memory_knows_everything<B: Backend>(backend: B) {
+    let first = start(&backend).await;
+    first.put(rolling("rpm", 10, 60)).await;
+    first.put(concurrency("slots", 5, 60)).await;
+    first.put(rolling("gone", 5, 60)).await;
+    first.admin.delete(&key("gone")).await.expect("it is there");
+    first.take(&[("rpm", 4)]).await;
+    drop(first);
+    let second = start(&backend).await;
+    let list = second.admin.list().await.expect("the ledger answers");
+    let told: Vec<_> = list.iter().map(|usage| (usage.entry.key().as_str(), usage.available)).collect();
+    assert_eq!(told, [("rpm", 6), ("slots", 5)]);
+}
+
+pub async fn completes_need_no_local_memory<B: Backend>(backend: B) {
+    let first = start(&backend).await;
+    first.put(rolling("tpm", 100, 60)).await;
+    first.put(concurrency("slots", 5, 60)).await;
+    let lease = lease();
+    let granted = first.reserve(lease, &[("slots", 1), ("tpm", 50)]).await;
+    drop(first);
+    let second = start(&backend).await;
+    assert_eq!(second.reserve(lease, &[("tpm", 50), ("slots", 1)]).await, granted);
+    assert_eq!(second.reserve(lease, &[("tpm", 51), ("slots", 1)]).await, Reservation::LeaseConflict);
+    assert!(matches!(second.complete(lease, &[("tpm", 20)]).await, Completion::Settled { .. }));
+    let third = start(&backend).await;
+    assert_eq!(third.reserve(lease, &[("tpm", 50), ("slots", 1)]).await, Reservation::LeaseSettled);
+    assert_eq!(third.complete(lease, &[("tpm", 1)]).await, Completion::NothingToDo);
+    assert_eq!(third.usage("tpm").await, (80, 20, 0));
+    assert_eq!(third.usage("slots").await, (5, 0, 0));
+}
+
+pub async fn a_key_made_at_one_replica_is_usable_at_another<B: Backend>(backend: B) {
+    let (first, second) = (start(&backend).await, start(&backend).await);
+    first.put(rolling("fresh", 10, 60)).await;
+    assert!(
+        is_granted(&second.take(&[("fresh", 4)]).await),
+        "at once, without waiting for the next look at the log"
+    );
+    first.put(rolling("fresh", 20, 60)).await;
+    assert!(
+        is_granted(&second.take(&[("fresh", 15)]).await),
+        "a raised capacity is not mistaken for the old one"
+    );
+}
+
+pub async fn a_change_reaches_the_others<B: Backend>(backend: B) {
+    let (first, second) = (start(&backend).await, start(&backend).await);
+    first.put(rolling("rpm", 10, 60)).await;
+    second.follower.refresh().await.expect("the ledger answers");
+    first.put(rolling("rpm", 10, 1)).await;
+    second.follower.refresh().await.expect("the ledger answers");
+    assert!(is_granted(&second.take(&[("rpm", 10)]).await));
+    backend.pass(Duration::from_secs(1)).await;
+    assert_eq!(second.usage("rpm").await, (10, 0, 0));
+}
+
+pub async fn replicas_that_change_a_limit_at_once_agree<B: Backend>(backend: B) {
+    let replicas: Vec<_> = [start(&backend).await, start(&backend).await, start(&backend).await]
+        .into_iter()
+        .map(Arc::new)
+        .collect();
+    let capacities = [100_u64, 30, 250, 70, 500, 20, 90, 1_000, 10];
+    let mut changes = tokio::task::JoinSet::new();
+    for (index, capacity) in capacities.into_iter().enumerate() {
+        let replica = Arc::clone(&replicas[index % replicas.len()]);
+        changes.spawn(async move { replica.put(concurrency("slots", capacity, 60)).await });
+    }
+    changes.join_all().await;
+    for replica in &replicas {
+        replica.admin.apply_decreases().await.expect("the ledger answers");
+    }
+    let capacity = replicas[0].info("slots").await.entry.limit.state.definition.capacity;
+    assert!(capacities.contains(&capacity.get()), "{capacity:?}");
+    for replica in &replicas {
+        let info = replica.info("slots").await;
+        assert_eq!(
+            info.entry.limit.state.definition.capacity, capacity,
+            "every replica has the same definition"
+        );
+        assert_eq!(info.entry.limit.state.status, Status::Active);
+        assert_eq!(info.available, u128::from(capacity), "and the balance is exactly its capacity");
+    }
+}
+
+pub async fn a_decrease_is_applied_once_by_whoever_sees_it<B: Backend>(backend: B) {
+    let replicas: Vec<_> = [start(&backend).await, start(&backend).await, start(&backend).await]
+        .into_iter()
+        .map(Arc::new)
+        .collect();
+    replicas[0].put(concurrency("slots", 100, 60)).await;
+    replicas[0].put(concurrency("slots", 60, 60)).await;
+    let mut loops = tokio::task::JoinSet::new();
+    for replica in &replicas {
+        let replica = Arc::clone(replica);
+        loops.spawn(async move {
+            replica.follower.refresh().await.expect("the ledger answers");
+            replica.admin.apply_decreases().await
+        });
+    }
+    for applied in loops.join_all().await {
+        applied.expect("the ledger answers");
+    }
+    for replica in &replicas {
+        assert_eq!(replica.usage("slots").await, (60, 0, 0));
+        assert_eq!(replica.info("slots").await.entry.limit.version, 3);
+    }
+}
+
+pub async fn a_decrease_survives_the_replica_that_began_it<B: Backend>(backend: B) {
+    let first = start(&backend).await;
+    first.put(concurrency("slots", 100, 60)).await;
+    let holder = lease();
+    first.reserve(holder, &[("slots", 50)]).await;
+    let to = Amount::new(60).expect("a valid capacity");
+    assert_eq!(first.put(concurrency("slots", 60, 60)).await, Status::Decreasing { to });
+    drop(first);
+    let second = start(&backend).await;
+    assert!(matches!(second.take(&[("slots", 1)]).await, Reservation::Decreasing { .. }));
+    second.admin.apply_decreases().await.expect("the ledger answers");
+    assert_eq!(second.usage("slots").await, (10, 50, 0));
+}
+
+pub async fn a_delete_denies_everywhere<B: Backend>(backend: B) {
+    let (first, second) = (start(&backend).await, start(&backend).await);
+    first.put(rolling("rpm", 10, 60)).await;
+    assert!(is_granted(&second.take(&[("rpm", 1)]).await));
+    first.admin.delete(&key("rpm")).await.expect("it is there");
+    assert_eq!(second.take(&[("rpm", 1)]).await, Reservation::UnknownKey { key: key("rpm") });
+}

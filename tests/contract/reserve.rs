@@ -1,0 +1,206 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use ledger_limiter::limiter::Reservation;
+use ulid::Ulid;
+
+use crate::fixtures::*;
+
+async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
+    Replica::start(backend.connect(), backend.ids(), 0).await
+}
+
+pub async fn grants_until_the_limit_is_full<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 3, 60)).await;
+    for _ in 0..3 {
+        assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+    }
+    assert_eq!(no_room(&replica.take(&[("rpm", 1)]).await), Some("rpm"));
+    assert_eq!(replica.usage("rpm").await, (0, 3, 0));
+}
+
+pub async fn all_or_nothing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("a", 10, 60)).await;
+    replica.put(rolling("b", 1, 60)).await;
+    replica.put(concurrency("c", 10, 60)).await;
+    assert!(is_granted(&replica.take(&[("b", 1)]).await));
+    assert_eq!(no_room(&replica.take(&[("a", 5), ("b", 1), ("c", 2)]).await), Some("b"));
+    assert_eq!(replica.usage("a").await, (10, 0, 0));
+    assert_eq!(replica.usage("c").await, (10, 0, 0));
+}
+
+pub async fn a_replay_is_granted_once<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 10, 60)).await;
+    let lease = lease();
+    let first = replica.reserve(lease, &[("rpm", 4)]).await;
+    assert!(is_granted(&first));
+    assert_eq!(
+        replica.reserve(lease, &[("rpm", 4)]).await,
+        first,
+        "the first time of reservation is told again"
+    );
+    let other = start(&backend).await;
+    assert_eq!(other.reserve(lease, &[("rpm", 4)]).await, first, "and at a replica that never saw it");
+    let mut at_once = Vec::new();
+    for _ in 0..8 {
+        at_once.push(reserve(lease, &[("rpm", 4)]));
+    }
+    for answer in replica.limiter.reserve_batch(&at_once).await {
+        assert_eq!(answer.expect("the ledger answers"), first);
+    }
+    assert_eq!(replica.usage("rpm").await, (6, 4, 0));
+}
+
+pub async fn the_order_of_requirements_does_not_matter<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("a", 10, 60)).await;
+    replica.put(concurrency("b", 10, 60)).await;
+    let lease = lease();
+    let first = replica.reserve(lease, &[("a", 1), ("b", 2)]).await;
+    assert!(is_granted(&first));
+    assert_eq!(replica.reserve(lease, &[("b", 2), ("a", 1)]).await, first);
+    assert_eq!(replica.usage("b").await, (8, 2, 0));
+}
+
+pub async fn a_denied_lease_stays_denied<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    replica.put(rolling("rpm", 10, 60)).await;
+    let holder = lease();
+    assert!(is_granted(&replica.reserve(holder, &[("slots", 1)]).await));
+    let denied = lease();
+    assert_eq!(no_room(&replica.reserve(denied, &[("rpm", 1), ("slots", 1)]).await), Some("slots"));
+    replica.complete(holder, &[]).await;
+    assert_eq!(no_room(&replica.reserve(denied, &[("rpm", 1), ("slots", 1)]).await), Some("slots"));
+    assert_eq!(replica.usage("rpm").await, (10, 0, 0));
+    assert!(is_granted(&replica.take(&[("rpm", 1), ("slots", 1)]).await), "a new lease is granted");
+}
+
+pub async fn a_lease_denied_for_an_unknown_key_stays_denied<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    let denied = lease();
+    let unknown = Reservation::UnknownKey { key: key("late") };
+    assert_eq!(replica.reserve(denied, &[("late", 1)]).await, unknown);
+    replica.put(rolling("late", 1, 60)).await;
+    assert_eq!(no_room(&replica.reserve(denied, &[("late", 1)]).await), Some("late"));
+    assert!(is_granted(&replica.take(&[("late", 1)]).await));
+}
+
+pub async fn other_requirements_are_a_conflict<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    for name in ["a", "b"] {
+        replica.put(rolling(name, 10, 60)).await;
+    }
+    let lease = lease();
+    assert!(is_granted(&replica.reserve(lease, &[("a", 1), ("b", 1)]).await));
+    for other in [&[("a", 2), ("b", 1)][..], &[("a", 1)], &[("b", 1)], &[("a", 1), ("b", 2)]] {
+        assert_eq!(replica.reserve(lease, other).await, Reservation::LeaseConflict, "{other:?}");
+    }
+    assert_eq!(replica.usage("a").await, (9, 1, 0));
+    // A changed window is no other requirement.
+    replica.put(rolling("a", 10, 30)).await;
+    assert!(is_granted(&replica.reserve(lease, &[("a", 1), ("b", 1)]).await));
+    assert_eq!(replica.usage("a").await, (9, 1, 0));
+}
+
+pub async fn a_settled_lease_is_not_granted_again<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 10, 60)).await;
+    let lease = lease();
+    assert!(is_granted(&replica.reserve(lease, &[("rpm", 1)]).await));
+    replica.complete(lease, &[]).await;
+    assert_eq!(replica.reserve(lease, &[("rpm", 1)]).await, Reservation::LeaseSettled);
+    assert_eq!(
+        replica.usage("rpm").await,
+        (9, 1, 0),
+        "a rolling requirement that is not named stays reserved"
+    );
+}
+
+pub async fn an_expired_lease_is_not_granted_again<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("one", 10, 1)).await;
+    replica.put(rolling("two", 10, 3)).await;
+    let lease = lease();
+    assert!(is_granted(&replica.reserve(lease, &[("one", 1), ("two", 1)]).await));
+    backend.pass(Duration::from_secs(1)).await;
+    assert!(is_granted(&replica.reserve(lease, &[("one", 1), ("two", 1)]).await), "one of two is still held");
+    backend.pass(Duration::from_secs(2)).await;
+    assert_eq!(replica.reserve(lease, &[("one", 1), ("two", 1)]).await, Reservation::LeaseSettled);
+    assert_eq!(replica.usage("two").await, (10, 0, 0));
+}
+
+pub async fn what_can_never_fit_is_told_apart<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("a", 10, 60)).await;
+    replica.put(rolling("b", 10, 60)).await;
+    let too_much = Reservation::ExceedsCapacity { key: key("b") };
+    assert_eq!(replica.take(&[("b", 11)]).await, too_much);
+    assert!(is_granted(&replica.take(&[("a", 10)]).await));
+    assert_eq!(replica.take(&[("a", 1), ("b", 11)]).await, too_much, "also when another key is full now");
+    assert_eq!(replica.take(&[("a", 1), ("x", 1)]).await, Reservation::UnknownKey { key: key("x") });
+}
+
+pub async fn a_window_slides<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 2, 2)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+    backend.pass(Duration::from_secs(1)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+    assert_eq!(no_room(&replica.take(&[("rpm", 1)]).await), Some("rpm"));
+    backend.pass(Duration::from_secs(1)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await), "what was reserved first has come back");
+    assert_eq!(no_room(&replica.take(&[("rpm", 1)]).await), Some("rpm"));
+}
+
+pub async fn a_crashed_caller_gives_its_slot_back<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 1, 1)).await;
+    assert!(is_granted(&replica.take(&[("slots", 1)]).await));
+    assert_eq!(no_room(&replica.take(&[("slots", 1)]).await), Some("slots"));
+    backend.pass(Duration::from_secs(1)).await;
+    assert!(is_granted(&replica.take(&[("slots", 1)]).await));
+}
+
+pub async fn a_batch_answers_in_order<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 2, 60)).await;
+    let requests: Vec<_> = ["rpm", "nope", "rpm", "rpm"].map(|name| reserve(lease(), &[(name, 1)])).into();
+    let answers = replica.limiter.reserve_batch(&requests).await;
+    let answers: Vec<Reservation> =
+        answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect();
+    assert!(is_granted(&answers[0]) && is_granted(&answers[2]), "{answers:?}");
+    assert_eq!(answers[1], Reservation::UnknownKey { key: key("nope") });
+    assert_eq!(no_room(&answers[3]), Some("rpm"));
+}
+
+pub async fn callers_at_once_never_exceed_the_capacity<B: Backend>(backend: B) {
+    let replicas = [start(&backend).await, start(&backend).await];
+    replicas[0].put(rolling("rpm", 50, 60)).await;
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..200 {
+        let limiter = replicas[caller % 2].limiter.clone();
+        callers.spawn(async move { limiter.reserve(&reserve(lease(), &[("rpm", 1)])).await });
+    }
+    let answers = callers.join_all().await;
+    let granted = answers.iter().filter(|answer| answer.as_ref().is_ok_and(is_granted)).count();
+    assert_eq!(granted, 50);
+    let times: HashSet<_> = answers.iter().map(|answer| format!("{answer:?}")).collect();
+    assert!(times.iter().all(|answer| !answer.contains("Err")), "{times:?}");
+    assert_eq!(replicas[1].usage("rpm").await, (0, 50, 0));
+}
+
+pub async fn the_largest_amounts_are_exact<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    let largest = i64::MAX as u64;
+    replica.put(rolling("huge", largest, 60)).await;
+    let monotonic = Ulid::generate();
+    let [first, second] = [monotonic, Ulid(monotonic.0 + 1)]
+        .map(|ulid| ledger_limiter::limit::LeaseId::from_ulid(ulid).expect("not zero"));
+    assert!(is_granted(&replica.reserve(first, &[("huge", largest - 1)]).await));
+    assert!(is_granted(&replica.reserve(second, &[("huge", 1)]).await), "ids that differ by one do not meet");
+    assert_eq!(replica.usage("huge").await, (0, largest.into(), 0));
+}

@@ -1,0 +1,43 @@
+//! The memory ledger on a clock that the test moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger_limiter::clock::ManualClock;
+use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::memory::MemoryLedger;
+
+use crate::fixtures::Backend;
+
+/// How long the ledger of the tests remembers a lease that is over.
+pub const RETENTION: Duration = Duration::from_secs(600);
+
+pub struct MemoryBackend {
+    pub clock: Arc<ManualClock>,
+    pub ledger: Arc<MemoryLedger<Arc<ManualClock>>>,
+}
+
+impl MemoryBackend {
+    pub fn new() -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock), RETENTION));
+        Self { clock, ledger }
+    }
+}
+
+impl Backend for MemoryBackend {
+    type Ledger = MemoryLedger<Arc<ManualClock>>;
+
+    fn connect(&self) -> Arc<Self::Ledger> {
+        Arc::clone(&self.ledger)
+    }
+
+    fn ids(&self) -> Ids {
+        Ids::new(1)
+    }
+
+    async fn pass(&self, time: Duration) {
+        // Two transfers never share a nanosecond: on a clock that stands still they run ahead of it.
+        self.clock.advance(time + Duration::from_millis(1));
+    }
+}

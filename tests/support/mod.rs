@@ -1,0 +1,163 @@
+//! What tests stand on: a limiter and its admin over some ledger, and short ways to say what is wanted of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger_limiter::admin::{Admin, LimitUsage};
+use ledger_limiter::config::RetryPolicySettings;
+use ledger_limiter::decide::command::{Actual, Complete, Requirement, Reserve};
+use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::Ledger;
+use ledger_limiter::limit::{Amount, Definition, Kind, KindName, LeaseId, LimitKey, Overage, Status};
+use ledger_limiter::limiter::{Completion, LeaseCache, Limiter, Reservation};
+use ledger_limiter::registry::{Follower, Registry};
+use ulid::Ulid;
+
+/// A ledger to test over, and a way to let its time pass.
+pub trait Backend: Send + Sync + 'static {
+    /// The ledger.
+    type Ledger: Ledger;
+    /// Another connection to the same books, as another replica has it.
+    fn connect(&self) -> Arc<Self::Ledger>;
+    /// The ids of this test's part of the books.
+    fn ids(&self) -> Ids;
+    /// Lets time pass.
+    fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// One `ratelimiterd`, without its HTTP.
+pub struct Replica<L> {
+    pub ledger: Arc<L>,
+    pub ids: Ids,
+    pub follower: Arc<Follower<L>>,
+    pub admin: Arc<Admin<L>>,
+    pub limiter: Limiter<L>,
+}
+
+impl<L: Ledger> Replica<L> {
+    /// A replica with empty memory, which knows what the ledger knows.
+    pub async fn start(ledger: Arc<L>, ids: Ids, lease_cache_capacity: usize) -> Self {
+        let replica = Self::cold(ledger, ids, lease_cache_capacity);
+        replica.admin.bootstrap(&[]).await.expect("the ledger answers");
+        replica
+    }
+
+    /// A replica that has not read anything yet.
+    pub fn cold(ledger: Arc<L>, ids: Ids, lease_cache_capacity: usize) -> Self {
+        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
+        let admin = Arc::new(Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower)));
+        let limiter = Limiter::new(
+            Arc::clone(&ledger),
+            ids,
+            Arc::clone(&follower),
+            RetryPolicySettings::default().policy(),
+            LeaseCache::new(lease_cache_capacity),
+        );
+        Self { ledger, ids, follower, admin, limiter }
+    }
+
+    /// Reserves under a lease.
+    pub async fn reserve(&self, lease: LeaseId, requirements: &[(&str, u64)]) -> Reservation {
+        self.limiter.reserve(&reserve(lease, requirements)).await.expect("the ledger answers")
+    }
+
+    /// Reserves under a fresh lease.
+    pub async fn take(&self, requirements: &[(&str, u64)]) -> Reservation {
+        self.reserve(lease(), requirements).await
+    }
+
+    /// Settles a lease.
+    pub async fn complete(&self, lease: LeaseId, actuals: &[(&str, u64)]) -> Completion {
+        self.limiter.complete(&complete(lease, actuals)).await.expect("the ledger answers")
+    }
+
+    /// Creates or changes a limit.
+    pub async fn put(&self, definition: Definition) -> Status {
+        self.admin.put(&definition).await.expect("the ledger answers")
+    }
+
+    /// What is used of a limit: available, reserved, debt.
+    pub async fn usage(&self, key: &str) -> (u128, u128, u128) {
+        let LimitUsage { available, reserved, debt, .. } = self.info(key).await;
+        (available, reserved, debt)
+    }
+
+    /// A limit and its usage.
+    pub async fn info(&self, key: &str) -> LimitUsage {
+        self.admin.get(&self::key(key)).await.expect("the limit is there")
+    }
+}
+
+/// A fresh lease id.
+pub fn lease() -> LeaseId {
+    LeaseId::from_ulid(Ulid::generate()).expect("not zero")
+}
+
+pub fn key(text: &str) -> LimitKey {
+    LimitKey::parse(text).expect("a valid key")
+}
+
+pub fn reserve(lease: LeaseId, requirements: &[(&str, u64)]) -> Reserve {
+    let requirement = |(name, amount): &(&str, u64)| Requirement {
+        key: key(name),
+        amount: Amount::new(*amount).expect("a valid amount"),
+    };
+    Reserve::new(lease, String::new(), requirements.iter().map(requirement).collect())
+        .expect("a valid reserve")
+}
+
+pub fn complete(lease: LeaseId, actuals: &[(&str, u64)]) -> Complete {
+    let actual = |(name, amount): &(&str, u64)| Actual { key: key(name), amount: *amount };
+    Complete::new(lease, String::new(), actuals.iter().map(actual).collect()).expect("a valid complete")
+}
+
+/// A rolling limit.
+pub fn rolling(name: &str, capacity: u64, window_seconds: u64) -> Definition {
+    definition(name, Kind::new(KindName::Rolling, window_seconds, 0), capacity)
+}
+
+/// A concurrency limit.
+pub fn concurrency(name: &str, capacity: u64, timeout_seconds: u64) -> Definition {
+    definition(name, Kind::new(KindName::Concurrency, 0, timeout_seconds), capacity)
+}
+
+fn definition(
+    name: &str,
+    kind: Result<Kind, ledger_limiter::limit::DefinitionError>,
+    capacity: u64,
+) -> Definition {
+    let capacity = Amount::new(capacity).expect("a valid capacity");
+    let (unit, description) = (String::new(), String::new());
+    Definition::new(key(name), kind.expect("valid times"), capacity, unit, description, Overage::Debt)
+        .expect("a valid definition")
+}
+
+/// Whether a reservation was granted.
+pub fn is_granted(reservation: &Reservation) -> bool {
+    matches!(reservation, Reservation::Granted { .. })
+}
+
+/// The key without room, of a denial for that reason.
+pub fn no_room(reservation: &Reservation) -> Option<&str> {
+    match reservation {
+        Reservation::NoRoom { key, retry_after_ms } => {
+            assert!(*retry_after_ms > 0, "a denial says when to come back");
+            Some(key.as_str())
+        }
+        Reservation::Granted { .. }
+        | Reservation::Decreasing { .. }
+        | Reservation::ExceedsCapacity { .. }
+        | Reservation::UnknownKey { .. }
+        | Reservation::LeaseConflict
+        | Reservation::LeaseSettled => None,
+    }
+}
+
+/// Waits until a condition holds, at most for the time given; time-bounded because a broken limiter never gets there.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, limit: Duration, mut holds: impl FnMut() -> F) {
+    let deadline = std::time::Instant::now() + limit;
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
