@@ -7,6 +7,7 @@
 mod contract;
 #[path = "../tests/support/mod.rs"]
 mod fixtures;
+mod outage;
 mod support;
 
 contract_tests!(crate::support::TigerBeetleBackend::new().await);

@@ -14,6 +14,7 @@
 //! | [`decide`] | the decisions, pure |
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
 //! | [`limit`] | the vocabulary |
+//! | [`probe`] | asks a running service whether it is ready |
 //! | [`telemetry`] | what operators see |
 
 pub mod admin;
@@ -25,6 +26,7 @@ pub mod decide;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;
+pub mod probe;
 pub mod registry;
 pub mod telemetry;
 pub mod wire;

@@ -7,11 +7,15 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use ledger_limiter::app::{self, AppError};
 use ledger_limiter::config::{self, ConfigError, LogFormat, Settings};
+use ledger_limiter::probe::{ProbeError, probe};
 use ledger_limiter::telemetry::with_sources;
 use tracing_subscriber::EnvFilter;
 
 /// Names the configuration file, and is no setting itself.
 const CONFIG_VARIABLE: &str = "RATELIMITERD_CONFIG";
+
+/// Where `probe` asks unless it is told.
+const PROBE_ADDRESS: &str = "127.0.0.1:8080";
 
 /// Why the program failed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,8 @@ enum MainError {
     #[error("signals cannot be waited for")]
     Signals(#[source] std::io::Error),
     #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error(transparent)]
     App(#[from] AppError),
 }
 
@@ -36,6 +42,10 @@ fn main() -> ExitCode {
             // A closed standard output takes nothing from the answer, which is the exit code.
             writeln!(std::io::stdout(), "the configuration is valid").ok();
         }),
+        Some(("probe", matches)) => {
+            let address = matches.get_one::<String>("address").map_or(PROBE_ADDRESS, String::as_str);
+            probe(address).map_err(MainError::from)
+        }
         // The parser lets nothing else through.
         Some(_) | None => Ok(()),
     };
@@ -76,6 +86,9 @@ fn command() -> Command {
         .subcommand(with_settings(
             Command::new("check-config")
                 .about("Reads the configuration as serve would, and says what is wrong"),
+        ))
+        .subcommand(Command::new("probe").about("Exits with 0 if a running ratelimiterd is ready").arg(
+            Arg::new("address").long("address").value_name("HOST:PORT").default_value(PROBE_ADDRESS),
         ))
 }
 

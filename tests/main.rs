@@ -8,5 +8,8 @@ mod contract;
 mod fixtures;
 #[path = "support/memory.rs"]
 mod memory;
+mod registry_file;
+mod program;
+mod http;
 
 contract_tests!(crate::memory::MemoryBackend::new());

@@ -1,6 +1,7 @@
 //! A real TigerBeetle: a container where a Docker engine answers, a local process where none does.
 
 pub mod server;
+pub mod service;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,71 +1,210 @@
-//! Starting TigerBeetle for tests.
+//! Starting, stopping and restarting a single-replica TigerBeetle: in a container where `TIGERBEETLE_IMAGE` names an
+//! image (`./scripts/test` sets it where a Docker engine answers), as a local process otherwise.
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
+use testcontainers::core::wait::ExitWaitStrategy;
+use testcontainers::core::{IntoContainerPort, Mount, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
-/// The server that most tests share, each with a ledger number of its own.
+/// What every container and volume of these tests is named, so that a script can remove those of a run that was killed.
+const NAME_PREFIX: &str = "ratelimiterd-test";
+const FORMAT: [&str; 5] = ["format", "--cluster=0", "--replica=0", "--replica-count=1", "--development"];
+const DATA_FILE: &str = "0_0.tigerbeetle";
+
+/// A single-replica TigerBeetle with a data file of its own, which keeps its address when it is restarted.
+pub enum Server {
+    Process(Process),
+    Container(Box<Container>),
+}
+
+pub struct Process {
+    port: u16,
+    child: Option<Child>,
+    folder: TempDir,
+}
+
+pub struct Container {
+    port: u16,
+    running: ContainerAsync<GenericImage>,
+}
+
+impl Server {
+    /// Formats a data file; the server does not run yet if it is a process.
+    pub async fn start() -> Self {
+        match std::env::var("TIGERBEETLE_IMAGE") {
+            Ok(image) if !image.is_empty() => {
+                eprintln!("TigerBeetle runs in a container of {image}");
+                Self::Container(Box::new(Container::start(&image).await))
+            }
+            Ok(_) | Err(_) => {
+                eprintln!("TigerBeetle runs as a local process: {}", binary().display());
+                let mut process = Process::format().await;
+                process.run().await;
+                Self::Process(process)
+            }
+        }
+    }
+
+    pub fn address(&self) -> String {
+        match self {
+            Self::Process(process) => process.address(),
+            Self::Container(container) => format!("127.0.0.1:{}", container.port),
+        }
+    }
+
+    /// Kills it, as a crash would.
+    pub async fn stop(&mut self) {
+        match self {
+            Self::Process(process) => process.kill().await,
+            Self::Container(container) => {
+                container.running.stop_with_timeout(Some(0)).await.expect("the container stops");
+            }
+        }
+    }
+
+    /// Starts it on the same data and address.
+    pub async fn start_again(&mut self) {
+        match self {
+            Self::Process(process) => process.run().await,
+            Self::Container(container) => container.running.start().await.expect("the container starts"),
+        }
+    }
+}
+
+impl Process {
+    /// A data file and a free port, and nothing running.
+    pub async fn format() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        format(&folder.path().join(DATA_FILE)).await;
+        Self { port: free_port(), child: None, folder }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub async fn run(&mut self) {
+        let address = self.address();
+        let child = Command::new(binary())
+            .args(["start", &format!("--addresses={address}"), "--development"])
+            .arg(self.folder.path().join(DATA_FILE))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        self.child = Some(child.expect("the server's program runs"));
+    }
+
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.expect("it was running");
+        }
+    }
+}
+
+impl Container {
+    async fn start(image: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{NAME_PREFIX}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (repository, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+        let file = format!("/data/{DATA_FILE}");
+        let with_data = |wait: WaitFor, command: Vec<String>| -> ContainerRequest<GenericImage> {
+            GenericImage::new(repository, tag)
+                .with_exposed_port(3000.tcp())
+                .with_wait_for(wait)
+                .with_cmd(command)
+                .with_mount(Mount::volume_mount(name.clone(), "/data"))
+                .with_security_opt("seccomp=unconfined")
+                .with_cap_add("IPC_LOCK")
+                .with_startup_timeout(Duration::from_secs(60))
+        };
+        let format = FORMAT.map(str::to_owned).into_iter().chain([file.clone()]).collect();
+        let formatted =
+            with_data(WaitFor::exit(ExitWaitStrategy::new().with_exit_code(0)), format).start().await;
+        drop(formatted.expect("a container formats the data file"));
+        let start = ["start", "--addresses=0.0.0.0:3000", "--development", &file].map(str::to_owned);
+        let port = free_port();
+        let running = with_data(WaitFor::message_on_stderr("listening on"), start.into())
+            .with_container_name(name.clone())
+            .with_mapped_port(port, 3000.tcp())
+            .start()
+            .await
+            .expect("a container runs TigerBeetle");
+        Self { port, running }
+    }
+}
+
+/// The address of the server that most tests share, each with a ledger number of its own.
 pub async fn shared() -> &'static str {
     static SHARED: OnceCell<String> = OnceCell::const_new();
-    SHARED
-        .get_or_init(|| async {
-            // It runs until the test process ends: its standard input closes with it then.
-            let (sender, receiver) = std::sync::mpsc::channel();
-            std::thread::spawn(move || {
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                runtime.block_on(async {
-                    let process = Process::start().await;
-                    sender.send(process.address.clone()).expect("the test waits");
-                    std::future::pending::<()>().await;
-                });
-            });
-            receiver.recv().expect("TigerBeetle starts")
-        })
-        .await
+    SHARED.get_or_init(|| async { start_shared().await }).await
+}
+
+/// The server outlives the runtime of the test that happens to start it, so it runs on one of its own.
+async fn start_shared() -> String {
+    let (started, address) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            if std::env::var("TIGERBEETLE_IMAGE").is_ok_and(|image| !image.is_empty()) {
+                let server = Server::start().await;
+                started.send(server.address()).expect("the test waits");
+                std::future::pending::<()>().await;
+            } else {
+                let (port, _process, _folder) = start_bound_to_this_process().await;
+                started.send(format!("127.0.0.1:{port}")).expect("the test waits");
+                std::future::pending::<()>().await;
+            }
+        });
+    });
+    address.await.expect("TigerBeetle starts")
+}
+
+/// With the address 0 the server takes a free port and ends when its standard input closes: with this process, however
+/// that ends.
+async fn start_bound_to_this_process() -> (u16, Child, TempDir) {
+    eprintln!("TigerBeetle runs as a local process: {}", binary().display());
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join(DATA_FILE);
+    format(&file).await;
+    let mut child = Command::new(binary())
+        .args(["start", "--addresses=0", "--development"])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the server's program runs");
+    let stdout = child.stdout.take().expect("it is piped");
+    let line = BufReader::new(stdout).lines().next_line().await.expect("it can be read");
+    let port = line.and_then(|line| line.trim().parse().ok()).expect("the server prints its port");
+    (port, child, folder)
+}
+
+async fn format(file: &std::path::Path) {
+    let formatted = Command::new(binary()).args(FORMAT).arg(file).stderr(Stdio::null()).status().await;
+    assert!(formatted.expect("the server's program runs").success(), "a data file is formatted");
 }
 
 /// The server's program, as the scripts set it up.
-pub fn binary() -> PathBuf {
+fn binary() -> PathBuf {
     let path =
         std::env::var_os("TB_BIN").expect("TB_BIN names the TigerBeetle server; ./scripts/test sets it");
     PathBuf::from(path)
 }
 
-/// A single-replica server as a local process.
-pub struct Process {
-    pub address: String,
-    _child: Child,
-    _folder: TempDir,
-}
-
-impl Process {
-    pub async fn start() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        let file = folder.path().join("0_0.tigerbeetle");
-        let formatted = Command::new(binary())
-            .args(["format", "--cluster=0", "--replica=0", "--replica-count=1", "--development"])
-            .arg(&file)
-            .stderr(Stdio::null())
-            .status()
-            .await
-            .expect("the server's program runs");
-        assert!(formatted.success(), "a data file is formatted");
-        let mut child = Command::new(binary())
-            .args(["start", "--addresses=0", "--development"])
-            .arg(&file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the server's program runs");
-        let stdout = child.stdout.take().expect("it is piped");
-        let port = BufReader::new(stdout).lines().next_line().await.expect("it can be read").expect("a port");
-        Self { address: format!("127.0.0.1:{}", port.trim()), _child: child, _folder: folder }
-    }
+/// A port that nothing listens on. Another process may take it before it is used; tests that fail so fail loudly.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
 }

@@ -1,0 +1,121 @@
+//! The service in front of a TigerBeetle that is not there yet, goes away, and comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::fixtures::{eventually, lease};
+use crate::support::server::{Process, Server};
+use crate::support::service::Service;
+
+/// What a request may take beyond `server.request_timeout_ms` on a busy machine.
+const SLACK: Duration = Duration::from_secs(2);
+
+async fn define(service: &Service, key: &str, capacity: u64) {
+    let limit = json!({ "key": key, "kind": "concurrency", "capacity": capacity, "timeout_seconds": 60 });
+    let (status, body) = service.put("/v1/admin/limits", &limit).await;
+    assert_eq!((status, &body["ok"]), (StatusCode::OK, &json!(true)), "{body}");
+}
+
+fn reserve_one(key: &str, lease_id: &str) -> Value {
+    json!({ "lease_id": lease_id, "requirements": [{ "key": key, "amount": 1 }] })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starting_before_tigerbeetle_is_fine() {
+    let mut server = Process::format().await;
+    let service = Service::start(&server.address()).await;
+    assert_eq!(service.get("/healthz").await.0, StatusCode::OK);
+    let (status, body) = service.get("/readyz").await;
+    assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("not_ready")), "{body}");
+
+    let started = Instant::now();
+    let lease_id = lease().to_string();
+    let (status, body) = service.post("/v1/reserve", &reserve_one("slots", &lease_id)).await;
+    assert!(started.elapsed() < service.request_timeout() + SLACK, "{:?}", started.elapsed());
+    assert_eq!(
+        (status, &body["error"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!("backend_error")),
+        "{body}"
+    );
+    assert_eq!(body["allowed"], json!(false));
+
+    server.run().await;
+    let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
+    eventually("the service is ready without a restart", Duration::from_secs(20), ready).await;
+    define(&service, "slots", 3).await;
+    let (status, body) = service.post("/v1/reserve", &reserve_one("slots", &lease().to_string())).await;
+    assert_eq!((status, &body["allowed"]), (StatusCode::OK, &json!(true)), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tigerbeetle_stops_and_starts_under_load() {
+    let mut server = Server::start().await;
+    let service = Arc::new(Service::start(&server.address()).await);
+    let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
+    eventually("the service is ready", Duration::from_secs(20), ready).await;
+    define(&service, "slots", 20).await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let unknown = Arc::new(AtomicUsize::new(0));
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..30 {
+        callers.spawn(call_until(Arc::clone(&service), Arc::clone(&stop), Arc::clone(&unknown)));
+    }
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        server.stop().await;
+        let gone = || async { service.get("/readyz").await.0 == StatusCode::SERVICE_UNAVAILABLE };
+        eventually("the service says that it is not ready", Duration::from_secs(10), gone).await;
+        server.start_again().await;
+        eventually("the service is ready again", Duration::from_secs(30), ready).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stop.store(true, Ordering::SeqCst);
+    let granted: usize = callers.join_all().await.into_iter().sum();
+    assert!(granted > 30, "calls were granted in between: {granted}");
+    assert!(unknown.load(Ordering::SeqCst) > 0, "the outage was met");
+
+    let (_, body) = service.get("/v1/admin/limits/slots").await;
+    let usage = json!({ "available": 20, "reserved": 0, "debt": 0 });
+    assert_eq!(body["limit"]["usage"], usage, "every slot came back although outcomes were unknown");
+}
+
+/// Reserves and completes as a client should: an unknown outcome is repeated with the same lease. Answers how often it
+/// was granted.
+async fn call_until(service: Arc<Service>, stop: Arc<AtomicBool>, unknown: Arc<AtomicUsize>) -> usize {
+    let mut granted = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let lease_id = lease().to_string();
+        let answer = known(&service, "/v1/reserve", &reserve_one("slots", &lease_id), &unknown).await;
+        if answer["allowed"] == json!(true) {
+            granted += 1;
+            let complete = json!({ "lease_id": lease_id, "actuals": [] });
+            let answer = known(&service, "/v1/complete", &complete, &unknown).await;
+            assert_eq!(answer["ok"], json!(true), "{answer}");
+        } else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    granted
+}
+
+async fn known(service: &Service, path: &str, body: &Value, unknown: &AtomicUsize) -> Value {
+    loop {
+        let started = Instant::now();
+        let (status, answer) = service.post(path, body).await;
+        assert!(started.elapsed() < service.request_timeout() + SLACK, "{path} took {:?}", started.elapsed());
+        match status {
+            StatusCode::OK => return answer,
+            StatusCode::SERVICE_UNAVAILABLE => {
+                assert_eq!(answer["error"], json!("backend_error"));
+                unknown.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            other => panic!("{path} answered {other}: {answer}"),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The registry file: what a crash, a full disk and a careless editor can do to it.
+
+use std::path::Path;
+
+use ledger_limiter::limit::{Amount, LimitState, Status};
+use ledger_limiter::registry::file::RegistryFile;
+
+use crate::fixtures::{concurrency, rolling};
+
+fn states() -> Vec<LimitState> {
+    let to = Amount::new(2).expect("a valid capacity");
+    vec![
+        LimitState { definition: rolling("rpm", 3, 60), status: Status::Active },
+        LimitState { definition: concurrency("slots", 5, 60), status: Status::Decreasing { to } },
+    ]
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder can be read");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+    let mut names: Vec<String> = entries.map(|entry| name(entry).expect("a name")).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("registry.json");
+    let file = RegistryFile::new(path.clone(), false);
+    assert_eq!(file.read().expect("a missing file is empty"), []);
+    file.write(states()).await.expect("it is written");
+    assert_eq!(file.read().expect("it is read"), states());
+    assert_eq!(names(folder.path()), ["registry.json"], "no temporary file stays");
+    let text = std::fs::read_to_string(path).expect("it is read");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(json[1]["status"], "decreasing");
+    assert_eq!(json[1]["pending_decrease_to"], 2);
+    assert_eq!(json[0]["definition"]["key"], "rpm");
+}
+
+#[tokio::test]
+async fn a_crash_while_writing_leaves_the_old_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = RegistryFile::new(folder.path().join("registry.json"), false);
+    file.write(states()).await.expect("it is written");
+    std::fs::write(folder.path().join("registry.json.tmp"), "[{\"defin").expect("half a file");
+    assert_eq!(file.read().expect("it is read"), states());
+    assert_eq!(names(folder.path()), ["registry.json"], "what the crash left is removed");
+}
+
+#[tokio::test]
+async fn a_write_that_fails_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("registry.json");
+    let file = RegistryFile::new(path.clone(), false);
+    file.write(states()).await.expect("it is written");
+    // A folder in the place of the temporary file: it cannot be created.
+    std::fs::create_dir(folder.path().join("registry.json.tmp")).expect("a folder");
+    let error = file.write(Vec::new()).await.expect_err("it cannot be written");
+    assert!(error.to_string().contains("registry.json"), "{error}");
+    assert!(std::fs::read_to_string(path).expect("it is read").contains("slots"));
+}
+
+#[tokio::test]
+async fn damage_names_the_file_and_the_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("registry.json");
+    let good = |key: &str| {
+        format!(
+            r#"{{"definition":{{"key":"{key}","kind":"rolling","capacity":3,"window_seconds":60}},"status":"active","pending_decrease_to":0}}"#
+        )
+    };
+    for (text, place) in [
+        ("".to_owned(), "line 1 column 0"),
+        ("[{\"definition\"".to_owned(), "line 1 column 14"),
+        ("{}".to_owned(), "line 1 column"),
+        (format!("[{},{}]", good("a"), good("a")), "[1]: a stands twice"),
+        (format!("[{},{}]", good("a"), good("b").replace("60", "0")), "[1]: definition.window_seconds"),
+        (format!("[{}]", good("a").replace("rolling", "leaky")), "[0].definition.kind"),
+        (format!("[{}]", good("a").replace("active", "decreasing")), "[0]: pending_decrease_to"),
+        (format!("[{}]", good("a").replace("\"kind\"", "\"knid\"")), "[0].definition.knid"),
+        (format!("[{}] x", good("a")), "trailing characters"),
+    ] {
+        std::fs::write(&path, &text).expect("it is written");
+        let error = RegistryFile::new(path.clone(), false).read().expect_err(&text).to_string();
+        assert!(error.contains("registry.json") && error.contains(place), "{text}: {error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("it is read"), text, "it is never overwritten");
+    }
+}
