@@ -5,8 +5,16 @@
 #[macro_use]
 #[path = "../tests/contract/mod.rs"]
 mod contract;
+mod differential;
+mod features;
 #[path = "../tests/support/mod.rs"]
 mod fixtures;
+#[path = "../tests/gherkin/mod.rs"]
+mod gherkin;
+#[path = "../tests/support/memory.rs"]
+mod memory;
+#[path = "../tests/support/operations.rs"]
+mod operations;
 mod outage;
 mod support;
 

@@ -7,6 +7,7 @@ ZIG_VERSION=0.14.1          # the exact version that TigerBeetle's build demands
 LIBCLANG_VERSION=18.1.1     # bindgen reads TigerBeetle's C header with it
 TIGERBEETLE_VERSION=0.16.78 # what the client crate in Cargo.toml is pinned to; its cluster must not be older
 
+SCRIPTS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/ratelimiterd"
 
 say() { printf '\033[2m[%s]\033[0m %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
@@ -56,9 +57,12 @@ print(next(p["manifest_path"] for p in packages if p["name"] == "tigerbeetle-uno
 version_at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
 
 ensure_zig() {
+  # One that is set already, by a user or by an earlier call, is taken as it is.
   if [ -z "${ZIG_PATH:-}" ]; then
     install_into "zig-$ZIG_VERSION" install_from_pypi "ziglang==$ZIG_VERSION" || die "Zig could not be installed"
-    export ZIG_PATH="$CACHE_DIR/zig-$ZIG_VERSION/ziglang/zig"
+    export TB_CLIENT_CACHE_DIR="$CACHE_DIR"
+    export TB_CLIENT_ZIG="$CACHE_DIR/zig-$ZIG_VERSION/ziglang/zig"
+    export ZIG_PATH="$SCRIPTS_DIR/zig-cached"
   fi
 }
 

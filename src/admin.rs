@@ -7,22 +7,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use ulid::Ulid;
 
+use crate::decide::Limit;
 use crate::decide::change::{self, Change, KindChange};
 use crate::decide::ids::Ids;
 use crate::decide::record::{Assembler, RecordError, Version};
 use crate::ledger::{
     Account, AccountCode, AccountId, AccountQuery, AccountRule, ChainOutcome, Ledger, LedgerError,
-    NewAccount, Order, Refusal, Side, TransferCode,
+    NewAccount, Order, Refusal, Side, TransferCode, find_closing,
 };
 use crate::limit::{Definition, LimitKey, LimitState, Status};
-use crate::limiter::find_closing;
 use crate::registry::{Entry, Follower, RefreshError, Registry};
 use crate::telemetry::with_sources;
 
 /// How often a change is tried while other replicas get in first.
 const TRIES_MAX: usize = 64;
-/// How many accounts are looked up at once.
-const ACCOUNTS_PAGE: usize = 4_000;
+/// How many limits are looked up or made at once: as many as fit into the smallest request that replicas are set to.
+const LIMITS_PAGE: usize = 100;
 /// How many transfers of a limit's history are read at once.
 const HISTORY_PAGE: u32 = 8_000;
 
@@ -99,23 +99,38 @@ impl<L: Ledger> Admin<L> {
         ];
         self.ledger.create_accounts(accounts).await?;
         self.follower.refresh().await?;
-        for state in seed {
-            if self.registry().get(&state.definition.key).is_none() {
-                self.seed(state).await?;
+        let unknown: Vec<&LimitState> =
+            seed.iter().filter(|state| self.registry().get(&state.definition.key).is_none()).collect();
+        for page in unknown.chunks(LIMITS_PAGE) {
+            self.seed(page).await?;
+        }
+        self.follower.refresh().await?;
+        for state in unknown {
+            if let Status::Decreasing { to } = state.status {
+                let target = Definition { capacity: to, ..state.definition.clone() };
+                self.make_version(&target.key, |current| change::put(current, &target)).await?;
             }
         }
+        // Only now: what is not seeded yet stands in the file alone.
+        self.follower.refresh_and_save().await?;
         Ok(())
     }
 
-    async fn seed(&self, state: &LimitState) -> Result<(), AdminError> {
-        // Another replica may seed the same key: only a key without any version is seeded.
-        let define = |current: Option<&crate::decide::Limit>| match current {
-            Some(_) => Ok(None),
-            None => change::put(None, &state.definition),
-        };
-        self.make_version(&state.definition.key, define).await?;
-        if let Status::Decreasing { to } = state.status {
-            self.put(&Definition { capacity: to, ..state.definition.clone() }).await?;
+    /// Makes the first versions of limits. Another replica may seed the same: it is refused then, or this one.
+    async fn seed(&self, states: &[&LimitState]) -> Result<(), AdminError> {
+        let accounts =
+            states.iter().flat_map(|state| change::accounts(self.ids, &state.definition.key)).collect();
+        self.ledger.create_accounts(accounts).await?;
+        let mut chains = Vec::with_capacity(states.len());
+        for state in states {
+            if let Some(change) = change::put(None, &state.definition)? {
+                chains.extend(change.chain(self.ids, None, Ulid::generate().0)?);
+            }
+        }
+        for (state, outcome) in states.iter().zip(self.ledger.submit(chains).await) {
+            if let ChainOutcome::Refused { index, refusal } = outcome? {
+                refused(&state.definition.key, index, refusal)?;
+            }
         }
         Ok(())
     }
@@ -144,17 +159,18 @@ impl<L: Ledger> Admin<L> {
     async fn make_version(
         &self,
         key: &LimitKey,
-        plan: impl Fn(Option<&crate::decide::Limit>) -> Result<Option<Change>, KindChange>,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<Change>, KindChange>,
     ) -> Result<Arc<Entry>, AdminError> {
         for _ in 0..TRIES_MAX {
             self.follower.refresh().await?;
             let current = self.registry().get(key);
             let Some(change) = plan(current.as_ref().map(|entry| &entry.limit))? else {
+                self.follower.refresh_and_save().await?;
                 return current.ok_or_else(|| AdminError::UnknownKey(key.clone()));
             };
             match self.try_version(key, &change).await? {
                 Try::Made => {
-                    self.follower.refresh().await?;
+                    self.follower.refresh_and_save().await?;
                     tracing::info!(%key, version = change.version, state = ?change.state.status, "limit changed");
                     return self.registry().get(key).ok_or_else(|| AdminError::UnknownKey(key.clone()));
                 }
@@ -181,19 +197,25 @@ impl<L: Ledger> Admin<L> {
         }
     }
 
-    /// Applies every decrease for which enough is available.
+    /// Applies every decrease for which enough is available. One that fails does not stop the others.
     pub async fn apply_decreases(&self) -> Result<(), AdminError> {
-        for key in self.registry().decreasing() {
-            let Some(entry) = self.registry().get(&key) else { continue };
-            let Some(needs) = change::decrease_needs(&entry.limit) else { continue };
+        let mut result = Ok(());
+        let waiting: Vec<_> =
+            self.registry().decreasing().iter().filter_map(|key| self.registry().get(key)).collect();
+        for page in waiting.chunks(LIMITS_PAGE) {
             // On a closed account only voids and expiries happen: what is available now stays available.
-            let accounts = self.ledger.accounts(vec![entry.limit.account]).await?;
-            let available = accounts.into_iter().flatten().next().map_or(0, |account| account.available());
-            if available >= u128::from(needs) {
-                self.make_version(&key, |current| Ok(current.and_then(change::apply_decrease))).await?;
+            let accounts =
+                self.ledger.accounts(page.iter().map(|entry| entry.limit.account).collect()).await?;
+            for (entry, account) in page.iter().zip(accounts) {
+                let needs = change::decrease_needs(&entry.limit).map(u128::from);
+                let available = account.map_or(0, |account| account.available());
+                if needs.is_some_and(|needs| available >= needs) {
+                    let apply = |current: Option<&Limit>| Ok(current.and_then(change::apply_decrease));
+                    result = result.and(self.make_version(entry.key(), apply).await.map(drop));
+                }
             }
         }
-        Ok(())
+        result
     }
 
     /// Applies decreases for ever: when one was asked for here, and every `interval` for those of other replicas.
@@ -216,7 +238,7 @@ impl<L: Ledger> Admin<L> {
     pub async fn list(&self) -> Result<Vec<LimitUsage>, AdminError> {
         self.follower.refresh().await?;
         let mut list = Vec::new();
-        for page in self.registry().list().chunks(ACCOUNTS_PAGE) {
+        for page in self.registry().list().chunks(LIMITS_PAGE) {
             list.extend(self.usage(page).await?);
         }
         Ok(list)

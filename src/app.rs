@@ -41,6 +41,9 @@ pub enum AppError {
     /// The server failed.
     #[error("the server failed")]
     Serve(#[source] std::io::Error),
+    /// What follows the log and applies decreases has ended, which it never should.
+    #[error("the background tasks ended")]
+    BackgroundEnded,
     /// The backend was left out of this build.
     #[error("server.backend is tigerbeetle, and this program was built without it")]
     NoTigerBeetle,
@@ -105,7 +108,11 @@ async fn serve_over<L: Ledger>(
     let mut background = JoinSet::new();
     background.spawn(keep_up(Arc::clone(&api), Arc::clone(&follower), seed, settings.clone()));
     tracing::info!(%address, ?backend, "ratelimiterd listens");
-    let served = serve_http(listener, api, stop).await;
+    let served = tokio::select! {
+        served = serve_http(listener, api, stop) => served,
+        // They run for ever: an end is a fault, and a service without them would only seem to work.
+        _ = background.join_next() => Err(AppError::BackgroundEnded),
+    };
     // Nobody can ask for anything now: what is left in the ledger's queue is drained, then the rest stops.
     background.shutdown().await;
     if tokio::time::timeout(Duration::from_secs(1), ledger.shutdown()).await.is_err() {
@@ -133,7 +140,7 @@ async fn keep_up<L: Ledger>(
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = follower.refresh().await {
+            if let Err(error) = follower.refresh_and_save().await {
                 tracing::warn!(error = with_sources(&error), "the log of definitions could not be read");
             }
         }

@@ -1,7 +1,10 @@
-//! Where the memory ledger takes its time from.
+//! Time: where the memory ledger takes it from, and its units.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds in a second.
+pub(crate) const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A clock that never goes back.
 pub trait Clock: Send + Sync + 'static {
@@ -74,4 +77,9 @@ impl<C: Clock> Clock for std::sync::Arc<C> {
 /// A span in nanoseconds; five hundred years and more are as good as for ever.
 pub(crate) fn saturating_nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The ledger's nanoseconds as milliseconds.
+pub(crate) fn unix_ms(timestamp_ns: u64) -> u64 {
+    timestamp_ns / 1_000_000
 }

@@ -269,8 +269,13 @@ impl Settings {
         text: &str,
         overrides: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        let syntax = |message: String| ConfigError::Syntax { path: path.to_owned(), message };
-        let mut table: Table = text.parse().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
+        let syntax = |error: &dyn std::fmt::Display| ConfigError::Syntax {
+            path: path.to_owned(),
+            message: error.to_string(),
+        };
+        let file: Table = text.parse().map_err(|error: toml::de::Error| syntax(&error))?;
+        let mut table = Table::try_from(Settings::default()).map_err(|error| syntax(&error))?;
+        lay_over(&mut table, file);
         for (name, text) in overrides {
             set(&mut table, name, text)?;
         }
@@ -294,6 +299,9 @@ impl Settings {
         if self.registry.path.as_os_str().is_empty() {
             return Err(bad("registry.path", "must not be empty"));
         }
+        at_least_1("memory.retention_seconds", self.memory.retention_seconds)?;
+        tracing_subscriber::EnvFilter::try_new(&self.log.filter)
+            .map_err(|error| bad("log.filter", &error.to_string()))?;
         self.tigerbeetle.check()?;
         self.retry_policy.check()
     }
@@ -320,8 +328,8 @@ impl TigerBeetleSettings {
         if self.ledger == 0 {
             return Err(bad("tigerbeetle.ledger", "must be at least 1"));
         }
-        // A cluster takes 64 sessions; one more is this process's own for reading.
-        between("tigerbeetle.sessions", self.sessions, 1, 32)?;
+        // A cluster takes 64 sessions in all, and each replica of this service has one more for look-ups.
+        between("tigerbeetle.sessions", self.sessions, 1, 8)?;
         // The longest chain is a complete of 32 requirements on closed accounts.
         between("tigerbeetle.max_batch_events", self.max_batch_events, 160, 8_189)?;
         between("tigerbeetle.queue_capacity", self.queue_capacity, 8_192, 1 << 24)
@@ -382,6 +390,18 @@ fn bad(name: &str, message: &str) -> ConfigError {
     ConfigError::Setting { name: name.to_owned(), message: message.to_owned() }
 }
 
+/// Replaces what `over` says too, section by section.
+fn lay_over(table: &mut Table, over: Table) {
+    for (name, value) in over {
+        match (table.get_mut(&name), value) {
+            (Some(Value::Table(section)), Value::Table(over)) => lay_over(section, over),
+            (_, value) => {
+                table.insert(name, value);
+            }
+        }
+    }
+}
+
 /// Sets a dotted name to a text, read as the kind of value that the setting's default is.
 fn set(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
     let names = names();
@@ -392,10 +412,10 @@ fn set(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
             Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
         }
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) => {
-            let line = format!("value = {text}");
-            let parsed: Table =
-                line.parse().map_err(|_| bad(name, &format!("{text:?} is no value for it")))?;
-            parsed.get("value").cloned().ok_or_else(|| bad(name, "has no value"))?
+            let parsed: Option<Table> = format!("value = {text}").parse().ok();
+            // What is no number of TOML may still be a large cluster id; if not, reading it as a text says so.
+            let as_text = || Value::String(text.to_owned());
+            parsed.and_then(|mut parsed| parsed.remove("value")).unwrap_or_else(as_text)
         }
         Value::Table(_) => return Err(bad(name, "is a section")),
     };
@@ -481,7 +501,8 @@ mod tests {
             &[
                 ("server.request_timeout_ms", "9"),
                 ("tigerbeetle.addresses", "x:1, y:2"),
-                ("tigerbeetle.cluster_id", "\"340282366920938463463374607431768211455\""),
+                ("tigerbeetle.cluster_id", "340282366920938463463374607431768211455"),
+                ("retry_policy.rolling.max_ms", "9000"),
                 ("server.backend", "memory"),
             ],
         )
@@ -490,6 +511,8 @@ mod tests {
         assert_eq!(settings.tigerbeetle.addresses, ["x:1", "y:2"]);
         assert_eq!(settings.tigerbeetle.cluster_id, u128::MAX);
         assert_eq!(settings.server.backend, Backend::Memory);
+        assert_eq!(settings.retry_policy.rolling.max_ms, 9_000);
+        assert_eq!(settings.retry_policy.rolling.base_ms, 100, "the others keep their defaults");
     }
 
     #[test]
@@ -503,6 +526,8 @@ mod tests {
             ("[tigerbeetle]\naddresses = ['nowhere']", "tigerbeetle.addresses"),
             ("[tigerbeetle]\nsessions = 65", "tigerbeetle.sessions"),
             ("[tigerbeetle]\ncluster_id = -1", "tigerbeetle.cluster_id"),
+            ("[log]\nfilter = 'a=b=c'", "log.filter"),
+            ("server = 1", "server"),
             (
                 "[retry_policy.rolling]\nbase_ms=1\nmax_ms=1\nfactor=0.5\njitter_ms=0",
                 "retry_policy.rolling.factor",

@@ -87,17 +87,20 @@ fn command() -> Command {
             Command::new("check-config")
                 .about("Reads the configuration as serve would, and says what is wrong"),
         ))
-        .subcommand(Command::new("probe").about("Exits with 0 if a running ratelimiterd is ready").arg(
-            Arg::new("address").long("address").value_name("HOST:PORT").default_value(PROBE_ADDRESS),
-        ))
+        .subcommand(
+            Command::new("probe").about("Exits with 0 if a running ratelimiterd is ready").arg(
+                Arg::new("address").long("address").value_name("HOST:PORT").default_value(PROBE_ADDRESS),
+            ),
+        )
 }
 
 fn read_settings(matches: &ArgMatches) -> Result<Settings, ConfigError> {
     let names = config::names();
     let known: Vec<String> = names.keys().map(|name| config::variable(name)).collect();
-    let unknown = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).find(|name| {
-        name.starts_with(config::VARIABLE_PREFIX) && name != CONFIG_VARIABLE && !known.contains(name)
-    });
+    let unknown = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with(config::VARIABLE_PREFIX) && !is_of_orchestrator(name))
+        .find(|name| name != CONFIG_VARIABLE && !known.contains(name));
     if let Some(unknown) = unknown {
         return Err(ConfigError::UnknownVariable(unknown));
     }
@@ -113,6 +116,11 @@ fn read_settings(matches: &ArgMatches) -> Result<Settings, ConfigError> {
         }
         None => Settings::parse(Path::new("defaults"), "", &overrides),
     }
+}
+
+/// Kubernetes tells every pod of a service named ratelimiterd in variables of these names.
+fn is_of_orchestrator(name: &str) -> bool {
+    ["RATELIMITERD_SERVICE_", "RATELIMITERD_PORT"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn serve(settings: Settings) -> Result<(), MainError> {

@@ -4,12 +4,17 @@
 
 #[macro_use]
 mod contract;
+mod features;
 #[path = "support/mod.rs"]
 mod fixtures;
+mod gherkin;
+mod http;
 #[path = "support/memory.rs"]
 mod memory;
-mod registry_file;
+mod model;
+#[path = "support/operations.rs"]
+mod operations;
 mod program;
-mod http;
+mod registry_file;
 
 contract_tests!(crate::memory::MemoryBackend::new());

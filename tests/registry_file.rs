@@ -29,7 +29,7 @@ async fn what_is_written_is_read_again() {
     let path = folder.path().join("registry.json");
     let file = RegistryFile::new(path.clone(), false);
     assert_eq!(file.read().expect("a missing file is empty"), []);
-    file.write(states()).await.expect("it is written");
+    file.write(states).await.expect("it is written");
     assert_eq!(file.read().expect("it is read"), states());
     assert_eq!(names(folder.path()), ["registry.json"], "no temporary file stays");
     let text = std::fs::read_to_string(path).expect("it is read");
@@ -43,7 +43,7 @@ async fn what_is_written_is_read_again() {
 async fn a_crash_while_writing_leaves_the_old_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = RegistryFile::new(folder.path().join("registry.json"), false);
-    file.write(states()).await.expect("it is written");
+    file.write(states).await.expect("it is written");
     std::fs::write(folder.path().join("registry.json.tmp"), "[{\"defin").expect("half a file");
     assert_eq!(file.read().expect("it is read"), states());
     assert_eq!(names(folder.path()), ["registry.json"], "what the crash left is removed");
@@ -54,10 +54,10 @@ async fn a_write_that_fails_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("registry.json");
     let file = RegistryFile::new(path.clone(), false);
-    file.write(states()).await.expect("it is written");
+    file.write(states).await.expect("it is written");
     // A folder in the place of the temporary file: it cannot be created.
     std::fs::create_dir(folder.path().join("registry.json.tmp")).expect("a folder");
-    let error = file.write(Vec::new()).await.expect_err("it cannot be written");
+    let error = file.write(Vec::new).await.expect_err("it cannot be written");
     assert!(error.to_string().contains("registry.json"), "{error}");
     assert!(std::fs::read_to_string(path).expect("it is read").contains("slots"));
 }

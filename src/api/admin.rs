@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -8,8 +9,8 @@ use super::Api;
 use super::json::{Body, answer, parse};
 use super::reject::Reject;
 use crate::admin::{AdminError, LimitUsage};
+use crate::clock::unix_ms;
 use crate::decide::record::Version;
-use crate::decide::reserve::unix_ms;
 use crate::ledger::Ledger;
 use crate::limit::{LimitKey, Status};
 use crate::wire::{
@@ -18,6 +19,9 @@ use crate::wire::{
 };
 
 const HISTORY: &str = "/history";
+
+/// The rest of a path, which is a key and perhaps more; it may not even be text.
+type KeyPath = Result<Path<String>, PathRejection>;
 
 /// `PUT /v1/admin/limits`
 pub(super) async fn put<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
@@ -38,23 +42,30 @@ pub(super) async fn list<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Result<Re
 /// ends in `/history` is asked for by its whole path and comes first.
 pub(super) async fn get_or_history<L: Ledger>(
     State(api): State<Arc<Api<L>>>,
-    Path(path): Path<String>,
+    path: KeyPath,
 ) -> Result<Response, Reject> {
-    let limit = api.in_time(api.admin.get(&parse_key(&path)?)).await;
-    if let (Err(Reject::Admin(AdminError::UnknownKey(_))), Some(key)) = (&limit, path.strip_suffix(HISTORY)) {
-        let versions = api.in_time(api.admin.history(&parse_key(key)?)).await?;
-        let versions = versions.iter().map(VersionBody::from).collect();
-        return Ok(answer(StatusCode::OK, HistoryAnswer { versions }));
+    let path = path?.0;
+    let limit = match parse_key(&path) {
+        Ok(key) => api.in_time(api.admin.get(&key)).await,
+        Err(reject) => Err(reject),
+    };
+    match (limit, path.strip_suffix(HISTORY)) {
+        (Ok(limit), _) => Ok(answer(StatusCode::OK, LimitAnswer { limit: LimitInfo::from(&limit) })),
+        (Err(Reject::Admin(AdminError::UnknownKey(_)) | Reject::Invalid(_)), Some(key)) => {
+            let versions = api.in_time(api.admin.history(&parse_key(key)?)).await?;
+            let versions = versions.iter().map(VersionBody::from).collect();
+            Ok(answer(StatusCode::OK, HistoryAnswer { versions }))
+        }
+        (Err(reject), _) => Err(reject),
     }
-    Ok(answer(StatusCode::OK, LimitAnswer { limit: LimitInfo::from(&limit?) }))
 }
 
 /// `DELETE /v1/admin/limits/{key}`
 pub(super) async fn delete<L: Ledger>(
     State(api): State<Arc<Api<L>>>,
-    Path(path): Path<String>,
+    path: KeyPath,
 ) -> Result<Response, Reject> {
-    api.in_time(api.admin.delete(&parse_key(&path)?)).await?;
+    api.in_time(api.admin.delete(&parse_key(&path?.0)?)).await?;
     Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
 }
 

@@ -4,14 +4,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
+use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
-use super::reject::{BACKEND_ERROR, Reject, unavailable};
+use super::reject::{BACKEND_ERROR, Reject};
+use super::{Api, record};
 use crate::decide::command::Complete;
 use crate::ledger::Ledger;
-use crate::limit::Overage;
 use crate::limiter::Completion;
-use crate::wire::{BatchAnswer, CompleteAnswer, CompleteBody};
+use crate::wire::{CompleteAnswer, CompleteBody};
 
 /// `POST /v1/complete`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
@@ -32,45 +32,34 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
 /// `POST /v1/complete/batch`
 pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
     let items = parse_batch(body, api.batch_requests_max)?;
-    let items: Vec<Result<Complete, String>> =
-        items.into_iter().map(|item| item.and_then(CompleteBody::into_command)).collect();
-    let settle = |item: Result<Complete, String>| async {
-        let command =
-            item.map_err(|message| CompleteAnswer::failed(format!("invalid_request: {message}")))?;
-        let completion = api.in_time(api.limiter.complete(&command)).await.map_err(|reject| {
-            tracing::warn!(lease_id = %command.lease, ?reject, "no answer");
-            CompleteAnswer::failed(BACKEND_ERROR.to_owned())
-        })?;
-        conclude(&command, &completion)
-            .map_err(|message| CompleteAnswer::failed(format!("invalid_request: {message}")))
+    let items = items.into_iter().map(|item| item.and_then(CompleteBody::into_command)).collect();
+    let run = async |commands: &[Complete]| api.limiter.complete_batch(commands).await;
+    let conclude = |command: &Complete, completion| match conclude(command, &completion) {
+        Ok(()) => CompleteAnswer::settled(),
+        Err(message) => CompleteAnswer::invalid(&format!("invalid_request: {message}")),
     };
-    // Together, so that their chains share the ledger's batches; each answers in its place.
-    let settled = futures_util::future::join_all(items.into_iter().map(settle)).await;
-    let results: Vec<CompleteAnswer> =
-        settled.into_iter().map(|result| result.err().unwrap_or_else(CompleteAnswer::settled)).collect();
-    if results.iter().all(|result| result.error == BACKEND_ERROR) {
-        return Ok(unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, BatchAnswer { results })));
+    Ok(api.answer_batch(items, run, conclude).await)
+}
+
+impl BatchItem for CompleteAnswer {
+    fn invalid(message: &str) -> Self {
+        Self { ok: false, error: message.to_owned() }
     }
-    Ok(answer(StatusCode::OK, BatchAnswer { results }))
+
+    fn unknown() -> Self {
+        Self { ok: false, error: BACKEND_ERROR.to_owned() }
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.error == BACKEND_ERROR
+    }
 }
 
 /// Whether the lease is settled, or what is wrong with the command.
 fn conclude(command: &Complete, completion: &Completion) -> Result<(), String> {
-    let (lease_id, job_id) = (command.lease, &command.job_id);
+    record(command.lease, &command.job_id, command.actuals().iter().map(|actual| &actual.key), completion);
     match completion {
-        Completion::Settled { excesses } => {
-            for excess in excesses {
-                let (key, amount) = (&excess.key, excess.amount);
-                let recorded = excess.overage == Overage::Debt;
-                tracing::info!(%lease_id, job_id, %key, amount, recorded, "used more than could be reserved");
-            }
-            tracing::debug!(%lease_id, job_id, "complete");
-            Ok(())
-        }
-        Completion::NothingToDo => {
-            tracing::debug!(%lease_id, job_id, "complete of a lease that is over");
-            Ok(())
-        }
+        Completion::Settled { .. } | Completion::NothingToDo => Ok(()),
         Completion::NotInLease { index } => Err(format!("actuals[{index}].key is not in the lease")),
     }
 }
@@ -78,9 +67,5 @@ fn conclude(command: &Complete, completion: &Completion) -> Result<(), String> {
 impl CompleteAnswer {
     fn settled() -> Self {
         Self { ok: true, error: String::new() }
-    }
-
-    fn failed(error: String) -> Self {
-        Self { ok: false, error }
     }
 }

@@ -1,10 +1,10 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use tokio::sync::watch;
 
 use super::Api;
 use super::json::answer;
@@ -20,7 +20,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Readiness<L> {
     ledger: Arc<L>,
     operator: AccountId,
-    bootstrapped: AtomicBool,
+    bootstrapped: watch::Sender<bool>,
     /// One probe at a time: while the ledger is away, requests to it pile up.
     probe: tokio::sync::Mutex<()>,
 }
@@ -28,12 +28,20 @@ pub struct Readiness<L> {
 impl<L: Ledger> Readiness<L> {
     /// Asks `ledger` for its operator account; not ready until [`Readiness::set_bootstrapped`].
     pub fn new(ledger: Arc<L>, operator: AccountId) -> Self {
-        Self { ledger, operator, bootstrapped: AtomicBool::new(false), probe: tokio::sync::Mutex::new(()) }
+        Self { ledger, operator, bootstrapped: watch::Sender::new(false), probe: tokio::sync::Mutex::new(()) }
     }
 
     /// From now on the definitions are there.
     pub fn set_bootstrapped(&self) {
-        self.bootstrapped.store(true, Ordering::Release);
+        self.bootstrapped.send_replace(true);
+    }
+
+    /// Waits until the definitions are there: an answer before that would call every key unknown.
+    pub(super) async fn bootstrapped(&self) {
+        if !*self.bootstrapped.borrow() {
+            // The sender lives as long as this does.
+            self.bootstrapped.subscribe().wait_for(|bootstrapped| *bootstrapped).await.ok();
+        }
     }
 
     /// What stands in the way of answering, if anything.
@@ -43,7 +51,7 @@ impl<L: Ledger> Readiness<L> {
             self.ledger.accounts(vec![self.operator]).await
         };
         match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
-            Ok(Ok(_)) if self.bootstrapped.load(Ordering::Acquire) => None,
+            Ok(Ok(_)) if *self.bootstrapped.borrow() => None,
             Ok(Ok(_)) => Some("the definitions have not been read yet".to_owned()),
             Ok(Err(error)) => Some(with_sources(&error)),
             Err(_) => Some(format!("the ledger has not answered within {} ms", PROBE_TIMEOUT.as_millis())),

@@ -1,6 +1,7 @@
 //! HTTP: bodies in, commands out, answers and statuses back. Nothing is decided here.
 
 mod admin;
+mod batch;
 mod complete;
 mod health;
 mod json;
@@ -15,6 +16,8 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post, put};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 pub use health::Readiness;
 use reject::Reject;
@@ -58,25 +61,48 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
         .with_state(api)
 }
 
+/// One line per request, with what the handlers record in its span.
 async fn log_request(request: Request, next: Next) -> Response {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return next.run(request).await;
     }
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let (method, path) = (request.method(), request.uri().path());
+    let span = tracing::debug_span!("request", %method, path, lease_id = Empty, job_id = Empty, keys = Empty, outcome = Empty);
     let started = std::time::Instant::now();
-    let response = next.run(request).await;
+    let response = next.run(request).instrument(span.clone()).await;
     let latency_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(%method, path, status = response.status().as_u16(), latency_us, "request");
+    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), latency_us, "answered"));
     response
 }
 
+/// Tells the request's line what it was about and what came of it.
+fn record<'a>(
+    lease: crate::limit::LeaseId,
+    job_id: &str,
+    keys: impl Iterator<Item = &'a crate::limit::LimitKey>,
+    outcome: &dyn std::fmt::Debug,
+) {
+    let span = tracing::Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    let keys: Vec<&str> = keys.map(crate::limit::LimitKey::as_str).collect();
+    span.record("lease_id", tracing::field::display(lease));
+    span.record("job_id", job_id);
+    span.record("keys", tracing::field::debug(keys));
+    span.record("outcome", tracing::field::debug(outcome));
+}
+
 impl<L: Ledger> Api<L> {
-    /// Waits for an answer as long as a request may take.
+    /// Waits for the service to be up and for an answer, as long as a request may take.
     async fn in_time<T, E: Into<Reject>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Reject> {
+        let answer = async {
+            self.readiness.bootstrapped().await;
+            answer.await
+        };
         match tokio::time::timeout(self.request_timeout, answer).await {
             Ok(answer) => answer.map_err(Into::into),
             Err(_) => Err(Reject::TimedOut),

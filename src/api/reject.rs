@@ -1,4 +1,4 @@
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -126,6 +126,12 @@ impl From<BytesRejection> for Reject {
         } else {
             Self::Unreadable(rejection.body_text())
         }
+    }
+}
+
+impl From<PathRejection> for Reject {
+    fn from(rejection: PathRejection) -> Self {
+        Self::Unreadable(rejection.body_text())
     }
 }
 

@@ -4,15 +4,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
+use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
-use super::reject::{BACKEND_ERROR, Reject, unavailable};
+use super::reject::{BACKEND_ERROR, Reject};
+use super::{Api, record};
 use crate::decide::command::Reserve;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use crate::limiter::Reservation;
-use crate::telemetry::with_sources;
-use crate::wire::{BatchAnswer, ReserveAnswer, ReserveBody};
+use crate::wire::{ReserveAnswer, ReserveBody};
 
 /// `POST /v1/reserve`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
@@ -41,45 +41,28 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
 /// `POST /v1/reserve/batch`
 pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
     let items = parse_batch(body, api.batch_requests_max)?;
-    let items: Vec<Result<Reserve, String>> =
-        items.into_iter().map(|item| item.and_then(ReserveBody::into_command)).collect();
-    let commands: Vec<Reserve> = items.iter().flatten().cloned().collect();
-    let answers = api.in_time(async { Ok::<_, Reject>(api.limiter.reserve_batch(&commands).await) }).await;
-    let unknown = || ReserveAnswer::failed(BACKEND_ERROR);
-    let mut answers = match answers {
-        Ok(answers) => answers.into_iter(),
-        Err(Reject::TimedOut) => Vec::new().into_iter(),
-        Err(reject) => return Err(reject),
-    };
-    let mut results = Vec::with_capacity(items.len());
-    for item in &items {
-        results.push(match item {
-            Err(message) => ReserveAnswer::failed(&format!("invalid_request: {message}")),
-            Ok(command) => match answers.next() {
-                Some(Ok(reservation)) => {
-                    log(command, &reservation);
-                    ReserveAnswer::from(reservation)
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(lease_id = %command.lease, error = with_sources(&error), "no answer");
-                    unknown()
-                }
-                None => unknown(),
-            },
-        });
+    let items = items.into_iter().map(|item| item.and_then(ReserveBody::into_command)).collect();
+    let run = async |commands: &[Reserve]| api.limiter.reserve_batch(commands).await;
+    Ok(api.answer_batch(items, run, |_, reservation| ReserveAnswer::from(reservation)).await)
+}
+
+impl BatchItem for ReserveAnswer {
+    fn invalid(message: &str) -> Self {
+        Self::failed(message)
     }
-    if results.iter().all(|result| result.error == BACKEND_ERROR) {
-        return Ok(unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, BatchAnswer { results })));
+
+    fn unknown() -> Self {
+        Self::failed(BACKEND_ERROR)
     }
-    Ok(answer(StatusCode::OK, BatchAnswer { results }))
+
+    fn is_unknown(&self) -> bool {
+        self.error == BACKEND_ERROR
+    }
 }
 
 fn log(command: &Reserve, reservation: &Reservation) {
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        let keys: Vec<_> =
-            command.requirements().iter().map(|requirement| requirement.key.as_str()).collect();
-        tracing::debug!(lease_id = %command.lease, job_id = command.job_id, ?keys, ?reservation, "reserve");
-    }
+    let keys = command.requirements().iter().map(|requirement| &requirement.key);
+    record(command.lease, &command.job_id, keys, reservation);
 }
 
 impl ReserveAnswer {

@@ -3,11 +3,9 @@
 use super::Limit;
 use super::command::Reserve;
 use super::ids::Ids;
-use super::reserve::unix_ms;
+use crate::clock::{NS_PER_SECOND, unix_ms};
 use crate::ledger::{AccountId, Movement, Recorded, TransferCode, TransferId};
-use crate::limit::LeaseId;
-
-const NS_PER_SECOND: u64 = 1_000_000_000;
+use crate::limit::{LeaseId, Overage};
 
 /// What a granted lease reserved, and whether it was settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +38,9 @@ pub struct Leg {
 /// How a reservation comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// After its window only.
-    Rolling,
+    /// After its window only. What is used beyond it and does not fit is treated as its limit said when it was
+    /// reserved.
+    Rolling(Overage),
     /// On complete.
     Concurrency,
 }
@@ -58,6 +57,17 @@ pub enum Standing {
     Conflict,
     /// It was completed, or all of it has expired.
     Settled,
+}
+
+impl Hold {
+    /// The code of a transfer that reserves so.
+    pub fn code(self) -> TransferCode {
+        match self {
+            Hold::Rolling(Overage::Debt) => TransferCode::ReserveRolling,
+            Hold::Rolling(Overage::Deny) => TransferCode::ReserveRollingDeny,
+            Hold::Concurrency => TransferCode::ReserveConcurrency,
+        }
+    }
 }
 
 impl Lease {
@@ -112,7 +122,8 @@ impl Lease {
 impl Leg {
     fn from_recorded(recorded: &Recorded) -> Option<Self> {
         let hold = match recorded.transfer.code {
-            TransferCode::ReserveRolling => Hold::Rolling,
+            TransferCode::ReserveRolling => Hold::Rolling(Overage::Debt),
+            TransferCode::ReserveRollingDeny => Hold::Rolling(Overage::Deny),
             TransferCode::ReserveConcurrency => Hold::Concurrency,
             TransferCode::Grant
             | TransferCode::Cut

@@ -100,33 +100,41 @@ fn part_of(part: u32, chunk: &[u8]) -> UserData {
     }
 }
 
-/// Puts versions together from the parts of a log that is read piece by piece.
+/// Puts versions together from the parts of a log that is read piece by piece. A record that cannot be read is passed
+/// over; the next one is read again.
 #[derive(Debug, Default)]
 pub struct Assembler {
     bytes: Vec<u8>,
     parts: u32,
+    skips: bool,
 }
 
 impl Assembler {
     /// Takes the next part; answers the version that it completes.
     pub fn push(&mut self, recorded: &Recorded) -> Result<Option<Version>, RecordError> {
         let part = recorded.transfer.user_data;
+        if part.short == 0 {
+            *self = Self::default();
+        }
+        if self.skips {
+            return Ok(None);
+        }
         if part.short != self.parts {
-            let expected = std::mem::take(self).parts;
-            return Err(RecordError::PartOutOfPlace { expected, found: part.short });
+            self.skips = true;
+            return Err(RecordError::PartOutOfPlace { expected: self.parts, found: part.short });
         }
         self.bytes.extend(part.wide.to_le_bytes());
         self.bytes.extend(part.long.to_le_bytes());
         self.parts += 1;
         let Some(&[format, low, high]) = self.bytes.get(..HEADER_BYTES) else { return Ok(None) };
         if format != FORMAT {
+            self.skips = true;
             return Err(RecordError::Format(format));
         }
         let end = HEADER_BYTES + usize::from(u16::from_le_bytes([low, high]));
         let Some(body) = self.bytes.get(HEADER_BYTES..end) else { return Ok(None) };
-        let body: Result<Body, _> = postcard::from_bytes(body);
-        *self = Self::default();
-        let (number, state) = body.map_err(RecordError::Body)?.into_state()?;
+        let body: Body = postcard::from_bytes(body).map_err(RecordError::Body)?;
+        let (number, state) = body.into_state()?;
         Ok(Some(Version { number, state, timestamp_ns: recorded.timestamp_ns }))
     }
 }
@@ -243,5 +251,10 @@ mod tests {
         let newer = UserData { wide: parts[0].wide + 1, ..parts[0] };
         let error = assembler.push(&recorded(newer, 5)).expect_err("format 2");
         assert_eq!(error.to_string(), "a definition is of format 2, and this program reads format 1");
+        let rest = parts[1..].iter().map(|part| assembler.push(&recorded(*part, 5)));
+        assert!(rest.into_iter().all(|read| matches!(read, Ok(None))), "it is told once and passed over");
+        let again: Vec<_> =
+            parts.iter().filter_map(|part| assembler.push(&recorded(*part, 5)).expect("good")).collect();
+        assert_eq!(again.len(), 1, "the next one is read");
     }
 }

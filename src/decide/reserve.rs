@@ -4,8 +4,10 @@
 use super::Limit;
 use super::command::{Requirement, Reserve};
 use super::ids::{Ids, Purpose};
+use super::lease::Hold;
+use crate::clock::unix_ms;
 use crate::ledger::{Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, UserData};
-use crate::limit::{Kind, LimitKey, Status};
+use crate::limit::{Definition, Kind, LimitKey, Status};
 
 /// More than any limit can hold, and far from overflowing the operator's account.
 const IMPOSSIBLE_AMOUNT: u128 = 1 << 120;
@@ -19,7 +21,12 @@ pub enum Verdict {
         reserved_at_unix_ms: u64,
     },
     /// Nothing is reserved, and this lease stays denied.
-    Denied(Denial),
+    Denied {
+        /// Why.
+        denial: Denial,
+        /// Whether the lease was denied before.
+        repeated: bool,
+    },
     /// The lease was granted before: its transfers tell how it stands.
     Recall,
 }
@@ -57,8 +64,9 @@ fn leg_of(
 ) -> Transfer {
     let (code, debit, amount, timeout_seconds) = match limit.filter(|limit| takes_reservations(limit)) {
         Some(limit) => {
-            let kind = limit.state.definition.kind;
-            (code_of(kind), limit.account, requirement.amount.into(), kind.hold_seconds())
+            let definition = &limit.state.definition;
+            let (amount, seconds) = (requirement.amount.into(), definition.kind.hold_seconds());
+            (hold_of(definition).code(), limit.account, amount, seconds)
         }
         None => (TransferCode::ReserveRolling, ids.limit(&requirement.key), IMPOSSIBLE_AMOUNT, 1),
     };
@@ -70,10 +78,10 @@ fn leg_of(
     }
 }
 
-fn code_of(kind: Kind) -> TransferCode {
-    match kind {
-        Kind::Rolling(_) => TransferCode::ReserveRolling,
-        Kind::Concurrency(_) => TransferCode::ReserveConcurrency,
+fn hold_of(definition: &Definition) -> Hold {
+    match definition.kind {
+        Kind::Rolling(_) => Hold::Rolling(definition.overage),
+        Kind::Concurrency(_) => Hold::Concurrency,
     }
 }
 
@@ -138,7 +146,8 @@ pub fn interpret(
         | Refusal::IdAlreadyFailed
         | Refusal::DebitAccountClosed
         | Refusal::DebitAccountNotFound => {
-            Ok(Verdict::Denied(denial(command, limits, index, refusal == Refusal::DebitAccountClosed)?))
+            let repeated = refusal == Refusal::IdAlreadyFailed;
+            Ok(Verdict::Denied { denial: denial(command, limits, index, refusal)?, repeated })
         }
         Refusal::ExceedsDebits
         | Refusal::CreditAccountNotFound
@@ -159,7 +168,7 @@ fn denial(
     command: &Reserve,
     limits: &[Option<&Limit>],
     index: usize,
-    account_closed: bool,
+    refusal: Refusal,
 ) -> Result<Denial, LedgerError> {
     if let Some(impossible) = impossible(command, limits) {
         return Ok(impossible);
@@ -169,16 +178,8 @@ fn denial(
         return Err(LedgerError::Unexpected(format!("a refusal at leg {index} of a shorter chain")));
     };
     let key = requirement.key.clone();
-    Ok(match limit.state.status {
-        Status::Decreasing { .. } => Denial::Decreasing(key),
-        // Between the ledger's answer and this look at the definitions the decrease was applied.
-        Status::Active if account_closed => Denial::Decreasing(key),
-        Status::Active => Denial::NoRoom(key),
-        Status::Deleted => Denial::UnknownKey(key),
-    })
-}
-
-/// The ledger's nanoseconds as milliseconds.
-pub fn unix_ms(timestamp_ns: u64) -> u64 {
-    timestamp_ns / 1_000_000
+    let closed_before = refusal == Refusal::IdAlreadyFailed && limit.state.status != Status::Active;
+    // Room that is missing proves that the account is open, whatever is known of it here.
+    let decreasing = refusal == Refusal::DebitAccountClosed || closed_before;
+    Ok(if decreasing { Denial::Decreasing(key) } else { Denial::NoRoom(key) })
 }

@@ -26,9 +26,7 @@ pub struct Used {
     pub account: AccountId,
     /// How much was used.
     pub amount: u64,
-    /// What becomes of an excess that does not fit.
-    pub overage: Overage,
-    /// Where it is recorded then.
+    /// Where debt is recorded.
     pub debt_account: AccountId,
 }
 
@@ -118,15 +116,16 @@ enum Role {
 }
 
 impl Settlement {
-    /// Compares what was used with what is reserved.
-    pub fn new(ids: Ids, lease: Lease, used: &[Used]) -> Result<Self, NotInLease> {
+    /// Compares what was used with what is reserved. A lease that is over takes any amounts: nothing comes of them.
+    pub fn new(ids: Ids, lease: Lease, used: &[Used], now_ns: u64) -> Result<Self, NotInLease> {
+        let over = lease.settled || lease.is_expired(now_ns);
         let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
-        if let Some(index) = used.iter().position(|used| !in_lease(used)) {
+        if let Some(index) = used.iter().position(|used| !over && !in_lease(used)) {
             return Err(NotInLease { index });
         }
         let goal = |leg: &Leg| goal_of(leg, used.iter().find(|used| used.account == leg.account));
         let goals = lease.legs.iter().map(goal).collect();
-        let state = if lease.settled { State::Done(Ending::AlreadyOver) } else { State::Planning };
+        let state = if over { State::Done(Ending::AlreadyOver) } else { State::Planning };
         Ok(Self { ids, lease, goals, excesses: Vec::new(), sent: Vec::new(), rounds: 0, state })
     }
 
@@ -211,13 +210,7 @@ impl Settlement {
                 self.state = State::Finding { leg };
                 Ok(())
             }
-            Goal::Extend { by, overage, debt_account } => {
-                self.excesses.push(Excess { account: self.leg(leg)?.account, amount: by, overage });
-                match overage {
-                    Overage::Debt => self.set_goal(leg, Goal::Debt { by, debt_account }),
-                    Overage::Deny => self.set_goal(leg, Goal::Keep),
-                }
-            }
+            Goal::Extend { by, overage, debt_account } => self.exceed(leg, by, overage, debt_account),
             // On any doubt capacity stays taken, and comes back when it expires.
             Goal::Shrink { .. } | Goal::Keep | Goal::Release | Goal::Debt { .. } => {
                 self.set_goal(leg, Goal::Keep)
@@ -225,7 +218,35 @@ impl Settlement {
         }
     }
 
+    /// An excess cannot be reserved: it becomes debt, or is only told.
+    fn exceed(
+        &mut self,
+        leg: usize,
+        by: u128,
+        overage: Overage,
+        debt_account: AccountId,
+    ) -> Result<(), LedgerError> {
+        self.excesses.push(Excess { account: self.leg(leg)?.account, amount: by, overage });
+        match overage {
+            Overage::Debt => self.set_goal(leg, Goal::Debt { by, debt_account }),
+            Overage::Deny => self.set_goal(leg, Goal::Keep),
+        }
+    }
+
+    /// What was used beyond a window that is over has no room to be reserved in.
+    fn exceed_expired(&mut self, now_ns: u64) -> Result<(), LedgerError> {
+        for leg in 0..self.goals.len() {
+            if let (Goal::Extend { by, overage, debt_account }, true) =
+                (self.goal(leg)?, self.leg(leg)?.is_expired(now_ns))
+            {
+                self.exceed(leg, by, overage, debt_account)?;
+            }
+        }
+        Ok(())
+    }
+
     fn plan(&mut self, now_ns: u64) -> Result<Chain, LedgerError> {
+        self.exceed_expired(now_ns)?;
         let guard = (0..self.goals.len()).find(|&leg| {
             self.goals.get(leg) == Some(&Goal::Release)
                 && self.lease.legs.get(leg).is_some_and(|leg| leg.hold == Hold::Concurrency)
@@ -285,10 +306,7 @@ impl Settlement {
 
     fn void(&self, leg: usize) -> Result<(Role, Transfer), LedgerError> {
         let reservation = self.leg(leg)?;
-        let code = match reservation.hold {
-            Hold::Rolling => TransferCode::ReserveRolling,
-            Hold::Concurrency => TransferCode::ReserveConcurrency,
-        };
+        let code = reservation.hold.code();
         let id = self.ids.of_lease(self.lease.id, Purpose::Void, 0, leg);
         let movement = Movement::Void { pending: reservation.transfer };
         Ok((Role::Void { leg }, self.transfer(id, code, movement)))
@@ -349,10 +367,10 @@ impl Settlement {
 }
 
 fn goal_of(leg: &Leg, used: Option<&Used>) -> Goal {
-    let used = match (leg.hold, used) {
+    let (overage, used) = match (leg.hold, used) {
         (Hold::Concurrency, _) => return Goal::Release,
-        (Hold::Rolling, None) => return Goal::Keep,
-        (Hold::Rolling, Some(used)) => used,
+        (Hold::Rolling(_), None) => return Goal::Keep,
+        (Hold::Rolling(overage), Some(used)) => (overage, used),
     };
     let actual = u128::from(used.amount);
     if actual == 0 {
@@ -360,7 +378,7 @@ fn goal_of(leg: &Leg, used: Option<&Used>) -> Goal {
     } else if actual < leg.amount {
         Goal::Shrink { to: actual, attempt: 0, way: ShrinkWay::Open }
     } else if actual > leg.amount {
-        Goal::Extend { by: actual - leg.amount, overage: used.overage, debt_account: used.debt_account }
+        Goal::Extend { by: actual - leg.amount, overage, debt_account: used.debt_account }
     } else {
         Goal::Keep
     }

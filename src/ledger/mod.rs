@@ -96,8 +96,8 @@ pub enum Order {
     NewestFirst,
 }
 
-/// Why the ledger gave no answer. After any of these but [`LedgerError::Overloaded`] and
-/// [`LedgerError::ChainTooLong`] it is unknown whether the request was carried out.
+/// Why the ledger gave no answer. After any of these but [`LedgerError::Overloaded`],
+/// [`LedgerError::ChainTooLong`] and [`LedgerError::RequestTooLarge`] it is unknown whether the request was carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
     /// The queue in front of the ledger is full; nothing was sent.
@@ -113,6 +113,9 @@ pub enum LedgerError {
         /// The longest that is taken.
         transfers_max: usize,
     },
+    /// A look-up asks for more than the ledger takes in one request; it was not made.
+    #[error("a look-up is larger than the ledger takes at once")]
+    RequestTooLarge,
     /// The connection failed.
     #[error("the ledger is not reachable")]
     Unreachable(#[source] std::sync::Arc<dyn Error + Send + Sync>),
@@ -122,4 +125,26 @@ pub enum LedgerError {
     /// The ledger said something that no run of this program can lead to: another program writes to it, or a bug.
     #[error("the ledger answered what cannot be: {0}")]
     Unexpected(String),
+}
+
+/// The transfer that holds an account closed, `None` if the account is open.
+///
+/// Voids carry the code of what they void, so the newest transfer of that code tells.
+pub(crate) async fn find_closing<L: Ledger>(
+    ledger: &L,
+    account: AccountId,
+) -> Result<Option<TransferId>, LedgerError> {
+    let query = AccountQuery {
+        account,
+        side: Side::Debit,
+        code: TransferCode::Close,
+        after_ns: 0,
+        order: Order::NewestFirst,
+        count_max: 1,
+    };
+    let newest = ledger.account_transfers(query).await?;
+    Ok(newest.first().and_then(|recorded| match recorded.transfer.movement {
+        Movement::Close { .. } => Some(recorded.transfer.id),
+        Movement::Void { .. } | Movement::Post { .. } | Movement::Pend { .. } => None,
+    }))
 }

@@ -86,7 +86,7 @@ pub enum TransferCode {
     Definition = 3,
     /// The closing of a limit.
     Close = 4,
-    /// A reservation on a rolling limit.
+    /// A reservation on a rolling limit; what is used beyond it and does not fit becomes debt.
     ReserveRolling = 10,
     /// A reservation on a concurrency limit.
     ReserveConcurrency = 11,
@@ -98,11 +98,13 @@ pub enum TransferCode {
     Debt = 14,
     /// The trace of a complete that moves nothing at its head.
     Complete = 15,
+    /// A reservation on a rolling limit; what is used beyond it and does not fit is only counted.
+    ReserveRollingDeny = 16,
 }
 
 impl TransferCode {
     /// Every code.
-    pub const ALL: [TransferCode; 10] = [
+    pub const ALL: [TransferCode; 11] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -113,6 +115,7 @@ impl TransferCode {
         TransferCode::Extend,
         TransferCode::Debt,
         TransferCode::Complete,
+        TransferCode::ReserveRollingDeny,
     ];
 
     /// The code that a number stands for.
@@ -125,6 +128,7 @@ impl TransferCode {
         match self {
             Self::Grant | Self::Cut | Self::Definition | Self::Close => false,
             Self::ReserveRolling
+            | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
             | Self::Shrink
             | Self::Extend

@@ -1,16 +1,17 @@
-use super::{Completion, ExcessUse, Limiter, LimiterError, find_closing};
+use futures_util::future::join_all;
+
+use super::{Completion, ExcessUse, Limiter, LimiterError};
 use crate::decide::command::{Actual, Complete};
 use crate::decide::lease::Lease;
 use crate::decide::settle::{Ending, Excess, Next, Settlement, Used};
-use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
-use crate::limit::Overage;
+use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError, find_closing};
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with what was really used.
     pub async fn complete(&self, command: &Complete) -> Result<Completion, LimiterError> {
         let Some(lease) = self.find_lease(command).await? else { return Ok(Completion::NothingToDo) };
-        let used = self.used(command.actuals()).await?;
-        let mut settlement = match Settlement::new(self.ids, lease, &used) {
+        let used = self.used(command.actuals());
+        let mut settlement = match Settlement::new(self.ids, lease, &used, self.ledger.now_ns()) {
             Ok(settlement) => settlement,
             Err(error) => return Ok(Completion::NotInLease { index: error.index }),
         };
@@ -23,7 +24,8 @@ impl<L: Ledger> Limiter<L> {
                 Next::Done(Ending::AlreadyOver) => return Ok(Completion::NothingToDo),
                 Next::Done(Ending::Settled) => {
                     let excess = |excess| excess_use(command, &used, excess);
-                    let excesses = settlement.excesses().iter().filter_map(excess).collect();
+                    let excesses: Vec<ExcessUse> = settlement.excesses().iter().filter_map(excess).collect();
+                    excesses.iter().for_each(|excess| tell(command, excess));
                     return Ok(Completion::Settled { excesses });
                 }
             }
@@ -31,12 +33,9 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Settles each lease; answers each in its place.
-    pub async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<Completion, LimiterError>>
-    where
-        L: Ledger,
-    {
-        // Together, so that their chains share the ledger's batches.
-        futures_util::future::join_all(commands.iter().map(|command| self.complete(command))).await
+    pub async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<Completion, LimiterError>> {
+        // Together, so that their look-ups and chains share the ledger's requests.
+        join_all(commands.iter().map(|command| self.complete(command))).await
     }
 
     /// From the cache, or else from the ledger.
@@ -48,28 +47,15 @@ impl<L: Ledger> Limiter<L> {
         Ok(Lease::from_transfers(command.lease, &transfers))
     }
 
-    async fn used(&self, actuals: &[Actual]) -> Result<Vec<Used>, LimiterError> {
-        let find = || self.entries(actuals.iter().map(|actual| &actual.key));
-        let mut entries = find();
-        if entries.iter().any(Option::is_none) {
-            self.refresh().await?;
-            entries = find();
-        }
-        let used = |(actual, entry): (&Actual, &Option<std::sync::Arc<crate::registry::Entry>>)| match entry {
-            Some(entry) => Used {
-                account: entry.limit.account,
-                amount: actual.amount,
-                overage: entry.limit.state.definition.overage,
-                debt_account: entry.limit.debt_account,
-            },
-            None => Used {
-                account: self.ids.limit(&actual.key),
-                amount: actual.amount,
-                overage: Overage::default(),
-                debt_account: self.ids.debt(&actual.key),
-            },
+    fn used(&self, actuals: &[Actual]) -> Vec<Used> {
+        let used = |actual: &Actual| {
+            let entry = self.registry().get(&actual.key);
+            let accounts = entry.map(|entry| (entry.limit.account, entry.limit.debt_account));
+            let (account, debt_account) =
+                accounts.unwrap_or_else(|| (self.ids.limit(&actual.key), self.ids.debt(&actual.key)));
+            Used { account, amount: actual.amount, debt_account }
         };
-        Ok(actuals.iter().zip(&entries).map(used).collect())
+        actuals.iter().map(used).collect()
     }
 
     async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
@@ -83,4 +69,10 @@ fn excess_use(command: &Complete, used: &[Used], excess: &Excess) -> Option<Exce
     let index = used.iter().position(|used| used.account == excess.account)?;
     let key = command.actuals().get(index)?.key.clone();
     Some(ExcessUse { key, amount: excess.amount, overage: excess.overage })
+}
+
+fn tell(command: &Complete, excess: &ExcessUse) {
+    let (lease_id, job_id) = (command.lease, &command.job_id);
+    let ExcessUse { key, amount, overage } = excess;
+    tracing::info!(%lease_id, job_id, %key, amount, ?overage, "used more than could be reserved");
 }

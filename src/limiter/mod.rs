@@ -9,9 +9,7 @@ use std::sync::Arc;
 
 use crate::decide::ids::Ids;
 use crate::decide::retry_after::RetryPolicy;
-use crate::ledger::{
-    AccountId, AccountQuery, Ledger, LedgerError, Movement, Order, Side, TransferCode, TransferId,
-};
+use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{LimitKey, Overage};
 use crate::registry::{Entry, Follower, RefreshError, Registry};
 
@@ -138,26 +136,4 @@ impl<L: Ledger> Limiter<L> {
     fn entries<'a>(&self, keys: impl Iterator<Item = &'a LimitKey>) -> Vec<Option<Arc<Entry>>> {
         keys.map(|key| self.registry().get(key)).collect()
     }
-}
-
-/// The transfer that holds an account closed, `None` if the account is open.
-///
-/// Voids carry the code of what they void, so the newest transfer of that code tells.
-pub(crate) async fn find_closing<L: Ledger>(
-    ledger: &L,
-    account: AccountId,
-) -> Result<Option<TransferId>, LedgerError> {
-    let query = AccountQuery {
-        account,
-        side: Side::Debit,
-        code: TransferCode::Close,
-        after_ns: 0,
-        order: Order::NewestFirst,
-        count_max: 1,
-    };
-    let newest = ledger.account_transfers(query).await?;
-    Ok(newest.first().and_then(|recorded| match recorded.transfer.movement {
-        Movement::Close { .. } => Some(recorded.transfer.id),
-        Movement::Void { .. } | Movement::Post { .. } | Movement::Pend { .. } => None,
-    }))
 }

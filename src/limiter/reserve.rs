@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::{Limiter, LimiterError, Reservation};
 use crate::decide::Limit;
 use crate::decide::command::Reserve;
@@ -47,14 +49,9 @@ impl<L: Ledger> Limiter<L> {
             .collect();
         // A command has at least one requirement, so each has its chain.
         let outcomes = self.ledger.submit(chains.clone()).await;
-        let mut answers = Vec::with_capacity(planned.len());
-        for ((planned, chain), outcome) in planned.into_iter().zip(&chains).zip(outcomes) {
-            answers.push(match outcome {
-                Ok(outcome) => self.conclude(planned, chain, outcome).await,
-                Err(error) => Err(error.into()),
-            });
-        }
-        answers
+        let conclude = |((planned, chain), outcome)| self.conclude(planned, chain, outcome);
+        // Together, so that those which must be looked up share the ledger's requests.
+        join_all(planned.into_iter().zip(&chains).zip(outcomes).map(conclude)).await
     }
 
     /// Finds the limits of every command. A key that is not known here may have been defined at another replica a
@@ -88,8 +85,9 @@ impl<L: Ledger> Limiter<L> {
         &self,
         mut planned: Planned<'_>,
         chain: &Chain,
-        outcome: ChainOutcome,
+        outcome: Result<ChainOutcome, LedgerError>,
     ) -> Result<Reservation, LimiterError> {
+        let outcome = outcome?;
         // A definition that the refusal does not fit to is stale.
         if reserve::doubts_definitions(planned.command, &planned.limits(), outcome) {
             self.refresh().await?;
@@ -101,7 +99,7 @@ impl<L: Ledger> Limiter<L> {
                 self.remember(planned.command, chain, outcome);
                 Ok(Reservation::Granted { reserved_at_unix_ms })
             }
-            Verdict::Denied(denial) => Ok(self.deny(&planned, denial)),
+            Verdict::Denied { denial, repeated } => Ok(self.deny(&planned, denial, repeated)),
             Verdict::Recall => self.recall(&planned).await,
         }
     }
@@ -114,7 +112,7 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    fn deny(&self, planned: &Planned<'_>, denial: Denial) -> Reservation {
+    fn deny(&self, planned: &Planned<'_>, denial: Denial, repeated: bool) -> Reservation {
         match denial {
             Denial::UnknownKey(key) => Reservation::UnknownKey { key },
             Denial::ExceedsCapacity(key) => Reservation::ExceedsCapacity { key },
@@ -124,7 +122,9 @@ impl<L: Ledger> Limiter<L> {
             Denial::NoRoom(key) => {
                 let hint_ms = planned.entry(&key).map(|entry| {
                     let kind = entry.limit.state.definition.kind;
-                    self.retry_policy.no_room_ms(kind, entry.denied(), rand::random())
+                    // A lease that is sent again is no further call that found no room.
+                    let streak = if repeated { entry.denials_in_a_row() } else { entry.denied() };
+                    self.retry_policy.no_room_ms(kind, streak, rand::random())
                 });
                 Reservation::NoRoom { key, retry_after_ms: hint_ms.unwrap_or(1) }
             }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limit::LimitState;
 use crate::wire::RegistryEntryBody;
@@ -14,6 +15,7 @@ use crate::wire::RegistryEntryBody;
 pub struct RegistryFile {
     path: PathBuf,
     is_copy: bool,
+    turn: Arc<Mutex<()>>,
 }
 
 /// Why the registry file could not be read or written.
@@ -45,7 +47,7 @@ pub enum FileError {
 impl RegistryFile {
     /// A file at `path`. Of a copy, a failing write is no failure of the change that it was to record.
     pub fn new(path: PathBuf, is_copy: bool) -> Self {
-        Self { path, is_copy }
+        Self { path, is_copy, turn: Arc::default() }
     }
 
     /// Whether the truth is elsewhere.
@@ -88,10 +90,17 @@ impl RegistryFile {
         Ok(states)
     }
 
-    /// Replaces the file: a crash at any moment leaves the old one or the new one.
-    pub async fn write(&self, states: Vec<LimitState>) -> Result<(), FileError> {
+    /// Replaces the file: a crash at any moment leaves the old one or the new one. The writing goes on when nobody waits
+    /// for it any more, so `states` is asked for by whoever has the turn to write.
+    pub async fn write(
+        &self,
+        states: impl FnOnce() -> Vec<LimitState> + Send + 'static,
+    ) -> Result<(), FileError> {
         let this = self.clone();
-        let write = tokio::task::spawn_blocking(move || this.write_blocking(&states));
+        let write = tokio::task::spawn_blocking(move || {
+            let _turn = this.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            this.write_blocking(&states())
+        });
         write.await.unwrap_or_else(|error| Err(self.io("writing", io::Error::other(error))))
     }
 

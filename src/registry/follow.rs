@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use super::Registry;
 use super::file::{FileError, RegistryFile};
 use crate::decide::ids::Ids;
-use crate::decide::record::{Assembler, RecordError};
+use crate::decide::record::Assembler;
 use crate::ledger::{AccountQuery, Ledger, LedgerError, Order, Side, TransferCode};
 use crate::telemetry::with_sources;
 
@@ -22,6 +22,10 @@ pub struct Follower<L> {
     /// Counts the calls of [`Follower::refresh`].
     calls: AtomicU64,
     log: Mutex<Log>,
+    /// Counts the versions that were learned.
+    learned: AtomicU64,
+    /// How many of them the file holds.
+    saved: Mutex<u64>,
 }
 
 /// How far the log was read.
@@ -29,7 +33,6 @@ pub struct Follower<L> {
 struct Log {
     read_to_ns: u64,
     assembler: Assembler,
-    file_is_behind: bool,
     /// Every call up to this one is answered by a reading that began after it.
     calls_covered: u64,
 }
@@ -40,9 +43,6 @@ pub enum RefreshError {
     /// The log could not be read.
     #[error("the definitions could not be read from the ledger")]
     Ledger(#[from] LedgerError),
-    /// The log does not make sense.
-    #[error("the log of definitions in the ledger is damaged")]
-    Record(#[from] RecordError),
     /// The file could not be written.
     #[error("the registry file could not be written")]
     File(#[from] FileError),
@@ -51,7 +51,16 @@ pub enum RefreshError {
 impl<L: Ledger> Follower<L> {
     /// Follows the log from its beginning. Nothing is read yet.
     pub fn new(ledger: Arc<L>, ids: Ids, registry: Arc<Registry>, file: Option<RegistryFile>) -> Self {
-        Self { ledger, ids, registry, file, calls: AtomicU64::new(0), log: Mutex::new(Log::default()) }
+        Self {
+            ledger,
+            ids,
+            registry,
+            file,
+            calls: AtomicU64::new(0),
+            log: Mutex::default(),
+            learned: AtomicU64::new(0),
+            saved: Mutex::default(),
+        }
     }
 
     /// The registry that this keeps up to date.
@@ -69,9 +78,14 @@ impl<L: Ledger> Follower<L> {
         }
         let covers = self.calls.load(Ordering::SeqCst);
         self.read_log(&mut log).await?;
-        self.write_file(&mut log).await?;
         log.calls_covered = covers;
         Ok(())
+    }
+
+    /// Brings the registry up to date, and the file up to the registry.
+    pub async fn refresh_and_save(&self) -> Result<(), RefreshError> {
+        self.refresh().await?;
+        self.save().await
     }
 
     async fn read_log(&self, log: &mut Log) -> Result<(), RefreshError> {
@@ -87,9 +101,19 @@ impl<L: Ledger> Follower<L> {
             let page = self.ledger.account_transfers(query).await?;
             for recorded in &page {
                 log.read_to_ns = recorded.timestamp_ns;
-                if let Some(version) = log.assembler.push(recorded)? {
-                    self.registry.learn(self.ids, version);
-                    log.file_is_behind = true;
+                match log.assembler.push(recorded) {
+                    Ok(None) => {}
+                    Ok(Some(version)) => {
+                        self.registry.learn(self.ids, version);
+                        self.learned.fetch_add(1, Ordering::SeqCst);
+                    }
+                    // Written by a newer program, say: what is known of that limit stays, and the others go on.
+                    Err(error) => {
+                        tracing::error!(
+                            error = with_sources(&error),
+                            "a definition in the ledger is unreadable"
+                        );
+                    }
                 }
             }
             if page.len() < PAGE_TRANSFERS as usize {
@@ -98,11 +122,17 @@ impl<L: Ledger> Follower<L> {
         }
     }
 
-    async fn write_file(&self, log: &mut Log) -> Result<(), RefreshError> {
-        let Some(file) = self.file.as_ref().filter(|_| log.file_is_behind) else { return Ok(()) };
-        let states = self.registry.list().iter().map(|entry| entry.limit.state.clone()).collect();
-        match file.write(states).await {
-            Ok(()) => log.file_is_behind = false,
+    /// Writes what was learned since the file was written.
+    async fn save(&self) -> Result<(), RefreshError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut saved = self.saved.lock().await;
+        let learned = self.learned.load(Ordering::SeqCst);
+        if *saved >= learned {
+            return Ok(());
+        }
+        let registry = Arc::clone(&self.registry);
+        match file.write(move || registry.states()).await {
+            Ok(()) => *saved = learned,
             Err(error) if file.is_copy() => {
                 tracing::warn!(error = with_sources(&error), "the copy of the registry is behind");
             }

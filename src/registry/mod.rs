@@ -12,7 +12,7 @@ pub use follow::{Follower, RefreshError};
 use crate::decide::Limit;
 use crate::decide::ids::Ids;
 use crate::decide::record::Version;
-use crate::limit::{LimitKey, Status};
+use crate::limit::{LimitKey, LimitState, Status};
 
 /// The newest version of every limit, deleted ones included.
 #[derive(Default)]
@@ -42,6 +42,11 @@ impl Registry {
             limits.values().filter(|entry| entry.limit.state.status != Status::Deleted).cloned().collect();
         list.sort_unstable_by(|a, b| a.key().cmp(b.key()));
         list
+    }
+
+    /// The state of every limit that is not deleted, sorted by key.
+    pub fn states(&self) -> Vec<LimitState> {
+        self.list().iter().map(|entry| entry.limit.state.clone()).collect()
     }
 
     /// The limits whose decrease waits to be applied.
@@ -82,10 +87,15 @@ impl Entry {
         self.denials_in_a_row.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// How many denials there were in a row.
+    pub fn denials_in_a_row(&self) -> u32 {
+        self.denials_in_a_row.load(Ordering::Relaxed)
+    }
+
     /// Ends a row of denials.
     pub fn granted(&self) {
         // Reading first keeps the line shared among the cores that grant.
-        if self.denials_in_a_row.load(Ordering::Relaxed) != 0 {
+        if self.denials_in_a_row() != 0 {
             self.denials_in_a_row.store(0, Ordering::Relaxed);
         }
     }

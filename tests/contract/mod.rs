@@ -3,6 +3,7 @@
 
 pub mod capacity;
 pub mod complete;
+pub mod crash;
 pub mod replicas;
 pub mod reserve;
 
@@ -54,6 +55,11 @@ macro_rules! contract_tests {
             a_deleted_limit_takes_nothing_and_can_come_back,
             a_complete_settles_while_decreasing,
             history_tells_every_version,
+        ]);
+        $crate::contract_tests!(@module crash, $backend, [
+            changes_of_a_limit_are_whole,
+            a_complete_is_whole,
+            a_complete_on_a_closed_limit_is_whole,
         ]);
         $crate::contract_tests!(@module replicas, $backend, [
             a_replica_with_empty_memory_knows_everything,

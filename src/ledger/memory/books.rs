@@ -1,12 +1,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::leases::Leases;
+use crate::clock::NS_PER_SECOND;
 use crate::ledger::{
     Account, AccountCode, AccountId, AccountRule, Chain, ChainOutcome, Field, LedgerError, Movement,
     NewAccount, Recorded, Refusal, Side, Transfer, TransferId, UserData,
 };
-
-const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Accounts and transfers, and the rules by which they change.
 pub(super) struct Books {
@@ -90,13 +89,22 @@ impl Books {
         self.leases.transfers(lease).iter().filter_map(|id| self.recorded(*id)).collect()
     }
 
-    pub(super) fn log(&self, account: AccountId, side: Side) -> impl DoubleEndedIterator<Item = Recorded> {
+    /// The transfers of an account later than `after_ns`, but for those of leases.
+    pub(super) fn log(
+        &self,
+        account: AccountId,
+        side: Side,
+        after_ns: u64,
+    ) -> impl DoubleEndedIterator<Item = Recorded> {
         let side = match side {
             Side::Debit => LogSide::Debit,
             Side::Credit => LogSide::Credit,
         };
         let ids = self.logs.get(&(account, side)).map_or(&[][..], Vec::as_slice);
-        ids.iter().filter_map(|id| self.recorded(*id))
+        let is_before =
+            |id: &TransferId| self.recorded(*id).is_some_and(|made| made.timestamp_ns <= after_ns);
+        let later = ids.get(ids.partition_point(is_before)..).unwrap_or_default();
+        later.iter().filter_map(|id| self.recorded(*id))
     }
 
     pub(super) fn open(&mut self, new: &NewAccount) -> Result<(), LedgerError> {

@@ -64,9 +64,8 @@ impl<C: Clock> Ledger for MemoryLedger<C> {
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
         let books = self.books_now();
-        let matching = books.log(query.account, query.side).filter(|recorded| {
-            recorded.transfer.code == query.code && recorded.timestamp_ns > query.after_ns
-        });
+        let log = books.log(query.account, query.side, query.after_ns);
+        let matching = log.filter(|recorded| recorded.transfer.code == query.code);
         let count_max = query.count_max as usize;
         Ok(match query.order {
             Order::OldestFirst => matching.take(count_max).collect(),

@@ -6,6 +6,9 @@ use crate::ledger::{AccountRule, Chain, Movement, NewAccount, Transfer};
 
 /// How many transfers a reply holds at the most.
 pub(super) const QUERY_TRANSFERS_MAX: u32 = 8_189;
+/// More than a lease can have: 32 reservations, for each a void and what it settled to, and a marker. The client joins
+/// look-ups into one request as long as their largest possible replies fit into one.
+pub(super) const LEASE_TRANSFERS_MAX: u32 = 128;
 
 pub(super) fn account(ledger: u32, new: &NewAccount) -> client::Account {
     let flags = match new.rule {

@@ -9,7 +9,6 @@ mod reconnect;
 mod session;
 pub mod submitter;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,8 +80,8 @@ impl TigerBeetleLedger {
         self.submitter.stats()
     }
 
-    async fn read(&self, request: Request) -> Result<Reply, LedgerError> {
-        self.reader.read(request).await
+    async fn request(&self, request: Request) -> Result<Reply, LedgerError> {
+        self.reader.request(request).await
     }
 }
 
@@ -93,7 +92,7 @@ impl Ledger for TigerBeetleLedger {
 
     async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {
         let accounts = accounts.iter().map(|new| encode::account(self.ledger, new)).collect();
-        let reply = self.read(Request::CreateAccounts(accounts)).await?;
+        let reply = self.request(Request::CreateAccounts(accounts)).await?;
         for (index, kind) in decode::account_errors(&reply.payload) {
             // Different flags: it exists, and was closed since.
             if !matches!(
@@ -108,17 +107,17 @@ impl Ledger for TigerBeetleLedger {
 
     async fn accounts(&self, ids: Vec<AccountId>) -> Result<Vec<Option<Account>>, LedgerError> {
         let wanted = ids.iter().map(|id| id.as_u128()).collect();
-        let reply = self.read(Request::LookupAccounts(wanted)).await?;
+        let reply = self.request(Request::LookupAccounts(wanted)).await?;
         // Those that do not exist are left out of the answer, the others keep their order.
         let mut found = decode::accounts(&reply.payload).into_iter().peekable();
         Ok(ids.into_iter().map(|id| found.next_if(|account| account.id == id)).collect())
     }
 
     async fn lease_transfers(&self, lease: LeaseId) -> Result<Vec<Recorded>, LedgerError> {
-        let filter = query_filter::QueryFilter::new(encode::QUERY_TRANSFERS_MAX)
+        let filter = query_filter::QueryFilter::new(encode::LEASE_TRANSFERS_MAX)
             .with_user_data_128(lease.as_u128())
             .with_ledger(self.ledger);
-        let reply = self.read(Request::QueryTransfers(filter)).await?;
+        let reply = self.request(Request::QueryTransfers(filter)).await?;
         let mut transfers = decode::transfers(&reply.payload)?;
         transfers.retain(|recorded| recorded.transfer.code.is_of_lease());
         Ok(transfers)
@@ -137,7 +136,7 @@ impl Ledger for TigerBeetleLedger {
         let mut filter = account::Filter::new(query.account.as_u128(), count_max).with_flags(side | order);
         filter.as_raw_mut().code = query.code as u16;
         filter.as_raw_mut().timestamp_min = if query.after_ns == 0 { 0 } else { query.after_ns + 1 };
-        let reply = self.read(Request::GetAccountTransfers(filter)).await?;
+        let reply = self.request(Request::GetAccountTransfers(filter)).await?;
         decode::transfers(&reply.payload)
     }
 
@@ -161,8 +160,4 @@ pub(crate) enum ConnectError {
     },
     #[error("the client could not be started")]
     Client(#[from] tigerbeetle_unofficial::error::NewClientError),
-}
-
-fn unreachable_because(error: impl Error + Send + Sync + 'static) -> LedgerError {
-    LedgerError::Unreachable(Arc::new(error))
 }

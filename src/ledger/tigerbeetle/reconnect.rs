@@ -9,10 +9,9 @@ use backoff::backoff::Backoff;
 use super::ledger_clock::LedgerClock;
 use super::session::{Reply, Request, RequestError, Session};
 use super::submitter::{Connect, SendError, TransferSession};
-use super::{decode, encode, unreachable_because};
+use super::{decode, encode};
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 use crate::telemetry::with_sources;
-use tigerbeetle_unofficial::core::error::SendErrorKind;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -26,11 +25,10 @@ pub(super) struct Connector {
     clock: Arc<LedgerClock>,
 }
 
-/// A session that keeps the clock.
+/// A session that keeps the clock, and is replaced when it is lost.
 pub(super) struct ClusterSession {
     session: Session,
-    ledger: u32,
-    clock: Arc<LedgerClock>,
+    connector: Connector,
 }
 
 impl Connector {
@@ -53,9 +51,7 @@ impl Connector {
             .build();
         loop {
             match Session::connect(self.cluster_id, &self.addresses).await {
-                Ok(session) => {
-                    return ClusterSession { session, ledger: self.ledger, clock: Arc::clone(&self.clock) };
-                }
+                Ok(session) => return ClusterSession { session, connector: self.clone() },
                 Err(error) => {
                     tracing::warn!(error = with_sources(&error), "no session with TigerBeetle");
                     tokio::time::sleep(pauses.next_backoff().unwrap_or(LONGEST_PAUSE)).await;
@@ -68,7 +64,7 @@ impl Connector {
 impl ClusterSession {
     pub(super) async fn request(&self, request: Request) -> Result<Reply, RequestError> {
         let reply = self.session.request(request).await?;
-        self.clock.heard(reply.timestamp_ns);
+        self.connector.clock.heard(reply.timestamp_ns);
         Ok(reply)
     }
 }
@@ -82,21 +78,28 @@ impl Connect for Connector {
 }
 
 impl TransferSession for ClusterSession {
+    /// A cluster evicts idle sessions when new ones come. Every chain can be sent again, so what was lost with a session
+    /// is sent once more on a new one before anybody hears of it.
     async fn create_transfers(&mut self, chains: &[Chain]) -> Result<Vec<ChainOutcome>, SendError> {
-        let request = Request::CreateTransfers(encode::chains(self.ledger, chains));
-        match self.request(request).await {
+        let encode =
+            |session: &Self| Request::CreateTransfers(encode::chains(session.connector.ledger, chains));
+        let mut result = self.request(encode(self)).await;
+        if result.as_ref().is_err_and(|error| !error.is_too_much_data()) {
+            *self = self.connector.session().await;
+            result = self.request(encode(self)).await;
+        }
+        match result {
             Ok(reply) => Ok(decode::outcomes(chains, &reply.payload, reply.timestamp_ns)),
-            Err(error) if is_too_much(&error) => Err(SendError::TooMuchData),
-            Err(error) => Err(SendError::Lost(lost(error))),
+            Err(error) if error.is_too_much_data() => Err(SendError::TooMuchData),
+            Err(error) => Err(SendError::Lost(failed(error))),
         }
     }
 }
 
-fn is_too_much(error: &RequestError) -> bool {
-    matches!(error, RequestError::Send(error) if matches!(error.kind(), SendErrorKind::TooMuchData))
-}
-
-/// What a request without a reply means to those who wait for it; the session must be replaced.
-pub(super) fn lost(error: RequestError) -> LedgerError {
-    unreachable_because(error)
+/// What a request without a reply means to those who wait for it.
+pub(super) fn failed(error: RequestError) -> LedgerError {
+    if error.is_too_much_data() {
+        return LedgerError::RequestTooLarge;
+    }
+    LedgerError::Unreachable(Arc::new(error))
 }

@@ -1,20 +1,33 @@
 //! One client session: a request out, its reply and the cluster's time back.
 
-use tigerbeetle_unofficial::core::error::SendError;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tigerbeetle_unofficial::core::error::{SendError, SendErrorKind};
 use tigerbeetle_unofficial::core::query_filter::QueryFilter;
 use tigerbeetle_unofficial::core::{self as client, OperationKind, account};
+
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::ConnectError;
 use super::addresses::resolve;
 
-/// A session with the cluster. It lives on while the cluster is away: requests wait inside the client then.
+/// How long a request may take before its session is given up: long enough for a ledger that is busy with expiries.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a session that was idle: the cluster may have evicted it meanwhile, and the client drops a request on an
+/// evicted session without a word.
+const REPLY_TIMEOUT_AFTER_IDLE: Duration = Duration::from_secs(1);
+
+/// A session with the cluster. While the cluster is away, requests wait inside the client.
 pub(super) struct Session {
+    last_reply: Mutex<Instant>,
     /// Taken out on drop, because ending a session blocks.
     client: Option<client::Client<&'static Completions>>,
 }
 
 /// What can be asked of the cluster.
+#[derive(Clone)]
 pub(super) enum Request {
     CreateTransfers(Vec<client::Transfer>),
     CreateAccounts(Vec<client::Account>),
@@ -37,6 +50,8 @@ pub(super) enum RequestError {
     Send(#[from] SendError),
     #[error("the session ended")]
     Ended,
+    #[error("no reply within {} ms", .0.as_millis())]
+    NoReply(Duration),
 }
 
 struct Completions;
@@ -50,7 +65,7 @@ impl Session {
     pub(super) async fn connect(cluster_id: u128, addresses: &[String]) -> Result<Self, ConnectError> {
         let addresses = resolve(addresses).await?;
         let client = client::Client::with_callback(cluster_id, addresses, &Completions)?;
-        Ok(Self { client: Some(client) })
+        Ok(Self { client: Some(client), last_reply: Mutex::new(Instant::now()) })
     }
 
     pub(super) async fn request(&self, request: Request) -> Result<Reply, RequestError> {
@@ -58,7 +73,17 @@ impl Session {
         let (sender, receiver) = oneshot::channel();
         let operation = request.operation();
         client.submit(client::Packet::new(Box::new(Pending { request, reply: sender }), operation));
-        Ok(receiver.await.map_err(|_| RequestError::Ended)??)
+        let timeout = self.reply_timeout();
+        let reply =
+            tokio::time::timeout(timeout, receiver).await.map_err(|_| RequestError::NoReply(timeout))?;
+        let reply = reply.map_err(|_| RequestError::Ended)??;
+        *self.last_reply.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Ok(reply)
+    }
+
+    fn reply_timeout(&self) -> Duration {
+        let last_reply = *self.last_reply.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_reply.elapsed() > REPLY_TIMEOUT_AFTER_IDLE { REPLY_TIMEOUT_AFTER_IDLE } else { REPLY_TIMEOUT }
     }
 }
 
@@ -69,6 +94,13 @@ impl Drop for Session {
             Ok(runtime) => drop(runtime.spawn_blocking(move || drop(client))),
             Err(_) => drop(client),
         }
+    }
+}
+
+impl RequestError {
+    /// Whether the ledger takes no request of this size. The session goes on.
+    pub(super) fn is_too_much_data(&self) -> bool {
+        matches!(self, Self::Send(error) if matches!(error.kind(), SendErrorKind::TooMuchData))
     }
 }
 

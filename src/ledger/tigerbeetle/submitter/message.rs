@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::stats::SubmitterStats;
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 
 /// What became of each chain of a message.
@@ -9,19 +12,39 @@ pub(super) type Outcomes = Vec<Result<ChainOutcome, LedgerError>>;
 pub(super) struct Message {
     pub(super) chains: Vec<Chain>,
     reply: Option<oneshot::Sender<Outcomes>>,
-    /// Its place in the queue, given back when it is taken out.
-    room: Option<OwnedSemaphorePermit>,
+    /// Given back when it is taken out.
+    place: Option<Place>,
+}
+
+/// A place in the queue, given back on drop, whichever way a message leaves it.
+pub(super) struct Place {
+    _room: OwnedSemaphorePermit,
+    transfers: usize,
+    stats: Arc<SubmitterStats>,
+}
+
+impl Place {
+    pub(super) fn new(room: OwnedSemaphorePermit, transfers: usize, stats: Arc<SubmitterStats>) -> Self {
+        stats.queued(transfers);
+        Self { _room: room, transfers, stats }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.stats.taken(self.transfers);
+    }
 }
 
 impl Message {
-    pub(super) fn new(chains: Vec<Chain>, room: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<Outcomes>) {
+    pub(super) fn new(chains: Vec<Chain>, place: Place) -> (Self, oneshot::Receiver<Outcomes>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { chains, reply: Some(sender), room: Some(room) }, receiver)
+        (Self { chains, reply: Some(sender), place: Some(place) }, receiver)
     }
 
     /// The last message of a queue.
     pub(super) fn end() -> Self {
-        Self { chains: Vec::new(), reply: None, room: None }
+        Self { chains: Vec::new(), reply: None, place: None }
     }
 
     pub(super) fn is_end(&self) -> bool {
@@ -34,7 +57,7 @@ impl Message {
     }
 
     pub(super) fn leave_queue(&mut self) {
-        self.room = None;
+        self.place = None;
     }
 
     pub(super) fn answer(self, outcomes: Outcomes) {

@@ -7,17 +7,19 @@
 mod batch;
 mod message;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
-use message::Message;
+use message::{Message, Place};
 pub use stats::SubmitterStats;
 use worker::{Queue, Worker};
 
@@ -120,9 +122,12 @@ impl Submitter {
         let transfers = batch::transfers(&chains);
         let permits = u32::try_from(transfers).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
-        let room = room.map_err(|_| LedgerError::Overloaded)?;
-        let (message, reply) = Message::new(chains, room);
-        self.stats.queued(transfers);
+        let room = room.map_err(|error| match error {
+            TryAcquireError::NoPermits => LedgerError::Overloaded,
+            TryAcquireError::Closed => LedgerError::ShutDown,
+        })?;
+        let place = Place::new(room, transfers, Arc::clone(&self.stats));
+        let (message, reply) = Message::new(chains, place);
         self.queue.send(message).map_err(|_| LedgerError::ShutDown)?;
         Ok(reply)
     }

@@ -73,8 +73,13 @@ impl<C: Connect> Worker<C> {
 
     /// Takes batches and sends them until the queue has ended.
     pub(super) async fn run(self) {
-        let mut session = self.connect.connect().await;
-        while let Some(mut messages) = self.take_batch().await {
+        let mut session = None;
+        loop {
+            // A batch is taken only when it can be sent: until then, the other workers may have it.
+            self.connected(&mut session).await;
+            let Some(mut messages) = self.take_batch().await else { return };
+            // The batch may have waited for more.
+            messages.retain(|message| self.is_wanted(message));
             let counts: Vec<usize> = messages.iter().map(|message| message.chains.len()).collect();
             let chains = messages.iter_mut().flat_map(|message| message.chains.drain(..)).collect();
             let mut outcomes = self.send(&mut session, chains).await.into_iter();
@@ -100,16 +105,13 @@ impl<C: Connect> Worker<C> {
                 },
             };
             let size = batch::transfers(&message.chains);
-            if message.is_abandoned() {
-                self.stats.taken(size);
-                self.stats.abandoned();
+            if !self.is_wanted(&message) {
                 continue;
             }
             if !messages.is_empty() && transfers + size > transfers_max {
                 queue.held_back = Some(message);
                 return Some(messages);
             }
-            self.stats.taken(size);
             transfers += size;
             messages.push(message);
             if let Some(message) = messages.last_mut() {
@@ -120,6 +122,14 @@ impl<C: Connect> Worker<C> {
             }
             flush_at = flush_at.or_else(|| Some(Instant::now() + self.flush_interval));
         }
+    }
+
+    fn is_wanted(&self, message: &Message) -> bool {
+        let abandoned = message.is_abandoned();
+        if abandoned {
+            self.stats.abandoned();
+        }
+        !abandoned
     }
 
     /// What is there already, or comes before the batch is to be sent.
@@ -134,15 +144,24 @@ impl<C: Connect> Worker<C> {
         tokio::time::timeout_at(flush_at, queue.next()).await.unwrap_or(None)
     }
 
+    /// The session, or a new one in place of one that was lost.
+    async fn connected<'a>(&self, session: &'a mut Option<C::Session>) -> &'a mut C::Session {
+        match session {
+            Some(session) => session,
+            None => session.insert(self.connect.connect().await),
+        }
+    }
+
     /// Sends chains in as few requests as the ledger takes, and answers each in its place.
-    async fn send(&self, session: &mut C::Session, mut chains: Vec<Chain>) -> Outcomes {
+    async fn send(&self, session: &mut Option<C::Session>, mut chains: Vec<Chain>) -> Outcomes {
         let mut outcomes = Vec::with_capacity(chains.len());
         while !chains.is_empty() {
             let transfers_max = self.learned_max.get();
             let rest = chains.split_off(batch::fitting(&chains, transfers_max).min(chains.len()));
             let transfers = batch::transfers(&chains);
+            let connected = self.connected(session).await;
             let started = Instant::now();
-            let sent = session.create_transfers(&chains).await;
+            let sent = connected.create_transfers(&chains).await;
             self.stats.sent(transfers, started.elapsed());
             match sent {
                 Ok(batch) => {
@@ -150,6 +169,8 @@ impl<C: Connect> Worker<C> {
                     chains = rest;
                 }
                 Err(SendError::TooMuchData) if chains.len() == 1 => {
+                    // As far as is known: the maximum may not be learned yet.
+                    let transfers_max = transfers_max.min(transfers - 1);
                     outcomes.push(Err(LedgerError::ChainTooLong { transfers, transfers_max }));
                     chains = rest;
                 }
@@ -167,7 +188,8 @@ impl<C: Connect> Worker<C> {
                     let lost = chains.len();
                     outcomes.extend(std::iter::repeat_n(Err(error), lost));
                     chains = rest;
-                    *session = self.connect.connect().await;
+                    // Replaced when it is needed: those who lost it are told first.
+                    *session = None;
                 }
             }
         }

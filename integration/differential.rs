@@ -1,0 +1,162 @@
+//! The memory ledger is the reference: the same operations, and the same raw chains, have the same outcomes on a real
+//! TigerBeetle.
+
+use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::{
+    AccountCode, AccountId, AccountRule, Chain, ChainOutcome, Ledger, Movement, NewAccount, Transfer,
+    TransferCode, TransferId, UserData,
+};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::fixtures::Backend;
+use crate::memory::MemoryBackend;
+use crate::operations::{Operation, operations, run};
+use crate::support::TigerBeetleBackend;
+
+/// How many random sequences are run; each on a ledger number of its own.
+const SEQUENCES: usize = 12;
+
+async fn trace<B: Backend>(backend: &B, operations: &[Operation]) -> Vec<String> {
+    let mut rows = Vec::new();
+    run(backend, operations, |operation, answer, standing| {
+        rows.push(format!("{operation:?} -> {answer} {standing:?}"));
+    })
+    .await;
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_have_the_same_answers() {
+    let mut runner = TestRunner::default();
+    let mut sequences = tokio::task::JoinSet::new();
+    for _ in 0..SEQUENCES {
+        let operations = operations(40).new_tree(&mut runner).expect("operations").current();
+        sequences.spawn(async move {
+            let on_memory = trace(&MemoryBackend::new(), &operations).await;
+            let on_tigerbeetle = trace(&TigerBeetleBackend::new().await, &operations).await;
+            for (index, (memory, tigerbeetle)) in on_memory.iter().zip(&on_tigerbeetle).enumerate() {
+                assert_eq!(memory, tigerbeetle, "after {:#?}", &on_memory[..index]);
+            }
+            assert_eq!(on_memory.len(), on_tigerbeetle.len());
+        });
+    }
+    sequences.join_all().await;
+}
+
+/// A transfer among few accounts and few ids, so that most of them meet something that was there before.
+fn transfers() -> impl Strategy<Value = Transfer> {
+    let account = |number: u128| AccountId::from_u128(number);
+    let movement = prop_oneof![
+        (1..6_u128, 1..6_u128, 0..8_u128).prop_map(move |(debit, credit, amount)| Movement::Post {
+            debit: account(debit),
+            credit: account(credit),
+            amount
+        }),
+        (1..6_u128, 1..6_u128, 0..8_u128, prop_oneof![Just(0_u32), Just(3_600), Just(7_200)]).prop_map(
+            move |(debit, credit, amount, timeout_seconds)| Movement::Pend {
+                debit: account(debit),
+                credit: account(credit),
+                amount,
+                timeout_seconds
+            }
+        ),
+        (1..6_u128, 1..6_u128).prop_map(move |(debit, credit)| Movement::Close {
+            debit: account(debit),
+            credit: account(credit)
+        }),
+        (1..30_u128).prop_map(|pending| Movement::Void { pending: TransferId::from_u128(pending) }),
+        (1..30_u128).prop_map(|pending| Movement::Void { pending: TransferId::from_u128(pending) }),
+    ];
+    let code = prop_oneof![
+        6 => Just(TransferCode::ReserveRolling),
+        2 => Just(TransferCode::Close),
+        1 => Just(TransferCode::Grant),
+    ];
+    (1..30_u128, movement, code, 0..2_u64).prop_map(|(id, movement, code, long)| Transfer {
+        id: TransferId::from_u128(id),
+        code,
+        user_data: UserData { wide: 7, long, short: 0 },
+        movement,
+    })
+}
+
+/// Accounts 1 and 2 are limited, 3 and 4 are not, 5 does not exist.
+fn accounts() -> Vec<NewAccount> {
+    let account =
+        |number, rule| NewAccount { id: AccountId::from_u128(number), rule, code: AccountCode::Limit };
+    vec![
+        account(1, AccountRule::DebitsMustNotExceedCredits),
+        account(2, AccountRule::DebitsMustNotExceedCredits),
+        account(3, AccountRule::Unconstrained),
+        account(4, AccountRule::Unconstrained),
+    ]
+}
+
+/// Ids are shared by all ledgers of a cluster, so those of each sequence are moved to a place of their own.
+fn moved(transfer: Transfer, by: u128) -> Transfer {
+    let id = |id: TransferId| TransferId::from_u128(id.as_u128() + by);
+    let account = |id: AccountId| AccountId::from_u128(id.as_u128() + by);
+    let movement = match transfer.movement {
+        Movement::Post { debit, credit, amount } => {
+            Movement::Post { debit: account(debit), credit: account(credit), amount }
+        }
+        Movement::Pend { debit, credit, amount, timeout_seconds } => {
+            Movement::Pend { debit: account(debit), credit: account(credit), amount, timeout_seconds }
+        }
+        Movement::Close { debit, credit } => {
+            Movement::Close { debit: account(debit), credit: account(credit) }
+        }
+        Movement::Void { pending } => Movement::Void { pending: id(pending) },
+    };
+    Transfer { id: id(transfer.id), movement, ..transfer }
+}
+
+/// Whether two outcomes are the same but for the time.
+fn alike(a: ChainOutcome, b: ChainOutcome) -> bool {
+    match (a, b) {
+        (ChainOutcome::Created { .. }, ChainOutcome::Created { .. }) => true,
+        (ChainOutcome::Refused { .. }, ChainOutcome::Refused { .. }) => a == b,
+        (ChainOutcome::Created { .. }, ChainOutcome::Refused { .. })
+        | (ChainOutcome::Refused { .. }, ChainOutcome::Created { .. }) => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raw_chains_have_the_same_outcomes() {
+    let (memory, tigerbeetle) = (MemoryBackend::new(), TigerBeetleBackend::new().await);
+    let (memory, tigerbeetle) = (memory.connect(), tigerbeetle.connect());
+    let mut runner = TestRunner::default();
+    let chains = proptest::collection::vec(proptest::collection::vec(transfers(), 1..5), 80);
+    let mut refused = std::collections::BTreeSet::new();
+    for sequence in 0..60_u128 {
+        let base = (sequence + 1) << 64 | Ids::new(1).operator().as_u128() >> 64 << 64;
+        let accounts: Vec<NewAccount> = accounts()
+            .into_iter()
+            .map(|account| NewAccount { id: AccountId::from_u128(account.id.as_u128() + base), ..account })
+            .collect();
+        memory.create_accounts(accounts.clone()).await.expect("accounts");
+        tigerbeetle.create_accounts(accounts.clone()).await.expect("accounts");
+        let chains: Vec<Chain> = chains
+            .new_tree(&mut runner)
+            .expect("chains")
+            .current()
+            .into_iter()
+            .filter_map(|chain| Chain::new(chain.into_iter().map(|transfer| moved(transfer, base)).collect()))
+            .collect();
+        let expected = memory.submit(chains.clone()).await;
+        let found = tigerbeetle.submit(chains.clone()).await;
+        for (index, (expected, found)) in expected.into_iter().zip(found).enumerate() {
+            let (expected, found) = (expected.expect("an outcome"), found.expect("an outcome"));
+            assert!(alike(expected, found), "{expected:?} / {found:?} after {:#?}", &chains[..=index]);
+            if let ChainOutcome::Refused { refusal, .. } = expected {
+                refused.insert(format!("{refusal:?}"));
+            }
+        }
+        let ids: Vec<AccountId> = accounts.iter().map(|account| account.id).collect();
+        let expected = memory.accounts(ids.clone()).await.expect("accounts");
+        assert_eq!(expected, tigerbeetle.accounts(ids).await.expect("accounts"));
+    }
+    assert!(refused.len() > 15, "the chains meet most refusals: {refused:#?}");
+}

@@ -1,0 +1,227 @@
+//! A ledger that answers as scripted, and callers who ask it through a submitter.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::Told::{Created, Other, Overloaded, ShutDown, TooLong, Unreachable};
+use super::super::{Connect, SendError, Submitter, SubmitterOptions, TransferSession};
+use crate::ledger::{
+    Chain, ChainOutcome, LedgerError, Movement, Transfer, TransferCode, TransferId, UserData,
+};
+
+pub(super) const ONE_SESSION: SubmitterOptions = SubmitterOptions {
+    sessions: 1,
+    batch_transfers_max: 10,
+    queue_transfers_max: 1_000,
+    flush_interval: Duration::ZERO,
+};
+pub(super) const REQUEST_MS: u64 = 10;
+
+/// What a caller is told of a chain. The scripted ledger gives a chain's number as the time it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Created(u64),
+    Overloaded,
+    TooLong { transfers: usize, transfers_max: usize },
+    Unreachable,
+    ShutDown,
+    Other,
+}
+
+impl From<Result<ChainOutcome, LedgerError>> for Told {
+    fn from(outcome: Result<ChainOutcome, LedgerError>) -> Self {
+        match outcome {
+            Ok(ChainOutcome::Created { timestamp_ns }) => Created(timestamp_ns),
+            Err(LedgerError::Overloaded) => Overloaded,
+            Err(LedgerError::ChainTooLong { transfers, transfers_max }) => {
+                TooLong { transfers, transfers_max }
+            }
+            Err(LedgerError::Unreachable(_)) => Unreachable,
+            Err(LedgerError::ShutDown) => ShutDown,
+            Ok(ChainOutcome::Refused { .. })
+            | Err(LedgerError::Unexpected(_) | LedgerError::RequestTooLarge) => Other,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Made,
+    TooMuch,
+    Lost,
+}
+
+/// A request that the scripted ledger got.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) session: usize,
+    pub(super) at_ms: u128,
+    pub(super) numbers: Vec<u64>,
+    pub(super) lengths: Vec<usize>,
+    pub(super) answer: Answer,
+}
+
+/// How the ledger answers.
+#[derive(Debug, Clone)]
+pub(super) struct Script {
+    pub(super) transfers_max: usize,
+    /// How long each request takes, from the first on; the others take `REQUEST_MS`.
+    pub(super) takes_ms: Vec<u64>,
+    /// Which requests, counted from 0, are lost with their session.
+    pub(super) lost: Vec<usize>,
+    pub(super) connect_ms: u64,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { transfers_max: 8_189, takes_ms: Vec::new(), lost: Vec::new(), connect_ms: 0 }
+    }
+}
+
+impl Script {
+    pub(super) fn start(self, options: SubmitterOptions) -> World {
+        let (sent, sessions, started) = (Arc::default(), Arc::default(), Instant::now());
+        let ledger = Ledger { script: self, sent, sessions, started };
+        World { submitter: Arc::new(Submitter::start(ledger.clone(), options)), ledger }
+    }
+}
+
+#[derive(Clone)]
+struct Ledger {
+    script: Script,
+    sent: Arc<Mutex<Vec<Sent>>>,
+    sessions: Arc<AtomicUsize>,
+    started: Instant,
+}
+
+/// A session and its number.
+struct Session(usize, Ledger);
+
+impl Connect for Ledger {
+    type Session = Session;
+
+    async fn connect(&self) -> Session {
+        sleep(Duration::from_millis(self.script.connect_ms)).await;
+        Session(self.sessions.fetch_add(1, Ordering::Relaxed), self.clone())
+    }
+}
+
+impl TransferSession for Session {
+    async fn create_transfers(&mut self, chains: &[Chain]) -> Result<Vec<ChainOutcome>, SendError> {
+        let Self(session, Ledger { script, sent, started, .. }) = self;
+        let lengths: Vec<usize> = chains.iter().map(|chain| chain.transfers().len()).collect();
+        let numbers: Vec<u64> = chains.iter().map(number).collect();
+        let at_ms = started.elapsed().as_millis();
+        let (index, answer) = {
+            let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+            let answer = match sent.len() {
+                _ if lengths.iter().sum::<usize>() > script.transfers_max => Answer::TooMuch,
+                index if script.lost.contains(&index) => Answer::Lost,
+                _ => Answer::Made,
+            };
+            sent.push(Sent { session: *session, at_ms, numbers: numbers.clone(), lengths, answer });
+            (sent.len() - 1, answer)
+        };
+        if answer == Answer::TooMuch {
+            return Err(SendError::TooMuchData);
+        }
+        sleep(Duration::from_millis(script.takes_ms.get(index).copied().unwrap_or(REQUEST_MS))).await;
+        if answer == Answer::Lost {
+            let error = std::io::Error::other("evicted");
+            return Err(SendError::Lost(LedgerError::Unreachable(Arc::new(error))));
+        }
+        Ok(numbers.into_iter().map(|timestamp_ns| ChainOutcome::Created { timestamp_ns }).collect())
+    }
+}
+
+pub(super) struct World {
+    pub(super) submitter: Arc<Submitter>,
+    ledger: Ledger,
+}
+
+/// Somebody who waits for outcomes.
+pub(super) struct Caller(JoinHandle<Vec<Told>>);
+
+impl World {
+    /// Asks for chains of these lengths, numbered from `first` on.
+    pub(super) fn ask(&self, first: u64, lengths: &[usize]) -> Caller {
+        let submitter = Arc::clone(&self.submitter);
+        let chains = (first..).zip(lengths).map(|(number, &length)| chain(number, length)).collect();
+        Caller(tokio::spawn(
+            async move { submitter.submit(chains).await.into_iter().map(Told::from).collect() },
+        ))
+    }
+
+    /// Keeps the one session busy for `REQUEST_MS`, less a moment.
+    pub(super) async fn keep_busy(&self) -> Caller {
+        let caller = self.ask(1_000, &[1]);
+        pass(1).await;
+        caller
+    }
+
+    pub(super) fn sent(&self) -> Vec<Sent> {
+        self.ledger.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The lengths of the chains of each request.
+    pub(super) fn lengths(&self) -> Vec<Vec<usize>> {
+        self.sent().into_iter().map(|sent| sent.lengths).collect()
+    }
+
+    pub(super) fn sizes(&self) -> Vec<usize> {
+        self.lengths().iter().map(|lengths| lengths.iter().sum()).collect()
+    }
+
+    pub(super) fn times_ms(&self) -> Vec<u128> {
+        self.sent().into_iter().map(|sent| sent.at_ms).collect()
+    }
+
+    pub(super) fn now_ms(&self) -> u128 {
+        self.ledger.started.elapsed().as_millis()
+    }
+
+    pub(super) async fn shutdown(&self) {
+        timeout(Duration::from_secs(60), self.submitter.shutdown()).await.expect("an end");
+    }
+
+    /// Nothing waits, and all the room is given back.
+    pub(super) fn is_idle(&self) -> bool {
+        self.submitter.stats().queued_transfers() == 0
+            && self.submitter.room.available_permits() == self.submitter.options.queue_transfers_max
+    }
+}
+
+impl Caller {
+    pub(super) async fn answer(self) -> Vec<Told> {
+        timeout(Duration::from_secs(60), self.0).await.expect("an answer").expect("no panic")
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    pub(super) async fn give_up(self) {
+        self.0.abort();
+        self.0.await.unwrap_err();
+    }
+}
+
+pub(super) async fn pass(ms: u64) {
+    sleep(Duration::from_millis(ms)).await;
+}
+
+pub(super) fn chain(number: u64, length: usize) -> Chain {
+    let id = TransferId::from_u128(number.into());
+    let movement = Movement::Void { pending: id };
+    let user_data = UserData { long: number, ..UserData::default() };
+    let transfer = Transfer { id, code: TransferCode::Complete, user_data, movement };
+    Chain::new(vec![transfer; length]).expect("a length over 0")
+}
+
+fn number(chain: &Chain) -> u64 {
+    chain.transfers()[0].user_data.long
+}

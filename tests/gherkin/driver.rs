@@ -1,0 +1,79 @@
+//! What the steps want of a backend and its replicas, without the type of the ledger: cucumber's macros know no
+//! generics.
+
+use std::time::Duration;
+
+use cucumber::codegen::LocalBoxFuture;
+use ledger_limiter::admin::LimitUsage;
+use ledger_limiter::decide::command::{Complete, Reserve};
+use ledger_limiter::ledger::Ledger;
+use ledger_limiter::limit::Definition;
+use ledger_limiter::limiter::{Completion, Reservation};
+
+use crate::fixtures::{Backend, Replica};
+
+/// Any [`Backend`].
+pub trait Site {
+    /// Starts another replica.
+    fn start(&self) -> LocalBoxFuture<'_, Box<dyn Driver>>;
+    /// Lets time pass.
+    fn pass(&self, time: Duration) -> LocalBoxFuture<'_, ()>;
+}
+
+/// Any [`Replica`].
+pub trait Driver {
+    /// Answers each in its place.
+    fn reserve<'a>(&'a self, batch: &'a [Reserve]) -> LocalBoxFuture<'a, Vec<Reservation>>;
+    /// Answers each in its place.
+    fn complete<'a>(&'a self, batch: &'a [Complete]) -> LocalBoxFuture<'a, Vec<Completion>>;
+    /// Creates or changes a limit.
+    fn put(&self, definition: Definition) -> LocalBoxFuture<'_, ()>;
+    /// Lowers the capacities that wait for it and can be lowered.
+    fn apply_decreases(&self) -> LocalBoxFuture<'_, ()>;
+    /// A limit and what is used of it.
+    fn info<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, LimitUsage>;
+}
+
+impl<B: Backend> Site for B {
+    fn start(&self) -> LocalBoxFuture<'_, Box<dyn Driver>> {
+        Box::pin(async {
+            // The lease cache is off: whatever a replica knows, the ledger told it.
+            let replica = Replica::start(self.connect(), self.ids(), 0).await;
+            Box::new(replica) as Box<dyn Driver>
+        })
+    }
+
+    fn pass(&self, time: Duration) -> LocalBoxFuture<'_, ()> {
+        Box::pin(Backend::pass(self, time))
+    }
+}
+
+impl<L: Ledger> Driver for Replica<L> {
+    fn reserve<'a>(&'a self, batch: &'a [Reserve]) -> LocalBoxFuture<'a, Vec<Reservation>> {
+        Box::pin(async {
+            let answers = self.limiter.reserve_batch(batch).await;
+            answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect()
+        })
+    }
+
+    fn complete<'a>(&'a self, batch: &'a [Complete]) -> LocalBoxFuture<'a, Vec<Completion>> {
+        Box::pin(async {
+            let answers = self.limiter.complete_batch(batch).await;
+            answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect()
+        })
+    }
+
+    fn put(&self, definition: Definition) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            Replica::put(self, definition).await;
+        })
+    }
+
+    fn apply_decreases(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async { self.admin.apply_decreases().await.expect("the ledger answers") })
+    }
+
+    fn info<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, LimitUsage> {
+        Box::pin(Replica::info(self, key))
+    }
+}

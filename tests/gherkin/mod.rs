@@ -1,0 +1,112 @@
+//! Runs `tests/features` over any backend. The steps are written once, in [`steps`]; each runs under a time bound.
+
+mod driver;
+mod scenario;
+mod steps;
+mod words;
+
+use std::cell::RefCell;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use cucumber::codegen::{LocalBoxFuture, StepConstructor, WorldInventory, inventory};
+use cucumber::step::{Collection, Context};
+use cucumber::writer::{Basic, Coloring, Stats, Verbosity};
+use cucumber::{Cucumber, World, WriterExt};
+
+use crate::fixtures::Backend;
+use scenario::Scenario;
+
+/// The longest that a step may take; it has at most 3 seconds to wait for.
+const STEP_TIME_MAX: Duration = Duration::from_secs(10);
+/// How many scenarios run at once, each over a backend of its own.
+const SCENARIOS_AT_ONCE: usize = 4;
+const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/features");
+
+/// Fails unless every scenario of every feature holds, each over a fresh backend.
+pub async fn features_hold<B: Backend>(fresh_backend: impl AsyncFn() -> B + 'static) {
+    let fresh_backend = Rc::new(fresh_backend);
+    let report = Report::default();
+    let run = Cucumber::<Scenario, _, _, _, _>::new()
+        .steps(bounded_steps())
+        .with_writer(Basic::new(report.clone(), Coloring::Never, Verbosity::Default).summarized())
+        .max_concurrent_scenarios(SCENARIOS_AT_ONCE)
+        .before(move |_, _, _, scenario| {
+            let fresh_backend = Rc::clone(&fresh_backend);
+            Box::pin(async move {
+                // Cucumber silences the panics of the whole process, in which other tests run too.
+                drop(std::panic::take_hook());
+                let backend = fresh_backend().await;
+                within_bound("a replica starts", scenario.set_up(backend)).await;
+            })
+        })
+        .fail_on_skipped()
+        // The arguments of the process are those of the test harness.
+        .with_default_cli()
+        .run(Path::new(FEATURES))
+        .await;
+    let scenarios = run.scenarios_stats();
+    assert!(!run.execution_has_failed() && scenarios.passed == scenarios.total(), "{report}");
+    assert!(scenarios.passed > 0, "no scenario in {FEATURES}");
+}
+
+/// The steps as their patterns find them, each run by [`run_bounded`].
+fn bounded_steps() -> Collection<Scenario> {
+    let mut steps = Collection::new();
+    for step in inventory::iter::<<Scenario as WorldInventory>::Given> {
+        let (location, pattern, _) = step.inner();
+        steps = steps.given(Some(location), pattern(), run_bounded);
+    }
+    for step in inventory::iter::<<Scenario as WorldInventory>::When> {
+        let (location, pattern, _) = step.inner();
+        steps = steps.when(Some(location), pattern(), run_bounded);
+    }
+    for step in inventory::iter::<<Scenario as WorldInventory>::Then> {
+        let (location, pattern, _) = step.inner();
+        steps = steps.then(Some(location), pattern(), run_bounded);
+    }
+    steps
+}
+
+/// Runs the step that the context is of, under the time bound. Steps are plain functions without captures, so there is
+/// no wrapping them one by one: this one finds again what cucumber found.
+fn run_bounded(scenario: &mut Scenario, context: Context) -> LocalBoxFuture<'_, ()> {
+    static STEPS: LazyLock<Collection<Scenario>> = LazyLock::new(Scenario::collection);
+    Box::pin(async move {
+        let name = context.step.value.clone();
+        let Ok(Some((step, _, _, context))) = STEPS.find(&context.step) else {
+            panic!("cucumber found the step {name:?}")
+        };
+        within_bound(&name, step(scenario, context)).await;
+    })
+}
+
+async fn within_bound<T>(name: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(STEP_TIME_MAX, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{name:?} took longer than {STEP_TIME_MAX:?}"),
+    }
+}
+
+/// What cucumber writes. It is shown only if the run fails.
+#[derive(Clone, Default)]
+struct Report(Rc<RefCell<Vec<u8>>>);
+
+impl io::Write for Report {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0.borrow()))
+    }
+}

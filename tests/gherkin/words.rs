@@ -1,0 +1,117 @@
+//! The words of the features: what is written in them, and how answers are told.
+
+use std::str::FromStr;
+
+use cucumber::Parameter;
+use cucumber::gherkin::Step;
+use ledger_limiter::limit::{Overage, Status};
+use ledger_limiter::limiter::{Completion, Reservation};
+
+/// `1 of gpt-4o:rpm, 1800 of gpt-4o:tpm and 1 of gpt-4o:concurrency`.
+#[derive(Debug, Clone, Default, Parameter)]
+#[param(name = "amounts", regex = r"\d+ of [^\s,]+(?:(?:, | and )\d+ of [^\s,]+)*")]
+pub struct Amounts(Vec<(String, u64)>);
+
+impl Amounts {
+    pub fn of_limits(&self) -> Vec<(&str, u64)> {
+        self.0.iter().map(|(limit, amount)| (limit.as_str(), *amount)).collect()
+    }
+}
+
+impl FromStr for Amounts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |part: &str| {
+            let (amount, limit) =
+                part.split_once(" of ").ok_or(format!("{part:?} is no amount of a limit"))?;
+            let amount = amount.parse().map_err(|error| format!("{part:?}: {error}"))?;
+            Ok((limit.to_owned(), amount))
+        };
+        text.split(", ").flat_map(|part| part.split(" and ")).map(one).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl FromIterator<(String, u64)> for Amounts {
+    fn from_iter<I: IntoIterator<Item = (String, u64)>>(amounts: I) -> Self {
+        Self(amounts.into_iter().collect())
+    }
+}
+
+/// The rows of a step's table, which has exactly these columns.
+pub fn table<const N: usize>(step: &Step, columns: [&str; N]) -> Vec<[String; N]> {
+    let rows = &step.table.as_ref().expect("the step has a table").rows;
+    let (header, rows) = rows.split_first().expect("the table has a header");
+    assert_eq!(header, &columns, "the columns of the table");
+    assert!(!rows.is_empty(), "the table has rows");
+    rows.iter().map(|row| row.clone().try_into().expect("as many cells as columns")).collect()
+}
+
+pub fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"))
+}
+
+/// `60 s`.
+pub fn seconds(text: &str) -> u64 {
+    number(text.strip_suffix(" s").unwrap_or_else(|| panic!("{text:?} is no time in seconds")))
+}
+
+pub fn overage(text: &str) -> Overage {
+    match text {
+        "debt" => Overage::Debt,
+        "deny" => Overage::Deny,
+        other => panic!("{other:?} is no overage policy"),
+    }
+}
+
+pub fn of_status(status: Status) -> String {
+    match status {
+        Status::Active => "active".to_owned(),
+        Status::Decreasing { to } => format!("decreasing to {}", to.get()),
+        Status::Deleted => "deleted".to_owned(),
+    }
+}
+
+pub fn of_reservation(reservation: &Reservation) -> String {
+    match reservation {
+        Reservation::Granted { .. } => "granted".to_owned(),
+        Reservation::NoRoom { key, .. } => format!("denied: {key} has no room"),
+        Reservation::Decreasing { key, .. } => format!("denied: {key} is decreasing"),
+        Reservation::ExceedsCapacity { key } => format!("denied: {key} can never hold so much"),
+        Reservation::UnknownKey { key } => format!("denied: there is no limit {key}"),
+        Reservation::LeaseConflict => "refused: it was granted other amounts".to_owned(),
+        Reservation::LeaseSettled => "refused: it is settled".to_owned(),
+    }
+}
+
+pub fn of_completion(completion: &Completion) -> String {
+    match completion {
+        Completion::Settled { excesses } => {
+            let mut told = "settles it".to_owned();
+            for excess in excesses {
+                let became = match excess.overage {
+                    Overage::Debt => "become debt",
+                    Overage::Deny => "are only counted",
+                };
+                told += &format!(", and {} of {} {became}", excess.amount, excess.key);
+            }
+            told
+        }
+        Completion::NothingToDo => "changes nothing".to_owned(),
+        Completion::NotInLease { index } => format!("is refused: amount {} is no part of it", index + 1),
+    }
+}
+
+/// When a denied call should come back.
+pub fn retry_after_ms(reservation: &Reservation) -> Option<u64> {
+    match reservation {
+        Reservation::NoRoom { retry_after_ms, .. } | Reservation::Decreasing { retry_after_ms, .. } => {
+            Some(*retry_after_ms)
+        }
+        Reservation::Granted { .. }
+        | Reservation::ExceedsCapacity { .. }
+        | Reservation::UnknownKey { .. }
+        | Reservation::LeaseConflict
+        | Reservation::LeaseSettled => None,
+    }
+}
