@@ -1,5 +1,5 @@
 //! Tests against a real TigerBeetle.
-#![expect(unreachable_pub, missing_docs, reason = "a test binary has no public interface")]
+#![allow(unreachable_pub, missing_docs, dead_code, reason = "modules are shared between test binaries")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[macro_use]

@@ -19,6 +19,9 @@ use tokio::sync::OnceCell;
 const NAME_PREFIX: &str = "ratelimiterd-test";
 const FORMAT: [&str; 5] = ["format", "--cluster=0", "--replica=0", "--replica-count=1", "--development"];
 const DATA_FILE: &str = "0_0.tigerbeetle";
+/// A replica in development mode takes 8 connections and leaves the next ones unanswered; the tests, with several
+/// replicas of the service each, need more.
+const START: [&str; 4] = ["start", "--development", "--experimental", "--limit-pipeline-requests=57"];
 
 /// A single-replica TigerBeetle with a data file of its own, which keeps its address when it is restarted.
 pub enum Server {
@@ -95,7 +98,8 @@ impl Process {
     pub async fn run(&mut self) {
         let address = self.address();
         let child = Command::new(binary())
-            .args(["start", &format!("--addresses={address}"), "--development"])
+            .args(START)
+            .arg(format!("--addresses={address}"))
             .arg(self.folder.path().join(DATA_FILE))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -132,9 +136,9 @@ impl Container {
         let formatted =
             with_data(WaitFor::exit(ExitWaitStrategy::new().with_exit_code(0)), format).start().await;
         drop(formatted.expect("a container formats the data file"));
-        let start = ["start", "--addresses=0.0.0.0:3000", "--development", &file].map(str::to_owned);
+        let start = START.into_iter().chain(["--addresses=0.0.0.0:3000", &file]).map(str::to_owned).collect();
         let port = free_port();
-        let running = with_data(WaitFor::message_on_stderr("listening on"), start.into())
+        let running = with_data(WaitFor::message_on_stderr("listening on"), start)
             .with_container_name(name.clone())
             .with_mapped_port(port, 3000.tcp())
             .start()
@@ -178,7 +182,8 @@ async fn start_bound_to_this_process() -> (u16, Child, TempDir) {
     let file = folder.path().join(DATA_FILE);
     format(&file).await;
     let mut child = Command::new(binary())
-        .args(["start", "--addresses=0", "--development"])
+        .args(START)
+        .arg("--addresses=0")
         .arg(&file)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

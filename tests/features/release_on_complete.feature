@@ -42,10 +42,6 @@ Feature: Release on complete
     Then the limits stand at:
       | limit      | available | reserved |
       | gpt-4o:tpm | 70        | 30       |
-    When 1 s passes
-    Then the limits stand at:
-      | limit      | available | reserved |
-      | gpt-4o:tpm | 70        | 30       |
     When 2 s pass
     Then the limits stand at:
       | limit      | available | reserved |

@@ -21,14 +21,14 @@ Feature: Rolling denial
   Scenario: Each reservation comes back one window after it was made
     Given the limits:
       | limit      | kind    | capacity | held for |
-      | gpt-4o:tpm | rolling | 100      | 2 s      |
+      | gpt-4o:tpm | rolling | 100      | 3 s      |
     And call 1 holds 60 of gpt-4o:tpm
     When 1 s passes
     And call 2 reserves 40 of gpt-4o:tpm
     And call 3 reserves 1 of gpt-4o:tpm
     Then call 2 is granted
     But call 3 is denied: gpt-4o:tpm has no room
-    When 1 s passes
+    When 2 s pass
     And call 4 reserves 61 of gpt-4o:tpm
     And call 5 reserves 60 of gpt-4o:tpm
     Then call 4 is denied: gpt-4o:tpm has no room

@@ -1,12 +1,11 @@
 //! Runs `tests/features` over any backend. The steps are written once, in [`steps`]; each runs under a time bound.
 
 mod driver;
+mod report;
 mod scenario;
 mod steps;
 mod words;
 
-use std::cell::RefCell;
-use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -14,10 +13,10 @@ use std::time::Duration;
 
 use cucumber::codegen::{LocalBoxFuture, StepConstructor, WorldInventory, inventory};
 use cucumber::step::{Collection, Context};
-use cucumber::writer::{Basic, Coloring, Stats, Verbosity};
-use cucumber::{Cucumber, World, WriterExt};
+use cucumber::{Cucumber, StatsWriter, World, WriterExt};
 
 use crate::fixtures::Backend;
+use report::{LastWords, Report};
 use scenario::Scenario;
 
 /// The longest that a step may take; it has at most 3 seconds to wait for.
@@ -30,9 +29,10 @@ const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/features");
 pub async fn features_hold<B: Backend>(fresh_backend: impl AsyncFn() -> B + 'static) {
     let fresh_backend = Rc::new(fresh_backend);
     let report = Report::default();
+    let writer = LastWords::new(report.clone()).normalized().repeat_failed().summarized();
     let run = Cucumber::<Scenario, _, _, _, _>::new()
         .steps(bounded_steps())
-        .with_writer(Basic::new(report.clone(), Coloring::Never, Verbosity::Default).summarized())
+        .with_writer(writer)
         .max_concurrent_scenarios(SCENARIOS_AT_ONCE)
         .before(move |_, _, _, scenario| {
             let fresh_backend = Rc::clone(&fresh_backend);
@@ -43,14 +43,14 @@ pub async fn features_hold<B: Backend>(fresh_backend: impl AsyncFn() -> B + 'sta
                 within_bound("a replica starts", scenario.set_up(backend)).await;
             })
         })
-        .fail_on_skipped()
+        .fail_on_skipped_with(|_, _, _| true)
         // The arguments of the process are those of the test harness.
         .with_default_cli()
         .run(Path::new(FEATURES))
         .await;
     let scenarios = run.scenarios_stats();
     assert!(!run.execution_has_failed() && scenarios.passed == scenarios.total(), "{report}");
-    assert!(scenarios.passed > 0, "no scenario in {FEATURES}");
+    assert!(run.passed_steps() > 0, "no step in {FEATURES}");
 }
 
 /// The steps as their patterns find them, each run by [`run_bounded`].
@@ -88,25 +88,5 @@ async fn within_bound<T>(name: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(STEP_TIME_MAX, future).await {
         Ok(output) => output,
         Err(_) => panic!("{name:?} took longer than {STEP_TIME_MAX:?}"),
-    }
-}
-
-/// What cucumber writes. It is shown only if the run fails.
-#[derive(Clone, Default)]
-struct Report(Rc<RefCell<Vec<u8>>>);
-
-impl io::Write for Report {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0.borrow()))
     }
 }

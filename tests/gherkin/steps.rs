@@ -1,5 +1,4 @@
 //! The steps of the features.
-#![expect(clippy::needless_pass_by_value, reason = "cucumber hands owned words over")]
 
 use std::time::Duration;
 

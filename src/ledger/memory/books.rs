@@ -261,6 +261,9 @@ impl Books {
         timestamp_ns: u64,
         undo: &mut Vec<Undo>,
     ) -> Result<Made, Refusal> {
+        if pending == transfer.id {
+            return Err(Refusal::Malformed("pending_id_must_be_different"));
+        }
         let Some(Slot::Made(held)) = self.transfers.get_mut(&pending) else {
             return Err(Refusal::PendingNotFound);
         };

@@ -1,0 +1,63 @@
+//! What cucumber writes: it repeats what failed when all is over, and that is all there is to read.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use cucumber::event::{self, Event};
+use cucumber::parser;
+use cucumber::writer::{Arbitrary, Basic, Coloring, NonTransforming, Verbosity};
+use cucumber::{World, Writer};
+
+/// A text that grows.
+#[derive(Clone, Default)]
+pub struct Report(Rc<RefCell<Vec<u8>>>);
+
+/// Writes what comes after the end of the run.
+pub struct LastWords {
+    writer: Basic<Report>,
+    is_over: bool,
+}
+
+impl LastWords {
+    pub fn new(report: Report) -> Self {
+        Self { writer: Basic::raw(report, Coloring::Never, Verbosity::Default), is_over: false }
+    }
+}
+
+impl<W: World + fmt::Debug> Writer<W> for LastWords {
+    type Cli = <Basic<Report> as Writer<W>>::Cli;
+
+    async fn handle_event(&mut self, event: parser::Result<Event<event::Cucumber<W>>>, cli: &Self::Cli) {
+        let ends = matches!(event.as_deref(), Ok(event::Cucumber::Finished));
+        if self.is_over {
+            self.writer.handle_event(event, cli).await;
+        }
+        self.is_over |= ends;
+    }
+}
+
+impl<W: World + fmt::Debug> Arbitrary<W, String> for LastWords {
+    async fn write(&mut self, text: String) {
+        Arbitrary::<W, _>::write(&mut self.writer, text).await;
+    }
+}
+
+impl NonTransforming for LastWords {}
+
+impl io::Write for Report {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0.borrow()))
+    }
+}
