@@ -54,12 +54,12 @@ async fn operations_have_the_same_answers() {
 fn transfers() -> impl Strategy<Value = Transfer> {
     let account = |number: u128| AccountId::from_u128(number);
     let movement = prop_oneof![
-        (1..6_u128, 1..6_u128, 0..8_u128).prop_map(move |(debit, credit, amount)| Movement::Post {
+        3 => (1..6_u128, 1..6_u128, 0..8_u128).prop_map(move |(debit, credit, amount)| Movement::Post {
             debit: account(debit),
             credit: account(credit),
             amount
         }),
-        (1..6_u128, 1..6_u128, 0..8_u128, prop_oneof![Just(0_u32), Just(3_600), Just(7_200)]).prop_map(
+        5 => (1..6_u128, 1..6_u128, 0..8_u128, prop_oneof![Just(0_u32), Just(3_600), Just(7_200)]).prop_map(
             move |(debit, credit, amount, timeout_seconds)| Movement::Pend {
                 debit: account(debit),
                 credit: account(credit),
@@ -67,19 +67,19 @@ fn transfers() -> impl Strategy<Value = Transfer> {
                 timeout_seconds
             }
         ),
-        (1..6_u128, 1..6_u128).prop_map(move |(debit, credit)| Movement::Close {
+        1 => (1..6_u128, 1..6_u128).prop_map(move |(debit, credit)| Movement::Close {
             debit: account(debit),
             credit: account(credit)
         }),
-        (1..30_u128).prop_map(|pending| Movement::Void { pending: TransferId::from_u128(pending) }),
-        (1..30_u128).prop_map(|pending| Movement::Void { pending: TransferId::from_u128(pending) }),
+        3 => (1..40_u128).prop_map(|pending| Movement::Void { pending: TransferId::from_u128(pending) }),
+        3 => (1..40_u128).prop_map(|pending| Movement::Void { pending: TransferId::from_u128(pending) }),
     ];
     let code = prop_oneof![
-        6 => Just(TransferCode::ReserveRolling),
-        2 => Just(TransferCode::Close),
+        12 => Just(TransferCode::ReserveRolling),
+        1 => Just(TransferCode::Close),
         1 => Just(TransferCode::Grant),
     ];
-    (1..30_u128, movement, code, 0..2_u64).prop_map(|(id, movement, code, long)| Transfer {
+    (1..40_u128, movement, code, 0..2_u64).prop_map(|(id, movement, code, long)| Transfer {
         id: TransferId::from_u128(id),
         code,
         user_data: UserData { wide: 7, long, short: 0 },
@@ -97,6 +97,16 @@ fn accounts() -> Vec<NewAccount> {
         account(3, AccountRule::Unconstrained),
         account(4, AccountRule::Unconstrained),
     ]
+}
+
+fn grant(to: u128) -> Transfer {
+    let [debit, credit] = [3, to].map(AccountId::from_u128);
+    Transfer {
+        id: TransferId::from_u128(100 + to),
+        code: TransferCode::Grant,
+        user_data: UserData::default(),
+        movement: Movement::Post { debit, credit, amount: 6 },
+    }
 }
 
 /// Ids are shared by all ledgers of a cluster, so those of each sequence are moved to a place of their own.
@@ -133,21 +143,21 @@ async fn raw_chains_have_the_same_outcomes() {
     let (memory, tigerbeetle) = (MemoryBackend::new(), TigerBeetleBackend::new().await);
     let (memory, tigerbeetle) = (memory.connect(), tigerbeetle.connect());
     let mut runner = TestRunner::default();
-    let chains = proptest::collection::vec(proptest::collection::vec(transfers(), 1..5), 80);
+    let chains = proptest::collection::vec(proptest::collection::vec(transfers(), 1..4), 30);
     let mut refused = std::collections::BTreeSet::new();
-    for sequence in 0..60_u128 {
-        let base = (sequence + 1) << 64 | Ids::new(1).operator().as_u128() >> 64 << 64;
+    for sequence in 0..100_u128 {
+        let base = ((Ids::new(1).operator().as_u128() >> 64) ^ (sequence + 1)) << 64;
         let accounts: Vec<NewAccount> = accounts()
             .into_iter()
             .map(|account| NewAccount { id: AccountId::from_u128(account.id.as_u128() + base), ..account })
             .collect();
         memory.create_accounts(accounts.clone()).await.expect("accounts");
         tigerbeetle.create_accounts(accounts.clone()).await.expect("accounts");
-        let chains: Vec<Chain> = chains
-            .new_tree(&mut runner)
-            .expect("chains")
-            .current()
-            .into_iter()
+        let drawn = chains.new_tree(&mut runner).expect("chains").current();
+        // Everything comes twice, behind capacity for the accounts that need it.
+        let chains: Vec<Chain> = std::iter::once(vec![grant(1), grant(2)])
+            .chain(drawn.iter().cloned())
+            .chain(drawn.iter().cloned())
             .filter_map(|chain| Chain::new(chain.into_iter().map(|transfer| moved(transfer, base)).collect()))
             .collect();
         let expected = memory.submit(chains.clone()).await;
@@ -170,11 +180,7 @@ async fn raw_chains_have_the_same_outcomes() {
         "DebitAccountNotFound",
         "ExceedsCredits",
         "Exists",
-        "ExistsWithDifferent(Amount)",
-        "ExistsWithDifferent(CreditAccount)",
-        "ExistsWithDifferent(DebitAccount)",
         "ExistsWithDifferent(Flags)",
-        "ExistsWithDifferent(PendingId)",
         "IdAlreadyFailed",
         "PendingAlreadyVoided",
         "PendingNotFound",
