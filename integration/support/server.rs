@@ -25,7 +25,7 @@ const START: [&str; 4] = ["start", "--development", "--experimental", "--limit-p
 
 /// A single-replica TigerBeetle with a data file of its own, which keeps its address when it is restarted.
 pub enum Server {
-    Process(Process),
+    Process(Box<Process>),
     Container(Box<Container>),
 }
 
@@ -52,7 +52,7 @@ impl Server {
                 eprintln!("TigerBeetle runs as a local process: {}", binary().display());
                 let mut process = Process::format().await;
                 process.run().await;
-                Self::Process(process)
+                Self::Process(Box::new(process))
             }
         }
     }

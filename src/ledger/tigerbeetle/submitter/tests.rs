@@ -111,18 +111,18 @@ async fn the_parts_of_a_message_that_find_no_room_are_refused_in_their_places() 
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_gave_up_is_not_sent_and_its_room_is_free_again() {
-    let world = Script::default().start(SubmitterOptions { queue_transfers_max: 10, ..ONE_SESSION });
+    let world = Script::default().start(SubmitterOptions { queue_transfers_max: 11, ..ONE_SESSION });
     world.keep_busy().await;
-    // The second is held back at 10 ms, and gives up while it is.
-    let (first, held_back, third) = (world.ask(1, &[1]), world.ask(2, &[1]), world.ask(3, &[8]));
+    let (first, second, third) = (world.ask(1, &[2]), world.ask(2, &[1]), world.ask(3, &[8]));
     pass(1).await;
     first.give_up().await;
     assert_eq!(world.ask(4, &[1]).answer().await, [Overloaded]);
     pass(10).await;
+    // Nor does it take the place of others in the batch.
     assert_eq!(world.lengths(), [vec![1], vec![1, 8]]);
     assert!(world.is_idle());
-    let late = world.ask(5, &[10]);
-    for caller in [held_back, third, late] {
+    let late = world.ask(5, &[10, 1]);
+    for caller in [second, third, late] {
         caller.answer().await;
     }
     assert_eq!(world.submitter.stats().abandoned_messages(), 1);
