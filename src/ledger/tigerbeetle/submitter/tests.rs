@@ -196,15 +196,15 @@ async fn those_who_lost_their_session_are_told_before_there_is_a_new_one() {
 async fn the_smaller_limit_of_a_development_replica_is_learned_from_its_refusals() {
     let script = Script { transfers_max: 25, ..Script::default() };
     let world = script.start(SubmitterOptions { batch_transfers_max: 100, ..ONE_SESSION });
-    let caller = world.ask(1, &[10; 10]);
-    assert_eq!(caller.answer().await, (1..=10).map(Created).collect::<Vec<_>>());
-    assert_eq!(world.sizes(), [100, 50, 20, 20, 20, 20, 20]);
+    let caller = world.ask(1, &[10; 8]);
+    assert_eq!(caller.answer().await, (1..=8).map(Created).collect::<Vec<_>>());
+    assert_eq!(world.sizes(), [80, 40, 20, 20, 20, 20]);
     world.keep_busy().await;
-    let callers = [world.ask(11, &[10]), world.ask(12, &[15]), world.ask(13, &[1; 30])];
+    let callers = [world.ask(11, &[10]), world.ask(12, &[10]), world.ask(13, &[1; 25])];
     for caller in callers {
         caller.answer().await;
     }
-    assert_eq!(world.sizes()[8..], [25, 25, 5]);
+    assert_eq!(world.sizes()[7..], [20, 20, 5]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,6 +261,8 @@ async fn a_shutdown_that_nobody_waited_for_goes_on() {
     let callers = [world.ask(1, &[8]), world.ask(2, &[8])];
     pass(1).await;
     tokio::time::timeout(Duration::from_millis(1), world.submitter.shutdown()).await.unwrap_err();
+    assert_eq!(world.ask(3, &[1]).answer().await, [ShutDown]);
+    assert_eq!(world.now_ms(), 2);
     for caller in callers {
         caller.answer().await;
     }
