@@ -5,6 +5,7 @@
 #[macro_use]
 #[path = "../tests/contract/mod.rs"]
 mod contract;
+mod chaos;
 mod differential;
 mod features;
 #[path = "../tests/support/mod.rs"]
@@ -17,5 +18,6 @@ mod memory;
 mod operations;
 mod outage;
 mod support;
+mod two_services;
 
 contract_tests!(crate::support::TigerBeetleBackend::new().await);

@@ -148,6 +148,77 @@ impl Container {
     }
 }
 
+/// Three replicas as local processes; they can be killed and paused one by one.
+pub struct Cluster {
+    ports: [u16; 3],
+    children: [Option<Child>; 3],
+    folder: TempDir,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let mut cluster =
+            Self { ports: [free_port(), free_port(), free_port()], children: [None, None, None], folder };
+        for replica in 0..3 {
+            let formatted = Command::new(binary())
+                .args(["format", "--cluster=0", "--replica-count=3", "--development"])
+                .arg(format!("--replica={replica}"))
+                .arg(cluster.file(replica))
+                .stderr(Stdio::null())
+                .status()
+                .await;
+            assert!(formatted.expect("the server's program runs").success(), "a data file is formatted");
+        }
+        for replica in 0..3 {
+            cluster.run(replica).await;
+        }
+        cluster
+    }
+
+    /// As the service takes them: `HOST:PORT,HOST:PORT,HOST:PORT`.
+    pub fn addresses(&self) -> String {
+        self.ports.map(|port| format!("127.0.0.1:{port}")).join(",")
+    }
+
+    fn file(&self, replica: usize) -> PathBuf {
+        self.folder.path().join(format!("0_{replica}.tigerbeetle"))
+    }
+
+    pub async fn run(&mut self, replica: usize) {
+        let child = Command::new(binary())
+            .args(START)
+            .arg(format!("--addresses={}", self.addresses()))
+            .arg(self.file(replica))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        self.children[replica] = Some(child.expect("the server's program runs"));
+    }
+
+    pub async fn kill(&mut self, replica: usize) {
+        if let Some(mut child) = self.children[replica].take() {
+            child.kill().await.expect("it was running");
+        }
+    }
+
+    pub async fn pause(&self, replica: usize) {
+        self.signal(replica, "-STOP").await;
+    }
+
+    pub async fn resume(&self, replica: usize) {
+        self.signal(replica, "-CONT").await;
+    }
+
+    async fn signal(&self, replica: usize, signal: &str) {
+        let id = self.children[replica].as_ref().and_then(Child::id).expect("it is running");
+        let sent = Command::new("kill").args([signal, &id.to_string()]).status().await;
+        assert!(sent.expect("kill runs").success());
+    }
+}
+
 /// The address of the server that most tests share, each with a ledger number of its own.
 pub async fn shared() -> &'static str {
     static SHARED: OnceCell<String> = OnceCell::const_new();

@@ -10,58 +10,82 @@ use tokio::process::{Child, Command};
 
 use super::server::free_port;
 
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(1_000);
-
-/// A running service; it is killed when this is dropped.
+/// A service that can be killed and run again on its address; it is killed when this is dropped.
 pub struct Service {
-    base: String,
+    address: String,
+    tigerbeetle: String,
     client: Client,
-    child: Child,
-    _folder: TempDir,
+    child: Option<Child>,
+    folder: TempDir,
 }
 
 impl Service {
+    /// What a request may take, as the service is set.
+    pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(1_000);
+
     /// Starts it in front of a TigerBeetle, which need not be there; answers once it listens.
     pub async fn start(tigerbeetle: &str) -> Self {
+        Self::start_seeded(tigerbeetle, &Value::Array(Vec::new())).await
+    }
+
+    /// The same, with this registry file.
+    pub async fn start_seeded(tigerbeetle: &str, registry: &Value) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let address = format!("127.0.0.1:{}", free_port());
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_ratelimiterd"))
-            .args(["serve", "--server-listen-addr", &address, "--tigerbeetle-addresses", tigerbeetle])
-            .args(["--server-request-timeout-ms", &REQUEST_TIMEOUT.as_millis().to_string()])
-            .arg("--registry-path")
-            .arg(folder.path().join("registry.json"))
-            .stderr(Stdio::from(log))
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the service's program runs");
+        std::fs::write(folder.path().join("registry.json"), registry.to_string()).expect("a registry file");
         let client = Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
-        let service = Self { base: format!("http://{address}"), client, child, _folder: folder };
-        let listens =
-            || async { service.client.get(format!("{}/healthz", service.base)).send().await.is_ok() };
-        crate::fixtures::eventually("the service listens", Duration::from_secs(10), listens).await;
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut service = Self { address, tigerbeetle: tigerbeetle.to_owned(), client, child: None, folder };
+        service.run().await;
         service
     }
 
+    /// Runs it, on the address it had; answers once it listens.
+    pub async fn run(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_ratelimiterd"))
+            .args([
+                "serve",
+                "--server-listen-addr",
+                &self.address,
+                "--tigerbeetle-addresses",
+                &self.tigerbeetle,
+            ])
+            .args(["--server-request-timeout-ms", &Self::REQUEST_TIMEOUT.as_millis().to_string()])
+            .arg("--registry-path")
+            .arg(self.folder.path().join("registry.json"))
+            .stderr(Stdio::from(log.expect("a log file")))
+            .kill_on_drop(true)
+            .spawn();
+        self.child = Some(child.expect("the service's program runs"));
+        let listens = || async { self.client.get(format!("{}/healthz", self.base())).send().await.is_ok() };
+        crate::fixtures::eventually("the service listens", Duration::from_secs(10), listens).await;
+    }
+
+    pub fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub fn request_timeout(&self) -> Duration {
-        REQUEST_TIMEOUT
+        Self::REQUEST_TIMEOUT
     }
 
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {
-        send(self.client.get(format!("{}{path}", self.base))).await
+        send(self.client.get(format!("{}{path}", self.base()))).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
-        send(self.client.post(format!("{}{path}", self.base)).json(body)).await
+        send(self.client.post(format!("{}{path}", self.base())).json(body)).await
     }
 
     pub async fn put(&self, path: &str, body: &Value) -> (StatusCode, Value) {
-        send(self.client.put(format!("{}{path}", self.base)).json(body)).await
+        send(self.client.put(format!("{}{path}", self.base())).json(body)).await
     }
 
     /// Kills it, as a crash would.
     pub async fn kill(&mut self) {
-        self.child.kill().await.expect("it was running");
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.expect("it was running");
+        }
     }
 }
 
