@@ -10,7 +10,7 @@ use super::reject::{BACKEND_ERROR, Reject};
 use super::{Api, record};
 use crate::decide::command::Complete;
 use crate::ledger::Ledger;
-use crate::limiter::Completion;
+use crate::limiter::CompleteOutcome;
 use crate::wire::{CompleteAnswer, CompleteBody};
 
 /// `POST /v1/complete`
@@ -56,11 +56,11 @@ impl BatchItem for CompleteAnswer {
 }
 
 /// Whether the lease is settled, or what is wrong with the command.
-fn conclude(command: &Complete, completion: &Completion) -> Result<(), String> {
+fn conclude(command: &Complete, completion: &CompleteOutcome) -> Result<(), String> {
     record(command.lease, &command.job_id, command.actuals().iter().map(|actual| &actual.key), completion);
     match completion {
-        Completion::Settled { .. } | Completion::NothingToDo => Ok(()),
-        Completion::NotInLease { index } => Err(format!("actuals[{index}].key is not in the lease")),
+        CompleteOutcome::Settled { .. } | CompleteOutcome::NothingToDo => Ok(()),
+        CompleteOutcome::NotInLease { index } => Err(format!("actuals[{index}].key is not in the lease")),
     }
 }
 

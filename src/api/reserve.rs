@@ -11,7 +11,7 @@ use super::{Api, record};
 use crate::decide::command::Reserve;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
-use crate::limiter::Reservation;
+use crate::limiter::ReserveOutcome;
 use crate::wire::{ReserveAnswer, ReserveBody};
 
 /// `POST /v1/reserve`
@@ -25,12 +25,12 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
         Ok(reservation) => {
             log(&command, &reservation);
             let status = match reservation {
-                Reservation::LeaseConflict | Reservation::LeaseSettled => StatusCode::CONFLICT,
-                Reservation::Granted { .. }
-                | Reservation::NoRoom { .. }
-                | Reservation::Decreasing { .. }
-                | Reservation::ExceedsCapacity { .. }
-                | Reservation::UnknownKey { .. } => StatusCode::OK,
+                ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => StatusCode::CONFLICT,
+                ReserveOutcome::Granted { .. }
+                | ReserveOutcome::NoRoom { .. }
+                | ReserveOutcome::Decreasing { .. }
+                | ReserveOutcome::ExceedsCapacity { .. }
+                | ReserveOutcome::UnknownKey { .. } => StatusCode::OK,
             };
             answer(status, ReserveAnswer::from(reservation))
         }
@@ -60,7 +60,7 @@ impl BatchItem for ReserveAnswer {
     }
 }
 
-fn log(command: &Reserve, reservation: &Reservation) {
+fn log(command: &Reserve, reservation: &ReserveOutcome) {
     let keys = command.requirements().iter().map(|requirement| &requirement.key);
     record(command.lease, &command.job_id, keys, reservation);
 }
@@ -88,24 +88,28 @@ impl ReserveAnswer {
     }
 }
 
-impl From<Reservation> for ReserveAnswer {
-    fn from(reservation: Reservation) -> Self {
+impl From<ReserveOutcome> for ReserveAnswer {
+    fn from(reservation: ReserveOutcome) -> Self {
         match reservation {
-            Reservation::Granted { reserved_at_unix_ms } => Self {
+            ReserveOutcome::Granted { reserved_at_unix_ms } => Self {
                 allowed: true,
                 retry_after_ms: 0,
                 reserved_at_unix_ms,
                 error: String::new(),
                 limiting_key: None,
             },
-            Reservation::NoRoom { key, retry_after_ms } => Self::denied(&key, retry_after_ms, String::new()),
-            Reservation::Decreasing { key, retry_after_ms } => {
+            ReserveOutcome::NoRoom { key, retry_after_ms } => {
+                Self::denied(&key, retry_after_ms, String::new())
+            }
+            ReserveOutcome::Decreasing { key, retry_after_ms } => {
                 Self::denied(&key, retry_after_ms, format!("limit_decreasing:{key}"))
             }
-            Reservation::ExceedsCapacity { key } => Self::denied(&key, 0, format!("exceeds_capacity:{key}")),
-            Reservation::UnknownKey { key } => Self::denied(&key, 0, format!("unknown_limit_key:{key}")),
-            Reservation::LeaseConflict => Self::failed("lease_conflict"),
-            Reservation::LeaseSettled => Self::failed("lease_settled"),
+            ReserveOutcome::ExceedsCapacity { key } => {
+                Self::denied(&key, 0, format!("exceeds_capacity:{key}"))
+            }
+            ReserveOutcome::UnknownKey { key } => Self::denied(&key, 0, format!("unknown_limit_key:{key}")),
+            ReserveOutcome::LeaseConflict => Self::failed("lease_conflict"),
+            ReserveOutcome::LeaseSettled => Self::failed("lease_settled"),
         }
     }
 }

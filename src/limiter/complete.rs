@@ -1,6 +1,6 @@
 use futures_util::future::join_all;
 
-use super::{Completion, ExcessUse, Limiter, LimiterError};
+use super::{CompleteOutcome, ExcessUse, Limiter, LimiterError};
 use crate::decide::command::{Actual, Complete};
 use crate::decide::lease::Lease;
 use crate::decide::settle::{Ending, Excess, Next, Settlement, Used};
@@ -8,12 +8,12 @@ use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError, find_closing};
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with what was really used.
-    pub async fn complete(&self, command: &Complete) -> Result<Completion, LimiterError> {
-        let Some(lease) = self.find_lease(command).await? else { return Ok(Completion::NothingToDo) };
+    pub async fn complete(&self, command: &Complete) -> Result<CompleteOutcome, LimiterError> {
+        let Some(lease) = self.find_lease(command).await? else { return Ok(CompleteOutcome::NothingToDo) };
         let used = self.used(command.actuals());
         let mut settlement = match Settlement::new(self.ids, lease, &used, self.ledger.now_ns()) {
             Ok(settlement) => settlement,
-            Err(error) => return Ok(Completion::NotInLease { index: error.index }),
+            Err(error) => return Ok(CompleteOutcome::NotInLease { index: error.index }),
         };
         loop {
             match settlement.next(self.ledger.now_ns())? {
@@ -21,19 +21,19 @@ impl<L: Ledger> Limiter<L> {
                 Next::FindClosing(account) => {
                     settlement.found_closing(find_closing(&*self.ledger, account).await?)?;
                 }
-                Next::Done(Ending::AlreadyOver) => return Ok(Completion::NothingToDo),
+                Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => {
                     let excess = |excess| excess_use(command, &used, excess);
                     let excesses: Vec<ExcessUse> = settlement.excesses().iter().filter_map(excess).collect();
                     excesses.iter().for_each(|excess| tell(command, excess));
-                    return Ok(Completion::Settled { excesses });
+                    return Ok(CompleteOutcome::Settled { excesses });
                 }
             }
         }
     }
 
     /// Settles each lease; answers each in its place.
-    pub async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<Completion, LimiterError>> {
+    pub async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<CompleteOutcome, LimiterError>> {
         // Together, so that their look-ups and chains share the ledger's requests.
         join_all(commands.iter().map(|command| self.complete(command))).await
     }

@@ -38,7 +38,7 @@ impl<L> Clone for Limiter<L> {
 
 /// The answer to a reserve.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reservation {
+pub enum ReserveOutcome {
     /// Everything is reserved.
     Granted {
         /// Since when, in the ledger's time.
@@ -76,7 +76,7 @@ pub enum Reservation {
 
 /// The answer to a complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Completion {
+pub enum CompleteOutcome {
     /// This settled the lease.
     Settled {
         /// What was used and could not be reserved.

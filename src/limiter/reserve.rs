@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{Limiter, LimiterError, Reservation};
+use super::{Limiter, LimiterError, ReserveOutcome};
 use crate::decide::Limit;
 use crate::decide::command::Reserve;
 use crate::decide::lease::{Lease, Standing};
@@ -29,7 +29,7 @@ impl Planned<'_> {
 
 impl<L: Ledger> Limiter<L> {
     /// Reserves everything that the command wants, or nothing.
-    pub async fn reserve(&self, command: &Reserve) -> Result<Reservation, LimiterError> {
+    pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         let answers = self.reserve_batch(std::slice::from_ref(command)).await;
         answers
             .into_iter()
@@ -38,7 +38,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Reserves for each command, in order, in one hand-over to the ledger; answers each in its place.
-    pub async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<Reservation, LimiterError>> {
+    pub async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, LimiterError>> {
         let planned = match self.look_up(commands).await {
             Ok(planned) => planned,
             Err(failed) => return failed,
@@ -59,7 +59,7 @@ impl<L: Ledger> Limiter<L> {
     async fn look_up<'a>(
         &self,
         commands: &'a [Reserve],
-    ) -> Result<Vec<Planned<'a>>, Vec<Result<Reservation, LimiterError>>> {
+    ) -> Result<Vec<Planned<'a>>, Vec<Result<ReserveOutcome, LimiterError>>> {
         let find = || commands.iter().map(|command| self.plan_for(command)).collect::<Vec<_>>();
         let planned = find();
         if planned.iter().all(|planned| reserve::all_known(&planned.limits())) {
@@ -86,7 +86,7 @@ impl<L: Ledger> Limiter<L> {
         mut planned: Planned<'_>,
         chain: &Chain,
         outcome: Result<ChainOutcome, LedgerError>,
-    ) -> Result<Reservation, LimiterError> {
+    ) -> Result<ReserveOutcome, LimiterError> {
         let outcome = outcome?;
         // A definition that the refusal does not fit to is stale.
         if reserve::doubts_definitions(planned.command, &planned.limits(), outcome) {
@@ -97,7 +97,7 @@ impl<L: Ledger> Limiter<L> {
             Verdict::Granted { reserved_at_unix_ms } => {
                 planned.entries.iter().flatten().for_each(|entry| entry.granted());
                 self.remember(planned.command, chain, outcome);
-                Ok(Reservation::Granted { reserved_at_unix_ms })
+                Ok(ReserveOutcome::Granted { reserved_at_unix_ms })
             }
             Verdict::Denied { denial, repeated } => Ok(self.deny(&planned, denial, repeated)),
             Verdict::Recall => self.recall(&planned).await,
@@ -112,12 +112,12 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    fn deny(&self, planned: &Planned<'_>, denial: Denial, repeated: bool) -> Reservation {
+    fn deny(&self, planned: &Planned<'_>, denial: Denial, repeated: bool) -> ReserveOutcome {
         match denial {
-            Denial::UnknownKey(key) => Reservation::UnknownKey { key },
-            Denial::ExceedsCapacity(key) => Reservation::ExceedsCapacity { key },
+            Denial::UnknownKey(key) => ReserveOutcome::UnknownKey { key },
+            Denial::ExceedsCapacity(key) => ReserveOutcome::ExceedsCapacity { key },
             Denial::Decreasing(key) => {
-                Reservation::Decreasing { key, retry_after_ms: self.retry_policy.decreasing_ms }
+                ReserveOutcome::Decreasing { key, retry_after_ms: self.retry_policy.decreasing_ms }
             }
             Denial::NoRoom(key) => {
                 let hint_ms = planned.entry(&key).map(|entry| {
@@ -126,23 +126,23 @@ impl<L: Ledger> Limiter<L> {
                     let streak = if repeated { entry.denials_in_a_row() } else { entry.denied() };
                     self.retry_policy.no_room_ms(kind, streak, rand::random())
                 });
-                Reservation::NoRoom { key, retry_after_ms: hint_ms.unwrap_or(1) }
+                ReserveOutcome::NoRoom { key, retry_after_ms: hint_ms.unwrap_or(1) }
             }
         }
     }
 
     /// The lease was granted before: its transfers tell how it stands.
-    async fn recall(&self, planned: &Planned<'_>) -> Result<Reservation, LimiterError> {
+    async fn recall(&self, planned: &Planned<'_>) -> Result<ReserveOutcome, LimiterError> {
         let command = planned.command;
         let transfers = self.ledger.lease_transfers(command.lease).await?;
         let Some(lease) = Lease::from_transfers(command.lease, &transfers) else {
             // An id of it is taken, but not by a reservation of this lease.
-            return Ok(Reservation::LeaseConflict);
+            return Ok(ReserveOutcome::LeaseConflict);
         };
         Ok(match lease.standing(self.ids, command, &planned.limits(), self.ledger.now_ns()) {
-            Standing::Granted { reserved_at_unix_ms } => Reservation::Granted { reserved_at_unix_ms },
-            Standing::Conflict => Reservation::LeaseConflict,
-            Standing::Settled => Reservation::LeaseSettled,
+            Standing::Granted { reserved_at_unix_ms } => ReserveOutcome::Granted { reserved_at_unix_ms },
+            Standing::Conflict => ReserveOutcome::LeaseConflict,
+            Standing::Settled => ReserveOutcome::LeaseSettled,
         })
     }
 }

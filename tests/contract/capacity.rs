@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ledger_limiter::admin::AdminError;
 use ledger_limiter::limit::{Amount, Status};
-use ledger_limiter::limiter::{Completion, Reservation};
+use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
 
@@ -34,7 +34,7 @@ pub async fn a_decrease_waits_until_it_fits<B: Backend>(backend: B) {
     replica.reserve(holder, &[("slots", 70)]).await;
     assert_eq!(replica.put(concurrency("slots", 60, 60)).await, decreasing(60));
     let denied = lease();
-    let closed = Reservation::Decreasing { key: key("slots"), retry_after_ms: 10_000 };
+    let closed = ReserveOutcome::Decreasing { key: key("slots"), retry_after_ms: 10_000 };
     assert_eq!(replica.reserve(denied, &[("slots", 1)]).await, closed);
     apply(&replica).await;
     assert_eq!(
@@ -120,7 +120,7 @@ pub async fn a_deleted_limit_takes_nothing_and_can_come_back<B: Backend>(backend
     assert!(matches!(replica.admin.delete(&key("slots")).await, Err(AdminError::UnknownKey(_))));
     assert!(matches!(replica.admin.get(&key("slots")).await, Err(AdminError::UnknownKey(_))));
     assert!(replica.admin.list().await.expect("the ledger answers").is_empty());
-    assert_eq!(replica.take(&[("slots", 1)]).await, Reservation::UnknownKey { key: key("slots") });
+    assert_eq!(replica.take(&[("slots", 1)]).await, ReserveOutcome::UnknownKey { key: key("slots") });
     // It comes back smaller than what is still reserved of it.
     assert_eq!(replica.put(concurrency("slots", 5, 60)).await, decreasing(5));
     apply(&replica).await;
@@ -144,14 +144,14 @@ pub async fn a_complete_settles_while_decreasing<B: Backend>(backend: B) {
     replica.reserve(above, &[("tpm", 40)]).await;
     assert_eq!(replica.put(rolling("tpm", 60, 60)).await, decreasing(60));
     let settled = replica.complete(below, &[("tpm", 20)]).await;
-    assert_eq!(settled, Completion::Settled { excesses: Vec::new() });
+    assert_eq!(settled, CompleteOutcome::Settled { excesses: Vec::new() });
     assert_eq!(replica.usage("tpm").await, (40, 60, 0));
     assert_eq!(replica.usage("slots").await, (2, 0, 0));
     assert!(
-        matches!(replica.take(&[("tpm", 1)]).await, Reservation::Decreasing { .. }),
+        matches!(replica.take(&[("tpm", 1)]).await, ReserveOutcome::Decreasing { .. }),
         "it is still closed"
     );
-    assert!(matches!(replica.complete(above, &[("tpm", 45)]).await, Completion::Settled { .. }));
+    assert!(matches!(replica.complete(above, &[("tpm", 45)]).await, CompleteOutcome::Settled { .. }));
     assert_eq!(replica.usage("tpm").await, (40, 60, 5), "nothing can be reserved on top of a closed limit");
     apply(&replica).await;
     assert_eq!(replica.usage("tpm").await, (0, 60, 5));

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use ledger_limiter::limit::{Definition, Overage};
-use ledger_limiter::limiter::{Completion, ExcessUse};
+use ledger_limiter::limiter::{CompleteOutcome, ExcessUse};
 
 use crate::fixtures::*;
 
-const SETTLED: Completion = Completion::Settled { excesses: Vec::new() };
+const SETTLED: CompleteOutcome = CompleteOutcome::Settled { excesses: Vec::new() };
 
 async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
     Replica::start(backend.connect(), backend.ids(), 1_000).await
@@ -86,11 +86,11 @@ pub async fn what_does_not_fit_is_debt<B: Backend>(backend: B) {
     let lease = lease();
     replica.reserve(lease, &[("slots", 1), ("tpm", 60)]).await;
     let excess = ExcessUse { key: key("tpm"), amount: 41, overage: Overage::Debt };
-    let settled = Completion::Settled { excesses: vec![excess] };
+    let settled = CompleteOutcome::Settled { excesses: vec![excess] };
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
     assert_eq!(replica.usage("tpm").await, (40, 60, 41), "debt never blocks capacity");
     assert_eq!(replica.usage("slots").await, (1, 0, 0));
-    assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, Completion::NothingToDo);
+    assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, CompleteOutcome::NothingToDo);
     assert_eq!(replica.usage("tpm").await, (40, 60, 41), "and is recorded once");
 }
 
@@ -100,10 +100,10 @@ pub async fn what_does_not_fit_is_only_counted_with_deny<B: Backend>(backend: B)
     let lease = lease();
     replica.reserve(lease, &[("tpm", 60)]).await;
     let excess = ExcessUse { key: key("tpm"), amount: 41, overage: Overage::Deny };
-    let settled = Completion::Settled { excesses: vec![excess] };
+    let settled = CompleteOutcome::Settled { excesses: vec![excess] };
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
     assert_eq!(replica.usage("tpm").await, (40, 60, 0));
-    assert_eq!(replica.complete(lease, &[("tpm", 1)]).await, Completion::NothingToDo);
+    assert_eq!(replica.complete(lease, &[("tpm", 1)]).await, CompleteOutcome::NothingToDo);
     assert_eq!(replica.usage("tpm").await, (40, 60, 0));
 }
 
@@ -117,7 +117,7 @@ pub async fn the_first_complete_wins<B: Backend>(backend: B) {
     let other = start(&backend).await;
     for replica in [&replica, &other] {
         for again in [&[("a", 20)][..], &[("a", 1), ("b", 1)], &[("b", 90)], &[]] {
-            assert_eq!(replica.complete(lease, again).await, Completion::NothingToDo, "{again:?}");
+            assert_eq!(replica.complete(lease, again).await, CompleteOutcome::NothingToDo, "{again:?}");
         }
     }
     assert_eq!(replica.usage("a").await, (80, 20, 0));
@@ -137,7 +137,8 @@ pub async fn completes_at_once_settle_once<B: Backend>(backend: B) {
         completes.spawn(async move { limiter.complete(&complete(lease, &[(name, 10)])).await });
     }
     let answers = completes.join_all().await;
-    let settled = answers.iter().filter(|answer| matches!(answer, Ok(Completion::Settled { .. }))).count();
+    let settled =
+        answers.iter().filter(|answer| matches!(answer, Ok(CompleteOutcome::Settled { .. }))).count();
     assert_eq!(settled, 1, "{answers:?}");
     let (_, a, _) = replicas[0].usage("a").await;
     let (_, b, _) = replicas[0].usage("b").await;
@@ -147,11 +148,11 @@ pub async fn completes_at_once_settle_once<B: Backend>(backend: B) {
 pub async fn an_unknown_or_expired_lease_changes_nothing<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(concurrency("slots", 5, 1)).await;
-    assert_eq!(replica.complete(lease(), &[("slots", 1)]).await, Completion::NothingToDo);
+    assert_eq!(replica.complete(lease(), &[("slots", 1)]).await, CompleteOutcome::NothingToDo);
     let lease = lease();
     replica.reserve(lease, &[("slots", 2)]).await;
     backend.pass(Duration::from_secs(1)).await;
-    assert_eq!(replica.complete(lease, &[]).await, Completion::NothingToDo);
+    assert_eq!(replica.complete(lease, &[]).await, CompleteOutcome::NothingToDo);
     assert_eq!(replica.usage("slots").await, (5, 0, 0));
 }
 
@@ -165,7 +166,7 @@ pub async fn a_slot_that_expired_does_not_spoil_the_rest<B: Backend>(backend: B)
     assert_eq!(replica.complete(lease, &[("tpm", 10)]).await, SETTLED);
     assert_eq!(replica.usage("slots").await, (5, 0, 0));
     assert_eq!(replica.usage("tpm").await, (90, 10, 0));
-    assert_eq!(replica.complete(lease, &[("tpm", 5)]).await, Completion::NothingToDo);
+    assert_eq!(replica.complete(lease, &[("tpm", 5)]).await, CompleteOutcome::NothingToDo);
 }
 
 pub async fn a_foreign_key_is_refused<B: Backend>(backend: B) {
@@ -174,7 +175,7 @@ pub async fn a_foreign_key_is_refused<B: Backend>(backend: B) {
     replica.put(rolling("b", 100, 60)).await;
     let lease = lease();
     replica.reserve(lease, &[("a", 50)]).await;
-    let refused = Completion::NotInLease { index: 1 };
+    let refused = CompleteOutcome::NotInLease { index: 1 };
     assert_eq!(replica.complete(lease, &[("a", 1), ("b", 1)]).await, refused);
     assert_eq!(replica.usage("a").await, (50, 50, 0), "nothing was settled");
     assert_eq!(replica.complete(lease, &[("a", 1)]).await, SETTLED);
@@ -187,7 +188,7 @@ pub async fn a_lease_without_slots_leaves_a_trace<B: Backend>(backend: B) {
     replica.reserve(lease, &[("a", 50)]).await;
     assert_eq!(replica.complete(lease, &[("a", 50)]).await, SETTLED);
     let other = start(&backend).await;
-    assert_eq!(other.complete(lease, &[("a", 1)]).await, Completion::NothingToDo);
+    assert_eq!(other.complete(lease, &[("a", 1)]).await, CompleteOutcome::NothingToDo);
     assert_eq!(other.usage("a").await, (50, 50, 0));
 }
 

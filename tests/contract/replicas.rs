@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::limit::{Amount, Status};
-use ledger_limiter::limiter::{Completion, Reservation};
+use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
 
@@ -34,11 +34,11 @@ pub async fn completes_need_no_local_memory<B: Backend>(backend: B) {
     drop(first);
     let second = start(&backend).await;
     assert_eq!(second.reserve(lease, &[("tpm", 50), ("slots", 1)]).await, granted);
-    assert_eq!(second.reserve(lease, &[("tpm", 51), ("slots", 1)]).await, Reservation::LeaseConflict);
-    assert!(matches!(second.complete(lease, &[("tpm", 20)]).await, Completion::Settled { .. }));
+    assert_eq!(second.reserve(lease, &[("tpm", 51), ("slots", 1)]).await, ReserveOutcome::LeaseConflict);
+    assert!(matches!(second.complete(lease, &[("tpm", 20)]).await, CompleteOutcome::Settled { .. }));
     let third = start(&backend).await;
-    assert_eq!(third.reserve(lease, &[("tpm", 50), ("slots", 1)]).await, Reservation::LeaseSettled);
-    assert_eq!(third.complete(lease, &[("tpm", 1)]).await, Completion::NothingToDo);
+    assert_eq!(third.reserve(lease, &[("tpm", 50), ("slots", 1)]).await, ReserveOutcome::LeaseSettled);
+    assert_eq!(third.complete(lease, &[("tpm", 1)]).await, CompleteOutcome::NothingToDo);
     assert_eq!(third.usage("tpm").await, (80, 20, 0));
     assert_eq!(third.usage("slots").await, (5, 0, 0));
 }
@@ -129,7 +129,7 @@ pub async fn a_decrease_survives_the_replica_that_began_it<B: Backend>(backend: 
     assert_eq!(first.put(concurrency("slots", 60, 60)).await, Status::Decreasing { to });
     drop(first);
     let second = start(&backend).await;
-    assert!(matches!(second.take(&[("slots", 1)]).await, Reservation::Decreasing { .. }));
+    assert!(matches!(second.take(&[("slots", 1)]).await, ReserveOutcome::Decreasing { .. }));
     second.admin.apply_decreases().await.expect("the ledger answers");
     assert_eq!(second.usage("slots").await, (10, 50, 0));
 }
@@ -139,5 +139,5 @@ pub async fn a_delete_denies_everywhere<B: Backend>(backend: B) {
     first.put(rolling("rpm", 10, 60)).await;
     assert!(is_granted(&second.take(&[("rpm", 1)]).await));
     first.admin.delete(&key("rpm")).await.expect("it is there");
-    assert_eq!(second.take(&[("rpm", 1)]).await, Reservation::UnknownKey { key: key("rpm") });
+    assert_eq!(second.take(&[("rpm", 1)]).await, ReserveOutcome::UnknownKey { key: key("rpm") });
 }

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use ledger_limiter::limiter::Reservation;
+use ledger_limiter::limiter::ReserveOutcome;
 use ulid::Ulid;
 
 use crate::fixtures::*;
@@ -82,7 +82,7 @@ pub async fn a_denied_lease_stays_denied<B: Backend>(backend: B) {
 pub async fn a_lease_denied_for_an_unknown_key_stays_denied<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     let denied = lease();
-    let unknown = Reservation::UnknownKey { key: key("late") };
+    let unknown = ReserveOutcome::UnknownKey { key: key("late") };
     assert_eq!(replica.reserve(denied, &[("late", 1)]).await, unknown);
     replica.put(rolling("late", 1, 60)).await;
     assert_eq!(no_room(&replica.reserve(denied, &[("late", 1)]).await), Some("late"));
@@ -97,7 +97,7 @@ pub async fn other_requirements_are_a_conflict<B: Backend>(backend: B) {
     let lease = lease();
     assert!(is_granted(&replica.reserve(lease, &[("a", 1), ("b", 1)]).await));
     for other in [&[("a", 2), ("b", 1)][..], &[("a", 1)], &[("b", 1)], &[("a", 1), ("b", 2)]] {
-        assert_eq!(replica.reserve(lease, other).await, Reservation::LeaseConflict, "{other:?}");
+        assert_eq!(replica.reserve(lease, other).await, ReserveOutcome::LeaseConflict, "{other:?}");
     }
     assert_eq!(replica.usage("a").await, (9, 1, 0));
     // A changed window is no other requirement.
@@ -112,7 +112,7 @@ pub async fn a_settled_lease_is_not_granted_again<B: Backend>(backend: B) {
     let lease = lease();
     assert!(is_granted(&replica.reserve(lease, &[("rpm", 1)]).await));
     replica.complete(lease, &[]).await;
-    assert_eq!(replica.reserve(lease, &[("rpm", 1)]).await, Reservation::LeaseSettled);
+    assert_eq!(replica.reserve(lease, &[("rpm", 1)]).await, ReserveOutcome::LeaseSettled);
     assert_eq!(
         replica.usage("rpm").await,
         (9, 1, 0),
@@ -129,7 +129,7 @@ pub async fn an_expired_lease_is_not_granted_again<B: Backend>(backend: B) {
     backend.pass(Duration::from_secs(1)).await;
     assert!(is_granted(&replica.reserve(lease, &[("one", 1), ("two", 1)]).await), "one of two is still held");
     backend.pass(Duration::from_secs(2)).await;
-    assert_eq!(replica.reserve(lease, &[("one", 1), ("two", 1)]).await, Reservation::LeaseSettled);
+    assert_eq!(replica.reserve(lease, &[("one", 1), ("two", 1)]).await, ReserveOutcome::LeaseSettled);
     assert_eq!(replica.usage("two").await, (10, 0, 0));
 }
 
@@ -137,11 +137,11 @@ pub async fn what_can_never_fit_is_told_apart<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("a", 10, 60)).await;
     replica.put(rolling("b", 10, 60)).await;
-    let too_much = Reservation::ExceedsCapacity { key: key("b") };
+    let too_much = ReserveOutcome::ExceedsCapacity { key: key("b") };
     assert_eq!(replica.take(&[("b", 11)]).await, too_much);
     assert!(is_granted(&replica.take(&[("a", 10)]).await));
     assert_eq!(replica.take(&[("a", 1), ("b", 11)]).await, too_much, "also when another key is full now");
-    assert_eq!(replica.take(&[("a", 1), ("x", 1)]).await, Reservation::UnknownKey { key: key("x") });
+    assert_eq!(replica.take(&[("a", 1), ("x", 1)]).await, ReserveOutcome::UnknownKey { key: key("x") });
 }
 
 pub async fn a_window_slides<B: Backend>(backend: B) {
@@ -170,10 +170,10 @@ pub async fn a_batch_answers_in_order<B: Backend>(backend: B) {
     replica.put(rolling("rpm", 2, 60)).await;
     let requests: Vec<_> = ["rpm", "nope", "rpm", "rpm"].map(|name| reserve(lease(), &[(name, 1)])).into();
     let answers = replica.limiter.reserve_batch(&requests).await;
-    let answers: Vec<Reservation> =
+    let answers: Vec<ReserveOutcome> =
         answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect();
     assert!(is_granted(&answers[0]) && is_granted(&answers[2]), "{answers:?}");
-    assert_eq!(answers[1], Reservation::UnknownKey { key: key("nope") });
+    assert_eq!(answers[1], ReserveOutcome::UnknownKey { key: key("nope") });
     assert_eq!(no_room(&answers[3]), Some("rpm"));
 }
 

@@ -8,7 +8,7 @@ use ledger_limiter::admin::LimitUsage;
 use ledger_limiter::decide::command::{Complete, Reserve};
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::Definition;
-use ledger_limiter::limiter::{Completion, Reservation};
+use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
 
 use crate::fixtures::{Backend, Replica};
 
@@ -23,9 +23,9 @@ pub trait Site {
 /// Any [`Replica`].
 pub trait Driver {
     /// Answers each in its place.
-    fn reserve<'a>(&'a self, batch: &'a [Reserve]) -> LocalBoxFuture<'a, Vec<Reservation>>;
+    fn reserve<'a>(&'a self, batch: &'a [Reserve]) -> LocalBoxFuture<'a, Vec<ReserveOutcome>>;
     /// Answers each in its place.
-    fn complete<'a>(&'a self, batch: &'a [Complete]) -> LocalBoxFuture<'a, Vec<Completion>>;
+    fn complete<'a>(&'a self, batch: &'a [Complete]) -> LocalBoxFuture<'a, Vec<CompleteOutcome>>;
     /// Creates or changes a limit.
     fn put(&self, definition: Definition) -> LocalBoxFuture<'_, ()>;
     /// Lowers the capacities that wait for it and can be lowered.
@@ -49,14 +49,14 @@ impl<B: Backend> Site for B {
 }
 
 impl<L: Ledger> Driver for Replica<L> {
-    fn reserve<'a>(&'a self, batch: &'a [Reserve]) -> LocalBoxFuture<'a, Vec<Reservation>> {
+    fn reserve<'a>(&'a self, batch: &'a [Reserve]) -> LocalBoxFuture<'a, Vec<ReserveOutcome>> {
         Box::pin(async {
             let answers = self.limiter.reserve_batch(batch).await;
             answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect()
         })
     }
 
-    fn complete<'a>(&'a self, batch: &'a [Complete]) -> LocalBoxFuture<'a, Vec<Completion>> {
+    fn complete<'a>(&'a self, batch: &'a [Complete]) -> LocalBoxFuture<'a, Vec<CompleteOutcome>> {
         Box::pin(async {
             let answers = self.limiter.complete_batch(batch).await;
             answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cucumber::World;
 use ledger_limiter::limit::LeaseId;
-use ledger_limiter::limiter::{Completion, Reservation};
+use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
 
 use super::driver::{Driver, Site};
 use super::words::{self, Amounts};
@@ -26,8 +26,8 @@ pub struct Scenario {
 #[derive(Debug)]
 pub struct Call {
     lease: LeaseId,
-    pub reservation: Option<Reservation>,
-    pub completion: Option<Completion>,
+    pub reservation: Option<ReserveOutcome>,
+    pub completion: Option<CompleteOutcome>,
 }
 
 impl Scenario {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use cucumber::Parameter;
 use cucumber::gherkin::Step;
 use ledger_limiter::limit::{Overage, Status};
-use ledger_limiter::limiter::{Completion, Reservation};
+use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
 
 /// `1 of gpt-4o:rpm, 1800 of gpt-4o:tpm and 1 of gpt-4o:concurrency`.
 #[derive(Debug, Clone, Default, Parameter)]
@@ -72,21 +72,21 @@ pub fn of_status(status: Status) -> String {
     }
 }
 
-pub fn of_reservation(reservation: &Reservation) -> String {
+pub fn of_reservation(reservation: &ReserveOutcome) -> String {
     match reservation {
-        Reservation::Granted { .. } => "granted".to_owned(),
-        Reservation::NoRoom { key, .. } => format!("denied: {key} has no room"),
-        Reservation::Decreasing { key, .. } => format!("denied: {key} is decreasing"),
-        Reservation::ExceedsCapacity { key } => format!("denied: {key} can never hold so much"),
-        Reservation::UnknownKey { key } => format!("denied: there is no limit {key}"),
-        Reservation::LeaseConflict => "refused: it was granted other amounts".to_owned(),
-        Reservation::LeaseSettled => "refused: it is settled".to_owned(),
+        ReserveOutcome::Granted { .. } => "granted".to_owned(),
+        ReserveOutcome::NoRoom { key, .. } => format!("denied: {key} has no room"),
+        ReserveOutcome::Decreasing { key, .. } => format!("denied: {key} is decreasing"),
+        ReserveOutcome::ExceedsCapacity { key } => format!("denied: {key} can never hold so much"),
+        ReserveOutcome::UnknownKey { key } => format!("denied: there is no limit {key}"),
+        ReserveOutcome::LeaseConflict => "refused: it was granted other amounts".to_owned(),
+        ReserveOutcome::LeaseSettled => "refused: it is settled".to_owned(),
     }
 }
 
-pub fn of_completion(completion: &Completion) -> String {
+pub fn of_completion(completion: &CompleteOutcome) -> String {
     match completion {
-        Completion::Settled { excesses } => {
+        CompleteOutcome::Settled { excesses } => {
             let mut told = "settles it".to_owned();
             for excess in excesses {
                 let became = match excess.overage {
@@ -97,21 +97,21 @@ pub fn of_completion(completion: &Completion) -> String {
             }
             told
         }
-        Completion::NothingToDo => "changes nothing".to_owned(),
-        Completion::NotInLease { index } => format!("is refused: amount {} is no part of it", index + 1),
+        CompleteOutcome::NothingToDo => "changes nothing".to_owned(),
+        CompleteOutcome::NotInLease { index } => format!("is refused: amount {} is no part of it", index + 1),
     }
 }
 
 /// When a denied call should come back.
-pub fn retry_after_ms(reservation: &Reservation) -> Option<u64> {
+pub fn retry_after_ms(reservation: &ReserveOutcome) -> Option<u64> {
     match reservation {
-        Reservation::NoRoom { retry_after_ms, .. } | Reservation::Decreasing { retry_after_ms, .. } => {
+        ReserveOutcome::NoRoom { retry_after_ms, .. } | ReserveOutcome::Decreasing { retry_after_ms, .. } => {
             Some(*retry_after_ms)
         }
-        Reservation::Granted { .. }
-        | Reservation::ExceedsCapacity { .. }
-        | Reservation::UnknownKey { .. }
-        | Reservation::LeaseConflict
-        | Reservation::LeaseSettled => None,
+        ReserveOutcome::Granted { .. }
+        | ReserveOutcome::ExceedsCapacity { .. }
+        | ReserveOutcome::UnknownKey { .. }
+        | ReserveOutcome::LeaseConflict
+        | ReserveOutcome::LeaseSettled => None,
     }
 }

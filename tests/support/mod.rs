@@ -9,7 +9,7 @@ use ledger_limiter::decide::command::{Actual, Complete, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{Amount, Definition, Kind, KindName, LeaseId, LimitKey, Overage, Status};
-use ledger_limiter::limiter::{Completion, LeaseCache, Limiter, Reservation};
+use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, ReserveOutcome};
 use ledger_limiter::registry::{Follower, Registry};
 use ulid::Ulid;
 
@@ -57,17 +57,17 @@ impl<L: Ledger> Replica<L> {
     }
 
     /// Reserves under a lease.
-    pub async fn reserve(&self, lease: LeaseId, requirements: &[(&str, u64)]) -> Reservation {
+    pub async fn reserve(&self, lease: LeaseId, requirements: &[(&str, u64)]) -> ReserveOutcome {
         self.limiter.reserve(&reserve(lease, requirements)).await.expect("the ledger answers")
     }
 
     /// Reserves under a fresh lease.
-    pub async fn take(&self, requirements: &[(&str, u64)]) -> Reservation {
+    pub async fn take(&self, requirements: &[(&str, u64)]) -> ReserveOutcome {
         self.reserve(lease(), requirements).await
     }
 
     /// Settles a lease.
-    pub async fn complete(&self, lease: LeaseId, actuals: &[(&str, u64)]) -> Completion {
+    pub async fn complete(&self, lease: LeaseId, actuals: &[(&str, u64)]) -> CompleteOutcome {
         self.limiter.complete(&complete(lease, actuals)).await.expect("the ledger answers")
     }
 
@@ -133,23 +133,23 @@ fn definition(
 }
 
 /// Whether a reservation was granted.
-pub fn is_granted(reservation: &Reservation) -> bool {
-    matches!(reservation, Reservation::Granted { .. })
+pub fn is_granted(reservation: &ReserveOutcome) -> bool {
+    matches!(reservation, ReserveOutcome::Granted { .. })
 }
 
 /// The key without room, of a denial for that reason.
-pub fn no_room(reservation: &Reservation) -> Option<&str> {
+pub fn no_room(reservation: &ReserveOutcome) -> Option<&str> {
     match reservation {
-        Reservation::NoRoom { key, retry_after_ms } => {
+        ReserveOutcome::NoRoom { key, retry_after_ms } => {
             assert!(*retry_after_ms > 0, "a denial says when to come back");
             Some(key.as_str())
         }
-        Reservation::Granted { .. }
-        | Reservation::Decreasing { .. }
-        | Reservation::ExceedsCapacity { .. }
-        | Reservation::UnknownKey { .. }
-        | Reservation::LeaseConflict
-        | Reservation::LeaseSettled => None,
+        ReserveOutcome::Granted { .. }
+        | ReserveOutcome::Decreasing { .. }
+        | ReserveOutcome::ExceedsCapacity { .. }
+        | ReserveOutcome::UnknownKey { .. }
+        | ReserveOutcome::LeaseConflict
+        | ReserveOutcome::LeaseSettled => None,
     }
 }
 

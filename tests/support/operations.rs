@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ledger_limiter::admin::AdminError;
 use ledger_limiter::limit::{Definition, LeaseId, Overage};
-use ledger_limiter::limiter::{Completion, Reservation};
+use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
 use proptest::prelude::*;
 use ulid::Ulid;
 
@@ -142,25 +142,25 @@ fn named(amounts: &[(usize, u64)]) -> Vec<(&'static str, u64)> {
     amounts.iter().map(|(index, amount)| (KEYS[*index], *amount)).collect()
 }
 
-fn reservation(reservation: &Reservation) -> String {
+fn reservation(reservation: &ReserveOutcome) -> String {
     match reservation {
-        Reservation::Granted { .. } => "granted".to_owned(),
-        Reservation::NoRoom { key, .. } => format!("no room: {key}"),
-        Reservation::Decreasing { key, .. } => format!("decreasing: {key}"),
-        Reservation::ExceedsCapacity { key } => format!("exceeds: {key}"),
-        Reservation::UnknownKey { key } => format!("unknown: {key}"),
-        Reservation::LeaseConflict => "conflict".to_owned(),
-        Reservation::LeaseSettled => "settled".to_owned(),
+        ReserveOutcome::Granted { .. } => "granted".to_owned(),
+        ReserveOutcome::NoRoom { key, .. } => format!("no room: {key}"),
+        ReserveOutcome::Decreasing { key, .. } => format!("decreasing: {key}"),
+        ReserveOutcome::ExceedsCapacity { key } => format!("exceeds: {key}"),
+        ReserveOutcome::UnknownKey { key } => format!("unknown: {key}"),
+        ReserveOutcome::LeaseConflict => "conflict".to_owned(),
+        ReserveOutcome::LeaseSettled => "settled".to_owned(),
     }
 }
 
-fn completion(completion: &Completion) -> String {
+fn completion(completion: &CompleteOutcome) -> String {
     match completion {
-        Completion::Settled { excesses } => {
+        CompleteOutcome::Settled { excesses } => {
             let excess: u128 = excesses.iter().map(|excess| excess.amount).sum();
             format!("settled, {excess} over")
         }
-        Completion::NothingToDo => "nothing to do".to_owned(),
-        Completion::NotInLease { .. } => "not in lease".to_owned(),
+        CompleteOutcome::NothingToDo => "nothing to do".to_owned(),
+        CompleteOutcome::NotInLease { .. } => "not in lease".to_owned(),
     }
 }
