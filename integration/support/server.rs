@@ -157,6 +157,7 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
+        eprintln!("TigerBeetle runs as three local processes, to be killed and paused one by one");
         let folder = TempDir::new().expect("a temporary folder");
         let mut cluster =
             Self { ports: [free_port(), free_port(), free_port()], children: [None, None, None], folder };
