@@ -495,6 +495,12 @@ mod tests {
     }
 
     #[test]
+    fn the_example_file_says_the_defaults() {
+        let example = include_str!("../ratelimiterd.toml");
+        assert_eq!(parse(example, &[]), Ok(Settings::default()));
+    }
+
+    #[test]
     fn overrides_win_over_the_file() {
         let settings = parse(
             "[server]\nrequest_timeout_ms = 7\n[tigerbeetle]\naddresses = ['a:1']",

@@ -1,6 +1,6 @@
 //! The `ratelimiterd` program: parses the command line, runs, and answers with an exit code.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -125,7 +125,10 @@ fn is_of_orchestrator(name: &str) -> bool {
 
 fn serve(settings: Settings) -> Result<(), MainError> {
     let filter = EnvFilter::try_new(&settings.log.filter)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: a file or a pipe gets none.
+    let colours = std::io::stderr().is_terminal();
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match settings.log.format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),

@@ -88,3 +88,13 @@ async fn damage_names_the_file_and_the_place() {
         assert_eq!(std::fs::read_to_string(&path).expect("it is read"), text, "it is never overwritten");
     }
 }
+
+#[test]
+fn the_example_limits_can_be_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/limits.json");
+    let text = std::fs::read_to_string(path).expect("it is there");
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("registry.json");
+    std::fs::write(&copy, text).expect("it is written");
+    assert_eq!(RegistryFile::new(copy, false).read().expect("it is read").len(), 4);
+}
