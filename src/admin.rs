@@ -13,7 +13,7 @@ use crate::decide::ids::Ids;
 use crate::decide::record::{Assembler, RecordError, Version};
 use crate::ledger::{
     Account, AccountCode, AccountId, AccountQuery, AccountRule, ChainOutcome, Ledger, LedgerError,
-    NewAccount, Order, Refusal, Side, TransferCode, find_closing,
+    NewAccount, Order, Refusal, Side, TransferCode, find_closing, submit_one,
 };
 use crate::limit::{Definition, LimitKey, LimitState, Status};
 use crate::registry::{Entry, Follower, RefreshError, Registry};
@@ -165,7 +165,7 @@ impl<L: Ledger> Admin<L> {
             self.follower.refresh().await?;
             let current = self.registry().get(key);
             let Some(change) = plan(current.as_ref().map(|entry| &entry.limit))? else {
-                self.follower.refresh_and_save().await?;
+                self.follower.save().await?;
                 return current.ok_or_else(|| AdminError::UnknownKey(key.clone()));
             };
             match self.try_version(key, &change).await? {
@@ -189,9 +189,7 @@ impl<L: Ledger> Admin<L> {
             if change.reopens() { find_closing(&*self.ledger, self.ids.limit(key)).await? } else { None };
         // The account is open although it must be closed: another replica is ahead of what was read here.
         let Some(chain) = change.chain(self.ids, closing, Ulid::generate().0)? else { return Ok(Try::Lost) };
-        let outcomes = self.ledger.submit(vec![chain]).await;
-        let missing = || LedgerError::Unexpected("a change without an outcome".to_owned());
-        match outcomes.into_iter().next().ok_or_else(missing)?? {
+        match submit_one(&*self.ledger, chain).await? {
             ChainOutcome::Created { .. } => Ok(Try::Made),
             ChainOutcome::Refused { index, refusal } => Ok(refused(key, index, refusal)?),
         }

@@ -127,6 +127,13 @@ pub enum LedgerError {
     Unexpected(String),
 }
 
+/// Applies one chain.
+pub(crate) async fn submit_one<L: Ledger>(ledger: &L, chain: Chain) -> Result<ChainOutcome, LedgerError> {
+    let outcomes = ledger.submit(vec![chain]).await;
+    let missing = || LedgerError::Unexpected("a chain without an outcome".to_owned());
+    outcomes.into_iter().next().ok_or_else(missing)?
+}
+
 /// The transfer that holds an account closed, `None` if the account is open.
 ///
 /// Voids carry the code of what they void, so the newest transfer of that code tells.

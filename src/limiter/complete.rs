@@ -4,7 +4,7 @@ use super::{CompleteOutcome, ExcessUse, Limiter, LimiterError};
 use crate::decide::command::{Actual, Complete};
 use crate::decide::lease::Lease;
 use crate::decide::settle::{Ending, Excess, Next, Settlement, Used};
-use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError, find_closing};
+use crate::ledger::{Ledger, find_closing, submit_one};
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with what was really used.
@@ -17,7 +17,7 @@ impl<L: Ledger> Limiter<L> {
         };
         loop {
             match settlement.next(self.ledger.now_ns())? {
-                Next::Send(chain) => settlement.heard(self.submit_one(chain).await?)?,
+                Next::Send(chain) => settlement.heard(submit_one(&*self.ledger, chain).await?)?,
                 Next::FindClosing(account) => {
                     settlement.found_closing(find_closing(&*self.ledger, account).await?)?;
                 }
@@ -56,12 +56,6 @@ impl<L: Ledger> Limiter<L> {
             Used { account, amount: actual.amount, debt_account }
         };
         actuals.iter().map(used).collect()
-    }
-
-    async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
-        let outcomes = self.ledger.submit(vec![chain]).await;
-        let missing = || LedgerError::Unexpected("a chain without an outcome".to_owned());
-        outcomes.into_iter().next().ok_or_else(missing)?
     }
 }
 

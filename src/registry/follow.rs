@@ -123,7 +123,7 @@ impl<L: Ledger> Follower<L> {
     }
 
     /// Writes what was learned since the file was written.
-    async fn save(&self) -> Result<(), RefreshError> {
+    pub async fn save(&self) -> Result<(), RefreshError> {
         let Some(file) = &self.file else { return Ok(()) };
         let mut saved = self.saved.lock().await;
         let learned = self.learned.load(Ordering::SeqCst);
