@@ -1,7 +1,10 @@
 //! One caller: a call, its answer, and what follows from it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
 
 use crate::measure::Measured;
 use crate::pace::{Pace, Window};
@@ -30,6 +33,9 @@ pub(crate) struct Caller<C> {
     shared: Arc<Shared>,
     /// How many asks it made; each caller begins at another limit.
     asks: usize,
+    /// What it is to come back for, by the time; the number tells those of one time apart.
+    waiting: BTreeMap<(Instant, u64), Vec<Ask>>,
+    waits: u64,
 }
 
 /// What to do about the items of a call that were not granted.
@@ -41,31 +47,54 @@ struct Retry {
 
 impl<C: Connection> Caller<C> {
     pub(crate) fn new(number: usize, connection: C, shared: Arc<Shared>) -> Self {
-        Self { number, connection, shared, asks: number }
+        Self { number, connection, shared, asks: number, waiting: BTreeMap::new(), waits: 0 }
     }
 
     /// Calls until there is no next call.
     pub(crate) async fn run(mut self) {
-        while let Some(start) = self.shared.pace.next().await {
-            let first = self.asks;
-            self.asks += self.shared.batch;
-            let asks = (first..self.asks).map(|nth| self.shared.workload.ask(nth)).collect();
+        while let Some((asks, start)) = self.next().await {
             self.see_through(asks, start).await;
         }
     }
 
-    /// Reserves, completes what was granted, and comes back for the rest if it is to.
-    async fn see_through(&mut self, mut asks: Vec<Ask>, mut start: Instant) {
-        loop {
-            let answers = self.reserve(&asks, start).await;
-            let granted = answers.iter().zip(&asks).filter(|(answer, _)| **answer == Reserved::Granted);
-            let granted: Vec<Ask> = granted.map(|(_, ask)| *ask).collect();
-            if self.shared.complete != Complete::None && !granted.is_empty() {
-                self.complete(granted).await;
-            }
-            let retry = if self.shared.retry { Retry::of_reserves(&answers, &asks) } else { None };
-            let Some(again) = self.shared.wait_for(retry).await else { return };
-            (asks, start) = (again, Instant::now());
+    /// What to ask for next, and since when that was to be asked for. In a closed loop a caller that is to come back
+    /// waits for that; in an open loop it is free for other calls meanwhile, or denials would lower the rate.
+    async fn next(&mut self) -> Option<(Vec<Ask>, Instant)> {
+        let Some(((due, _), _)) = self.waiting.first_key_value() else { return self.next_of_pace().await };
+        let due = *due;
+        match &self.shared.pace {
+            Pace::Closed(window) if window.end <= due => return None,
+            Pace::Closed(_) => sleep_until(due.into()).await,
+            Pace::Open(_) => tokio::select! {
+                biased;
+                () = sleep_until(due.into()) => {}
+                next = self.next_of_pace() => return next,
+            },
+        }
+        let (_, asks) = self.waiting.pop_first()?;
+        Some((asks, Instant::now()))
+    }
+
+    async fn next_of_pace(&mut self) -> Option<(Vec<Ask>, Instant)> {
+        let start = self.shared.pace.next().await?;
+        let first = self.asks;
+        self.asks += self.shared.batch;
+        Some(((first..self.asks).map(|nth| self.shared.workload.ask(nth)).collect(), start))
+    }
+
+    /// Reserves, completes what was granted, and notes what to come back for.
+    async fn see_through(&mut self, asks: Vec<Ask>, start: Instant) {
+        let answers = self.reserve(&asks, start).await;
+        if self.shared.retry
+            && let Some(retry) = Retry::of_reserves(&answers, &asks)
+        {
+            self.waits += 1;
+            self.waiting.insert((Instant::now() + retry.after, self.waits), retry.asks);
+        }
+        let granted = answers.iter().zip(&asks).filter(|(answer, _)| **answer == Reserved::Granted);
+        let granted: Vec<Ask> = granted.map(|(_, ask)| *ask).collect();
+        if self.shared.complete != Complete::None && !granted.is_empty() {
+            self.complete(granted).await;
         }
     }
 
@@ -91,21 +120,23 @@ impl<C: Connection> Caller<C> {
                     tally.completed(&answers, answered - start);
                 });
             }
-            let retry = if self.shared.retry { Retry::of_completes(&answers, &asks) } else { None };
-            let Some(again) = self.shared.wait_for(retry).await else { return };
-            asks = again;
+            asks = open_completes(&answers, &asks);
+            let again = Instant::now() + UNKNOWN_RETRY_AFTER;
+            if asks.is_empty() || !self.shared.retry || self.shared.window.end <= again {
+                return;
+            }
+            sleep_until(again.into()).await;
         }
     }
 }
 
-impl Shared {
-    /// Waits until it is time to come back; `None` when there is nothing to come back for, or the run is over by then.
-    async fn wait_for(&self, retry: Option<Retry>) -> Option<Vec<Ask>> {
-        let Retry { asks, after } = retry?;
-        let left = self.window.end.saturating_duration_since(Instant::now());
-        tokio::time::sleep(after.min(left)).await;
-        (after < left).then_some(asks)
-    }
+/// What is to be completed once more: a complete is repeated as it was until it is known to be done.
+fn open_completes(answers: &[Completed], asks: &[Ask]) -> Vec<Ask> {
+    let is_open = |answer: &Completed| match answer {
+        Completed::Settled => false,
+        Completed::Unknown | Completed::Failed(_) => true,
+    };
+    answers.iter().zip(asks).filter(|(answer, _)| is_open(answer)).map(|(_, ask)| *ask).collect()
 }
 
 impl Retry {
@@ -125,16 +156,6 @@ impl Retry {
             again.push(Ask { lease, first: ask.first });
         }
         (!again.is_empty()).then_some(Self { asks: again, after })
-    }
-
-    fn of_completes(answers: &[Completed], asks: &[Ask]) -> Option<Self> {
-        let open = |answer: &Completed| match answer {
-            Completed::Settled => false,
-            Completed::Unknown | Completed::Failed(_) => true,
-        };
-        let again: Vec<Ask> =
-            answers.iter().zip(asks).filter(|(answer, _)| open(answer)).map(|(_, ask)| *ask).collect();
-        (!again.is_empty()).then_some(Self { asks: again, after: UNKNOWN_RETRY_AFTER })
     }
 }
 
@@ -158,8 +179,7 @@ mod tests {
     #[test]
     fn a_complete_is_repeated_as_it_was() {
         let asks: Vec<Ask> = (0..2).map(|first| Ask { lease: new_lease(), first }).collect();
-        let retry = Retry::of_completes(&[Completed::Settled, Completed::Unknown], &asks);
-        assert_eq!(retry, Some(Retry { asks: vec![asks[1]], after: UNKNOWN_RETRY_AFTER }));
-        assert_eq!(Retry::of_completes(&[Completed::Settled], &asks), None);
+        assert_eq!(open_completes(&[Completed::Settled, Completed::Unknown], &asks), asks[1..]);
+        assert_eq!(open_completes(&[Completed::Settled, Completed::Settled], &asks), []);
     }
 }

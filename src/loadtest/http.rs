@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, InvalidHeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use ledger_limiter::telemetry::with_sources;
-use ledger_limiter::wire::{BatchAnswer, CompleteAnswer, ErrorBody, ReserveAnswer};
+use ledger_limiter::wire::{BatchAnswer, ChangeAnswer, CompleteAnswer, ErrorBody, ReserveAnswer, StatusBody};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
@@ -102,7 +102,13 @@ impl Target for Server {
         let failed = |message| SetupError::Put { key: limit.body.key.clone(), message };
         let body = serde_json::to_vec(&limit.body).map_err(|error| failed(error.to_string()))?;
         match connection.call(Method::PUT, LIMITS, body.into()).await {
-            Ok((StatusCode::OK, _)) => Ok(()),
+            Ok((StatusCode::OK, body)) => match serde_json::from_slice::<ChangeAnswer>(&body) {
+                Ok(ChangeAnswer { status: StatusBody::Active, .. }) => Ok(()),
+                Ok(ChangeAnswer { status: StatusBody::Decreasing, .. }) => {
+                    Err(SetupError::InUse { key: limit.body.key.clone() })
+                }
+                Err(error) => Err(failed(error.to_string())),
+            },
             Ok((status, body)) => Err(failed(CallError::status(status, &body).to_string())),
             Err(error) => Err(failed(error.to_string())),
         }

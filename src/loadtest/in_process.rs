@@ -10,6 +10,7 @@ use ledger_limiter::decide::command::{Actual, CommandError, Complete, Requiremen
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::limit::Status;
 use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ReserveOutcome};
 use ledger_limiter::registry::{Follower, Registry};
 use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
@@ -73,8 +74,11 @@ impl<L: Ledger> Target for InProcess<L> {
     }
 
     async fn put(&self, _: &mut InProcessCaller<L>, limit: &Limit) -> Result<(), SetupError> {
-        self.admin.put(&limit.definition).await?;
-        Ok(())
+        // The ledger may be one that was used before.
+        match self.admin.put(&limit.definition).await? {
+            Status::Active | Status::Deleted => Ok(()),
+            Status::Decreasing { .. } => Err(SetupError::InUse { key: limit.body.key.clone() }),
+        }
     }
 
     async fn metrics(&self, _: &mut InProcessCaller<L>) -> Option<String> {

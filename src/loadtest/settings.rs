@@ -52,6 +52,8 @@ pub(crate) enum TargetSettings {
 /// What a reserve asks for, and what becomes of it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct WorkloadSettings {
+    /// What the keys of the limits begin with.
+    pub(crate) prefix: String,
     /// How many limits, or with [`Shape::Llm`] how many groups of four.
     pub(crate) limits: usize,
     pub(crate) shape: Shape,
@@ -138,6 +140,7 @@ pub(crate) fn command() -> Command {
         .arg(number("concurrency", "64", "How many callers, each with a connection and one call at a time"))
         .arg(value("threads", "N", "How many threads [default: one for each core]").value_parser(value_parser!(NonZeroUsize)))
         .arg(number("batch", "1", "Items of a call; 1 takes the single endpoints"))
+        .arg(value("prefix", "TEXT", "What the keys of the limits begin with").default_value("loadtest"))
         .arg(number("limits", "100", "How many limits, with --llm how many groups of four"))
         .arg(number("requirements", "1", "How many rolling limits a reserve takes from").conflicts_with("llm"))
         .arg(flag("llm", "A reserve takes a request, tokens, a slot and daily tokens of a model"))
@@ -216,7 +219,8 @@ impl WorkloadSettings {
         }
         let order = if text(matches, "order") == "random" { Order::Random } else { Order::RoundRobin };
         let (capacity, window_seconds) = (number(matches, "capacity"), number(matches, "window-seconds"));
-        Ok(Self { limits, shape, amount, capacity, window_seconds, complete, order })
+        let prefix = text(matches, "prefix").to_owned();
+        Ok(Self { prefix, limits, shape, amount, capacity, window_seconds, complete, order })
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) enum SetupError {
     },
     #[error("the limit {key} could not be made: {message}")]
     Put { key: String, message: String },
+    #[error("the limit {key} is in use with a higher capacity; name others with --prefix")]
+    InUse { key: String },
     #[error("the ledger could not be made ready")]
     Ledger(#[from] ledger_limiter::admin::AdminError),
     #[error("there is nothing to ask for")]

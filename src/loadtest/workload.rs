@@ -133,13 +133,18 @@ fn separated<T>(body: &mut BytesMut, items: impl Iterator<Item = T>, write: impl
 fn limits(settings: &WorkloadSettings, index: usize) -> Vec<Result<Limit, WorkloadError>> {
     match settings.shape {
         Shape::Rolling { .. } => {
-            vec![Limit::new(settings, format!("loadtest:{index}"), KindBody::Rolling, settings.amount)]
+            vec![Limit::new(
+                settings,
+                format!("{}:{index}", settings.prefix),
+                KindBody::Rolling,
+                settings.amount,
+            )]
         }
         Shape::Llm => LLM
             .iter()
             .map(|(name, kind, tokens)| {
                 let amount = if *tokens { settings.amount } else { 1 };
-                Limit::new(settings, format!("loadtest:llm:{index}:{name}"), *kind, amount)
+                Limit::new(settings, format!("{}:llm:{index}:{name}", settings.prefix), *kind, amount)
             })
             .collect(),
     }
@@ -185,6 +190,7 @@ mod tests {
 
     fn settings(shape: Shape, complete: Complete) -> WorkloadSettings {
         WorkloadSettings {
+            prefix: "loadtest".to_owned(),
             limits: 3,
             shape,
             amount: 1_000,
