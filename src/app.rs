@@ -18,7 +18,7 @@ use crate::limit::LimitState;
 use crate::limiter::{LeaseCache, Limiter, LocalDenials};
 use crate::registry::file::{FileError, RegistryFile};
 use crate::registry::{Follower, Registry};
-use crate::telemetry::with_sources;
+use crate::telemetry::{Metrics, MetricsRegistry, with_sources};
 
 /// How long requests that are in flight may take when the process is asked to stop; it must be gone within 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -58,14 +58,16 @@ pub async fn serve(
         Backend::Memory => {
             let retention = Duration::from_secs(settings.memory.retention_seconds);
             let ledger = MemoryLedger::new(SystemClock::new(), retention);
-            serve_over(ledger, Ids::new(1), settings, stop).await
+            serve_over(ledger, Ids::new(1), Metrics::new(MetricsRegistry::default()), settings, stop).await
         }
         #[cfg(feature = "tigerbeetle")]
         Backend::TigerBeetle => {
             let ledger =
                 crate::ledger::tigerbeetle::TigerBeetleLedger::connect((&settings.tigerbeetle).into());
+            let mut registry = MetricsRegistry::default();
+            ledger.register_metrics(&mut registry);
             let ids = Ids::new(settings.tigerbeetle.ledger);
-            serve_over(ledger, ids, settings, stop).await
+            serve_over(ledger, ids, Metrics::new(registry), settings, stop).await
         }
         #[cfg(not(feature = "tigerbeetle"))]
         Backend::TigerBeetle => Err(AppError::NoTigerBeetle),
@@ -75,6 +77,7 @@ pub async fn serve(
 async fn serve_over<L: Ledger>(
     ledger: L,
     ids: Ids,
+    metrics: Metrics,
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), AppError> {
@@ -106,6 +109,7 @@ async fn serve_over<L: Ledger>(
         readiness: Readiness::new(Arc::clone(&ledger), ids.operator()),
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
+        metrics,
     });
 
     let mut background = JoinSet::new();

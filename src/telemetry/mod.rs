@@ -1,0 +1,28 @@
+//! What operators see: how errors are told, and every metric with its name.
+//!
+//! Each part counts for itself, in atomics that are written without any order between them, and hands clones to the
+//! [`MetricsRegistry`] that `GET /metrics` shows. Nothing is counted per key, so the metrics do not grow with the limits.
+
+mod histogram;
+mod metrics;
+pub mod names;
+
+use std::error::Error;
+
+pub use histogram::{Histogram, Unit};
+pub use metrics::{CompleteCounts, InFlight, Metrics, ReserveCounts, Route};
+pub use prometheus_client::metrics::counter::Counter;
+pub use prometheus_client::metrics::gauge::Gauge;
+pub use prometheus_client::registry::Registry as MetricsRegistry;
+
+/// An error and what caused it, in one line.
+pub fn with_sources(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        source = error.source();
+    }
+    line
+}
