@@ -17,15 +17,23 @@
 //! | [`probe`] | asks a running service whether it is ready |
 //! | [`telemetry`] | what operators see |
 
+//!
+//! The feature `server` has `config`, `app`, `api` and `probe`; `tigerbeetle` has the ledger
+//! that lasts. Without any of them the crate is the limiter over the memory ledger.
+
 pub mod admin;
+#[cfg(feature = "server")]
 pub mod api;
+#[cfg(feature = "server")]
 pub mod app;
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod config;
 pub mod decide;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;
+#[cfg(feature = "server")]
 pub mod probe;
 pub mod registry;
 pub mod telemetry;
