@@ -14,11 +14,12 @@
 //! | [`decide`] | the decisions, pure |
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
 //! | [`limit`] | the vocabulary |
+//! | [`client`] | the library for callers: leases, waiting, retries, over HTTP or in process |
 //! | [`probe`] | asks a running service whether it is ready |
 //! | [`telemetry`] | what operators see |
 
 //!
-//! The feature `server` has `config`, `app`, `api` and `probe`; `tigerbeetle` has the ledger
+//! The feature `server` has `config`, `app`, `api` and `probe`; `client` has [`client`]; `tigerbeetle` has the ledger
 //! that lasts. Without any of them the crate is the limiter over the memory ledger.
 
 pub mod admin;
@@ -26,6 +27,8 @@ pub mod admin;
 pub mod api;
 #[cfg(feature = "server")]
 pub mod app;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;

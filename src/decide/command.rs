@@ -43,6 +43,17 @@ pub struct Complete {
     actuals: Vec<Actual>,
 }
 
+/// A wish for more of a limit under a lease that is running, valid as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extend {
+    /// The lease, which holds some of the limit already.
+    pub lease: LeaseId,
+    /// Names the attempt: repeating it repeats this id, and after a denial the next attempt takes a new one.
+    pub extension: LeaseId,
+    /// What is wanted on top of what the lease holds.
+    pub requirement: Requirement,
+}
+
 /// Why a command could not be built. The text begins with the name of the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
