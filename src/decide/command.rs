@@ -126,6 +126,18 @@ impl Complete {
         Ok(Self { lease, job_id, actuals })
     }
 
+    /// Of a lease of which nobody told what was used.
+    pub fn of_untold(reserve: &Reserve) -> Self {
+        Self { lease: reserve.lease, job_id: reserve.job_id.clone(), actuals: Vec::new() }
+    }
+
+    /// Of a lease of which nothing was used.
+    pub fn of_unused(reserve: &Reserve) -> Self {
+        let nothing = |requirement: &Requirement| Actual { key: requirement.key.clone(), amount: 0 };
+        let actuals = reserve.requirements.iter().map(nothing).collect();
+        Self { lease: reserve.lease, job_id: reserve.job_id.clone(), actuals }
+    }
+
     /// What was used, in the caller's order; up to 32, no key twice.
     pub fn actuals(&self) -> &[Actual] {
         &self.actuals
