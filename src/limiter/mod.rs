@@ -91,6 +91,16 @@ pub enum CompleteOutcome {
     },
 }
 
+impl CompleteOutcome {
+    /// Whether the lease is settled, or what is wrong with the command.
+    pub fn settled(&self) -> Result<(), String> {
+        match self {
+            Self::Settled { .. } | Self::NothingToDo => Ok(()),
+            Self::NotInLease { index } => Err(format!("actuals[{index}].key is not in the lease")),
+        }
+    }
+}
+
 /// An actual amount above the reserved one that could not be reserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExcessUse {
