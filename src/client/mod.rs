@@ -12,12 +12,16 @@
 //! | [`Lease`] | what was granted; completed by its owner, or in the background when it is dropped |
 //! | [`Reservation`] | a lease, or the time to come back for one |
 //! | [`Requirements`] | what a call wants of its limits |
+//! | [`LlmCall`] | the requirements of a call to a model |
+//! | [`Rate`] | definitions of limits, for those in this process |
 
 mod denial;
 mod http;
 mod in_process;
 mod lease;
 mod limiter;
+mod llm;
+mod rate;
 mod repeat;
 mod requirements;
 mod reservation;
@@ -30,6 +34,8 @@ pub use http::{Http, HttpError, HttpOptions};
 pub use in_process::{InProcess, InProcessError};
 pub use lease::{CompleteError, ExtendError, Extended, Lease};
 pub use limiter::{Acquired, Limiter};
+pub use llm::LlmCall;
+pub use rate::{Rate, RateError, concurrency_limit};
 pub use repeat::{RepeatPolicy, Repeating};
 pub use requirements::{Requirements, RequirementsError};
 pub use reservation::Reservation;
