@@ -10,7 +10,7 @@ use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
 
-pub(super) fn extend(lease: LeaseId, extension: LeaseId, name: &str, amount: u64) -> Extend {
+pub fn extend(lease: LeaseId, extension: LeaseId, name: &str, amount: u64) -> Extend {
     let requirement = Requirement { key: key(name), amount: Amount::new(amount).expect("a valid amount") };
     Extend { lease, extension, requirement }
 }
