@@ -2,18 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ledger_limiter::decide::command::{Extend, Requirement};
+use ledger_limiter::decide::command::Extend;
 use ledger_limiter::decide::ids::TOP_UPS_MAX;
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{Amount, LeaseId};
+use ledger_limiter::limit::LeaseId;
 use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
-
-pub fn extend(lease: LeaseId, extension: LeaseId, name: &str, amount: u64) -> Extend {
-    let requirement = Requirement { key: key(name), amount: Amount::new(amount).expect("a valid amount") };
-    Extend { lease, extension, requirement }
-}
 
 async fn ask<L: Ledger>(replica: &Replica<L>, command: &Extend) -> ExtendOutcome {
     replica.limiter.extend(command).await.expect("the ledger answers")
