@@ -211,11 +211,12 @@ impl Default for LimiterSettings {
 
 impl Default for RetryPolicySettings {
     fn default() -> Self {
+        let policy = RetryPolicy::default();
         Self {
-            concurrency: BackoffSettings { base_ms: 50, max_ms: 2_000, factor: 2.0, jitter_ms: 25 },
-            rolling: BackoffSettings { base_ms: 100, max_ms: 5_000, factor: 1.5, jitter_ms: 50 },
-            rolling_window_share: 0.1,
-            decreasing_ms: 10_000,
+            concurrency: policy.concurrency.into(),
+            rolling: policy.rolling.into(),
+            rolling_window_share: policy.window_share,
+            decreasing_ms: policy.decreasing_ms,
         }
     }
 }
@@ -358,6 +359,13 @@ impl RetryPolicySettings {
             window_share: self.rolling_window_share,
             decreasing_ms: self.decreasing_ms,
         }
+    }
+}
+
+impl From<Backoff> for BackoffSettings {
+    fn from(backoff: Backoff) -> Self {
+        let Backoff { base_ms, max_ms, factor, jitter_ms } = backoff;
+        Self { base_ms, max_ms, factor, jitter_ms }
     }
 }
 

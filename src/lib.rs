@@ -14,19 +14,35 @@
 //! | [`decide`] | the decisions, pure |
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
 //! | [`limit`] | the vocabulary |
+//! | [`client`] | the library for callers: leases, waiting, retries, over HTTP or in process |
 //! | [`probe`] | asks a running service whether it is ready |
 //! | [`telemetry`] | what operators see |
 
+//!
+//! The feature `server` has `config`, `app`, `api` and `probe`; `client` has [`client`]; `tigerbeetle` has the ledger
+//! that lasts. Without any of them the crate is the limiter over the memory ledger.
+
 pub mod admin;
+#[cfg(feature = "server")]
 pub mod api;
+#[cfg(feature = "server")]
 pub mod app;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod config;
 pub mod decide;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;
+#[cfg(feature = "server")]
 pub mod probe;
 pub mod registry;
 pub mod telemetry;
 pub mod wire;
+
+/// The examples of the README.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -43,6 +43,25 @@ pub struct Complete {
     actuals: Vec<Actual>,
 }
 
+/// A wish for more of a limit under a lease that is running, valid as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extend {
+    /// The lease, which holds some of the limit already.
+    pub lease: LeaseId,
+    /// Names the attempt: repeating it repeats this id, and after a denial the next attempt takes a new one.
+    pub extension: LeaseId,
+    /// What is wanted on top of what the lease holds.
+    pub requirement: Requirement,
+}
+
+impl Extend {
+    /// The same wish as a reserve of its own would state it.
+    pub fn as_reserve(&self) -> Reserve {
+        let requirements = vec![self.requirement.clone()];
+        Reserve { lease: self.lease, job_id: String::new(), requirements }
+    }
+}
+
 /// Why a command could not be built. The text begins with the name of the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -113,6 +132,18 @@ impl Complete {
         }
         check_keys_differ(field, &actuals.iter().map(|actual| &actual.key))?;
         Ok(Self { lease, job_id, actuals })
+    }
+
+    /// Of a lease of which nobody told what was used.
+    pub fn of_untold(reserve: &Reserve) -> Self {
+        Self { lease: reserve.lease, job_id: reserve.job_id.clone(), actuals: Vec::new() }
+    }
+
+    /// Of a lease of which nothing was used.
+    pub fn of_unused(reserve: &Reserve) -> Self {
+        let nothing = |requirement: &Requirement| Actual { key: requirement.key.clone(), amount: 0 };
+        let actuals = reserve.requirements.iter().map(nothing).collect();
+        Self { lease: reserve.lease, job_id: reserve.job_id.clone(), actuals }
     }
 
     /// What was used, in the caller's order; up to 32, no key twice.

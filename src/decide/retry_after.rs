@@ -29,6 +29,17 @@ pub struct RetryPolicy {
     pub decreasing_ms: u64,
 }
 
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            concurrency: Backoff { base_ms: 50, max_ms: 2_000, factor: 2.0, jitter_ms: 25 },
+            rolling: Backoff { base_ms: 100, max_ms: 5_000, factor: 1.5, jitter_ms: 50 },
+            window_share: 0.1,
+            decreasing_ms: 10_000,
+        }
+    }
+}
+
 impl RetryPolicy {
     /// The hint for a limit without room, in milliseconds, at least 1. `streak` counts the denials in a row before
     /// this one; `chance` is drawn from 0 to 1.
@@ -69,33 +80,27 @@ mod tests {
     use super::*;
     use crate::limit::KindName;
 
-    const POLICY: RetryPolicy = RetryPolicy {
-        concurrency: Backoff { base_ms: 50, max_ms: 2_000, factor: 2.0, jitter_ms: 25 },
-        rolling: Backoff { base_ms: 100, max_ms: 5_000, factor: 1.5, jitter_ms: 50 },
-        window_share: 0.1,
-        decreasing_ms: 10_000,
-    };
-
     #[test]
     fn hints_grow_with_the_streak_up_to_the_cap() {
         let slots = Kind::new(KindName::Concurrency, 0, 300).expect("valid");
-        let hints: Vec<u64> = [0, 1, 2, 5, 6, u32::MAX].map(|n| POLICY.no_room_ms(slots, n, 0.0)).into();
+        let hints: Vec<u64> =
+            [0, 1, 2, 5, 6, u32::MAX].map(|n| RetryPolicy::default().no_room_ms(slots, n, 0.0)).into();
         assert_eq!(hints, [50, 100, 200, 1_600, 2_000, 2_000]);
-        assert_eq!(POLICY.no_room_ms(slots, 0, 1.0), 75);
+        assert_eq!(RetryPolicy::default().no_room_ms(slots, 0, 1.0), 75);
     }
 
     #[test]
     fn a_timeout_caps_the_hint() {
         let slots = Kind::new(KindName::Concurrency, 0, 1).expect("valid");
-        assert_eq!(POLICY.no_room_ms(slots, 9, 1.0), 1_000);
+        assert_eq!(RetryPolicy::default().no_room_ms(slots, 9, 1.0), 1_000);
     }
 
     #[test]
     fn a_window_sets_the_first_hint() {
         let rolling = |seconds| Kind::new(KindName::Rolling, seconds, 0).expect("valid");
-        assert_eq!(POLICY.no_room_ms(rolling(1), 0, 0.0), 100);
-        assert_eq!(POLICY.no_room_ms(rolling(10), 0, 0.0), 1_000);
-        assert_eq!(POLICY.no_room_ms(rolling(10), 1, 0.0), 1_500);
-        assert_eq!(POLICY.no_room_ms(rolling(86_400), 0, 1.0), 5_050);
+        assert_eq!(RetryPolicy::default().no_room_ms(rolling(1), 0, 0.0), 100);
+        assert_eq!(RetryPolicy::default().no_room_ms(rolling(10), 0, 0.0), 1_000);
+        assert_eq!(RetryPolicy::default().no_room_ms(rolling(10), 1, 0.0), 1_500);
+        assert_eq!(RetryPolicy::default().no_room_ms(rolling(86_400), 0, 1.0), 5_050);
     }
 }

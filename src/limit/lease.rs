@@ -18,6 +18,12 @@ pub enum LeaseIdError {
 }
 
 impl LeaseId {
+    /// A fresh one.
+    pub fn generate() -> Self {
+        // Of the time now, so not zero.
+        Self(Ulid::generate())
+    }
+
     /// Reads a ULID; letters may be in either case.
     pub fn parse(text: &str) -> Result<Self, LeaseIdError> {
         // 26 characters hold 130 bits: a first one above 7 would overflow, which the decoder does not notice.

@@ -2,6 +2,7 @@
 //! sent, waited for, and looked up.
 
 mod complete;
+mod extend;
 mod lease_cache;
 mod local_denials;
 mod reserve;
@@ -15,6 +16,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{LimitKey, Overage};
 use crate::registry::{Follower, RefreshError, Registry};
 
+pub use extend::ExtendOutcome;
 pub use lease_cache::LeaseCache;
 pub use local_denials::LocalDenials;
 
@@ -94,6 +96,16 @@ pub enum CompleteOutcome {
         /// Its place among the amounts.
         index: usize,
     },
+}
+
+impl CompleteOutcome {
+    /// Whether the lease is settled, or what is wrong with the command.
+    pub fn settled(&self) -> Result<(), String> {
+        match self {
+            Self::Settled { .. } | Self::NothingToDo => Ok(()),
+            Self::NotInLease { index } => Err(format!("actuals[{index}].key is not in the lease")),
+        }
+    }
 }
 
 /// An actual amount above the reserved one that could not be reserved.

@@ -10,6 +10,7 @@ mod session;
 pub mod submitter;
 
 use std::sync::Arc;
+#[cfg(feature = "server")]
 use std::time::Duration;
 
 use tigerbeetle_unofficial::core::error::CreateAccountErrorKind;
@@ -24,6 +25,7 @@ use super::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Order, Recorded,
     Side, TransferFamily,
 };
+#[cfg(feature = "server")]
 use crate::config::TigerBeetleSettings;
 use crate::limit::LeaseId;
 use crate::telemetry::MetricsRegistry;
@@ -41,6 +43,7 @@ pub struct TigerBeetleOptions {
     pub submitter: SubmitterOptions,
 }
 
+#[cfg(feature = "server")]
 impl From<&TigerBeetleSettings> for TigerBeetleOptions {
     fn from(settings: &TigerBeetleSettings) -> Self {
         Self {
