@@ -6,8 +6,10 @@
 //! | --- | --- |
 //! | [`Transport`] | one attempt at a call, whoever carries it out |
 //! | [`Repeating`] | a transport that repeats a call whose outcome is unknown, under the same lease id |
+//! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
 
 mod repeat;
+pub mod scheduler;
 mod transport;
 
 pub use repeat::{RepeatPolicy, Repeating};

@@ -126,6 +126,15 @@ impl Complete {
         Ok(Self { lease, job_id, actuals })
     }
 
+    /// Settles what a reserve took. `used` tells what was used of a limit, at most 2^63-1 of which count, or nothing.
+    pub fn of(reserve: &Reserve, used: impl Fn(&LimitKey) -> Option<u64>) -> Self {
+        let actual = |Requirement { key, .. }: &Requirement| {
+            used(key).map(|amount| Actual { key: key.clone(), amount: amount.min(Amount::MAX.get()) })
+        };
+        let actuals = reserve.requirements.iter().filter_map(actual).collect();
+        Self { lease: reserve.lease, job_id: reserve.job_id.clone(), actuals }
+    }
+
     /// What was used, in the caller's order; up to 32, no key twice.
     pub fn actuals(&self) -> &[Actual] {
         &self.actuals
