@@ -6,13 +6,30 @@
 //! | --- | --- |
 //! | [`Transport`] | one attempt at a call, whoever carries it out |
 //! | [`Repeating`] | a transport that repeats a call whose outcome is unknown, under the same lease id |
+//! | [`Limiter`] | the handle: waits for room, with a new lease id after each denial |
+//! | [`Lease`] | what was granted; completed by its owner, or in the background when it is dropped |
+//! | [`Reservation`] | a lease, or the time to come back for one |
+//! | [`Requirements`] | what a call wants of its limits |
 //! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
 
+mod denial;
+mod lease;
+mod limiter;
 mod repeat;
+mod requirements;
+mod reservation;
 pub mod scheduler;
+mod shared;
+mod stats;
 mod transport;
 
+pub use denial::{AcquireError, Denial};
+pub use lease::{CompleteError, ExtendError, Extended, Lease};
+pub use limiter::{Acquired, Limiter};
 pub use repeat::{RepeatPolicy, Repeating};
+pub use requirements::{Requirements, RequirementsError};
+pub use reservation::Reservation;
+pub use stats::KeyStats;
 pub use transport::{CallError, Transport};
 
 pub use crate::decide::command::{Actual, Complete, Extend, Requirement, Reserve};

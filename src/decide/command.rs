@@ -126,8 +126,19 @@ impl Complete {
         Ok(Self { lease, job_id, actuals })
     }
 
-    /// Settles what a reserve took. `used` tells what was used of a limit, at most 2^63-1 of which count, or nothing.
-    pub fn of(reserve: &Reserve, used: impl Fn(&LimitKey) -> Option<u64>) -> Self {
+    /// Of a lease of which nobody said what was used.
+    pub fn of_untold(reserve: &Reserve) -> Self {
+        Self::of_used(reserve, |_| None)
+    }
+
+    /// Of a lease of which nothing was used.
+    pub fn of_unused(reserve: &Reserve) -> Self {
+        Self::of_used(reserve, |_| Some(0))
+    }
+
+    /// Of a lease of which `used` tells, for each limit, how much was used, if anybody said so. No more than 2^63-1 of it
+    /// counts.
+    pub fn of_used(reserve: &Reserve, used: impl Fn(&LimitKey) -> Option<u64>) -> Self {
         let actual = |Requirement { key, .. }: &Requirement| {
             used(key).map(|amount| Actual { key: key.clone(), amount: amount.min(Amount::MAX.get()) })
         };

@@ -2,31 +2,26 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use super::error::ScheduleError;
 use super::state::{CompleteAnswer, ReserveAnswer};
-use crate::client::{CallError, Complete, Reserve, ReserveOutcome, Transport};
+use crate::client::limiter::Verdict;
+use crate::client::{CallError, Complete, Reserve, Transport};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the transport panicked")]
 struct TransportPanicked;
 
 pub(super) async fn reserve(transport: &impl Transport, command: &Reserve) -> ReserveAnswer {
-    match caught(transport.reserve(command)).await {
-        Ok(ReserveOutcome::Granted { .. }) => ReserveAnswer::Granted,
-        Ok(
-            ReserveOutcome::NoRoom { key, retry_after_ms }
-            | ReserveOutcome::Decreasing { key, retry_after_ms },
-        ) => ReserveAnswer::Denied { key, retry_after: Duration::from_millis(retry_after_ms) },
-        Ok(ReserveOutcome::ExceedsCapacity { key }) => {
-            ReserveAnswer::Refused(ScheduleError::ExceedsCapacity { key })
-        }
-        Ok(ReserveOutcome::UnknownKey { key }) => ReserveAnswer::Refused(ScheduleError::UnknownKey { key }),
-        Ok(ReserveOutcome::LeaseConflict) => ReserveAnswer::Refused(ScheduleError::LeaseConflict),
-        Ok(ReserveOutcome::LeaseSettled) => ReserveAnswer::Settled,
+    match caught(transport.reserve(command)).await.map(Verdict::of) {
+        Ok(Verdict::Granted { .. }) => ReserveAnswer::Granted,
+        Ok(Verdict::Denied(denial)) => match denial.retry_after() {
+            Some(retry_after) => ReserveAnswer::Denied { key: denial.key().clone(), retry_after },
+            None => ReserveAnswer::Refused(ScheduleError::Never(denial)),
+        },
+        Ok(Verdict::TooLate) => ReserveAnswer::TooLate,
         Err(error @ CallError::Unknown(_)) => ReserveAnswer::Unknown(error),
         Err(error @ (CallError::Refused { .. } | CallError::Closed)) => ReserveAnswer::Refused(error.into()),
     }

@@ -12,7 +12,7 @@ use super::job::{Job, Used};
 use super::observer::{Observer, SchedulerEvent};
 use super::options::SchedulerOptions;
 use super::state::{Action, Chance, Event, JobNumber, LeaseEnd, ReserveAnswer, State};
-use crate::client::{Complete, LeaseId, LimitKey, Transport};
+use crate::client::{Complete, LeaseId, Transport};
 
 /// What the handles of a scheduler tell it.
 pub(super) enum Message {
@@ -166,7 +166,7 @@ impl<T: Transport, O: Observer> Driver<T, O> {
 
     fn call_reserve(&mut self, job: JobNumber, lease: LeaseId) {
         let Some(entry) = self.jobs.get(&job) else { return };
-        let (transport, command) = (Arc::clone(&self.transport), entry.job.reserve(lease));
+        let (transport, command) = (Arc::clone(&self.transport), entry.job.wants.under(lease));
         self.calls.spawn(async move {
             Event::Reserved { job, answer: calls::reserve(&*transport, &command).await }
         });
@@ -221,10 +221,10 @@ impl Entry {
     }
 
     fn complete(&self, lease: LeaseId) -> Complete {
-        let amount = |key: &LimitKey| match &self.used {
-            Some(used) => used.get(key).copied(),
-            None => Some(0),
-        };
-        Complete::of(&self.job.reserve(lease), amount)
+        let reserve = self.job.wants.under(lease);
+        match &self.used {
+            Some(used) => Complete::of_used(&reserve, |key| used.get(key).copied()),
+            None => Complete::of_unused(&reserve),
+        }
     }
 }

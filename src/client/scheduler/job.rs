@@ -6,33 +6,20 @@ use tokio::sync::mpsc;
 use super::driver::Message;
 use super::queues::QueueKey;
 use super::state::JobNumber;
-use crate::client::{LeaseId, LimitKey, Requirement, Reserve};
-use crate::decide::command::CommandError;
+use crate::client::{LeaseId, LimitKey, Requirements};
 
 /// What is to be run when there is room for it.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Where it waits.
-    pub(super) queue: QueueKey,
-    pub(super) wish: Reserve,
+    pub queue: QueueKey,
+    /// What it needs, all of it.
+    pub wants: Requirements,
 }
 
 impl Job {
-    /// A job of this queue that needs all of the requirements; `job_id` is for logs only, and may be empty.
-    pub fn new(queue: QueueKey, job_id: &str, requirements: Vec<Requirement>) -> Result<Self, CommandError> {
-        // Every attempt takes a lease id of its own.
-        let wish = Reserve::new(LeaseId::generate(), job_id.to_owned(), requirements)?;
-        Ok(Self { queue, wish })
-    }
-
     pub(super) fn keys(&self) -> impl Iterator<Item = &LimitKey> {
-        self.wish.requirements().iter().map(|requirement| &requirement.key)
-    }
-
-    pub(super) fn reserve(&self, lease: LeaseId) -> Reserve {
-        let mut reserve = self.wish.clone();
-        reserve.lease = lease;
-        reserve
+        self.wants.list().iter().map(|requirement| &requirement.key)
     }
 }
 

@@ -46,8 +46,8 @@ pub(super) enum ReserveAnswer {
     },
     /// Waiting does not help.
     Refused(ScheduleError),
-    /// The lease was granted and is over.
-    Settled,
+    /// The lease was over before its grant was heard of.
+    TooLate,
     Unknown(CallError),
 }
 

@@ -128,11 +128,11 @@ impl Waiting {
                 job.stage = Stage::Held { key };
             }
             // An attempt whose outcome was unknown had been granted and has expired: the job has not run yet.
-            ReserveAnswer::Settled if wanted => {
+            ReserveAnswer::TooLate if wanted => {
                 self.queues.ready(&job.queue, number);
                 job.stage = Stage::Ready;
             }
-            ReserveAnswer::Denied { .. } | ReserveAnswer::Settled => self.forget(number, actions),
+            ReserveAnswer::Denied { .. } | ReserveAnswer::TooLate => self.forget(number, actions),
             ReserveAnswer::Refused(error) => {
                 self.fail(number, error, actions);
                 self.forget(number, actions);

@@ -9,7 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use super::super::{Job, Permit, QueueKey, Scheduler};
 use super::OPTIONS;
-use super::limiter::{ScriptedLimiter, requirements};
+use super::limiter::ScriptedLimiter;
+use crate::client::Requirements;
 
 /// Polls a future so many times at most, and then gives up.
 struct Polls<F> {
@@ -33,8 +34,8 @@ impl<F: Future> Future for Polls<F> {
 }
 
 fn job() -> Job {
-    Job::new(QueueKey::new("p", "m"), "j", requirements(&[("slots", 1), ("tokens", 10)]))
-        .expect("a valid job")
+    let wants = Requirements::new([("slots", 1), ("tokens", 10)]).expect("valid");
+    Job { queue: QueueKey::new("p", "m"), wants }
 }
 
 /// Waits at four points.

@@ -8,12 +8,13 @@ use tokio::time::{Instant, sleep};
 use super::super::{
     Job, NotReserved, Observer, Permit, QueueKey, ScheduleError, Scheduler, SchedulerEvent, SchedulerOptions,
 };
-use super::limiter::{ScriptedLimiter, requirements};
+use super::limiter::ScriptedLimiter;
 use super::{OPTIONS, key};
-use crate::client::CallError;
+use crate::client::{CallError, Denial, Requirements};
 
 fn job(name: &str, provider: &str, wants: &[(&str, u64)]) -> Job {
-    Job::new(QueueKey::new(provider, "m"), name, requirements(wants)).expect("a valid job")
+    let wants = Requirements::new(wants.iter().copied()).and_then(|wants| wants.with_job_id(name));
+    Job { queue: QueueKey::new(provider, "m"), wants: wants.expect("valid") }
 }
 
 fn start(limiter: &ScriptedLimiter, options: SchedulerOptions) -> Scheduler {
@@ -121,11 +122,14 @@ async fn who_waits_in_vain_is_told_why() {
     let limiter = ScriptedLimiter::new(&[("slots", 1)]).losing(1..100);
     let scheduler = start(&limiter, OPTIONS);
     let unknown_key = scheduler.acquire(job("j", "p", &[("nothing", 1)])).await.err();
-    assert!(matches!(unknown_key, Some(ScheduleError::UnknownKey { key: name }) if name == key("nothing")));
+    assert!(
+        matches!(unknown_key, Some(ScheduleError::Never(Denial::UnknownKey { key: name })) if name == key("nothing"))
+    );
     let lost = scheduler.acquire(job("j", "p", &[("slots", 1)])).await.err();
     assert!(matches!(lost, Some(ScheduleError::Call(CallError::Unknown(_)))), "{lost:?}");
     scheduler.shutdown().await;
-    assert_eq!((limiter.books().granted, limiter.books().settled.len()), (1, 1));
+    let books = limiter.books();
+    assert_eq!((books.granted, books.settled.len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +157,8 @@ async fn shutdown_waits_for_what_runs_and_tells_what_waits() {
     ));
     // Another one has nothing left to do.
     scheduler.shutdown().await;
-    assert_eq!((limiter.books().granted, limiter.books().settled.len()), (1, 1));
+    let books = limiter.books();
+    assert_eq!((books.granted, books.settled.len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

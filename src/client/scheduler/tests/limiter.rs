@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::key;
 use crate::client::{
-    Amount, CallError, Complete, Extend, LeaseId, LimitKey, Requirement, Reserve, ReserveOutcome, Transport,
-    Usage,
+    CallError, Complete, Extend, LeaseId, LimitKey, Requirement, Reserve, ReserveOutcome, Transport, Usage,
 };
 
 /// How long every call takes, and the hint of every denial.
@@ -127,13 +126,4 @@ impl Transport for ScriptedLimiter {
     async fn usage(&self, _key: &LimitKey) -> Result<Option<Usage>, CallError> {
         Err(CallError::Closed)
     }
-}
-
-/// What a job needs.
-pub(super) fn requirements(wants: &[(&str, u64)]) -> Vec<Requirement> {
-    let requirement = |(name, amount): &(&str, u64)| Requirement {
-        key: key(name),
-        amount: Amount::new(*amount).expect("valid"),
-    };
-    wants.iter().map(requirement).collect()
 }

@@ -27,7 +27,7 @@ enum Answer {
     Granted,
     Denied { key: u8, ms: u64 },
     Refused,
-    Settled,
+    TooLate,
     Unknown,
 }
 
@@ -36,7 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Answer::Granted),
         4 => (0..4_u8, 0..300_u64).prop_map(|(key, ms)| Answer::Denied { key, ms }),
         1 => Just(Answer::Refused),
-        1 => Just(Answer::Settled),
+        1 => Just(Answer::TooLate),
         3 => Just(Answer::Unknown),
     ];
     let completed = prop_oneof![
@@ -204,8 +204,8 @@ impl World {
                     retry_after,
                 }
             }
-            Answer::Refused => ReserveAnswer::Refused(ScheduleError::LeaseConflict),
-            Answer::Settled => ReserveAnswer::Settled,
+            Answer::Refused => ReserveAnswer::Refused(ScheduleError::Call(CallError::Closed)),
+            Answer::TooLate => ReserveAnswer::TooLate,
             Answer::Unknown => {
                 seen.unknown = lease;
                 ReserveAnswer::Unknown(CallError::unknown(std::fmt::Error))

@@ -36,8 +36,8 @@ fn read(event: &str) -> Event {
             let retry_after = Duration::from_millis(ms.parse().expect("a number"));
             reserved(ReserveAnswer::Denied { key: key(name), retry_after })
         }
-        ["refused", _] => reserved(ReserveAnswer::Refused(ScheduleError::LeaseConflict)),
-        ["settled", _] => reserved(ReserveAnswer::Settled),
+        ["refused", _] => reserved(ReserveAnswer::Refused(ScheduleError::Call(CallError::Closed))),
+        ["too_late", _] => reserved(ReserveAnswer::TooLate),
         ["unknown", _] => reserved(ReserveAnswer::Unknown(CallError::unknown(std::fmt::Error))),
         ["left", _] => Event::Left { job },
         ["completed", _] => Event::Completed { job, answer: CompleteAnswer::Settled },
@@ -104,13 +104,13 @@ fn behind_a_denial_wait_those_who_need_the_same_limit_and_nobody_else() {
             // Of other tenants, also in the same queue.
             (2, "submit 4 a/x a:rpm zorg", "reserve 4 #2"),
             (3, "submit 5 b/y b:rpm", "reserve 5 #3"),
-            (4, "refused 4", "fail 4: the lease id is taken, forget 4 NotGranted"),
-            (4, "refused 5", "fail 5: the lease id is taken, forget 5 NotGranted"),
+            (4, "refused 4", "fail 4: the limiter is closed, forget 4 NotGranted"),
+            (4, "refused 5", "fail 5: the limiter is closed, forget 5 NotGranted"),
             // Oldest first.
             (105, "wake", "reserve 1 #4, reserve 3 #5"),
-            (106, "refused 1", "fail 1: the lease id is taken, forget 1 NotGranted, reserve 2 #6"),
-            (106, "refused 3", "fail 3: the lease id is taken, forget 3 NotGranted"),
-            (106, "refused 2", "fail 2: the lease id is taken, forget 2 NotGranted"),
+            (106, "refused 1", "fail 1: the limiter is closed, forget 1 NotGranted, reserve 2 #6"),
+            (106, "refused 3", "fail 3: the limiter is closed, forget 3 NotGranted"),
+            (106, "refused 2", "fail 2: the limiter is closed, forget 2 NotGranted"),
         ],
     );
 }
@@ -128,7 +128,7 @@ fn the_longest_of_several_hints_counts() {
             (205, "wake", "reserve 1 #3, reserve 2 #4"),
             (206, "left 1", ""),
             (206, "denied 1 rpm 100", "forget 1 NotGranted"),
-            (206, "refused 2", "fail 2: the lease id is taken, forget 2 NotGranted"),
+            (206, "refused 2", "fail 2: the limiter is closed, forget 2 NotGranted"),
         ],
     );
 }
@@ -163,7 +163,7 @@ fn a_lease_that_expired_while_its_outcome_was_unknown_is_replaced() {
             (0, "submit 1 a/x rpm", "reserve 1 #1"),
             (0, "unknown 1", ""),
             (75, "wake", "reserve 1 #1"),
-            (76, "settled 1", "reserve 1 #2"),
+            (76, "too_late 1", "reserve 1 #2"),
             (77, "granted 1", "start 1 #2"),
             (78, "left 1", "complete 1 #2"),
             (79, "completed 1", "forget 1 Completed"),
@@ -199,7 +199,7 @@ fn a_job_that_is_left_while_it_waits_goes_at_once() {
             (1, "left 3", "forget 3 NotGranted"),
             (2, "denied 1 rpm 50", ""),
             (3, "left 1", "forget 1 NotGranted"),
-            (4, "refused 2", "fail 2: the lease id is taken, forget 2 NotGranted"),
+            (4, "refused 2", "fail 2: the limiter is closed, forget 2 NotGranted"),
             (57, "wake", ""),
         ],
     );
@@ -262,7 +262,7 @@ fn what_waits_counts_against_its_queue_and_all_queues_and_what_runs_does_not() {
             (2, "left 6", "forget 6 NotGranted"),
             (2, "left 4", ""),
             (2, "refused 4", "forget 4 NotGranted"),
-            (2, "refused 2", "fail 2: the lease id is taken, forget 2 NotGranted"),
+            (2, "refused 2", "fail 2: the limiter is closed, forget 2 NotGranted"),
             (2, "left 1", "complete 1 #1"),
             (2, "completed 1", "forget 1 Completed"),
         ],
