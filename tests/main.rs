@@ -4,6 +4,7 @@
 
 #[macro_use]
 mod contract;
+mod client;
 mod features;
 #[path = "support/mod.rs"]
 mod fixtures;

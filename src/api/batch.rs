@@ -8,7 +8,7 @@ use super::reject::{Reject, unavailable};
 use crate::ledger::Ledger;
 use crate::limiter::LimiterError;
 use crate::telemetry::with_sources;
-use crate::wire::BatchAnswer;
+use crate::wire::{BatchAnswer, INVALID_REQUEST};
 
 /// How the items of a batch are answered.
 pub(super) trait BatchItem: Serialize {
@@ -45,7 +45,7 @@ impl<L: Ledger> Api<L> {
         };
         let result = |place: Result<(), String>| match place {
             Ok(place) => in_place(place),
-            Err(message) => A::invalid(&format!("invalid_request: {message}")),
+            Err(message) => A::invalid(&format!("{INVALID_REQUEST}: {message}")),
         };
         let results: Vec<A> = places.into_iter().map(result).collect();
         if results.iter().all(A::is_unknown) {

@@ -6,12 +6,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
-use super::reject::{BACKEND_ERROR, Reject};
+use super::reject::Reject;
 use super::{Api, record};
 use crate::decide::command::Complete;
 use crate::ledger::Ledger;
 use crate::limiter::CompleteOutcome;
-use crate::wire::{CompleteAnswer, CompleteBody};
+use crate::wire::{BACKEND_ERROR, CompleteAnswer, CompleteBody, INVALID_REQUEST};
 
 /// `POST /v1/complete`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
@@ -36,7 +36,7 @@ pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body)
     let run = async |commands: &[Complete]| api.limiter.complete_batch(commands).await;
     let conclude = |command: &Complete, completion| match conclude(command, &completion) {
         Ok(()) => CompleteAnswer::settled(),
-        Err(message) => CompleteAnswer::invalid(&format!("invalid_request: {message}")),
+        Err(message) => CompleteAnswer::invalid(&format!("{INVALID_REQUEST}: {message}")),
     };
     Ok(api.answer_batch(items, run, conclude).await)
 }
@@ -58,14 +58,5 @@ impl BatchItem for CompleteAnswer {
 /// Whether the lease is settled, or what is wrong with the command.
 fn conclude(command: &Complete, completion: &CompleteOutcome) -> Result<(), String> {
     record(command.lease, &command.job_id, command.actuals().iter().map(|actual| &actual.key), completion);
-    match completion {
-        CompleteOutcome::Settled { .. } | CompleteOutcome::NothingToDo => Ok(()),
-        CompleteOutcome::NotInLease { index } => Err(format!("actuals[{index}].key is not in the lease")),
-    }
-}
-
-impl CompleteAnswer {
-    fn settled() -> Self {
-        Self { ok: true, error: String::new() }
-    }
+    completion.settled()
 }

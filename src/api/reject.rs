@@ -6,10 +6,8 @@ use super::json::answer;
 use crate::admin::AdminError;
 use crate::limiter::LimiterError;
 use crate::telemetry::with_sources;
-use crate::wire::{CompleteAnswer, ErrorBody, ReserveAnswer};
+use crate::wire::{BACKEND_ERROR, CompleteAnswer, ErrorBody, INVALID_REQUEST, ReserveAnswer};
 
-/// What the error of an unknown outcome is called.
-pub(super) const BACKEND_ERROR: &str = "backend_error";
 const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Every answer that is a failure of the request: the one place that turns errors into statuses.
@@ -46,7 +44,7 @@ impl Reject {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Invalid(_) | Self::Unreadable(_) => "invalid_request",
+            Self::Invalid(_) | Self::Unreadable(_) => INVALID_REQUEST,
             Self::TooLarge => "body_too_large",
             Self::NoRoute => "not_found",
             Self::WrongMethod => "method_not_allowed",

@@ -6,13 +6,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
-use super::reject::{BACKEND_ERROR, Reject};
+use super::reject::Reject;
 use super::{Api, record};
 use crate::decide::command::Reserve;
 use crate::ledger::Ledger;
-use crate::limit::LimitKey;
 use crate::limiter::ReserveOutcome;
-use crate::wire::{ReserveAnswer, ReserveBody};
+use crate::wire::{BACKEND_ERROR, ReserveAnswer, ReserveBody};
 
 /// `POST /v1/reserve`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
@@ -63,53 +62,4 @@ impl BatchItem for ReserveAnswer {
 fn log(command: &Reserve, reservation: &ReserveOutcome) {
     let keys = command.requirements().iter().map(|requirement| &requirement.key);
     record(command.lease, &command.job_id, keys, reservation);
-}
-
-impl ReserveAnswer {
-    /// Not allowed, for a reason that no waiting ends.
-    pub fn failed(error: &str) -> Self {
-        Self {
-            allowed: false,
-            retry_after_ms: 0,
-            reserved_at_unix_ms: 0,
-            error: error.to_owned(),
-            limiting_key: None,
-        }
-    }
-
-    fn denied(key: &LimitKey, retry_after_ms: u64, error: String) -> Self {
-        Self {
-            allowed: false,
-            retry_after_ms,
-            reserved_at_unix_ms: 0,
-            error,
-            limiting_key: Some(key.as_str().to_owned()),
-        }
-    }
-}
-
-impl From<ReserveOutcome> for ReserveAnswer {
-    fn from(reservation: ReserveOutcome) -> Self {
-        match reservation {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => Self {
-                allowed: true,
-                retry_after_ms: 0,
-                reserved_at_unix_ms,
-                error: String::new(),
-                limiting_key: None,
-            },
-            ReserveOutcome::NoRoom { key, retry_after_ms } => {
-                Self::denied(&key, retry_after_ms, String::new())
-            }
-            ReserveOutcome::Decreasing { key, retry_after_ms } => {
-                Self::denied(&key, retry_after_ms, format!("limit_decreasing:{key}"))
-            }
-            ReserveOutcome::ExceedsCapacity { key } => {
-                Self::denied(&key, 0, format!("exceeds_capacity:{key}"))
-            }
-            ReserveOutcome::UnknownKey { key } => Self::denied(&key, 0, format!("unknown_limit_key:{key}")),
-            ReserveOutcome::LeaseConflict => Self::failed("lease_conflict"),
-            ReserveOutcome::LeaseSettled => Self::failed("lease_settled"),
-        }
-    }
 }

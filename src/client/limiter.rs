@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,6 @@ pub struct Limiter<T> {
 }
 
 /// The answer to one attempt.
-#[derive(Debug)]
 pub enum Acquired<T: Transport> {
     /// Everything is reserved.
     Granted(Lease<T>),
@@ -173,6 +173,15 @@ impl<T: Transport> Limiter<T> {
         tokio::select! {
             () = self.shared.closed.cancelled() => Err(CallError::Closed),
             () = tokio::time::sleep_until(moment) => Ok(()),
+        }
+    }
+}
+
+impl<T: Transport> fmt::Debug for Acquired<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Granted(lease) => f.debug_tuple("Granted").field(lease).finish(),
+            Self::Denied(denial) => f.debug_tuple("Denied").field(denial).finish(),
         }
     }
 }

@@ -6,15 +6,23 @@
 //! | --- | --- |
 //! | [`Transport`] | one attempt at a call, whoever carries it out |
 //! | [`Repeating`] | a transport that repeats a call whose outcome is unknown, under the same lease id |
+//! | [`Http`] | the transport to a service |
+//! | [`InProcess`] | the transport to a limiter in this process |
 //! | [`Limiter`] | the handle: waits for room, with a new lease id after each denial |
 //! | [`Lease`] | what was granted; completed by its owner, or in the background when it is dropped |
 //! | [`Reservation`] | a lease, or the time to come back for one |
 //! | [`Requirements`] | what a call wants of its limits |
+//! | [`LlmCall`] | the requirements of a call to a model |
+//! | [`Rate`] | definitions of limits, for those in this process |
 //! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
 
 mod denial;
+mod http;
+mod in_process;
 mod lease;
 mod limiter;
+mod llm;
+mod rate;
 mod repeat;
 mod requirements;
 mod reservation;
@@ -24,8 +32,12 @@ mod stats;
 mod transport;
 
 pub use denial::{AcquireError, Denial};
+pub use http::{Http, HttpError, HttpOptions};
+pub use in_process::{InProcess, InProcessError};
 pub use lease::{CompleteError, ExtendError, Extended, Lease};
 pub use limiter::{Acquired, Limiter};
+pub use llm::LlmCall;
+pub use rate::{Rate, RateError, concurrency_limit};
 pub use repeat::{RepeatPolicy, Repeating};
 pub use requirements::{Requirements, RequirementsError};
 pub use reservation::Reservation;

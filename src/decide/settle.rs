@@ -8,7 +8,7 @@
 //! What the ledger refuses behind the guard (a reservation that expired, an extension without room, a closed account)
 //! is planned anew, without it or another way, and sent again.
 
-use super::ids::{ATTEMPTS_MAX, Ids, Purpose};
+use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds, Purpose};
 use super::lease::{Hold, Lease, Leg};
 use crate::ledger::{
     AccountId, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, TransferId,
@@ -41,6 +41,7 @@ pub struct NotInLease {
 #[derive(Debug)]
 pub struct Settlement {
     ids: Ids,
+    lease_ids: LeaseIds,
     lease: Lease,
     goals: Vec<Goal>,
     excesses: Vec<Excess>,
@@ -126,7 +127,8 @@ impl Settlement {
         let goal = |leg: &Leg| goal_of(leg, used.iter().find(|used| used.account == leg.account));
         let goals = lease.legs.iter().map(goal).collect();
         let state = if over { State::Done(Ending::AlreadyOver) } else { State::Planning };
-        Ok(Self { ids, lease, goals, excesses: Vec::new(), sent: Vec::new(), rounds: 0, state })
+        let lease_ids = ids.of_lease(lease.id);
+        Ok(Self { ids, lease_ids, lease, goals, excesses: Vec::new(), sent: Vec::new(), rounds: 0, state })
     }
 
     /// What was used and could not be reserved.
@@ -291,7 +293,7 @@ impl Settlement {
             (Goal::Debt { by, debt_account }, _) => {
                 let movement =
                     Movement::Post { debit: debt_account, credit: self.ids.operator(), amount: by };
-                let id = self.ids.of_lease(self.lease.id, Purpose::Debt, 0, leg);
+                let id = self.lease_ids.transfer(Purpose::Debt, 0, leg);
                 steps.push((Role::Debt { leg }, self.transfer(id, TransferCode::Debt, movement)));
             }
         }
@@ -300,14 +302,14 @@ impl Settlement {
 
     fn marker(&self) -> Transfer {
         let movement = Movement::Post { debit: self.ids.operator(), credit: self.ids.registry(), amount: 0 };
-        let id = self.ids.of_lease(self.lease.id, Purpose::Complete, 0, 0);
+        let id = self.lease_ids.transfer(Purpose::Complete, 0, 0);
         self.transfer(id, TransferCode::Complete, movement)
     }
 
     fn void(&self, leg: usize) -> Result<(Role, Transfer), LedgerError> {
         let reservation = self.leg(leg)?;
         let code = reservation.hold.code();
-        let id = self.ids.of_lease(self.lease.id, Purpose::Void, 0, leg);
+        let id = self.lease_ids.transfer(Purpose::Void, 0, leg);
         let movement = Movement::Void { pending: reservation.transfer };
         Ok((Role::Void { leg }, self.transfer(id, code, movement)))
     }
@@ -323,7 +325,7 @@ impl Settlement {
         let code = if purpose == Purpose::Extend { TransferCode::Extend } else { TransferCode::Shrink };
         let debit = self.leg(leg)?.account;
         let movement = Movement::Pend { debit, credit: self.ids.operator(), amount, timeout_seconds };
-        let id = self.ids.of_lease(self.lease.id, purpose, attempt, leg);
+        let id = self.lease_ids.transfer(purpose, attempt, leg);
         Ok((Role::Reserve { leg }, self.transfer(id, code, movement)))
     }
 

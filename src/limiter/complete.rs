@@ -4,7 +4,7 @@ use super::{CompleteOutcome, ExcessUse, Limiter, LimiterError};
 use crate::decide::command::{Actual, Complete};
 use crate::decide::lease::Lease;
 use crate::decide::settle::{Ending, Excess, Next, Settlement, Used};
-use crate::ledger::{Ledger, find_closing, submit_one};
+use crate::ledger::{Ledger, find_closing};
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with what was really used.
@@ -17,7 +17,7 @@ impl<L: Ledger> Limiter<L> {
         };
         loop {
             match settlement.next(self.ledger.now_ns())? {
-                Next::Send(chain) => settlement.heard(submit_one(&*self.ledger, chain).await?)?,
+                Next::Send(chain) => settlement.heard(self.ledger.submit_one(chain).await?)?,
                 Next::FindClosing(account) => {
                     settlement.found_closing(find_closing(&*self.ledger, account).await?)?;
                 }
@@ -43,7 +43,8 @@ impl<L: Ledger> Limiter<L> {
         if let Some(lease) = self.leases.take(command.lease) {
             return Ok(Some(lease));
         }
-        let transfers = self.ledger.lease_transfers(command.lease).await?;
+        let transfers =
+            self.ledger.lease_transfers(command.lease, self.ids.of_lease(command.lease).family()).await?;
         Ok(Lease::from_transfers(command.lease, &transfers))
     }
 

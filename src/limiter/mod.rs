@@ -11,7 +11,7 @@ use crate::decide::ids::Ids;
 use crate::decide::retry_after::RetryPolicy;
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{LimitKey, Overage};
-use crate::registry::{Entry, Follower, RefreshError, Registry};
+use crate::registry::{Follower, RefreshError, Registry};
 
 pub use lease_cache::LeaseCache;
 
@@ -91,6 +91,16 @@ pub enum CompleteOutcome {
     },
 }
 
+impl CompleteOutcome {
+    /// Whether the lease is settled, or what is wrong with the command.
+    pub fn settled(&self) -> Result<(), String> {
+        match self {
+            Self::Settled { .. } | Self::NothingToDo => Ok(()),
+            Self::NotInLease { index } => Err(format!("actuals[{index}].key is not in the lease")),
+        }
+    }
+}
+
 /// An actual amount above the reserved one that could not be reserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExcessUse {
@@ -103,7 +113,7 @@ pub struct ExcessUse {
 }
 
 /// Why there is no answer. The outcome is unknown; the same request with the same lease id finds out.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum LimiterError {
     /// The ledger gave none.
     #[error("the ledger gave no answer")]
@@ -131,9 +141,5 @@ impl<L: Ledger> Limiter<L> {
 
     async fn refresh(&self) -> Result<(), LimiterError> {
         self.follower.refresh().await.map_err(|error| LimiterError::Registry(Arc::new(error)))
-    }
-
-    fn entries<'a>(&self, keys: impl Iterator<Item = &'a LimitKey>) -> Vec<Option<Arc<Entry>>> {
-        keys.map(|key| self.registry().get(key)).collect()
     }
 }

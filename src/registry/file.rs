@@ -63,11 +63,15 @@ impl RegistryFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(FileError::Io { path: temporary, doing: "removing", source }),
         }
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(self.io("reading", source)),
-        };
+        match fs::exists(&self.path) {
+            Ok(false) => Ok(Vec::new()),
+            Ok(true) | Err(_) => self.read_existing(),
+        }
+    }
+
+    /// Reads it and changes nothing; it must be there.
+    pub fn read_existing(&self) -> Result<Vec<LimitState>, FileError> {
+        let text = fs::read_to_string(&self.path).map_err(|source| self.io("reading", source))?;
         self.parse(&text)
     }
 

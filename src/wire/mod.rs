@@ -1,10 +1,14 @@
 //! The JSON of the HTTP API and of the registry file: the only types that are written and read as text. What comes in
 //! becomes a value of [`crate::limit`] or [`crate::decide::command`] before anything else looks at it.
 
+mod outcome;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::decide::command::{Actual, Complete, Requirement, Reserve};
+pub use outcome::{AnswerError, BACKEND_ERROR, INVALID_REQUEST};
+
+use crate::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
 use crate::limit::{
     Amount, Definition, DefinitionError, Kind, KindName, LeaseId, LimitKey, LimitState, Overage, Status,
 };
@@ -46,6 +50,20 @@ pub struct ReserveAnswer {
     /// Of a denial, the key that denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limiting_key: Option<String>,
+}
+
+/// `POST /v1/extend`; the answer is that of a reserve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendBody {
+    /// The lease, which is running.
+    pub lease_id: String,
+    /// A ULID that names the attempt.
+    pub extend_id: String,
+    /// The limit, of which the lease holds some.
+    pub key: String,
+    /// How much more, 1 to 2^63-1.
+    pub amount: u64,
 }
 
 /// `POST /v1/complete`.
@@ -277,6 +295,17 @@ impl CompleteBody {
         };
         let actuals: Result<Vec<_>, String> = self.actuals.into_iter().enumerate().map(actual).collect();
         Complete::new(lease, self.job_id, actuals?).map_err(|error| error.to_string())
+    }
+}
+
+impl ExtendBody {
+    /// Checks every field; the error begins with the name of the one that is wrong.
+    pub fn into_command(self) -> Result<Extend, String> {
+        let lease = LeaseId::parse(&self.lease_id).map_err(|error| format!("lease_id {error}"))?;
+        let extension = LeaseId::parse(&self.extend_id).map_err(|error| format!("extend_id {error}"))?;
+        let key = LimitKey::parse(&self.key).map_err(|error| format!("key {error}"))?;
+        let amount = Amount::new(self.amount).map_err(|error| format!("amount {error}"))?;
+        Ok(Extend { lease, extension, requirement: Requirement { key, amount } })
     }
 }
 

@@ -1,0 +1,131 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::{CallError, Complete, Extend, LimitKey, Reserve, ReserveOutcome, Transport, Usage};
+use crate::admin::{Admin, AdminError};
+use crate::clock::SystemClock;
+use crate::decide::ids::Ids;
+use crate::decide::retry_after::RetryPolicy;
+use crate::ledger::Ledger;
+use crate::ledger::memory::MemoryLedger;
+use crate::limit::{Definition, LimitState, Status};
+use crate::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError};
+use crate::registry::file::{FileError, RegistryFile};
+use crate::registry::{Follower, Registry};
+
+/// How long a lease that is over is remembered, so that a late duplicate of it is known.
+const RETENTION: Duration = Duration::from_secs(600);
+/// How often a lower capacity is tried that was asked for and has no room yet.
+const DECREASE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The limiter in this process, over a ledger in memory unless it is told another: the same answers as over HTTP,
+/// without a service.
+pub struct InProcess<L: Ledger = MemoryLedger<SystemClock>> {
+    limiter: Limiter<L>,
+    admin: Arc<Admin<L>>,
+    decreases: AbortHandle,
+}
+
+/// Why there is no limiter in this process.
+#[derive(Debug, thiserror::Error)]
+pub enum InProcessError {
+    /// The limits file cannot be used.
+    #[error("the limits file cannot be used")]
+    File(#[from] FileError),
+    /// The limits could not be made.
+    #[error("the limits could not be made")]
+    Admin(#[from] AdminError),
+}
+
+impl InProcess {
+    /// With the limits of a file such as `examples/limits.json`, an array of `{definition, status,
+    /// pending_decrease_to}`, which is only read.
+    pub async fn from_file(path: impl AsRef<Path>) -> Result<Self, InProcessError> {
+        let limits = RegistryFile::new(path.as_ref().to_owned(), false).read_existing()?;
+        Self::from_states(&limits).await
+    }
+
+    /// With these limits.
+    pub async fn with_limits(limits: Vec<Definition>) -> Result<Self, InProcessError> {
+        let active = |definition| LimitState { definition, status: Status::Active };
+        let limits: Vec<LimitState> = limits.into_iter().map(active).collect();
+        Self::from_states(&limits).await
+    }
+
+    async fn from_states(limits: &[LimitState]) -> Result<Self, InProcessError> {
+        Self::over(Arc::new(MemoryLedger::new(SystemClock::new(), RETENTION)), Ids::new(1), limits).await
+    }
+}
+
+impl<L: Ledger> InProcess<L> {
+    /// Over any ledger, with the limits that it has and those of `limits` that it never had.
+    pub async fn over(ledger: Arc<L>, ids: Ids, limits: &[LimitState]) -> Result<Self, InProcessError> {
+        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
+        let admin = Arc::new(Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower)));
+        admin.bootstrap(limits).await?;
+        // Without a cache of leases: other replicas of a ledger that lasts are not seen by it, and in memory it gains
+        // nothing.
+        let limiter = Limiter::new(ledger, ids, follower, RetryPolicy::default(), LeaseCache::new(0));
+        let loop_admin = Arc::clone(&admin);
+        let decreases = tokio::spawn(async move { loop_admin.run_decreases(DECREASE_INTERVAL).await });
+        Ok(Self { limiter, admin, decreases: decreases.abort_handle() })
+    }
+
+    /// Creates, changes, deletes and lists limits.
+    pub fn admin(&self) -> &Admin<L> {
+        &self.admin
+    }
+}
+
+impl<L: Ledger> Drop for InProcess<L> {
+    fn drop(&mut self) {
+        self.decreases.abort();
+    }
+}
+
+impl<L: Ledger> Transport for InProcess<L> {
+    async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
+        Ok(self.limiter.reserve(command).await?)
+    }
+
+    async fn complete(&self, command: &Complete) -> Result<(), CallError> {
+        settled(self.limiter.complete(command).await)
+    }
+
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+        let outcomes = self.limiter.reserve_batch(commands).await;
+        outcomes.into_iter().map(|outcome| outcome.map_err(CallError::from)).collect()
+    }
+
+    async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<(), CallError>> {
+        self.limiter.complete_batch(commands).await.into_iter().map(settled).collect()
+    }
+
+    async fn extend(&self, _command: &Extend) -> Result<ReserveOutcome, CallError> {
+        Err(CallError::Refused { message: "leases cannot be extended yet".to_owned() })
+    }
+
+    async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
+        match self.admin.get(key).await {
+            Ok(usage) => {
+                let (available, reserved, debt) = (usage.available, usage.reserved, usage.debt);
+                Ok(Some(Usage { available, reserved, debt }))
+            }
+            Err(AdminError::UnknownKey(_)) => Ok(None),
+            Err(error) => Err(CallError::unknown(error)),
+        }
+    }
+}
+
+impl From<LimiterError> for CallError {
+    fn from(error: LimiterError) -> Self {
+        Self::unknown(error)
+    }
+}
+
+fn settled(outcome: Result<CompleteOutcome, LimiterError>) -> Result<(), CallError> {
+    outcome?.settled().map_err(|message| CallError::Refused { message })
+}

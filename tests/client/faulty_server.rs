@@ -1,0 +1,157 @@
+//! An HTTP server in front of a limiter over the memory ledger, which drops, delays, duplicates and truncates.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use ledger_limiter::api::{self, Api, Readiness};
+use ledger_limiter::clock::ManualClock;
+use ledger_limiter::ledger::memory::MemoryLedger;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use crate::fixtures::*;
+use crate::memory::MemoryBackend;
+
+/// What the server does to an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Hangs up without carrying it out.
+    DropRequest,
+    /// Carries it out and hangs up.
+    DropAnswer,
+    /// Carries it out and answers when nobody waits any more.
+    Delay,
+    /// Carries it out twice, and gives the second answer.
+    Duplicate,
+    /// Carries it out and hangs up in the middle of the answer.
+    Truncate,
+    /// Answers that its ledger gave no answer, though it carried it out.
+    Unavailable,
+}
+
+pub const FAULTS: [Fault; 6] = [
+    Fault::DropRequest,
+    Fault::DropAnswer,
+    Fault::Delay,
+    Fault::Duplicate,
+    Fault::Truncate,
+    Fault::Unavailable,
+];
+
+pub struct FaultyServer {
+    pub replica: Replica<MemoryLedger<Arc<ManualClock>>>,
+    pub url: String,
+    pub connections: AtomicUsize,
+    router: Router,
+    faults: Mutex<VecDeque<Option<Fault>>>,
+    delay: Duration,
+}
+
+impl FaultyServer {
+    /// A server with the limits `rpm`, 1,000 in an hour, and `slots`, 100 of them.
+    pub async fn start(delay: Duration) -> Arc<Self> {
+        let backend = MemoryBackend::new();
+        let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+        replica.put(rolling("rpm", 1_000, 3_600)).await;
+        replica.put(concurrency("slots", 100, 3_600)).await;
+        let api = Api {
+            limiter: replica.limiter.clone(),
+            admin: Arc::clone(&replica.admin),
+            readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
+            request_timeout: Duration::from_secs(1),
+            batch_requests_max: 256,
+        };
+        api.readiness.set_bootstrapped();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = api::router(Arc::new(api));
+        let (connections, faults) = (AtomicUsize::new(0), Mutex::default());
+        let server = Arc::new(Self { replica, url, connections, router, faults, delay });
+        tokio::spawn(Arc::clone(&server).accept(listener));
+        server
+    }
+
+    /// What becomes of the next exchanges; of all after them nothing does.
+    pub fn set_faults(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
+        let mut waiting = self.faults.lock().expect("no panic");
+        waiting.clear();
+        waiting.extend(faults);
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            self.connections.fetch_add(1, Ordering::SeqCst);
+            let server = Arc::clone(&self);
+            tokio::spawn(async move {
+                // A client that hangs up is part of the test.
+                server.serve(stream).await.ok();
+            });
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        while let Some((head, body)) = read_request(&mut stream).await? {
+            let fault = self.faults.lock().expect("no panic").pop_front().flatten();
+            if fault == Some(Fault::DropRequest) {
+                return Ok(());
+            }
+            let mut answer = self.carry_out(&head, &body).await;
+            match fault {
+                None | Some(Fault::DropRequest) => {}
+                Some(Fault::DropAnswer) => return Ok(()),
+                Some(Fault::Delay) => tokio::time::sleep(self.delay).await,
+                Some(Fault::Duplicate) => answer = self.carry_out(&head, &body).await,
+                Some(Fault::Truncate) => {
+                    return stream.write_all(&answer[..answer.len() - 10]).await;
+                }
+                Some(Fault::Unavailable) => {
+                    answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec();
+                }
+            }
+            stream.write_all(&answer).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, head: &str, body: &[u8]) -> Vec<u8> {
+        let mut words = head.split(' ');
+        let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
+        let request =
+            Request::builder().method(method).uri(path).body(Body::from(body.to_vec())).expect("a request");
+        let response = self.router.clone().oneshot(request).await.expect("the router answers");
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), &body].concat()
+    }
+}
+
+/// The first line of a request and its body, `None` at the end of the connection.
+async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Vec<u8>)>> {
+    let mut head = String::new();
+    if stream.read_line(&mut head).await? == 0 {
+        return Ok(None);
+    }
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(Some((head, body)))
+}

@@ -1,0 +1,125 @@
+//! Whatever is granted is completed exactly once, wherever its caller gives up.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ledger_limiter::client::{Acquired, Limiter};
+
+use super::recorder::{Fault, Recorder, one_of_each};
+
+/// A future that is dropped at its await point of a number, counted from 0.
+struct CancelAt<F> {
+    future: Option<Pin<Box<F>>>,
+    polls_left: usize,
+}
+
+impl<F: Future> Future for CancelAt<F> {
+    /// `None` if it was cancelled.
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls_left == 0 {
+            self.future = None;
+            return Poll::Ready(None);
+        }
+        self.polls_left -= 1;
+        let future = self.future.as_mut().expect("polled until it is ready");
+        future.as_mut().poll(cx).map(Some)
+    }
+}
+
+/// Runs a call from acquire to complete and gives up at every point that it has. Answers how many points there were.
+async fn give_up_everywhere(faults: &[Fault]) -> usize {
+    for point in 0.. {
+        let recorder = Recorder::new(2).await;
+        recorder.set_faults(faults.iter().copied());
+        let limiter = Limiter::new(Arc::clone(&recorder));
+        let call = async {
+            let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+            tokio::task::yield_now().await;
+            lease.complete([("rpm", 1)]).await.expect("it is settled");
+        };
+        let done = CancelAt { future: Some(Box::pin(call)), polls_left: point }.await.is_some();
+        limiter.shutdown().await;
+        {
+            let log = recorder.log.lock().expect("no panic");
+            let granted: HashSet<_> = log.granted.iter().copied().collect();
+            let settled: HashSet<_> = log.settled.iter().copied().collect();
+            assert_eq!(granted, settled, "point {point}: every grant is completed, and nothing else");
+            assert_eq!(log.settled.len(), settled.len(), "point {point}: exactly once");
+            if faults.is_empty() && done {
+                assert_eq!(log.completes.len(), 1, "who waits for the answer sends one complete");
+            }
+        }
+        let (_, slots) = recorder.reserved().await;
+        assert_eq!(slots, 0, "point {point}: no place stays taken");
+        if done {
+            return point;
+        }
+    }
+    0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_completed_once_wherever_its_caller_gives_up() {
+    let points = give_up_everywhere(&[]).await;
+    assert!(points >= 6, "every call has its points: {points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_completed_once_also_where_answers_are_lost() {
+    use Fault::{AnswerLost, RequestLost};
+    for faults in [
+        vec![AnswerLost],
+        vec![RequestLost],
+        vec![AnswerLost, RequestLost, AnswerLost],
+        vec![AnswerLost, AnswerLost, AnswerLost, AnswerLost, AnswerLost, AnswerLost],
+    ] {
+        let points = give_up_everywhere(&faults).await;
+        assert!(points > 6, "{faults:?} has further points: {points}");
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_lease_gives_back_its_place_and_keeps_the_rest() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    drop(limiter.acquire(&one_of_each()).await.expect("there is room"));
+    limiter.shutdown().await;
+    assert_eq!(recorder.reserved().await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_lease_may_be_dropped_on_a_thread_without_a_runtime() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+    std::thread::spawn(move || drop(lease)).join().expect("it does not block or panic");
+    limiter.shutdown().await;
+    assert_eq!(recorder.reserved().await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_cancelled_lease_gives_back_everything() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let Acquired::Granted(lease) = limiter.try_acquire(&one_of_each()).await.expect("an answer") else {
+        panic!("there is room");
+    };
+    lease.cancel().await.expect("it is settled");
+    assert_eq!(recorder.reserved().await, (0, 0));
+}
+
+#[tokio::test]
+async fn bad_amounts_end_the_lease_and_free_its_place() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    for bad in [("other", 1), ("rpm", u64::MAX)] {
+        let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+        assert!(lease.complete([bad]).await.is_err(), "{bad:?}");
+    }
+    limiter.shutdown().await;
+    assert_eq!(recorder.reserved().await, (2, 0));
+}

@@ -1,0 +1,158 @@
+//! The client over HTTP against a server that drops, delays, duplicates and truncates answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use ledger_limiter::client::{
+    Acquired, CallError, Denial, Http, HttpOptions, Limiter, RepeatPolicy, ReserveOutcome, Transport,
+};
+use rand::seq::IndexedRandom;
+
+use super::faulty_server::{FAULTS, Fault, FaultyServer};
+use super::wants;
+use crate::fixtures::*;
+
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
+
+async fn server() -> Arc<FaultyServer> {
+    FaultyServer::start(3 * REQUEST_TIMEOUT).await
+}
+
+fn http(server: &FaultyServer) -> Http {
+    let options = HttpOptions { request_timeout: REQUEST_TIMEOUT, ..HttpOptions::default() };
+    Http::with_options(&server.url, options).expect("a good address")
+}
+
+fn limiter(server: &FaultyServer) -> Limiter<Http> {
+    let first_pause = Duration::from_millis(5);
+    Limiter::with_policy(http(server), RepeatPolicy { first_pause, ..RepeatPolicy::default() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_goes_through_whatever_becomes_of_its_answers() {
+    for fault in FAULTS {
+        let server = server().await;
+        let limiter = limiter(&server);
+        server.set_faults([Some(fault), None, Some(fault)]);
+        let lease = limiter.acquire(&wants(&[("rpm", 3), ("slots", 1)])).await.expect("there is room");
+        assert_eq!(server.replica.usage("rpm").await.1, 3, "{fault:?}: reserved once");
+        server.set_faults([Some(fault)]);
+        lease.complete([("rpm", 2)]).await.expect("it is settled");
+        assert_eq!(server.replica.usage("rpm").await.1, 2, "{fault:?}: settled once");
+        assert_eq!(server.replica.usage("slots").await.1, 0, "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_are_counted_exactly_among_random_faults() {
+    let server = server().await;
+    let limiter = limiter(&server);
+    let faults: Vec<Option<Fault>> = {
+        let mut rng = rand::rng();
+        let odds: Vec<Option<Fault>> = FAULTS.map(Some).into_iter().chain([None; 9]).collect();
+        (0..150).filter_map(|_| odds.choose(&mut rng).copied()).collect()
+    };
+    server.set_faults(faults.clone());
+    let call = |number: u64| {
+        let limiter = limiter.clone();
+        async move {
+            let lease = limiter.acquire(&wants(&[("rpm", 5), ("slots", 1)])).await.expect("there is room");
+            // Every fourth caller forgets its lease.
+            if number.is_multiple_of(4) {
+                drop(lease);
+            } else {
+                lease.complete([("rpm", 2)]).await.expect("settled");
+            }
+        }
+    };
+    join_all((0..80).map(call)).await;
+    limiter.shutdown().await;
+    let (_, rpm, _) = server.replica.usage("rpm").await;
+    assert_eq!(rpm, 20 * 5 + 60 * 2, "{faults:?}");
+    assert_eq!(server.replica.usage("slots").await.1, 0, "{faults:?}");
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let server = server().await;
+    let limiter = limiter(&server);
+    for _ in 0..10 {
+        let lease = limiter.acquire(&wants(&[("rpm", 1)])).await.expect("there is room");
+        lease.complete([("rpm", 1)]).await.expect("it is settled");
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn one_attempt_is_one_attempt() {
+    let server = server().await;
+    let http = http(&server);
+    for fault in FAULTS {
+        server.set_faults([Some(fault)]);
+        let result = http.reserve(&reserve(lease(), &[("rpm", 1)])).await;
+        match fault {
+            Fault::Duplicate => assert!(result.is_ok(), "{result:?}"),
+            Fault::DropRequest | Fault::DropAnswer | Fault::Delay | Fault::Truncate | Fault::Unavailable => {
+                assert!(result.is_err_and(|error| error.is_unknown()), "{fault:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_an_unknown_outcome() {
+    let http = Http::new("http://127.0.0.1:1").expect("a good address");
+    let error = http.reserve(&reserve(lease(), &[("rpm", 1)])).await.expect_err("nobody answers");
+    assert!(error.is_unknown(), "{error:?}");
+}
+
+#[tokio::test]
+async fn every_answer_is_understood() {
+    let server = server().await;
+    let http = http(&server);
+    let id = lease();
+    let granted = http.reserve(&reserve(id, &[("rpm", 1)])).await.expect("an answer");
+    assert!(is_granted(&granted));
+    assert_eq!(http.reserve(&reserve(id, &[("rpm", 1)])).await.expect("an answer"), granted);
+    let conflict = http.reserve(&reserve(id, &[("rpm", 2)])).await.expect("an answer");
+    assert_eq!(conflict, ReserveOutcome::LeaseConflict);
+    let refused = http.complete(&complete(id, &[("slots", 1)])).await.expect_err("a foreign key");
+    let CallError::Refused { message } = refused else { panic!("{refused:?}") };
+    assert_eq!(message, "actuals[0].key is not in the lease");
+    http.complete(&complete(id, &[("rpm", 1)])).await.expect("it is settled");
+    let settled = http.reserve(&reserve(id, &[("rpm", 1)])).await.expect("an answer");
+    assert_eq!(settled, ReserveOutcome::LeaseSettled);
+    let usage = http.usage(&key("rpm")).await.expect("an answer").expect("the limit is there");
+    assert_eq!((usage.available, usage.reserved), (999, 1));
+    assert_eq!(http.usage(&key("no/such:key")).await.expect("an answer"), None);
+    let limiter = limiter(&server);
+    let Acquired::Denied(denial) = limiter.try_acquire(&wants(&[("rpm", 1_001)])).await.expect("an answer")
+    else {
+        panic!("it can never fit");
+    };
+    assert_eq!(denial, Denial::ExceedsCapacity { key: key("rpm") });
+}
+
+#[tokio::test]
+async fn batches_answer_in_place_and_repeat_only_what_is_unknown() {
+    let server = server().await;
+    let limiter = limiter(&server);
+    let many: Vec<_> = (0..300)
+        .map(|number| reserve(lease(), &[(if number % 3 == 0 { "nowhere" } else { "rpm" }, 1)]))
+        .collect();
+    server.set_faults([Some(Fault::DropAnswer), Some(Fault::Truncate)]);
+    let outcomes = limiter.calls().reserve_batch(&many).await;
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let outcome = outcome.as_ref().expect("an answer");
+        assert_eq!(is_granted(outcome), number % 3 != 0, "{number}: {outcome:?}");
+    }
+    assert_eq!(server.replica.usage("rpm").await.1, 200);
+    let mut completes: Vec<_> = many.iter().map(|reserve| complete(reserve.lease, &[("rpm", 0)])).collect();
+    completes.push(complete(many[1].lease, &[]));
+    let mut settled = limiter.calls().complete_batch(&completes).await;
+    assert!(settled.pop().expect("an answer for each").is_ok());
+    assert!(settled.iter().all(Result::is_ok), "{settled:?}");
+    assert_eq!(server.replica.usage("rpm").await.1, 0);
+}

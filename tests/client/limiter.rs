@@ -1,0 +1,174 @@
+//! Waiting, trying, reserving, counting and closing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger_limiter::client::{AcquireError, Acquired, CallError, Denial, Limiter, RepeatPolicy};
+use tokio::time::Instant;
+
+use super::recorder::{Fault, PAUSE, Recorder, one_of_each};
+use super::wants;
+use crate::fixtures::key;
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_after_a_denial_has_a_new_lease_id() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let first = limiter.acquire(&one_of_each()).await.expect("there is room");
+    let waiting = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.acquire(&one_of_each()).await.expect("there is room in the end").id() }
+    });
+    tokio::time::sleep(PAUSE).await;
+    assert!(!waiting.is_finished());
+    first.complete([("rpm", 1)]).await.expect("it is settled");
+    let granted = waiting.await.expect("no panic");
+    let log = recorder.log.lock().expect("no panic");
+    let distinct: HashSet<_> = log.reserves.iter().collect();
+    assert!(log.reserves.len() > 10, "it came back again and again: {}", log.reserves.len());
+    assert_eq!(distinct.len(), log.reserves.len(), "a denied lease id is never used again");
+    assert_eq!(log.reserves.last(), Some(&granted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outcome_repeats_the_same_lease_id() {
+    let recorder = Recorder::new(1).await;
+    recorder.set_faults([Fault::AnswerLost, Fault::RequestLost, Fault::AnswerLost]);
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+    assert_eq!(recorder.log.lock().expect("no panic").reserves, [lease.id(); 4]);
+    assert_eq!(recorder.reserved().await, (1, 1), "it is counted once");
+    let before = Instant::now();
+    recorder.set_faults([Fault::AnswerLost, Fault::AnswerLost]);
+    lease.complete([("rpm", 1)]).await.expect("it is settled");
+    assert!(before.elapsed() >= Duration::from_millis(75), "repetitions pause");
+    assert_eq!(recorder.log.lock().expect("no panic").settled.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repetitions_end_and_what_was_reserved_meanwhile_is_given_back() {
+    let recorder = Recorder::new(1).await;
+    let policy = RepeatPolicy { give_up_after: Duration::from_secs(1), ..RepeatPolicy::default() };
+    let limiter = Limiter::with_policy(Arc::clone(&recorder), policy);
+    recorder.set_faults([Fault::AnswerLost; 6]);
+    let before = Instant::now();
+    let error = limiter.try_acquire(&one_of_each()).await.expect_err("nobody answers");
+    assert!(error.is_unknown() && before.elapsed() <= Duration::from_secs(1));
+    limiter.shutdown().await;
+    assert_eq!(recorder.reserved().await, (0, 0), "it was never used");
+    assert_eq!(recorder.log.lock().expect("no panic").settled.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn try_acquire_says_why_not_and_when_to_come_back() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let _lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+    match limiter.try_acquire(&one_of_each()).await.expect("an answer") {
+        Acquired::Denied(Denial::NoRoom { key, retry_after }) => {
+            assert_eq!(key.as_str(), "slots");
+            assert!(retry_after > Duration::ZERO);
+        }
+        other @ (Acquired::Granted(_) | Acquired::Denied(_)) => panic!("{other:?}"),
+    }
+    let (impossible, unknown) = (wants(&[("rpm", 101)]), wants(&[("nowhere", 1)]));
+    let never = |result| match result {
+        Err(AcquireError::Never(denial)) => denial,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(never(limiter.acquire(&impossible).await), Denial::ExceedsCapacity { key: key("rpm") });
+    assert_eq!(never(limiter.acquire(&unknown).await), Denial::UnknownKey { key: key("nowhere") });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_waiting() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let error = limiter.acquire_until(&one_of_each(), deadline).await.expect_err("nobody gives it back");
+    assert!(matches!(error, AcquireError::DeadlinePassed(Denial::NoRoom { .. })), "{error:?}");
+    assert!(Instant::now() >= deadline && Instant::now() < deadline + Duration::from_millis(10));
+    // Given back just before the deadline, it is found by the last attempt.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let waiting = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.acquire_until(&one_of_each(), deadline).await.map(|lease| lease.id()) }
+    });
+    tokio::time::sleep_until(deadline - Duration::from_millis(1)).await;
+    lease.complete([("rpm", 1)]).await.expect("it is settled");
+    waiting.await.expect("no panic").expect("the last attempt finds it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_holds_or_says_when_to_come_back() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let held = limiter.reserve(&one_of_each()).await.expect("there is room");
+    assert!(held.denial().is_none() && held.ready_at() <= Instant::now());
+    let later = limiter.reserve(&one_of_each()).await.expect("waiting helps");
+    assert!(later.denial().is_some() && later.ready_at() > Instant::now());
+    assert_eq!(recorder.reserved().await, (1, 1), "what is not free cannot be held");
+    held.cancel().await.expect("it is given back");
+    assert_eq!(recorder.reserved().await, (0, 0));
+    let lease = later.lease().await.expect("there is room");
+    assert_eq!(recorder.reserved().await, (1, 1));
+    drop(lease);
+    limiter.shutdown().await;
+    assert_eq!(recorder.reserved().await, (1, 0), "once it was handed out it may have been used");
+}
+
+#[tokio::test]
+async fn a_dropped_reservation_was_not_used() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    drop(limiter.reserve(&one_of_each()).await.expect("there is room"));
+    limiter.shutdown().await;
+    assert_eq!(recorder.reserved().await, (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stats_count_by_key_and_begin_anew() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let slots = key("slots");
+    let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+    let waiting = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.acquire(&one_of_each()).await.map(drop) }
+    });
+    tokio::time::sleep(PAUSE).await;
+    let stats = limiter.stats(&slots).await.expect("an answer").expect("the limit is there");
+    assert_eq!((stats.available, stats.reserved, stats.queued, stats.granted), (0, 1, 1, 1));
+    assert!(stats.denied > 10);
+    let rpm = limiter.stats(&key("rpm")).await.expect("an answer").expect("the limit is there");
+    assert_eq!((rpm.available, rpm.queued, rpm.granted, rpm.denied), (99, 1, 1, 0), "slots denied, not rpm");
+    limiter.reset();
+    let stats = limiter.stats(&slots).await.expect("an answer").expect("the limit is there");
+    assert_eq!((stats.queued, stats.granted, stats.denied), (1, 0, 0), "who waits still waits");
+    waiting.abort();
+    assert!(waiting.await.is_err());
+    assert_eq!(limiter.stats(&slots).await.expect("an answer").expect("the limit is there").queued, 0);
+    assert_eq!(limiter.available(&slots).await.expect("an answer"), Some(0));
+    lease.cancel().await.expect("it is given back");
+    assert_eq!(limiter.available(&slots).await.expect("an answer"), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_the_waiting_and_lets_leases_complete() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+    let waiting = tokio::spawn({
+        let limiter = limiter.clone();
+        async move { limiter.acquire(&one_of_each()).await }
+    });
+    tokio::time::sleep(PAUSE).await;
+    limiter.close();
+    let error = waiting.await.expect("no panic").expect_err("it is closed");
+    assert!(matches!(error, AcquireError::Call(CallError::Closed)), "{error:?}");
+    assert!(matches!(limiter.try_acquire(&one_of_each()).await, Err(CallError::Closed)));
+    lease.complete([("rpm", 1)]).await.expect("it is settled");
+    assert_eq!(recorder.reserved().await, (1, 0));
+}

@@ -1,0 +1,15 @@
+//! The library for callers.
+
+mod faulty_server;
+mod guard;
+mod http;
+mod in_process;
+mod limiter;
+mod recorder;
+
+use ledger_limiter::client::Requirements;
+
+/// Requirements that are valid.
+fn wants(list: &[(&str, u64)]) -> Requirements {
+    Requirements::new(list.iter().copied()).expect("valid requirements")
+}

@@ -1,0 +1,135 @@
+//! A transport to a limiter over the memory ledger that tells everything that was asked of it, takes several polls for
+//! each call, and loses answers when it is told to.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ledger_limiter::client::{
+    CallError, Complete, Extend, LeaseId, LimitKey, Requirements, Reserve, ReserveOutcome, Transport, Usage,
+};
+use ledger_limiter::clock::ManualClock;
+use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::limiter::CompleteOutcome;
+
+use crate::fixtures::*;
+use crate::memory::MemoryBackend;
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not carried out, and nobody knows.
+    RequestLost,
+    /// It is carried out, and nobody knows.
+    AnswerLost,
+}
+
+#[derive(Default)]
+pub struct Log {
+    /// The lease of every reserve, in order.
+    pub reserves: Vec<LeaseId>,
+    /// The leases that were granted, once for each answer that says so.
+    pub granted: Vec<LeaseId>,
+    /// The lease of every complete.
+    pub completes: Vec<LeaseId>,
+    /// The leases that a complete settled.
+    pub settled: Vec<LeaseId>,
+}
+
+pub struct Recorder {
+    pub replica: Replica<MemoryLedger<Arc<ManualClock>>>,
+    pub log: Mutex<Log>,
+    faults: Mutex<VecDeque<Fault>>,
+}
+
+impl Recorder {
+    /// With the limits `rpm`, 100 in an hour, and `slots`, `slots_max` of them.
+    pub async fn new(slots_max: u64) -> Arc<Self> {
+        let backend = MemoryBackend::new();
+        let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+        replica.put(rolling("rpm", 100, 3_600)).await;
+        replica.put(concurrency("slots", slots_max, 3_600)).await;
+        Arc::new(Self { replica, log: Mutex::default(), faults: Mutex::default() })
+    }
+
+    pub fn set_faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().expect("no panic").extend(faults);
+    }
+
+    /// The reserved amounts of both limits.
+    pub async fn reserved(&self) -> (u128, u128) {
+        (self.replica.usage("rpm").await.1, self.replica.usage("slots").await.1)
+    }
+
+    async fn carry_out<R>(&self, call: impl Future<Output = R>) -> Result<R, CallError> {
+        tokio::task::yield_now().await;
+        let fault = self.faults.lock().expect("no panic").pop_front();
+        let lost = || CallError::unknown(std::io::Error::other("lost"));
+        if fault == Some(Fault::RequestLost) {
+            return Err(lost());
+        }
+        let answer = call.await;
+        tokio::task::yield_now().await;
+        if fault == Some(Fault::AnswerLost) { Err(lost()) } else { Ok(answer) }
+    }
+}
+
+impl Transport for Recorder {
+    async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
+        self.log.lock().expect("no panic").reserves.push(command.lease);
+        let call = async {
+            let outcome = self.replica.limiter.reserve(command).await.expect("the ledger answers");
+            if is_granted(&outcome) {
+                self.log.lock().expect("no panic").granted.push(command.lease);
+            }
+            outcome
+        };
+        self.carry_out(call).await
+    }
+
+    async fn complete(&self, command: &Complete) -> Result<(), CallError> {
+        self.log.lock().expect("no panic").completes.push(command.lease);
+        let call = async {
+            let outcome = self.replica.limiter.complete(command).await.expect("the ledger answers");
+            if let CompleteOutcome::Settled { .. } = &outcome {
+                self.log.lock().expect("no panic").settled.push(command.lease);
+            }
+            outcome.settled()
+        };
+        self.carry_out(call).await?.map_err(|message| CallError::Refused { message })
+    }
+
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+        let mut outcomes = Vec::new();
+        for command in commands {
+            outcomes.push(self.reserve(command).await);
+        }
+        outcomes
+    }
+
+    async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<(), CallError>> {
+        let mut outcomes = Vec::new();
+        for command in commands {
+            outcomes.push(self.complete(command).await);
+        }
+        outcomes
+    }
+
+    async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
+        let message = format!("{} is not extended in these tests", command.lease);
+        Err(CallError::Refused { message })
+    }
+
+    async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
+        let (available, reserved, debt) = self.replica.usage(key.as_str()).await;
+        Ok(Some(Usage { available, reserved, debt }))
+    }
+}
+
+/// What most tests want.
+pub fn one_of_each() -> Requirements {
+    super::wants(&[("rpm", 1), ("slots", 1)])
+}
+
+/// Pauses that a test with paused time lets pass.
+pub const PAUSE: Duration = Duration::from_secs(60);
