@@ -14,8 +14,10 @@
 //! | [`Requirements`] | what a call wants of its limits |
 //! | [`LlmCall`] | the requirements of a call to a model |
 //! | [`Rate`] | definitions of limits, for those in this process |
+//! | [`Batcher`] | a transport that makes one call of many |
 //! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
 
+mod batcher;
 mod denial;
 mod http;
 mod in_process;
@@ -31,6 +33,7 @@ mod shared;
 mod stats;
 mod transport;
 
+pub use batcher::{Batcher, BatcherOptions};
 pub use denial::{AcquireError, Denial};
 pub use http::{Http, HttpError, HttpOptions};
 pub use in_process::{InProcess, InProcessError};
