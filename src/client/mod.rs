@@ -16,6 +16,7 @@
 //! | [`Rate`] | definitions of limits, for those in this process |
 //! | [`Batcher`] | a transport that makes one call of many |
 //! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
+//! | `tower` | limits the requests of an HTTP service; with the feature `tower-layer` |
 
 mod batcher;
 mod denial;
@@ -31,6 +32,8 @@ mod reservation;
 pub mod scheduler;
 mod shared;
 mod stats;
+#[cfg(feature = "tower-layer")]
+pub mod tower;
 mod transport;
 
 pub use batcher::{Batcher, BatcherOptions};
