@@ -41,3 +41,8 @@ pub mod probe;
 pub mod registry;
 pub mod telemetry;
 pub mod wire;
+
+/// The examples of the README.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -401,3 +401,43 @@ async fn the_memory_ledger_forgets_what_is_over() {
     service.backend.pass(crate::memory::RETENTION).await;
     assert_eq!(service.backend.ledger.leases(), 0, "its size follows the live load");
 }
+
+#[tokio::test]
+async fn an_extend_is_answered_as_a_reserve_is() {
+    let service = Service::new().await;
+    let (id, extension) = (lease().to_string(), lease().to_string());
+    service.post("/v1/reserve", &wants(&id, "rpm", 1)).await;
+    let more = |key: &str, amount: u64| json!({ "lease_id": id, "extend_id": extension, "key": key, "amount": amount });
+    let (status, granted) = service.post("/v1/extend", &more("rpm", 2)).await;
+    assert_eq!((status, &granted["allowed"], &granted["error"]), (StatusCode::OK, &json!(true), &json!("")));
+    assert_eq!(service.post("/v1/extend", &more("rpm", 2)).await, (status, granted));
+    let (status, conflict) = service.post("/v1/extend", &more("rpm", 1)).await;
+    assert_eq!((status, &conflict["error"]), (StatusCode::CONFLICT, &json!("lease_conflict")));
+    let full = json!({ "lease_id": id, "extend_id": lease().to_string(), "key": "rpm", "amount": 1 });
+    let (status, denied) = service.post("/v1/extend", &full).await;
+    assert_eq!((status, &denied["limiting_key"]), (StatusCode::OK, &json!("rpm")));
+    let unknown =
+        json!({ "lease_id": lease().to_string(), "extend_id": extension, "key": "rpm", "amount": 1 });
+    let (status, settled) = service.post("/v1/extend", &unknown).await;
+    assert_eq!((status, &settled["error"]), (StatusCode::CONFLICT, &json!("lease_settled")));
+    let bad = [
+        (
+            json!({ "lease_id": id, "extend_id": lease().to_string(), "key": "slots", "amount": 1 }),
+            "key is not in the lease",
+        ),
+        (more("rpm", 0), "amount must be at least 1"),
+        (more(":", 1), "key must begin"),
+        (json!({ "lease_id": id, "extend_id": "x", "key": "rpm", "amount": 1 }), "extend_id must be a ULID"),
+        (json!({ "lease_id": id, "key": "rpm", "amount": 1 }), "missing field `extend_id`"),
+    ];
+    for (body, message) in bad {
+        let (status, answer) = service.post("/v1/extend", &body).await;
+        assert_eq!(
+            (status, &answer["error"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_request")),
+            "{body}"
+        );
+        let told = answer["message"].as_str().expect("a message");
+        assert!(told.starts_with(message), "{told}");
+    }
+}

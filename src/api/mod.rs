@@ -3,6 +3,7 @@
 mod admin;
 mod batch;
 mod complete;
+mod extend;
 mod health;
 mod json;
 mod reject;
@@ -48,6 +49,7 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
     Router::new()
         .route("/v1/reserve", post(reserve::one))
         .route("/v1/reserve/batch", post(reserve::batch))
+        .route("/v1/extend", post(extend::one))
         .route("/v1/complete", post(complete::one))
         .route("/v1/complete/batch", post(complete::batch))
         .route("/v1/admin/limits", put(admin::put).get(admin::list))

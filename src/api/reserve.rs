@@ -23,18 +23,23 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
     match api.in_time(api.limiter.reserve(&command)).await {
         Ok(reservation) => {
             log(&command, &reservation);
-            let status = match reservation {
-                ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => StatusCode::CONFLICT,
-                ReserveOutcome::Granted { .. }
-                | ReserveOutcome::NoRoom { .. }
-                | ReserveOutcome::Decreasing { .. }
-                | ReserveOutcome::ExceedsCapacity { .. }
-                | ReserveOutcome::UnknownKey { .. } => StatusCode::OK,
-            };
-            answer(status, ReserveAnswer::from(reservation))
+            respond(reservation)
         }
         Err(reject) => reject.into_reserve_response(),
     }
+}
+
+/// An outcome with its status.
+pub(super) fn respond(reservation: ReserveOutcome) -> Response {
+    let status = match reservation {
+        ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => StatusCode::CONFLICT,
+        ReserveOutcome::Granted { .. }
+        | ReserveOutcome::NoRoom { .. }
+        | ReserveOutcome::Decreasing { .. }
+        | ReserveOutcome::ExceedsCapacity { .. }
+        | ReserveOutcome::UnknownKey { .. } => StatusCode::OK,
+    };
+    answer(status, ReserveAnswer::from(reservation))
 }
 
 /// `POST /v1/reserve/batch`

@@ -104,8 +104,9 @@ impl<L: Ledger> Transport for InProcess<L> {
         self.limiter.complete_batch(commands).await.into_iter().map(settled).collect()
     }
 
-    async fn extend(&self, _command: &Extend) -> Result<ReserveOutcome, CallError> {
-        Err(CallError::Refused { message: "leases cannot be extended yet".to_owned() })
+    async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
+        let outcome = self.limiter.extend(command).await?;
+        outcome.answered().map_err(|message| CallError::Refused { message })
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {

@@ -54,6 +54,14 @@ pub struct Extend {
     pub requirement: Requirement,
 }
 
+impl Extend {
+    /// The same wish as a reserve of its own would state it.
+    pub fn as_reserve(&self) -> Reserve {
+        let requirements = vec![self.requirement.clone()];
+        Reserve { lease: self.lease, job_id: String::new(), requirements }
+    }
+}
+
 /// Why a command could not be built. The text begins with the name of the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {

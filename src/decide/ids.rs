@@ -35,14 +35,20 @@ pub enum Purpose {
     Extend = 4,
     /// What of that could not be reserved.
     Debt = 5,
-    /// The trace of a complete.
-    Complete = 6,
+    /// The guard of a complete, or the trace of a top-up: whatever comes first takes the id.
+    Guard = 6,
 }
 
 /// The most attempts at one transfer of a lease; 3 bits of its id count them.
 pub const ATTEMPTS_MAX: u8 = 8;
 /// The most requirements of a lease; 5 bits of an id count them.
 pub const LEGS_MAX: usize = 32;
+/// The most top-ups of a lease. Each is a leg of it, counted on from those that it was granted at first.
+pub const TOP_UPS_MAX: usize = 32;
+/// Marks the ids of legs that are top-ups, above every purpose.
+const TOP_UP_LEG: u128 = 1 << 14;
+/// Marks the ids of top-ups themselves.
+const TOP_UP: u128 = 1 << 15;
 
 impl Ids {
     /// For a ledger's number.
@@ -115,9 +121,19 @@ impl Ids {
 impl LeaseIds {
     /// One transfer of the lease.
     pub fn transfer(self, purpose: Purpose, attempt: u8, leg: usize) -> TransferId {
-        debug_assert!(attempt < ATTEMPTS_MAX && leg < LEGS_MAX);
+        debug_assert!(attempt < ATTEMPTS_MAX && leg < LEGS_MAX + TOP_UPS_MAX);
         let low = (purpose as u128) << 8 | u128::from(attempt & 0b111) << 5 | (leg as u128 & 0b1_1111);
-        TransferId::from_u128(self.0 | low)
+        let mark = if leg < LEGS_MAX { 0 } else { TOP_UP_LEG };
+        TransferId::from_u128(self.0 | mark | low)
+    }
+
+    /// The top-up that an attempt to extend the lease makes, and what tells it from another one of the same id: only 15
+    /// bits are left to tell them apart by.
+    pub fn top_up(self, extension: LeaseId) -> (TransferId, u64) {
+        let mut hasher = SipHasher24::new_with_keys(0, 0x746f_702d_7570);
+        hasher.write(&extension.as_u128().to_le_bytes());
+        let hash = hasher.finish();
+        (TransferId::from_u128(self.0 | TOP_UP | u128::from(hash & 0x7fff)), hash)
     }
 
     /// What they have in common.
@@ -167,11 +183,13 @@ mod tests {
         let monotonic = (0..1_000).map(|n| lease(0x0190_0000_0000_u128 << 80 | n));
         let mut seen = HashSet::new();
         for lease in monotonic {
-            for (purpose, leg) in [(Purpose::Reserve, 0), (Purpose::Reserve, 31), (Purpose::Void, 0)] {
+            let legs = [0, 31, 32, 63].map(|leg| (Purpose::Void, leg));
+            for (purpose, leg) in [(Purpose::Reserve, 0), (Purpose::Reserve, 31)].into_iter().chain(legs) {
                 assert!(seen.insert(ids.of_lease(lease).transfer(purpose, 0, leg)));
             }
+            assert!(seen.insert(ids.of_lease(lease).top_up(lease).0));
         }
-        let earlier = ids.of_lease(lease(1_u128 << 80)).transfer(Purpose::Complete, 7, 31);
+        let earlier = ids.of_lease(lease(1_u128 << 80)).transfer(Purpose::Guard, 7, 31);
         let later = ids.of_lease(lease(2_u128 << 80)).transfer(Purpose::Reserve, 0, 0);
         assert!(earlier < later);
         assert_ne!(later, Ids::new(2).of_lease(lease(2_u128 << 80)).transfer(Purpose::Reserve, 0, 0));

@@ -12,8 +12,10 @@ use crate::limit::{LeaseId, Overage};
 pub struct Lease {
     /// Its name.
     pub id: LeaseId,
-    /// Its reservations, sorted by key. Never empty.
+    /// Its reservations: those that it was granted at first, sorted by key, then its top-ups. Never empty.
     pub legs: Vec<Leg>,
+    /// How many of them are top-ups.
+    pub top_ups: usize,
     /// Whether it was completed.
     pub settled: bool,
 }
@@ -72,10 +74,26 @@ impl Hold {
 
 impl Lease {
     /// Reads a lease's transfers, oldest first. `None` if it reserved nothing.
+    ///
+    /// A top-up that came when everything else had expired is none of its: a lease that is over stays so.
     pub fn from_transfers(id: LeaseId, transfers: &[Recorded]) -> Option<Self> {
-        let legs: Vec<Leg> = transfers.iter().filter_map(Leg::from_recorded).collect();
-        let settled = legs.len() < transfers.len();
-        if legs.is_empty() { None } else { Some(Self { id, legs, settled }) }
+        let mut lease = Self { id, legs: Vec::with_capacity(transfers.len()), top_ups: 0, settled: false };
+        let mut is_top_up = false;
+        for recorded in transfers {
+            match Leg::from_recorded(recorded) {
+                Some(leg) if !is_top_up => lease.legs.push(leg),
+                Some(leg) => {
+                    is_top_up = false;
+                    if !lease.is_expired(leg.reserved_at_ns) {
+                        lease.legs.push(leg);
+                        lease.top_ups += 1;
+                    }
+                }
+                None if recorded.transfer.code == TransferCode::TopUp => is_top_up = true,
+                None => lease.settled = true,
+            }
+        }
+        if lease.legs.is_empty() { None } else { Some(lease) }
     }
 
     /// What a chain that was just created reserved: the same that its transfers would tell.
@@ -108,10 +126,10 @@ impl Lease {
         }
     }
 
-    /// Whether it reserved exactly what the command wants; the legs of both are sorted by key.
+    /// Whether it was granted exactly what the command wants; the legs of both are sorted by key.
     fn is_of(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
         let wanted = command.requirements();
-        wanted.len() == self.legs.len()
+        wanted.len() + self.top_ups == self.legs.len()
             && wanted.iter().zip(limits).zip(&self.legs).all(|((requirement, limit), leg)| {
                 let account = limit.map_or_else(|| ids.limit(&requirement.key), |limit| limit.account);
                 leg.account == account && leg.amount == u128::from(requirement.amount)
@@ -132,7 +150,8 @@ impl Leg {
             | TransferCode::Shrink
             | TransferCode::Extend
             | TransferCode::Debt
-            | TransferCode::Complete => return None,
+            | TransferCode::Complete
+            | TransferCode::TopUp => return None,
         };
         let Movement::Pend { debit, amount, timeout_seconds, .. } = recorded.transfer.movement else {
             return None;

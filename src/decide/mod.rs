@@ -3,6 +3,7 @@
 //! - [`reserve`]: a command and the limits it names -> a chain; the chain's outcome -> granted, denied, or look it up.
 //! - [`lease`]: the transfers of a lease -> what is reserved, and whether it is settled.
 //! - [`settle`]: a lease and its actual amounts -> chains, until one is accepted.
+//! - [`top_up`]: a lease and a wish for more -> a chain; its outcome -> granted, denied, or look once more.
 //! - [`change`]: a limit and what an operator wants -> its next version, as a chain; [`record`] encodes it.
 //! - [`retry_after`]: a denial -> when to come back.
 
@@ -15,6 +16,7 @@ pub mod record;
 pub mod reserve;
 pub mod retry_after;
 pub mod settle;
+pub mod top_up;
 
 use crate::ledger::AccountId;
 use crate::limit::LimitState;

@@ -62,7 +62,8 @@ pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>]) -> Option<Ch
     }))
 }
 
-fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>) -> (TransferCode, Movement) {
+/// What one leg moves, and under which code.
+pub(super) fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>) -> (TransferCode, Movement) {
     let (code, debit, amount, timeout_seconds) = match limit.filter(|limit| takes_reservations(limit)) {
         Some(limit) => {
             let definition = &limit.state.definition;

@@ -1,9 +1,12 @@
 //! Settling: a lease and its actual amounts become **one** linked chain, so that a complete happens whole or not at
 //! all, whatever dies in between.
 //!
-//! The chain begins with its *guard*, a transfer that every complete of the lease begins with: the void of its first
+//! The chain begins with its *guard*, a transfer whose id every complete of the lease begins with: the void of its first
 //! concurrency reservation, or, where it has none that is still held, a zero-amount marker. Whoever sends it first
-//! settles the lease; everybody after is refused at the guard and has nothing left to do.
+//! settles the lease; everybody after is refused at the guard.
+//!
+//! A top-up takes the id that the guard would have, and each further guard has the next one. So who is refused at the
+//! guard looks at the lease once more: either it is settled, or there is more of it to settle.
 //!
 //! What the ledger refuses behind the guard (a reservation that expired, an extension without room, a closed account)
 //! is planned anew, without it or another way, and sent again.
@@ -54,6 +57,7 @@ pub struct Settlement {
 enum State {
     Planning,
     Finding { leg: usize },
+    Recalling,
     Done(Ending),
 }
 
@@ -64,6 +68,8 @@ pub enum Next {
     Send(Chain),
     /// Find the closing transfer of this account, then tell [`Settlement::found_closing`].
     FindClosing(AccountId),
+    /// Read the lease's transfers, then tell [`Settlement::recalled`].
+    Recall,
     /// Nothing.
     Done(Ending),
 }
@@ -124,8 +130,7 @@ impl Settlement {
         if let Some(index) = used.iter().position(|used| !over && !in_lease(used)) {
             return Err(NotInLease { index });
         }
-        let goal = |leg: &Leg| goal_of(leg, used.iter().find(|used| used.account == leg.account));
-        let goals = lease.legs.iter().map(goal).collect();
+        let goals = goals_of(&lease.legs, used);
         let state = if over { State::Done(Ending::AlreadyOver) } else { State::Planning };
         let lease_ids = ids.of_lease(lease.id);
         Ok(Self { ids, lease_ids, lease, goals, excesses: Vec::new(), sent: Vec::new(), rounds: 0, state })
@@ -141,6 +146,7 @@ impl Settlement {
         match self.state {
             State::Done(ending) => return Ok(Next::Done(ending)),
             State::Finding { leg } => return Ok(Next::FindClosing(self.leg(leg)?.account)),
+            State::Recalling => return Ok(Next::Recall),
             State::Planning => {}
         }
         if self.lease.is_expired(now_ns) {
@@ -172,7 +178,7 @@ impl Settlement {
         let at_guard = index == 0;
         match (role, reaction(refusal)) {
             (Role::Marker | Role::Void { .. }, Reaction::DoneBefore) if at_guard => {
-                self.state = State::Done(Ending::AlreadyOver);
+                self.state = State::Recalling;
                 Ok(())
             }
             (Role::Void { leg }, Reaction::DoneBefore | Reaction::Expired) => self.set_goal(leg, Goal::Keep),
@@ -202,6 +208,19 @@ impl Settlement {
             self.set_goal(leg, Goal::Shrink { to, attempt, way })?;
         }
         Ok(())
+    }
+
+    /// Takes in the lease as it stands now, and begins anew with it unless it is over.
+    pub fn recalled(&mut self, lease: Option<Lease>, used: &[Used]) {
+        match lease.filter(|lease| !lease.settled) {
+            Some(lease) => {
+                self.goals = goals_of(&lease.legs, used);
+                self.lease = lease;
+                self.excesses.clear();
+                self.state = State::Planning;
+            }
+            None => self.state = State::Done(Ending::AlreadyOver),
+        }
     }
 
     /// An id that was refused is used up, so each further attempt has its own.
@@ -255,7 +274,7 @@ impl Settlement {
         });
         let mut steps = Vec::with_capacity(self.goals.len() * 2 + 1);
         match guard {
-            Some(leg) => steps.push(self.void(leg)?),
+            Some(leg) => steps.push(self.void_as(leg, self.guard_id())?),
             None => steps.push((Role::Marker, self.marker())),
         }
         for leg in (0..self.goals.len()).filter(|&leg| Some(leg) != guard) {
@@ -302,14 +321,20 @@ impl Settlement {
 
     fn marker(&self) -> Transfer {
         let movement = Movement::Post { debit: self.ids.operator(), credit: self.ids.registry(), amount: 0 };
-        let id = self.lease_ids.transfer(Purpose::Complete, 0, 0);
-        self.transfer(id, TransferCode::Complete, movement)
+        self.transfer(self.guard_id(), TransferCode::Complete, movement)
+    }
+
+    fn guard_id(&self) -> TransferId {
+        self.lease_ids.transfer(Purpose::Guard, 0, self.lease.top_ups)
     }
 
     fn void(&self, leg: usize) -> Result<(Role, Transfer), LedgerError> {
+        self.void_as(leg, self.lease_ids.transfer(Purpose::Void, 0, leg))
+    }
+
+    fn void_as(&self, leg: usize, id: TransferId) -> Result<(Role, Transfer), LedgerError> {
         let reservation = self.leg(leg)?;
         let code = reservation.hold.code();
-        let id = self.lease_ids.transfer(Purpose::Void, 0, leg);
         let movement = Movement::Void { pending: reservation.transfer };
         Ok((Role::Void { leg }, self.transfer(id, code, movement)))
     }
@@ -368,19 +393,39 @@ impl Settlement {
     }
 }
 
-fn goal_of(leg: &Leg, used: Option<&Used>) -> Goal {
-    let (overage, used) = match (leg.hold, used) {
+fn goals_of(legs: &[Leg], used: &[Used]) -> Vec<Goal> {
+    let goal = |(place, leg): (usize, &Leg)| match used.iter().find(|used| used.account == leg.account) {
+        Some(used) => goal_of(leg, Some((share_of(legs, place, used.amount), used.debt_account))),
+        None => goal_of(leg, None),
+    };
+    legs.iter().enumerate().map(goal).collect()
+}
+
+/// What a leg has to bear of an actual amount: the legs of one limit are filled in order, and the last one, which is held
+/// for longest, bears whatever is left.
+fn share_of(legs: &[Leg], place: usize, actual: u64) -> u128 {
+    let same_limit = |leg: &&Leg| legs.get(place).is_some_and(|this| this.account == leg.account);
+    let before: u128 = legs.iter().take(place).filter(same_limit).map(|leg| leg.amount).sum();
+    let left = u128::from(actual).saturating_sub(before);
+    match legs.get(place) {
+        Some(leg) if legs.iter().skip(place + 1).any(|later| same_limit(&later)) => left.min(leg.amount),
+        Some(_) | None => left,
+    }
+}
+
+/// `used` is what the leg has to bear, and where debt of it is recorded.
+fn goal_of(leg: &Leg, used: Option<(u128, AccountId)>) -> Goal {
+    let (overage, actual, debt_account) = match (leg.hold, used) {
         (Hold::Concurrency, _) => return Goal::Release,
         (Hold::Rolling(_), None) => return Goal::Keep,
-        (Hold::Rolling(overage), Some(used)) => (overage, used),
+        (Hold::Rolling(overage), Some((actual, debt_account))) => (overage, actual, debt_account),
     };
-    let actual = u128::from(used.amount);
     if actual == 0 {
         Goal::Release
     } else if actual < leg.amount {
         Goal::Shrink { to: actual, attempt: 0, way: ShrinkWay::Open }
     } else if actual > leg.amount {
-        Goal::Extend { by: actual - leg.amount, overage, debt_account: used.debt_account }
+        Goal::Extend { by: actual - leg.amount, overage, debt_account }
     } else {
         Goal::Keep
     }

@@ -113,11 +113,13 @@ pub enum TransferCode {
     Complete = 15,
     /// A reservation on a rolling limit; what is used beyond it and does not fit is only counted.
     ReserveRollingDeny = 16,
+    /// The trace of a top-up, in front of what it reserves.
+    TopUp = 17,
 }
 
 impl TransferCode {
     /// Every code.
-    pub const ALL: [TransferCode; 11] = [
+    pub const ALL: [TransferCode; 12] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -129,6 +131,7 @@ impl TransferCode {
         TransferCode::Debt,
         TransferCode::Complete,
         TransferCode::ReserveRollingDeny,
+        TransferCode::TopUp,
     ];
 
     /// The code that a number stands for.
@@ -146,7 +149,8 @@ impl TransferCode {
             | Self::Shrink
             | Self::Extend
             | Self::Debt
-            | Self::Complete => true,
+            | Self::Complete
+            | Self::TopUp => true,
         }
     }
 }

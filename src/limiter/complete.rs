@@ -5,6 +5,7 @@ use crate::decide::command::{Actual, Complete};
 use crate::decide::lease::Lease;
 use crate::decide::settle::{Ending, Excess, Next, Settlement, Used};
 use crate::ledger::{Ledger, find_closing};
+use crate::limit::LeaseId;
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with what was really used.
@@ -21,6 +22,7 @@ impl<L: Ledger> Limiter<L> {
                 Next::FindClosing(account) => {
                     settlement.found_closing(find_closing(&*self.ledger, account).await?)?;
                 }
+                Next::Recall => settlement.recalled(self.read_lease(command.lease).await?, &used),
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => {
                     let excess = |excess| excess_use(command, &used, excess);
@@ -43,9 +45,12 @@ impl<L: Ledger> Limiter<L> {
         if let Some(lease) = self.leases.take(command.lease) {
             return Ok(Some(lease));
         }
-        let transfers =
-            self.ledger.lease_transfers(command.lease, self.ids.of_lease(command.lease).family()).await?;
-        Ok(Lease::from_transfers(command.lease, &transfers))
+        self.read_lease(command.lease).await
+    }
+
+    async fn read_lease(&self, lease: LeaseId) -> Result<Option<Lease>, LimiterError> {
+        let transfers = self.ledger.lease_transfers(lease, self.ids.of_lease(lease).family()).await?;
+        Ok(Lease::from_transfers(lease, &transfers))
     }
 
     fn used(&self, actuals: &[Actual]) -> Vec<Used> {

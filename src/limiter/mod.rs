@@ -2,6 +2,7 @@
 //! sent, waited for, and looked up.
 
 mod complete;
+mod extend;
 mod lease_cache;
 mod reserve;
 
@@ -13,6 +14,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{LimitKey, Overage};
 use crate::registry::{Follower, RefreshError, Registry};
 
+pub use extend::ExtendOutcome;
 pub use lease_cache::LeaseCache;
 
 /// Reserves and completes over any ledger. Cloning it is cheap.

@@ -15,16 +15,16 @@ use crate::registry::Entry;
 /// The limits that a command names, in the order of its requirements. The usual call names up to four.
 type Entries = SmallVec<[Option<Arc<Entry>>; 4]>;
 /// The same as the decisions look at them.
-type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
+pub(super) type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
 
 /// A command on its way, with the limits it names.
-struct Planned<'a> {
-    command: &'a Reserve,
+pub(super) struct Planned<'a> {
+    pub(super) command: &'a Reserve,
     entries: Entries,
 }
 
 impl Planned<'_> {
-    fn limits(&self) -> Limits<'_> {
+    pub(super) fn limits(&self) -> Limits<'_> {
         self.entries.iter().map(|entry| entry.as_ref().map(|entry| &entry.limit)).collect()
     }
 
@@ -91,7 +91,7 @@ impl<L: Ledger> Limiter<L> {
         answers
     }
 
-    fn planned<'a>(&self, command: &'a Reserve) -> Planned<'a> {
+    pub(super) fn planned<'a>(&self, command: &'a Reserve) -> Planned<'a> {
         let keys = command.requirements().iter().map(|requirement| &requirement.key);
         Planned { command, entries: self.registry().get_all(keys) }
     }
@@ -145,7 +145,7 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    fn deny(&self, planned: &Planned<'_>, denial: Denial, repeated: bool) -> ReserveOutcome {
+    pub(super) fn deny(&self, planned: &Planned<'_>, denial: Denial, repeated: bool) -> ReserveOutcome {
         match denial {
             Denial::UnknownKey(key) => ReserveOutcome::UnknownKey { key },
             Denial::ExceedsCapacity(key) => ReserveOutcome::ExceedsCapacity { key },

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ledger_limiter::client::{
-    Acquired, CallError, Denial, Http, HttpOptions, Limiter, RepeatPolicy, ReserveOutcome, Transport,
+    Acquired, CallError, Denial, Extended, Http, HttpOptions, Limiter, RepeatPolicy, ReserveOutcome,
+    Transport,
 };
 use rand::seq::IndexedRandom;
 
 use super::faulty_server::{FAULTS, Fault, FaultyServer};
 use super::wants;
+use crate::contract::extend::extend;
 use crate::fixtures::*;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
@@ -38,6 +40,9 @@ async fn a_call_goes_through_whatever_becomes_of_its_answers() {
         server.set_faults([Some(fault), None, Some(fault)]);
         let lease = limiter.acquire(&wants(&[("rpm", 3), ("slots", 1)])).await.expect("there is room");
         assert_eq!(server.replica.usage("rpm").await.1, 3, "{fault:?}: reserved once");
+        server.set_faults([Some(fault)]);
+        assert_eq!(lease.extend("rpm", 4).await.expect("an answer"), Extended::Granted);
+        assert_eq!(server.replica.usage("rpm").await.1, 7, "{fault:?}: extended once");
         server.set_faults([Some(fault)]);
         lease.complete([("rpm", 2)]).await.expect("it is settled");
         assert_eq!(server.replica.usage("rpm").await.1, 2, "{fault:?}: settled once");
@@ -121,7 +126,16 @@ async fn every_answer_is_understood() {
     let refused = http.complete(&complete(id, &[("slots", 1)])).await.expect_err("a foreign key");
     let CallError::Refused { message } = refused else { panic!("{refused:?}") };
     assert_eq!(message, "actuals[0].key is not in the lease");
+    let refused = http.extend(&extend(id, lease(), "slots", 1)).await.expect_err("a foreign key");
+    assert!(matches!(&refused, CallError::Refused { message } if message == "key is not in the lease"));
+    let extension = lease();
+    let extended = http.extend(&extend(id, extension, "rpm", 1)).await.expect("an answer");
+    assert!(is_granted(&extended));
+    let conflict = http.extend(&extend(id, extension, "rpm", 2)).await.expect("an answer");
+    assert_eq!(conflict, ReserveOutcome::LeaseConflict);
     http.complete(&complete(id, &[("rpm", 1)])).await.expect("it is settled");
+    let settled = http.extend(&extend(id, lease(), "rpm", 1)).await.expect("an answer");
+    assert_eq!(settled, ReserveOutcome::LeaseSettled);
     let settled = http.reserve(&reserve(id, &[("rpm", 1)])).await.expect("an answer");
     assert_eq!(settled, ReserveOutcome::LeaseSettled);
     let usage = http.usage(&key("rpm")).await.expect("an answer").expect("the limit is there");

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::client::{AcquireError, Acquired, CallError, Denial, Limiter, RepeatPolicy};
+use ledger_limiter::client::{
+    AcquireError, Acquired, CallError, Denial, ExtendError, Extended, Limiter, RepeatPolicy,
+};
 use tokio::time::Instant;
 
 use super::recorder::{Fault, PAUSE, Recorder, one_of_each};
@@ -171,4 +173,25 @@ async fn closing_ends_the_waiting_and_lets_leases_complete() {
     assert!(matches!(limiter.try_acquire(&one_of_each()).await, Err(CallError::Closed)));
     lease.complete([("rpm", 1)]).await.expect("it is settled");
     assert_eq!(recorder.reserved().await, (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_extended_once_for_each_call() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+    recorder.set_faults([Fault::AnswerLost, Fault::RequestLost, Fault::AnswerLost]);
+    assert_eq!(lease.extend("rpm", 10).await.expect("an answer"), Extended::Granted);
+    assert_eq!(recorder.reserved().await, (11, 1));
+    assert_eq!(lease.extend("rpm", 10).await.expect("an answer"), Extended::Granted);
+    assert_eq!(recorder.reserved().await, (21, 1));
+    let denied = lease.extend("slots", 1).await.expect("an answer");
+    assert!(matches!(denied, Extended::Denied(Denial::NoRoom { .. })), "{denied:?}");
+    let error = lease.extend("other", 1).await.expect_err("it holds nothing of it");
+    assert!(matches!(error, ExtendError::NotInLease { .. }), "{error:?}");
+    assert!(matches!(lease.extend("rpm", 0).await, Err(ExtendError::Amount(_))));
+    recorder.replica.complete(lease.id(), &[("rpm", 15)]).await;
+    let error = lease.extend("rpm", 1).await.expect_err("somebody completed it");
+    assert!(matches!(error, ExtendError::LeaseOver), "{error:?}");
+    assert_eq!(recorder.reserved().await, (15, 0));
 }

@@ -10,6 +10,7 @@ use ledger_limiter::ledger::{
 };
 use ledger_limiter::limit::{LeaseId, Status};
 
+use super::extend::extend;
 use crate::fixtures::*;
 
 /// A connection that is lost at one of its calls, and stays so.
@@ -216,6 +217,31 @@ pub async fn a_complete_on_a_closed_limit_is_whole<B: Backend>(backend: B) {
         async |another, round| {
             another.complete(leases[round], &[(&name(round), 30)]).await;
             is_exact(another, &name(round), 50, 30).await;
+        },
+    )
+    .await;
+}
+
+pub async fn a_top_up_is_whole<B: Backend>(backend: B) {
+    let leases: Vec<(LeaseId, LeaseId)> = (0..100).map(|_| (lease(), lease())).collect();
+    let command = |round: usize| extend(leases[round].0, leases[round].1, &name(round), 30);
+    at_every_call(
+        &backend,
+        async |healthy, round| {
+            healthy.put(rolling(&name(round), 100, 60)).await;
+            healthy.put(concurrency("slots", 1_000, 60)).await;
+            let wants = [(name(round), 60), ("slots".to_owned(), 1)];
+            let wants: Vec<(&str, u64)> = wants.iter().map(|(key, amount)| (key.as_str(), *amount)).collect();
+            assert!(is_granted(&healthy.reserve(leases[round].0, &wants).await));
+        },
+        async |dying, round| dying.limiter.extend(&command(round)).await.is_ok(),
+        async |another, round| {
+            let again = another.limiter.extend(&command(round)).await.expect("the ledger answers");
+            assert!(is_granted(&again.answered().expect("an answer")));
+            assert_eq!(another.usage(&name(round)).await, (10, 90, 0), "it is counted once");
+            another.complete(leases[round].0, &[(&name(round), 70)]).await;
+            assert_eq!(another.usage(&name(round)).await, (30, 70, 0));
+            assert_eq!(another.usage("slots").await, (1_000, 0, 0));
         },
     )
     .await;

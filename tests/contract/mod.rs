@@ -4,6 +4,7 @@
 pub mod capacity;
 pub mod complete;
 pub mod crash;
+pub mod extend;
 pub mod replicas;
 pub mod reserve;
 
@@ -44,6 +45,18 @@ macro_rules! contract_tests {
             a_lease_without_slots_leaves_a_trace,
             thirty_two_legs_settle,
         ]);
+        $crate::contract_tests!(@module extend, $backend, [
+            what_is_granted_on_top_is_settled_with_the_rest,
+            what_is_not_told_keeps_its_top_ups,
+            the_same_attempt_is_granted_once,
+            a_denied_attempt_stays_denied,
+            only_a_running_lease_is_extended,
+            a_top_up_is_held_for_a_window_of_its_own,
+            a_top_up_at_another_replica_is_settled_here,
+            top_ups_and_a_complete_at_once_leave_nothing_behind,
+            a_limit_that_decreases_takes_no_top_ups,
+            a_lease_can_be_extended_so_often,
+        ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,
             a_decrease_waits_until_it_fits,
@@ -60,6 +73,7 @@ macro_rules! contract_tests {
             changes_of_a_limit_are_whole,
             a_complete_is_whole,
             a_complete_on_a_closed_limit_is_whole,
+            a_top_up_is_whole,
         ]);
         $crate::contract_tests!(@module replicas, $backend, [
             a_replica_with_empty_memory_knows_everything,

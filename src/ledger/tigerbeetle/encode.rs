@@ -6,8 +6,8 @@ use crate::ledger::{AccountRule, Chain, Movement, NewAccount, Transfer};
 
 /// How many transfers a reply holds at the most.
 pub(super) const QUERY_TRANSFERS_MAX: u32 = 8_189;
-/// More than a lease can have: 32 reservations, for each a void and what it settled to, and a marker. The client joins
-/// look-ups into one request as long as their largest possible replies fit into one.
+/// More than tell how a lease stands: 32 reservations, 32 top-ups with their traces, and the first transfer of its
+/// complete. The client joins look-ups into one request as long as their largest possible replies fit into one.
 pub(super) const LEASE_TRANSFERS_MAX: u32 = 128;
 
 pub(super) fn account(ledger: u32, new: &NewAccount) -> client::Account {
