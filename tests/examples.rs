@@ -5,6 +5,8 @@ use ledger_limiter::client::InProcess;
 
 #[path = "../examples/basic.rs"]
 mod basic;
+#[path = "../examples/gateway/main.rs"]
+mod gateway;
 #[path = "../examples/graceful_degradation.rs"]
 mod graceful_degradation;
 #[path = "../examples/metrics.rs"]
@@ -91,4 +93,21 @@ async fn metrics() {
         "global:llm:openai:gpt-4o:tpm: 59820 available, 180 reserved",
     ];
     assert_eq!(lines[lines.len() - 2..], ends);
+}
+
+#[tokio::test]
+async fn gateway() {
+    let mut out = Vec::new();
+    gateway::run(limiter().await, &mut out).await.expect("it runs");
+    let lines = lines(out);
+    // The prompt has 4 tokens, and the answer 40.
+    let whole =
+        lines[0].strip_prefix("a whole answer: ").and_then(|line| line.strip_suffix(" chunks, 44 tokens"));
+    assert!(whole.is_some_and(|chunks| chunks.parse::<u64>().is_ok_and(|chunks| chunks > 1)), "{lines:?}");
+    // What went by until the gateway heard that the client is gone, and never the 2,000 that were reserved.
+    let begun = lines[1].strip_prefix("an answer broken off after 5 chunks: ").expect("how it went");
+    let tokens: u64 = begun.strip_suffix(" tokens").expect("how many").parse().expect("a number");
+    assert!((4 + 5..1_000).contains(&tokens), "{lines:?}");
+    assert_eq!(lines[2], "an answer that can never fit: 400 Bad Request");
+    assert!(lines[3].starts_with("429 Too Many Requests \"per-tenant\";r=0;t="), "{lines:?}");
 }
