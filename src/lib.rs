@@ -19,8 +19,8 @@
 //! | [`telemetry`] | what operators see |
 
 //!
-//! The feature `server` has `config`, `app`, `api` and `probe`; `client` has [`client`]; `tigerbeetle` has the ledger
-//! that lasts. Without any of them the crate is the limiter over the memory ledger.
+//! The feature `server` has `config`, `app`, `api` and `probe`; `client` has [`client`], and `tower-layer` its tower layer;
+//! `tigerbeetle` has the ledger that lasts. Without any of them the crate is the limiter over the memory ledger.
 
 pub mod admin;
 #[cfg(feature = "server")]

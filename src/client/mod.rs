@@ -14,7 +14,11 @@
 //! | [`Requirements`] | what a call wants of its limits |
 //! | [`LlmCall`] | the requirements of a call to a model |
 //! | [`Rate`] | definitions of limits, for those in this process |
+//! | [`Batcher`] | a transport that makes one call of many |
+//! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
+//! | `tower` | limits the requests of an HTTP service; with the feature `tower-layer` |
 
+mod batcher;
 mod denial;
 mod http;
 mod in_process;
@@ -25,10 +29,14 @@ mod rate;
 mod repeat;
 mod requirements;
 mod reservation;
+pub mod scheduler;
 mod shared;
 mod stats;
+#[cfg(feature = "tower-layer")]
+pub mod tower;
 mod transport;
 
+pub use batcher::{Batcher, BatcherOptions};
 pub use denial::{AcquireError, Denial};
 pub use http::{Http, HttpError, HttpOptions};
 pub use in_process::{InProcess, InProcessError};

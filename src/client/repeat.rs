@@ -34,7 +34,7 @@ pub struct Repeating<T> {
 }
 
 /// The pauses of one call.
-struct Pauses {
+pub(super) struct Pauses {
     next: Duration,
     pause_max: Duration,
     deadline: Instant,
@@ -57,7 +57,7 @@ impl<T: Transport> Repeating<T> {
         command: &Reserve,
         deadline: Instant,
     ) -> Result<ReserveOutcome, CallError> {
-        let mut pauses = Pauses::new(self.policy);
+        let mut pauses = Pauses::new(self.policy, Instant::now());
         pauses.deadline = pauses.deadline.min(deadline);
         repeat(pauses, || self.transport.reserve(command)).await
     }
@@ -65,29 +65,29 @@ impl<T: Transport> Repeating<T> {
 
 impl<T: Transport> Transport for Repeating<T> {
     async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
-        repeat(Pauses::new(self.policy), || self.transport.reserve(command)).await
+        repeat(Pauses::new(self.policy, Instant::now()), || self.transport.reserve(command)).await
     }
 
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {
-        repeat(Pauses::new(self.policy), || self.transport.complete(command)).await
+        repeat(Pauses::new(self.policy, Instant::now()), || self.transport.complete(command)).await
     }
 
     async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
         let attempt = |commands: Vec<Reserve>| async move { self.transport.reserve_batch(&commands).await };
-        repeat_batch(Pauses::new(self.policy), commands.to_vec(), attempt).await
+        repeat_batch(Pauses::new(self.policy, Instant::now()), commands.to_vec(), attempt).await
     }
 
     async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<(), CallError>> {
         let attempt = |commands: Vec<Complete>| async move { self.transport.complete_batch(&commands).await };
-        repeat_batch(Pauses::new(self.policy), commands.to_vec(), attempt).await
+        repeat_batch(Pauses::new(self.policy, Instant::now()), commands.to_vec(), attempt).await
     }
 
     async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
-        repeat(Pauses::new(self.policy), || self.transport.extend(command)).await
+        repeat(Pauses::new(self.policy, Instant::now()), || self.transport.extend(command)).await
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
-        repeat(Pauses::new(self.policy), || self.transport.usage(key)).await
+        repeat(Pauses::new(self.policy, Instant::now()), || self.transport.usage(key)).await
     }
 }
 
@@ -130,20 +130,28 @@ where
 }
 
 impl Pauses {
-    fn new(policy: RepeatPolicy) -> Self {
-        let deadline = Instant::now() + policy.give_up_after;
-        Self { next: policy.first_pause, pause_max: policy.pause_max, deadline }
+    /// For a call whose first attempt is made now.
+    pub(super) fn new(policy: RepeatPolicy, now: Instant) -> Self {
+        let RepeatPolicy { first_pause, pause_max, give_up_after } = policy;
+        Self { next: first_pause, pause_max, deadline: now + give_up_after }
+    }
+
+    /// How long to wait until the call should be made again; `None` if it should not. `fraction` is drawn by chance from
+    /// 0 to 1.
+    pub(super) fn next(&mut self, now: Instant, fraction: f64) -> Option<Duration> {
+        // Up to a half shorter, so that callers who failed together do not come back together.
+        let pause = self.next.mul_f64(1.0 - fraction / 2.0);
+        if now + pause > self.deadline {
+            return None;
+        }
+        self.next = (self.next * 2).min(self.pause_max);
+        Some(pause)
     }
 
     /// Waits until the call should be made again, or answers that it should not.
     async fn pause(&mut self) -> bool {
-        // By chance up to a half shorter, so that callers who failed together do not come back together.
-        let pause = self.next.mul_f64(1.0 - rand::random::<f64>() / 2.0);
-        if Instant::now() + pause > self.deadline {
-            return false;
-        }
+        let Some(pause) = self.next(Instant::now(), rand::random()) else { return false };
         tokio::time::sleep(pause).await;
-        self.next = (self.next * 2).min(self.pause_max);
         true
     }
 }

@@ -62,9 +62,14 @@ impl Requirements {
 
     /// A reserve of its own lease.
     pub fn attempt(&self) -> Reserve {
-        let mut attempt = self.template.clone();
-        attempt.lease = LeaseId::generate();
-        attempt
+        self.under(LeaseId::generate())
+    }
+
+    /// A reserve of this lease.
+    pub(super) fn under(&self, lease: LeaseId) -> Reserve {
+        let mut reserve = self.template.clone();
+        reserve.lease = lease;
+        reserve
     }
 }
 

@@ -134,15 +134,23 @@ impl Complete {
         Ok(Self { lease, job_id, actuals })
     }
 
-    /// Of a lease of which nobody told what was used.
+    /// Of a lease of which nobody said what was used.
     pub fn of_untold(reserve: &Reserve) -> Self {
-        Self { lease: reserve.lease, job_id: reserve.job_id.clone(), actuals: Vec::new() }
+        Self::of_used(reserve, |_| None)
     }
 
     /// Of a lease of which nothing was used.
     pub fn of_unused(reserve: &Reserve) -> Self {
-        let nothing = |requirement: &Requirement| Actual { key: requirement.key.clone(), amount: 0 };
-        let actuals = reserve.requirements.iter().map(nothing).collect();
+        Self::of_used(reserve, |_| Some(0))
+    }
+
+    /// Of a lease of which `used` tells, for each limit, how much was used, if anybody said so. No more than 2^63-1 of it
+    /// counts.
+    pub fn of_used(reserve: &Reserve, used: impl Fn(&LimitKey) -> Option<u64>) -> Self {
+        let actual = |Requirement { key, .. }: &Requirement| {
+            used(key).map(|amount| Actual { key: key.clone(), amount: amount.min(Amount::MAX.get()) })
+        };
+        let actuals = reserve.requirements.iter().filter_map(actual).collect();
         Self { lease: reserve.lease, job_id: reserve.job_id.clone(), actuals }
     }
 

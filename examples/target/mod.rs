@@ -1,0 +1,30 @@
+//! Where an example finds its limiter.
+
+use std::env;
+use std::error::Error;
+use std::sync::Arc;
+
+use ledger_limiter::client::{Http, InProcess};
+
+/// The limiter that an example runs against.
+pub(crate) enum Target {
+    /// In the process of the example, with the limits of `examples/limits.json`.
+    InProcess(InProcess),
+    /// Behind a service that has these limits, as `scripts/run` has.
+    Server(Arc<Http>),
+}
+
+/// The service of `--target http://HOST:PORT`; without it, this process.
+pub(crate) async fn from_args() -> Result<Target, Box<dyn Error>> {
+    let mut args = env::args().skip(1);
+    match (args.next().as_deref(), args.next(), args.next()) {
+        (None, None, None) => Ok(Target::InProcess(in_process().await?)),
+        (Some("--target"), Some(url), None) => Ok(Target::Server(Arc::new(Http::new(&url)?))),
+        _ => Err("usage: [--target http://HOST:PORT]".into()),
+    }
+}
+
+/// A limiter in this process.
+pub(crate) async fn in_process() -> Result<InProcess, Box<dyn Error>> {
+    Ok(InProcess::from_file(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/limits.json")).await?)
+}

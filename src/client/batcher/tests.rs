@@ -1,0 +1,284 @@
+//! With paused time, which moves only while everything waits: no test sleeps. Every call takes 10 ms.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use proptest::prelude::*;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Batcher, BatcherOptions};
+use crate::client::{
+    CallError, Complete, Extend, LeaseId, LimitKey, Requirements, Reserve, ReserveOutcome, Transport, Usage,
+};
+
+const CALL: Duration = Duration::from_millis(10);
+
+/// A call as it was made: when, of which kind, and of which leases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Call {
+    at_ms: u128,
+    kind: &'static str,
+    leases: Vec<u128>,
+}
+
+/// Answers with the lease itself, so that every answer is known from all others. Lease 13 is refused, and 66 brings its
+/// call down.
+#[derive(Clone)]
+struct Recorder {
+    started: Instant,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Recorder {
+    fn new() -> Self {
+        Self { started: Instant::now(), calls: Arc::default() }
+    }
+
+    async fn record(&self, kind: &'static str, leases: Vec<u128>) {
+        let (at_ms, has_66) = (self.started.elapsed().as_millis(), leases.contains(&66));
+        self.calls.lock().expect("not poisoned").push(Call { at_ms, kind, leases });
+        sleep(CALL).await;
+        assert!(!has_66, "told to");
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        self.calls.lock().expect("not poisoned").clone()
+    }
+}
+
+fn refused() -> CallError {
+    CallError::Refused { message: "13".to_owned() }
+}
+
+impl Transport for Recorder {
+    async fn reserve(&self, _command: &Reserve) -> Result<ReserveOutcome, CallError> {
+        Err(CallError::Closed)
+    }
+
+    async fn complete(&self, _command: &Complete) -> Result<(), CallError> {
+        Err(CallError::Closed)
+    }
+
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+        let leases: Vec<u128> = commands.iter().map(|command| command.lease.as_u128()).collect();
+        self.record("reserve", leases.clone()).await;
+        let answer = |lease: u128| match lease {
+            13 => Err(refused()),
+            lease => Ok(ReserveOutcome::Granted { reserved_at_unix_ms: lease as u64 }),
+        };
+        leases.into_iter().map(answer).collect()
+    }
+
+    async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<(), CallError>> {
+        self.record("complete", commands.iter().map(|command| command.lease.as_u128()).collect()).await;
+        commands.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn extend(&self, _command: &Extend) -> Result<ReserveOutcome, CallError> {
+        Err(refused())
+    }
+
+    async fn usage(&self, _key: &LimitKey) -> Result<Option<Usage>, CallError> {
+        Ok(None)
+    }
+}
+
+fn number(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).expect("not zero")
+}
+
+/// Ten in a batch, one call at a time.
+fn options() -> BatcherOptions {
+    BatcherOptions {
+        batch_max: number(10),
+        linger: Duration::ZERO,
+        calls_in_flight_max: number(1),
+        queue_max: number(100),
+    }
+}
+
+fn reserve(lease: u128) -> Reserve {
+    let lease = LeaseId::from_ulid(ulid::Ulid(lease)).expect("not zero");
+    Requirements::new([("slots", 1)]).expect("valid").under(lease)
+}
+
+fn granted(lease: u128) -> ReserveOutcome {
+    ReserveOutcome::Granted { reserved_at_unix_ms: lease as u64 }
+}
+
+fn call(at_ms: u128, kind: &'static str, leases: impl IntoIterator<Item = u128>) -> Call {
+    Call { at_ms, kind, leases: leases.into_iter().collect() }
+}
+
+async fn reserve_all(batcher: &Batcher<Recorder>, leases: impl IntoIterator<Item = u128>) {
+    let reserve = async |lease| {
+        let answer = batcher.reserve(&reserve(lease)).await;
+        assert_eq!(answer.expect("answered"), granted(lease));
+    };
+    join_all(leases.into_iter().map(reserve)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_lane_sends_at_once_and_while_it_is_busy_the_next_batch_fills_in_order() {
+    let recorder = Recorder::new();
+    let batcher = Batcher::new(recorder.clone(), options());
+    let later = async {
+        sleep(Duration::from_millis(1)).await;
+        reserve_all(&batcher, 2..=4).await;
+    };
+    tokio::join!(reserve_all(&batcher, [1]), later);
+    assert_eq!(recorder.calls(), [call(0, "reserve", [1]), call(10, "reserve", 2..=4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reserve_that_was_given_up_while_it_waited_is_not_sent() {
+    let recorder = Recorder::new();
+    let batcher = Batcher::new(recorder.clone(), options());
+    let gives_up = async {
+        sleep(Duration::from_millis(1)).await;
+        timeout(Duration::from_millis(5), reserve_all(&batcher, [2, 3])).await.ok();
+        reserve_all(&batcher, [4]).await;
+    };
+    tokio::join!(reserve_all(&batcher, [1]), gives_up);
+    assert_eq!(recorder.calls(), [call(0, "reserve", [1]), call(10, "reserve", [4])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_is_followed_by_the_rest_and_every_item_has_its_own_result() {
+    let recorder = Recorder::new();
+    let batcher = Batcher::new(recorder.clone(), options());
+    let commands: Vec<Reserve> = (1..=25).map(reserve).collect();
+    let answers = batcher.reserve_batch(&commands).await;
+    for (lease, answer) in (1..).zip(answers) {
+        match answer {
+            Ok(outcome) => assert_eq!(outcome, granted(lease)),
+            Err(error) => assert_eq!((lease, error.to_string()), (13, refused().to_string())),
+        }
+    }
+    let calls = recorder.calls();
+    let all: Vec<u128> = calls.iter().flat_map(|call| call.leases.clone()).collect();
+    assert_eq!(all, (1..=25).collect::<Vec<_>>());
+    assert!(calls.iter().all(|call| call.leases.len() <= 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_two_kinds_are_never_mixed_and_do_not_wait_for_each_other() {
+    let recorder = Recorder::new();
+    let batcher = Batcher::new(recorder.clone(), options());
+    let both = async |lease| {
+        let command = reserve(lease);
+        let complete = Complete::of_unused(&command);
+        let (reserved, completed) = tokio::join!(batcher.reserve(&command), batcher.complete(&complete));
+        assert_eq!(reserved.expect("answered"), granted(lease));
+        completed.expect("answered");
+    };
+    join_all((1..=4).map(both)).await;
+    let mut calls = recorder.calls();
+    calls.sort_by_key(|call| call.kind);
+    assert_eq!(calls, [call(0, "complete", 1..=4), call(0, "reserve", 1..=4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_not_full_lingers_and_a_full_one_does_not() {
+    let recorder = Recorder::new();
+    let linger = Duration::from_millis(5);
+    let batcher = Batcher::new(recorder.clone(), BatcherOptions { linger, ..options() });
+    let later = async {
+        sleep(Duration::from_millis(3)).await;
+        reserve_all(&batcher, [2]).await;
+    };
+    tokio::join!(reserve_all(&batcher, [1]), later);
+    reserve_all(&batcher, 21..=30).await;
+    let calls = recorder.calls();
+    assert_eq!(calls.iter().map(|call| call.leases.len()).collect::<Vec<_>>(), [2, 10]);
+    // Timers are a millisecond coarse.
+    assert!((5..=6).contains(&calls[0].at_ms), "{calls:?}");
+    assert!((15..=17).contains(&calls[1].at_ms), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_calls_are_under_way_as_may_be() {
+    let recorder = Recorder::new();
+    let batcher =
+        Batcher::new(recorder.clone(), BatcherOptions { calls_in_flight_max: number(2), ..options() });
+    let mut waiting = Vec::new();
+    for lease in 1..=4 {
+        waiting.push(Box::pin(reserve_all(&batcher, [lease])));
+        timeout(Duration::from_millis(1), waiting.last_mut().expect("there is one")).await.ok();
+    }
+    join_all(waiting).await;
+    let leases: Vec<Vec<u128>> = recorder.calls().into_iter().map(|call| call.leases).collect();
+    assert_eq!(leases, [vec![1], vec![2], vec![3, 4]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_complete_is_sent_also_if_nobody_waits_for_it() {
+    let recorder = Recorder::new();
+    let batcher = Batcher::new(recorder.clone(), options());
+    let complete = async |lease| batcher.complete(&Complete::of_unused(&reserve(lease))).await;
+    let (first, second) = tokio::join!(complete(1), timeout(Duration::from_millis(2), complete(2)));
+    first.expect("answered");
+    second.expect_err("it gave up");
+    drop(batcher);
+    sleep(CALL).await;
+    assert_eq!(recorder.calls().iter().flat_map(|call| call.leases.clone()).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_goes_down_leaves_only_its_own_commands_unknown() {
+    let recorder = Recorder::new();
+    let batcher = Batcher::new(recorder.clone(), BatcherOptions { batch_max: number(2), ..options() });
+    let answers = batcher.reserve_batch(&[1, 2, 66, 3, 4].map(reserve)).await;
+    let unknown: Vec<bool> =
+        answers.iter().map(|answer| answer.as_ref().is_err_and(CallError::is_unknown)).collect();
+    let lost =
+        |lease| recorder.calls().iter().any(|call| call.leases.contains(&66) && call.leases.contains(&lease));
+    assert_eq!(unknown, [1, 2, 66, 3, 4].map(lost));
+    assert_eq!(batcher.reserve(&reserve(5)).await.expect("answered"), granted(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_the_queue_full_waits_for_room() {
+    let recorder = Recorder::new();
+    let options = BatcherOptions { batch_max: number(2), queue_max: number(3), ..options() };
+    let batcher = Batcher::new(recorder.clone(), options);
+    reserve_all(&batcher, 100..120).await;
+    let sent: Vec<u128> = recorder.calls().into_iter().flat_map(|call| call.leases).collect();
+    assert_eq!(sent, (100..120).collect::<Vec<_>>());
+    assert!(matches!(batcher.usage(&LimitKey::parse("slots").expect("valid")).await, Ok(None)));
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_sent_once_in_order_and_told_its_own_answer(
+        arrivals_ms in proptest::collection::vec(0..60_u64, 1..40),
+        batch_max in 1..12_usize,
+        linger_ms in 0..4_u64,
+        queue_max in 1..8_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        runtime.block_on(async {
+            let recorder = Recorder::new();
+            let linger = Duration::from_millis(linger_ms);
+            let (batch, queue) = (number(batch_max), number(queue_max));
+            let options = BatcherOptions { batch_max: batch, linger, queue_max: queue, ..options() };
+            let batcher = Batcher::new(recorder.clone(), options);
+            let came = Mutex::new(Vec::new());
+            let come = async |(lease, at_ms): (u128, u64)| {
+                sleep(Duration::from_millis(at_ms)).await;
+                came.lock().expect("not poisoned").push(lease);
+                (lease, batcher.reserve(&reserve(lease)).await)
+            };
+            for (lease, answer) in join_all((100..).zip(arrivals_ms).map(come)).await {
+                prop_assert_eq!(answer.expect("answered"), granted(lease));
+            }
+            let calls = recorder.calls();
+            prop_assert!(calls.iter().all(|call| (1..=batch_max).contains(&call.leases.len())));
+            let sent: Vec<u128> = calls.into_iter().flat_map(|call| call.leases).collect();
+            prop_assert_eq!(sent, came.into_inner().expect("not poisoned"));
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,134 @@
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::header::HeaderName;
+use hyper::http::request::Parts;
+use sha2::{Digest, Sha256};
+
+/// The key of a request that has none of its own: all these share one limit.
+pub const FALLBACK_KEY: &str = "global";
+
+/// The longest part of a limit key that a request may choose, in bytes. What is longer is told by its hash.
+pub(super) const REQUEST_PART_BYTES_MAX: usize = 128;
+
+type Find = dyn Fn(&Parts) -> Option<String> + Send + Sync;
+
+/// How the key of a request is found. Requests of the same key share limits; without any, [`FALLBACK_KEY`] is theirs.
+#[derive(Clone)]
+pub struct RequestKey(Arc<Find>);
+
+/// The address of the peer, as an extension of a request. Servers that tell it otherwise need a closure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+impl RequestKey {
+    /// The IP address of the peer, from [`PeerAddr`], or with the feature `server` from axum's `ConnectInfo`. Behind a
+    /// proxy that is the proxy's: then use the header in which it tells the client's.
+    pub fn peer_ip() -> Self {
+        Self::from_fn(|parts| peer_addr(parts).map(|addr| addr.ip().to_canonical().to_string()))
+    }
+
+    /// The value of a header. Clients may choose it as they like, unless somebody in front of this checks or sets it. It
+    /// becomes part of limit keys, which are logged: for secrets, use a closure that hashes them.
+    pub fn header(name: HeaderName) -> Self {
+        Self::from_fn(move |parts| Some(parts.headers.get(&name)?.to_str().ok()?.to_owned()))
+    }
+
+    /// The path of the request, without its query.
+    pub fn path() -> Self {
+        Self::from_fn(|parts| Some(parts.uri.path().to_owned()))
+    }
+
+    /// What the closure finds.
+    pub fn from_fn(find: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(find))
+    }
+
+    /// The key, of characters that a limit key may have. No two requests of different keys get the same one.
+    pub(super) fn of(&self, parts: &Parts) -> String {
+        match (self.0)(parts) {
+            Some(key) if !key.is_empty() => spell(&key),
+            Some(_) | None => FALLBACK_KEY.to_owned(),
+        }
+    }
+}
+
+fn peer_addr(parts: &Parts) -> Option<SocketAddr> {
+    let told = parts.extensions.get::<PeerAddr>().map(|PeerAddr(addr)| *addr);
+    #[cfg(feature = "server")]
+    let told = told.or_else(|| {
+        let info = parts.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>();
+        info.map(|info| info.0)
+    });
+    told
+}
+
+/// Writes bytes that no limit key may have as `=` and two hexadecimal digits.
+fn spell(key: &str) -> String {
+    let mut spelled = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        let is_plain = byte.is_ascii_alphanumeric() || b":._/@+-".contains(&byte);
+        let wrote = if is_plain { spelled.write_char(byte.into()) } else { write!(spelled, "={byte:02X}") };
+        debug_assert_eq!(wrote, Ok(()), "writing to a string succeeds");
+    }
+    if spelled.len() <= REQUEST_PART_BYTES_MAX {
+        return spelled;
+    }
+    let hash = Sha256::digest(key.as_bytes());
+    // No spelled key has an `=` followed by these.
+    hash.iter().fold("=sha256=".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+impl fmt::Debug for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestKey").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spelled(key: &str) -> String {
+        let parts = hyper::Request::new(()).into_parts().0;
+        let key = key.to_owned();
+        RequestKey::from_fn(move |_| Some(key.clone())).of(&parts)
+    }
+
+    #[test]
+    fn keys_are_spelled_as_limit_keys_and_stay_different() {
+        assert_eq!(spelled("203.0.113.7"), "203.0.113.7");
+        assert_eq!(spelled("2001:db8::1"), "2001:db8::1");
+        assert_eq!(spelled("/v1/chat"), "/v1/chat");
+        assert_eq!(spelled("a b"), "a=20b");
+        assert_eq!(spelled("a=20b"), "a=3D20b");
+        assert_eq!(spelled("é"), "=C3=A9");
+        assert_eq!(spelled(""), FALLBACK_KEY);
+        let (long, longer) = ("x".repeat(129), "x".repeat(130));
+        assert_eq!(spelled(&long).len(), "=sha256=".len() + 64);
+        assert_ne!(spelled(&long), spelled(&longer));
+    }
+
+    #[test]
+    fn keys_are_found_in_requests() {
+        let mut request = hyper::Request::get("/chat?q=1").header("x-user", "ann").body(()).expect("valid");
+        request.extensions_mut().insert(PeerAddr(([203, 0, 113, 7], 4_000).into()));
+        let parts = request.into_parts().0;
+        assert_eq!(RequestKey::peer_ip().of(&parts), "203.0.113.7");
+        assert_eq!(RequestKey::path().of(&parts), "/chat");
+        assert_eq!(RequestKey::header(HeaderName::from_static("x-user")).of(&parts), "ann");
+        assert_eq!(RequestKey::header(HeaderName::from_static("x-team")).of(&parts), FALLBACK_KEY);
+        let bare = hyper::Request::new(()).into_parts().0;
+        assert_eq!(RequestKey::peer_ip().of(&bare), FALLBACK_KEY);
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn axum_tells_the_peer_too() {
+        let mut parts = hyper::Request::new(()).into_parts().0;
+        let addr: SocketAddr = "[::ffff:203.0.113.7]:80".parse().expect("an address");
+        parts.extensions.insert(axum::extract::ConnectInfo(addr));
+        assert_eq!(RequestKey::peer_ip().of(&parts), "203.0.113.7");
+    }
+}

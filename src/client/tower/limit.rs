@@ -1,0 +1,134 @@
+use super::key::REQUEST_PART_BYTES_MAX;
+use crate::client::{LimitKey, Requirements, RequirementsError};
+use crate::limit::Kind;
+
+/// The largest integer of a structured field.
+const FIELD_INTEGER_MAX: u128 = 999_999_999_999_999;
+
+/// A limit of HTTP requests: one request takes one unit of it. Every key of a request has a limit of its own, whose key
+/// is `PREFIX` and the request's key; they must be defined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpLimit {
+    /// What clients know it by.
+    name: String,
+    key_prefix: String,
+    quota: u64,
+    kind: Kind,
+}
+
+/// Why this is no limit that HTTP clients can be told of.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpLimitError {
+    /// The name cannot stand in a structured field.
+    #[error("the name {0:?} must be of 1 to 64 printable ASCII characters")]
+    Name(String),
+    /// No limit key begins so.
+    #[error("the key prefix {0:?} must begin a limit key, and leave room for the key of a request")]
+    KeyPrefix(String),
+}
+
+impl HttpLimit {
+    /// A limit that clients know as `name`, of keys that begin with `key_prefix`; `quota` and `kind` are told to clients,
+    /// and should be those of the definitions.
+    pub fn new(name: &str, key_prefix: &str, quota: u64, kind: Kind) -> Result<Self, HttpLimitError> {
+        let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
+        if !(1..=64).contains(&name.len()) || !name.chars().all(is_printable) {
+            return Err(HttpLimitError::Name(name.to_owned()));
+        }
+        // The longest key that a request can have.
+        let longest = format!("{key_prefix}{}", "x".repeat(REQUEST_PART_BYTES_MAX));
+        if key_prefix.is_empty() || LimitKey::parse(&longest).is_err() {
+            return Err(HttpLimitError::KeyPrefix(key_prefix.to_owned()));
+        }
+        Ok(Self { name: name.to_owned(), key_prefix: key_prefix.to_owned(), quota, kind })
+    }
+
+    /// The key of the limit that requests of this key share.
+    pub(super) fn key(&self, request_key: &str) -> String {
+        format!("{}{request_key}", self.key_prefix)
+    }
+
+    /// What clients know it by.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An item of `RateLimit-Policy`.
+    pub(super) fn policy(&self) -> String {
+        let (name, quota) = (quoted(&self.name), integer(self.quota.into()));
+        match self.kind {
+            Kind::Rolling(rolling) => format!("{name};q={quota};w={}", rolling.window_seconds()),
+            Kind::Concurrency(_) => format!("{name};q={quota};qu=\"concurrent-requests\""),
+        }
+    }
+
+    /// An item of `RateLimit`: what is left, and where that is nothing, in how many seconds there may be more.
+    pub(super) fn state(&self, remaining: u128, retry_after_seconds: Option<u64>) -> String {
+        let (name, remaining) = (quoted(&self.name), integer(remaining));
+        match retry_after_seconds {
+            Some(seconds) => format!("{name};r={remaining};t={seconds}"),
+            None => format!("{name};r={remaining}"),
+        }
+    }
+}
+
+/// What a request of this key takes.
+pub(super) fn requirements(
+    limits: &[HttpLimit],
+    request_key: &str,
+) -> Result<Requirements, RequirementsError> {
+    Requirements::new(limits.iter().map(|limit| (limit.key(request_key), 1)))
+}
+
+/// A string of a structured field.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn integer(number: u128) -> u128 {
+    number.min(FIELD_INTEGER_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::KindName;
+
+    fn limit(name: &str, quota: u64, kind: KindName) -> HttpLimit {
+        let (window_seconds, timeout_seconds) = match kind {
+            KindName::Rolling => (60, 0),
+            KindName::Concurrency => (0, 300),
+        };
+        let kind = Kind::new(kind, window_seconds, timeout_seconds).expect("valid");
+        HttpLimit::new(name, "http:ip:", quota, kind).expect("valid")
+    }
+
+    #[test]
+    fn limits_are_told_as_structured_fields() {
+        let per_minute = limit("per \"minute\" \\o/", 100, KindName::Rolling);
+        assert_eq!(per_minute.policy(), r#""per \"minute\" \\o/";q=100;w=60"#);
+        assert_eq!(
+            limit("slots", 10, KindName::Concurrency).policy(),
+            r#""slots";q=10;qu="concurrent-requests""#
+        );
+        assert_eq!(limit("big", u64::MAX, KindName::Rolling).policy(), r#""big";q=999999999999999;w=60"#);
+        assert_eq!(limit("m", 9, KindName::Rolling).state(5, None), r#""m";r=5"#);
+        assert_eq!(limit("m", 9, KindName::Rolling).state(0, Some(30)), r#""m";r=0;t=30"#);
+    }
+
+    #[test]
+    fn what_cannot_be_told_or_is_no_key_is_refused() {
+        let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
+        let long = "n".repeat(65);
+        for name in ["", "Grüße", "a\nb", &long] {
+            let error = HttpLimit::new(name, "http:", 1, kind);
+            assert_eq!(error, Err(HttpLimitError::Name(name.to_owned())));
+        }
+        let long = "p".repeat(129);
+        for prefix in ["", ":http:", "a b", &long] {
+            let error = HttpLimit::new("m", prefix, 1, kind);
+            assert_eq!(error, Err(HttpLimitError::KeyPrefix(prefix.to_owned())));
+        }
+        assert!(HttpLimit::new("m", &"p".repeat(128), 1, kind).is_ok());
+    }
+}

@@ -1,0 +1,236 @@
+//! The layer around services made for the purpose, over a limiter in this process.
+
+use std::convert::Infallible;
+
+use futures_util::stream;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body, Bytes, Frame};
+use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode};
+use tower::{Service, ServiceExt, service_fn};
+use tower_layer::Layer;
+
+use super::{
+    HttpLimit, LimitedBody, RateLimit, RateLimitLayer, RateLimitOptions, RequestKey, WhenUnavailable,
+};
+use crate::client::{Http, InProcess, LimitKey, Limiter, Rate, RepeatPolicy, concurrency_limit};
+use crate::limit::{Definition, Kind, KindName};
+
+type TestBody = UnsyncBoxBody<Bytes, BodyFailed>;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the body failed")]
+struct BodyFailed;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the service failed")]
+struct ServiceFailed;
+
+fn limits() -> Vec<HttpLimit> {
+    let rolling = Kind::new(KindName::Rolling, 60, 0).expect("valid");
+    let slots = Kind::new(KindName::Concurrency, 0, 300).expect("valid");
+    vec![
+        HttpLimit::new("per-minute", "http:rate:", 3, rolling).expect("valid"),
+        HttpLimit::new("at-once", "http:slots:", 2, slots).expect("valid"),
+    ]
+}
+
+fn definitions(key: &str) -> Vec<Definition> {
+    vec![
+        Rate::per_minute(3, 3).expect("valid").limit(&format!("http:rate:{key}")).expect("valid"),
+        concurrency_limit(&format!("http:slots:{key}"), 2, 300).expect("valid"),
+    ]
+}
+
+async fn limiter() -> Limiter<InProcess> {
+    let all = [definitions("ann"), definitions("bob"), definitions("global")].concat();
+    Limiter::new(InProcess::with_limits(all).await.expect("valid"))
+}
+
+fn layer(limiter: &Limiter<InProcess>, options: RateLimitOptions) -> RateLimitLayer<InProcess> {
+    let key = RequestKey::header(HeaderName::from_static("x-user"));
+    RateLimitLayer::new(limiter.clone(), key, limits(), options).expect("valid")
+}
+
+fn request(user: Option<&str>) -> Request<()> {
+    let request = Request::get("/");
+    let request = user.into_iter().fold(request, |request, user| request.header("x-user", user));
+    request.body(()).expect("valid")
+}
+
+/// A body of these frames.
+fn body(frames: Vec<Result<&'static str, BodyFailed>>) -> TestBody {
+    let frames =
+        frames.into_iter().map(|data| data.map(|data| Frame::data(Bytes::from_static(data.as_bytes()))));
+    StreamBody::new(stream::iter(frames)).boxed_unsync()
+}
+
+/// Answers with a body of two frames, of which the second may fail.
+async fn answer(request: Request<()>) -> Result<Response<TestBody>, ServiceFailed> {
+    match request.headers().get("x-fail").map(HeaderValue::as_bytes) {
+        Some(b"service") => Err(ServiceFailed),
+        Some(_) => Ok(Response::new(body(vec![Ok("one"), Err(BodyFailed)]))),
+        None => Ok(Response::new(body(vec![Ok("one"), Ok("two")]))),
+    }
+}
+
+fn field<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
+}
+
+/// How many places are free, once what is given back in the background is.
+async fn free(limiter: &Limiter<InProcess>, key: &str) -> u128 {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let key = LimitKey::parse(key).expect("valid");
+    limiter.available(&key).await.expect("answered").expect("defined")
+}
+
+async fn call<S, B>(service: &S, request: Request<()>) -> Response<LimitedBody<B>>
+where
+    S: Service<Request<()>, Response = Response<LimitedBody<B>>> + Clone,
+    S::Error: std::fmt::Debug,
+{
+    service.clone().oneshot(request).await.expect("the service answers")
+}
+
+#[tokio::test]
+async fn a_request_without_room_is_answered_with_429_and_when_to_come_back() {
+    let limiter = limiter().await;
+    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let policy = r#""per-minute";q=3;w=60, "at-once";q=2;qu="concurrent-requests""#;
+    for _ in 0..3 {
+        let response = call(&service, request(Some("ann"))).await;
+        assert_eq!((response.status(), field(&response, "ratelimit-policy")), (StatusCode::OK, policy));
+        assert_eq!(field(&response, "ratelimit"), "");
+        assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "onetwo");
+        free(&limiter, "http:slots:ann").await;
+    }
+    let refused = call(&service, request(Some("ann"))).await;
+    assert_eq!(
+        (refused.status(), field(&refused, "ratelimit-policy")),
+        (StatusCode::TOO_MANY_REQUESTS, policy)
+    );
+    let seconds: u64 = field(&refused, RETRY_AFTER.as_str()).parse().expect("seconds");
+    assert!((1..=60).contains(&seconds));
+    assert_eq!(field(&refused, "ratelimit"), format!(r#""per-minute";r=0;t={seconds}"#));
+    assert_eq!(field(&refused, "content-type"), "application/problem+json");
+    let problem = refused.into_body().collect().await.expect("a body").to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&problem).expect("JSON");
+    assert_eq!(problem["violated-policies"], serde_json::json!(["per-minute"]));
+    // Nobody else is refused: not another user, nor those without a name.
+    for other in [Some("bob"), None] {
+        assert_eq!(call(&service, request(other)).await.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn the_lease_lasts_until_the_body_has_ended() {
+    let limiter = limiter().await;
+    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let mut ends = call(&service, request(Some("ann"))).await.into_body();
+    assert_eq!(free(&limiter, "http:slots:ann").await, 1);
+    ends.frame().await.expect("one").expect("good");
+    ends.frame().await.expect("two").expect("good");
+    assert_eq!(free(&limiter, "http:slots:ann").await, 1);
+    assert!(ends.frame().await.is_none());
+    // Though somebody keeps the body.
+    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+    assert_eq!(free(&limiter, "http:rate:ann").await, 2);
+    assert!(!ends.is_end_stream());
+}
+
+#[tokio::test]
+async fn a_body_that_fails_or_is_dropped_and_a_service_that_fails_end_the_lease() {
+    let limiter = limiter().await;
+    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let failing = |what| {
+        let mut request = request(Some("ann"));
+        request.headers_mut().insert("x-fail", HeaderValue::from_static(what));
+        request
+    };
+    let mut fails = call(&service, failing("body")).await.into_body();
+    fails.frame().await.expect("one").expect("good");
+    assert_eq!(free(&limiter, "http:slots:ann").await, 1);
+    fails.frame().await.expect("the failure").expect_err("it fails");
+    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+    let dropped = call(&service, request(Some("ann"))).await;
+    assert_eq!(free(&limiter, "http:slots:ann").await, 1);
+    drop(dropped);
+    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+    let mut service = service;
+    service.ready().await.expect("ready").call(failing("service")).await.err().expect("it fails");
+    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_ends_the_lease() {
+    let limiter = limiter().await;
+    let never = service_fn(async |_request: Request<()>| {
+        std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+    });
+    let service = layer(&limiter, RateLimitOptions::default()).layer(never);
+    let calls = async || {
+        tokio::join!(call(&service, request(Some("ann"))), async {
+            assert_eq!(free(&limiter, "http:slots:ann").await, 1);
+        })
+    };
+    let given_up = tokio::time::timeout(std::time::Duration::from_millis(50), calls()).await;
+    assert!(given_up.is_err());
+    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+}
+
+#[tokio::test]
+async fn what_is_left_is_told_to_those_who_ask_for_it() {
+    let limiter = limiter().await;
+    let options = RateLimitOptions { tells_remaining: true, ..RateLimitOptions::default() };
+    let service = layer(&limiter, options).layer(service_fn(answer));
+    let first = call(&service, request(Some("ann"))).await;
+    assert_eq!(field(&first, "ratelimit"), r#""per-minute";r=2, "at-once";r=1"#);
+    let second = call(&service, request(Some("ann"))).await;
+    assert_eq!(field(&second, "ratelimit"), r#""per-minute";r=1, "at-once";r=0"#);
+    let third = call(&service, request(Some("ann"))).await;
+    assert_eq!(third.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(field(&third, "ratelimit").starts_with(r#""at-once";r=0;t="#));
+}
+
+#[tokio::test]
+async fn a_key_without_a_limit_is_an_error_and_no_way_around() {
+    let limiter = limiter().await;
+    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let response = call(&service, request(Some("eve"))).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn while_the_limiter_does_not_answer_it_is_a_choice_what_becomes_of_requests() {
+    // Nobody listens there.
+    let nobody = Http::new("http://127.0.0.1:9").expect("valid");
+    let policy = RepeatPolicy { give_up_after: std::time::Duration::ZERO, ..RepeatPolicy::default() };
+    let limiter = Limiter::with_policy(nobody, policy);
+    for (when_unavailable, expected) in [
+        (WhenUnavailable::Refuse, StatusCode::SERVICE_UNAVAILABLE),
+        (WhenUnavailable::LetThrough, StatusCode::OK),
+    ] {
+        let options = RateLimitOptions { when_unavailable, ..RateLimitOptions::default() };
+        let key = RequestKey::path();
+        let layer = RateLimitLayer::new(limiter.clone(), key, limits(), options).expect("valid");
+        let service: RateLimit<_, Http> = layer.layer(service_fn(answer));
+        let response = call(&service, request(None)).await;
+        assert_eq!(response.status(), expected);
+        assert_eq!(response.headers().contains_key(RETRY_AFTER), expected != StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn limits_that_cannot_be_reserved_together_are_refused() {
+    let limiter = limiter().await;
+    let twice = [limits(), limits()].concat();
+    for limits in [Vec::new(), twice] {
+        let layer =
+            RateLimitLayer::new(limiter.clone(), RequestKey::path(), limits, RateLimitOptions::default());
+        assert!(layer.is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! Every example runs, against the limiter in this process, and tells what it should.
+#![expect(clippy::duplicate_mod, reason = "every example has the same way to its limiter")]
+
+use ledger_limiter::client::InProcess;
+
+#[path = "../examples/basic.rs"]
+mod basic;
+#[path = "../examples/gateway/main.rs"]
+mod gateway;
+#[path = "../examples/graceful_degradation.rs"]
+mod graceful_degradation;
+#[path = "../examples/metrics.rs"]
+mod metrics;
+#[path = "../examples/per_user.rs"]
+mod per_user;
+#[path = "../examples/target/mod.rs"]
+mod target;
+#[path = "../examples/tiers.rs"]
+mod tiers;
+
+async fn limiter() -> InProcess {
+    target::in_process().await.expect("the example limits are good")
+}
+
+/// What was written, by lines.
+fn lines(out: Vec<u8>) -> Vec<String> {
+    String::from_utf8(out).expect("text").lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn basic() {
+    let mut out = Vec::new();
+    basic::run(limiter().await, &mut out).await.expect("it runs");
+    assert_eq!(lines(out), ["Because air scatters blue light more than red. (17 tokens)"]);
+}
+
+#[tokio::test]
+async fn per_user() {
+    let mut out = Vec::new();
+    per_user::run(limiter().await, &mut out).await.expect("it runs");
+    let expected = [
+        "zorg 1: granted",
+        "zorg 2: granted",
+        "zorg 3: denied by tenant:zorg:llm:daily_tokens",
+        "acme 1: granted",
+        "acme 2: granted",
+        "acme 3: granted",
+    ];
+    assert_eq!(lines(out), expected);
+}
+
+#[tokio::test]
+async fn graceful_degradation() {
+    let mut out = Vec::new();
+    graceful_degradation::run(limiter().await, &mut out).await.expect("it runs");
+    // Of the better model, 10 calls may run at a time; of the smaller one, 50.
+    let expected = [
+        "1: answered by gpt-4o",
+        "11: answered by gpt-4o-mini",
+        "60: answered by gpt-4o-mini",
+        "61: answered by the cache, because no model has room",
+        "65: answered by the cache, because no model has room",
+    ];
+    assert_eq!(lines(out), expected);
+}
+
+#[tokio::test]
+async fn tiers() {
+    let mut out = Vec::new();
+    tiers::run(limiter().await, &mut out).await.expect("it runs");
+    let lines = lines(out);
+    // Three in the first second and three in the next, on a machine that does not stall; only the burst is in the way.
+    let granted = lines[0].strip_prefix("granted: ").expect("how many").parse::<u64>().expect("a number");
+    assert!((3..=7).contains(&granted), "{lines:?}");
+    assert_eq!(lines.len(), 2);
+    assert!(lines[1].starts_with("denied by tenant:acme:per_second: "), "{lines:?}");
+}
+
+#[tokio::test]
+async fn metrics() {
+    let mut out = Vec::new();
+    metrics::run(limiter().await, &mut out).await.expect("it runs");
+    let lines = lines(out);
+    for model in ["gpt-4o", "gpt-4o-mini"] {
+        for what in ["queued", "started", "ended", "completed"] {
+            assert!(lines.contains(&format!("{model} {what}: 15")), "{lines:?}");
+        }
+    }
+    // There are 10 places.
+    assert!(lines.iter().any(|line| line.starts_with("gpt-4o denied: ")), "{lines:?}");
+    let ends = [
+        "global:llm:openai:gpt-4o:concurrency: 10 available, 0 reserved",
+        "global:llm:openai:gpt-4o:tpm: 59820 available, 180 reserved",
+    ];
+    assert_eq!(lines[lines.len() - 2..], ends);
+}
+
+#[tokio::test]
+async fn gateway() {
+    let mut out = Vec::new();
+    gateway::run(limiter().await, &mut out).await.expect("it runs");
+    let lines = lines(out);
+    // The prompt has 4 tokens, and the answer 40.
+    let whole =
+        lines[0].strip_prefix("a whole answer: ").and_then(|line| line.strip_suffix(" chunks, 44 tokens"));
+    assert!(whole.is_some_and(|chunks| chunks.parse::<u64>().is_ok_and(|chunks| chunks > 1)), "{lines:?}");
+    // What went by until the gateway heard that the client is gone, and never the 2,000 that were reserved.
+    let begun = lines[1].strip_prefix("an answer broken off after 5 chunks: ").expect("how it went");
+    let tokens: u64 = begun.strip_suffix(" tokens").expect("how many").parse().expect("a number");
+    assert!((4 + 5..1_000).contains(&tokens), "{lines:?}");
+    assert_eq!(lines[2], "an answer that can never fit: 400 Bad Request");
+    assert!(lines[3].starts_with("429 Too Many Requests \"per-tenant\";r=0;t="), "{lines:?}");
+}
