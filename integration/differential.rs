@@ -158,7 +158,7 @@ async fn raw_chains_have_the_same_outcomes() {
         let chains: Vec<Chain> = std::iter::once(vec![grant(1), grant(2)])
             .chain(drawn.iter().cloned())
             .chain(drawn.iter().cloned())
-            .filter_map(|chain| Chain::new(chain.into_iter().map(|transfer| moved(transfer, base)).collect()))
+            .filter_map(|chain| Chain::new(chain.into_iter().map(|transfer| moved(transfer, base))))
             .collect();
         let expected = memory.submit(chains.clone()).await;
         let found = tigerbeetle.submit(chains.clone()).await;

@@ -13,7 +13,7 @@ use crate::decide::ids::Ids;
 use crate::decide::record::{Assembler, RecordError, Version};
 use crate::ledger::{
     Account, AccountCode, AccountId, AccountQuery, AccountRule, ChainOutcome, Ledger, LedgerError,
-    NewAccount, Order, Refusal, Side, TransferCode, find_closing, submit_one,
+    NewAccount, Order, Refusal, Side, TransferCode, find_closing,
 };
 use crate::limit::{Definition, LimitKey, LimitState, Status};
 use crate::registry::{Entry, Follower, RefreshError, Registry};
@@ -189,7 +189,7 @@ impl<L: Ledger> Admin<L> {
             if change.reopens() { find_closing(&*self.ledger, self.ids.limit(key)).await? } else { None };
         // The account is open although it must be closed: another replica is ahead of what was read here.
         let Some(chain) = change.chain(self.ids, closing, Ulid::generate().0)? else { return Ok(Try::Lost) };
-        match submit_one(&*self.ledger, chain).await? {
+        match self.ledger.submit_one(chain).await? {
             ChainOutcome::Created { .. } => Ok(Try::Made),
             ChainOutcome::Refused { index, refusal } => Ok(refused(key, index, refusal)?),
         }

@@ -15,7 +15,7 @@ use crate::decide::ids::Ids;
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
 use crate::limit::LimitState;
-use crate::limiter::{LeaseCache, Limiter};
+use crate::limiter::{LeaseCache, Limiter, LocalDenials};
 use crate::registry::file::{FileError, RegistryFile};
 use crate::registry::{Follower, Registry};
 use crate::telemetry::{Metrics, MetricsRegistry, with_sources};
@@ -93,13 +93,16 @@ async fn serve_over<L: Ledger>(
     let follower =
         Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), Some(file)));
     let admin = Arc::new(Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower)));
-    // The memory ledger finds a lease as fast as a cache does.
-    let leases = match backend {
-        Backend::Memory => LeaseCache::new(0),
-        Backend::TigerBeetle => LeaseCache::new(settings.limiter.lease_cache_capacity),
+    // The memory ledger finds a lease and denies as fast as anything in front of it would.
+    let (leases_max, local_denial_ms) = match backend {
+        Backend::Memory => (0, 0),
+        Backend::TigerBeetle => (settings.limiter.lease_cache_capacity, settings.limiter.local_denial_ms),
     };
     let policy = settings.retry_policy.policy();
-    let limiter = Limiter::new(Arc::clone(&ledger), ids, Arc::clone(&follower), policy, leases);
+    let leases = LeaseCache::new(leases_max);
+    let local_denials = LocalDenials::new(Duration::from_millis(local_denial_ms));
+    let limiter = Limiter::new(Arc::clone(&ledger), ids, Arc::clone(&follower), policy, leases)
+        .with_local_denials(local_denials);
     let api = Arc::new(Api {
         limiter,
         admin: Arc::clone(&admin),

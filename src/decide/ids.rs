@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
-use crate::ledger::{AccountId, TransferId};
+use crate::ledger::{AccountId, TransferFamily, TransferId};
 use crate::limit::{LeaseId, LimitKey};
 
 /// Makes the ids of one TigerBeetle ledger. Two ledgers of one cluster share its id space, so the ledger's number is in
@@ -13,7 +13,13 @@ use crate::limit::{LeaseId, LimitKey};
 #[derive(Debug, Clone, Copy)]
 pub struct Ids {
     ledger: u32,
+    operator: AccountId,
+    registry: AccountId,
 }
+
+/// Makes the ids of one lease's transfers.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseIds(u128);
 
 /// Which transfer of a lease it is, besides the leg that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,17 +47,18 @@ pub const LEGS_MAX: usize = 32;
 impl Ids {
     /// For a ledger's number.
     pub fn new(ledger: u32) -> Self {
-        Self { ledger }
+        let account = |label| AccountId::from_u128(digest(ledger, label));
+        Self { ledger, operator: account("acct:operator"), registry: account("acct:registry") }
     }
 
     /// The account that funds and receives everything.
     pub fn operator(self) -> AccountId {
-        self.account("acct:operator")
+        self.operator
     }
 
     /// The account whose transfers are the log of definitions.
     pub fn registry(self) -> AccountId {
-        self.account("acct:registry")
+        self.registry
     }
 
     /// The account of a limit.
@@ -64,22 +71,18 @@ impl Ids {
         self.account(&format!("acct:debt:{key}"))
     }
 
-    /// A transfer of a lease: the lease's 48 bits of milliseconds, so that ids are ordered by time, which the ledger's
+    /// Of a lease's transfers: the lease's 48 bits of milliseconds, so that ids are ordered by time, which the ledger's
     /// trees like; 64 bits of SipHash-2-4 over the lease, because monotonic ULIDs differ by one; then purpose, attempt
     /// and leg as they are, so that no two transfers of a lease can share an id.
-    pub fn of_lease(self, lease: LeaseId, purpose: Purpose, attempt: u8, leg: usize) -> TransferId {
-        debug_assert!(attempt < ATTEMPTS_MAX && leg < LEGS_MAX);
+    pub fn of_lease(self, lease: LeaseId) -> LeaseIds {
         let mut hasher = SipHasher24::new_with_keys(u64::from(self.ledger), 0x6c65_6173_652d_7472);
         hasher.write(&lease.as_u128().to_le_bytes());
-        let low = (purpose as u128) << 8 | u128::from(attempt & 0b111) << 5 | (leg as u128 & 0b1_1111);
-        TransferId::from_u128(
-            u128::from(lease.timestamp_ms()) << 80 | u128::from(hasher.finish()) << 16 | low,
-        )
+        LeaseIds(u128::from(lease.timestamp_ms()) << 80 | u128::from(hasher.finish()) << 16)
     }
 
     /// A part of a version of a definition. Two replicas that make the same version meet at its first part.
     pub fn definition_part(self, key: &LimitKey, version: u64, part: u16) -> TransferId {
-        let hash = self.digest(&format!("definition:{key}"));
+        let hash = digest(self.ledger, &format!("definition:{key}"));
         let [high, _] = halves(hash);
         TransferId::from_u128(
             u128::from(high) << 64 | u128::from(version & 0xffff_ffff_ffff) << 16 | u128::from(part),
@@ -89,35 +92,49 @@ impl Ids {
     /// The `nth` of several ids around one that was drawn: for transfers that are guarded by another of their chain,
     /// and must not be stuck when an id of theirs is used up.
     pub fn around(self, drawn: u128, nth: u8) -> TransferId {
-        let hash = self.digest(&format!("drawn:{drawn}:{nth}"));
+        let hash = digest(self.ledger, &format!("drawn:{drawn}:{nth}"));
         let [_, low] = halves(hash);
         TransferId::from_u128(drawn >> 64 << 64 | u128::from(low))
     }
 
     /// The transfer that voids a closing transfer.
     pub fn reopen(self, closing: TransferId) -> TransferId {
-        TransferId::from_u128(self.digest(&format!("reopen:{}", closing.as_u128())))
+        TransferId::from_u128(digest(self.ledger, &format!("reopen:{}", closing.as_u128())))
     }
 
     /// The transfer that closes again what was reopened for a moment.
     pub fn close_again(self, closing: TransferId) -> TransferId {
-        TransferId::from_u128(self.digest(&format!("close-again:{}", closing.as_u128())))
+        TransferId::from_u128(digest(self.ledger, &format!("close-again:{}", closing.as_u128())))
     }
 
     fn account(self, label: &str) -> AccountId {
-        AccountId::from_u128(self.digest(label))
+        AccountId::from_u128(digest(self.ledger, label))
+    }
+}
+
+impl LeaseIds {
+    /// One transfer of the lease.
+    pub fn transfer(self, purpose: Purpose, attempt: u8, leg: usize) -> TransferId {
+        debug_assert!(attempt < ATTEMPTS_MAX && leg < LEGS_MAX);
+        let low = (purpose as u128) << 8 | u128::from(attempt & 0b111) << 5 | (leg as u128 & 0b1_1111);
+        TransferId::from_u128(self.0 | low)
     }
 
-    /// The first 16 bytes of SHA-256, little-endian.
-    fn digest(self, label: &str) -> u128 {
-        let mut hasher = Sha256::new();
-        if self.ledger != 1 {
-            hasher.update(format!("ledger:{}:", self.ledger));
-        }
-        hasher.update(label);
-        let digest: [u8; 32] = hasher.finalize().into();
-        digest.iter().take(16).rev().fold(0, |number, &byte| number << 8 | u128::from(byte))
+    /// What they have in common.
+    pub fn family(self) -> TransferFamily {
+        self.transfer(Purpose::Reserve, 0, 0).family()
     }
+}
+
+/// The first 16 bytes of SHA-256, little-endian.
+fn digest(ledger: u32, label: &str) -> u128 {
+    let mut hasher = Sha256::new();
+    if ledger != 1 {
+        hasher.update(format!("ledger:{ledger}:"));
+    }
+    hasher.update(label);
+    let digest: [u8; 32] = hasher.finalize().into();
+    digest.iter().take(16).rev().fold(0, |number, &byte| number << 8 | u128::from(byte))
 }
 
 fn halves(number: u128) -> [u64; 2] {
@@ -151,12 +168,12 @@ mod tests {
         let mut seen = HashSet::new();
         for lease in monotonic {
             for (purpose, leg) in [(Purpose::Reserve, 0), (Purpose::Reserve, 31), (Purpose::Void, 0)] {
-                assert!(seen.insert(ids.of_lease(lease, purpose, 0, leg)));
+                assert!(seen.insert(ids.of_lease(lease).transfer(purpose, 0, leg)));
             }
         }
-        let earlier = ids.of_lease(lease(1_u128 << 80), Purpose::Complete, 7, 31);
-        let later = ids.of_lease(lease(2_u128 << 80), Purpose::Reserve, 0, 0);
+        let earlier = ids.of_lease(lease(1_u128 << 80)).transfer(Purpose::Complete, 7, 31);
+        let later = ids.of_lease(lease(2_u128 << 80)).transfer(Purpose::Reserve, 0, 0);
         assert!(earlier < later);
-        assert_ne!(later, Ids::new(2).of_lease(lease(2_u128 << 80), Purpose::Reserve, 0, 0));
+        assert_ne!(later, Ids::new(2).of_lease(lease(2_u128 << 80)).transfer(Purpose::Reserve, 0, 0));
     }
 }

@@ -49,19 +49,20 @@ pub enum Denial {
 /// A key that is not known gets a leg that no account can satisfy: every denial is thus a refusal by the ledger, which
 /// remembers it, and a denied lease stays denied whatever is defined or freed later.
 pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>]) -> Option<Chain> {
+    let lease_ids = ids.of_lease(command.lease);
     let legs = command.requirements().iter().zip(limits).enumerate();
-    Chain::new(
-        legs.map(|(leg, (requirement, limit))| leg_of(ids, command, leg, requirement, *limit)).collect(),
-    )
+    Chain::new(legs.map(|(leg, (requirement, limit))| {
+        let (code, movement) = leg_of(ids, requirement, *limit);
+        Transfer {
+            id: lease_ids.transfer(Purpose::Reserve, 0, leg),
+            code,
+            user_data: UserData { wide: command.lease.as_u128(), ..UserData::default() },
+            movement,
+        }
+    }))
 }
 
-fn leg_of(
-    ids: Ids,
-    command: &Reserve,
-    leg: usize,
-    requirement: &Requirement,
-    limit: Option<&Limit>,
-) -> Transfer {
+fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>) -> (TransferCode, Movement) {
     let (code, debit, amount, timeout_seconds) = match limit.filter(|limit| takes_reservations(limit)) {
         Some(limit) => {
             let definition = &limit.state.definition;
@@ -70,12 +71,7 @@ fn leg_of(
         }
         None => (TransferCode::ReserveRolling, ids.limit(&requirement.key), IMPOSSIBLE_AMOUNT, 1),
     };
-    Transfer {
-        id: ids.of_lease(command.lease, Purpose::Reserve, 0, leg),
-        code,
-        user_data: UserData { wide: command.lease.as_u128(), ..UserData::default() },
-        movement: Movement::Pend { debit, credit: ids.operator(), amount, timeout_seconds },
-    }
+    (code, Movement::Pend { debit, credit: ids.operator(), amount, timeout_seconds })
 }
 
 fn hold_of(definition: &Definition) -> Hold {

@@ -8,8 +8,11 @@
 //! What the ledger refuses behind the guard (a reservation that expired, an extension without room, a closed account)
 //! is planned anew, without it or another way, and sent again.
 
-use super::ids::{ATTEMPTS_MAX, Ids, Purpose};
+use smallvec::SmallVec;
+
+use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds, Purpose};
 use super::lease::{Hold, Lease, Leg};
+use super::share::{Part, Remainder};
 use crate::ledger::{
     AccountId, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, TransferId,
     UserData,
@@ -41,10 +44,11 @@ pub struct NotInLease {
 #[derive(Debug)]
 pub struct Settlement {
     ids: Ids,
+    lease_ids: LeaseIds,
     lease: Lease,
-    goals: Vec<Goal>,
+    goals: SmallVec<[Goal; 4]>,
     excesses: Vec<Excess>,
-    sent: Vec<Role>,
+    sent: SmallVec<[Role; 8]>,
     rounds: u32,
     state: State,
 }
@@ -115,6 +119,24 @@ enum Role {
     Debt { leg: usize },
 }
 
+/// The chain as it is put together.
+#[derive(Default)]
+struct Steps {
+    roles: SmallVec<[Role; 8]>,
+    transfers: Vec<Transfer>,
+}
+
+impl Steps {
+    fn push(&mut self, (role, transfer): (Role, Transfer)) {
+        self.roles.push(role);
+        self.transfers.push(transfer);
+    }
+
+    fn extend(&mut self, steps: impl IntoIterator<Item = (Role, Transfer)>) {
+        steps.into_iter().for_each(|step| self.push(step));
+    }
+}
+
 impl Settlement {
     /// Compares what was used with what is reserved. A lease that is over takes any amounts: nothing comes of them.
     pub fn new(ids: Ids, lease: Lease, used: &[Used], now_ns: u64) -> Result<Self, NotInLease> {
@@ -126,7 +148,17 @@ impl Settlement {
         let goal = |leg: &Leg| goal_of(leg, used.iter().find(|used| used.account == leg.account));
         let goals = lease.legs.iter().map(goal).collect();
         let state = if over { State::Done(Ending::AlreadyOver) } else { State::Planning };
-        Ok(Self { ids, lease, goals, excesses: Vec::new(), sent: Vec::new(), rounds: 0, state })
+        let lease_ids = ids.of_lease(lease.id);
+        Ok(Self {
+            ids,
+            lease_ids,
+            lease,
+            goals,
+            excesses: Vec::new(),
+            sent: SmallVec::new(),
+            rounds: 0,
+            state,
+        })
     }
 
     /// What was used and could not be reserved.
@@ -247,11 +279,8 @@ impl Settlement {
 
     fn plan(&mut self, now_ns: u64) -> Result<Chain, LedgerError> {
         self.exceed_expired(now_ns)?;
-        let guard = (0..self.goals.len()).find(|&leg| {
-            self.goals.get(leg) == Some(&Goal::Release)
-                && self.lease.legs.get(leg).is_some_and(|leg| leg.hold == Hold::Concurrency)
-        });
-        let mut steps = Vec::with_capacity(self.goals.len() * 2 + 1);
+        let guard = self.guard();
+        let mut steps = Steps::default();
         match guard {
             Some(leg) => steps.push(self.void(leg)?),
             None => steps.push((Role::Marker, self.marker())),
@@ -259,18 +288,62 @@ impl Settlement {
         for leg in (0..self.goals.len()).filter(|&leg| Some(leg) != guard) {
             self.plan_leg(leg, now_ns, &mut steps)?;
         }
-        let (roles, transfers): (Vec<Role>, Vec<Transfer>) = steps.into_iter().unzip();
-        self.sent = roles;
-        Chain::new(transfers)
+        self.sent = steps.roles;
+        Chain::from_vec(steps.transfers)
             .ok_or_else(|| LedgerError::Unexpected("a settlement without transfers".to_owned()))
     }
 
-    fn plan_leg(
-        &self,
-        leg: usize,
-        now_ns: u64,
-        steps: &mut Vec<(Role, Transfer)>,
-    ) -> Result<(), LedgerError> {
+    /// The leg whose void heads the chain, if there is one.
+    fn guard(&self) -> Option<usize> {
+        let releases = |(goal, leg): (&Goal, &Leg)| *goal == Goal::Release && leg.hold == Hold::Concurrency;
+        self.goals.iter().zip(&self.lease.legs).position(releases)
+    }
+
+    /// What it does in a chain that it shares with others; `None` if it has nothing to share, or must go by itself.
+    pub fn part(&self, now_ns: u64) -> Option<Part> {
+        if self.state != State::Planning || self.lease.is_expired(now_ns) {
+            return None;
+        }
+        let guard = self.guard();
+        let mut part = Part { transfers: SmallVec::new(), remainders: SmallVec::new() };
+        part.transfers.push(match guard {
+            Some(leg) => self.void(leg).ok()?.1,
+            None => self.marker(),
+        });
+        for (leg, goal) in self.goals.iter().enumerate().filter(|&(leg, _)| Some(leg) != guard) {
+            match *goal {
+                Goal::Keep => {}
+                Goal::Release => part.transfers.push(self.void(leg).ok()?.1),
+                Goal::Shrink { to, .. } => {
+                    let reservation = self.lease.legs.get(leg)?;
+                    let timeout_seconds = reservation.remaining_seconds(now_ns)?;
+                    part.transfers.push(self.void(leg).ok()?.1);
+                    let account = reservation.account;
+                    part.remainders.push(Remainder { account, amount: to, timeout_seconds });
+                }
+                Goal::Extend { .. } | Goal::Debt { .. } => return None,
+            }
+        }
+        (!part.remainders.is_empty()).then_some(part)
+    }
+
+    /// A chain that it shared with others was made.
+    pub fn settled_together(&mut self) {
+        self.state = State::Done(Ending::Settled);
+    }
+
+    /// What a settlement that was made gave back: of which account, and how much.
+    pub fn freed(&self) -> impl Iterator<Item = (AccountId, u128)> {
+        let settled = self.state == State::Done(Ending::Settled);
+        let legs = self.goals.iter().zip(&self.lease.legs).filter(move |_| settled);
+        legs.filter_map(|(goal, leg)| match *goal {
+            Goal::Release => Some((leg.account, leg.amount)),
+            Goal::Shrink { to, .. } => Some((leg.account, leg.amount.saturating_sub(to))),
+            Goal::Keep | Goal::Extend { .. } | Goal::Debt { .. } => None,
+        })
+    }
+
+    fn plan_leg(&self, leg: usize, now_ns: u64, steps: &mut Steps) -> Result<(), LedgerError> {
         let remaining_seconds = self.leg(leg)?.remaining_seconds(now_ns);
         match (self.goal(leg)?, remaining_seconds) {
             (Goal::Keep, _) | (Goal::Extend { .. } | Goal::Shrink { .. }, None) => {}
@@ -291,7 +364,7 @@ impl Settlement {
             (Goal::Debt { by, debt_account }, _) => {
                 let movement =
                     Movement::Post { debit: debt_account, credit: self.ids.operator(), amount: by };
-                let id = self.ids.of_lease(self.lease.id, Purpose::Debt, 0, leg);
+                let id = self.lease_ids.transfer(Purpose::Debt, 0, leg);
                 steps.push((Role::Debt { leg }, self.transfer(id, TransferCode::Debt, movement)));
             }
         }
@@ -300,14 +373,14 @@ impl Settlement {
 
     fn marker(&self) -> Transfer {
         let movement = Movement::Post { debit: self.ids.operator(), credit: self.ids.registry(), amount: 0 };
-        let id = self.ids.of_lease(self.lease.id, Purpose::Complete, 0, 0);
+        let id = self.lease_ids.transfer(Purpose::Complete, 0, 0);
         self.transfer(id, TransferCode::Complete, movement)
     }
 
     fn void(&self, leg: usize) -> Result<(Role, Transfer), LedgerError> {
         let reservation = self.leg(leg)?;
         let code = reservation.hold.code();
-        let id = self.ids.of_lease(self.lease.id, Purpose::Void, 0, leg);
+        let id = self.lease_ids.transfer(Purpose::Void, 0, leg);
         let movement = Movement::Void { pending: reservation.transfer };
         Ok((Role::Void { leg }, self.transfer(id, code, movement)))
     }
@@ -323,7 +396,7 @@ impl Settlement {
         let code = if purpose == Purpose::Extend { TransferCode::Extend } else { TransferCode::Shrink };
         let debit = self.leg(leg)?.account;
         let movement = Movement::Pend { debit, credit: self.ids.operator(), amount, timeout_seconds };
-        let id = self.ids.of_lease(self.lease.id, purpose, attempt, leg);
+        let id = self.lease_ids.transfer(purpose, attempt, leg);
         Ok((Role::Reserve { leg }, self.transfer(id, code, movement)))
     }
 
@@ -356,8 +429,10 @@ impl Settlement {
     }
 
     fn set_goal(&mut self, leg: usize, goal: Goal) -> Result<(), LedgerError> {
-        let no_leg = self.no_leg(leg);
-        *self.goals.get_mut(leg).ok_or(no_leg)? = goal;
+        match self.goals.get_mut(leg) {
+            Some(slot) => *slot = goal,
+            None => return Err(self.no_leg(leg)),
+        }
         Ok(())
     }
 

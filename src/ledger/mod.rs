@@ -15,7 +15,7 @@ use std::future::Future;
 
 pub use account::{Account, AccountCode, AccountId, AccountRule, NewAccount};
 pub use outcome::{ChainOutcome, Field, Refusal};
-pub use transfer::{Chain, Movement, Recorded, Transfer, TransferCode, TransferId, UserData};
+pub use transfer::{Chain, Movement, Recorded, Transfer, TransferCode, TransferFamily, TransferId, UserData};
 
 use crate::limit::LeaseId;
 
@@ -30,6 +30,14 @@ pub trait Ledger: Send + Sync + 'static {
         chains: Vec<Chain>,
     ) -> impl Future<Output = Vec<Result<ChainOutcome, LedgerError>>> + Send;
 
+    /// Applies one chain.
+    fn submit_one(&self, chain: Chain) -> impl Future<Output = Result<ChainOutcome, LedgerError>> + Send {
+        async {
+            let missing = || LedgerError::Unexpected("a chain without an outcome".to_owned());
+            self.submit(vec![chain]).await.into_iter().next().ok_or_else(missing)?
+        }
+    }
+
     /// Creates the accounts that do not exist yet.
     fn create_accounts(
         &self,
@@ -42,10 +50,11 @@ pub trait Ledger: Send + Sync + 'static {
         ids: Vec<AccountId>,
     ) -> impl Future<Output = Result<Vec<Option<Account>>, LedgerError>> + Send;
 
-    /// Every transfer of a lease, oldest first.
+    /// Every transfer of a lease, oldest first. Their ids are all of `family`, by which a ledger may find them.
     fn lease_transfers(
         &self,
         lease: LeaseId,
+        family: TransferFamily,
     ) -> impl Future<Output = Result<Vec<Recorded>, LedgerError>> + Send;
 
     /// The transfers of one account that the query picks. Transfers of leases may be missing from it.
@@ -125,13 +134,6 @@ pub enum LedgerError {
     /// The ledger said something that no run of this program can lead to: another program writes to it, or a bug.
     #[error("the ledger answered what cannot be: {0}")]
     Unexpected(String),
-}
-
-/// Applies one chain.
-pub(crate) async fn submit_one<L: Ledger>(ledger: &L, chain: Chain) -> Result<ChainOutcome, LedgerError> {
-    let outcomes = ledger.submit(vec![chain]).await;
-    let missing = || LedgerError::Unexpected("a chain without an outcome".to_owned());
-    outcomes.into_iter().next().ok_or_else(missing)?
 }
 
 /// The transfer that holds an account closed, `None` if the account is open.

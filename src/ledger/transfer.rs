@@ -1,5 +1,7 @@
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::AccountId;
 
 /// The id of a transfer. Never 0 and never the largest number.
@@ -15,6 +17,17 @@ impl TransferId {
     /// The id as a number.
     pub fn as_u128(self) -> u128 {
         self.0
+    }
+}
+
+/// What ids have in common that differ in their last 16 bits only. All transfers that name a lease are of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TransferFamily(u128);
+
+impl TransferId {
+    /// The family that it belongs to.
+    pub fn family(self) -> TransferFamily {
+        TransferFamily(self.0 >> 16)
     }
 }
 
@@ -160,12 +173,18 @@ pub struct Recorded {
 
 /// Transfers that are made all together or not at all. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chain(Vec<Transfer>);
+pub struct Chain(SmallVec<[Transfer; 1]>);
 
 impl Chain {
     /// A chain of these transfers, or `None` of none.
-    pub fn new(transfers: Vec<Transfer>) -> Option<Self> {
+    pub fn new(transfers: impl IntoIterator<Item = Transfer>) -> Option<Self> {
+        let transfers: SmallVec<_> = transfers.into_iter().collect();
         if transfers.is_empty() { None } else { Some(Self(transfers)) }
+    }
+
+    /// The same of a list, without copying it.
+    pub fn from_vec(transfers: Vec<Transfer>) -> Option<Self> {
+        if transfers.is_empty() { None } else { Some(Self(SmallVec::from_vec(transfers))) }
     }
 
     /// Its transfers, in order.

@@ -3,17 +3,20 @@
 
 mod complete;
 mod lease_cache;
+mod local_denials;
 mod reserve;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::decide::ids::Ids;
 use crate::decide::retry_after::RetryPolicy;
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{LimitKey, Overage};
-use crate::registry::{Entry, Follower, RefreshError, Registry};
+use crate::registry::{Follower, RefreshError, Registry};
 
 pub use lease_cache::LeaseCache;
+pub use local_denials::LocalDenials;
 
 /// Reserves and completes over any ledger. Cloning it is cheap.
 pub struct Limiter<L> {
@@ -22,6 +25,7 @@ pub struct Limiter<L> {
     follower: Arc<Follower<L>>,
     retry_policy: RetryPolicy,
     leases: Arc<LeaseCache>,
+    local_denials: Arc<LocalDenials>,
 }
 
 impl<L> Clone for Limiter<L> {
@@ -32,6 +36,7 @@ impl<L> Clone for Limiter<L> {
             follower: Arc::clone(&self.follower),
             retry_policy: self.retry_policy,
             leases: Arc::clone(&self.leases),
+            local_denials: Arc::clone(&self.local_denials),
         }
     }
 }
@@ -103,7 +108,7 @@ pub struct ExcessUse {
 }
 
 /// Why there is no answer. The outcome is unknown; the same request with the same lease id finds out.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum LimiterError {
     /// The ledger gave none.
     #[error("the ledger gave no answer")]
@@ -122,7 +127,18 @@ impl<L: Ledger> Limiter<L> {
         retry_policy: RetryPolicy,
         leases: LeaseCache,
     ) -> Self {
-        Self { ledger, ids, follower, retry_policy, leases: Arc::new(leases) }
+        let local_denials = Arc::new(LocalDenials::new(Duration::ZERO));
+        Self { ledger, ids, follower, retry_policy, leases: Arc::new(leases), local_denials }
+    }
+
+    /// The same, but exhausted limits are denied for a while without asking the ledger.
+    pub fn with_local_denials(self, local_denials: LocalDenials) -> Self {
+        Self { local_denials: Arc::new(local_denials), ..self }
+    }
+
+    /// How many calls were denied without asking the ledger.
+    pub fn local_denials(&self) -> u64 {
+        self.local_denials.denied()
     }
 
     fn registry(&self) -> &Registry {
@@ -131,9 +147,5 @@ impl<L: Ledger> Limiter<L> {
 
     async fn refresh(&self) -> Result<(), LimiterError> {
         self.follower.refresh().await.map_err(|error| LimiterError::Registry(Arc::new(error)))
-    }
-
-    fn entries<'a>(&self, keys: impl Iterator<Item = &'a LimitKey>) -> Vec<Option<Arc<Entry>>> {
-        keys.map(|key| self.registry().get(key)).collect()
     }
 }

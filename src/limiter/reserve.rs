@@ -1,24 +1,32 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use smallvec::SmallVec;
 
+use super::local_denials::{Admission, Tickets};
 use super::{Limiter, LimiterError, ReserveOutcome};
+use crate::clock::NS_PER_MS;
 use crate::decide::Limit;
 use crate::decide::command::Reserve;
 use crate::decide::lease::{Lease, Standing};
 use crate::decide::reserve::{self, Denial, Verdict};
-use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
+use crate::ledger::{ChainOutcome, Ledger, LedgerError, Refusal};
 use crate::limit::LimitKey;
 use crate::registry::Entry;
 
-/// A command on its way, with the limits it names in the order of its requirements.
+/// The limits that a command names, in the order of its requirements. The usual call names up to four.
+type Entries = SmallVec<[Option<Arc<Entry>>; 4]>;
+/// The same as the decisions look at them.
+type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
+
+/// A command on its way, with the limits it names.
 struct Planned<'a> {
     command: &'a Reserve,
-    entries: Vec<Option<Arc<Entry>>>,
+    entries: Entries,
 }
 
 impl Planned<'_> {
-    fn limits(&self) -> Vec<Option<&Limit>> {
+    fn limits(&self) -> Limits<'_> {
         self.entries.iter().map(|entry| entry.as_ref().map(|entry| &entry.limit)).collect()
     }
 
@@ -30,82 +38,155 @@ impl Planned<'_> {
 impl<L: Ledger> Limiter<L> {
     /// Reserves everything that the command wants, or nothing.
     pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
-        let answers = self.reserve_batch(std::slice::from_ref(command)).await;
-        answers
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| Err(LedgerError::Unexpected("a reserve without an answer".to_owned()).into()))
+        let mut planned = self.planned(command);
+        if !reserve::all_known(&planned.limits()) {
+            // It may have been defined at another replica a moment ago.
+            self.refresh().await?;
+            planned = self.planned(command);
+        }
+        let limits = planned.limits();
+        let tickets = match self.local_denials.admit(command, &limits, self.ledger.now_ns()) {
+            Admission::Ask(tickets) => tickets,
+            Admission::Deny { key, until_ns } => return Ok(self.deny_locally(&planned, key, until_ns)),
+        };
+        let empty = || LedgerError::Unexpected("a reserve without requirements".to_owned());
+        let chain = reserve::plan(self.ids, command, &limits).ok_or_else(empty)?;
+        let outcome = self.ledger.submit_one(chain).await?;
+        match self.conclude_at_once(&planned, &limits, tickets, outcome) {
+            Some(answer) => Ok(answer),
+            None => self.conclude(command, outcome).await,
+        }
     }
 
     /// Reserves for each command, in order, in one hand-over to the ledger; answers each in its place.
     pub async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, LimiterError>> {
-        let planned = match self.look_up(commands).await {
-            Ok(planned) => planned,
-            Err(failed) => return failed,
-        };
-        let chains: Vec<Chain> = planned
-            .iter()
-            .filter_map(|planned| reserve::plan(self.ids, planned.command, &planned.limits()))
-            .collect();
-        // A command has at least one requirement, so each has its chain.
-        let outcomes = self.ledger.submit(chains.clone()).await;
-        let conclude = |((planned, chain), outcome)| self.conclude(planned, chain, outcome);
-        // Together, so that those which must be looked up share the ledger's requests.
-        join_all(planned.into_iter().zip(&chains).zip(outcomes).map(conclude)).await
+        let mut planned: Vec<Planned<'_>> = commands.iter().map(|command| self.planned(command)).collect();
+        if !planned.iter().all(|planned| reserve::all_known(&planned.limits())) {
+            if let Err(error) = self.refresh().await {
+                return commands.iter().map(|_| Err(error.clone())).collect();
+            }
+            planned = commands.iter().map(|command| self.planned(command)).collect();
+        }
+        let (now_ns, mut chains) = (self.ledger.now_ns(), Vec::with_capacity(commands.len()));
+        let mut admissions = Vec::with_capacity(commands.len());
+        for planned in &planned {
+            let limits = planned.limits();
+            let admission = self.local_denials.admit(planned.command, &limits, now_ns);
+            if let Admission::Ask(_) = admission {
+                // A command has at least one requirement, so each that asks has its chain.
+                chains.extend(reserve::plan(self.ids, planned.command, &limits));
+            }
+            admissions.push(admission);
+        }
+        let mut outcomes = self.ledger.submit(chains).await.into_iter();
+        let mut answers = Vec::with_capacity(commands.len());
+        let mut to_look_up = Vec::new();
+        for (place, (planned, admission)) in planned.into_iter().zip(admissions).enumerate() {
+            let answer = match admission {
+                Admission::Deny { key, until_ns } => Ok(self.deny_locally(&planned, key, until_ns)),
+                Admission::Ask(tickets) => match outcomes.next() {
+                    Some(Ok(outcome)) => {
+                        let answer = self.conclude_at_once(&planned, &planned.limits(), tickets, outcome);
+                        answer.ok_or_else(|| {
+                            let command = planned.command;
+                            to_look_up.push(async move { (place, self.conclude(command, outcome).await) });
+                            LedgerError::Unexpected("a lease that was not looked up".to_owned()).into()
+                        })
+                    }
+                    Some(Err(error)) => Err(error.into()),
+                    None => Err(LedgerError::Unexpected("a chain without an outcome".to_owned()).into()),
+                },
+            };
+            answers.push(answer);
+        }
+        // Together, so that they share the ledger's requests.
+        for (place, answer) in join_all(to_look_up).await {
+            if let Some(slot) = answers.get_mut(place) {
+                *slot = answer;
+            }
+        }
+        answers
     }
 
-    /// Finds the limits of every command. A key that is not known here may have been defined at another replica a
-    /// moment ago, so the log is read once more before it counts as unknown.
-    async fn look_up<'a>(
-        &self,
-        commands: &'a [Reserve],
-    ) -> Result<Vec<Planned<'a>>, Vec<Result<ReserveOutcome, LimiterError>>> {
-        let find = || commands.iter().map(|command| self.plan_for(command)).collect::<Vec<_>>();
-        let planned = find();
-        if planned.iter().all(|planned| reserve::all_known(&planned.limits())) {
-            return Ok(planned);
-        }
-        match self.refresh().await {
-            Ok(()) => Ok(find()),
-            Err(LimiterError::Registry(error)) => {
-                Err(commands.iter().map(|_| Err(LimiterError::Registry(Arc::clone(&error)))).collect())
-            }
-            Err(LimiterError::Ledger(error)) => {
-                Err(commands.iter().map(|_| Err(LimiterError::Ledger(error.clone()))).collect())
-            }
-        }
-    }
-
-    fn plan_for<'a>(&self, command: &'a Reserve) -> Planned<'a> {
+    fn planned<'a>(&self, command: &'a Reserve) -> Planned<'a> {
         let keys = command.requirements().iter().map(|requirement| &requirement.key);
-        Planned { command, entries: self.entries(keys) }
+        Planned { command, entries: self.registry().get_all(keys) }
     }
 
-    async fn conclude(
+    /// The answer where the outcome of the chain tells it: nearly always.
+    fn conclude_at_once(
         &self,
-        mut planned: Planned<'_>,
-        chain: &Chain,
-        outcome: Result<ChainOutcome, LedgerError>,
-    ) -> Result<ReserveOutcome, LimiterError> {
-        let outcome = outcome?;
-        // A definition that the refusal does not fit to is stale.
-        if reserve::doubts_definitions(planned.command, &planned.limits(), outcome) {
-            self.refresh().await?;
-            planned = self.plan_for(planned.command);
+        planned: &Planned<'_>,
+        limits: &Limits<'_>,
+        tickets: Tickets,
+        outcome: ChainOutcome,
+    ) -> Option<ReserveOutcome> {
+        self.learn_headroom(planned.command, limits, tickets, outcome);
+        if reserve::doubts_definitions(planned.command, limits, outcome) {
+            return None;
         }
-        match reserve::interpret(planned.command, &planned.limits(), outcome)? {
+        match reserve::interpret(planned.command, limits, outcome).ok()? {
             Verdict::Granted { reserved_at_unix_ms } => {
                 planned.entries.iter().flatten().for_each(|entry| entry.granted());
-                self.remember(planned.command, chain, outcome);
-                Ok(ReserveOutcome::Granted { reserved_at_unix_ms })
+                self.remember(planned.command, limits, outcome);
+                Some(ReserveOutcome::Granted { reserved_at_unix_ms })
             }
+            Verdict::Denied { denial, repeated } => Some(self.deny(planned, denial, repeated)),
+            Verdict::Recall => None,
+        }
+    }
+
+    /// The answer where the ledger must be asked once more.
+    async fn conclude(
+        &self,
+        command: &Reserve,
+        outcome: ChainOutcome,
+    ) -> Result<ReserveOutcome, LimiterError> {
+        let mut planned = self.planned(command);
+        // A definition that the refusal does not fit to is stale.
+        if reserve::doubts_definitions(command, &planned.limits(), outcome) {
+            self.refresh().await?;
+            planned = self.planned(command);
+        }
+        match reserve::interpret(command, &planned.limits(), outcome)? {
+            Verdict::Granted { reserved_at_unix_ms } => Ok(ReserveOutcome::Granted { reserved_at_unix_ms }),
             Verdict::Denied { denial, repeated } => Ok(self.deny(&planned, denial, repeated)),
             Verdict::Recall => self.recall(&planned).await,
         }
     }
 
-    fn remember(&self, command: &Reserve, chain: &Chain, outcome: ChainOutcome) {
+    /// Tells what is known of exhausted limits what the ledger said of them.
+    fn learn_headroom(
+        &self,
+        command: &Reserve,
+        limits: &Limits<'_>,
+        tickets: Tickets,
+        outcome: ChainOutcome,
+    ) {
+        match outcome {
+            ChainOutcome::Created { timestamp_ns } => tickets.granted(limits, timestamp_ns),
+            ChainOutcome::Refused { index, refusal: Refusal::ExceedsCredits }
+                if reserve::impossible(command, limits).is_none() =>
+            {
+                self.local_denials.refused(tickets, command, limits, index, self.ledger.now_ns());
+            }
+            ChainOutcome::Refused { .. } => tickets.unused(),
+        }
+    }
+
+    /// The answer where this replica knows of a limit that it has no room.
+    fn deny_locally(&self, planned: &Planned<'_>, key: LimitKey, until_ns: Option<u64>) -> ReserveOutcome {
+        let Some((entry, until_ns)) = planned.entry(&key).zip(until_ns) else {
+            return self.deny(planned, Denial::NoRoom(key), true);
+        };
+        let wait_ms = until_ns.saturating_sub(self.ledger.now_ns()).div_ceil(NS_PER_MS);
+        let kind = entry.limit.state.definition.kind;
+        ReserveOutcome::NoRoom { key, retry_after_ms: self.retry_policy.room_known_ms(kind, wait_ms) }
+    }
+
+    fn remember(&self, command: &Reserve, limits: &Limits<'_>, outcome: ChainOutcome) {
         if let (true, ChainOutcome::Created { timestamp_ns }) = (self.leases.is_on(), outcome)
+            && let Some(chain) = reserve::plan(self.ids, command, limits)
             && let Some(lease) = Lease::from_grant(command.lease, chain.transfers(), timestamp_ns)
         {
             self.leases.insert(lease);
@@ -134,7 +215,8 @@ impl<L: Ledger> Limiter<L> {
     /// The lease was granted before: its transfers tell how it stands.
     async fn recall(&self, planned: &Planned<'_>) -> Result<ReserveOutcome, LimiterError> {
         let command = planned.command;
-        let transfers = self.ledger.lease_transfers(command.lease).await?;
+        let transfers =
+            self.ledger.lease_transfers(command.lease, self.ids.of_lease(command.lease).family()).await?;
         let Some(lease) = Lease::from_transfers(command.lease, &transfers) else {
             // An id of it is taken, but not by a reservation of this lease.
             return Ok(ReserveOutcome::LeaseConflict);

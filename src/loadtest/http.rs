@@ -1,79 +1,24 @@
 //! A service to be loaded over HTTP. The generator shares the machine with the service, so a connection does as little
 //! as can be: it is driven by the caller's own task, and the requests are put together from parts made beforehand.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, InvalidHeaderValue};
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use ledger_limiter::telemetry::with_sources;
-use ledger_limiter::wire::{BatchAnswer, ChangeAnswer, CompleteAnswer, ErrorBody, ReserveAnswer, StatusBody};
+use ledger_limiter::wire::{BatchAnswer, ChangeAnswer, CompleteAnswer, ReserveAnswer, StatusBody};
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
 
+use crate::address::Address;
+use crate::connection::{CallError, Open};
 use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};
 use crate::workload::{Limit, Workload};
 
 const LIMITS: &str = "/v1/admin/limits";
 const METRICS: &str = "/metrics";
-
-/// Where a service listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// `HOST:PORT`
-    authority: String,
-    host: HeaderValue,
-}
-
-/// Why a text is no address of a service.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AddressError {
-    #[error("is no URL")]
-    Uri(#[from] hyper::http::uri::InvalidUri),
-    #[error("must be http://HOST:PORT and nothing more")]
-    Form,
-    #[error("names a host that no header can hold")]
-    Host(#[from] InvalidHeaderValue),
-}
-
-/// Why a call has no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CallError {
-    #[error("no connection")]
-    Connect(#[from] std::io::Error),
-    #[error("the connection failed")]
-    Transport(#[from] hyper::Error),
-    #[error("status {status}: {text}")]
-    Status { status: StatusCode, text: String },
-    #[error("the answer is not what it should be")]
-    Answer(#[from] serde_json::Error),
-    #[error("{answers} answers to {asks} requests")]
-    Count { asks: usize, answers: usize },
-}
-
-impl Address {
-    pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
-        let uri: Uri = url.parse()?;
-        let (Some("http"), Some(authority), "" | "/") = (uri.scheme_str(), uri.authority(), uri.path())
-        else {
-            return Err(AddressError::Form);
-        };
-        let authority = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
-        Ok(Self { host: HeaderValue::from_str(&authority)?, authority })
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority)
-    }
-}
 
 /// The service.
 pub(crate) struct Server {
@@ -131,48 +76,10 @@ pub(crate) struct HttpConnection {
     open: Option<Open>,
 }
 
-/// An open connection. No task of its own drives it, which would cost two wake-ups for each call: it is polled beside
-/// what waits for it.
-struct Open {
-    sender: SendRequest<Full<Bytes>>,
-    driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
-    /// Whether the driver has ended: it may not be polled any more.
-    ended: bool,
-}
-
-impl Open {
-    async fn new(authority: &str) -> Result<Self, CallError> {
-        let stream = TcpStream::connect(authority).await?;
-        stream.set_nodelay(true)?;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, driver: Box::pin(driver), ended: false })
-    }
-
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), CallError> {
-        let response = self.sender.send_request(request);
-        let exchange = async {
-            let response = response.await?;
-            let status = response.status();
-            Ok((status, response.into_body().collect().await?.to_bytes()))
-        };
-        let mut exchange = std::pin::pin!(exchange);
-        if !self.ended {
-            tokio::select! {
-                biased;
-                // The service closes after its answer: what it said may still be here.
-                _ = &mut self.driver => self.ended = true,
-                answer = &mut exchange => return answer,
-            }
-        }
-        exchange.await
-    }
-}
-
 impl HttpConnection {
     async fn connect(&mut self) -> Result<&mut Open, CallError> {
-        let closed = |open: &Open| open.ended || open.sender.is_closed();
         match &mut self.open {
-            Some(open) if !closed(open) => {}
+            Some(open) if !open.is_closed() => {}
             place => *place = Some(Open::new(&self.address.authority).await?),
         }
         self.open.as_mut().ok_or_else(|| CallError::Connect(std::io::ErrorKind::NotConnected.into()))
@@ -218,13 +125,6 @@ impl HttpConnection {
         } else {
             Err(CallError::Count { asks, answers: answers.len() })
         }
-    }
-}
-
-impl CallError {
-    fn status(status: StatusCode, body: &[u8]) -> Self {
-        let text = serde_json::from_slice::<ErrorBody>(body).map(|error| error.message);
-        Self::Status { status, text: text.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned()) }
     }
 }
 
@@ -278,20 +178,6 @@ impl From<CompleteAnswer> for Completed {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_bare_url_is_an_address() {
-        for (url, authority) in [
-            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
-            ("http://limits.example/", "limits.example:80"),
-            ("http://[::1]:9", "[::1]:9"),
-        ] {
-            assert_eq!(Address::parse(url).map(|address| address.authority).ok().as_deref(), Some(authority));
-        }
-        for url in ["https://a:1", "a:1", "http://a:1/v1", "http://", "a b"] {
-            assert!(Address::parse(url).is_err(), "{url}");
-        }
-    }
 
     #[test]
     fn every_outcome_is_told_apart() {

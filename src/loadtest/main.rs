@@ -1,7 +1,10 @@
 //! The `ratelimiter-loadtest` program: offers load to a `ratelimiterd`, or to a limiter in this process, and tells what
 //! came of it.
 
+mod address;
 mod caller;
+mod connection;
+mod flags;
 mod http;
 mod in_process;
 mod measure;
@@ -45,7 +48,7 @@ enum MainError {
 }
 
 fn main() -> ExitCode {
-    let settings = Settings::from_matches(&settings::command().get_matches());
+    let settings = Settings::from_matches(&flags::command().get_matches());
     match settings.map_err(MainError::from).and_then(|settings| measure(&settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

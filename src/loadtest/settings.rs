@@ -4,17 +4,15 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use clap::ArgMatches;
 #[cfg(feature = "tigerbeetle")]
 use ledger_limiter::config::TigerBeetleSettings;
 use ledger_limiter::config::{self, Backend, ConfigError};
 use serde::{Serialize, Serializer};
 
-use crate::http::{Address, AddressError};
+use crate::address::{Address, AddressError};
+use crate::flags::backend_settings;
 use crate::schedule::{Profile, ProfileError};
-
-/// The sections of the service's settings that a limiter in this process takes too.
-const BACKEND_SECTIONS: [&str; 2] = ["memory.", "tigerbeetle."];
 
 /// Everything that a run needs to know.
 #[derive(Debug, Serialize)]
@@ -108,69 +106,6 @@ pub(crate) enum SettingsError {
     #[cfg(not(feature = "tigerbeetle"))]
     #[error("this program was built without TigerBeetle")]
     NoTigerBeetle,
-}
-
-/// The flags of the program.
-pub(crate) fn command() -> Command {
-    let value = |name: &'static str, value_name, help: &'static str| {
-        Arg::new(name).long(name).value_name(value_name).help(help)
-    };
-    let number = |name, default, help| {
-        value(name, "N", help).default_value(default).value_parser(value_parser!(u64).range(1..))
-    };
-    let flag = |name, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
-    let backend_settings = backend_settings().map(|(name, default)| {
-        Arg::new(name.clone())
-            .long(config::flag(&name))
-            .value_name("VALUE")
-            .conflicts_with("target")
-            .help(format!("{name} of a limiter in this process [default: {default}]"))
-    });
-    Command::new("ratelimiter-loadtest")
-        .about("Offers load to a ratelimiterd, or to a limiter in this process, and tells what came of it")
-        .version(env!("CARGO_PKG_VERSION"))
-        .arg(value("target", "URL", "The service, http://HOST:PORT"))
-        .arg(
-            value("backend", "BACKEND", "A limiter in this process, over this ledger")
-                .value_parser(["memory", "tigerbeetle"]),
-        )
-        .group(ArgGroup::new("loaded").args(["target", "backend"]).required(true))
-        .arg(value("duration", "TIME", "How long is measured").default_value("10s"))
-        .arg(value("warmup", "TIME", "How long load is offered before that").default_value("2s"))
-        .arg(number("concurrency", "64", "How many callers, each with a connection and one call at a time"))
-        .arg(value("threads", "N", "How many threads [default: one for each core]").value_parser(value_parser!(NonZeroUsize)))
-        .arg(number("batch", "1", "Items of a call; 1 takes the single endpoints"))
-        .arg(value("prefix", "TEXT", "What the keys of the limits begin with").default_value("loadtest"))
-        .arg(number("limits", "100", "How many limits, with --llm how many groups of four"))
-        .arg(number("requirements", "1", "How many rolling limits a reserve takes from").conflicts_with("llm"))
-        .arg(flag("llm", "A reserve takes a request, tokens, a slot and daily tokens of a model"))
-        .arg(
-            value("order", "ORDER", "In which order limits are taken from")
-                .value_parser(["random", "round-robin"])
-                .default_value("random"),
-        )
-        .arg(
-            value("amount", "N", "What is taken of each limit, with --llm how many tokens [default: 1; 1000 with --llm or --complete below]")
-                .value_parser(value_parser!(u64).range(1..)),
-        )
-        .arg(number("capacity", "1000000000000", "The capacity of each limit"))
-        .arg(number("window-seconds", "60", "The window of each rolling limit, and the timeout of slots"))
-        .arg(
-            value("complete", "WHICH", "What is completed: none; all; or below, all at half of what was reserved")
-                .value_parser(["none", "all", "below"])
-                .default_value("none"),
-        )
-        .arg(value("rate", "N", "Offers so many reserves a second, whatever the answers [default: a closed loop]").conflicts_with("profile"))
-        .arg(value("profile", "PROFILE", "The same with a changing rate: constant:RATE, ramp:FROM:TO, step:RATE:RATE..., burst:BASE:PEAK:EVERY_SECONDS:FOR_SECONDS"))
-        .arg(flag("retry", "Denied callers wait their hint and come back with a new lease; an unknown outcome is asked again with the same"))
-        .arg(flag("no-setup", "Takes the limits as they are instead of making them first"))
-        .arg(value("json", "FILE", "Writes the report there too").value_parser(value_parser!(PathBuf)))
-        .args(backend_settings)
-}
-
-fn backend_settings() -> impl Iterator<Item = (String, impl std::fmt::Display)> {
-    let of_backend = |name: &str| BACKEND_SECTIONS.iter().any(|section| name.starts_with(section));
-    config::names().into_iter().filter(move |(name, _)| of_backend(name))
 }
 
 impl Settings {
@@ -287,16 +222,12 @@ fn duration(matches: &ArgMatches, name: &'static str) -> Result<Duration, Settin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags::command;
 
     fn settings(flags: &str) -> Result<Settings, String> {
         let words = std::iter::once("ratelimiter-loadtest").chain(flags.split_whitespace());
         let matches = command().try_get_matches_from(words).map_err(|error| error.to_string())?;
         Settings::from_matches(&matches).map_err(|error| ledger_limiter::telemetry::with_sources(&error))
-    }
-
-    #[test]
-    fn the_flags_are_well_formed() {
-        command().debug_assert();
     }
 
     #[test]

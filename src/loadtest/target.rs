@@ -75,7 +75,7 @@ pub(crate) enum SetupError {
     Connect {
         address: String,
         #[source]
-        source: crate::http::CallError,
+        source: crate::connection::CallError,
     },
     #[error("the limit {key} could not be made: {message}")]
     Put { key: String, message: String },

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hashbrown::DefaultHashBuilder;
+
 pub use follow::{Follower, RefreshError};
 
 use crate::decide::Limit;
@@ -17,7 +19,7 @@ use crate::limit::{LimitKey, LimitState, Status};
 /// The newest version of every limit, deleted ones included.
 #[derive(Default)]
 pub struct Registry {
-    limits: papaya::HashMap<LimitKey, Arc<Entry>>,
+    limits: papaya::HashMap<LimitKey, Arc<Entry>, DefaultHashBuilder>,
     decreasing: Mutex<BTreeSet<LimitKey>>,
 }
 
@@ -33,6 +35,15 @@ impl Registry {
     /// The newest version of a limit that was ever defined, even if it was deleted since.
     pub fn get(&self, key: &LimitKey) -> Option<Arc<Entry>> {
         self.limits.pin().get(key).cloned()
+    }
+
+    /// The same for several limits, each in its place.
+    pub fn get_all<'a, B: FromIterator<Option<Arc<Entry>>>>(
+        &self,
+        keys: impl Iterator<Item = &'a LimitKey>,
+    ) -> B {
+        let limits = self.limits.pin();
+        keys.map(|key| limits.get(key).cloned()).collect()
     }
 
     /// Every limit that is not deleted, sorted by key.

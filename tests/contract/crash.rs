@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ledger_limiter::ledger::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Recorded,
+    TransferFamily,
 };
 use ledger_limiter::limit::{LeaseId, Status};
 
@@ -63,8 +64,12 @@ impl<L: Ledger> Ledger for Dying<L> {
         self.call(self.inner.accounts(ids)).await
     }
 
-    async fn lease_transfers(&self, lease: LeaseId) -> Result<Vec<Recorded>, LedgerError> {
-        self.call(self.inner.lease_transfers(lease)).await
+    async fn lease_transfers(
+        &self,
+        lease: LeaseId,
+        family: TransferFamily,
+    ) -> Result<Vec<Recorded>, LedgerError> {
+        self.call(self.inner.lease_transfers(lease, family)).await
     }
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {

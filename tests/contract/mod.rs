@@ -4,6 +4,7 @@
 pub mod capacity;
 pub mod complete;
 pub mod crash;
+pub mod local_denials;
 pub mod replicas;
 pub mod reserve;
 
@@ -43,6 +44,8 @@ macro_rules! contract_tests {
             a_foreign_key_is_refused,
             a_lease_without_slots_leaves_a_trace,
             thirty_two_legs_settle,
+            a_batch_settles_each_lease_once,
+            a_batch_settles_while_decreasing,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,
@@ -55,6 +58,16 @@ macro_rules! contract_tests {
             a_deleted_limit_takes_nothing_and_can_come_back,
             a_complete_settles_while_decreasing,
             history_tells_every_version,
+        ]);
+        $crate::contract_tests!(@module local_denials, $backend, [
+            a_complete_makes_room_at_once,
+            a_smaller_actual_makes_room_at_once,
+            an_increase_makes_room_at_once,
+            a_return_makes_room_and_is_told_before,
+            a_lease_denied_here_stays_denied_here,
+            other_denials_stay_what_they_are,
+            a_denial_takes_nothing_of_the_other_limits,
+            a_lease_granted_elsewhere_is_granted_here,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole,

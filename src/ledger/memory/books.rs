@@ -1,67 +1,29 @@
-use std::collections::{BTreeSet, HashMap};
-
-use super::leases::Leases;
-use crate::clock::NS_PER_SECOND;
+use super::accounts::Accounts;
+use super::compare::{compare, inherited};
+use super::expiries::Expiries;
+use super::link::Link;
+use super::transfers::{Made, Moved, Place, State, Transfers};
 use crate::ledger::{
-    Account, AccountCode, AccountId, AccountRule, Chain, ChainOutcome, Field, LedgerError, Movement,
-    NewAccount, Recorded, Refusal, Side, Transfer, TransferId, UserData,
+    Account, AccountId, AccountRule, Chain, ChainOutcome, LedgerError, Movement, NewAccount, Order, Recorded,
+    Refusal, Side, Transfer, TransferFamily, TransferId, UserData,
 };
 
 /// Accounts and transfers, and the rules by which they change.
 pub(super) struct Books {
     now_ns: u64,
     last_timestamp_ns: u64,
-    accounts: HashMap<AccountId, Entry>,
-    transfers: HashMap<TransferId, Slot>,
-    /// Transfers that belong to no lease, by account, in order: they are few, and kept for ever.
-    logs: HashMap<(AccountId, LogSide), Vec<TransferId>>,
-    leases: Leases,
-    expiries: BTreeSet<(u64, TransferId)>,
+    accounts: Accounts,
+    transfers: Transfers,
+    expiries: Expiries,
+    /// The transfers of the chain that is being applied, in order. Kept for its room.
+    applied: Vec<Applied>,
 }
 
-struct Entry {
-    account: Account,
-    rule: AccountRule,
-    code: AccountCode,
-}
-
-/// What an id is used for.
-enum Slot {
-    Made(Box<Made>),
-    /// It failed for a final reason.
-    Burnt,
-}
-
+/// A transfer of the chain, and what it voided.
 #[derive(Clone, Copy)]
-struct Made {
-    recorded: Recorded,
-    /// Whether another transfer was linked behind it.
-    linked: bool,
-    debit: AccountId,
-    credit: AccountId,
-    amount: u128,
-    pending: PendingState,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PendingState {
-    NotPending,
-    Held { expires_at_ns: Option<u64> },
-    Voided,
-    Expired,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum LogSide {
-    Debit,
-    Credit,
-}
-
-/// How to take back a step of a chain that fails further on.
-enum Undo {
-    Account(Account),
-    Pending(TransferId, PendingState),
-    Made(TransferId),
+struct Applied {
+    made: u32,
+    voided: Option<u32>,
 }
 
 impl Books {
@@ -69,24 +31,31 @@ impl Books {
         Self {
             now_ns: 0,
             last_timestamp_ns: 0,
-            accounts: HashMap::new(),
-            transfers: HashMap::new(),
-            logs: HashMap::new(),
-            leases: Leases::new(retention_ns),
-            expiries: BTreeSet::new(),
+            accounts: Accounts::default(),
+            transfers: Transfers::new(retention_ns),
+            expiries: Expiries::default(),
+            applied: Vec::new(),
         }
     }
 
     pub(super) fn leases(&self) -> usize {
-        self.leases.len()
+        self.transfers.leases()
+    }
+
+    pub(super) fn open(&mut self, new: &NewAccount) -> Result<(), LedgerError> {
+        self.accounts.open(new)
     }
 
     pub(super) fn account(&self, id: AccountId) -> Option<Account> {
-        self.accounts.get(&id).map(|entry| entry.account)
+        self.accounts.find(id).map(|index| self.accounts.entry(index).account)
     }
 
-    pub(super) fn lease_transfers(&self, lease: u128) -> Vec<Recorded> {
-        self.leases.transfers(lease).iter().filter_map(|id| self.recorded(*id)).collect()
+    /// The transfers of a family that name a lease, oldest first.
+    pub(super) fn lease_transfers(&self, lease: u128, family: TransferFamily) -> Vec<Recorded> {
+        let Some(family) = self.transfers.find_family(family) else { return Vec::new() };
+        let of_lease = |made: &&Made| made.state != State::Burnt && made.wide == lease;
+        let made = self.transfers.of_family(family).map(|index| self.transfers.made(index));
+        made.filter(of_lease).map(|made| self.recorded(made)).collect()
     }
 
     /// The transfers of an account later than `after_ns`, but for those of leases.
@@ -95,76 +64,66 @@ impl Books {
         account: AccountId,
         side: Side,
         after_ns: u64,
-    ) -> impl DoubleEndedIterator<Item = Recorded> {
-        let side = match side {
-            Side::Debit => LogSide::Debit,
-            Side::Credit => LogSide::Credit,
-        };
-        let ids = self.logs.get(&(account, side)).map_or(&[][..], Vec::as_slice);
-        let is_before =
-            |id: &TransferId| self.recorded(*id).is_some_and(|made| made.timestamp_ns <= after_ns);
-        let later = ids.get(ids.partition_point(is_before)..).unwrap_or_default();
-        later.iter().filter_map(|id| self.recorded(*id))
-    }
-
-    pub(super) fn open(&mut self, new: &NewAccount) -> Result<(), LedgerError> {
-        let &NewAccount { id, rule, code } = new;
-        let fresh = || Entry {
-            account: Account {
-                id,
-                debits_pending: 0,
-                debits_posted: 0,
-                credits_pending: 0,
-                credits_posted: 0,
-                closed: false,
-            },
-            rule,
-            code,
-        };
-        let entry = self.accounts.entry(id).or_insert_with(fresh);
-        if entry.rule == rule && entry.code == code {
-            Ok(())
-        } else {
-            Err(LedgerError::Unexpected(format!("{id:?} exists as another account")))
+        order: Order,
+    ) -> Box<dyn Iterator<Item = Recorded> + '_> {
+        let Some(account) = self.accounts.find(account) else { return Box::new(std::iter::empty()) };
+        let entry = self.accounts.entry(account);
+        let is_later = move |made: &&Made| made.timestamp_ns > after_ns;
+        let recorded = |made: &Made| self.recorded(made);
+        match order {
+            Order::NewestFirst => {
+                let (newest, earlier): (Link, fn(&Made) -> Link) = match side {
+                    Side::Debit => (entry.newest_debit, |made| made.earlier_debit),
+                    Side::Credit => (entry.newest_credit, |made| made.earlier_credit),
+                };
+                let made = |link: Link| link.get().map(|index| self.transfers.made(index));
+                let chain = std::iter::successors(made(newest), move |of| made(earlier(of)));
+                Box::new(chain.take_while(is_later).map(recorded))
+            }
+            Order::OldestFirst => {
+                let log = &self.transfers.log;
+                let start = log.partition_point(|&index| self.transfers.made(index).timestamp_ns <= after_ns);
+                let later = log.get(start..).unwrap_or_default();
+                let made = later.iter().map(|&index| self.transfers.made(index));
+                let is_of_account = move |made: &&Made| {
+                    let (debit, credit) = self.ends(made);
+                    Some(account) == if side == Side::Debit { debit } else { credit }
+                };
+                Box::new(made.filter(is_of_account).map(recorded))
+            }
         }
     }
 
     /// Lets time pass: reservations expire, and leases that are long over are forgotten.
     pub(super) fn advance_to(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
-        while let Some(&(expires_at_ns, id)) = self.expiries.first()
-            && expires_at_ns <= self.now_ns
-        {
-            self.expiries.pop_first();
-            self.expire(id);
+        while let Some(index) = self.expiries.pop_due(&mut self.transfers, self.now_ns) {
+            self.transfers.made_mut(index).state = State::Expired;
+            self.give_back(index);
+            self.transfers.holds_one_fewer(index);
+            self.transfers.check_over(index, self.now_ns);
         }
-        while let Some(forgotten) = self.leases.forget_one(self.now_ns) {
-            for id in forgotten {
-                self.transfers.remove(&id);
-            }
-        }
-    }
-
-    fn expire(&mut self, id: TransferId) {
-        let Some(Slot::Made(made)) = self.transfers.get_mut(&id) else { return };
-        made.pending = PendingState::Expired;
-        let made = **made;
-        self.release(&made, &mut Vec::new());
-        self.leases.closed_one(made.recorded.transfer.user_data.wide, self.now_ns);
+        self.transfers.forget(self.now_ns);
     }
 
     /// Applies the chain whole or not at all.
     pub(super) fn apply(&mut self, chain: &Chain) -> ChainOutcome {
         let transfers = chain.transfers();
         let last = transfers.len() - 1;
-        let mut undo = Vec::new();
+        let mut near = None;
         let mut first_timestamp_ns = 0;
+        self.applied.clear();
         for (index, transfer) in transfers.iter().enumerate() {
             let timestamp_ns = self.now_ns.max(self.last_timestamp_ns + 1);
-            match self.make(transfer, index < last, timestamp_ns, &mut undo) {
-                Ok(()) => self.last_timestamp_ns = timestamp_ns,
+            let place = self.transfers.find(transfer.id, near);
+            match self.make(transfer, place, index < last, timestamp_ns) {
+                Ok(applied) => {
+                    self.last_timestamp_ns = timestamp_ns;
+                    near = Some(self.transfers.family_of(applied.made));
+                    self.applied.push(applied);
+                }
                 Err(refusal) => {
-                    self.take_back(undo);
+                    self.take_back();
                     self.burn(transfer, refusal);
                     return ChainOutcome::Refused { index, refusal };
                 }
@@ -173,283 +132,298 @@ impl Books {
                 first_timestamp_ns = timestamp_ns;
             }
         }
-        self.settle_leases(transfers);
+        self.conclude();
         ChainOutcome::Created { timestamp_ns: first_timestamp_ns }
     }
 
     fn make(
         &mut self,
         transfer: &Transfer,
+        place: Place,
         linked: bool,
         timestamp_ns: u64,
-        undo: &mut Vec<Undo>,
-    ) -> Result<(), Refusal> {
-        match self.transfers.get(&transfer.id) {
-            Some(Slot::Made(earlier)) => return Err(self.compare(transfer, linked, earlier)),
-            Some(Slot::Burnt) => return Err(Refusal::IdAlreadyFailed),
-            None => {}
+    ) -> Result<Applied, Refusal> {
+        if let Some(earlier) = place.index.map(|index| self.transfers.made(index)) {
+            return Err(if earlier.state == State::Burnt {
+                Refusal::IdAlreadyFailed
+            } else {
+                self.compare(transfer, linked, earlier)
+            });
         }
-        let made = match transfer.movement {
-            Movement::Void { pending } => self.void(transfer, pending, timestamp_ns, undo)?,
+        if !self.transfers.has_room() {
+            return Err(Refusal::Overflow);
+        }
+        let (moved, state, user_data, voided) = match transfer.movement {
+            Movement::Void { pending } => {
+                let voided = self.void(transfer, pending, place.family, timestamp_ns)?;
+                let user_data = inherited(transfer.user_data, self.transfers.made(voided));
+                (Moved::Void { pending }, State::NotPending, user_data, Some(voided))
+            }
             Movement::Post { .. } | Movement::Pend { .. } | Movement::Close { .. } => {
-                self.move_amount(transfer, timestamp_ns, undo)?
+                let (moved, state) = self.move_amount(&transfer.movement, timestamp_ns)?;
+                (moved, state, transfer.user_data, None)
             }
         };
-        undo.push(Undo::Made(transfer.id));
-        self.schedule(made.pending, transfer.id);
-        if transfer.code.is_of_lease() {
-            self.leases.add(made.recorded.transfer.user_data.wide, transfer.id);
-        } else {
-            self.logs.entry((made.debit, LogSide::Debit)).or_default().push(transfer.id);
-            self.logs.entry((made.credit, LogSide::Credit)).or_default().push(transfer.id);
+        let mut made = Made::new(transfer.id, transfer.code, user_data, moved, state);
+        (made.linked, made.timestamp_ns) = (linked, timestamp_ns);
+        let index = self.transfers.insert(place, made);
+        if let (State::Held, Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. }) = (state, moved) {
+            self.expiries.join(&mut self.transfers, timeout_seconds, index);
         }
-        self.transfers.insert(transfer.id, Slot::Made(Box::new(Made { linked, ..made })));
-        Ok(())
+        if !transfer.code.is_of_lease() {
+            self.note_in_logs(index);
+        }
+        Ok(Applied { made: index, voided })
     }
 
-    fn move_amount(
-        &mut self,
-        transfer: &Transfer,
-        timestamp_ns: u64,
-        undo: &mut Vec<Undo>,
-    ) -> Result<Made, Refusal> {
-        let (debit, credit, amount, pending) = match transfer.movement {
-            Movement::Post { debit, credit, amount } => (debit, credit, amount, PendingState::NotPending),
+    fn move_amount(&mut self, movement: &Movement, timestamp_ns: u64) -> Result<(Moved, State), Refusal> {
+        let (debit, credit, amount, timeout_seconds) = match *movement {
+            Movement::Post { debit, credit, amount } => (debit, credit, amount, 0),
             Movement::Pend { debit, credit, amount, timeout_seconds } => {
-                (debit, credit, amount, held(timestamp_ns, timeout_seconds)?)
+                (debit, credit, amount, timeout_seconds)
             }
-            Movement::Close { debit, credit } => (debit, credit, 0, held(timestamp_ns, 0)?),
+            Movement::Close { debit, credit } => (debit, credit, 0, 0),
             Movement::Void { .. } => return Err(Refusal::Malformed("a void moves nothing new")),
         };
+        let timeout_ns = u64::from(timeout_seconds) * crate::clock::NS_PER_SECOND;
+        timestamp_ns.checked_add(timeout_ns).ok_or(Refusal::Overflow)?;
         if debit == credit {
             return Err(Refusal::Malformed("accounts_must_be_different"));
         }
-        let mut from = self.accounts.get(&debit).ok_or(Refusal::DebitAccountNotFound)?.account;
-        let rule = self.accounts.get(&debit).map(|entry| entry.rule);
-        let mut to = self.accounts.get(&credit).ok_or(Refusal::CreditAccountNotFound)?.account;
+        let debit = self.accounts.find(debit).ok_or(Refusal::DebitAccountNotFound)?;
+        let credit = self.accounts.find(credit).ok_or(Refusal::CreditAccountNotFound)?;
+        self.check_movement(debit, credit, amount)?;
+        let (moved, state) = match movement {
+            Movement::Post { .. } => (Moved::Post { debit, credit, amount }, State::NotPending),
+            Movement::Close { .. } => (Moved::Close { debit, credit }, State::Held),
+            Movement::Pend { .. } | Movement::Void { .. } => {
+                (Moved::Pend { debit, credit, amount, timeout_seconds }, State::Held)
+            }
+        };
+        self.carry_out(moved);
+        Ok((moved, state))
+    }
+
+    fn check_movement(&self, debit: u32, credit: u32, amount: u128) -> Result<(), Refusal> {
+        let from = self.accounts.entry(debit);
+        let (rule, from) = (from.rule, &from.account);
+        let to = &self.accounts.entry(credit).account;
         if from.closed {
             return Err(Refusal::DebitAccountClosed);
         }
         if to.closed {
             return Err(Refusal::CreditAccountClosed);
         }
-        let sum = |balance: u128| balance.checked_add(amount).ok_or(Refusal::Overflow);
-        let debits_after =
-            sum(from.debits_posted.checked_add(from.debits_pending).ok_or(Refusal::Overflow)?)?;
-        sum(to.credits_posted.checked_add(to.credits_pending).ok_or(Refusal::Overflow)?)?;
-        if rule == Some(AccountRule::DebitsMustNotExceedCredits) && debits_after > from.credits_posted {
-            return Err(Refusal::ExceedsCredits);
+        let sum = |posted: u128, pending: u128| {
+            posted.checked_add(pending).and_then(|sum| sum.checked_add(amount)).ok_or(Refusal::Overflow)
+        };
+        let debits_after = sum(from.debits_posted, from.debits_pending)?;
+        sum(to.credits_posted, to.credits_pending)?;
+        match rule {
+            AccountRule::DebitsMustNotExceedCredits if debits_after > from.credits_posted => {
+                Err(Refusal::ExceedsCredits)
+            }
+            AccountRule::DebitsMustNotExceedCredits | AccountRule::Unconstrained => Ok(()),
         }
-        if pending == PendingState::NotPending {
-            from.debits_posted += amount;
-            to.credits_posted += amount;
-        } else {
-            from.debits_pending += amount;
-            to.credits_pending += amount;
-        }
-        from.closed = matches!(transfer.movement, Movement::Close { .. });
-        self.put_account(from, undo);
-        self.put_account(to, undo);
-        let recorded = Recorded { transfer: *transfer, timestamp_ns };
-        Ok(Made { recorded, linked: false, debit, credit, amount, pending })
     }
 
+    /// Moves what was checked. A void is carried out by [`Books::void`].
+    fn carry_out(&mut self, moved: Moved) {
+        match moved {
+            Moved::Post { debit, credit, amount } => {
+                self.accounts.entry_mut(debit).account.debits_posted += amount;
+                self.accounts.entry_mut(credit).account.credits_posted += amount;
+            }
+            Moved::Pend { debit, credit, amount, .. } => {
+                self.accounts.entry_mut(debit).account.debits_pending += amount;
+                self.accounts.entry_mut(credit).account.credits_pending += amount;
+            }
+            Moved::Close { debit, .. } => self.accounts.entry_mut(debit).account.closed = true,
+            Moved::Void { .. } => {}
+        }
+    }
+
+    /// Voids a pending transfer, and answers its index.
     fn void(
         &mut self,
         transfer: &Transfer,
         pending: TransferId,
+        near: Option<u32>,
         timestamp_ns: u64,
-        undo: &mut Vec<Undo>,
-    ) -> Result<Made, Refusal> {
+    ) -> Result<u32, Refusal> {
         if pending == transfer.id {
             return Err(Refusal::Malformed("pending_id_must_be_different"));
         }
-        let Some(Slot::Made(held)) = self.transfers.get_mut(&pending) else {
-            return Err(Refusal::PendingNotFound);
-        };
-        if held.pending == PendingState::NotPending {
-            return Err(Refusal::PendingNotPending);
-        }
-        if transfer.code != held.recorded.transfer.code {
-            return Err(Refusal::Malformed("pending_transfer_has_different_code"));
-        }
-        match held.pending {
-            PendingState::Held { expires_at_ns: Some(expires_at_ns) } if expires_at_ns <= timestamp_ns => {
-                return Err(Refusal::PendingExpired);
+        let index = self.transfers.find(pending, near).index.ok_or(Refusal::PendingNotFound)?;
+        let held = self.transfers.made(index);
+        match held.state.refuses_void() {
+            Some(refusal @ (Refusal::PendingNotFound | Refusal::PendingNotPending)) => return Err(refusal),
+            refusal => {
+                if transfer.code != held.code {
+                    return Err(Refusal::Malformed("pending_transfer_has_different_code"));
+                }
+                if let Some(refusal) = refusal {
+                    return Err(refusal);
+                }
             }
-            PendingState::Held { .. } => {}
-            PendingState::Voided => return Err(Refusal::PendingAlreadyVoided),
-            PendingState::Expired => return Err(Refusal::PendingExpired),
-            PendingState::NotPending => return Err(Refusal::PendingNotPending),
         }
-        undo.push(Undo::Pending(pending, held.pending));
-        let before = std::mem::replace(&mut held.pending, PendingState::Voided);
-        let held = **held;
-        self.unschedule(before, pending);
-        self.release(&held, undo);
-        let user_data = inherited(transfer.user_data, held.recorded.transfer.user_data);
-        let recorded = Recorded { transfer: Transfer { user_data, ..*transfer }, timestamp_ns };
-        let Made { debit, credit, amount, .. } = held;
-        Ok(Made { recorded, linked: false, debit, credit, amount, pending: PendingState::NotPending })
-    }
-
-    fn schedule(&mut self, pending: PendingState, id: TransferId) {
-        if let PendingState::Held { expires_at_ns: Some(expires_at_ns) } = pending {
-            self.expiries.insert((expires_at_ns, id));
+        if held.expires_at_ns().is_some_and(|expires_at_ns| expires_at_ns <= timestamp_ns) {
+            return Err(Refusal::PendingExpired);
         }
-    }
-
-    fn unschedule(&mut self, pending: PendingState, id: TransferId) {
-        if let PendingState::Held { expires_at_ns: Some(expires_at_ns) } = pending {
-            self.expiries.remove(&(expires_at_ns, id));
-        }
+        self.stop_expiring(index);
+        self.transfers.made_mut(index).state = State::Voided;
+        self.give_back(index);
+        Ok(index)
     }
 
     /// Gives back what a pending transfer held.
-    fn release(&mut self, held: &Made, undo: &mut Vec<Undo>) {
-        if let Some(mut from) = self.account(held.debit) {
-            from.debits_pending = from.debits_pending.saturating_sub(held.amount);
-            if matches!(held.recorded.transfer.movement, Movement::Close { .. }) {
-                from.closed = false;
+    fn give_back(&mut self, index: u32) {
+        match self.transfers.made(index).moved {
+            Moved::Pend { debit, credit, amount, .. } => {
+                self.accounts.entry_mut(debit).account.debits_pending -= amount;
+                self.accounts.entry_mut(credit).account.credits_pending -= amount;
             }
-            self.put_account(from, undo);
-        }
-        if let Some(mut to) = self.account(held.credit) {
-            to.credits_pending = to.credits_pending.saturating_sub(held.amount);
-            self.put_account(to, undo);
+            Moved::Close { debit, .. } => self.accounts.entry_mut(debit).account.closed = false,
+            Moved::Post { .. } | Moved::Void { .. } => {}
         }
     }
 
-    fn put_account(&mut self, account: Account, undo: &mut Vec<Undo>) {
-        if let Some(entry) = self.accounts.get_mut(&account.id) {
-            undo.push(Undo::Account(entry.account));
-            entry.account = account;
+    /// Counts what a chain opened and closed, once it is certain.
+    fn conclude(&mut self) {
+        for &Applied { made, voided } in &self.applied {
+            match self.transfers.made(made).moved {
+                Moved::Pend { .. } | Moved::Close { .. } => self.transfers.holds_one_more(made),
+                Moved::Post { .. } | Moved::Void { .. } => {}
+            }
+            if let Some(voided) = voided {
+                self.transfers.holds_one_fewer(voided);
+            }
+        }
+        for voided in self.applied.iter().filter_map(|applied| applied.voided) {
+            self.transfers.check_over(voided, self.now_ns);
+        }
+    }
+
+    /// Takes back every transfer of the chain, the newest first.
+    fn take_back(&mut self) {
+        while let Some(Applied { made, voided }) = self.applied.pop() {
+            let moved = self.transfers.made(made).moved;
+            match moved {
+                Moved::Post { debit, credit, amount } => {
+                    self.accounts.entry_mut(debit).account.debits_posted -= amount;
+                    self.accounts.entry_mut(credit).account.credits_posted -= amount;
+                }
+                Moved::Pend { .. } | Moved::Close { .. } => {
+                    self.give_back(made);
+                    self.stop_expiring(made);
+                }
+                Moved::Void { .. } => {}
+            }
+            if let Some(voided) = voided {
+                self.hold_again(voided);
+            }
+            if !self.transfers.made(made).code.is_of_lease() {
+                self.strike_from_logs(made);
+            }
+            self.transfers.remove_newest(made);
+        }
+    }
+
+    fn hold_again(&mut self, index: u32) {
+        self.transfers.made_mut(index).state = State::Held;
+        let moved = self.transfers.made(index).moved;
+        if let Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. } = moved {
+            self.expiries.rejoin(&mut self.transfers, timeout_seconds, index);
+        }
+        self.carry_out(moved);
+    }
+
+    fn stop_expiring(&mut self, index: u32) {
+        if let Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. } = self.transfers.made(index).moved {
+            self.expiries.leave(&mut self.transfers, timeout_seconds, index);
+        }
+    }
+
+    fn burn(&mut self, transfer: &Transfer, refusal: Refusal) {
+        if refusal.is_final() && self.transfers.has_room() {
+            // Found anew: the family may have been taken back with its only transfers.
+            let place = self.transfers.find(transfer.id, None);
+            let nothing = Moved::Void { pending: transfer.id };
+            let burnt = Made::new(transfer.id, transfer.code, transfer.user_data, nothing, State::Burnt);
+            let index = self.transfers.insert(place, burnt);
+            self.transfers.check_over(index, self.now_ns);
+        }
+    }
+
+    fn note_in_logs(&mut self, index: u32) {
+        self.transfers.log.push(index);
+        let (debit, credit) = self.ends(self.transfers.made(index));
+        let newest = Link::to(index);
+        if let Some(debit) = debit {
+            let earlier = std::mem::replace(&mut self.accounts.entry_mut(debit).newest_debit, newest);
+            self.transfers.made_mut(index).earlier_debit = earlier;
+        }
+        if let Some(credit) = credit {
+            let earlier = std::mem::replace(&mut self.accounts.entry_mut(credit).newest_credit, newest);
+            self.transfers.made_mut(index).earlier_credit = earlier;
+        }
+    }
+
+    fn strike_from_logs(&mut self, index: u32) {
+        self.transfers.log.pop();
+        let made = self.transfers.made(index);
+        let (debit, credit) = self.ends(made);
+        let (earlier_debit, earlier_credit) = (made.earlier_debit, made.earlier_credit);
+        if let Some(debit) = debit {
+            self.accounts.entry_mut(debit).newest_debit = earlier_debit;
+        }
+        if let Some(credit) = credit {
+            self.accounts.entry_mut(credit).newest_credit = earlier_credit;
+        }
+    }
+
+    /// The accounts that a transfer debits and credits; a void has those of what it voids.
+    fn ends(&self, made: &Made) -> (Option<u32>, Option<u32>) {
+        match made.moved {
+            Moved::Post { debit, credit, .. }
+            | Moved::Pend { debit, credit, .. }
+            | Moved::Close { debit, credit } => (Some(debit), Some(credit)),
+            Moved::Void { pending } if pending != made.id => {
+                let held = self.transfers.find(pending, None).index;
+                held.map_or((None, None), |held| self.ends(self.transfers.made(held)))
+            }
+            Moved::Void { .. } => (None, None),
         }
     }
 
     /// In what a transfer differs from the one that bears its id.
     fn compare(&self, transfer: &Transfer, linked: bool, earlier: &Made) -> Refusal {
-        let before = &earlier.recorded.transfer;
         let user_data = match transfer.movement {
-            Movement::Void { pending } => match self.recorded(pending) {
-                Some(held) => inherited(transfer.user_data, held.transfer.user_data),
-                None => transfer.user_data,
-            },
+            Movement::Void { pending } => {
+                let held = self.transfers.find(pending, None).index.map(|index| self.transfers.made(index));
+                let held = held.filter(|held| held.state != State::Burnt);
+                held.map_or(transfer.user_data, |held| inherited(transfer.user_data, held))
+            }
             Movement::Post { .. } | Movement::Pend { .. } | Movement::Close { .. } => transfer.user_data,
         };
-        let by_link = (linked != earlier.linked).then_some(Field::Flags);
-        let behind = [
-            (user_data.wide != before.user_data.wide, Field::UserDataWide),
-            (user_data.long != before.user_data.long, Field::UserDataLong),
-            (user_data.short != before.user_data.short, Field::UserDataShort),
-            (transfer.code != before.code, Field::Code),
-        ];
-        let by_user_data = || behind.into_iter().find(|(differs, _)| *differs).map(|(_, field)| field);
-        by_link
-            .or_else(|| movement_difference(&transfer.movement, &before.movement))
-            .or_else(by_user_data)
-            .map_or(Refusal::Exists, Refusal::ExistsWithDifferent)
+        let linked_before = earlier.linked;
+        compare(&Transfer { user_data, ..*transfer }, linked, &self.recorded(earlier).transfer, linked_before)
     }
 
-    fn take_back(&mut self, undo: Vec<Undo>) {
-        for step in undo.into_iter().rev() {
-            match step {
-                Undo::Account(before) => {
-                    if let Some(entry) = self.accounts.get_mut(&before.id) {
-                        entry.account = before;
-                    }
-                }
-                Undo::Pending(id, before) => {
-                    if let Some(Slot::Made(made)) = self.transfers.get_mut(&id) {
-                        made.pending = before;
-                    }
-                    self.schedule(before, id);
-                }
-                Undo::Made(id) => self.unmake(id),
+    fn recorded(&self, made: &Made) -> Recorded {
+        let id = |index: u32| self.accounts.entry(index).account.id;
+        let movement = match made.moved {
+            Moved::Post { debit, credit, amount } => {
+                Movement::Post { debit: id(debit), credit: id(credit), amount }
             }
-        }
-    }
-
-    fn unmake(&mut self, id: TransferId) {
-        let Some(Slot::Made(made)) = self.transfers.remove(&id) else { return };
-        self.unschedule(made.pending, id);
-        if made.recorded.transfer.code.is_of_lease() {
-            self.leases.remove_newest(made.recorded.transfer.user_data.wide);
-        } else {
-            for side in [(made.debit, LogSide::Debit), (made.credit, LogSide::Credit)] {
-                self.logs.get_mut(&side).and_then(Vec::pop);
+            Moved::Pend { debit, credit, amount, timeout_seconds } => {
+                Movement::Pend { debit: id(debit), credit: id(credit), amount, timeout_seconds }
             }
-        }
+            Moved::Close { debit, credit } => Movement::Close { debit: id(debit), credit: id(credit) },
+            Moved::Void { pending } => Movement::Void { pending },
+        };
+        let user_data = UserData { wide: made.wide, long: made.long, short: made.short };
+        let transfer = Transfer { id: made.id, code: made.code, user_data, movement };
+        Recorded { transfer, timestamp_ns: made.timestamp_ns }
     }
-
-    fn burn(&mut self, transfer: &Transfer, refusal: Refusal) {
-        if refusal.is_final() {
-            self.transfers.insert(transfer.id, Slot::Burnt);
-            if transfer.code.is_of_lease() {
-                self.leases.add_burnt(transfer.user_data.wide, transfer.id, self.now_ns);
-            }
-        }
-    }
-
-    /// Counts what a chain opened and closed, once it is certain.
-    fn settle_leases(&mut self, transfers: &[Transfer]) {
-        for transfer in transfers.iter().filter(|transfer| transfer.code.is_of_lease()) {
-            let Some(recorded) = self.recorded(transfer.id) else { continue };
-            let lease = recorded.transfer.user_data.wide;
-            match transfer.movement {
-                Movement::Pend { .. } => self.leases.opened_one(lease),
-                Movement::Void { .. } => self.leases.closed_one(lease, self.now_ns),
-                Movement::Post { .. } | Movement::Close { .. } => {}
-            }
-        }
-    }
-
-    fn recorded(&self, id: TransferId) -> Option<Recorded> {
-        match self.transfers.get(&id) {
-            Some(Slot::Made(made)) => Some(made.recorded),
-            Some(Slot::Burnt) | None => None,
-        }
-    }
-}
-
-fn held(timestamp_ns: u64, timeout_seconds: u32) -> Result<PendingState, Refusal> {
-    if timeout_seconds == 0 {
-        return Ok(PendingState::Held { expires_at_ns: None });
-    }
-    let expires_at_ns =
-        timestamp_ns.checked_add(u64::from(timeout_seconds) * NS_PER_SECOND).ok_or(Refusal::Overflow)?;
-    Ok(PendingState::Held { expires_at_ns: Some(expires_at_ns) })
-}
-
-/// A void takes over what it does not say itself.
-fn inherited(own: UserData, held: UserData) -> UserData {
-    UserData {
-        wide: if own.wide == 0 { held.wide } else { own.wide },
-        long: if own.long == 0 { held.long } else { own.long },
-        short: if own.short == 0 { held.short } else { own.short },
-    }
-}
-
-/// The first field in which two movements differ, in the ledger's order.
-fn movement_difference(new: &Movement, old: &Movement) -> Option<Field> {
-    let parts = |movement: &Movement| match *movement {
-        Movement::Post { debit, credit, amount } => (0, None, 0, Some(debit), Some(credit), amount),
-        Movement::Pend { debit, credit, amount, timeout_seconds } => {
-            (1, None, timeout_seconds, Some(debit), Some(credit), amount)
-        }
-        Movement::Close { debit, credit } => (2, None, 0, Some(debit), Some(credit), 0),
-        Movement::Void { pending } => (3, Some(pending), 0, None, None, 0),
-    };
-    let (new, old) = (parts(new), parts(old));
-    [
-        (new.0 != old.0, Field::Flags),
-        (new.1 != old.1, Field::PendingId),
-        (new.2 != old.2, Field::Timeout),
-        (new.3 != old.3, Field::DebitAccount),
-        (new.4 != old.4, Field::CreditAccount),
-        (new.5 != old.5, Field::Amount),
-    ]
-    .into_iter()
-    .find(|(differs, _)| *differs)
-    .map(|(_, field)| field)
 }

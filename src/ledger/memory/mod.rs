@@ -2,8 +2,12 @@
 //! outcomes, in TigerBeetle's order of checks. It is the embedded default, and the reference that the real one is
 //! tested against.
 
+mod accounts;
 mod books;
-mod leases;
+mod compare;
+mod expiries;
+mod link;
+mod transfers;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +15,8 @@ use std::time::Duration;
 use books::Books;
 
 use super::{
-    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Order, Recorded,
+    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Recorded,
+    TransferFamily,
 };
 use crate::clock::{Clock, saturating_nanos};
 use crate::limit::LeaseId;
@@ -33,10 +38,14 @@ impl<C: Clock> MemoryLedger<C> {
         self.books_now().leases()
     }
 
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // The books are whole between two calls of their methods; a panic elsewhere does not change that.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The books, with everything done that the time has brought.
     fn books_now(&self) -> MutexGuard<'_, Books> {
-        // The books are whole between two calls of their methods; a panic elsewhere does not change that.
-        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut books = self.books();
         books.advance_to(self.clock.now_ns());
         books
     }
@@ -58,19 +67,24 @@ impl<C: Clock> Ledger for MemoryLedger<C> {
         Ok(ids.into_iter().map(|id| books.account(id)).collect())
     }
 
-    async fn lease_transfers(&self, lease: LeaseId) -> Result<Vec<Recorded>, LedgerError> {
-        Ok(self.books_now().lease_transfers(lease.as_u128()))
+    async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
+        Ok(self.books_now().apply(&chain))
+    }
+
+    async fn lease_transfers(
+        &self,
+        lease: LeaseId,
+        family: TransferFamily,
+    ) -> Result<Vec<Recorded>, LedgerError> {
+        // What was made does not depend on the time.
+        Ok(self.books().lease_transfers(lease.as_u128(), family))
     }
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
         let books = self.books_now();
-        let log = books.log(query.account, query.side, query.after_ns);
+        let log = books.log(query.account, query.side, query.after_ns, query.order);
         let matching = log.filter(|recorded| recorded.transfer.code == query.code);
-        let count_max = query.count_max as usize;
-        Ok(match query.order {
-            Order::OldestFirst => matching.take(count_max).collect(),
-            Order::NewestFirst => matching.rev().take(count_max).collect(),
-        })
+        Ok(matching.take(query.count_max as usize).collect())
     }
 
     fn now_ns(&self) -> u64 {

@@ -22,7 +22,7 @@ use self::session::{Reply, Request};
 use self::submitter::{Submitter, SubmitterOptions, SubmitterStats};
 use super::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Order, Recorded,
-    Side,
+    Side, TransferFamily,
 };
 use crate::config::TigerBeetleSettings;
 use crate::limit::LeaseId;
@@ -119,7 +119,11 @@ impl Ledger for TigerBeetleLedger {
         Ok(ids.into_iter().map(|id| found.next_if(|account| account.id == id)).collect())
     }
 
-    async fn lease_transfers(&self, lease: LeaseId) -> Result<Vec<Recorded>, LedgerError> {
+    async fn lease_transfers(
+        &self,
+        lease: LeaseId,
+        _family: TransferFamily,
+    ) -> Result<Vec<Recorded>, LedgerError> {
         let filter = query_filter::QueryFilter::new(encode::LEASE_TRANSFERS_MAX)
             .with_user_data_128(lease.as_u128())
             .with_ledger(self.ledger);
