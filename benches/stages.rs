@@ -128,7 +128,7 @@ fn settle_below(bencher: Bencher) {
 #[divan::bench]
 fn id_of_a_transfer(bencher: Bencher) {
     let ids = Ids::new(1);
-    bencher.with_inputs(lease).bench_values(|lease| ids.of_lease(lease, Purpose::Reserve, 0, 3));
+    bencher.with_inputs(lease).bench_values(|lease| ids.of_lease(lease).transfer(Purpose::Reserve, 0, 3));
 }
 
 #[divan::bench]
