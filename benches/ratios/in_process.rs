@@ -116,18 +116,16 @@ impl InProcess {
 
     async fn granted(&self, command: &Reserve) -> Result<(), Failure> {
         self.clock.step();
-        match self.limiter.reserve(command).await? {
-            ReserveOutcome::Granted { .. } => Ok(()),
-            denied => Err(Failure::Load(format!("{denied:?}"))),
-        }
+        let outcome = self.limiter.reserve(command).await?;
+        let is_granted = matches!(outcome, ReserveOutcome::Granted { .. });
+        if is_granted { Ok(()) } else { Err(Failure::Load(format!("{outcome:?}"))) }
     }
 
     async fn settled(&self, command: &Complete) -> Result<(), Failure> {
         self.clock.step();
-        match self.limiter.complete(command).await? {
-            CompleteOutcome::Settled { .. } => Ok(()),
-            nothing => Err(Failure::Load(format!("{nothing:?}"))),
-        }
+        let outcome = self.limiter.complete(command).await?;
+        let is_settled = matches!(outcome, CompleteOutcome::Settled { .. });
+        if is_settled { Ok(()) } else { Err(Failure::Load(format!("{outcome:?}"))) }
     }
 }
 

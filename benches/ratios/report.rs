@@ -50,7 +50,7 @@ pub(crate) fn render(head: &str, sections: &[Section]) -> String {
             }
         }
     }
-    text.push_str("\nMeasured is the median of several rounds, spread their range.\n\n## Notes\n\n");
+    text.push_str("\nMeasured is the median of several rounds, spread their range; what is compared with the goal is what is shown.\n\n## Notes\n\n");
     for section in sections {
         writeln!(text, "- **{}**: {}", section.name, section.note).ok();
     }
@@ -67,9 +67,10 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 fn line(row: &Row) -> String {
     let Row { what, goal, unit, measured, detail } = row;
+    let shown = (measured.median * 100.0).round() / 100.0;
     let (wanted, verdict) = match *goal {
-        Goal::AtLeast(goal) => (format!(">= {}{unit}", number(goal)), met(measured.median >= goal)),
-        Goal::AtMost(goal) => (format!("<= {}{unit}", number(goal)), met(measured.median <= goal)),
+        Goal::AtLeast(goal) => (format!(">= {}{unit}", number(goal)), met(shown >= goal)),
+        Goal::AtMost(goal) => (format!("<= {}{unit}", number(goal)), met(shown <= goal)),
         Goal::Told => ("told".to_owned(), ""),
     };
     let Spread { median, min, max } = *measured;
