@@ -70,9 +70,9 @@ pub async fn a_return_makes_room_and_is_told_before<B: Backend>(backend: B) {
     exhaust(&replica, "rpm").await;
     backend.pass(Duration::from_millis(2_100)).await;
     assert!(is_granted(&replica.take(&[("rpm", 1)]).await), "the bound is over, and so is the window");
-    let denial = |outcome| match outcome {
-        ReserveOutcome::NoRoom { retry_after_ms, .. } => retry_after_ms,
-        other => panic!("{other:?}"),
+    let denial = |outcome| {
+        let ReserveOutcome::NoRoom { retry_after_ms, .. } = outcome else { panic!("{outcome:?}") };
+        retry_after_ms
     };
     denial(replica.take(&[("rpm", 1)]).await);
     let hint_ms = denial(replica.take(&[("rpm", 1)]).await);
