@@ -41,8 +41,8 @@ impl Connector {
         Self { cluster_id, addresses: addresses.into(), ledger, clock }
     }
 
-    /// Tries until there is a session. A cluster that is away does not stop it: only names that do not resolve and a
-    /// machine without resources do.
+    /// Tries until there is a session and the cluster has answered on it. A session that was only begun may take a while
+    /// to reach the cluster, and whoever handed it a request would wait that long while another one is idle.
     pub(super) async fn session(&self) -> ClusterSession {
         let mut pauses = ExponentialBackoffBuilder::new()
             .with_initial_interval(FIRST_PAUSE)
@@ -51,7 +51,16 @@ impl Connector {
             .build();
         loop {
             match Session::connect(self.cluster_id, &self.addresses).await {
-                Ok(session) => return ClusterSession { session, connector: self.clone() },
+                Ok(session) => {
+                    let session = ClusterSession { session, connector: self.clone() };
+                    // Whether there is such an account does not matter.
+                    match session.request(Request::LookupAccounts(vec![1])).await {
+                        Ok(_) => return session,
+                        Err(error) => {
+                            tracing::warn!(error = with_sources(&error), "TigerBeetle does not answer yet");
+                        }
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(error = with_sources(&error), "no session with TigerBeetle");
                     tokio::time::sleep(pauses.next_backoff().unwrap_or(LONGEST_PAUSE)).await;
