@@ -34,6 +34,11 @@ pub(super) fn parse_batch<T: DeserializeOwned>(
 
 /// Reads JSON; the error begins with the name of the field that is wrong.
 fn parse_text<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+    // Keeping track of the field costs as much as reading does, and only what is wrong needs it.
+    serde_json::from_slice(text).or_else(|_| parse_with_path(text))
+}
+
+fn parse_with_path<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
