@@ -438,6 +438,7 @@ async fn the_metrics_count_what_came_of_each_item() {
         "ratelimiterd_completes_total{outcome=\"not_in_lease\"} 0",
         "ratelimiterd_request_seconds_count{route=\"/v1/reserve\"} 4",
         "ratelimiterd_request_seconds_count{route=\"/v1/reserve/batch\"} 1",
+        "ratelimiterd_request_seconds_count{route=\"/v1/extend\"} 0",
         "ratelimiterd_request_seconds_count{route=\"/v1/complete\"} 1",
         "ratelimiterd_request_seconds_count{route=\"/v1/complete/batch\"} 1",
         "ratelimiterd_request_seconds_count{route=\"/v1/admin/limits\"} 1",

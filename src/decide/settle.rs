@@ -300,10 +300,7 @@ impl Settlement {
         self.exceed_expired(now_ns)?;
         let guard = self.guard();
         let mut steps = Steps::default();
-        match guard {
-            Some(leg) => steps.push(self.void_as(leg, self.guard_id())?),
-            None => steps.push((Role::Marker, self.marker())),
-        }
+        steps.push(self.guard_step(guard)?);
         for leg in (0..self.goals.len()).filter(|&leg| Some(leg) != guard) {
             self.plan_leg(leg, now_ns, &mut steps)?;
         }
@@ -325,10 +322,7 @@ impl Settlement {
         }
         let guard = self.guard();
         let mut part = Part { transfers: SmallVec::new(), remainders: SmallVec::new() };
-        part.transfers.push(match guard {
-            Some(leg) => self.void_as(leg, self.guard_id()).ok()?.1,
-            None => self.marker(),
-        });
+        part.transfers.push(self.guard_step(guard).ok()?.1);
         for (leg, goal) in self.goals.iter().enumerate().filter(|&(leg, _)| Some(leg) != guard) {
             match *goal {
                 Goal::Keep => {}
@@ -390,9 +384,13 @@ impl Settlement {
         Ok(())
     }
 
-    fn marker(&self) -> Transfer {
+    /// What heads the chain: the void of a leg, or a marker.
+    fn guard_step(&self, leg: Option<usize>) -> Result<(Role, Transfer), LedgerError> {
+        if let Some(leg) = leg {
+            return self.void_as(leg, self.guard_id());
+        }
         let movement = Movement::Post { debit: self.ids.operator(), credit: self.ids.registry(), amount: 0 };
-        self.transfer(self.guard_id(), TransferCode::Complete, movement)
+        Ok((Role::Marker, self.transfer(self.guard_id(), TransferCode::Complete, movement)))
     }
 
     fn guard_id(&self) -> TransferId {

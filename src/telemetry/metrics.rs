@@ -54,6 +54,7 @@ pub struct CompleteCounts {
 pub enum Route {
     Reserve,
     ReserveBatch,
+    Extend,
     Complete,
     CompleteBatch,
     Admin,
@@ -63,6 +64,7 @@ pub enum Route {
 struct RouteTimes {
     reserve: Histogram,
     reserve_batch: Histogram,
+    extend: Histogram,
     complete: Histogram,
     complete_batch: Histogram,
     admin: Histogram,
@@ -186,6 +188,7 @@ impl RouteTimes {
         Self {
             reserve: times("/v1/reserve"),
             reserve_batch: times("/v1/reserve/batch"),
+            extend: times("/v1/extend"),
             complete: times("/v1/complete"),
             complete_batch: times("/v1/complete/batch"),
             admin: times("/v1/admin/limits"),
@@ -196,6 +199,7 @@ impl RouteTimes {
         match route {
             Route::Reserve => &self.reserve,
             Route::ReserveBatch => &self.reserve_batch,
+            Route::Extend => &self.extend,
             Route::Complete => &self.complete,
             Route::CompleteBatch => &self.complete_batch,
             Route::Admin => &self.admin,

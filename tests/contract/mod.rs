@@ -56,6 +56,7 @@ macro_rules! contract_tests {
             only_a_running_lease_is_extended,
             a_top_up_is_held_for_a_window_of_its_own,
             a_top_up_at_another_replica_is_settled_here,
+            a_batch_settles_top_ups_at_another_replica,
             top_ups_and_a_complete_at_once_leave_nothing_behind,
             a_limit_that_decreases_takes_no_top_ups,
             a_lease_can_be_extended_so_often,
