@@ -504,6 +504,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tigerbeetle")]
     fn the_example_file_says_the_defaults() {
         let example = include_str!("../ratelimiterd.toml");
         assert_eq!(parse(example, &[]), Ok(Settings::default()));
