@@ -11,7 +11,7 @@ use super::{
 };
 
 /// How often an attempt is made anew whose lease was over before its grant was heard of.
-const LATE_GRANTS_MAX: usize = 3;
+pub(super) const LATE_GRANTS_MAX: usize = 3;
 
 /// Leases of limits, over any transport. Cloning it is cheap, and the clones are one: they share their counts, and
 /// closing one closes all.
@@ -166,7 +166,7 @@ impl<T: Transport> Limiter<T> {
                 Verdict::TooLate => {}
             }
         }
-        Err(CallError::Refused { message: "leases are over before their grants are heard of".to_owned() })
+        Err(always_too_late())
     }
 
     pub(super) async fn pause_until(&self, moment: Instant) -> Result<(), CallError> {
@@ -184,6 +184,11 @@ impl<T: Transport> fmt::Debug for Acquired<T> {
             Self::Denied(denial) => f.debug_tuple("Denied").field(denial).finish(),
         }
     }
+}
+
+/// The answer to one whose every grant comes too late.
+pub(super) fn always_too_late() -> CallError {
+    CallError::Refused { message: "leases are over before their grants are heard of".to_owned() }
 }
 
 /// What an outcome means to one who asked under a fresh id.

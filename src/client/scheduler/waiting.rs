@@ -8,6 +8,7 @@ use super::gates::Gates;
 use super::options::SchedulerOptions;
 use super::queues::{QueueKey, Queues};
 use super::state::{Action, Chance, JobNumber, LeaseEnd, ReserveAnswer};
+use crate::client::limiter::{LATE_GRANTS_MAX, always_too_late};
 use crate::client::repeat::Pauses;
 use crate::limit::{LeaseId, LimitKey};
 
@@ -28,6 +29,8 @@ struct Job {
     stage: Stage,
     /// Whether its owner waits for it.
     wanted: bool,
+    /// How many of its leases were over before their grant was heard of.
+    late_grants: usize,
 }
 
 enum Stage {
@@ -84,7 +87,7 @@ impl Waiting {
             return Err(ScheduleError::QueueFull);
         }
         self.queues.ready(&queue, number);
-        self.jobs.insert(number, Job { queue, keys, stage: Stage::Ready, wanted: true });
+        self.jobs.insert(number, Job { queue, keys, stage: Stage::Ready, wanted: true, late_grants: 0 });
         Ok(())
     }
 
@@ -128,11 +131,16 @@ impl Waiting {
                 job.stage = Stage::Held { key };
             }
             // An attempt whose outcome was unknown had been granted and has expired: the job has not run yet.
-            ReserveAnswer::TooLate if wanted => {
+            ReserveAnswer::TooLate if wanted && job.late_grants + 1 < LATE_GRANTS_MAX => {
+                job.late_grants += 1;
                 self.queues.ready(&job.queue, number);
                 job.stage = Stage::Ready;
             }
-            ReserveAnswer::Denied { .. } | ReserveAnswer::TooLate => self.forget(number, actions),
+            ReserveAnswer::Denied { .. } => self.forget(number, actions),
+            ReserveAnswer::TooLate => {
+                self.fail(number, always_too_late().into(), actions);
+                self.forget(number, actions);
+            }
             ReserveAnswer::Refused(error) => {
                 self.fail(number, error, actions);
                 self.forget(number, actions);

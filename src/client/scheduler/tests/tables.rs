@@ -172,6 +172,20 @@ fn a_lease_that_expired_while_its_outcome_was_unknown_is_replaced() {
 }
 
 #[test]
+fn a_job_whose_grants_always_come_too_late_is_told_so() {
+    let fails = "fail 1: the call was refused: leases are over before their grants are heard of";
+    check(
+        OPTIONS,
+        &[
+            (0, "submit 1 a/x rpm", "reserve 1 #1"),
+            (1, "too_late 1", "reserve 1 #2"),
+            (2, "too_late 1", "reserve 1 #3"),
+            (3, "too_late 1", &format!("{fails}, forget 1 NotGranted")),
+        ],
+    );
+}
+
+#[test]
 fn an_outcome_that_stays_unknown_is_told_and_the_lease_is_completed_all_the_same() {
     check(
         OPTIONS,
