@@ -15,10 +15,10 @@ use crate::decide::ids::Ids;
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
 use crate::limit::LimitState;
-use crate::limiter::{LeaseCache, Limiter};
+use crate::limiter::{LeaseCache, Limiter, LocalDenials};
 use crate::registry::file::{FileError, RegistryFile};
 use crate::registry::{Follower, Registry};
-use crate::telemetry::with_sources;
+use crate::telemetry::{Metrics, MetricsRegistry, with_sources};
 
 /// How long requests that are in flight may take when the process is asked to stop; it must be gone within 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -58,14 +58,16 @@ pub async fn serve(
         Backend::Memory => {
             let retention = Duration::from_secs(settings.memory.retention_seconds);
             let ledger = MemoryLedger::new(SystemClock::new(), retention);
-            serve_over(ledger, Ids::new(1), settings, stop).await
+            serve_over(ledger, Ids::new(1), Metrics::new(MetricsRegistry::default()), settings, stop).await
         }
         #[cfg(feature = "tigerbeetle")]
         Backend::TigerBeetle => {
             let ledger =
                 crate::ledger::tigerbeetle::TigerBeetleLedger::connect((&settings.tigerbeetle).into());
+            let mut registry = MetricsRegistry::default();
+            ledger.register_metrics(&mut registry);
             let ids = Ids::new(settings.tigerbeetle.ledger);
-            serve_over(ledger, ids, settings, stop).await
+            serve_over(ledger, ids, Metrics::new(registry), settings, stop).await
         }
         #[cfg(not(feature = "tigerbeetle"))]
         Backend::TigerBeetle => Err(AppError::NoTigerBeetle),
@@ -75,6 +77,7 @@ pub async fn serve(
 async fn serve_over<L: Ledger>(
     ledger: L,
     ids: Ids,
+    metrics: Metrics,
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), AppError> {
@@ -90,19 +93,23 @@ async fn serve_over<L: Ledger>(
     let follower =
         Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), Some(file)));
     let admin = Arc::new(Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower)));
-    // The memory ledger finds a lease as fast as a cache does.
-    let leases = match backend {
-        Backend::Memory => LeaseCache::new(0),
-        Backend::TigerBeetle => LeaseCache::new(settings.limiter.lease_cache_capacity),
+    // The memory ledger finds a lease and denies as fast as anything in front of it would.
+    let (leases_max, local_denial_ms) = match backend {
+        Backend::Memory => (0, 0),
+        Backend::TigerBeetle => (settings.limiter.lease_cache_capacity, settings.limiter.local_denial_ms),
     };
     let policy = settings.retry_policy.policy();
-    let limiter = Limiter::new(Arc::clone(&ledger), ids, Arc::clone(&follower), policy, leases);
+    let leases = LeaseCache::new(leases_max);
+    let local_denials = LocalDenials::new(Duration::from_millis(local_denial_ms));
+    let limiter = Limiter::new(Arc::clone(&ledger), ids, Arc::clone(&follower), policy, leases)
+        .with_local_denials(local_denials);
     let api = Arc::new(Api {
         limiter,
         admin: Arc::clone(&admin),
         readiness: Readiness::new(Arc::clone(&ledger), ids.operator()),
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
+        metrics,
     });
 
     let mut background = JoinSet::new();

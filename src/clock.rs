@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Nanoseconds in a second.
 pub(crate) const NS_PER_SECOND: u64 = 1_000_000_000;
+/// Nanoseconds in a millisecond.
+pub(crate) const NS_PER_MS: u64 = 1_000_000;
 
 /// A clock that never goes back.
 pub trait Clock: Send + Sync + 'static {
@@ -81,5 +83,5 @@ pub(crate) fn saturating_nanos(span: Duration) -> u64 {
 
 /// The ledger's nanoseconds as milliseconds.
 pub(crate) fn unix_ms(timestamp_ns: u64) -> u64 {
-    timestamp_ns / 1_000_000
+    timestamp_ns / NS_PER_MS
 }

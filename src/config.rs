@@ -89,6 +89,7 @@ pub struct MemorySettings {
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct LimiterSettings {
     pub lease_cache_capacity: usize,
+    pub local_denial_ms: u64,
 }
 
 /// `retry_policy.*`
@@ -204,7 +205,7 @@ impl Default for MemorySettings {
 
 impl Default for LimiterSettings {
     fn default() -> Self {
-        Self { lease_cache_capacity: 65_536 }
+        Self { lease_cache_capacity: 65_536, local_denial_ms: 100 }
     }
 }
 

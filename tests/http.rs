@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use axum::{Router, response::Response};
 use ledger_limiter::api::{self, Api, BODY_BYTES_MAX, Readiness};
+use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -29,6 +30,7 @@ impl Service {
             readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
             request_timeout: Duration::from_secs(1),
             batch_requests_max: 4,
+            metrics: Metrics::new(MetricsRegistry::default()),
         };
         api.readiness.set_bootstrapped();
         replica.put(rolling("rpm", 3, 60)).await;
@@ -400,6 +402,51 @@ async fn the_memory_ledger_forgets_what_is_over() {
     assert_eq!(service.post("/v1/reserve", &wants(&id, "slots", 1)).await.0, StatusCode::CONFLICT);
     service.backend.pass(crate::memory::RETENTION).await;
     assert_eq!(service.backend.ledger.leases(), 0, "its size follows the live load");
+}
+
+#[tokio::test]
+async fn the_metrics_count_what_came_of_each_item() {
+    let service = Service::new().await;
+    let id = lease().to_string();
+    service.post("/v1/reserve", &wants(&id, "rpm", 2)).await;
+    service.post("/v1/reserve", &wants(&id, "rpm", 1)).await;
+    service.post("/v1/reserve", &fresh("rpm", 0)).await;
+    let items = json!({ "requests": [fresh("rpm", 1), fresh("rpm", 1), fresh("rpm", 4), fresh("nope", 1)] });
+    service.post("/v1/reserve/batch", &items).await;
+    service.post("/v1/complete", &json!({ "lease_id": id })).await;
+    service.post("/v1/reserve", &wants(&id, "rpm", 2)).await;
+    let completes = json!({ "requests": [{ "lease_id": id }, { "lease_id": "x" }] });
+    service.post("/v1/complete/batch", &completes).await;
+    service.get("/v1/admin/limits").await;
+
+    let response = service.send(Method::GET, "/metrics", Body::empty()).await;
+    let form = response.headers()["content-type"].to_str().expect("text").to_owned();
+    assert!(form.starts_with("application/openmetrics-text; version=1.0.0"), "{form}");
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+    let text = String::from_utf8(bytes.into()).expect("text");
+    for line in [
+        "ratelimiterd_reserves_total{outcome=\"granted\"} 2",
+        "ratelimiterd_reserves_total{outcome=\"no_room\"} 1",
+        "ratelimiterd_reserves_total{outcome=\"decreasing\"} 0",
+        "ratelimiterd_reserves_total{outcome=\"exceeds_capacity\"} 1",
+        "ratelimiterd_reserves_total{outcome=\"unknown_key\"} 1",
+        "ratelimiterd_reserves_total{outcome=\"conflict\"} 1",
+        "ratelimiterd_reserves_total{outcome=\"settled\"} 1",
+        "ratelimiterd_reserves_total{outcome=\"unknown\"} 0",
+        "ratelimiterd_completes_total{outcome=\"settled\"} 1",
+        "ratelimiterd_completes_total{outcome=\"nothing_to_do\"} 1",
+        "ratelimiterd_completes_total{outcome=\"not_in_lease\"} 0",
+        "ratelimiterd_request_seconds_count{route=\"/v1/reserve\"} 4",
+        "ratelimiterd_request_seconds_count{route=\"/v1/reserve/batch\"} 1",
+        "ratelimiterd_request_seconds_count{route=\"/v1/extend\"} 0",
+        "ratelimiterd_request_seconds_count{route=\"/v1/complete\"} 1",
+        "ratelimiterd_request_seconds_count{route=\"/v1/complete/batch\"} 1",
+        "ratelimiterd_request_seconds_count{route=\"/v1/admin/limits\"} 1",
+        "ratelimiterd_requests_in_flight 0",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}:\n{text}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ mod features;
 mod fixtures;
 mod gherkin;
 mod http;
+#[cfg(feature = "loadtest")]
+mod loadtest;
 #[path = "support/memory.rs"]
 mod memory;
 mod model;

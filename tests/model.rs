@@ -33,6 +33,15 @@ enum Standing {
 
 struct Hold {
     lease: u8,
+    /// Its place among the legs of its lease.
+    leg: usize,
+    amount: u64,
+    expires: Second,
+}
+
+#[derive(Clone, Copy)]
+struct Leg {
+    key: usize,
     amount: u64,
     expires: Second,
 }
@@ -40,13 +49,14 @@ struct Hold {
 enum Lease {
     Granted {
         wants: Vec<(usize, u64)>,
-        expires: BTreeMap<usize, Second>,
+        /// Those of the grant, then the top-ups.
+        legs: Vec<Leg>,
+        /// What attempts to extend it came to: the wish that was granted, or a denial.
+        attempts: BTreeMap<u8, Option<(usize, u64)>>,
         settled: bool,
     },
     /// At this leg at least; a chain that fails there again is denied again.
-    Denied {
-        legs: Vec<usize>,
-    },
+    Denied { legs: Vec<usize> },
 }
 
 impl Limit {
@@ -67,11 +77,18 @@ fn is_slots(key: usize) -> bool {
     KEYS[key] == "slots"
 }
 
+fn are_over(legs: &[Leg], now: Second) -> bool {
+    legs.iter().all(|leg| leg.expires <= now)
+}
+
 impl Model {
     fn apply(&mut self, operation: &Operation) -> String {
         match operation {
             Operation::Reserve { lease, wants } => self.reserve(*lease, &sorted(wants)),
             Operation::Complete { lease, used } => self.complete(*lease, used),
+            Operation::Extend { lease, attempt, key, amount } => {
+                self.extend(*lease, *attempt, (*key, *amount))
+            }
             Operation::Put { key, capacity } => self.put(*key, *capacity),
             Operation::Delete { key } => match self.limits.get_mut(key) {
                 Some(limit) if limit.standing != Standing::Deleted => {
@@ -104,10 +121,10 @@ impl Model {
         let now = self.now;
         let mut burnt = Vec::new();
         match self.leases.get(&id) {
-            Some(Lease::Granted { wants: before, expires, settled }) => {
+            Some(Lease::Granted { wants: before, legs, settled, .. }) => {
                 return if before != wants {
                     "conflict".to_owned()
-                } else if *settled || expires.values().all(|&at| at <= now) {
+                } else if *settled || are_over(legs, now) {
                     "settled".to_owned()
                 } else {
                     "granted".to_owned()
@@ -116,25 +133,54 @@ impl Model {
             Some(Lease::Denied { legs }) => burnt.clone_from(legs),
             None => {}
         }
-        let fails = |leg: usize, (key, amount): (usize, u64)| {
-            burnt.contains(&leg)
-                || self
-                    .limits
-                    .get(&key)
-                    .is_none_or(|limit| limit.standing != Standing::Active || limit.available() < amount)
-        };
-        let Some(leg) = (0..wants.len()).find(|&leg| fails(leg, wants[leg])) else {
-            for &(key, amount) in wants {
-                let hold = Hold { lease: id, amount, expires: now + seconds(key) };
-                self.limits.get_mut(&key).expect("it does not fail").holds.push(hold);
-            }
-            let expires = wants.iter().map(|&(key, _)| (key, now + seconds(key))).collect();
-            self.leases.insert(id, Lease::Granted { wants: wants.to_vec(), expires, settled: false });
+        let fails = |leg: usize| burnt.contains(&leg) || !self.has_room(wants[leg]);
+        let Some(leg) = (0..wants.len()).find(|&leg| fails(leg)) else {
+            let legs = wants.iter().enumerate().map(|(place, &want)| self.hold(id, place, want)).collect();
+            let (wants, attempts) = (wants.to_vec(), BTreeMap::new());
+            self.leases.insert(id, Lease::Granted { wants, legs, attempts, settled: false });
             return "granted".to_owned();
         };
         burnt.push(leg);
         self.leases.insert(id, Lease::Denied { legs: burnt });
         self.denial(wants, leg)
+    }
+
+    fn has_room(&self, (key, amount): (usize, u64)) -> bool {
+        let limit = self.limits.get(&key);
+        limit.is_some_and(|limit| limit.standing == Standing::Active && limit.available() >= amount)
+    }
+
+    fn hold(&mut self, lease: u8, leg: usize, (key, amount): (usize, u64)) -> Leg {
+        let expires = self.now + seconds(key);
+        let limit = self.limits.get_mut(&key).expect("it has room");
+        limit.holds.push(Hold { lease, leg, amount, expires });
+        Leg { key, amount, expires }
+    }
+
+    fn extend(&mut self, id: u8, attempt: u8, wish: (usize, u64)) -> String {
+        let Some(Lease::Granted { legs, attempts, settled, .. }) = self.leases.get(&id) else {
+            return "settled".to_owned();
+        };
+        if *settled || are_over(legs, self.now) {
+            return "settled".to_owned();
+        }
+        let before = attempts.get(&attempt).copied();
+        match before {
+            Some(Some(granted)) if granted == wish => return "granted".to_owned(),
+            Some(Some(_)) => return "conflict".to_owned(),
+            Some(None) | None => {}
+        }
+        if legs.iter().all(|leg| leg.key != wish.0) {
+            return "not in lease".to_owned();
+        }
+        let place = legs.len();
+        let granted = before.is_none() && self.has_room(wish);
+        let top_up = granted.then(|| self.hold(id, place, wish));
+        if let Some(Lease::Granted { legs, attempts, .. }) = self.leases.get_mut(&id) {
+            attempts.insert(attempt, top_up.map(|_| wish));
+            legs.extend(top_up);
+        }
+        if granted { "granted".to_owned() } else { self.denial(&[wish], 0) }
     }
 
     fn denial(&self, wants: &[(usize, u64)], leg: usize) -> String {
@@ -154,10 +200,10 @@ impl Model {
 
     fn complete(&mut self, id: u8, used: &[(usize, u64)]) -> String {
         let now = self.now;
-        let Some(Lease::Granted { wants, expires, settled }) = self.leases.get_mut(&id) else {
+        let Some(Lease::Granted { wants, legs, settled, .. }) = self.leases.get_mut(&id) else {
             return "nothing to do".to_owned();
         };
-        if *settled || expires.values().all(|&at| at <= now) {
+        if *settled || are_over(legs, now) {
             return "nothing to do".to_owned();
         }
         if used.iter().any(|(key, _)| wants.iter().all(|(wanted, _)| wanted != key)) {
@@ -165,22 +211,31 @@ impl Model {
         }
         *settled = true;
         let mut over = 0;
-        for (key, reserved) in wants.clone() {
-            let expired = expires[&key] <= now;
-            let limit = self.limits.get_mut(&key).expect("it was reserved");
+        let legs = legs.clone();
+        for (key, _) in wants.clone() {
             let actual = used.iter().find(|(name, _)| *name == key).map(|(_, amount)| *amount);
-            let kept = if is_slots(key) { 0 } else { actual.unwrap_or(reserved) };
-            let fits = !expired && limit.standing == Standing::Active && limit.available() + reserved >= kept;
-            if kept > reserved && !fits {
-                over += kept - reserved;
-                limit.debt += if KEYS[key] == "deny" { 0 } else { kept - reserved };
+            let of_key = || legs.iter().enumerate().filter(|(_, leg)| leg.key == key);
+            let mut left = if is_slots(key) { 0 } else { actual.unwrap_or(u64::MAX) };
+            let limit = self.limits.get_mut(&key).expect("it was reserved");
+            for (place, leg) in of_key() {
+                let kept = left.min(leg.amount);
+                left -= kept;
+                let hold = limit.holds.iter_mut().find(|hold| (hold.lease, hold.leg) == (id, place));
+                if let Some(hold) = hold.filter(|_| leg.expires > now) {
+                    hold.amount = kept;
+                }
+            }
+            let last = of_key().next_back().map(|(place, leg)| (place, leg.expires));
+            let (place, expires) = last.expect("it was reserved");
+            if left == 0 || actual.is_none() || is_slots(key) {
                 continue;
             }
-            if expired {
-                continue;
+            if expires > now && limit.standing == Standing::Active && limit.available() >= left {
+                limit.holds.push(Hold { lease: id, leg: place, amount: left, expires });
+            } else {
+                over += left;
+                limit.debt += if KEYS[key] == "deny" { 0 } else { left };
             }
-            let hold = limit.holds.iter_mut().find(|hold| hold.lease == id).expect("it is held");
-            hold.amount = kept;
         }
         format!("settled, {over} over")
     }

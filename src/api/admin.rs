@@ -13,6 +13,7 @@ use crate::clock::unix_ms;
 use crate::decide::record::Version;
 use crate::ledger::Ledger;
 use crate::limit::{LimitKey, Status};
+use crate::telemetry::Route;
 use crate::wire::{
     ChangeAnswer, DefinitionBody, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer,
     StatusBody, UsageBody, VersionBody,
@@ -25,6 +26,7 @@ type KeyPath = Result<Path<String>, PathRejection>;
 
 /// `PUT /v1/admin/limits`
 pub(super) async fn put<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Admin);
     let body: DefinitionBody = parse(body)?;
     let definition = body.into_definition().map_err(|error| Reject::Invalid(error.to_string()))?;
     let status = api.in_time(api.admin.put(&definition)).await?;
@@ -34,6 +36,7 @@ pub(super) async fn put<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
 
 /// `GET /v1/admin/limits`
 pub(super) async fn list<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Admin);
     let limits = api.in_time(api.admin.list()).await?.iter().map(LimitInfo::from).collect();
     Ok(answer(StatusCode::OK, LimitsAnswer { limits }))
 }
@@ -44,6 +47,7 @@ pub(super) async fn get_or_history<L: Ledger>(
     State(api): State<Arc<Api<L>>>,
     path: KeyPath,
 ) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Admin);
     let path = path?.0;
     let limit = match parse_key(&path) {
         Ok(key) => api.in_time(api.admin.get(&key)).await,
@@ -65,6 +69,7 @@ pub(super) async fn delete<L: Ledger>(
     State(api): State<Arc<Api<L>>>,
     path: KeyPath,
 ) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Admin);
     api.in_time(api.admin.delete(&parse_key(&path?.0)?)).await?;
     Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
 }

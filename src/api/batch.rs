@@ -7,7 +7,7 @@ use super::json::answer;
 use super::reject::{Reject, unavailable};
 use crate::ledger::Ledger;
 use crate::limiter::LimiterError;
-use crate::telemetry::with_sources;
+use crate::telemetry::{Counter, Metrics, with_sources};
 use crate::wire::{BatchAnswer, INVALID_REQUEST};
 
 /// How the items of a batch are answered.
@@ -18,6 +18,8 @@ pub(super) trait BatchItem: Serialize {
     fn unknown() -> Self;
     /// Whether this is [`BatchItem::unknown`].
     fn is_unknown(&self) -> bool;
+    /// Where unknown outcomes are counted.
+    fn unknowns(metrics: &Metrics) -> &Counter;
 }
 
 impl<L: Ledger> Api<L> {
@@ -48,7 +50,9 @@ impl<L: Ledger> Api<L> {
             Err(message) => A::invalid(&format!("{INVALID_REQUEST}: {message}")),
         };
         let results: Vec<A> = places.into_iter().map(result).collect();
-        if results.iter().all(A::is_unknown) {
+        let unknown = results.iter().filter(|result| result.is_unknown()).count();
+        A::unknowns(&self.metrics).inc_by(unknown as u64);
+        if unknown == results.len() {
             return unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, BatchAnswer { results }));
         }
         answer(StatusCode::OK, BatchAnswer { results })

@@ -11,30 +11,36 @@ use super::{Api, record};
 use crate::decide::command::Complete;
 use crate::ledger::Ledger;
 use crate::limiter::CompleteOutcome;
+use crate::telemetry::{Counter, Metrics, Route};
 use crate::wire::{BACKEND_ERROR, CompleteAnswer, CompleteBody, INVALID_REQUEST};
 
 /// `POST /v1/complete`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
+    let _in_flight = api.metrics.request(Route::Complete);
     let command =
         match parse(body).and_then(|body: CompleteBody| body.into_command().map_err(Reject::Invalid)) {
             Ok(command) => command,
             Err(reject) => return reject.into_response(),
         };
     match api.in_time(api.limiter.complete(&command)).await {
-        Ok(completion) => match conclude(&command, &completion) {
+        Ok(completion) => match conclude(&api.metrics, &command, &completion) {
             Ok(()) => answer(StatusCode::OK, CompleteAnswer::settled()),
             Err(message) => Reject::Invalid(message).into_response(),
         },
-        Err(reject) => reject.into_complete_response(),
+        Err(reject) => {
+            api.metrics.completes.unknown.inc();
+            reject.into_complete_response()
+        }
     }
 }
 
 /// `POST /v1/complete/batch`
 pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::CompleteBatch);
     let items = parse_batch(body, api.batch_requests_max)?;
     let items = items.into_iter().map(|item| item.and_then(CompleteBody::into_command)).collect();
     let run = async |commands: &[Complete]| api.limiter.complete_batch(commands).await;
-    let conclude = |command: &Complete, completion| match conclude(command, &completion) {
+    let conclude = |command: &Complete, completion| match conclude(&api.metrics, command, &completion) {
         Ok(()) => CompleteAnswer::settled(),
         Err(message) => CompleteAnswer::invalid(&format!("{INVALID_REQUEST}: {message}")),
     };
@@ -53,10 +59,15 @@ impl BatchItem for CompleteAnswer {
     fn is_unknown(&self) -> bool {
         self.error == BACKEND_ERROR
     }
+
+    fn unknowns(metrics: &Metrics) -> &Counter {
+        &metrics.completes.unknown
+    }
 }
 
 /// Whether the lease is settled, or what is wrong with the command.
-fn conclude(command: &Complete, completion: &CompleteOutcome) -> Result<(), String> {
+fn conclude(metrics: &Metrics, command: &Complete, completion: &CompleteOutcome) -> Result<(), String> {
+    metrics.completes.count(completion);
     record(command.lease, &command.job_id, command.actuals().iter().map(|actual| &actual.key), completion);
     completion.settled()
 }

@@ -9,10 +9,12 @@ use super::reserve::respond;
 use super::{Api, record};
 use crate::decide::command::Extend;
 use crate::ledger::Ledger;
+use crate::telemetry::Route;
 use crate::wire::ExtendBody;
 
 /// `POST /v1/extend`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
+    let _in_flight = api.metrics.request(Route::Extend);
     let command = match parse(body).and_then(|body: ExtendBody| body.into_command().map_err(Reject::Invalid))
     {
         Ok(command) => command,

@@ -6,6 +6,7 @@ mod complete;
 mod extend;
 mod health;
 mod json;
+mod metrics;
 mod reject;
 mod reserve;
 
@@ -26,6 +27,7 @@ use reject::Reject;
 use crate::admin::Admin;
 use crate::ledger::Ledger;
 use crate::limiter::Limiter;
+use crate::telemetry::Metrics;
 
 /// The longest body, in bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -42,6 +44,8 @@ pub struct Api<L> {
     pub request_timeout: Duration,
     /// How many items a batch may have.
     pub batch_requests_max: usize,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// The routes of the API.
@@ -56,6 +60,7 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
         .route("/v1/admin/limits/{*key}", get(admin::get_or_history).delete(admin::delete))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
         .fallback(async || Reject::NoRoute)
         .method_not_allowed_fallback(async || Reject::WrongMethod)
         .layer(middleware::from_fn(log_request))

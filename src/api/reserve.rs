@@ -11,10 +11,12 @@ use super::{Api, record};
 use crate::decide::command::Reserve;
 use crate::ledger::Ledger;
 use crate::limiter::ReserveOutcome;
+use crate::telemetry::{Counter, Metrics, Route};
 use crate::wire::{BACKEND_ERROR, ReserveAnswer, ReserveBody};
 
 /// `POST /v1/reserve`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
+    let _in_flight = api.metrics.request(Route::Reserve);
     let command = match parse(body).and_then(|body: ReserveBody| body.into_command().map_err(Reject::Invalid))
     {
         Ok(command) => command,
@@ -22,10 +24,14 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
     };
     match api.in_time(api.limiter.reserve(&command)).await {
         Ok(reservation) => {
+            api.metrics.reserves.count(&reservation);
             log(&command, &reservation);
             respond(reservation)
         }
-        Err(reject) => reject.into_reserve_response(),
+        Err(reject) => {
+            api.metrics.reserves.unknown.inc();
+            reject.into_reserve_response()
+        }
     }
 }
 
@@ -44,10 +50,15 @@ pub(super) fn respond(reservation: ReserveOutcome) -> Response {
 
 /// `POST /v1/reserve/batch`
 pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::ReserveBatch);
     let items = parse_batch(body, api.batch_requests_max)?;
     let items = items.into_iter().map(|item| item.and_then(ReserveBody::into_command)).collect();
     let run = async |commands: &[Reserve]| api.limiter.reserve_batch(commands).await;
-    Ok(api.answer_batch(items, run, |_, reservation| ReserveAnswer::from(reservation)).await)
+    let conclude = |_: &Reserve, reservation| {
+        api.metrics.reserves.count(&reservation);
+        ReserveAnswer::from(reservation)
+    };
+    Ok(api.answer_batch(items, run, conclude).await)
 }
 
 impl BatchItem for ReserveAnswer {
@@ -61,6 +72,10 @@ impl BatchItem for ReserveAnswer {
 
     fn is_unknown(&self) -> bool {
         self.error == BACKEND_ERROR
+    }
+
+    fn unknowns(metrics: &Metrics) -> &Counter {
+        &metrics.reserves.unknown
     }
 }
 

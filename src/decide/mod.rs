@@ -1,8 +1,10 @@
 //! The decisions, without a clock, a lock or a wire: what to send to the ledger, and what its answers mean.
 //!
 //! - [`reserve`]: a command and the limits it names -> a chain; the chain's outcome -> granted, denied, or look it up.
+//! - [`headroom`]: what this replica knows of a limit that was just exhausted -> whether to ask the ledger at all.
 //! - [`lease`]: the transfers of a lease -> what is reserved, and whether it is settled.
 //! - [`settle`]: a lease and its actual amounts -> chains, until one is accepted.
+//! - [`share`]: several settlements -> chains that settle them together.
 //! - [`top_up`]: a lease and a wish for more -> a chain; its outcome -> granted, denied, or look once more.
 //! - [`change`]: a limit and what an operator wants -> its next version, as a chain; [`record`] encodes it.
 //! - [`retry_after`]: a denial -> when to come back.
@@ -10,12 +12,14 @@
 pub mod change;
 #[expect(missing_docs, reason = "the names say it")]
 pub mod command;
+pub mod headroom;
 pub mod ids;
 pub mod lease;
 pub mod record;
 pub mod reserve;
 pub mod retry_after;
 pub mod settle;
+pub mod share;
 pub mod top_up;
 
 use crate::ledger::AccountId;

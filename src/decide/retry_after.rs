@@ -55,6 +55,15 @@ impl RetryPolicy {
             }
         }
     }
+
+    /// The hint for a limit that is known to have room in `wait_ms`: then, and no later than the longest hint.
+    pub fn room_known_ms(&self, kind: Kind, wait_ms: u64) -> u64 {
+        let max_ms = match kind {
+            Kind::Rolling(_) => self.rolling.max_ms,
+            Kind::Concurrency(_) => self.concurrency.max_ms,
+        };
+        wait_ms.min(max_ms).max(1)
+    }
 }
 
 impl Backoff {

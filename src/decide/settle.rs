@@ -11,8 +11,11 @@
 //! What the ledger refuses behind the guard (a reservation that expired, an extension without room, a closed account)
 //! is planned anew, without it or another way, and sent again.
 
+use smallvec::SmallVec;
+
 use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds, Purpose};
 use super::lease::{Hold, Lease, Leg};
+use super::share::{Part, Remainder};
 use crate::ledger::{
     AccountId, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, TransferId,
     UserData,
@@ -46,9 +49,9 @@ pub struct Settlement {
     ids: Ids,
     lease_ids: LeaseIds,
     lease: Lease,
-    goals: Vec<Goal>,
+    goals: SmallVec<[Goal; 4]>,
     excesses: Vec<Excess>,
-    sent: Vec<Role>,
+    sent: SmallVec<[Role; 8]>,
     rounds: u32,
     state: State,
 }
@@ -122,6 +125,24 @@ enum Role {
     Debt { leg: usize },
 }
 
+/// The chain as it is put together.
+#[derive(Default)]
+struct Steps {
+    roles: SmallVec<[Role; 8]>,
+    transfers: Vec<Transfer>,
+}
+
+impl Steps {
+    fn push(&mut self, (role, transfer): (Role, Transfer)) {
+        self.roles.push(role);
+        self.transfers.push(transfer);
+    }
+
+    fn extend(&mut self, steps: impl IntoIterator<Item = (Role, Transfer)>) {
+        steps.into_iter().for_each(|step| self.push(step));
+    }
+}
+
 impl Settlement {
     /// Compares what was used with what is reserved. A lease that is over takes any amounts: nothing comes of them.
     pub fn new(ids: Ids, lease: Lease, used: &[Used], now_ns: u64) -> Result<Self, NotInLease> {
@@ -133,7 +154,16 @@ impl Settlement {
         let goals = goals_of(&lease.legs, used);
         let state = if over { State::Done(Ending::AlreadyOver) } else { State::Planning };
         let lease_ids = ids.of_lease(lease.id);
-        Ok(Self { ids, lease_ids, lease, goals, excesses: Vec::new(), sent: Vec::new(), rounds: 0, state })
+        Ok(Self {
+            ids,
+            lease_ids,
+            lease,
+            goals,
+            excesses: Vec::new(),
+            sent: SmallVec::new(),
+            rounds: 0,
+            state,
+        })
     }
 
     /// What was used and could not be reserved.
@@ -268,30 +298,65 @@ impl Settlement {
 
     fn plan(&mut self, now_ns: u64) -> Result<Chain, LedgerError> {
         self.exceed_expired(now_ns)?;
-        let guard = (0..self.goals.len()).find(|&leg| {
-            self.goals.get(leg) == Some(&Goal::Release)
-                && self.lease.legs.get(leg).is_some_and(|leg| leg.hold == Hold::Concurrency)
-        });
-        let mut steps = Vec::with_capacity(self.goals.len() * 2 + 1);
-        match guard {
-            Some(leg) => steps.push(self.void_as(leg, self.guard_id())?),
-            None => steps.push((Role::Marker, self.marker())),
-        }
+        let guard = self.guard();
+        let mut steps = Steps::default();
+        steps.push(self.guard_step(guard)?);
         for leg in (0..self.goals.len()).filter(|&leg| Some(leg) != guard) {
             self.plan_leg(leg, now_ns, &mut steps)?;
         }
-        let (roles, transfers): (Vec<Role>, Vec<Transfer>) = steps.into_iter().unzip();
-        self.sent = roles;
-        Chain::new(transfers)
+        self.sent = steps.roles;
+        Chain::from_vec(steps.transfers)
             .ok_or_else(|| LedgerError::Unexpected("a settlement without transfers".to_owned()))
     }
 
-    fn plan_leg(
-        &self,
-        leg: usize,
-        now_ns: u64,
-        steps: &mut Vec<(Role, Transfer)>,
-    ) -> Result<(), LedgerError> {
+    /// The leg whose void heads the chain, if there is one.
+    fn guard(&self) -> Option<usize> {
+        let releases = |(goal, leg): (&Goal, &Leg)| *goal == Goal::Release && leg.hold == Hold::Concurrency;
+        self.goals.iter().zip(&self.lease.legs).position(releases)
+    }
+
+    /// What it does in a chain that it shares with others; `None` if it has nothing to share, or must go by itself.
+    pub fn part(&self, now_ns: u64) -> Option<Part> {
+        if self.state != State::Planning || self.lease.is_expired(now_ns) {
+            return None;
+        }
+        let guard = self.guard();
+        let mut part = Part { transfers: SmallVec::new(), remainders: SmallVec::new() };
+        part.transfers.push(self.guard_step(guard).ok()?.1);
+        for (leg, goal) in self.goals.iter().enumerate().filter(|&(leg, _)| Some(leg) != guard) {
+            match *goal {
+                Goal::Keep => {}
+                Goal::Release => part.transfers.push(self.void(leg).ok()?.1),
+                Goal::Shrink { to, .. } => {
+                    let reservation = self.lease.legs.get(leg)?;
+                    let timeout_seconds = reservation.remaining_seconds(now_ns)?;
+                    part.transfers.push(self.void(leg).ok()?.1);
+                    let account = reservation.account;
+                    part.remainders.push(Remainder { account, amount: to, timeout_seconds });
+                }
+                Goal::Extend { .. } | Goal::Debt { .. } => return None,
+            }
+        }
+        (!part.remainders.is_empty()).then_some(part)
+    }
+
+    /// A chain that it shared with others was made.
+    pub fn settled_together(&mut self) {
+        self.state = State::Done(Ending::Settled);
+    }
+
+    /// What a settlement that was made gave back: of which account, and how much.
+    pub fn freed(&self) -> impl Iterator<Item = (AccountId, u128)> {
+        let settled = self.state == State::Done(Ending::Settled);
+        let legs = self.goals.iter().zip(&self.lease.legs).filter(move |_| settled);
+        legs.filter_map(|(goal, leg)| match *goal {
+            Goal::Release => Some((leg.account, leg.amount)),
+            Goal::Shrink { to, .. } => Some((leg.account, leg.amount.saturating_sub(to))),
+            Goal::Keep | Goal::Extend { .. } | Goal::Debt { .. } => None,
+        })
+    }
+
+    fn plan_leg(&self, leg: usize, now_ns: u64, steps: &mut Steps) -> Result<(), LedgerError> {
         let remaining_seconds = self.leg(leg)?.remaining_seconds(now_ns);
         match (self.goal(leg)?, remaining_seconds) {
             (Goal::Keep, _) | (Goal::Extend { .. } | Goal::Shrink { .. }, None) => {}
@@ -319,9 +384,13 @@ impl Settlement {
         Ok(())
     }
 
-    fn marker(&self) -> Transfer {
+    /// What heads the chain: the void of a leg, or a marker.
+    fn guard_step(&self, leg: Option<usize>) -> Result<(Role, Transfer), LedgerError> {
+        if let Some(leg) = leg {
+            return self.void_as(leg, self.guard_id());
+        }
         let movement = Movement::Post { debit: self.ids.operator(), credit: self.ids.registry(), amount: 0 };
-        self.transfer(self.guard_id(), TransferCode::Complete, movement)
+        Ok((Role::Marker, self.transfer(self.guard_id(), TransferCode::Complete, movement)))
     }
 
     fn guard_id(&self) -> TransferId {
@@ -383,8 +452,10 @@ impl Settlement {
     }
 
     fn set_goal(&mut self, leg: usize, goal: Goal) -> Result<(), LedgerError> {
-        let no_leg = self.no_leg(leg);
-        *self.goals.get_mut(leg).ok_or(no_leg)? = goal;
+        match self.goals.get_mut(leg) {
+            Some(slot) => *slot = goal,
+            None => return Err(self.no_leg(leg)),
+        }
         Ok(())
     }
 
@@ -393,7 +464,7 @@ impl Settlement {
     }
 }
 
-fn goals_of(legs: &[Leg], used: &[Used]) -> Vec<Goal> {
+fn goals_of(legs: &[Leg], used: &[Used]) -> SmallVec<[Goal; 4]> {
     let goal = |(place, leg): (usize, &Leg)| match used.iter().find(|used| used.account == leg.account) {
         Some(used) => goal_of(leg, Some((share_of(legs, place, used.amount), used.debt_account))),
         None => goal_of(leg, None),

@@ -75,7 +75,7 @@ pub fn standing(
 ) -> Standing {
     let lease_ids = ids.of_lease(command.lease);
     let (id, tag) = lease_ids.top_up(command.extension);
-    let (code, movement) = reserve::leg_of(ids, &command.requirement, limit);
+    let account = limit.map_or_else(|| ids.limit(&command.requirement.key), |limit| limit.account);
     let lease = Lease::from_transfers(command.lease, transfers);
     let Some(lease) = lease.filter(|lease| !lease.settled && !lease.is_expired(now_ns)) else {
         return Standing::Over;
@@ -83,19 +83,21 @@ pub fn standing(
     if let Some(earlier) = transfers.iter().find(|recorded| recorded.transfer.id == id) {
         return match earlier.transfer {
             Transfer { user_data, .. } if user_data.long != tag => Standing::Unlucky,
-            Transfer { movement: before, .. } if is_same_wish(before, movement) => {
+            Transfer { movement: Movement::Pend { debit, amount, .. }, .. }
+                if debit == account && amount == u128::from(command.requirement.amount) =>
+            {
                 Standing::Granted { reserved_at_unix_ms: unix_ms(earlier.timestamp_ns) }
             }
             Transfer { .. } => Standing::Conflict,
         };
     }
-    let account = limit.map_or_else(|| ids.limit(&command.requirement.key), |limit| limit.account);
     if !lease.legs.iter().any(|leg| leg.account == account) {
         return Standing::NotInLease;
     }
     if lease.top_ups >= TOP_UPS_MAX {
         return Standing::TooMany;
     }
+    let (code, movement) = reserve::leg_of(ids, &command.requirement, limit);
     let user_data = UserData { wide: command.lease.as_u128(), ..UserData::default() };
     let trace = Transfer {
         id: lease_ids.transfer(Purpose::Guard, 0, lease.top_ups),
@@ -107,15 +109,6 @@ pub fn standing(
     let over_at_ns = lease.legs.iter().map(|leg| leg.expires_at_ns).max().unwrap_or(0);
     // Never of nothing: it has two transfers.
     Chain::new([trace, reservation]).map_or(Standing::Over, |chain| Standing::Running { chain, over_at_ns })
-}
-
-/// The times of the limit may have changed since, and the wish is the same.
-fn is_same_wish(before: Movement, now: Movement) -> bool {
-    let wish = |movement| match movement {
-        Movement::Pend { debit, amount, .. } => Some((debit, amount)),
-        Movement::Post { .. } | Movement::Close { .. } | Movement::Void { .. } => None,
-    };
-    wish(before) == wish(now)
 }
 
 /// The outcome of the chain's second transfer, as if it were sent by itself. `None` if the first was refused.

@@ -186,6 +186,11 @@ impl Chain {
         if transfers.is_empty() { None } else { Some(Self(transfers)) }
     }
 
+    /// The same of a list, without copying it.
+    pub fn from_vec(transfers: Vec<Transfer>) -> Option<Self> {
+        if transfers.is_empty() { None } else { Some(Self(SmallVec::from_vec(transfers))) }
+    }
+
     /// Its transfers, in order.
     pub fn transfers(&self) -> &[Transfer] {
         &self.0

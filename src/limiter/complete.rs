@@ -1,21 +1,92 @@
 use futures_util::future::join_all;
+use smallvec::SmallVec;
+use ulid::Ulid;
 
 use super::{CompleteOutcome, ExcessUse, Limiter, LimiterError};
 use crate::decide::command::{Actual, Complete};
 use crate::decide::lease::Lease;
 use crate::decide::settle::{Ending, Excess, Next, Settlement, Used};
-use crate::ledger::{Ledger, find_closing};
+use crate::decide::share::share;
+use crate::ledger::{ChainOutcome, Ledger, LedgerError, find_closing};
 use crate::limit::LeaseId;
+
+type AllUsed = SmallVec<[Used; 4]>;
+
+/// A complete on its way.
+struct Settling<'a> {
+    command: &'a Complete,
+    used: AllUsed,
+    settlement: Settlement,
+}
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with what was really used.
     pub async fn complete(&self, command: &Complete) -> Result<CompleteOutcome, LimiterError> {
-        let Some(lease) = self.find_lease(command).await? else { return Ok(CompleteOutcome::NothingToDo) };
+        match self.settling(command, self.find_lease(command).await?) {
+            Ok(settling) => self.settle(settling).await,
+            Err(outcome) => Ok(outcome),
+        }
+    }
+
+    /// Settles each lease; answers each in its place. Leases that settle below their estimates share what stays taken.
+    pub async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<CompleteOutcome, LimiterError>> {
+        // Together, so that their look-ups share the ledger's requests.
+        let leases = join_all(commands.iter().map(|command| self.find_lease(command))).await;
+        let mut places = Vec::with_capacity(commands.len());
+        let mut settlings = Vec::with_capacity(commands.len());
+        for (command, lease) in commands.iter().zip(leases) {
+            places.push(match lease.map(|lease| self.settling(command, lease)) {
+                Ok(Ok(settling)) => {
+                    settlings.push(settling);
+                    None
+                }
+                Ok(Err(outcome)) => Some(Ok(outcome)),
+                Err(error) => Some(Err(error)),
+            });
+        }
+        self.settle_together(&mut settlings).await;
+        let settled = join_all(settlings.into_iter().map(|settling| self.settle(settling))).await;
+        let mut settled = settled.into_iter();
+        let missing = || Err(LedgerError::Unexpected("a complete without an answer".to_owned()).into());
+        places.into_iter().map(|known| known.or_else(|| settled.next()).unwrap_or_else(missing)).collect()
+    }
+
+    /// Settles by shared chains what can share one. What the ledger refuses is left to be settled by itself.
+    async fn settle_together(&self, settlings: &mut [Settling<'_>]) {
+        let settlements = settlings.iter().map(|settling| &settling.settlement);
+        let shared = share(self.ids, settlements, self.ledger.now_ns(), Ulid::generate().0);
+        let (places, chains): (Vec<_>, Vec<_>) = shared.into_iter().map(|s| (s.places, s.chain)).unzip();
+        if chains.is_empty() {
+            return;
+        }
+        for (places, outcome) in places.into_iter().zip(self.ledger.submit(chains).await) {
+            // Whatever else it says, each settlement finds out for itself, and its guard keeps it from acting twice.
+            if let Ok(ChainOutcome::Created { .. }) = outcome {
+                for place in places {
+                    if let Some(settling) = settlings.get_mut(place) {
+                        settling.settlement.settled_together();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The settlement of a lease, or the answer if there is nothing to settle.
+    fn settling<'a>(
+        &self,
+        command: &'a Complete,
+        lease: Option<Lease>,
+    ) -> Result<Settling<'a>, CompleteOutcome> {
+        let lease = lease.ok_or(CompleteOutcome::NothingToDo)?;
         let used = self.used(command.actuals());
-        let mut settlement = match Settlement::new(self.ids, lease, &used, self.ledger.now_ns()) {
-            Ok(settlement) => settlement,
-            Err(error) => return Ok(CompleteOutcome::NotInLease { index: error.index }),
-        };
+        match Settlement::new(self.ids, lease, &used, self.ledger.now_ns()) {
+            Ok(settlement) => Ok(Settling { command, used, settlement }),
+            Err(error) => Err(CompleteOutcome::NotInLease { index: error.index }),
+        }
+    }
+
+    async fn settle(&self, settling: Settling<'_>) -> Result<CompleteOutcome, LimiterError> {
+        let Settling { command, used, mut settlement } = settling;
         loop {
             match settlement.next(self.ledger.now_ns())? {
                 Next::Send(chain) => settlement.heard(self.ledger.submit_one(chain).await?)?,
@@ -25,6 +96,7 @@ impl<L: Ledger> Limiter<L> {
                 Next::Recall => settlement.recalled(self.read_lease(command.lease).await?, &used),
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => {
+                    settlement.freed().for_each(|(account, units)| self.local_denials.freed(account, units));
                     let excess = |excess| excess_use(command, &used, excess);
                     let excesses: Vec<ExcessUse> = settlement.excesses().iter().filter_map(excess).collect();
                     excesses.iter().for_each(|excess| tell(command, excess));
@@ -32,12 +104,6 @@ impl<L: Ledger> Limiter<L> {
                 }
             }
         }
-    }
-
-    /// Settles each lease; answers each in its place.
-    pub async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<CompleteOutcome, LimiterError>> {
-        // Together, so that their look-ups and chains share the ledger's requests.
-        join_all(commands.iter().map(|command| self.complete(command))).await
     }
 
     /// From the cache, or else from the ledger.
@@ -53,7 +119,7 @@ impl<L: Ledger> Limiter<L> {
         Ok(Lease::from_transfers(lease, &transfers))
     }
 
-    fn used(&self, actuals: &[Actual]) -> Vec<Used> {
+    fn used(&self, actuals: &[Actual]) -> AllUsed {
         let used = |actual: &Actual| {
             let entry = self.registry().get(&actual.key);
             let accounts = entry.map(|entry| (entry.limit.account, entry.limit.debt_account));

@@ -4,9 +4,11 @@
 mod complete;
 mod extend;
 mod lease_cache;
+mod local_denials;
 mod reserve;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::decide::ids::Ids;
 use crate::decide::retry_after::RetryPolicy;
@@ -16,6 +18,7 @@ use crate::registry::{Follower, RefreshError, Registry};
 
 pub use extend::ExtendOutcome;
 pub use lease_cache::LeaseCache;
+pub use local_denials::LocalDenials;
 
 /// Reserves and completes over any ledger. Cloning it is cheap.
 pub struct Limiter<L> {
@@ -24,6 +27,7 @@ pub struct Limiter<L> {
     follower: Arc<Follower<L>>,
     retry_policy: RetryPolicy,
     leases: Arc<LeaseCache>,
+    local_denials: Arc<LocalDenials>,
 }
 
 impl<L> Clone for Limiter<L> {
@@ -34,6 +38,7 @@ impl<L> Clone for Limiter<L> {
             follower: Arc::clone(&self.follower),
             retry_policy: self.retry_policy,
             leases: Arc::clone(&self.leases),
+            local_denials: Arc::clone(&self.local_denials),
         }
     }
 }
@@ -134,7 +139,18 @@ impl<L: Ledger> Limiter<L> {
         retry_policy: RetryPolicy,
         leases: LeaseCache,
     ) -> Self {
-        Self { ledger, ids, follower, retry_policy, leases: Arc::new(leases) }
+        let local_denials = Arc::new(LocalDenials::new(Duration::ZERO));
+        Self { ledger, ids, follower, retry_policy, leases: Arc::new(leases), local_denials }
+    }
+
+    /// The same, but exhausted limits are denied for a while without asking the ledger.
+    pub fn with_local_denials(self, local_denials: LocalDenials) -> Self {
+        Self { local_denials: Arc::new(local_denials), ..self }
+    }
+
+    /// How many calls were denied without asking the ledger.
+    pub fn local_denials(&self) -> u64 {
+        self.local_denials.denied()
     }
 
     fn registry(&self) -> &Registry {

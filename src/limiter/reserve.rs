@@ -3,12 +3,14 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use smallvec::SmallVec;
 
+use super::local_denials::{Admission, Tickets};
 use super::{Limiter, LimiterError, ReserveOutcome};
+use crate::clock::NS_PER_MS;
 use crate::decide::Limit;
 use crate::decide::command::Reserve;
 use crate::decide::lease::{Lease, Standing};
 use crate::decide::reserve::{self, Denial, Verdict};
-use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
+use crate::ledger::{ChainOutcome, Ledger, LedgerError, Refusal};
 use crate::limit::LimitKey;
 use crate::registry::Entry;
 
@@ -43,10 +45,14 @@ impl<L: Ledger> Limiter<L> {
             planned = self.planned(command);
         }
         let limits = planned.limits();
+        let tickets = match self.local_denials.admit(command, &limits, self.ledger.now_ns()) {
+            Admission::Ask(tickets) => tickets,
+            Admission::Deny { key, until_ns } => return Ok(self.deny_locally(&planned, key, until_ns)),
+        };
         let empty = || LedgerError::Unexpected("a reserve without requirements".to_owned());
         let chain = reserve::plan(self.ids, command, &limits).ok_or_else(empty)?;
         let outcome = self.ledger.submit_one(chain).await?;
-        match self.conclude_at_once(&planned, &limits, outcome) {
+        match self.conclude_at_once(&planned, &limits, tickets, outcome) {
             Some(answer) => Ok(answer),
             None => self.conclude(command, outcome).await,
         }
@@ -61,26 +67,37 @@ impl<L: Ledger> Limiter<L> {
             }
             planned = commands.iter().map(|command| self.planned(command)).collect();
         }
-        // A command has at least one requirement, so each has its chain.
-        let chains: Vec<Chain> = planned
-            .iter()
-            .filter_map(|planned| reserve::plan(self.ids, planned.command, &planned.limits()))
-            .collect();
-        let outcomes = self.ledger.submit(chains).await;
+        let (now_ns, mut chains) = (self.ledger.now_ns(), Vec::with_capacity(commands.len()));
+        let mut admissions = Vec::with_capacity(commands.len());
+        for planned in &planned {
+            let limits = planned.limits();
+            let admission = self.local_denials.admit(planned.command, &limits, now_ns);
+            if let Admission::Ask(_) = admission {
+                // A command has at least one requirement, so each that asks has its chain.
+                chains.extend(reserve::plan(self.ids, planned.command, &limits));
+            }
+            admissions.push(admission);
+        }
+        let mut outcomes = self.ledger.submit(chains).await.into_iter();
         let mut answers = Vec::with_capacity(commands.len());
         let mut to_look_up = Vec::new();
-        for (place, (planned, outcome)) in planned.into_iter().zip(outcomes).enumerate() {
-            let answer =
-                outcome.map(|outcome| (outcome, self.conclude_at_once(&planned, &planned.limits(), outcome)));
-            answers.push(match answer {
-                Ok((_, Some(answer))) => Ok(answer),
-                Ok((outcome, None)) => {
-                    let command = planned.command;
-                    to_look_up.push(async move { (place, self.conclude(command, outcome).await) });
-                    Err(LedgerError::Unexpected("a lease that was not looked up".to_owned()).into())
-                }
-                Err(error) => Err(error.into()),
-            });
+        for (place, (planned, admission)) in planned.into_iter().zip(admissions).enumerate() {
+            let answer = match admission {
+                Admission::Deny { key, until_ns } => Ok(self.deny_locally(&planned, key, until_ns)),
+                Admission::Ask(tickets) => match outcomes.next() {
+                    Some(Ok(outcome)) => {
+                        let answer = self.conclude_at_once(&planned, &planned.limits(), tickets, outcome);
+                        answer.ok_or_else(|| {
+                            let command = planned.command;
+                            to_look_up.push(async move { (place, self.conclude(command, outcome).await) });
+                            LedgerError::Unexpected("a lease that was not looked up".to_owned()).into()
+                        })
+                    }
+                    Some(Err(error)) => Err(error.into()),
+                    None => Err(LedgerError::Unexpected("a chain without an outcome".to_owned()).into()),
+                },
+            };
+            answers.push(answer);
         }
         // Together, so that they share the ledger's requests.
         for (place, answer) in join_all(to_look_up).await {
@@ -101,8 +118,10 @@ impl<L: Ledger> Limiter<L> {
         &self,
         planned: &Planned<'_>,
         limits: &Limits<'_>,
+        tickets: Tickets,
         outcome: ChainOutcome,
     ) -> Option<ReserveOutcome> {
+        self.learn_headroom(planned.command, limits, tickets, outcome);
         if reserve::doubts_definitions(planned.command, limits, outcome) {
             return None;
         }
@@ -134,6 +153,35 @@ impl<L: Ledger> Limiter<L> {
             Verdict::Denied { denial, repeated } => Ok(self.deny(&planned, denial, repeated)),
             Verdict::Recall => self.recall(&planned).await,
         }
+    }
+
+    /// Tells what is known of exhausted limits what the ledger said of them.
+    fn learn_headroom(
+        &self,
+        command: &Reserve,
+        limits: &Limits<'_>,
+        tickets: Tickets,
+        outcome: ChainOutcome,
+    ) {
+        match outcome {
+            ChainOutcome::Created { timestamp_ns } => tickets.granted(limits, timestamp_ns),
+            ChainOutcome::Refused { index, refusal: Refusal::ExceedsCredits }
+                if reserve::impossible(command, limits).is_none() =>
+            {
+                self.local_denials.refused(tickets, command, limits, index, self.ledger.now_ns());
+            }
+            ChainOutcome::Refused { .. } => tickets.unused(),
+        }
+    }
+
+    /// The answer where this replica knows of a limit that it has no room.
+    fn deny_locally(&self, planned: &Planned<'_>, key: LimitKey, until_ns: Option<u64>) -> ReserveOutcome {
+        let Some((entry, until_ns)) = planned.entry(&key).zip(until_ns) else {
+            return self.deny(planned, Denial::NoRoom(key), true);
+        };
+        let wait_ms = until_ns.saturating_sub(self.ledger.now_ns()).div_ceil(NS_PER_MS);
+        let kind = entry.limit.state.definition.kind;
+        ReserveOutcome::NoRoom { key, retry_after_ms: self.retry_policy.room_known_ms(kind, wait_ms) }
     }
 
     fn remember(&self, command: &Reserve, limits: &Limits<'_>, outcome: ChainOutcome) {

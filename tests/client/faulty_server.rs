@@ -11,6 +11,7 @@ use axum::http::Request;
 use ledger_limiter::api::{self, Api, Readiness};
 use ledger_limiter::clock::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
@@ -65,6 +66,7 @@ impl FaultyServer {
             admin: Arc::clone(&replica.admin),
             readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
             request_timeout: Duration::from_secs(1),
+            metrics: Metrics::new(MetricsRegistry::default()),
             batch_requests_max: 256,
         };
         api.readiness.set_bootstrapped();

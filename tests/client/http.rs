@@ -13,7 +13,6 @@ use rand::seq::IndexedRandom;
 
 use super::faulty_server::{FAULTS, Fault, FaultyServer};
 use super::wants;
-use crate::contract::extend::extend;
 use crate::fixtures::*;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);

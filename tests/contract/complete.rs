@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use ledger_limiter::limit::{Definition, Overage};
-use ledger_limiter::limiter::{CompleteOutcome, ExcessUse};
+use ledger_limiter::limiter::{CompleteOutcome, ExcessUse, ReserveOutcome};
 
 use crate::fixtures::*;
 
@@ -206,4 +206,59 @@ pub async fn thirty_two_legs_settle<B: Backend>(backend: B) {
     for name in &names {
         assert_eq!(replica.usage(name).await, (97, 3, 0));
     }
+}
+
+pub async fn a_batch_settles_each_lease_once<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("rpm", 100, 60)).await;
+    replica.put(rolling("tpm", 10_000, 2)).await;
+    replica.put(concurrency("slots", 100, 60)).await;
+    let wanted = [("rpm", 1), ("tpm", 50), ("slots", 1)];
+    let leases: Vec<_> = (0..60).map(|_| lease()).collect();
+    for lease in &leases {
+        assert!(is_granted(&replica.reserve(*lease, &wanted).await));
+    }
+    let settled_before = leases[7];
+    assert_eq!(replica.complete(settled_before, &[("tpm", 50)]).await, SETTLED);
+    let mut commands: Vec<_> = leases.iter().map(|lease| complete(*lease, &[("tpm", 20)])).collect();
+    commands.push(complete(lease(), &[("tpm", 20)]));
+    commands.push(complete(leases[3], &[("tpm", 1)]));
+    commands.push(complete(leases[4], &[("slots", 1), ("nothing", 1)]));
+    let outcomes = replica.limiter.complete_batch(&commands).await;
+    let settled =
+        outcomes.iter().filter(|outcome| matches!(outcome, Ok(outcome) if *outcome == SETTLED)).count();
+    assert_eq!(settled, 59, "each lease that was live, once: {outcomes:?}");
+    assert!(outcomes.iter().all(Result::is_ok));
+    let (available, reserved, debt) = replica.usage("tpm").await;
+    assert_eq!((available + reserved, debt), (10_000, 0));
+    // The lease that was named twice settled with either amount.
+    assert!([58 * 20 + 1 + 50, 59 * 20 + 50].contains(&reserved), "{reserved}");
+    assert_eq!(replica.usage("slots").await, (100, 0, 0));
+    assert_eq!(replica.usage("rpm").await, (40, 60, 0));
+    let again = replica.limiter.complete_batch(&commands).await;
+    assert!(again.iter().all(|outcome| matches!(outcome, Ok(CompleteOutcome::NothingToDo))), "{again:?}");
+    assert_eq!(replica.usage("tpm").await.1, reserved);
+    let recalled = replica.reserve(leases[0], &wanted).await;
+    assert_eq!(recalled, ReserveOutcome::LeaseSettled);
+    backend.pass(Duration::from_millis(3_100)).await;
+    assert_eq!(replica.usage("tpm").await, (10_000, 0, 0), "what was shared comes back in time");
+}
+
+pub async fn a_batch_settles_while_decreasing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(rolling("tpm", 1_000, 60)).await;
+    let leases: Vec<_> = (0..4).map(|_| lease()).collect();
+    for lease in &leases {
+        assert!(is_granted(&replica.reserve(*lease, &[("tpm", 200)]).await));
+    }
+    replica.put(rolling("tpm", 500, 60)).await;
+    let commands: Vec<_> = leases.iter().map(|lease| complete(*lease, &[("tpm", 20)])).collect();
+    let outcomes = replica.limiter.complete_batch(&commands).await;
+    assert!(
+        outcomes.iter().all(|outcome| matches!(outcome, Ok(outcome) if *outcome == SETTLED)),
+        "{outcomes:?}"
+    );
+    assert_eq!(replica.usage("tpm").await, (920, 80, 0));
+    replica.admin.apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("tpm").await, (420, 80, 0));
 }

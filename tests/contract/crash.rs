@@ -10,7 +10,6 @@ use ledger_limiter::ledger::{
 };
 use ledger_limiter::limit::{LeaseId, Status};
 
-use super::extend::extend;
 use crate::fixtures::*;
 
 /// A connection that is lost at one of its calls, and stays so.

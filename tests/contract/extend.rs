@@ -2,18 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ledger_limiter::decide::command::{Extend, Requirement};
+use ledger_limiter::decide::command::Extend;
 use ledger_limiter::decide::ids::TOP_UPS_MAX;
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{Amount, LeaseId};
+use ledger_limiter::limit::LeaseId;
 use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
-
-pub fn extend(lease: LeaseId, extension: LeaseId, name: &str, amount: u64) -> Extend {
-    let requirement = Requirement { key: key(name), amount: Amount::new(amount).expect("a valid amount") };
-    Extend { lease, extension, requirement }
-}
 
 async fn ask<L: Ledger>(replica: &Replica<L>, command: &Extend) -> ExtendOutcome {
     replica.limiter.extend(command).await.expect("the ledger answers")
@@ -167,6 +162,29 @@ pub async fn a_top_up_at_another_replica_is_settled_here<B: Backend>(backend: B)
         assert_eq!(replica.usage("slots").await.1, 0);
         assert_eq!(another.complete(lease, &[("tpm", 0)]).await, CompleteOutcome::NothingToDo);
     }
+}
+
+pub async fn a_batch_settles_top_ups_at_another_replica<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    let another = Replica::start(backend.connect(), backend.ids(), 1_000).await;
+    let leases: Vec<LeaseId> = (0..4).map(|_| lease()).collect();
+    for &lease in &leases {
+        replica.reserve(lease, &[("daily", 100), ("slots", 1), ("tpm", 100)]).await;
+    }
+    // Two of the four: what they share a chain with must not hide their top-ups either.
+    for &lease in &leases[1..3] {
+        assert!(is_granted(&more(&another, lease, "tpm", 50).await));
+        assert!(is_granted(&more(&another, lease, "slots", 1).await));
+    }
+    let completes: Vec<_> =
+        leases.iter().map(|lease| complete(*lease, &[("daily", 10), ("tpm", 30)])).collect();
+    for settled in replica.limiter.complete_batch(&completes).await {
+        let settled = settled.expect("the ledger answers");
+        assert!(matches!(settled, CompleteOutcome::Settled { .. }), "{settled:?}");
+    }
+    assert_eq!(replica.usage("tpm").await.1, 120);
+    assert_eq!(replica.usage("daily").await.1, 40);
+    assert_eq!(replica.usage("slots").await.1, 0);
 }
 
 pub async fn top_ups_and_a_complete_at_once_leave_nothing_behind<B: Backend>(backend: B) {

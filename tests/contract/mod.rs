@@ -5,6 +5,7 @@ pub mod capacity;
 pub mod complete;
 pub mod crash;
 pub mod extend;
+pub mod local_denials;
 pub mod replicas;
 pub mod reserve;
 
@@ -44,6 +45,8 @@ macro_rules! contract_tests {
             a_foreign_key_is_refused,
             a_lease_without_slots_leaves_a_trace,
             thirty_two_legs_settle,
+            a_batch_settles_each_lease_once,
+            a_batch_settles_while_decreasing,
         ]);
         $crate::contract_tests!(@module extend, $backend, [
             what_is_granted_on_top_is_settled_with_the_rest,
@@ -53,6 +56,7 @@ macro_rules! contract_tests {
             only_a_running_lease_is_extended,
             a_top_up_is_held_for_a_window_of_its_own,
             a_top_up_at_another_replica_is_settled_here,
+            a_batch_settles_top_ups_at_another_replica,
             top_ups_and_a_complete_at_once_leave_nothing_behind,
             a_limit_that_decreases_takes_no_top_ups,
             a_lease_can_be_extended_so_often,
@@ -68,6 +72,16 @@ macro_rules! contract_tests {
             a_deleted_limit_takes_nothing_and_can_come_back,
             a_complete_settles_while_decreasing,
             history_tells_every_version,
+        ]);
+        $crate::contract_tests!(@module local_denials, $backend, [
+            a_complete_makes_room_at_once,
+            a_smaller_actual_makes_room_at_once,
+            an_increase_makes_room_at_once,
+            a_return_makes_room_and_is_told_before,
+            a_lease_denied_here_stays_denied_here,
+            other_denials_stay_what_they_are,
+            a_denial_takes_nothing_of_the_other_limits,
+            a_lease_granted_elsewhere_is_granted_here,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole,

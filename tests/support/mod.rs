@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ledger_limiter::admin::{Admin, LimitUsage};
 use ledger_limiter::config::RetryPolicySettings;
-use ledger_limiter::decide::command::{Actual, Complete, Requirement, Reserve};
+use ledger_limiter::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{Amount, Definition, Kind, KindName, LeaseId, LimitKey, Overage, Status};
@@ -109,6 +109,11 @@ pub fn reserve(lease: LeaseId, requirements: &[(&str, u64)]) -> Reserve {
 pub fn complete(lease: LeaseId, actuals: &[(&str, u64)]) -> Complete {
     let actual = |(name, amount): &(&str, u64)| Actual { key: key(name), amount: *amount };
     Complete::new(lease, String::new(), actuals.iter().map(actual).collect()).expect("a valid complete")
+}
+
+pub fn extend(lease: LeaseId, extension: LeaseId, name: &str, amount: u64) -> Extend {
+    let requirement = Requirement { key: key(name), amount: Amount::new(amount).expect("a valid amount") };
+    Extend { lease, extension, requirement }
 }
 
 /// A rolling limit.

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use ledger_limiter::admin::AdminError;
 use ledger_limiter::limit::{Definition, LeaseId, Overage};
-use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
 use proptest::prelude::*;
-use ulid::Ulid;
 
 use crate::fixtures::*;
 
@@ -30,6 +29,13 @@ pub enum Operation {
     Complete {
         lease: u8,
         used: Vec<(usize, u64)>,
+    },
+    /// Ask for more under the lease of this number, by an attempt of a number of its own.
+    Extend {
+        lease: u8,
+        attempt: u8,
+        key: usize,
+        amount: u64,
     },
     Put {
         key: usize,
@@ -63,6 +69,8 @@ pub fn operations(count: usize) -> impl Strategy<Value = Vec<Operation>> {
         8 => (0..24_u8, amounts(1)).prop_map(|(lease, wants)| Operation::Reserve { lease, wants }),
         5 => (0..24_u8, amounts(0)).prop_map(|(lease, used)| Operation::Complete { lease, used }),
         1 => (0..24_u8).prop_map(|lease| Operation::Complete { lease, used: Vec::new() }),
+        6 => (0..24_u8, 0..4_u8, 0..KEYS.len(), 1..8_u64)
+            .prop_map(|(lease, attempt, key, amount)| Operation::Extend { lease, attempt, key, amount }),
         3 => (0..KEYS.len(), 1..25_u64).prop_map(|(key, capacity)| Operation::Put { key, capacity }),
         1 => (0..KEYS.len()).prop_map(|key| Operation::Delete { key }),
         3 => Just(Operation::ApplyDecreases),
@@ -82,8 +90,8 @@ pub async fn run<B: Backend>(
     tell: impl FnMut(&Operation, String, Vec<String>),
 ) {
     let mut tell = tell;
-    let leases: Vec<LeaseId> =
-        (0..24).map(|_| LeaseId::from_ulid(Ulid::generate()).expect("not zero")).collect();
+    let leases: Vec<LeaseId> = (0..24).map(|_| lease()).collect();
+    let attempts: Vec<LeaseId> = (0..4).map(|_| lease()).collect();
     let mut replica = start(backend).await;
     for operation in operations {
         let answer = match operation {
@@ -92,6 +100,11 @@ pub async fn run<B: Backend>(
             }
             Operation::Complete { lease, used } => {
                 completion(&replica.complete(leases[usize::from(*lease)], &named(used)).await)
+            }
+            Operation::Extend { lease, attempt, key, amount } => {
+                let (lease, attempt) = (leases[usize::from(*lease)], attempts[usize::from(*attempt)]);
+                let command = extend(lease, attempt, KEYS[*key], *amount);
+                extension(replica.limiter.extend(&command).await.expect("the ledger answers"))
             }
             Operation::Put { key, capacity } => {
                 format!("{:?}", replica.put(definition(*key, *capacity)).await)
@@ -151,6 +164,14 @@ fn reservation(reservation: &ReserveOutcome) -> String {
         ReserveOutcome::UnknownKey { key } => format!("unknown: {key}"),
         ReserveOutcome::LeaseConflict => "conflict".to_owned(),
         ReserveOutcome::LeaseSettled => "settled".to_owned(),
+    }
+}
+
+fn extension(extension: ExtendOutcome) -> String {
+    match extension {
+        ExtendOutcome::Answered(outcome) => reservation(&outcome),
+        ExtendOutcome::NotInLease => "not in lease".to_owned(),
+        ExtendOutcome::TooMany => "too many".to_owned(),
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
 #[cfg(feature = "server")]
 use crate::config::TigerBeetleSettings;
 use crate::limit::LeaseId;
+use crate::telemetry::MetricsRegistry;
 
 /// How to reach a cluster and how much to send at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,11 @@ impl TigerBeetleLedger {
     /// What the submitter measures.
     pub fn submitter_stats(&self) -> &SubmitterStats {
         self.submitter.stats()
+    }
+
+    /// Shows it among the metrics.
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        self.submitter_stats().register(registry);
     }
 
     async fn request(&self, request: Request) -> Result<Reply, LedgerError> {

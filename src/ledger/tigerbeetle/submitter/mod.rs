@@ -76,7 +76,7 @@ impl Submitter {
     /// Starts a worker for each session. Needs a tokio runtime.
     pub fn start(connect: impl Connect, options: SubmitterOptions) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let stats = Arc::new(SubmitterStats::default());
+        let stats = Arc::new(SubmitterStats::new());
         let queue = Arc::new(Mutex::new(Queue::new(receiver)));
         let connect = Arc::new(connect);
         let learned_max = Arc::new(batch::LearnedMax::new(options.batch_transfers_max));

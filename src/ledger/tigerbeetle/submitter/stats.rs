@@ -1,74 +1,126 @@
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
+
 /// What the workers measure. Counters only grow, so two readings give a rate.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SubmitterStats {
-    queued_transfers: AtomicU64,
-    requests: AtomicU64,
-    request_transfers: AtomicU64,
-    request_transfers_max: AtomicU64,
-    in_flight_us: AtomicU64,
-    abandoned_messages: AtomicU64,
-    lost_requests: AtomicU64,
+    queue_transfers: Gauge,
+    request_transfers: Histogram,
+    request_transfers_max: Gauge,
+    request_seconds: Histogram,
+    abandoned_messages: Counter,
+    lost_requests: Counter,
+    refused_requests: Counter,
 }
 
 impl SubmitterStats {
+    pub(super) fn new() -> Self {
+        Self {
+            queue_transfers: Gauge::default(),
+            request_transfers: Histogram::new(Unit::Transfers),
+            request_transfers_max: Gauge::default(),
+            request_seconds: Histogram::new(Unit::Seconds),
+            abandoned_messages: Counter::default(),
+            lost_requests: Counter::default(),
+            refused_requests: Counter::default(),
+        }
+    }
+
+    /// Shows them among the metrics.
+    pub fn register(&self, registry: &mut MetricsRegistry) {
+        let mut gauge = |name: &str, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
+        gauge(names::LEDGER_QUEUE_TRANSFERS, "Transfers that wait for a session", &self.queue_transfers);
+        let help = "Transfers in the largest request to the ledger";
+        gauge(names::LEDGER_REQUEST_TRANSFERS_MAX, help, &self.request_transfers_max);
+        let mut histogram = |name: &str, help, histogram: &Histogram| {
+            registry.register(name, help, histogram.clone());
+        };
+        let help = "Transfers in each request to the ledger";
+        histogram(names::LEDGER_REQUEST_TRANSFERS, help, &self.request_transfers);
+        let help = "How long each request to the ledger was under way";
+        histogram(names::LEDGER_REQUEST_SECONDS, help, &self.request_seconds);
+        let mut counter = |name: &str, help, counter: &Counter| {
+            registry.register(name, help, counter.clone());
+        };
+        let help = "Messages that were not sent because nobody waited for them any more";
+        counter(names::LEDGER_ABANDONED_MESSAGES, help, &self.abandoned_messages);
+        let help = "Requests to the ledger that were lost with their session";
+        counter(names::LEDGER_LOST_REQUESTS, help, &self.lost_requests);
+        let help = "Requests that were larger than the ledger takes, and were sent again in parts";
+        counter(names::LEDGER_REFUSED_REQUESTS, help, &self.refused_requests);
+    }
+
     /// How many transfers wait now.
     pub fn queued_transfers(&self) -> u64 {
-        self.queued_transfers.load(Ordering::Relaxed)
+        u64::try_from(self.queue_transfers.get()).unwrap_or(0)
     }
 
     /// How many requests were sent.
     pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+        self.request_transfers.count()
     }
 
     /// How many transfers were in them.
     pub fn request_transfers(&self) -> u64 {
-        self.request_transfers.load(Ordering::Relaxed)
+        self.request_transfers.sum()
     }
 
     /// How many transfers were in the largest of them.
     pub fn request_transfers_max(&self) -> u64 {
-        self.request_transfers_max.load(Ordering::Relaxed)
+        u64::try_from(self.request_transfers_max.get()).unwrap_or(0)
     }
 
     /// How long requests were under way, all in all, in microseconds.
     pub fn in_flight_us(&self) -> u64 {
-        self.in_flight_us.load(Ordering::Relaxed)
+        self.request_seconds.sum()
     }
 
     /// How many messages were not sent because nobody waited for them any more.
     pub fn abandoned_messages(&self) -> u64 {
-        self.abandoned_messages.load(Ordering::Relaxed)
+        self.abandoned_messages.get()
     }
 
     /// How many requests were lost with their session.
     pub fn lost_requests(&self) -> u64 {
-        self.lost_requests.load(Ordering::Relaxed)
+        self.lost_requests.get()
+    }
+
+    /// How many requests were larger than the ledger takes; they are not among those that were sent.
+    pub fn refused_requests(&self) -> u64 {
+        self.refused_requests.get()
     }
 
     pub(super) fn queued(&self, transfers: usize) {
-        self.queued_transfers.fetch_add(transfers as u64, Ordering::Relaxed);
+        self.queue_transfers.inc_by(as_level(transfers));
     }
 
     pub(super) fn taken(&self, transfers: usize) {
-        self.queued_transfers.fetch_sub(transfers as u64, Ordering::Relaxed);
+        self.queue_transfers.dec_by(as_level(transfers));
     }
 
     pub(super) fn abandoned(&self) {
-        self.abandoned_messages.fetch_add(1, Ordering::Relaxed);
+        self.abandoned_messages.inc();
     }
 
     pub(super) fn lost(&self) {
-        self.lost_requests.fetch_add(1, Ordering::Relaxed);
+        self.lost_requests.inc();
+    }
+
+    pub(super) fn refused(&self) {
+        self.refused_requests.inc();
     }
 
     pub(super) fn sent(&self, transfers: usize, in_flight: Duration) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.request_transfers.fetch_add(transfers as u64, Ordering::Relaxed);
-        self.request_transfers_max.fetch_max(transfers as u64, Ordering::Relaxed);
-        self.in_flight_us.fetch_add(crate::clock::saturating_nanos(in_flight) / 1_000, Ordering::Relaxed);
+        self.request_transfers.observe(transfers as u64);
+        self.request_transfers_max
+            .inner()
+            .fetch_max(as_level(transfers), std::sync::atomic::Ordering::Relaxed);
+        self.request_seconds.observe_time(in_flight);
     }
+}
+
+/// As a gauge has it.
+fn as_level(transfers: usize) -> i64 {
+    i64::try_from(transfers).unwrap_or(i64::MAX)
 }

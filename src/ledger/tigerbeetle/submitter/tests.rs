@@ -199,6 +199,8 @@ async fn the_smaller_limit_of_a_development_replica_is_learned_from_its_refusals
     let caller = world.ask(1, &[10; 8]);
     assert_eq!(caller.answer().await, (1..=8).map(Created).collect::<Vec<_>>());
     assert_eq!(world.sizes(), [80, 40, 20, 20, 20, 20]);
+    let stats = world.submitter.stats();
+    assert_eq!((stats.refused_requests(), stats.requests(), stats.request_transfers_max()), (2, 4, 20));
     world.keep_busy().await;
     let callers = [world.ask(11, &[10]), world.ask(12, &[10]), world.ask(13, &[1; 25])];
     for caller in callers {

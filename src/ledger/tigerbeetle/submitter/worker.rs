@@ -162,7 +162,11 @@ impl<C: Connect> Worker<C> {
             let connected = self.connected(session).await;
             let started = Instant::now();
             let sent = connected.create_transfers(&chains).await;
-            self.stats.sent(transfers, started.elapsed());
+            if matches!(sent, Err(SendError::TooMuchData)) {
+                self.stats.refused();
+            } else {
+                self.stats.sent(transfers, started.elapsed());
+            }
             match sent {
                 Ok(batch) => {
                     outcomes.extend(batch.into_iter().map(Ok));

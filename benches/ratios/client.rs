@@ -1,0 +1,160 @@
+//! The client crate called directly: as far as TigerBeetle goes on this machine.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tigerbeetle_unofficial::core::error::SendError;
+use tigerbeetle_unofficial::core::{self as client, OperationKind, Transfer, account, transfer};
+
+use crate::failure::Failure;
+
+/// As many transfers as one request takes.
+pub(crate) const BATCH_TRANSFERS: usize = 8_189;
+
+/// Apart from the ledger that the service uses on the same replica.
+const LEDGER: u32 = 7;
+const OPERATOR: u128 = 1 << 100;
+const CAPACITY: u128 = 1 << 60;
+
+/// One session.
+pub(crate) struct Session(client::Client<&'static Completions>);
+
+struct Completions;
+
+struct Pending {
+    events: Events,
+    reply: SyncSender<Result<Vec<u8>, SendError>>,
+}
+
+enum Events {
+    Transfers(Vec<Transfer>),
+    Accounts(Vec<client::Account>),
+}
+
+impl Session {
+    /// Starts a session.
+    pub(crate) fn connect(address: &str) -> Result<Self, Failure> {
+        Ok(Self(client::Client::with_callback(0, address, &Completions)?))
+    }
+
+    /// Makes the operator and so many limits: accounts that cannot be overdrawn.
+    pub(crate) fn make_limits(&self, limits: usize) -> Result<(), Failure> {
+        let plain = client::Account::new(OPERATOR, LEDGER, 1);
+        let numbers = || (1..=limits).map(|number| number as u128);
+        let limit = |id| {
+            let flags = account::Flags::DEBITS_MUST_NOT_EXCEED_CREDITS;
+            client::Account::new(id, LEDGER, 1).with_flags(flags)
+        };
+        self.send(Events::Accounts([plain].into_iter().chain(numbers().map(limit)).collect()))?;
+        let grant = |id| {
+            let transfer = Transfer::new(transfer_id(0, id)).with_code(1).with_ledger(LEDGER);
+            transfer.with_debit_account_id(OPERATOR).with_credit_account_id(id).with_amount(CAPACITY)
+        };
+        self.send(Events::Transfers(numbers().map(grant).collect()))
+    }
+
+    /// Sends one request and waits for its reply; everything in it must be made.
+    fn send(&self, events: Events) -> Result<(), Failure> {
+        let (reply, replied) = sync_channel(1);
+        let operation = match events {
+            Events::Transfers(_) => OperationKind::CreateTransfers,
+            Events::Accounts(_) => OperationKind::CreateAccounts,
+        };
+        self.0.submit(client::Packet::new(Box::new(Pending { events, reply }), operation));
+        let failures = replied.recv().map_err(|_| Failure::Ended)??;
+        if failures.is_empty() { Ok(()) } else { Err(Failure::Refused(failures.len())) }
+    }
+}
+
+/// Sends full requests of pending transfers in all of the sessions at once, each waiting for its reply, and answers how
+/// many transfers were made in a second, after `warmup`.
+pub(crate) fn transfers_per_second(
+    sessions: &[Session],
+    limits: usize,
+    timeout_seconds: u32,
+    warmup: Duration,
+    time: Duration,
+) -> Result<f64, Failure> {
+    let begin = Instant::now() + warmup;
+    let run = |session: &Session, lane: usize| -> Result<f64, Failure> {
+        let send = || {
+            let transfers = reservations(BATCH_TRANSFERS, lane, limits, timeout_seconds);
+            session.send(Events::Transfers(transfers))
+        };
+        while Instant::now() < begin {
+            send()?;
+        }
+        // From one reply to another, so that no part of a request counts.
+        let (started, mut made) = (Instant::now(), 0);
+        while started.elapsed() < time {
+            send()?;
+            made += BATCH_TRANSFERS;
+        }
+        Ok(made as f64 / started.elapsed().as_secs_f64())
+    };
+    std::thread::scope(|scope| {
+        let start = |(lane, session)| scope.spawn(move || run(session, lane));
+        let lanes: Vec<_> = sessions.iter().enumerate().map(start).collect();
+        lanes.into_iter().map(|lane| lane.join().map_err(|_| Failure::Panicked)?).sum()
+    })
+}
+
+/// One pending transfer at a time: the median time of a round trip, in microseconds.
+pub(crate) fn round_trip_us(
+    session: &Session,
+    limits: usize,
+    timeout_seconds: u32,
+    time: Duration,
+) -> Result<f64, Failure> {
+    let end = Instant::now() + time;
+    let mut times = Vec::new();
+    while Instant::now() < end {
+        let transfers = reservations(1, 0, limits, timeout_seconds);
+        let started = Instant::now();
+        session.send(Events::Transfers(transfers))?;
+        times.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(crate::rounds::Spread::of(times)?.median)
+}
+
+/// Pending transfers with ids in the order of time, on one limit after another. They carry no user data.
+fn reservations(count: usize, lane: usize, limits: usize, timeout_seconds: u32) -> Vec<Transfer> {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let drawn = rand::random::<u32>() as usize;
+    let first = transfer_id(since_epoch.as_nanos(), lane as u128);
+    let reservation = |number: usize| {
+        Transfer::new(first + ((number as u128) << 8))
+            .with_debit_account_id(((drawn + number) % limits + 1) as u128)
+            .with_credit_account_id(OPERATOR)
+            .with_amount(1)
+            .with_code(1)
+            .with_ledger(LEDGER)
+            .with_timeout(timeout_seconds)
+            .with_flags(transfer::Flags::PENDING)
+    };
+    (0..count).map(reservation).collect()
+}
+
+/// Time above, a number below.
+fn transfer_id(time: u128, number: u128) -> u128 {
+    (time << 24) + number + 1
+}
+
+impl client::UserData for Pending {
+    fn data(&self) -> &[u8] {
+        match &self.events {
+            Events::Transfers(transfers) => bytemuck::cast_slice(transfers),
+            Events::Accounts(accounts) => bytemuck::cast_slice(accounts),
+        }
+    }
+}
+
+impl client::Callbacks for Completions {
+    type UserDataPtr = Box<Pending>;
+
+    fn completion(&self, packet: client::Packet<Self::UserDataPtr>, reply: Option<client::Reply<'_>>) {
+        let result = packet.status().map(|()| reply.map_or(Vec::new(), |reply| reply.payload.to_vec()));
+        // Whoever asked waits, or this process ends.
+        packet.into_user_data().reply.send(result).ok();
+    }
+}

@@ -1,0 +1,181 @@
+//! A limiter over the memory ledger in this process, on one thread.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ledger_limiter::admin::Admin;
+use ledger_limiter::clock::{Clock, SystemClock};
+use ledger_limiter::config::RetryPolicySettings;
+use ledger_limiter::decide::command::{Actual, Complete, Requirement, Reserve};
+use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::limit::{Amount, Definition, Kind, KindName, LeaseId, LimitKey, Overage};
+use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, ReserveOutcome};
+use ledger_limiter::registry::{Follower, Registry};
+use tokio::runtime::Runtime;
+use ulid::Ulid;
+
+use crate::failure::Failure;
+
+/// More than any of these measurements reserves.
+pub(crate) const PLENTY: u64 = 1 << 50;
+
+/// A clock that moves with the work: `step` for each command. A store that is measured while it is in balance thus holds
+/// the same number of live leases on any machine, whatever interrupts it. Reading it costs what reading the system's
+/// clock costs.
+pub(crate) struct WorkClock {
+    system: SystemClock,
+    now_ns: AtomicU64,
+    step_ns: u64,
+}
+
+/// The limiter and what it needs.
+pub(crate) struct InProcess {
+    clock: Arc<WorkClock>,
+    limiter: Limiter<MemoryLedger<Arc<WorkClock>>>,
+    admin: Admin<MemoryLedger<Arc<WorkClock>>>,
+    runtime: Runtime,
+}
+
+impl WorkClock {
+    fn new(step: Duration) -> Self {
+        let system = SystemClock::new();
+        let now_ns = AtomicU64::new(system.now_ns());
+        Self { system, now_ns, step_ns: u64::try_from(step.as_nanos()).unwrap_or(u64::MAX) }
+    }
+
+    fn step(&self) {
+        self.now_ns.fetch_add(self.step_ns, Ordering::Relaxed);
+    }
+}
+
+impl Clock for WorkClock {
+    fn now_ns(&self) -> u64 {
+        black_box(self.system.now_ns());
+        self.now_ns.load(Ordering::Relaxed)
+    }
+}
+
+impl InProcess {
+    /// Without limits, on a clock that moves by `step` for each command. A lease is forgotten as soon as it is over.
+    pub(crate) fn start(step: Duration) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(Failure::file("the runtime cannot be started"))?;
+        let (ids, clock) = (Ids::new(1), Arc::new(WorkClock::new(step)));
+        let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock), Duration::ZERO));
+        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
+        let admin = Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower));
+        runtime.block_on(admin.bootstrap(&[]))?;
+        let policy = RetryPolicySettings::default().policy();
+        // The service has no cache of leases over the memory ledger either.
+        let limiter = Limiter::new(ledger, ids, follower, policy, LeaseCache::new(0));
+        Ok(Self { clock, limiter, admin, runtime })
+    }
+
+    /// Makes limits.
+    pub(crate) fn define(
+        &self,
+        definitions: impl IntoIterator<Item = Result<Definition, Failure>>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            for definition in definitions {
+                self.admin.put(&definition?).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Reserves for each; all must be granted.
+    pub(crate) fn reserve_all<'a>(
+        &self,
+        commands: impl IntoIterator<Item = &'a Reserve>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            for command in commands {
+                self.granted(command).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Reserves and completes, one lease after another.
+    pub(crate) fn run_pairs<'a>(
+        &self,
+        pairs: impl IntoIterator<Item = (&'a Reserve, &'a Complete)>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            for (reserve, complete) in pairs {
+                self.granted(reserve).await?;
+                self.settled(complete).await?;
+            }
+            Ok(())
+        })
+    }
+
+    async fn granted(&self, command: &Reserve) -> Result<(), Failure> {
+        self.clock.step();
+        let outcome = self.limiter.reserve(command).await?;
+        let is_granted = matches!(outcome, ReserveOutcome::Granted { .. });
+        if is_granted { Ok(()) } else { Err(Failure::Load(format!("{outcome:?}"))) }
+    }
+
+    async fn settled(&self, command: &Complete) -> Result<(), Failure> {
+        self.clock.step();
+        let outcome = self.limiter.complete(command).await?;
+        let is_settled = matches!(outcome, CompleteOutcome::Settled { .. });
+        if is_settled { Ok(()) } else { Err(Failure::Load(format!("{outcome:?}"))) }
+    }
+}
+
+/// A key.
+pub(crate) fn key(name: &str) -> Result<LimitKey, Failure> {
+    LimitKey::parse(name).map_err(|error| Failure::invalid(&error))
+}
+
+/// So many keys.
+pub(crate) fn keys(count: usize) -> Result<Vec<LimitKey>, Failure> {
+    (0..count).map(|number| key(&format!("tenant:{number}:llm:rpm"))).collect()
+}
+
+/// A limit that is large enough for everything.
+pub(crate) fn rolling(key: &LimitKey, window_seconds: u64) -> Result<Definition, Failure> {
+    definition(key, KindName::Rolling, window_seconds, 0)
+}
+
+/// Likewise, of slots.
+pub(crate) fn concurrency(key: &LimitKey, timeout_seconds: u64) -> Result<Definition, Failure> {
+    definition(key, KindName::Concurrency, 0, timeout_seconds)
+}
+
+fn definition(
+    key: &LimitKey,
+    name: KindName,
+    window_seconds: u64,
+    timeout_seconds: u64,
+) -> Result<Definition, Failure> {
+    let kind = Kind::new(name, window_seconds, timeout_seconds).map_err(|error| Failure::invalid(&error))?;
+    let (unit, description) = (String::new(), String::new());
+    Definition::new(key.clone(), kind, amount(PLENTY)?, unit, description, Overage::Debt)
+        .map_err(|error| Failure::invalid(&error))
+}
+
+/// A reserve under a fresh lease.
+pub(crate) fn reserve(wanted: &[(&LimitKey, u64)]) -> Result<Reserve, Failure> {
+    let requirement =
+        |&(key, number): &(&LimitKey, u64)| Ok(Requirement { key: key.clone(), amount: amount(number)? });
+    let requirements: Vec<Requirement> = wanted.iter().map(requirement).collect::<Result<_, Failure>>()?;
+    let lease = LeaseId::from_ulid(Ulid::generate()).map_err(|error| Failure::invalid(&error))?;
+    Reserve::new(lease, String::new(), requirements).map_err(|error| Failure::invalid(&error))
+}
+
+/// What settles a lease.
+pub(crate) fn complete(lease: LeaseId, used: &[(&LimitKey, u64)]) -> Result<Complete, Failure> {
+    let actuals = used.iter().map(|&(key, amount)| Actual { key: key.clone(), amount }).collect();
+    Complete::new(lease, String::new(), actuals).map_err(|error| Failure::invalid(&error))
+}
+
+fn amount(number: u64) -> Result<Amount, Failure> {
+    Amount::new(number).map_err(|error| Failure::invalid(&error))
+}

@@ -1,0 +1,152 @@
+//! Load over HTTP, from the load generator that this project comes with.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::processes::{folder, run};
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Load<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) calls: Calls,
+    pub(crate) connections: usize,
+    /// How many calls one request holds.
+    pub(crate) batch: usize,
+    pub(crate) limits: usize,
+    pub(crate) window_seconds: u64,
+    pub(crate) capacity: u64,
+    /// Whether a denied call is tried again when its hint says.
+    pub(crate) is_retrying: bool,
+    pub(crate) warmup_seconds: u64,
+    pub(crate) seconds: u64,
+}
+
+/// What each call is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Calls {
+    /// A reserve of one limit.
+    One,
+    /// A reserve of the four limits of a call to a model, completed below its estimate.
+    FourCompletedBelow,
+}
+
+/// Whether the limits are made first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limits {
+    Make,
+    /// They are there, or nobody asks for them.
+    Keep,
+}
+
+/// What came of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Loaded {
+    pub(crate) seconds: f64,
+    pub(crate) reserves_per_second: f64,
+    pub(crate) granted: u64,
+    pub(crate) denied: u64,
+    conflicts: u64,
+    unknown: u64,
+    errors: u64,
+    reserve_latency_us: Latency,
+    /// What the server counted meanwhile; an echo counts nothing.
+    server: Option<Server>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Latency {
+    p50: f64,
+}
+
+/// Counters of the server, of the measured time.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Server {
+    pub(crate) ledger_requests: u64,
+    pub(crate) ledger_transfers: u64,
+}
+
+impl<'a> Load<'a> {
+    /// A reserve of one limit of 1,000 in each request on 64 connections, everything granted, with a window of 2 s.
+    pub(crate) fn on(address: &'a str) -> Self {
+        Self {
+            address,
+            calls: Calls::One,
+            connections: 64,
+            batch: 1,
+            limits: 1_000,
+            window_seconds: 2,
+            capacity: 1 << 50,
+            is_retrying: false,
+            warmup_seconds: 1,
+            seconds: 3,
+        }
+    }
+
+    /// Makes the limits, with a second of load that does not count.
+    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+        Self { warmup_seconds: 0, seconds: 1, ..self.clone() }.run(Limits::Make).map(drop)
+    }
+
+    /// Runs the load; whatever is no plain grant or denial is a failure.
+    pub(crate) fn run(&self, limits: Limits) -> Result<Loaded, Failure> {
+        let folder = folder()?;
+        let file = folder.path().join("load.json");
+        // Built beside the service.
+        let program = Path::new(env!("CARGO_BIN_EXE_ratelimiterd")).with_file_name("ratelimiter-loadtest");
+        let mut command = Command::new(program);
+        command.arg("--target").arg(format!("http://{}", self.address)).arg("--json").arg(&file);
+        command.arg("--duration").arg(format!("{}s", self.seconds));
+        command.arg("--warmup").arg(format!("{}s", self.warmup_seconds));
+        let numbers = [
+            ("--concurrency", self.connections as u64),
+            ("--batch", self.batch as u64),
+            ("--limits", self.limits as u64),
+            ("--window-seconds", self.window_seconds),
+            ("--capacity", self.capacity),
+        ];
+        for (flag, number) in numbers {
+            command.arg(flag).arg(number.to_string());
+        }
+        match self.calls {
+            Calls::One => command.args(["--requirements", "1", "--complete", "none"]),
+            Calls::FourCompletedBelow => command.args(["--llm", "--complete", "below"]),
+        };
+        if self.is_retrying {
+            command.arg("--retry");
+        }
+        if limits == Limits::Keep {
+            command.arg("--no-setup");
+        }
+        run(&mut command)?;
+        let text = std::fs::read_to_string(&file).map_err(Failure::file("the load left no result"))?;
+        let loaded: Loaded = serde_json::from_str(&text)?;
+        loaded.check()
+    }
+}
+
+impl Loaded {
+    fn check(self) -> Result<Self, Failure> {
+        if self.conflicts + self.unknown + self.errors == 0 && self.granted > 0 {
+            Ok(self)
+        } else {
+            Err(Failure::Load(format!("{self:?}")))
+        }
+    }
+
+    /// The rate of a load of which everything must be granted.
+    pub(crate) fn granted_per_second(&self) -> Result<f64, Failure> {
+        if self.denied == 0 { Ok(self.reserves_per_second) } else { Err(Failure::Load(format!("{self:?}"))) }
+    }
+
+    pub(crate) fn reserve_p50_us(&self) -> f64 {
+        self.reserve_latency_us.p50
+    }
+
+    pub(crate) fn server(&self) -> Result<Server, Failure> {
+        self.server.ok_or_else(|| Failure::Load("the service shows no counters".to_owned()))
+    }
+}

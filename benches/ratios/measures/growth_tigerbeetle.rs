@@ -1,0 +1,42 @@
+//! Whether a reserve over HTTP costs more when there are more limits.
+
+use super::Pace;
+use crate::failure::Failure;
+use crate::load::{self, Load};
+use crate::processes::{Service, TigerBeetle};
+use crate::report::{Goal, Row, count, number};
+use crate::rounds::Pair;
+
+const FEW: usize = 10;
+const MANY: usize = 10_000;
+
+pub(super) const NOTE: &str = "over HTTP on 64 connections, one requirement, a window of 2 s, on two services with a \
+    TigerBeetle each, in turn; the time of a reserve is that of the whole service, one over its rate. A million limits \
+    would take longer to make than to measure, so 10,000 must do.";
+
+pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
+    let replicas = [TigerBeetle::start()?, TigerBeetle::start()?];
+    let services = [Service::over_tigerbeetle(&replicas[0])?, Service::over_tigerbeetle(&replicas[1])?];
+    let load = |service, limits| Load {
+        limits,
+        seconds: pace.pick(5, 1),
+        warmup_seconds: pace.pick(3, 1),
+        ..Load::on(service)
+    };
+    let (few, many) = (load(&services[0].address, FEW), load(&services[1].address, MANY));
+    few.prepare()?;
+    many.prepare()?;
+    let pair = Pair::of_rounds(
+        pace.pick(3, 1),
+        || few.run(load::Limits::Keep)?.granted_per_second(),
+        || many.run(load::Limits::Keep)?.granted_per_second(),
+    )?;
+    Ok(vec![Row {
+        what: format!("{FEW} to {} limits over TigerBeetle: time", count(MANY)),
+        goal: Goal::AtMost(1.5),
+        unit: "",
+        // The time at many over the time at few is the rate at few over the rate at many.
+        measured: pair.ratio,
+        detail: format!("{}/s; with many {}/s", number(pair.ours.median), number(pair.theirs.median)),
+    }])
+}

@@ -1,0 +1,55 @@
+//! The measurements, one in each file.
+
+mod batches;
+mod call_cost;
+mod growth_memory;
+mod growth_tigerbeetle;
+mod http_memory;
+mod http_tigerbeetle;
+mod overload;
+mod pairs;
+pub(crate) mod resident;
+mod unloaded;
+
+use crate::failure::Failure;
+use crate::report::Row;
+
+/// One measurement.
+pub(crate) struct Measure {
+    /// What `--only` calls it.
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(Pace) -> Result<Vec<Row>, Failure>,
+    /// Settings, and in which direction it may be unfair.
+    pub(crate) note: &'static str,
+}
+
+/// How long to measure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    Full,
+    /// Only to see that everything runs.
+    Quick,
+}
+
+impl Pace {
+    fn pick<T>(self, full: T, quick: T) -> T {
+        match self {
+            Self::Full => full,
+            Self::Quick => quick,
+        }
+    }
+}
+
+/// In the order in which they run.
+pub(crate) const MEASURES: [Measure; 10] = [
+    Measure { name: "http-memory", run: http_memory::run, note: http_memory::NOTE },
+    Measure { name: "http-tigerbeetle", run: http_tigerbeetle::run, note: http_tigerbeetle::NOTE },
+    Measure { name: "batches", run: batches::run, note: batches::NOTE },
+    Measure { name: "unloaded", run: unloaded::run, note: unloaded::NOTE },
+    Measure { name: "pairs", run: pairs::run, note: pairs::NOTE },
+    Measure { name: "resident", run: resident::run, note: resident::NOTE },
+    Measure { name: "overload", run: overload::run, note: overload::NOTE },
+    Measure { name: "call-cost", run: call_cost::run, note: call_cost::NOTE },
+    Measure { name: "growth-memory", run: growth_memory::run, note: growth_memory::NOTE },
+    Measure { name: "growth-tigerbeetle", run: growth_tigerbeetle::run, note: growth_tigerbeetle::NOTE },
+];

@@ -1,0 +1,105 @@
+//! The table.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use ledger_limiter::telemetry::with_sources;
+
+use crate::failure::Failure;
+use crate::rounds::Spread;
+
+/// What a measured number should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+    /// It is only told.
+    Told,
+}
+
+/// One line of the table.
+pub(crate) struct Row {
+    pub(crate) what: String,
+    pub(crate) goal: Goal,
+    /// Of the number, such as `/s` or `ns`; empty for a ratio.
+    pub(crate) unit: &'static str,
+    pub(crate) measured: Spread,
+    /// What the number was made of.
+    pub(crate) detail: String,
+}
+
+/// What a measurement gave.
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) outcome: Result<Vec<Row>, Failure>,
+    /// The settings, and in which direction the measurement may be unfair.
+    pub(crate) note: &'static str,
+}
+
+/// The whole result as Markdown.
+pub(crate) fn render(head: &str, sections: &[Section]) -> String {
+    let mut text = format!("{head}\n| what | goal | measured | spread | | detail |\n");
+    text.push_str("| --- | --- | --- | --- | --- | --- |\n");
+    for section in sections {
+        match &section.outcome {
+            Ok(rows) => rows.iter().for_each(|row| text.push_str(&line(row))),
+            Err(failure) => {
+                let name = section.name;
+                // Writing into a string cannot fail.
+                writeln!(text, "| {name} | | not measured | | | {} |", with_sources(failure)).ok();
+            }
+        }
+    }
+    text.push_str("\nMeasured is the median of several rounds, spread their range; what is compared with the goal is what is shown.\n\n## Notes\n\n");
+    for section in sections {
+        writeln!(text, "- **{}**: {}", section.name, section.note).ok();
+    }
+    text
+}
+
+/// Writes the result, so far, into its file.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Failure::file("the folder of the results cannot be made"))?;
+    }
+    std::fs::write(path, text).map_err(Failure::file("the results cannot be written"))
+}
+
+fn line(row: &Row) -> String {
+    let Row { what, goal, unit, measured, detail } = row;
+    let shown = (measured.median * 100.0).round() / 100.0;
+    let (wanted, verdict) = match *goal {
+        Goal::AtLeast(goal) => (format!(">= {}{unit}", number(goal)), met(shown >= goal)),
+        Goal::AtMost(goal) => (format!("<= {}{unit}", number(goal)), met(shown <= goal)),
+        Goal::Told => ("told".to_owned(), ""),
+    };
+    let Spread { median, min, max } = *measured;
+    let spread = format!("{} to {}", number(min), number(max));
+    format!("| {what} | {wanted} | **{}{unit}** | {spread} | {verdict} | {detail} |\n", number(median))
+}
+
+fn met(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "missed" }
+}
+
+/// As many digits as matter.
+pub(crate) fn number(value: f64) -> String {
+    if value.abs() < 100.0 { format!("{value:.2}") } else { grouped(&format!("{value:.0}")) }
+}
+
+/// A number of things.
+pub(crate) fn count(number: usize) -> String {
+    grouped(&number.to_string())
+}
+
+/// Thousands apart.
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

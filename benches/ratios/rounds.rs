@@ -1,0 +1,60 @@
+//! Several short rounds, in turn, because neighbours on the machine are noisy.
+
+use crate::failure::Failure;
+
+/// What several rounds gave.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+/// Two sides that were measured in turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair {
+    pub(crate) ours: Spread,
+    pub(crate) theirs: Spread,
+    /// Of each round, ours over theirs.
+    pub(crate) ratio: Spread,
+}
+
+impl Spread {
+    /// The median and the range of values.
+    pub(crate) fn of(mut values: Vec<f64>) -> Result<Self, Failure> {
+        values.sort_by(f64::total_cmp);
+        match (values.first(), values.get(values.len() / 2), values.last()) {
+            (Some(&min), Some(&upper), Some(&max)) => {
+                // Of an even number, the mean of the two in the middle.
+                let lower = values.get((values.len() - 1) / 2).copied().unwrap_or(upper);
+                Ok(Self { median: f64::midpoint(lower, upper), min, max })
+            }
+            _ => Err(Failure::Nothing),
+        }
+    }
+
+    /// Measures one thing several times.
+    pub(crate) fn of_rounds(
+        rounds: usize,
+        mut measure: impl FnMut() -> Result<f64, Failure>,
+    ) -> Result<Self, Failure> {
+        Self::of((0..rounds).map(|_| measure()).collect::<Result<_, _>>()?)
+    }
+}
+
+impl Pair {
+    /// Measures two things in turn: ours, theirs, ours, theirs.
+    pub(crate) fn of_rounds(
+        rounds: usize,
+        mut ours: impl FnMut() -> Result<f64, Failure>,
+        mut theirs: impl FnMut() -> Result<f64, Failure>,
+    ) -> Result<Self, Failure> {
+        let values: Vec<(f64, f64)> =
+            (0..rounds).map(|_| Ok((ours()?, theirs()?))).collect::<Result<_, Failure>>()?;
+        Ok(Self {
+            ours: Spread::of(values.iter().map(|(ours, _)| *ours).collect())?,
+            theirs: Spread::of(values.iter().map(|(_, theirs)| *theirs).collect())?,
+            ratio: Spread::of(values.iter().map(|(ours, theirs)| ours / theirs).collect())?,
+        })
+    }
+}

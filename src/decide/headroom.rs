@@ -1,0 +1,293 @@
+//! Denials that need no ledger: what one replica knows of a limit that was just found exhausted.
+//!
+//! The ledger said that an amount does not fit. Until something comes back, that stays so: what this replica sends
+//! before then would be denied as well. It knows when its own reservations come back and what its own completes free;
+//! of other replicas it knows nothing, so whatever it concludes holds for a short time only, after which one caller
+//! is let through to find out.
+//!
+//! The estimate is an upper bound of what this replica has seen to be free: it may let a caller through for whom there
+//! is no room, which costs a transfer; it never keeps one back for whom a return, a complete or a change that this
+//! replica knows of has made room.
+
+use std::collections::VecDeque;
+
+/// How many returns are kept at the most; later ones are found by letting a caller through.
+const RETURNS_MAX: usize = 4_096;
+/// How soon what should have come back is tried again if it had not.
+const RETRY_NS: u64 = 10_000_000;
+/// How often in a row.
+const RETRIES_MAX: u32 = 8;
+/// How much later than promised the ledger may be thought to give back.
+const LAG_MAX_NS: u64 = 50_000_000;
+const LAG_STEP_NS: u64 = 2_000_000;
+
+/// What is known of one exhausted limit. Times are the ledger's, in nanoseconds.
+#[derive(Debug)]
+pub struct Headroom {
+    /// At most so many units are free, as far as this replica can know.
+    units: u128,
+    /// From then on one caller may find out.
+    until_ns: u64,
+    bound_ns: u64,
+    /// Reservations made here, in the order in which they come back.
+    returns: VecDeque<Return>,
+    /// How many of the units to come were told to callers as theirs.
+    promised: u128,
+    /// Counts the units that came back, to tell what came back after a caller was let through.
+    freed: u128,
+    /// A caller who was let through to find out found room, and so did everybody since.
+    opening: bool,
+    /// How much later than promised the ledger gives back, as far as was seen.
+    lag_ns: u64,
+    retries: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Return {
+    at_ns: u64,
+    units: u64,
+}
+
+/// What a caller is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// There may be room: ask the ledger, and tell what came of it.
+    Ask(Ticket),
+    /// There is none.
+    Wait {
+        /// When there will be room for this caller, if that is known.
+        until_ns: Option<u64>,
+    },
+}
+
+/// What a caller was let through for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    units: u64,
+    /// Whether this many units were thought to be free; if not, the caller is to find out.
+    counted: bool,
+    freed_before: u128,
+}
+
+impl Headroom {
+    /// The ledger has just said that `units` do not fit. For `bound_ns` at the most callers are kept back without
+    /// asking it again.
+    pub fn exhausted(now_ns: u64, bound_ns: u64, units: u64) -> Self {
+        Self {
+            units: u128::from(units.saturating_sub(1)),
+            until_ns: now_ns.saturating_add(bound_ns),
+            bound_ns,
+            returns: VecDeque::new(),
+            promised: 0,
+            freed: 0,
+            opening: false,
+            lag_ns: 0,
+            retries: 0,
+        }
+    }
+
+    /// Whether to ask the ledger for `units`.
+    pub fn ask(&mut self, now_ns: u64, units: u64) -> Advice {
+        self.collect_returns(now_ns);
+        let ticket = |counted| Advice::Ask(Ticket { units, counted, freed_before: self.freed });
+        if self.units >= u128::from(units) {
+            let advice = ticket(true);
+            self.units -= u128::from(units);
+            return advice;
+        }
+        if now_ns >= self.until_ns {
+            let advice = ticket(false);
+            // The next one waits for what this one finds.
+            self.until_ns = now_ns.saturating_add(self.bound_ns);
+            return advice;
+        }
+        Advice::Wait { until_ns: self.promise(units) }
+    }
+
+    /// The ledger granted. What it granted comes back at `returns_at_ns`, if it does so by itself.
+    pub fn granted(&mut self, ticket: Ticket, returns_at_ns: Option<u64>) {
+        self.retries = 0;
+        self.lag_ns -= self.lag_ns / 64;
+        if !ticket.counted {
+            self.opening = true;
+        }
+        if self.opening {
+            // There is more than was known: twice as many may try, and so on until one is denied.
+            self.units = self.units.saturating_add(u128::from(ticket.units) * 2);
+        }
+        if let Some(at_ns) = returns_at_ns {
+            self.returns_at(Return { at_ns, units: ticket.units });
+        }
+    }
+
+    /// The ledger said that the units do not fit.
+    pub fn refused(&mut self, now_ns: u64, ticket: Ticket) {
+        let was_opening = std::mem::take(&mut self.opening);
+        self.until_ns = now_ns.saturating_add(self.bound_ns);
+        // What came back since may have come after the ledger had decided.
+        let freed_since = self.freed.saturating_sub(ticket.freed_before);
+        self.units = self.units.min(u128::from(ticket.units.saturating_sub(1)).saturating_add(freed_since));
+        if ticket.counted && !was_opening && self.retries < RETRIES_MAX {
+            // The ledger gives back a little late, or another replica was quicker.
+            self.retries += 1;
+            self.lag_ns = (self.lag_ns + LAG_STEP_NS).min(LAG_MAX_NS);
+            let at_ns = now_ns.saturating_add(RETRY_NS).saturating_sub(self.lag_ns);
+            self.returns_at(Return { at_ns, units: ticket.units });
+        }
+    }
+
+    /// The ledger was asked, and what came of it says nothing about this limit.
+    pub fn unused(&mut self, ticket: Ticket) {
+        if ticket.counted {
+            self.units = self.units.saturating_add(u128::from(ticket.units));
+        }
+    }
+
+    /// A complete gave so many units back.
+    pub fn freed(&mut self, units: u128) {
+        self.units = self.units.saturating_add(units);
+        self.freed = self.freed.saturating_add(units);
+        self.promised = self.promised.saturating_sub(units);
+    }
+
+    fn collect_returns(&mut self, now_ns: u64) {
+        while let Some(&Return { at_ns, units }) = self.returns.front()
+            && at_ns.saturating_add(self.lag_ns) <= now_ns
+        {
+            self.returns.pop_front();
+            self.freed(units.into());
+        }
+    }
+
+    fn returns_at(&mut self, new: Return) {
+        if self.returns.len() >= RETURNS_MAX {
+            return;
+        }
+        // Nearly always the last.
+        let behind = self.returns.iter().rev().take_while(|other| other.at_ns > new.at_ns).count();
+        self.returns.insert(self.returns.len() - behind, new);
+    }
+
+    /// When the units come back that nobody was promised yet, and so many more.
+    fn promise(&mut self, units: u64) -> Option<u64> {
+        let wanted = self.promised.saturating_add(units.into());
+        let mut coming = self.units;
+        let at = self.returns.iter().find(|coming_back| {
+            coming = coming.saturating_add(coming_back.units.into());
+            coming >= wanted
+        })?;
+        self.promised = wanted;
+        Some(at.at_ns.saturating_add(self.lag_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+    const BOUND: u64 = 100 * MS;
+
+    fn ticket(advice: Advice) -> Ticket {
+        match advice {
+            Advice::Ask(ticket) => ticket,
+            Advice::Wait { until_ns } => panic!("kept back until {until_ns:?}"),
+        }
+    }
+
+    fn is_kept_back(advice: Advice) -> bool {
+        matches!(advice, Advice::Wait { .. })
+    }
+
+    #[test]
+    fn what_is_exhausted_is_denied_for_the_bound_and_then_one_finds_out() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        assert!(is_kept_back(headroom.ask(1, 1)));
+        assert!(is_kept_back(headroom.ask(BOUND - 1, 1)));
+        let probe = ticket(headroom.ask(BOUND, 1));
+        assert!(is_kept_back(headroom.ask(BOUND, 1)), "one is enough");
+        headroom.refused(BOUND + MS, probe);
+        assert!(is_kept_back(headroom.ask(2 * BOUND, 1)), "the bound begins again");
+        ticket(headroom.ask(2 * BOUND + MS, 1));
+    }
+
+    #[test]
+    fn less_than_what_did_not_fit_is_let_through() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 10);
+        assert!(is_kept_back(headroom.ask(1, 10)));
+        ticket(headroom.ask(1, 9));
+        assert!(is_kept_back(headroom.ask(1, 1)), "nine of at most nine are taken");
+    }
+
+    #[test]
+    fn a_complete_makes_room_at_once_even_if_an_older_refusal_arrives_behind_it() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        let probe = ticket(headroom.ask(BOUND, 1));
+        headroom.freed(1);
+        headroom.refused(BOUND + MS, probe);
+        ticket(headroom.ask(BOUND + MS, 1));
+        assert!(is_kept_back(headroom.ask(BOUND + MS, 1)));
+    }
+
+    #[test]
+    fn what_came_back_is_let_through_and_no_more() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        let probe = ticket(headroom.ask(BOUND, 3));
+        headroom.granted(probe, Some(BOUND + 50 * MS));
+        // The probe opened twice its size, and there was no more room.
+        let second = ticket(headroom.ask(BOUND + MS, 6));
+        headroom.refused(BOUND + 2 * MS, second);
+        assert!(is_kept_back(headroom.ask(BOUND + 3 * MS, 1)));
+        // The six that were hoped for are not.
+        let later = BOUND + 60 * MS;
+        let through = (0..100).filter(|_| matches!(headroom.ask(later, 1), Advice::Ask(_))).count();
+        assert_eq!(through, 3);
+    }
+
+    #[test]
+    fn what_comes_back_is_promised_in_order() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        for n in 0..3 {
+            headroom.returns_at(Return { at_ns: (10 + n) * MS, units: 1 });
+        }
+        let until = |advice| match advice {
+            Advice::Wait { until_ns } => until_ns,
+            Advice::Ask(ticket) => panic!("let through: {ticket:?}"),
+        };
+        assert_eq!(until(headroom.ask(1, 1)), Some(10 * MS));
+        assert_eq!(until(headroom.ask(1, 1)), Some(11 * MS));
+        assert_eq!(until(headroom.ask(1, 2)), None, "one is left, and two are wanted");
+        assert_eq!(until(headroom.ask(1, 1)), Some(12 * MS));
+        ticket(headroom.ask(10 * MS, 1));
+        assert!(is_kept_back(headroom.ask(10 * MS, 1)));
+    }
+
+    #[test]
+    fn a_limit_with_room_again_opens_quickly() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        let mut sent = vec![ticket(headroom.ask(BOUND, 1))];
+        for _round in 0..10 {
+            for ticket in std::mem::take(&mut sent) {
+                headroom.granted(ticket, None);
+            }
+            while let Advice::Ask(ticket) = headroom.ask(BOUND + MS, 1) {
+                sent.push(ticket);
+            }
+        }
+        assert_eq!(sent.len(), 1 << 10);
+    }
+
+    #[test]
+    fn what_is_late_is_tried_again_a_few_times() {
+        let mut headroom = Headroom::exhausted(0, u64::MAX / 4, 1);
+        headroom.returns_at(Return { at_ns: MS, units: 1 });
+        let mut tries = 0;
+        for now_ns in (MS..).step_by(MS as usize).take(1_000) {
+            if let Advice::Ask(ticket) = headroom.ask(now_ns, 1) {
+                tries += 1;
+                headroom.refused(now_ns, ticket);
+            }
+        }
+        assert_eq!(tries, 1 + RETRIES_MAX);
+    }
+}

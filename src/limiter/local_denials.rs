@@ -1,0 +1,230 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hashbrown::DefaultHashBuilder;
+use quick_cache::sync::Cache;
+use smallvec::SmallVec;
+
+use crate::clock::{NS_PER_SECOND, saturating_nanos};
+use crate::decide::Limit;
+use crate::decide::command::Reserve;
+use crate::decide::headroom::{Advice, Headroom, Ticket};
+use crate::decide::reserve;
+use crate::ledger::AccountId;
+use crate::limit::{Kind, LeaseId, LimitKey, Status};
+
+/// How many exhausted limits are known at the most; callers of others go to the ledger.
+const LIMITS_MAX: usize = 1_024;
+/// How many leases are remembered.
+const LEASES_MAX: usize = 65_536;
+
+/// The limits that were found exhausted lately.
+///
+/// A lease that may have been granted must not be denied: its caller may only be asking again. So only a lease is denied
+/// here that was made within the bound, as its ULID tells, and that this process has not sent to the ledger.
+pub struct LocalDenials {
+    known: Option<Known>,
+    denied: AtomicU64,
+}
+
+struct Known {
+    bound: Duration,
+    limits: papaya::HashMap<AccountId, Arc<Exhausted>, DefaultHashBuilder>,
+    leases: Cache<LeaseId, Fate>,
+}
+
+/// What this process did with a lease.
+#[derive(Clone)]
+enum Fate {
+    /// The ledger was asked.
+    Sent,
+    /// It was denied here, for this limit, and stays so.
+    Denied(LimitKey),
+}
+
+struct Exhausted {
+    /// The version of the limit that was exhausted; a newer one may have room.
+    version: u64,
+    headroom: Mutex<Headroom>,
+}
+
+/// What the callers of a command's limits were let through for, in the order of its requirements.
+#[derive(Default)]
+pub(super) struct Tickets(SmallVec<[Option<LetThrough>; 4]>);
+
+type LetThrough = (Arc<Exhausted>, Ticket);
+
+/// Whether the ledger is to be asked.
+pub(super) enum Admission {
+    /// It is; it was not asked before if there are no tickets.
+    Ask(Tickets),
+    /// It need not be: this limit has no room, until then if that is known.
+    Deny { key: LimitKey, until_ns: Option<u64> },
+}
+
+impl LocalDenials {
+    /// Denies on its own for at most `bound` after the ledger has denied; zero switches it off.
+    pub fn new(bound: Duration) -> Self {
+        let known = |bound: Duration| Known {
+            bound,
+            limits: papaya::HashMap::default(),
+            leases: Cache::new(LEASES_MAX),
+        };
+        Self { known: (!bound.is_zero()).then(|| known(bound)), denied: AtomicU64::new(0) }
+    }
+
+    /// How many calls were denied without asking the ledger.
+    pub fn denied(&self) -> u64 {
+        self.denied.load(Ordering::Relaxed)
+    }
+
+    /// Whether there may be room. `limits` stand in the order of the command's requirements.
+    pub(super) fn admit(&self, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Admission {
+        let Some(known) = &self.known else { return Admission::Ask(Tickets::default()) };
+        let admission = match known.leases.get(&command.lease) {
+            Some(Fate::Sent) => return Admission::Ask(Tickets::default()),
+            Some(Fate::Denied(key)) => Admission::Deny { key, until_ns: None },
+            None if known.may_deny(command, limits) => known.ask(command, limits, now_ns),
+            None => Admission::Ask(Tickets::default()),
+        };
+        let fate = match &admission {
+            Admission::Ask(_) => Fate::Sent,
+            Admission::Deny { key, .. } => {
+                self.denied.fetch_add(1, Ordering::Relaxed);
+                Fate::Denied(key.clone())
+            }
+        };
+        known.leases.insert(command.lease, fate);
+        admission
+    }
+
+    /// The ledger had no room for the requirement at `index`.
+    pub(super) fn refused(
+        &self,
+        tickets: Tickets,
+        command: &Reserve,
+        limits: &[Option<&Limit>],
+        index: usize,
+        now_ns: u64,
+    ) {
+        let Some(known) = &self.known else { return };
+        let mut told = false;
+        for (place, ticket) in tickets.0.into_iter().enumerate() {
+            match ticket {
+                Some((exhausted, ticket)) if place == index => {
+                    exhausted.headroom().refused(now_ns, ticket);
+                    told = true;
+                }
+                Some((exhausted, ticket)) => exhausted.headroom().unused(ticket),
+                None => {}
+            }
+        }
+        if let (false, Some(requirement), Some(&Some(limit))) =
+            (told, command.requirements().get(index), limits.get(index))
+        {
+            let headroom =
+                Headroom::exhausted(now_ns, saturating_nanos(known.bound), requirement.amount.get());
+            known.insert(limit, headroom);
+        }
+    }
+
+    /// A complete gave so many units of a limit back.
+    pub(super) fn freed(&self, account: AccountId, units: u128) {
+        if let Some(known) = self.known.as_ref().filter(|known| !known.limits.is_empty())
+            && let Some(exhausted) = known.limits.pin().get(&account)
+        {
+            exhausted.headroom().freed(units);
+        }
+    }
+}
+
+impl Known {
+    fn may_deny(&self, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
+        let is_active = |limit: &Option<&Limit>| limit.is_some_and(|l| l.state.status == Status::Active);
+        !self.limits.is_empty()
+            && self.is_new(command.lease)
+            // Other denials are the ledger's.
+            && limits.iter().all(is_active)
+            && reserve::impossible(command, limits).is_none()
+    }
+
+    /// Whether a lease was made just now, by the clock of its caller: an older one may have been granted elsewhere.
+    fn is_new(&self, lease: LeaseId) -> bool {
+        let made_at = UNIX_EPOCH + Duration::from_millis(lease.timestamp_ms());
+        let now = SystemTime::now();
+        let age = now.duration_since(made_at).or_else(|_| made_at.duration_since(now));
+        age.is_ok_and(|age| age <= self.bound)
+    }
+
+    fn ask(&self, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Admission {
+        let mut tickets = Tickets::default();
+        for (requirement, limit) in command.requirements().iter().zip(limits) {
+            let Some(exhausted) = limit.and_then(|limit| self.exhausted(limit)) else {
+                tickets.0.push(None);
+                continue;
+            };
+            let advice = exhausted.headroom().ask(now_ns, requirement.amount.get());
+            match advice {
+                Advice::Ask(ticket) => tickets.0.push(Some((exhausted, ticket))),
+                Advice::Wait { until_ns } => {
+                    tickets.unused();
+                    return Admission::Deny { key: requirement.key.clone(), until_ns };
+                }
+            }
+        }
+        Admission::Ask(tickets)
+    }
+
+    fn exhausted(&self, limit: &Limit) -> Option<Arc<Exhausted>> {
+        let limits = self.limits.pin();
+        let exhausted = limits.get(&limit.account)?;
+        if exhausted.version == limit.version {
+            return Some(Arc::clone(exhausted));
+        }
+        limits.remove(&limit.account);
+        None
+    }
+
+    fn insert(&self, limit: &Limit, headroom: Headroom) {
+        let limits = self.limits.pin();
+        if limits.len() >= LIMITS_MAX {
+            // Some of them have had room for long; which, is not worth remembering.
+            limits.clear();
+        }
+        let exhausted = Exhausted { version: limit.version, headroom: Mutex::new(headroom) };
+        limits.insert(limit.account, Arc::new(exhausted));
+    }
+}
+
+impl Exhausted {
+    fn headroom(&self) -> MutexGuard<'_, Headroom> {
+        // It is whole between two calls.
+        self.headroom.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tickets {
+    /// The ledger granted at this time.
+    pub(super) fn granted(self, limits: &[Option<&Limit>], timestamp_ns: u64) {
+        for (ticket, limit) in self.0.into_iter().zip(limits) {
+            let (Some((exhausted, ticket)), Some(limit)) = (ticket, limit) else { continue };
+            let returns_at_ns = match limit.state.definition.kind {
+                Kind::Rolling(rolling) => {
+                    let window_ns = u64::from(rolling.window_seconds()) * NS_PER_SECOND;
+                    Some(timestamp_ns.saturating_add(window_ns))
+                }
+                // Its complete tells.
+                Kind::Concurrency(_) => None,
+            };
+            exhausted.headroom().granted(ticket, returns_at_ns);
+        }
+    }
+
+    /// What came of the command says nothing about these limits.
+    pub(super) fn unused(self) {
+        for (exhausted, ticket) in self.0.into_iter().flatten() {
+            exhausted.headroom().unused(ticket);
+        }
+    }
+}

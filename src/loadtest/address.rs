@@ -1,0 +1,63 @@
+//! Where a service listens, read from a URL.
+
+use std::fmt;
+
+use hyper::Uri;
+use hyper::header::{HeaderValue, InvalidHeaderValue};
+
+/// Where a service listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// `HOST:PORT`
+    pub(crate) authority: String,
+    /// The same, as a request names it.
+    pub(crate) host: HeaderValue,
+}
+
+/// Why a text is no address of a service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AddressError {
+    #[error("is no URL")]
+    Uri(#[from] hyper::http::uri::InvalidUri),
+    #[error("must be http://HOST:PORT and nothing more")]
+    Form,
+    #[error("names a host that no header can hold")]
+    Host(#[from] InvalidHeaderValue),
+}
+
+impl Address {
+    pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
+        let uri: Uri = url.parse()?;
+        let (Some("http"), Some(authority), "" | "/") = (uri.scheme_str(), uri.authority(), uri.path())
+        else {
+            return Err(AddressError::Form);
+        };
+        let authority = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
+        Ok(Self { host: HeaderValue::from_str(&authority)?, authority })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bare_url_is_an_address() {
+        for (url, authority) in [
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://limits.example/", "limits.example:80"),
+            ("http://[::1]:9", "[::1]:9"),
+        ] {
+            assert_eq!(Address::parse(url).map(|address| address.authority).ok().as_deref(), Some(authority));
+        }
+        for url in ["https://a:1", "a:1", "http://a:1/v1", "http://", "a b"] {
+            assert!(Address::parse(url).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A service to be loaded over HTTP. The generator shares the machine with the service, so a connection does as little
+//! as can be: it is driven by the caller's own task, and the requests are put together from parts made beforehand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+use ledger_limiter::telemetry::with_sources;
+use ledger_limiter::wire::{BatchAnswer, ChangeAnswer, CompleteAnswer, ReserveAnswer, StatusBody};
+use serde::de::DeserializeOwned;
+
+use crate::address::Address;
+use crate::connection::{CallError, Open};
+use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};
+use crate::workload::{Limit, Workload};
+
+const LIMITS: &str = "/v1/admin/limits";
+const METRICS: &str = "/metrics";
+
+/// The service.
+pub(crate) struct Server {
+    address: Address,
+}
+
+impl Server {
+    pub(crate) fn new(address: Address) -> Self {
+        Self { address }
+    }
+}
+
+impl Target for Server {
+    type Connection = HttpConnection;
+
+    async fn connect(&self, workload: Arc<Workload>) -> Result<HttpConnection, SetupError> {
+        let mut connection =
+            HttpConnection { address: self.address.clone(), workload, body: BytesMut::new(), open: None };
+        let connected = connection.connect().await;
+        connected
+            .map_err(|source| SetupError::Connect { address: self.address.authority.clone(), source })?;
+        Ok(connection)
+    }
+
+    async fn put(&self, connection: &mut HttpConnection, limit: &Limit) -> Result<(), SetupError> {
+        let failed = |message| SetupError::Put { key: limit.body.key.clone(), message };
+        let body = serde_json::to_vec(&limit.body).map_err(|error| failed(error.to_string()))?;
+        match connection.call(Method::PUT, LIMITS, body.into()).await {
+            Ok((StatusCode::OK, body)) => match serde_json::from_slice::<ChangeAnswer>(&body) {
+                Ok(ChangeAnswer { status: StatusBody::Active, .. }) => Ok(()),
+                Ok(ChangeAnswer { status: StatusBody::Decreasing, .. }) => {
+                    Err(SetupError::InUse { key: limit.body.key.clone() })
+                }
+                Err(error) => Err(failed(error.to_string())),
+            },
+            Ok((status, body)) => Err(failed(CallError::status(status, &body).to_string())),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    async fn metrics(&self, connection: &mut HttpConnection) -> Option<String> {
+        match connection.call(Method::GET, METRICS, Bytes::new()).await {
+            Ok((StatusCode::OK, body)) => String::from_utf8(body.into()).ok(),
+            Ok(_) | Err(_) => None,
+        }
+    }
+}
+
+/// One connection, made again when it was lost.
+pub(crate) struct HttpConnection {
+    address: Address,
+    workload: Arc<Workload>,
+    /// Kept, so that the room for bodies is used again.
+    body: BytesMut,
+    open: Option<Open>,
+}
+
+impl HttpConnection {
+    async fn connect(&mut self) -> Result<&mut Open, CallError> {
+        match &mut self.open {
+            Some(open) if !open.is_closed() => {}
+            place => *place = Some(Open::new(&self.address.authority).await?),
+        }
+        self.open.as_mut().ok_or_else(|| CallError::Connect(std::io::ErrorKind::NotConnected.into()))
+    }
+
+    async fn call(
+        &mut self,
+        method: Method,
+        path: &'static str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), CallError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from_static(path);
+        request.headers_mut().insert(HOST, self.address.host.clone());
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answer = self.connect().await?.send(request).await;
+        if answer.is_err() {
+            self.open = None;
+        }
+        answer
+    }
+
+    /// Posts one item or a batch, and reads an answer for each.
+    async fn post<A: DeserializeOwned>(
+        &mut self,
+        paths: [&'static str; 2],
+        body: Bytes,
+        asks: usize,
+    ) -> Result<Vec<A>, CallError> {
+        let [one, batch] = paths;
+        let (status, body) = self.call(Method::POST, if asks == 1 { one } else { batch }, body).await?;
+        // What these say is an answer; that of any other status is for people.
+        if !matches!(status, StatusCode::OK | StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) {
+            return Err(CallError::status(status, &body));
+        }
+        if asks == 1 {
+            return Ok(vec![serde_json::from_slice(&body)?]);
+        }
+        let answers = serde_json::from_slice::<BatchAnswer<A>>(&body)?.results;
+        if answers.len() == asks {
+            Ok(answers)
+        } else {
+            Err(CallError::Count { asks, answers: answers.len() })
+        }
+    }
+}
+
+impl Connection for HttpConnection {
+    async fn reserve(&mut self, asks: &[Ask]) -> Vec<Reserved> {
+        let body = self.workload.reserve_body(&mut self.body, asks);
+        match self.post::<ReserveAnswer>(["/v1/reserve", "/v1/reserve/batch"], body, asks.len()).await {
+            Ok(answers) => answers.into_iter().map(Reserved::from).collect(),
+            Err(error) => vec![Reserved::Failed(with_sources(&error)); asks.len()],
+        }
+    }
+
+    async fn complete(&mut self, asks: &[Ask]) -> Vec<Completed> {
+        let body = self.workload.complete_body(&mut self.body, asks);
+        match self.post::<CompleteAnswer>(["/v1/complete", "/v1/complete/batch"], body, asks.len()).await {
+            Ok(answers) => answers.into_iter().map(Completed::from).collect(),
+            Err(error) => vec![Completed::Failed(with_sources(&error)); asks.len()],
+        }
+    }
+}
+
+/// What the service calls an outcome that it does not know.
+const BACKEND_ERROR: &str = "backend_error";
+
+impl From<ReserveAnswer> for Reserved {
+    fn from(answer: ReserveAnswer) -> Self {
+        if answer.allowed {
+            return Self::Granted;
+        }
+        match answer.error.split(':').next().unwrap_or_default() {
+            "" | "exceeds_capacity" | "unknown_limit_key" | "limit_decreasing" => {
+                Self::Denied { retry_after: Duration::from_millis(answer.retry_after_ms) }
+            }
+            "lease_conflict" | "lease_settled" => Self::Conflict,
+            BACKEND_ERROR => Self::Unknown,
+            _ => Self::Failed(answer.error),
+        }
+    }
+}
+
+impl From<CompleteAnswer> for Completed {
+    fn from(answer: CompleteAnswer) -> Self {
+        match answer.error.as_str() {
+            "" if answer.ok => Self::Settled,
+            BACKEND_ERROR => Self::Unknown,
+            _ => Self::Failed(answer.error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_is_told_apart() {
+        let answer = |allowed, retry_after_ms, error: &str| ReserveAnswer {
+            allowed,
+            retry_after_ms,
+            reserved_at_unix_ms: 0,
+            error: error.to_owned(),
+            limiting_key: None,
+        };
+        let denied = |millis| Reserved::Denied { retry_after: Duration::from_millis(millis) };
+        for (answer, reserved) in [
+            (answer(true, 0, ""), Reserved::Granted),
+            (answer(false, 7, ""), denied(7)),
+            (answer(false, 0, "exceeds_capacity:a:b"), denied(0)),
+            (answer(false, 10, "limit_decreasing:a"), denied(10)),
+            (answer(false, 0, "lease_settled"), Reserved::Conflict),
+            (answer(false, 0, "backend_error"), Reserved::Unknown),
+            (answer(false, 0, "invalid_request: x"), Reserved::Failed("invalid_request: x".to_owned())),
+        ] {
+            assert_eq!(Reserved::from(answer), reserved);
+        }
+        for (ok, error, completed) in [
+            (true, "", Completed::Settled),
+            (false, "backend_error", Completed::Unknown),
+            (false, "", Completed::Failed(String::new())),
+        ] {
+            assert_eq!(Completed::from(CompleteAnswer { ok, error: error.to_owned() }), completed);
+        }
+    }
+}

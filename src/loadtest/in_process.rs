@@ -1,0 +1,154 @@
+//! A limiter in this process to be loaded: what the service does without its HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger_limiter::admin::Admin;
+use ledger_limiter::clock::SystemClock;
+use ledger_limiter::config::RetryPolicySettings;
+use ledger_limiter::decide::command::{Actual, CommandError, Complete, Requirement, Reserve};
+use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::Ledger;
+use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::limit::Status;
+use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ReserveOutcome};
+use ledger_limiter::registry::{Follower, Registry};
+use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
+
+use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};
+use crate::workload::{Limit, Workload};
+
+/// A limiter over some ledger.
+pub(crate) struct InProcess<L> {
+    limiter: Limiter<L>,
+    admin: Admin<L>,
+    metrics: Metrics,
+}
+
+/// A caller of it.
+pub(crate) struct InProcessCaller<L> {
+    limiter: Limiter<L>,
+    workload: Arc<Workload>,
+}
+
+/// Over a ledger in memory.
+pub(crate) async fn memory(retention: Duration) -> Result<InProcess<MemoryLedger<SystemClock>>, SetupError> {
+    let ledger = MemoryLedger::new(SystemClock::new(), retention);
+    InProcess::start(ledger, Ids::new(1), MetricsRegistry::default(), LeaseCache::new(0)).await
+}
+
+/// Over a TigerBeetle cluster.
+#[cfg(feature = "tigerbeetle")]
+pub(crate) async fn tigerbeetle(
+    settings: &ledger_limiter::config::TigerBeetleSettings,
+) -> Result<InProcess<ledger_limiter::ledger::tigerbeetle::TigerBeetleLedger>, SetupError> {
+    let ledger = ledger_limiter::ledger::tigerbeetle::TigerBeetleLedger::connect(settings.into());
+    let mut registry = MetricsRegistry::default();
+    ledger.register_metrics(&mut registry);
+    let leases = LeaseCache::new(ledger_limiter::config::LimiterSettings::default().lease_cache_capacity);
+    InProcess::start(ledger, Ids::new(settings.ledger), registry, leases).await
+}
+
+impl<L: Ledger> InProcess<L> {
+    async fn start(
+        ledger: L,
+        ids: Ids,
+        registry: MetricsRegistry,
+        leases: LeaseCache,
+    ) -> Result<Self, SetupError> {
+        let ledger = Arc::new(ledger);
+        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
+        let admin = Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower));
+        admin.bootstrap(&[]).await?;
+        let policy = RetryPolicySettings::default().policy();
+        let limiter = Limiter::new(ledger, ids, follower, policy, leases);
+        Ok(Self { limiter, admin, metrics: Metrics::new(registry) })
+    }
+}
+
+impl<L: Ledger> Target for InProcess<L> {
+    type Connection = InProcessCaller<L>;
+
+    async fn connect(&self, workload: Arc<Workload>) -> Result<InProcessCaller<L>, SetupError> {
+        Ok(InProcessCaller { limiter: self.limiter.clone(), workload })
+    }
+
+    async fn put(&self, _: &mut InProcessCaller<L>, limit: &Limit) -> Result<(), SetupError> {
+        // The ledger may be one that was used before.
+        match self.admin.put(&limit.definition).await? {
+            Status::Active | Status::Deleted => Ok(()),
+            Status::Decreasing { .. } => Err(SetupError::InUse { key: limit.body.key.clone() }),
+        }
+    }
+
+    async fn metrics(&self, _: &mut InProcessCaller<L>) -> Option<String> {
+        self.metrics.text().ok()
+    }
+}
+
+impl<L: Ledger> InProcessCaller<L> {
+    fn reserve_command(&self, ask: Ask) -> Result<Reserve, CommandError> {
+        let requirement =
+            |limit: &Limit| Requirement { key: limit.definition.key.clone(), amount: limit.amount };
+        Reserve::new(ask.lease, String::new(), self.workload.limits_of(ask).map(requirement).collect())
+    }
+
+    fn complete_command(&self, ask: Ask) -> Result<Complete, CommandError> {
+        let actual =
+            |limit: &Limit| Actual { key: limit.definition.key.clone(), amount: limit.actual_amount };
+        Complete::new(ask.lease, String::new(), self.workload.limits_of(ask).map(actual).collect())
+    }
+}
+
+impl<L: Ledger> Connection for InProcessCaller<L> {
+    async fn reserve(&mut self, asks: &[Ask]) -> Vec<Reserved> {
+        let commands: Result<Vec<_>, _> = asks.iter().map(|ask| self.reserve_command(*ask)).collect();
+        match commands {
+            Ok(commands) => {
+                let outcomes = self.limiter.reserve_batch(&commands).await;
+                outcomes.into_iter().map(Reserved::from).collect()
+            }
+            Err(error) => vec![Reserved::Failed(error.to_string()); asks.len()],
+        }
+    }
+
+    async fn complete(&mut self, asks: &[Ask]) -> Vec<Completed> {
+        let commands: Result<Vec<_>, _> = asks.iter().map(|ask| self.complete_command(*ask)).collect();
+        match commands {
+            Ok(commands) => {
+                let outcomes = self.limiter.complete_batch(&commands).await;
+                outcomes.into_iter().map(Completed::from).collect()
+            }
+            Err(error) => vec![Completed::Failed(error.to_string()); asks.len()],
+        }
+    }
+}
+
+impl From<Result<ReserveOutcome, LimiterError>> for Reserved {
+    fn from(outcome: Result<ReserveOutcome, LimiterError>) -> Self {
+        match outcome {
+            Ok(ReserveOutcome::Granted { .. }) => Self::Granted,
+            Ok(
+                ReserveOutcome::NoRoom { retry_after_ms, .. }
+                | ReserveOutcome::Decreasing { retry_after_ms, .. },
+            ) => Self::Denied { retry_after: Duration::from_millis(retry_after_ms) },
+            Ok(ReserveOutcome::ExceedsCapacity { .. } | ReserveOutcome::UnknownKey { .. }) => {
+                Self::Denied { retry_after: Duration::ZERO }
+            }
+            Ok(ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled) => Self::Conflict,
+            Err(_) => Self::Unknown,
+        }
+    }
+}
+
+impl From<Result<CompleteOutcome, LimiterError>> for Completed {
+    fn from(outcome: Result<CompleteOutcome, LimiterError>) -> Self {
+        match outcome {
+            Ok(CompleteOutcome::Settled { .. } | CompleteOutcome::NothingToDo) => Self::Settled,
+            Ok(CompleteOutcome::NotInLease { index }) => {
+                Self::Failed(format!("actuals[{index}] is not in the lease"))
+            }
+            Err(_) => Self::Unknown,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Denials that need no ledger: what a replica answers by itself must be what the ledger would have said.
+
+use std::time::Duration;
+
+use ledger_limiter::ledger::Ledger;
+use ledger_limiter::limiter::{CompleteOutcome, LocalDenials, ReserveOutcome};
+
+use crate::fixtures::*;
+
+const SETTLED: CompleteOutcome = CompleteOutcome::Settled { excesses: Vec::new() };
+
+/// Longer than any of these tests: what makes room here is never the end of the bound.
+const LONG: Duration = Duration::from_secs(3_600);
+
+async fn start_denying<B: Backend>(backend: &B, bound: Duration) -> Replica<B::Ledger> {
+    let mut replica = Replica::start(backend.connect(), backend.ids(), 1_000).await;
+    replica.limiter = replica.limiter.clone().with_local_denials(LocalDenials::new(bound));
+    replica
+}
+
+async fn exhaust<L: Ledger>(replica: &Replica<L>, key: &str) -> ledger_limiter::limit::LeaseId {
+    let held = lease();
+    assert!(is_granted(&replica.reserve(held, &[(key, 1)]).await));
+    for _ in 0..3 {
+        assert_eq!(no_room(&replica.take(&[(key, 1)]).await), Some(key));
+    }
+    assert!(replica.limiter.local_denials() >= 2, "the ledger was asked once");
+    held
+}
+
+pub async fn a_complete_makes_room_at_once<B: Backend>(backend: B) {
+    let replica = start_denying(&backend, LONG).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    let held = exhaust(&replica, "slots").await;
+    assert_eq!(replica.complete(held, &[]).await, SETTLED);
+    let held = lease();
+    assert!(is_granted(&replica.reserve(held, &[("slots", 1)]).await));
+    assert_eq!(no_room(&replica.take(&[("slots", 1)]).await), Some("slots"));
+    let batch = replica.limiter.complete_batch(&[complete(held, &[])]).await;
+    assert!(batch.into_iter().all(|answer| answer.is_ok_and(|outcome| outcome == SETTLED)));
+    assert!(is_granted(&replica.take(&[("slots", 1)]).await));
+}
+
+pub async fn a_smaller_actual_makes_room_at_once<B: Backend>(backend: B) {
+    let replica = start_denying(&backend, LONG).await;
+    replica.put(rolling("tpm", 100, 60)).await;
+    let held = lease();
+    assert!(is_granted(&replica.reserve(held, &[("tpm", 100)]).await));
+    for _ in 0..3 {
+        assert_eq!(no_room(&replica.take(&[("tpm", 30)]).await), Some("tpm"));
+    }
+    replica.complete(held, &[("tpm", 60)]).await;
+    assert!(is_granted(&replica.take(&[("tpm", 30)]).await));
+    assert!(is_granted(&replica.take(&[("tpm", 10)]).await));
+    assert_eq!(no_room(&replica.take(&[("tpm", 1)]).await), Some("tpm"));
+}
+
+pub async fn an_increase_makes_room_at_once<B: Backend>(backend: B) {
+    let replica = start_denying(&backend, LONG).await;
+    replica.put(rolling("rpm", 1, 60)).await;
+    exhaust(&replica, "rpm").await;
+    replica.put(rolling("rpm", 2, 60)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+    assert_eq!(no_room(&replica.take(&[("rpm", 1)]).await), Some("rpm"));
+}
+
+pub async fn a_return_makes_room_and_is_told_before<B: Backend>(backend: B) {
+    let replica = start_denying(&backend, Duration::from_secs(1)).await;
+    replica.put(rolling("rpm", 1, 2)).await;
+    exhaust(&replica, "rpm").await;
+    backend.pass(Duration::from_millis(2_100)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await), "the bound is over, and so is the window");
+    let denial = |outcome| {
+        let ReserveOutcome::NoRoom { retry_after_ms, .. } = outcome else { panic!("{outcome:?}") };
+        retry_after_ms
+    };
+    denial(replica.take(&[("rpm", 1)]).await);
+    let hint_ms = denial(replica.take(&[("rpm", 1)]).await);
+    assert!((1_000..=2_100).contains(&hint_ms), "it comes back in less than two seconds: {hint_ms}");
+    backend.pass(Duration::from_millis(hint_ms + 100)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+}
+
+pub async fn a_lease_denied_here_stays_denied_here<B: Backend>(backend: B) {
+    let replica = start_denying(&backend, LONG).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    let held = exhaust(&replica, "slots").await;
+    let denied = lease();
+    assert_eq!(no_room(&replica.reserve(denied, &[("slots", 1)]).await), Some("slots"));
+    replica.complete(held, &[]).await;
+    assert_eq!(no_room(&replica.reserve(denied, &[("slots", 1)]).await), Some("slots"));
+    assert!(is_granted(&replica.take(&[("slots", 1)]).await));
+}
+
+pub async fn other_denials_stay_what_they_are<B: Backend>(backend: B) {
+    let replica = start_denying(&backend, LONG).await;
+    replica.put(rolling("rpm", 1, 60)).await;
+    let held = exhaust(&replica, "rpm").await;
+    let outcome = replica.take(&[("rpm", 2)]).await;
+    assert!(matches!(outcome, ReserveOutcome::ExceedsCapacity { .. }), "{outcome:?}");
+    let outcome = replica.take(&[("nothing", 1), ("rpm", 1)]).await;
+    assert!(matches!(outcome, ReserveOutcome::UnknownKey { .. }), "{outcome:?}");
+    let outcome = replica.reserve(held, &[("rpm", 1)]).await;
+    assert!(is_granted(&outcome), "a granted lease that is sent again is granted: {outcome:?}");
+}
+
+pub async fn a_lease_granted_elsewhere_is_granted_here<B: Backend>(backend: B) {
+    let bound = Duration::from_millis(50);
+    let (here, elsewhere) = (start_denying(&backend, bound).await, start_denying(&backend, bound).await);
+    here.put(concurrency("slots", 2, 60)).await;
+    let held = lease();
+    assert!(is_granted(&elsewhere.reserve(held, &[("slots", 1)]).await));
+    // Its caller has waited for an answer in vain for longer than the bound.
+    tokio::time::sleep(2 * bound).await;
+    exhaust(&here, "slots").await;
+    assert!(is_granted(&here.reserve(held, &[("slots", 1)]).await));
+}
+
+pub async fn a_denial_takes_nothing_of_the_other_limits<B: Backend>(backend: B) {
+    let replica = start_denying(&backend, LONG).await;
+    replica.put(rolling("a", 1, 60)).await;
+    replica.put(rolling("b", 1, 60)).await;
+    let (held_a, held_b) = (exhaust(&replica, "a").await, exhaust(&replica, "b").await);
+    replica.complete(held_a, &[("a", 0)]).await;
+    for _ in 0..3 {
+        assert_eq!(no_room(&replica.take(&[("a", 1), ("b", 1)]).await), Some("b"));
+    }
+    replica.complete(held_b, &[("b", 0)]).await;
+    assert!(is_granted(&replica.take(&[("a", 1), ("b", 1)]).await));
+}
