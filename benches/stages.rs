@@ -38,6 +38,9 @@ const ACTUAL: u64 = 870;
 const PLENTY: u64 = 1 << 50;
 /// How much time passes with each command: with windows of 1 s, the store holds the last 10,000 when it is in balance.
 const STEP: Duration = Duration::from_micros(100);
+/// What fills the store, so that most samples are of one in balance.
+const SAMPLES: u32 = 4_000;
+const SAMPLE_SIZE: u32 = 10;
 
 fn main() {
     divan::main();
@@ -137,13 +140,13 @@ fn id_of_a_limit(bencher: Bencher) {
     bencher.bench(|| ids.limit(divan::black_box(&key)));
 }
 
-#[divan::bench(args = [1, 4])]
+#[divan::bench(args = [1, 4], sample_count = SAMPLES, sample_size = SAMPLE_SIZE)]
 fn memory_ledger(bencher: Bencher, legs: usize) {
     let store = Store::new();
     bencher.with_inputs(|| vec![store.chain(&call(legs))]).bench_local_values(|chains| store.submit(chains));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = SAMPLES, sample_size = SAMPLE_SIZE)]
 fn reserve_and_complete_below(bencher: Bencher) {
     let store = Store::new();
     let both = || -> (Reserve, Complete) {
@@ -182,7 +185,7 @@ fn json_out(bencher: Bencher) {
 }
 
 /// The whole service but its sockets.
-#[divan::bench(args = [1, 4])]
+#[divan::bench(args = [1, 4], sample_count = SAMPLES, sample_size = SAMPLE_SIZE)]
 fn http(bencher: Bencher, legs: usize) {
     let store = Store::new();
     let router = router(&store);
