@@ -27,7 +27,7 @@ const WINDOW_SECONDS: u64 = 5;
 /// Each replica killed, each paused, each service killed.
 const FAULTS: usize = 8;
 /// What a request may take beyond the service's time-out on two busy cores.
-const SLACK: Duration = Duration::from_secs(4);
+const SLACK: Duration = Duration::from_secs(10);
 /// How soon calls are granted again once everything runs.
 const RETURN: Duration = Duration::from_secs(5);
 
