@@ -77,7 +77,7 @@ impl Store {
     }
 
     fn chain(&self, command: &Reserve) -> Chain {
-        plan(self.replica.ids, command, &self.limits(command.requirements().len())).expect("it has legs")
+        plan(self.replica.ids, command, &self.limits(command.requirements().len()), 0).expect("it has legs")
     }
 
     fn submit(&self, chains: Vec<Chain>) {
@@ -98,7 +98,7 @@ fn plan_and_interpret(bencher: Bencher, legs: usize) {
     let store = Store::new();
     let limits = store.limits(legs);
     bencher.with_inputs(|| call(legs)).bench_local_refs(|command| {
-        let chain = plan(store.replica.ids, command, &limits).expect("it has legs");
+        let chain = plan(store.replica.ids, command, &limits, 0).expect("it has legs");
         let verdict = interpret(command, &limits, ChainOutcome::Created { timestamp_ns: 1 });
         assert!(matches!(verdict, Ok(Verdict::Granted { .. })));
         chain

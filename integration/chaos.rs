@@ -192,14 +192,20 @@ async fn audit<L: Ledger>(ledger: &L, key: &LimitKey, codes: &[TransferCode]) ->
                 let until_ns = made.timestamp_ns + u64::from(timeout_seconds) * 1_000_000_000;
                 Some((made.transfer.id, (i128::try_from(amount).expect("a small amount"), until_ns)))
             }
-            Movement::Void { .. } | Movement::Post { .. } | Movement::Close { .. } => None,
+            Movement::Void { .. }
+            | Movement::Post { .. }
+            | Movement::PostUpTo { .. }
+            | Movement::Close { .. } => None,
         })
         .collect();
     let voided: std::collections::HashMap<_, _> = transfers
         .iter()
         .filter_map(|made| match made.transfer.movement {
             Movement::Void { pending } => Some((pending, made.timestamp_ns)),
-            Movement::Pend { .. } | Movement::Post { .. } | Movement::Close { .. } => None,
+            Movement::Pend { .. }
+            | Movement::Post { .. }
+            | Movement::PostUpTo { .. }
+            | Movement::Close { .. } => None,
         })
         .collect();
     let mut steps = Vec::with_capacity(transfers.len() * 2);

@@ -67,6 +67,11 @@ fn transfers() -> impl Strategy<Value = Transfer> {
                 timeout_seconds
             }
         ),
+        2 => (1..6_u128, 1..6_u128, 0..8_u128).prop_map(move |(debit, credit, amount)| Movement::PostUpTo {
+            debit: account(debit),
+            credit: account(credit),
+            amount
+        }),
         1 => (1..6_u128, 1..6_u128).prop_map(move |(debit, credit)| Movement::Close {
             debit: account(debit),
             credit: account(credit)
@@ -116,6 +121,9 @@ fn moved(transfer: Transfer, by: u128) -> Transfer {
     let movement = match transfer.movement {
         Movement::Post { debit, credit, amount } => {
             Movement::Post { debit: account(debit), credit: account(credit), amount }
+        }
+        Movement::PostUpTo { debit, credit, amount } => {
+            Movement::PostUpTo { debit: account(debit), credit: account(credit), amount }
         }
         Movement::Pend { debit, credit, amount, timeout_seconds } => {
             Movement::Pend { debit: account(debit), credit: account(credit), amount, timeout_seconds }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use ulid::Ulid;
 
+use crate::comeback::{BroughtUp, Comeback};
 use crate::decide::Limit;
 use crate::decide::change::{self, Change, KindChange};
 use crate::decide::ids::Ids;
 use crate::decide::record::{Assembler, RecordError, Version};
+use crate::decide::schedule;
 use crate::ledger::{
     Account, AccountCode, AccountId, AccountQuery, AccountRule, ChainOutcome, Ledger, LedgerError,
     NewAccount, Order, Refusal, Side, TransferCode, find_closing,
@@ -23,6 +25,8 @@ use crate::telemetry::with_sources;
 const TRIES_MAX: usize = 64;
 /// How many limits are looked up or made at once: as many as fit into the smallest request that replicas are set to.
 const LIMITS_PAGE: usize = 100;
+/// How many accounts.
+const ACCOUNTS_PAGE: usize = 200;
 /// How many transfers of a limit's history are read at once.
 const HISTORY_PAGE: u32 = 8_000;
 
@@ -31,6 +35,7 @@ pub struct Admin<L> {
     ledger: Arc<L>,
     ids: Ids,
     follower: Arc<Follower<L>>,
+    comeback: Comeback<L>,
     decrease_waits: Notify,
 }
 
@@ -82,7 +87,8 @@ enum Try {
 impl<L: Ledger> Admin<L> {
     /// Over the same ledger and log as the limiter.
     pub fn new(ledger: Arc<L>, ids: Ids, follower: Arc<Follower<L>>) -> Self {
-        Self { ledger, ids, follower, decrease_waits: Notify::new() }
+        let comeback = Comeback::new(Arc::clone(&ledger), ids);
+        Self { ledger, ids, follower, comeback, decrease_waits: Notify::new() }
     }
 
     fn registry(&self) -> &Arc<Registry> {
@@ -118,14 +124,16 @@ impl<L: Ledger> Admin<L> {
 
     /// Makes the first versions of limits. Another replica may seed the same: it is refused then, or this one.
     async fn seed(&self, states: &[&LimitState]) -> Result<(), AdminError> {
-        let accounts =
-            states.iter().flat_map(|state| change::accounts(self.ids, &state.definition.key)).collect();
-        self.ledger.create_accounts(accounts).await?;
+        let mut accounts = Vec::new();
         let mut chains = Vec::with_capacity(states.len());
         for state in states {
             if let Some(change) = change::put(None, &state.definition)? {
-                chains.extend(change.chain(self.ids, None, Ulid::generate().0)?);
+                accounts.extend(change.accounts(self.ids));
+                chains.extend(change.chain(self.ids, None, Ulid::generate().0, self.ledger.now_ns())?);
             }
+        }
+        for page in accounts.chunks(ACCOUNTS_PAGE) {
+            self.ledger.create_accounts(page.to_vec()).await?;
         }
         for (state, outcome) in states.iter().zip(self.ledger.submit(chains).await) {
             if let ChainOutcome::Refused { index, refusal } = outcome? {
@@ -164,6 +172,9 @@ impl<L: Ledger> Admin<L> {
         for _ in 0..TRIES_MAX {
             self.follower.refresh().await?;
             let current = self.registry().get(key);
+            if !self.is_up_to_date(current.as_deref()).await? {
+                continue;
+            }
             let Some(change) = plan(current.as_ref().map(|entry| &entry.limit))? else {
                 self.follower.save().await?;
                 return current.ok_or_else(|| AdminError::UnknownKey(key.clone()));
@@ -181,14 +192,23 @@ impl<L: Ledger> Admin<L> {
         Err(AdminError::Contended(key.clone()))
     }
 
+    /// Lets come back what is due of a limit by the schedule that it has so far. False if it has another by now.
+    async fn is_up_to_date(&self, entry: Option<&Entry>) -> Result<bool, AdminError> {
+        let Some(entry) = entry else { return Ok(true) };
+        Ok(self.comeback.bring_up(entry, self.ledger.now_ns()).await? != BroughtUp::Replaced)
+    }
+
     async fn try_version(&self, key: &LimitKey, change: &Change) -> Result<Try, AdminError> {
-        if change.version == 1 {
-            self.ledger.create_accounts(change::accounts(self.ids, key)).await?;
+        let accounts = change.accounts(self.ids);
+        if !accounts.is_empty() {
+            self.ledger.create_accounts(accounts).await?;
         }
         let closing =
             if change.reopens() { find_closing(&*self.ledger, self.ids.limit(key)).await? } else { None };
         // The account is open although it must be closed: another replica is ahead of what was read here.
-        let Some(chain) = change.chain(self.ids, closing, Ulid::generate().0)? else { return Ok(Try::Lost) };
+        let Some(chain) = change.chain(self.ids, closing, Ulid::generate().0, self.ledger.now_ns())? else {
+            return Ok(Try::Lost);
+        };
         match self.ledger.submit_one(chain).await? {
             ChainOutcome::Created { .. } => Ok(Try::Made),
             ChainOutcome::Refused { index, refusal } => Ok(refused(key, index, refusal)?),
@@ -200,6 +220,10 @@ impl<L: Ledger> Admin<L> {
         let mut result = Ok(());
         let waiting: Vec<_> =
             self.registry().decreasing().iter().filter_map(|key| self.registry().get(key)).collect();
+        for entry in &waiting {
+            // If it has another schedule by now, it is looked at again soon.
+            self.is_up_to_date(Some(entry)).await?;
+        }
         for page in waiting.chunks(LIMITS_PAGE) {
             // On a closed account only voids and expiries happen: what is available now stays available.
             let accounts =
@@ -245,24 +269,64 @@ impl<L: Ledger> Admin<L> {
     /// One limit and its usage.
     pub async fn get(&self, key: &LimitKey) -> Result<LimitUsage, AdminError> {
         self.follower.refresh().await?;
-        let entry = self.registry().get(key).filter(|entry| entry.limit.state.status != Status::Deleted);
-        let entry = entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))?;
+        let entry = self.shown(key)?;
         let usage = self.usage(&[entry]).await?;
         usage.into_iter().next().ok_or_else(|| AdminError::UnknownKey(key.clone()))
     }
 
+    fn shown(&self, key: &LimitKey) -> Result<Arc<Entry>, AdminError> {
+        let entry = self.registry().get(key).filter(|entry| entry.limit.state.status != Status::Deleted);
+        entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))
+    }
+
     async fn usage(&self, entries: &[Arc<Entry>]) -> Result<Vec<LimitUsage>, AdminError> {
-        let ids = |entry: &Arc<Entry>| [entry.limit.account, entry.limit.debt_account];
-        let accounts = self.ledger.accounts(entries.iter().flat_map(ids).collect()).await?;
+        let mut ids = Vec::with_capacity(2 * entries.len());
+        for entry in entries {
+            // If it has another schedule by now, what is told is a moment old.
+            self.is_up_to_date(Some(entry)).await?;
+            ids.extend([entry.limit.account, entry.limit.debt_account]);
+            ids.extend(entry.limit.schedule.iter().flat_map(|schedule| schedule.spent()));
+        }
+        let mut accounts = Vec::with_capacity(ids.len());
+        for page in ids.chunks(ACCOUNTS_PAGE) {
+            accounts.extend(self.ledger.accounts(page.to_vec()).await?);
+        }
+        let mut accounts = accounts.into_iter();
         let mut usages = Vec::with_capacity(entries.len());
-        for (entry, pair) in entries.iter().zip(accounts.chunks_exact(2)) {
-            let &[Some(limit), Some(debt)] = pair else {
+        for entry in entries {
+            let places = entry.limit.schedule.as_ref().map_or(0, |schedule| schedule.spent().len());
+            let accounts: Option<Vec<Account>> = accounts.by_ref().take(2 + places).collect();
+            let Some([limit, debt, spent @ ..]) = accounts.as_deref() else {
                 let missing = format!("limit {} has no account", entry.key());
                 return Err(LedgerError::Unexpected(missing).into());
             };
-            usages.push(usage_of(Arc::clone(entry), &limit, &debt));
+            usages.push(usage_of(Arc::clone(entry), limit, debt, spent));
         }
         Ok(usages)
+    }
+
+    /// Refills a bucket that is refilled by hand; false if the limit is no such bucket. The same `replenishment` does so
+    /// once.
+    pub async fn replenish(&self, key: &LimitKey, replenishment: Ulid) -> Result<bool, AdminError> {
+        self.follower.refresh().await?;
+        let entry = self.shown(key)?;
+        let Some(chain) = schedule::replenish(self.ids, &entry.limit, replenishment.0) else {
+            return Ok(false);
+        };
+        match self.ledger.submit_one(chain).await? {
+            ChainOutcome::Created { .. }
+            | ChainOutcome::Refused { refusal: Refusal::Exists | Refusal::ExistsWithDifferent(_), .. } => {
+                Ok(true)
+            }
+            ChainOutcome::Refused {
+                refusal: Refusal::CreditAccountClosed | Refusal::DebitAccountClosed,
+                ..
+            } => Err(AdminError::Contended(key.clone())),
+            ChainOutcome::Refused { index, refusal } => {
+                refused(key, index, refusal)?;
+                Ok(false)
+            }
+        }
     }
 
     /// Every version that a key ever had, oldest first.
@@ -319,11 +383,11 @@ fn refused(key: &LimitKey, index: usize, refusal: Refusal) -> Result<Try, Ledger
     }
 }
 
-fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account) -> LimitUsage {
+fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account, spent: &[Account]) -> LimitUsage {
     LimitUsage {
         entry,
         available: limit.available(),
-        reserved: limit.debits_pending,
+        reserved: limit.debits_pending + spent.iter().map(Account::posted_balance).sum::<u128>(),
         debt: debt.debits_posted,
     }
 }

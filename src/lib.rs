@@ -30,6 +30,7 @@ pub mod app;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
+pub mod comeback;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod decide;

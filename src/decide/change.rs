@@ -4,11 +4,16 @@
 //! The chain begins with the definition's first part, whose id is made of key and version. So of two replicas that make
 //! the same version one is refused there, before anything else of its chain was looked at; it reads and tries again.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::Limit;
 use super::ids::Ids;
 use super::record::{self, RecordError};
+use super::schedule::Schedule;
+use crate::clock::unix_ms;
 use crate::ledger::{
-    AccountCode, AccountRule, Chain, Movement, NewAccount, Transfer, TransferCode, TransferId, UserData,
+    AccountCode, AccountId, AccountRule, Chain, Movement, NewAccount, Transfer, TransferCode, TransferId,
+    UserData,
 };
 use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Status};
 
@@ -21,11 +26,15 @@ pub struct Change {
     pub state: LimitState,
     /// What that means for its account, in order.
     pub moves: Vec<Move>,
+    /// Whether it is the first of its schedule, if it has one.
+    begins_schedule: bool,
 }
 
 /// A step on a limit's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
+    /// Takes what an account of an earlier schedule keeps over to the new one, or to the limit, and closes it.
+    Retire(AccountId),
     /// Voids the closing transfer.
     Reopen,
     /// Posts capacity to the limit.
@@ -52,15 +61,22 @@ pub struct KindChange {
 pub fn put(current: Option<&Limit>, wanted: &Definition) -> Result<Option<Change>, KindChange> {
     let Some(limit) = current else {
         let state = LimitState { definition: wanted.clone(), status: Status::Active };
-        return Ok(Some(Change { version: 1, state, moves: vec![Move::Grant(wanted.capacity.get())] }));
+        let moves = vec![Move::Grant(wanted.capacity.get())];
+        return Ok(Some(Change { version: 1, state, moves, begins_schedule: true }));
     };
     let (from, to) = (limit.state.definition.kind.name(), wanted.kind.name());
     if from != to && limit.state.status != Status::Deleted {
         return Err(KindChange { key: wanted.key.clone(), from, to });
     }
-    let (state, moves) = put_over(&limit.state, wanted);
+    let (state, mut moves) = put_over(&limit.state, wanted);
+    let begins_schedule = wanted.kind != limit.state.definition.kind;
+    if let (true, Some(replaced)) = (begins_schedule, &limit.schedule) {
+        let opened = usize::from(moves.first() == Some(&Move::Reopen));
+        let retired = replaced.spent().iter().map(|&spent| Move::Retire(spent));
+        moves.splice(opened..opened, retired);
+    }
     let unchanged = state == limit.state;
-    Ok((!unchanged).then_some(Change { version: limit.version + 1, state, moves }))
+    Ok((!unchanged).then_some(Change { version: limit.version + 1, state, moves, begins_schedule }))
 }
 
 fn put_over(current: &LimitState, wanted: &Definition) -> (LimitState, Vec<Move>) {
@@ -91,7 +107,7 @@ pub fn delete(limit: &Limit) -> Option<Change> {
         Status::Deleted => return None,
     };
     let state = LimitState { status: Status::Deleted, ..limit.state.clone() };
-    Some(Change { version: limit.version + 1, state, moves })
+    Some(Change { version: limit.version + 1, state, moves, begins_schedule: false })
 }
 
 /// The application of a decrease that waits; `None` if none does.
@@ -99,7 +115,8 @@ pub fn apply_decrease(limit: &Limit) -> Option<Change> {
     let (delta, to) = decrease_of(limit)?;
     let definition = Definition { capacity: to, ..limit.state.definition.clone() };
     let state = LimitState { definition, status: Status::Active };
-    Some(Change { version: limit.version + 1, state, moves: vec![Move::Reopen, Move::Cut(delta)] })
+    let moves = vec![Move::Reopen, Move::Cut(delta)];
+    Some(Change { version: limit.version + 1, state, moves, begins_schedule: false })
 }
 
 /// How much must be available before the decrease that waits can be applied.
@@ -116,22 +133,38 @@ fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
     }
 }
 
-/// The accounts of a limit, to be made before its first version.
-pub fn accounts(ids: Ids, key: &LimitKey) -> Vec<NewAccount> {
-    vec![
-        NewAccount {
-            id: ids.limit(key),
-            rule: AccountRule::DebitsMustNotExceedCredits,
-            code: AccountCode::Limit,
-        },
-        NewAccount { id: ids.debt(key), rule: AccountRule::Unconstrained, code: AccountCode::Debt },
-    ]
-}
-
 impl Change {
     /// Whether the chain needs the transfer that closed the account.
     pub fn reopens(&self) -> bool {
         self.moves.contains(&Move::Reopen)
+    }
+
+    /// The accounts to be made before it.
+    pub fn accounts(&self, ids: Ids) -> Vec<NewAccount> {
+        let key = &self.state.definition.key;
+        let account = |id, rule, code| NewAccount { id, rule, code };
+        let mut accounts = Vec::new();
+        if self.version == 1 {
+            let rule = AccountRule::DebitsMustNotExceedCredits;
+            accounts.push(account(ids.limit(key), rule, AccountCode::Limit));
+            accounts.push(account(ids.debt(key), AccountRule::Unconstrained, AccountCode::Debt));
+        }
+        accounts.extend(self.new_schedule(ids, 0).iter().flat_map(Schedule::accounts));
+        accounts
+    }
+
+    fn new_schedule(&self, ids: Ids, since_ms: u64) -> Option<Schedule> {
+        let definition = &self.state.definition;
+        let kind = definition.kind.scheduled().filter(|_| self.begins_schedule)?;
+        Some(Schedule::new(ids, &definition.key, kind, self.version, since_ms))
+    }
+
+    /// Where what was spent by an earlier schedule goes.
+    fn heir(&self, ids: Ids, now_ns: u64) -> AccountId {
+        let definition = &self.state.definition;
+        let schedule = self.new_schedule(ids, unix_ms(now_ns));
+        let spending = schedule.and_then(|schedule| schedule.spending(now_ns, definition.capacity));
+        spending.map_or_else(|| ids.limit(&definition.key), |spending| spending.spent)
     }
 
     /// The chain that makes this version. `closing` is the transfer that closed the account; `drawn` is a fresh ULID
@@ -142,6 +175,7 @@ impl Change {
         ids: Ids,
         closing: Option<TransferId>,
         drawn: u128,
+        now_ns: u64,
     ) -> Result<Option<Chain>, RecordError> {
         let key = &self.state.definition.key;
         let mut transfers = Vec::new();
@@ -153,38 +187,50 @@ impl Change {
                 movement: Movement::Post { debit: ids.registry(), credit: ids.debt(key), amount: 0 },
             });
         }
-        for (nth, step) in (0..).zip(&self.moves) {
-            let Some(transfer) = transfer_of(ids, key, *step, closing, ids.around(drawn, nth)) else {
+        let heir = self.heir(ids, now_ns);
+        let mut drawn = (0..=u8::MAX).map(|nth| ids.around(drawn, nth));
+        for step in &self.moves {
+            let Some(transfers_of_step) = transfers_of(ids, key, *step, closing, heir, &mut drawn) else {
                 return Ok(None);
             };
-            transfers.push(transfer);
+            transfers.extend(transfers_of_step);
         }
         Ok(Chain::new(transfers))
     }
 }
 
-fn transfer_of(
+/// `None` if what it needs is not there.
+fn transfers_of(
     ids: Ids,
     key: &LimitKey,
     step: Move,
     closing: Option<TransferId>,
-    fresh: TransferId,
-) -> Option<Transfer> {
+    heir: AccountId,
+    drawn: &mut impl Iterator<Item = TransferId>,
+) -> Option<SmallVec<[Transfer; 2]>> {
     let (operator, limit) = (ids.operator(), ids.limit(key));
-    let (id, code, movement) = match step {
+    let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
+    let close = |debit| Movement::Close { debit, credit: operator };
+    Some(match step {
         Move::Reopen => {
             let pending = closing?;
-            (ids.reopen(pending), TransferCode::Close, Movement::Void { pending })
+            smallvec![plain(ids.reopen(pending), TransferCode::Close, Movement::Void { pending })]
+        }
+        Move::Retire(spent) => {
+            let all = Movement::PostUpTo { debit: spent, credit: heir, amount: Amount::MAX.into() };
+            smallvec![
+                plain(drawn.next()?, TransferCode::ComeBack, all),
+                plain(drawn.next()?, TransferCode::Close, close(spent))
+            ]
         }
         Move::Grant(amount) => {
             let movement = Movement::Post { debit: operator, credit: limit, amount: amount.into() };
-            (fresh, TransferCode::Grant, movement)
+            smallvec![plain(drawn.next()?, TransferCode::Grant, movement)]
         }
         Move::Cut(amount) => {
             let movement = Movement::Post { debit: limit, credit: operator, amount: amount.into() };
-            (fresh, TransferCode::Cut, movement)
+            smallvec![plain(drawn.next()?, TransferCode::Cut, movement)]
         }
-        Move::Close => (fresh, TransferCode::Close, Movement::Close { debit: limit, credit: operator }),
-    };
-    Some(Transfer { id, code, user_data: UserData::default(), movement })
+        Move::Close => smallvec![plain(drawn.next()?, TransferCode::Close, close(limit))],
+    })
 }

@@ -77,6 +77,22 @@ impl Ids {
         self.account(&format!("acct:debt:{key}"))
     }
 
+    /// The account of what was spent of a limit, in one of its places, by the schedule that a version of it set.
+    pub fn spent(self, key: &LimitKey, since_version: u64, place: usize) -> AccountId {
+        self.account(&format!("acct:spent:{key}:{since_version}:{place}"))
+    }
+
+    /// The account that is a limit's clock.
+    pub fn clock(self, key: &LimitKey) -> AccountId {
+        self.account(&format!("acct:clock:{key}"))
+    }
+
+    /// The transfer that moves a limit's clock on from there.
+    pub fn advance(self, key: &LimitKey, clock_ms: u64) -> TransferId {
+        let hash = digest(self.ledger, &format!("advance:{key}:{clock_ms}"));
+        TransferId::from_u128(u128::from(clock_ms) << 80 | hash >> 48)
+    }
+
     /// Of a lease's transfers: the lease's 48 bits of milliseconds, so that ids are ordered by time, which the ledger's
     /// trees like; 64 bits of SipHash-2-4 over the lease, because monotonic ULIDs differ by one; then purpose, attempt
     /// and leg as they are, so that no two transfers of a lease can share an id.

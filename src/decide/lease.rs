@@ -4,7 +4,7 @@ use super::Limit;
 use super::command::Reserve;
 use super::ids::Ids;
 use crate::clock::{NS_PER_SECOND, unix_ms};
-use crate::ledger::{AccountId, Movement, Recorded, TransferCode, TransferId};
+use crate::ledger::{AccountId, Movement, Recorded, Transfer, TransferCode, TransferId};
 use crate::limit::{LeaseId, Overage};
 
 /// What a granted lease reserved, and whether it was settled.
@@ -45,6 +45,13 @@ pub enum Hold {
     Rolling(Overage),
     /// On complete.
     Concurrency,
+    /// By its limit's schedule, out of the account that keeps it until then. What is used beyond it is treated likewise.
+    Scheduled {
+        /// What becomes of what is used beyond it and does not fit.
+        overage: Overage,
+        /// The account that keeps it.
+        spent: AccountId,
+    },
 }
 
 /// How a lease stands that is asked for again.
@@ -68,6 +75,8 @@ impl Hold {
             Hold::Rolling(Overage::Debt) => TransferCode::ReserveRolling,
             Hold::Rolling(Overage::Deny) => TransferCode::ReserveRollingDeny,
             Hold::Concurrency => TransferCode::ReserveConcurrency,
+            Hold::Scheduled { overage: Overage::Debt, .. } => TransferCode::Spend,
+            Hold::Scheduled { overage: Overage::Deny, .. } => TransferCode::SpendDeny,
         }
     }
 }
@@ -97,7 +106,7 @@ impl Lease {
     }
 
     /// What a chain that was just created reserved: the same that its transfers would tell.
-    pub fn from_grant(id: LeaseId, chain: &[crate::ledger::Transfer], timestamp_ns: u64) -> Option<Self> {
+    pub fn from_grant(id: LeaseId, chain: &[Transfer], timestamp_ns: u64) -> Option<Self> {
         let recorded: Vec<Recorded> = (timestamp_ns..)
             .zip(chain)
             .map(|(timestamp_ns, &transfer)| Recorded { transfer, timestamp_ns })
@@ -139,10 +148,37 @@ impl Lease {
 
 impl Leg {
     fn from_recorded(recorded: &Recorded) -> Option<Self> {
-        let hold = match recorded.transfer.code {
-            TransferCode::ReserveRolling => Hold::Rolling(Overage::Debt),
-            TransferCode::ReserveRollingDeny => Hold::Rolling(Overage::Deny),
-            TransferCode::ReserveConcurrency => Hold::Concurrency,
+        let Transfer { id, code, user_data, movement } = recorded.transfer;
+        let reserved_at_ns = recorded.timestamp_ns;
+        let leg = |account, amount, hold, expires_at_ns| {
+            Some(Self { transfer: id, account, amount, hold, expires_at_ns, reserved_at_ns })
+        };
+        let pending = |hold| match movement {
+            Movement::Pend { debit, amount, timeout_seconds, .. } => {
+                let held_ns = u64::from(timeout_seconds) * NS_PER_SECOND;
+                leg(debit, amount, hold, reserved_at_ns.saturating_add(held_ns))
+            }
+            Movement::Post { .. }
+            | Movement::PostUpTo { .. }
+            | Movement::Close { .. }
+            | Movement::Void { .. } => None,
+        };
+        let spent = |overage| match movement {
+            Movement::Post { debit, credit, amount } => {
+                let over_at_ns = u64::from(user_data.short) * NS_PER_SECOND;
+                leg(debit, amount, Hold::Scheduled { overage, spent: credit }, over_at_ns)
+            }
+            Movement::Pend { .. }
+            | Movement::PostUpTo { .. }
+            | Movement::Close { .. }
+            | Movement::Void { .. } => None,
+        };
+        match code {
+            TransferCode::ReserveRolling => pending(Hold::Rolling(Overage::Debt)),
+            TransferCode::ReserveRollingDeny => pending(Hold::Rolling(Overage::Deny)),
+            TransferCode::ReserveConcurrency => pending(Hold::Concurrency),
+            TransferCode::Spend => spent(Overage::Debt),
+            TransferCode::SpendDeny => spent(Overage::Deny),
             TransferCode::Grant
             | TransferCode::Cut
             | TransferCode::Definition
@@ -151,15 +187,11 @@ impl Leg {
             | TransferCode::Extend
             | TransferCode::Debt
             | TransferCode::Complete
-            | TransferCode::TopUp => return None,
-        };
-        let Movement::Pend { debit, amount, timeout_seconds, .. } = recorded.transfer.movement else {
-            return None;
-        };
-        let reserved_at_ns = recorded.timestamp_ns;
-        let expires_at_ns = reserved_at_ns.saturating_add(u64::from(timeout_seconds) * NS_PER_SECOND);
-        let transfer = recorded.transfer.id;
-        Some(Self { transfer, account: debit, amount, hold, expires_at_ns, reserved_at_ns })
+            | TransferCode::TopUp
+            | TransferCode::GiveBack
+            | TransferCode::Advance
+            | TransferCode::ComeBack => None,
+        }
     }
 
     /// Whether it has come back by itself.

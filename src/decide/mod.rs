@@ -6,6 +6,7 @@
 //! - [`settle`]: a lease and its actual amounts -> chains, until one is accepted.
 //! - [`share`]: several settlements -> chains that settle them together.
 //! - [`top_up`]: a lease and a wish for more -> a chain; its outcome -> granted, denied, or look once more.
+//! - [`schedule`]: a limit whose time has gone on -> a chain that brings back what is due.
 //! - [`change`]: a limit and what an operator wants -> its next version, as a chain; [`record`] encodes it.
 //! - [`retry_after`]: a denial -> when to come back.
 
@@ -18,6 +19,7 @@ pub mod lease;
 pub mod record;
 pub mod reserve;
 pub mod retry_after;
+pub mod schedule;
 pub mod settle;
 pub mod share;
 pub mod top_up;
@@ -36,4 +38,6 @@ pub struct Limit {
     pub account: AccountId,
     /// The account that records debt.
     pub debt_account: AccountId,
+    /// Of a kind of which what is spent comes back by a schedule, that schedule.
+    pub schedule: Option<Box<schedule::Schedule>>,
 }

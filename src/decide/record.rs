@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
-use crate::limit::{Amount, Definition, Kind, KindName, LimitKey, LimitState, Overage, Status};
+use crate::limit::{Amount, Definition, Kind, KindFields, KindName, LimitKey, LimitState, Overage, Status};
 
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 3;
@@ -65,6 +65,9 @@ struct Body {
 enum BodyKind {
     Rolling { window_seconds: u32 },
     Concurrency { timeout_seconds: u32 },
+    TokenBucket { refill_amount: u64, refill_interval_ms: u64, auto_replenish: bool },
+    FixedWindow { window_seconds: u32, align: u32 },
+    SlidingWindow { window_seconds: u32, segments: u32 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,18 +142,58 @@ impl Assembler {
     }
 }
 
+impl BodyKind {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Rolling(rolling) => Self::Rolling { window_seconds: rolling.window_seconds() },
+            Kind::Concurrency(slots) => Self::Concurrency { timeout_seconds: slots.timeout_seconds() },
+            Kind::TokenBucket(bucket) => Self::TokenBucket {
+                refill_amount: bucket.refill_amount().get(),
+                refill_interval_ms: bucket.refill_interval_ms(),
+                auto_replenish: bucket.auto_replenish(),
+            },
+            Kind::FixedWindow(window) => {
+                Self::FixedWindow { window_seconds: window.window_seconds(), align: window.align_seconds() }
+            }
+            Kind::SlidingWindow(window) => {
+                Self::SlidingWindow { window_seconds: window.window_seconds(), segments: window.segments() }
+            }
+        }
+    }
+
+    fn into_fields(self) -> (KindName, KindFields) {
+        let none = KindFields::default();
+        match self {
+            Self::Rolling { window_seconds } => {
+                (KindName::Rolling, KindFields { window_seconds: window_seconds.into(), ..none })
+            }
+            Self::Concurrency { timeout_seconds } => {
+                (KindName::Concurrency, KindFields { timeout_seconds: timeout_seconds.into(), ..none })
+            }
+            Self::TokenBucket { refill_amount, refill_interval_ms, auto_replenish } => {
+                let auto_replenish = Some(auto_replenish);
+                let fields = KindFields { refill_amount, refill_interval_ms, auto_replenish, ..none };
+                (KindName::TokenBucket, fields)
+            }
+            Self::FixedWindow { window_seconds, align } => {
+                let (window_seconds, align) = (window_seconds.into(), align.into());
+                (KindName::FixedWindow, KindFields { window_seconds, align, ..none })
+            }
+            Self::SlidingWindow { window_seconds, segments } => {
+                let (window_seconds, segments) = (window_seconds.into(), segments.into());
+                (KindName::SlidingWindow, KindFields { window_seconds, segments, ..none })
+            }
+        }
+    }
+}
+
 impl Body {
     fn from_state(number: u64, state: &LimitState) -> Self {
         let definition = &state.definition;
         Self {
             number,
             key: definition.key.as_str().to_owned(),
-            kind: match definition.kind {
-                Kind::Rolling(rolling) => BodyKind::Rolling { window_seconds: rolling.window_seconds() },
-                Kind::Concurrency(slots) => {
-                    BodyKind::Concurrency { timeout_seconds: slots.timeout_seconds() }
-                }
-            },
+            kind: BodyKind::of(definition.kind),
             capacity: definition.capacity.get(),
             unit: definition.unit.clone(),
             description: definition.description.clone(),
@@ -170,12 +213,7 @@ impl Body {
         fn invalid(error: impl Into<Box<dyn std::error::Error>>) -> RecordError {
             RecordError::Invalid(error.into().to_string())
         }
-        let kind = match self.kind {
-            BodyKind::Rolling { window_seconds } => Kind::new(KindName::Rolling, window_seconds.into(), 0),
-            BodyKind::Concurrency { timeout_seconds } => {
-                Kind::new(KindName::Concurrency, 0, timeout_seconds.into())
-            }
-        };
+        let (name, fields) = self.kind.into_fields();
         let overage = match self.overage {
             BodyOverage::Debt => Overage::Debt,
             BodyOverage::Deny => Overage::Deny,
@@ -187,7 +225,7 @@ impl Body {
         };
         let definition = Definition::new(
             LimitKey::parse(&self.key).map_err(invalid)?,
-            kind.map_err(invalid)?,
+            Kind::from_fields(name, &fields).map_err(invalid)?,
             Amount::new(self.capacity).map_err(invalid)?,
             self.unit,
             self.description,

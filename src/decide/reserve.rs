@@ -5,9 +5,10 @@ use super::Limit;
 use super::command::{Requirement, Reserve};
 use super::ids::{Ids, Purpose};
 use super::lease::Hold;
+use super::schedule::Spending;
 use crate::clock::unix_ms;
 use crate::ledger::{Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, UserData};
-use crate::limit::{Definition, Kind, LimitKey, Status};
+use crate::limit::{Kind, LimitKey, Status};
 
 /// More than any limit can hold, and far from overflowing the operator's account.
 const IMPOSSIBLE_AMOUNT: u128 = 1 << 120;
@@ -48,38 +49,61 @@ pub enum Denial {
 ///
 /// A key that is not known gets a leg that no account can satisfy: every denial is thus a refusal by the ledger, which
 /// remembers it, and a denied lease stays denied whatever is defined or freed later.
-pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>]) -> Option<Chain> {
+pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Option<Chain> {
     let lease_ids = ids.of_lease(command.lease);
     let legs = command.requirements().iter().zip(limits).enumerate();
     Chain::new(legs.map(|(leg, (requirement, limit))| {
-        let (code, movement) = leg_of(ids, requirement, *limit);
+        let Leg { code, movement, over_at_s } = leg_of(ids, requirement, *limit, now_ns);
         Transfer {
             id: lease_ids.transfer(Purpose::Reserve, 0, leg),
             code,
-            user_data: UserData { wide: command.lease.as_u128(), ..UserData::default() },
+            user_data: UserData { wide: command.lease.as_u128(), short: over_at_s, ..UserData::default() },
             movement,
         }
     }))
 }
 
 /// What one leg moves, and under which code.
-pub(super) fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>) -> (TransferCode, Movement) {
-    let (code, debit, amount, timeout_seconds) = match limit.filter(|limit| takes_reservations(limit)) {
-        Some(limit) => {
-            let definition = &limit.state.definition;
-            let (amount, seconds) = (requirement.amount.into(), definition.kind.hold_seconds());
-            (hold_of(definition).code(), limit.account, amount, seconds)
-        }
-        None => (TransferCode::ReserveRolling, ids.limit(&requirement.key), IMPOSSIBLE_AMOUNT, 1),
-    };
-    (code, Movement::Pend { debit, credit: ids.operator(), amount, timeout_seconds })
+pub(super) struct Leg {
+    pub(super) code: TransferCode,
+    pub(super) movement: Movement,
+    /// The second at which what it spends has come back; 0 if a timeout tells.
+    pub(super) over_at_s: u32,
 }
 
-fn hold_of(definition: &Definition) -> Hold {
-    match definition.kind {
-        Kind::Rolling(_) => Hold::Rolling(definition.overage),
-        Kind::Concurrency(_) => Hold::Concurrency,
-    }
+/// The leg of a requirement, at a moment at which what was due of its limit has come back.
+pub(super) fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>, now_ns: u64) -> Leg {
+    let taken = limit.filter(|limit| takes_reservations(limit));
+    taken.and_then(|limit| leg_on(ids, requirement, limit, now_ns)).unwrap_or_else(|| Leg {
+        code: TransferCode::ReserveRolling,
+        movement: Movement::Pend {
+            debit: ids.limit(&requirement.key),
+            credit: ids.operator(),
+            amount: IMPOSSIBLE_AMOUNT,
+            timeout_seconds: 1,
+        },
+        over_at_s: 0,
+    })
+}
+
+fn leg_on(ids: Ids, requirement: &Requirement, limit: &Limit, now_ns: u64) -> Option<Leg> {
+    let (definition, debit, amount) = (&limit.state.definition, limit.account, requirement.amount.into());
+    let overage = definition.overage;
+    let pending = |hold: Hold, timeout_seconds| Leg {
+        code: hold.code(),
+        movement: Movement::Pend { debit, credit: ids.operator(), amount, timeout_seconds },
+        over_at_s: 0,
+    };
+    Some(match definition.kind {
+        Kind::Rolling(rolling) => pending(Hold::Rolling(overage), rolling.window_seconds()),
+        Kind::Concurrency(slots) => pending(Hold::Concurrency, slots.timeout_seconds()),
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+            let Spending { spent, over_at_s } =
+                limit.schedule.as_ref()?.spending(now_ns, definition.capacity)?;
+            let code = Hold::Scheduled { overage, spent }.code();
+            Leg { code, movement: Movement::Post { debit, credit: spent, amount }, over_at_s }
+        }
+    })
 }
 
 /// Whether the limit exists for callers. A decreasing one does: its account is closed, so the ledger denies.
@@ -101,10 +125,11 @@ pub fn doubts_definitions(command: &Reserve, limits: &[Option<&Limit>], outcome:
         ChainOutcome::Created { .. } => false,
         ChainOutcome::Refused { index, refusal } => {
             let is_active = |limit: &Limit| limit.state.status == Status::Active;
+            let replaced = refusal == Refusal::CreditAccountClosed;
             let closed_unawares = refusal == Refusal::DebitAccountClosed
                 && limits.get(index).is_some_and(|limit| limit.is_some_and(is_active));
             // An unknown key was looked for again before the chain was sent.
-            closed_unawares || all_known(limits) && impossible(command, limits).is_some()
+            replaced || closed_unawares || all_known(limits) && impossible(command, limits).is_some()
         }
     }
 }
@@ -142,13 +167,14 @@ pub fn interpret(
         Refusal::ExceedsCredits
         | Refusal::IdAlreadyFailed
         | Refusal::DebitAccountClosed
+        // Its schedule was replaced on the way: there is no room where it was looked for.
+        | Refusal::CreditAccountClosed
         | Refusal::DebitAccountNotFound => {
             let repeated = refusal == Refusal::IdAlreadyFailed;
             Ok(Verdict::Denied { denial: denial(command, limits, index, refusal)?, repeated })
         }
         Refusal::ExceedsDebits
         | Refusal::CreditAccountNotFound
-        | Refusal::CreditAccountClosed
         | Refusal::PendingNotFound
         | Refusal::PendingNotPending
         | Refusal::PendingAlreadyPosted

@@ -42,12 +42,21 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// The hint for a limit without room, in milliseconds, at least 1. `streak` counts the denials in a row before
-    /// this one; `chance` is drawn from 0 to 1.
-    pub fn no_room_ms(&self, kind: Kind, streak: u32, chance: f64) -> u64 {
+    /// this one; `chance` is drawn from 0 to 1. Of a limit with a schedule something comes back in `step_in_ms`, if that
+    /// is known: nobody is told to come back before.
+    pub fn no_room_ms(&self, kind: Kind, streak: u32, step_in_ms: Option<u64>, chance: f64) -> u64 {
+        if let (Some(scheduled), Some(step_in_ms)) = (kind.scheduled(), step_in_ms) {
+            let streak = if scheduled.comes_back_whole() { 0 } else { streak };
+            return self.rolling.at_step_ms(step_in_ms, streak, chance).max(1);
+        }
         match kind {
             Kind::Rolling(rolling) => {
                 let share_ms = f64::from(rolling.window_seconds()) * 1_000.0 * self.window_share;
                 self.rolling.hint_ms(share_ms, streak, chance).max(1)
+            }
+            // Refilled by hand, and nobody knows when.
+            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+                self.rolling.hint_ms(0.0, streak, chance).max(1)
             }
             Kind::Concurrency(concurrency) => {
                 let cap_ms = u64::from(concurrency.timeout_seconds()) * 1_000;
@@ -59,14 +68,22 @@ impl RetryPolicy {
     /// The hint for a limit that is known to have room in `wait_ms`: then, and no later than the longest hint.
     pub fn room_known_ms(&self, kind: Kind, wait_ms: u64) -> u64 {
         let max_ms = match kind {
-            Kind::Rolling(_) => self.rolling.max_ms,
             Kind::Concurrency(_) => self.concurrency.max_ms,
+            Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+                self.rolling.max_ms
+            }
         };
         wait_ms.min(max_ms).max(1)
     }
 }
 
 impl Backoff {
+    /// Grows from the time of a step that is known; the cap does not make anybody come before it.
+    fn at_step_ms(&self, step_in_ms: u64, streak: u32, chance: f64) -> u64 {
+        let grown = Self { base_ms: 0, max_ms: self.max_ms.max(step_in_ms), ..*self };
+        grown.hint_ms(step_in_ms as f64, streak, chance)
+    }
+
     fn hint_ms(&self, base_at_least_ms: f64, streak: u32, chance: f64) -> u64 {
         let base_ms = (self.base_ms as f64).max(base_at_least_ms);
         let exponent = i32::try_from(streak).unwrap_or(i32::MAX);
@@ -78,29 +95,41 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::KindName;
+    use crate::limit::{KindFields, KindName};
 
     #[test]
     fn hints_grow_with_the_streak_up_to_the_cap() {
         let slots = Kind::new(KindName::Concurrency, 0, 300).expect("valid");
         let hints: Vec<u64> =
-            [0, 1, 2, 5, 6, u32::MAX].map(|n| RetryPolicy::default().no_room_ms(slots, n, 0.0)).into();
+            [0, 1, 2, 5, 6, u32::MAX].map(|n| RetryPolicy::default().no_room_ms(slots, n, None, 0.0)).into();
         assert_eq!(hints, [50, 100, 200, 1_600, 2_000, 2_000]);
-        assert_eq!(RetryPolicy::default().no_room_ms(slots, 0, 1.0), 75);
+        assert_eq!(RetryPolicy::default().no_room_ms(slots, 0, None, 1.0), 75);
     }
 
     #[test]
     fn a_timeout_caps_the_hint() {
         let slots = Kind::new(KindName::Concurrency, 0, 1).expect("valid");
-        assert_eq!(RetryPolicy::default().no_room_ms(slots, 9, 1.0), 1_000);
+        assert_eq!(RetryPolicy::default().no_room_ms(slots, 9, None, 1.0), 1_000);
     }
 
     #[test]
     fn a_window_sets_the_first_hint() {
         let rolling = |seconds| Kind::new(KindName::Rolling, seconds, 0).expect("valid");
-        assert_eq!(RetryPolicy::default().no_room_ms(rolling(1), 0, 0.0), 100);
-        assert_eq!(RetryPolicy::default().no_room_ms(rolling(10), 0, 0.0), 1_000);
-        assert_eq!(RetryPolicy::default().no_room_ms(rolling(10), 1, 0.0), 1_500);
-        assert_eq!(RetryPolicy::default().no_room_ms(rolling(86_400), 0, 1.0), 5_050);
+        assert_eq!(RetryPolicy::default().no_room_ms(rolling(1), 0, None, 0.0), 100);
+        assert_eq!(RetryPolicy::default().no_room_ms(rolling(10), 0, None, 0.0), 1_000);
+        assert_eq!(RetryPolicy::default().no_room_ms(rolling(10), 1, None, 0.0), 1_500);
+        assert_eq!(RetryPolicy::default().no_room_ms(rolling(86_400), 0, None, 1.0), 5_050);
+    }
+
+    #[test]
+    fn nobody_is_told_to_come_before_something_comes_back() {
+        let fields = KindFields { window_seconds: 86_400, ..KindFields::default() };
+        let day = Kind::from_fields(KindName::FixedWindow, &fields).expect("valid");
+        let hint = |streak| RetryPolicy::default().no_room_ms(day, streak, Some(3_600_000), 0.0);
+        assert_eq!([hint(0), hint(7)], [3_600_000, 3_600_000], "then all of it is back");
+        let fields = KindFields { refill_amount: 1, refill_interval_ms: 200, ..KindFields::default() };
+        let bucket = Kind::from_fields(KindName::TokenBucket, &fields).expect("valid");
+        let hints = [0, 1, 30].map(|n| RetryPolicy::default().no_room_ms(bucket, n, Some(200), 0.0));
+        assert_eq!(hints, [200, 300, 5_000], "more than one refill may be wanted");
     }
 }

@@ -8,6 +8,9 @@
 //! A top-up takes the id that the guard would have, and each further guard has the next one. So who is refused at the
 //! guard looks at the lease once more: either it is settled, or there is more of it to settle.
 //!
+//! What was spent of a limit with a schedule is in an account from which it comes back. Of that, what was not used is
+//! given back: as much of it as has not come back meanwhile.
+//!
 //! What the ledger refuses behind the guard (a reservation that expired, an extension without room, a closed account)
 //! is planned anew, without it or another way, and sent again.
 
@@ -15,6 +18,7 @@ use smallvec::SmallVec;
 
 use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds, Purpose};
 use super::lease::{Hold, Lease, Leg};
+use super::schedule::around_closed;
 use super::share::{Part, Remainder};
 use crate::ledger::{
     AccountId, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, TransferId,
@@ -97,7 +101,7 @@ pub struct Excess {
     pub overage: Overage,
 }
 
-/// What is to become of a leg.
+/// What is to become of a leg. To shrink is to keep that much of it, of what a schedule brings back even nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goal {
     Keep,
@@ -121,6 +125,7 @@ enum Role {
     Void { leg: usize },
     Reopen { leg: usize },
     Reserve { leg: usize },
+    GiveBack { leg: usize },
     CloseAgain { leg: usize },
     Debt { leg: usize },
 }
@@ -216,15 +221,24 @@ impl Settlement {
                 self.state = State::Finding { leg };
                 Ok(())
             }
-            (Role::Reserve { leg }, Reaction::NoRoom) => self.reserve_refused(leg),
+            (Role::Reserve { leg }, Reaction::NoRoom | Reaction::FromClosed | Reaction::ToClosed)
+            | (Role::GiveBack { leg }, Reaction::NoRoom | Reaction::ToClosed) => self.reserve_refused(leg),
+            // The schedule was replaced, and its account closed: what it kept comes back by the new one.
+            (Role::GiveBack { leg }, Reaction::FromClosed) => self.set_goal(leg, Goal::Keep),
             (
                 Role::Marker
                 | Role::Void { .. }
                 | Role::Reopen { .. }
                 | Role::Reserve { .. }
+                | Role::GiveBack { .. }
                 | Role::CloseAgain { .. }
                 | Role::Debt { .. },
-                Reaction::DoneBefore | Reaction::Expired | Reaction::NoRoom | Reaction::Bug,
+                Reaction::DoneBefore
+                | Reaction::Expired
+                | Reaction::NoRoom
+                | Reaction::FromClosed
+                | Reaction::ToClosed
+                | Reaction::Bug,
             ) => Err(unexpected),
         }
     }
@@ -327,8 +341,12 @@ impl Settlement {
             match *goal {
                 Goal::Keep => {}
                 Goal::Release => part.transfers.push(self.void(leg).ok()?.1),
-                Goal::Shrink { to, .. } => {
+                Goal::Shrink { to, attempt, .. } => {
                     let reservation = self.lease.legs.get(leg)?;
+                    if let Hold::Scheduled { spent, .. } = reservation.hold {
+                        part.transfers.push(self.give_back(leg, attempt, to, spent).ok()?.1);
+                        continue;
+                    }
                     let timeout_seconds = reservation.remaining_seconds(now_ns)?;
                     part.transfers.push(self.void(leg).ok()?.1);
                     let account = reservation.account;
@@ -357,17 +375,27 @@ impl Settlement {
     }
 
     fn plan_leg(&self, leg: usize, now_ns: u64, steps: &mut Steps) -> Result<(), LedgerError> {
-        let remaining_seconds = self.leg(leg)?.remaining_seconds(now_ns);
+        let reservation = self.leg(leg)?;
+        let remaining_seconds = reservation.remaining_seconds(now_ns);
         match (self.goal(leg)?, remaining_seconds) {
             (Goal::Keep, _) | (Goal::Extend { .. } | Goal::Shrink { .. }, None) => {}
             (Goal::Release, _) => steps.push(self.void(leg)?),
             (Goal::Shrink { to, attempt, way }, Some(seconds)) => {
-                let again = self.reserve(leg, Purpose::Shrink, attempt, to, seconds)?;
+                let mut shrink: SmallVec<[_; 2]> = SmallVec::new();
+                match reservation.hold {
+                    Hold::Scheduled { spent, .. } => shrink.push(self.give_back(leg, attempt, to, spent)?),
+                    Hold::Rolling(_) | Hold::Concurrency => {
+                        shrink.push(self.void(leg)?);
+                        shrink.push(self.reserve(leg, Purpose::Shrink, attempt, to, seconds)?);
+                    }
+                }
                 match way {
-                    ShrinkWay::Open => steps.extend([self.void(leg)?, again]),
+                    ShrinkWay::Open => steps.extend(shrink),
                     ShrinkWay::Through { closing } => {
-                        let [reopen, close_again] = self.around_closed(leg, closing)?;
-                        steps.extend([reopen, self.void(leg)?, again, close_again]);
+                        let [open, close] = around_closed(self.ids, reservation.account, closing);
+                        steps.push((Role::Reopen { leg }, open));
+                        steps.extend(shrink);
+                        steps.push((Role::CloseAgain { leg }, close));
                     }
                 }
             }
@@ -417,25 +445,31 @@ impl Settlement {
         timeout_seconds: u32,
     ) -> Result<(Role, Transfer), LedgerError> {
         let code = if purpose == Purpose::Extend { TransferCode::Extend } else { TransferCode::Shrink };
-        let debit = self.leg(leg)?.account;
-        let movement = Movement::Pend { debit, credit: self.ids.operator(), amount, timeout_seconds };
+        let reservation = self.leg(leg)?;
+        let debit = reservation.account;
+        let movement = match reservation.hold {
+            Hold::Scheduled { spent, .. } => Movement::Post { debit, credit: spent, amount },
+            Hold::Rolling(_) | Hold::Concurrency => {
+                Movement::Pend { debit, credit: self.ids.operator(), amount, timeout_seconds }
+            }
+        };
         let id = self.lease_ids.transfer(purpose, attempt, leg);
         Ok((Role::Reserve { leg }, self.transfer(id, code, movement)))
     }
 
-    /// What opens the closed account in front of a chain's steps, and what closes it behind them.
-    fn around_closed(&self, leg: usize, closing: TransferId) -> Result<[(Role, Transfer); 2], LedgerError> {
-        let plain = |id, movement| Transfer {
-            id,
-            code: TransferCode::Close,
-            user_data: UserData::default(),
-            movement,
-        };
-        let close = Movement::Close { debit: self.leg(leg)?.account, credit: self.ids.operator() };
-        Ok([
-            (Role::Reopen { leg }, plain(self.ids.reopen(closing), Movement::Void { pending: closing })),
-            (Role::CloseAgain { leg }, plain(self.ids.close_again(closing), close)),
-        ])
+    /// Moves what was not used of a leg back to its limit, unless that has come back by itself.
+    fn give_back(
+        &self,
+        leg: usize,
+        attempt: u8,
+        used: u128,
+        spent: AccountId,
+    ) -> Result<(Role, Transfer), LedgerError> {
+        let reservation = self.leg(leg)?;
+        let amount = reservation.amount.saturating_sub(used);
+        let movement = Movement::PostUpTo { debit: spent, credit: reservation.account, amount };
+        let id = self.lease_ids.transfer(Purpose::Shrink, attempt, leg);
+        Ok((Role::GiveBack { leg }, self.transfer(id, TransferCode::GiveBack, movement)))
     }
 
     fn transfer(&self, id: TransferId, code: TransferCode, movement: Movement) -> Transfer {
@@ -488,10 +522,13 @@ fn share_of(legs: &[Leg], place: usize, actual: u64) -> u128 {
 fn goal_of(leg: &Leg, used: Option<(u128, AccountId)>) -> Goal {
     let (overage, actual, debt_account) = match (leg.hold, used) {
         (Hold::Concurrency, _) => return Goal::Release,
-        (Hold::Rolling(_), None) => return Goal::Keep,
-        (Hold::Rolling(overage), Some((actual, debt_account))) => (overage, actual, debt_account),
+        (Hold::Rolling(_) | Hold::Scheduled { .. }, None) => return Goal::Keep,
+        (Hold::Rolling(overage) | Hold::Scheduled { overage, .. }, Some((actual, debt_account))) => {
+            (overage, actual, debt_account)
+        }
     };
-    if actual == 0 {
+    let is_pending = !matches!(leg.hold, Hold::Scheduled { .. });
+    if actual == 0 && is_pending {
         Goal::Release
     } else if actual < leg.amount {
         Goal::Shrink { to: actual, attempt: 0, way: ShrinkWay::Open }
@@ -507,6 +544,10 @@ enum Reaction {
     DoneBefore,
     Expired,
     NoRoom,
+    /// The account that it comes from is closed.
+    FromClosed,
+    /// The account that it goes to is.
+    ToClosed,
     Bug,
 }
 
@@ -516,11 +557,12 @@ fn reaction(refusal: Refusal) -> Reaction {
             Reaction::DoneBefore
         }
         Refusal::PendingExpired => Reaction::Expired,
-        Refusal::ExceedsCredits | Refusal::DebitAccountClosed | Refusal::IdAlreadyFailed => Reaction::NoRoom,
+        Refusal::ExceedsCredits | Refusal::IdAlreadyFailed => Reaction::NoRoom,
+        Refusal::DebitAccountClosed => Reaction::FromClosed,
+        Refusal::CreditAccountClosed => Reaction::ToClosed,
         Refusal::ExceedsDebits
         | Refusal::DebitAccountNotFound
         | Refusal::CreditAccountNotFound
-        | Refusal::CreditAccountClosed
         | Refusal::PendingNotFound
         | Refusal::PendingNotPending
         | Refusal::PendingAlreadyPosted

@@ -83,9 +83,10 @@ pub fn standing(
     if let Some(earlier) = transfers.iter().find(|recorded| recorded.transfer.id == id) {
         return match earlier.transfer {
             Transfer { user_data, .. } if user_data.long != tag => Standing::Unlucky,
-            Transfer { movement: Movement::Pend { debit, amount, .. }, .. }
-                if debit == account && amount == u128::from(command.requirement.amount) =>
-            {
+            Transfer {
+                movement: Movement::Pend { debit, amount, .. } | Movement::Post { debit, amount, .. },
+                ..
+            } if debit == account && amount == u128::from(command.requirement.amount) => {
                 Standing::Granted { reserved_at_unix_ms: unix_ms(earlier.timestamp_ns) }
             }
             Transfer { .. } => Standing::Conflict,
@@ -97,7 +98,8 @@ pub fn standing(
     if lease.top_ups >= TOP_UPS_MAX {
         return Standing::TooMany;
     }
-    let (code, movement) = reserve::leg_of(ids, &command.requirement, limit);
+    let reserve::Leg { code, movement, over_at_s } =
+        reserve::leg_of(ids, &command.requirement, limit, now_ns);
     let user_data = UserData { wide: command.lease.as_u128(), ..UserData::default() };
     let trace = Transfer {
         id: lease_ids.transfer(Purpose::Guard, 0, lease.top_ups),
@@ -105,7 +107,8 @@ pub fn standing(
         user_data,
         movement: Movement::Post { debit: ids.operator(), credit: ids.registry(), amount: 0 },
     };
-    let reservation = Transfer { id, code, user_data: UserData { long: tag, ..user_data }, movement };
+    let user_data = UserData { long: tag, short: over_at_s, ..user_data };
+    let reservation = Transfer { id, code, user_data, movement };
     let over_at_ns = lease.legs.iter().map(|leg| leg.expires_at_ns).max().unwrap_or(0);
     // Never of nothing: it has two transfers.
     Chain::new([trace, reservation]).map_or(Standing::Over, |chain| Standing::Running { chain, over_at_ns })

@@ -54,6 +54,10 @@ pub enum AccountCode {
     Limit = 3,
     /// What a limit's callers used beyond what they could reserve; also the receiving end of its definitions.
     Debt = 4,
+    /// What was spent of a limit and comes back by its schedule.
+    Spent = 5,
+    /// A limit's clock: its posted credits are the milliseconds up to which what was due has come back.
+    Clock = 6,
 }
 
 /// An account as the ledger has it.

@@ -57,7 +57,7 @@ pub trait Ledger: Send + Sync + 'static {
         family: TransferFamily,
     ) -> impl Future<Output = Result<Vec<Recorded>, LedgerError>> + Send;
 
-    /// The transfers of one account that the query picks. Transfers of leases may be missing from it.
+    /// The transfers of one account that the query picks. Those whose code is not of the log may be missing from it.
     fn account_transfers(
         &self,
         query: AccountQuery,
@@ -154,6 +154,8 @@ pub(crate) async fn find_closing<L: Ledger>(
     let newest = ledger.account_transfers(query).await?;
     Ok(newest.first().and_then(|recorded| match recorded.transfer.movement {
         Movement::Close { .. } => Some(recorded.transfer.id),
-        Movement::Void { .. } | Movement::Post { .. } | Movement::Pend { .. } => None,
+        Movement::Void { .. } | Movement::Post { .. } | Movement::PostUpTo { .. } | Movement::Pend { .. } => {
+            None
+        }
     }))
 }

@@ -62,6 +62,15 @@ pub enum Movement {
         /// How much.
         amount: u128,
     },
+    /// Moves for good what the debited account has, at most an amount. As it is recorded, the amount is what it moved.
+    PostUpTo {
+        /// The account that is debited.
+        debit: AccountId,
+        /// The account that is credited.
+        credit: AccountId,
+        /// How much at the most.
+        amount: u128,
+    },
     /// Holds an amount until it is voided or `timeout_seconds` have passed.
     Pend {
         /// The account that is debited.
@@ -115,11 +124,22 @@ pub enum TransferCode {
     ReserveRollingDeny = 16,
     /// The trace of a top-up, in front of what it reserves.
     TopUp = 17,
+    /// A reservation on a limit of which what is spent comes back by a schedule; what is used beyond it and does not fit
+    /// becomes debt.
+    Spend = 20,
+    /// Likewise; what is used beyond it and does not fit is only counted.
+    SpendDeny = 21,
+    /// What of a reservation on such a limit was not used.
+    GiveBack = 22,
+    /// The trace of time that has gone on to a later step of a limit's schedule, in front of what comes back by it.
+    Advance = 23,
+    /// What comes back by a schedule, or because somebody asked for it.
+    ComeBack = 24,
 }
 
 impl TransferCode {
     /// Every code.
-    pub const ALL: [TransferCode; 12] = [
+    pub const ALL: [TransferCode; 17] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -132,6 +152,11 @@ impl TransferCode {
         TransferCode::Complete,
         TransferCode::ReserveRollingDeny,
         TransferCode::TopUp,
+        TransferCode::Spend,
+        TransferCode::SpendDeny,
+        TransferCode::GiveBack,
+        TransferCode::Advance,
+        TransferCode::ComeBack,
     ];
 
     /// The code that a number stands for.
@@ -142,7 +167,9 @@ impl TransferCode {
     /// Whether such transfers belong to a lease, which their user data names.
     pub fn is_of_lease(self) -> bool {
         match self {
-            Self::Grant | Self::Cut | Self::Definition | Self::Close => false,
+            Self::Grant | Self::Cut | Self::Definition | Self::Close | Self::Advance | Self::ComeBack => {
+                false
+            }
             Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
@@ -150,7 +177,30 @@ impl TransferCode {
             | Self::Extend
             | Self::Debt
             | Self::Complete
-            | Self::TopUp => true,
+            | Self::TopUp
+            | Self::Spend
+            | Self::SpendDeny
+            | Self::GiveBack => true,
+        }
+    }
+
+    /// Whether such transfers are ever asked for by their account. They are few; others are known by their ids only.
+    pub fn is_of_log(self) -> bool {
+        match self {
+            Self::Grant | Self::Cut | Self::Definition | Self::Close => true,
+            Self::ReserveRolling
+            | Self::ReserveRollingDeny
+            | Self::ReserveConcurrency
+            | Self::Shrink
+            | Self::Extend
+            | Self::Debt
+            | Self::Complete
+            | Self::TopUp
+            | Self::Spend
+            | Self::SpendDeny
+            | Self::GiveBack
+            | Self::Advance
+            | Self::ComeBack => false,
         }
     }
 }
@@ -162,7 +212,7 @@ pub struct UserData {
     pub wide: u128,
     /// 8 bytes.
     pub long: u64,
-    /// 4 bytes.
+    /// 4 bytes; of what a lease spends, the second since the Unix epoch at which all of it has come back.
     pub short: u32,
 }
 

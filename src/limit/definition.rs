@@ -1,4 +1,7 @@
-use super::{Amount, AmountError, Concurrency, KeyError, LimitKey, Rolling, SECONDS_MAX};
+use super::{
+    Amount, AmountError, Concurrency, FixedWindow, KeyError, LimitKey, Rolling, SECONDS_MAX, Scheduled,
+    SlidingWindow, TokenBucket,
+};
 
 /// The longest unit, in bytes.
 pub const UNIT_BYTES_MAX: usize = 64;
@@ -29,6 +32,12 @@ pub enum Kind {
     Rolling(Rolling),
     /// On complete, or after a timeout.
     Concurrency(Concurrency),
+    /// By refills, whoever spent.
+    TokenBucket(TokenBucket),
+    /// All together at each boundary.
+    FixedWindow(FixedWindow),
+    /// Segment by segment.
+    SlidingWindow(SlidingWindow),
 }
 
 /// The name of a [`Kind`], without its times.
@@ -38,6 +47,31 @@ pub enum KindName {
     Rolling,
     /// See [`Kind::Concurrency`].
     Concurrency,
+    /// See [`Kind::TokenBucket`].
+    TokenBucket,
+    /// See [`Kind::FixedWindow`].
+    FixedWindow,
+    /// See [`Kind::SlidingWindow`].
+    SlidingWindow,
+}
+
+/// What a definition says of its kind, each under the name of its field; 0 or `None` where it is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KindFields {
+    /// Of rolling limits and windows.
+    pub window_seconds: u64,
+    /// Of concurrency limits.
+    pub timeout_seconds: u64,
+    /// Of fixed windows, in seconds.
+    pub align: u64,
+    /// Of sliding windows.
+    pub segments: u64,
+    /// Of buckets.
+    pub refill_amount: u64,
+    /// Of buckets.
+    pub refill_interval_ms: u64,
+    /// Of buckets; true if it is left out.
+    pub auto_replenish: Option<bool>,
 }
 
 /// What becomes of an actual amount above the reserved one that does not fit.
@@ -59,17 +93,37 @@ pub enum DefinitionError {
     /// The capacity is out of range.
     #[error("capacity {0}")]
     Capacity(AmountError),
-    /// A time that the kind needs is out of range.
-    #[error("{field} must be between 1 and {SECONDS_MAX}, not {seconds}")]
-    SecondsOutOfRange {
+    /// Another amount is out of range.
+    #[error("{field} {error}")]
+    Amount {
         /// The field's name.
         field: &'static str,
-        /// What it was.
-        seconds: u64,
+        /// Why.
+        error: AmountError,
     },
-    /// A time that the kind does not have was given.
+    /// A number that the kind needs is out of range.
+    #[error("{field} must be between {min} and {max}, not {found}")]
+    OutOfRange {
+        /// The field's name.
+        field: &'static str,
+        /// The least it may be.
+        min: u64,
+        /// The most it may be.
+        max: u64,
+        /// What it was.
+        found: u64,
+    },
+    /// A number that the kind does not have was given.
     #[error("{field} must be 0 for kind {}", .kind.as_str())]
-    SecondsUnused {
+    Unused {
+        /// The field's name.
+        field: &'static str,
+        /// The kind that does not have it.
+        kind: KindName,
+    },
+    /// A choice that the kind does not have was made.
+    #[error("{field} must be left out for kind {}", .kind.as_str())]
+    UnusedChoice {
         /// The field's name.
         field: &'static str,
         /// The kind that does not have it.
@@ -106,19 +160,33 @@ impl Definition {
 impl Kind {
     /// Builds a kind from both times, of which exactly the one that the kind has may be other than zero.
     pub fn new(name: KindName, window_seconds: u64, timeout_seconds: u64) -> Result<Self, DefinitionError> {
-        let unused = |field, seconds| match seconds {
-            0 => Ok(()),
-            _ => Err(DefinitionError::SecondsUnused { field, kind: name }),
-        };
+        Self::from_fields(name, &KindFields { window_seconds, timeout_seconds, ..KindFields::default() })
+    }
+
+    /// Builds a kind from its fields; those that the kind does not have must be left out.
+    pub fn from_fields(name: KindName, fields: &KindFields) -> Result<Self, DefinitionError> {
+        fields.check_unused(name)?;
         match name {
-            KindName::Rolling => {
-                unused("timeout_seconds", timeout_seconds)?;
-                Rolling::new(window_seconds).map(Kind::Rolling)
+            KindName::Rolling => Rolling::new(fields.window_seconds).map(Kind::Rolling),
+            KindName::Concurrency => Concurrency::new(fields.timeout_seconds).map(Kind::Concurrency),
+            KindName::TokenBucket => TokenBucket::from_fields(fields).map(Kind::TokenBucket),
+            KindName::FixedWindow => FixedWindow::from_fields(fields).map(Kind::FixedWindow),
+            KindName::SlidingWindow => SlidingWindow::from_fields(fields).map(Kind::SlidingWindow),
+        }
+    }
+
+    /// The fields that build it again.
+    pub fn fields(self) -> KindFields {
+        match self {
+            Kind::Rolling(rolling) => {
+                KindFields { window_seconds: rolling.window_seconds().into(), ..KindFields::default() }
             }
-            KindName::Concurrency => {
-                unused("window_seconds", window_seconds)?;
-                Concurrency::new(timeout_seconds).map(Kind::Concurrency)
+            Kind::Concurrency(slots) => {
+                KindFields { timeout_seconds: slots.timeout_seconds().into(), ..KindFields::default() }
             }
+            Kind::TokenBucket(bucket) => bucket.fields(),
+            Kind::FixedWindow(window) => window.fields(),
+            Kind::SlidingWindow(window) => window.fields(),
         }
     }
 
@@ -127,49 +195,82 @@ impl Kind {
         match self {
             Kind::Rolling(_) => KindName::Rolling,
             Kind::Concurrency(_) => KindName::Concurrency,
+            Kind::TokenBucket(_) => KindName::TokenBucket,
+            Kind::FixedWindow(_) => KindName::FixedWindow,
+            Kind::SlidingWindow(_) => KindName::SlidingWindow,
         }
     }
 
-    /// The window of a rolling limit in seconds, 0 for others.
-    pub fn window_seconds(self) -> u32 {
+    /// The schedule by which everything that was spent comes back; `None` if each reservation comes back by itself.
+    pub fn scheduled(self) -> Option<Scheduled> {
         match self {
-            Kind::Rolling(rolling) => rolling.window_seconds(),
-            Kind::Concurrency(_) => 0,
+            Kind::Rolling(_) | Kind::Concurrency(_) => None,
+            Kind::TokenBucket(bucket) => Some(Scheduled::TokenBucket(bucket)),
+            Kind::FixedWindow(window) => Some(Scheduled::FixedWindow(window)),
+            Kind::SlidingWindow(window) => Some(Scheduled::SlidingWindow(window)),
         }
     }
+}
 
-    /// The timeout of a concurrency limit in seconds, 0 for others.
-    pub fn timeout_seconds(self) -> u32 {
-        match self {
-            Kind::Rolling(_) => 0,
-            Kind::Concurrency(concurrency) => concurrency.timeout_seconds(),
+impl KindFields {
+    fn check_unused(&self, kind: KindName) -> Result<(), DefinitionError> {
+        let numbers = [
+            ("timeout_seconds", self.timeout_seconds),
+            ("window_seconds", self.window_seconds),
+            ("align", self.align),
+            ("segments", self.segments),
+            ("refill_amount", self.refill_amount),
+            ("refill_interval_ms", self.refill_interval_ms),
+        ];
+        let unused = |(field, number): &(&'static str, u64)| *number != 0 && !kind.fields().contains(field);
+        if let Some((field, _)) = numbers.into_iter().find(unused) {
+            return Err(DefinitionError::Unused { field, kind });
         }
-    }
-
-    /// The longest that a reservation is held, in seconds.
-    pub fn hold_seconds(self) -> u32 {
-        match self {
-            Kind::Rolling(rolling) => rolling.window_seconds(),
-            Kind::Concurrency(concurrency) => concurrency.timeout_seconds(),
+        match self.auto_replenish {
+            Some(_) if kind != KindName::TokenBucket => {
+                Err(DefinitionError::UnusedChoice { field: "auto_replenish", kind })
+            }
+            Some(_) | None => Ok(()),
         }
     }
 }
 
 impl KindName {
+    /// The numbers that it has.
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            KindName::Rolling => &["window_seconds"],
+            KindName::Concurrency => &["timeout_seconds"],
+            KindName::TokenBucket => &["refill_amount", "refill_interval_ms"],
+            KindName::FixedWindow => &["window_seconds", "align"],
+            KindName::SlidingWindow => &["window_seconds", "segments"],
+        }
+    }
+
     /// The name as it stands in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             KindName::Rolling => "rolling",
             KindName::Concurrency => "concurrency",
+            KindName::TokenBucket => "token_bucket",
+            KindName::FixedWindow => "fixed_window",
+            KindName::SlidingWindow => "sliding_window",
         }
     }
 }
 
 /// Narrows a time to the range that every kind shares.
 pub(super) fn seconds_in_range(field: &'static str, seconds: u64) -> Result<u32, DefinitionError> {
-    match u32::try_from(seconds) {
-        Ok(narrow @ 1..=SECONDS_MAX) => Ok(narrow),
-        Ok(_) | Err(_) => Err(DefinitionError::SecondsOutOfRange { field, seconds }),
+    // It is below a number of 32 bits.
+    in_range(field, seconds, 1, SECONDS_MAX.into()).map(|seconds| seconds as u32)
+}
+
+/// Checks a number of a definition.
+pub(super) fn in_range(field: &'static str, found: u64, min: u64, max: u64) -> Result<u64, DefinitionError> {
+    if (min..=max).contains(&found) {
+        Ok(found)
+    } else {
+        Err(DefinitionError::OutOfRange { field, min, max, found })
     }
 }
 
@@ -183,21 +284,85 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_has_its_own_time_and_no_other() {
-        let error =
-            |name, window, timeout| Kind::new(name, window, timeout).map_err(|e| e.to_string()).unwrap_err();
-        assert_eq!(Kind::new(KindName::Rolling, 60, 0).map(Kind::hold_seconds), Ok(60));
-        assert_eq!(Kind::new(KindName::Concurrency, 0, 300).map(Kind::hold_seconds), Ok(300));
-        assert_eq!(error(KindName::Rolling, 60, 1), "timeout_seconds must be 0 for kind rolling");
-        assert_eq!(error(KindName::Concurrency, 1, 60), "window_seconds must be 0 for kind concurrency");
-        assert_eq!(error(KindName::Rolling, 0, 0), "window_seconds must be between 1 and 31622400, not 0");
-        assert_eq!(
-            error(KindName::Rolling, 31_622_401, 0),
-            "window_seconds must be between 1 and 31622400, not 31622401"
-        );
-        assert_eq!(
-            error(KindName::Concurrency, 0, u64::MAX),
-            "timeout_seconds must be between 1 and 31622400, not 18446744073709551615"
-        );
+    fn a_kind_has_its_own_fields_and_no_other() {
+        let none = KindFields::default();
+        let cases = [
+            (KindName::Rolling, KindFields { window_seconds: 60, ..none }, None),
+            (KindName::Concurrency, KindFields { timeout_seconds: 300, ..none }, None),
+            (KindName::FixedWindow, KindFields { window_seconds: 86_400, align: 18_000, ..none }, None),
+            (KindName::SlidingWindow, KindFields { window_seconds: 60, segments: 6, ..none }, None),
+            (
+                KindName::Rolling,
+                KindFields { window_seconds: 60, timeout_seconds: 1, ..none },
+                Some("timeout_seconds must be 0 for kind rolling"),
+            ),
+            (
+                KindName::Concurrency,
+                KindFields { window_seconds: 1, timeout_seconds: 60, ..none },
+                Some("window_seconds must be 0 for kind concurrency"),
+            ),
+            (KindName::Rolling, none, Some("window_seconds must be between 1 and 31622400, not 0")),
+            (
+                KindName::Rolling,
+                KindFields { window_seconds: 31_622_401, ..none },
+                Some("window_seconds must be between 1 and 31622400, not 31622401"),
+            ),
+            (
+                KindName::Concurrency,
+                KindFields { timeout_seconds: u64::MAX, ..none },
+                Some("timeout_seconds must be between 1 and 31622400, not 18446744073709551615"),
+            ),
+            (
+                KindName::FixedWindow,
+                KindFields { window_seconds: 60, align: 60, ..none },
+                Some("align must be between 0 and 59, not 60"),
+            ),
+            (
+                KindName::SlidingWindow,
+                KindFields { window_seconds: 60, ..none },
+                Some("segments must be between 1 and 60, not 0"),
+            ),
+            (
+                KindName::FixedWindow,
+                KindFields { window_seconds: 60, segments: 2, ..none },
+                Some("segments must be 0 for kind fixed_window"),
+            ),
+            (
+                KindName::TokenBucket,
+                KindFields { refill_interval_ms: 1, ..none },
+                Some("refill_amount must be at least 1"),
+            ),
+            (
+                KindName::TokenBucket,
+                KindFields { refill_amount: 1, ..none },
+                Some("refill_interval_ms must be between 1 and 31622400000, not 0"),
+            ),
+            (
+                KindName::Rolling,
+                KindFields { window_seconds: 1, auto_replenish: Some(false), ..none },
+                Some("auto_replenish must be left out for kind rolling"),
+            ),
+        ];
+        for (name, fields, expected) in cases {
+            let kind = Kind::from_fields(name, &fields);
+            assert_eq!(
+                kind.as_ref().err().map(ToString::to_string).as_deref(),
+                expected,
+                "{name:?} {fields:?}"
+            );
+            if let Ok(kind) = kind {
+                assert_eq!(kind.fields(), fields, "a kind tells its fields again");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_refilled_by_time_unless_it_says_otherwise() {
+        let fields = KindFields { refill_amount: 5, refill_interval_ms: 100, ..KindFields::default() };
+        let told = |auto_replenish| KindFields { auto_replenish, ..fields };
+        for (auto_replenish, kept) in [(None, true), (Some(true), true), (Some(false), false)] {
+            let kind = Kind::from_fields(KindName::TokenBucket, &told(auto_replenish)).expect("valid");
+            assert_eq!(kind.fields(), told(Some(kept)));
+        }
     }
 }

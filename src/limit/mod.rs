@@ -4,20 +4,30 @@
 mod amount;
 mod concurrency;
 mod definition;
+mod fixed_window;
 mod key;
 mod lease;
 mod rolling;
+mod scheduled;
+mod sliding_window;
 mod state;
+mod steps;
+mod token_bucket;
 
 pub use amount::{Amount, AmountError};
 pub use concurrency::Concurrency;
 pub use definition::{
-    DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Kind, KindName, Overage, UNIT_BYTES_MAX,
+    DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Kind, KindFields, KindName, Overage, UNIT_BYTES_MAX,
 };
+pub use fixed_window::FixedWindow;
 pub use key::{KEY_BYTES_MAX, KeyError, LimitKey};
 pub use lease::{LeaseId, LeaseIdError};
 pub use rolling::Rolling;
+pub use scheduled::{ComesBack, Scheduled};
+pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};
 pub use state::{LimitState, Status};
+pub use steps::Steps;
+pub use token_bucket::{REFILL_INTERVAL_MS_MAX, TokenBucket};
 
 /// The longest window or timeout of a limit, in seconds: 366 days.
 pub const SECONDS_MAX: u32 = 31_622_400;

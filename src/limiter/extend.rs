@@ -37,16 +37,12 @@ impl<L: Ledger> Limiter<L> {
     /// Reserves more of a limit for a lease that is running.
     pub async fn extend(&self, command: &Extend) -> Result<ExtendOutcome, LimiterError> {
         let wish = command.as_reserve();
-        let mut planned = self.planned(&wish);
-        if !reserve::all_known(&planned.limits()) {
-            self.refresh().await?;
-            planned = self.planned(&wish);
-        }
+        let mut planned = self.planned_and_due(&wish).await?;
         for _ in 0..ROUNDS_MAX {
             let (lease, family) = (command.lease, self.ids.of_lease(command.lease).family());
             let transfers = self.ledger.lease_transfers(lease, family).await?;
             let limit = planned.limits().first().copied().flatten();
-            let now_ns = self.ledger.now_ns();
+            let now_ns = planned.now_ns;
             let (chain, over_at_ns) = match top_up::standing(self.ids, command, limit, &transfers, now_ns) {
                 Standing::Running { chain, over_at_ns } => (chain, over_at_ns),
                 Standing::Granted { reserved_at_unix_ms } => return Ok(granted(reserved_at_unix_ms)),
@@ -62,7 +58,7 @@ impl<L: Ledger> Limiter<L> {
             let outcome = self.ledger.submit_one(chain).await?;
             if self.doubts(&planned, outcome) {
                 self.refresh().await?;
-                planned = self.planned(&wish);
+                planned = self.planned_and_due(&wish).await?;
             }
             match top_up::interpret(&wish, &planned.limits(), over_at_ns, outcome)? {
                 Verdict::Granted { reserved_at_unix_ms } => {

@@ -129,6 +129,13 @@ impl LocalDenials {
         }
     }
 
+    /// Something came back of a limit by its schedule: what was known of it is past.
+    pub(super) fn forget(&self, account: AccountId) {
+        if let Some(known) = self.known.as_ref().filter(|known| !known.limits.is_empty()) {
+            known.limits.pin().remove(&account);
+        }
+    }
+
     /// A complete gave so many units of a limit back.
     pub(super) fn freed(&self, account: AccountId, units: u128) {
         if let Some(known) = self.known.as_ref().filter(|known| !known.limits.is_empty())
@@ -214,8 +221,11 @@ impl Tickets {
                     let window_ns = u64::from(rolling.window_seconds()) * NS_PER_SECOND;
                     Some(timestamp_ns.saturating_add(window_ns))
                 }
-                // Its complete tells.
-                Kind::Concurrency(_) => None,
+                // Its complete tells, or its schedule.
+                Kind::Concurrency(_)
+                | Kind::TokenBucket(_)
+                | Kind::FixedWindow(_)
+                | Kind::SlidingWindow(_) => None,
             };
             exhausted.headroom().granted(ticket, returns_at_ns);
         }

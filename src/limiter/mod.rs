@@ -10,6 +10,7 @@ mod reserve;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::comeback::Comeback;
 use crate::decide::ids::Ids;
 use crate::decide::retry_after::RetryPolicy;
 use crate::ledger::{Ledger, LedgerError};
@@ -25,6 +26,7 @@ pub struct Limiter<L> {
     ledger: Arc<L>,
     ids: Ids,
     follower: Arc<Follower<L>>,
+    comeback: Arc<Comeback<L>>,
     retry_policy: RetryPolicy,
     leases: Arc<LeaseCache>,
     local_denials: Arc<LocalDenials>,
@@ -36,6 +38,7 @@ impl<L> Clone for Limiter<L> {
             ledger: Arc::clone(&self.ledger),
             ids: self.ids,
             follower: Arc::clone(&self.follower),
+            comeback: Arc::clone(&self.comeback),
             retry_policy: self.retry_policy,
             leases: Arc::clone(&self.leases),
             local_denials: Arc::clone(&self.local_denials),
@@ -140,7 +143,8 @@ impl<L: Ledger> Limiter<L> {
         leases: LeaseCache,
     ) -> Self {
         let local_denials = Arc::new(LocalDenials::new(Duration::ZERO));
-        Self { ledger, ids, follower, retry_policy, leases: Arc::new(leases), local_denials }
+        let comeback = Arc::new(Comeback::new(Arc::clone(&ledger), ids));
+        Self { ledger, ids, follower, comeback, retry_policy, leases: Arc::new(leases), local_denials }
     }
 
     /// The same, but exhausted limits are denied for a while without asking the ledger.

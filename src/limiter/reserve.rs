@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use smallvec::SmallVec;
 
 use super::local_denials::{Admission, Tickets};
 use super::{Limiter, LimiterError, ReserveOutcome};
-use crate::clock::NS_PER_MS;
+use crate::clock::{NS_PER_MS, unix_ms};
+use crate::comeback::BroughtUp;
 use crate::decide::Limit;
 use crate::decide::command::Reserve;
 use crate::decide::lease::{Lease, Standing};
@@ -23,11 +24,17 @@ pub(super) type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
 pub(super) struct Planned<'a> {
     pub(super) command: &'a Reserve,
     entries: Entries,
+    /// When it was planned, in the ledger's nanoseconds. What was due of its limits by then has come back.
+    pub(super) now_ns: u64,
 }
 
 impl Planned<'_> {
     pub(super) fn limits(&self) -> Limits<'_> {
         self.entries.iter().map(|entry| entry.as_ref().map(|entry| &entry.limit)).collect()
+    }
+
+    fn is_due(&self) -> bool {
+        self.entries.iter().flatten().any(|entry| entry.is_due(self.now_ns))
     }
 
     fn entry(&self, key: &LimitKey) -> Option<&Arc<Entry>> {
@@ -38,19 +45,14 @@ impl Planned<'_> {
 impl<L: Ledger> Limiter<L> {
     /// Reserves everything that the command wants, or nothing.
     pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
-        let mut planned = self.planned(command);
-        if !reserve::all_known(&planned.limits()) {
-            // It may have been defined at another replica a moment ago.
-            self.refresh().await?;
-            planned = self.planned(command);
-        }
+        let planned = self.planned_and_due(command).await?;
         let limits = planned.limits();
-        let tickets = match self.local_denials.admit(command, &limits, self.ledger.now_ns()) {
+        let tickets = match self.local_denials.admit(command, &limits, planned.now_ns) {
             Admission::Ask(tickets) => tickets,
             Admission::Deny { key, until_ns } => return Ok(self.deny_locally(&planned, key, until_ns)),
         };
         let empty = || LedgerError::Unexpected("a reserve without requirements".to_owned());
-        let chain = reserve::plan(self.ids, command, &limits).ok_or_else(empty)?;
+        let chain = reserve::plan(self.ids, command, &limits, planned.now_ns).ok_or_else(empty)?;
         let outcome = self.ledger.submit_one(chain).await?;
         match self.conclude_at_once(&planned, &limits, tickets, outcome) {
             Some(answer) => Ok(answer),
@@ -67,14 +69,18 @@ impl<L: Ledger> Limiter<L> {
             }
             planned = commands.iter().map(|command| self.planned(command)).collect();
         }
-        let (now_ns, mut chains) = (self.ledger.now_ns(), Vec::with_capacity(commands.len()));
+        let due = planned.iter_mut().filter(|planned| planned.is_due()).map(|planned| self.bring_up(planned));
+        if let Err(error) = try_join_all(due).await {
+            return commands.iter().map(|_| Err(error.clone())).collect();
+        }
+        let mut chains = Vec::with_capacity(commands.len());
         let mut admissions = Vec::with_capacity(commands.len());
         for planned in &planned {
             let limits = planned.limits();
-            let admission = self.local_denials.admit(planned.command, &limits, now_ns);
+            let admission = self.local_denials.admit(planned.command, &limits, planned.now_ns);
             if let Admission::Ask(_) = admission {
                 // A command has at least one requirement, so each that asks has its chain.
-                chains.extend(reserve::plan(self.ids, planned.command, &limits));
+                chains.extend(reserve::plan(self.ids, planned.command, &limits, planned.now_ns));
             }
             admissions.push(admission);
         }
@@ -108,9 +114,53 @@ impl<L: Ledger> Limiter<L> {
         answers
     }
 
+    /// With definitions that are read once more before a key counts as unknown: it may have been defined at another
+    /// replica a moment ago.
+    pub(super) async fn planned_if_known<'a>(
+        &self,
+        command: &'a Reserve,
+    ) -> Result<Planned<'a>, LimiterError> {
+        let planned = self.planned(command);
+        if reserve::all_known(&planned.limits()) {
+            return Ok(planned);
+        }
+        self.refresh().await?;
+        Ok(self.planned(command))
+    }
+
+    /// The same, and what is due of its limits has come back.
+    pub(super) async fn planned_and_due<'a>(
+        &self,
+        command: &'a Reserve,
+    ) -> Result<Planned<'a>, LimiterError> {
+        let mut planned = self.planned_if_known(command).await?;
+        self.bring_up(&mut planned).await?;
+        Ok(planned)
+    }
+
+    /// Lets come back what is due of the limits that a command names.
+    async fn bring_up(&self, planned: &mut Planned<'_>) -> Result<(), LimiterError> {
+        while self.any_replaced(planned).await? {
+            self.refresh().await?;
+            *planned = self.planned(planned.command);
+        }
+        Ok(())
+    }
+
+    async fn any_replaced(&self, planned: &Planned<'_>) -> Result<bool, LimiterError> {
+        for entry in planned.entries.iter().flatten() {
+            match self.comeback.bring_up(entry, planned.now_ns).await? {
+                BroughtUp::Before => {}
+                BroughtUp::Now => self.local_denials.forget(entry.limit.account),
+                BroughtUp::Replaced => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
     pub(super) fn planned<'a>(&self, command: &'a Reserve) -> Planned<'a> {
         let keys = command.requirements().iter().map(|requirement| &requirement.key);
-        Planned { command, entries: self.registry().get_all(keys) }
+        Planned { command, entries: self.registry().get_all(keys), now_ns: self.ledger.now_ns() }
     }
 
     /// The answer where the outcome of the chain tells it: nearly always.
@@ -128,7 +178,7 @@ impl<L: Ledger> Limiter<L> {
         match reserve::interpret(planned.command, limits, outcome).ok()? {
             Verdict::Granted { reserved_at_unix_ms } => {
                 planned.entries.iter().flatten().for_each(|entry| entry.granted());
-                self.remember(planned.command, limits, outcome);
+                self.remember(planned, limits, outcome);
                 Some(ReserveOutcome::Granted { reserved_at_unix_ms })
             }
             Verdict::Denied { denial, repeated } => Some(self.deny(planned, denial, repeated)),
@@ -184,10 +234,10 @@ impl<L: Ledger> Limiter<L> {
         ReserveOutcome::NoRoom { key, retry_after_ms: self.retry_policy.room_known_ms(kind, wait_ms) }
     }
 
-    fn remember(&self, command: &Reserve, limits: &Limits<'_>, outcome: ChainOutcome) {
+    fn remember(&self, planned: &Planned<'_>, limits: &Limits<'_>, outcome: ChainOutcome) {
         if let (true, ChainOutcome::Created { timestamp_ns }) = (self.leases.is_on(), outcome)
-            && let Some(chain) = reserve::plan(self.ids, command, limits)
-            && let Some(lease) = Lease::from_grant(command.lease, chain.transfers(), timestamp_ns)
+            && let Some(chain) = reserve::plan(self.ids, planned.command, limits, planned.now_ns)
+            && let Some(lease) = Lease::from_grant(planned.command.lease, chain.transfers(), timestamp_ns)
         {
             self.leases.insert(lease);
         }
@@ -203,9 +253,13 @@ impl<L: Ledger> Limiter<L> {
             Denial::NoRoom(key) => {
                 let hint_ms = planned.entry(&key).map(|entry| {
                     let kind = entry.limit.state.definition.kind;
+                    let step_in_ms = entry.limit.schedule.as_ref().and_then(|schedule| {
+                        // At least a millisecond: the step is the one behind this moment's.
+                        Some(schedule.next_step_ms(planned.now_ns)?.saturating_sub(unix_ms(planned.now_ns)))
+                    });
                     // A lease that is sent again is no further call that found no room.
                     let streak = if repeated { entry.denials_in_a_row() } else { entry.denied() };
-                    self.retry_policy.no_room_ms(kind, streak, rand::random())
+                    self.retry_policy.no_room_ms(kind, streak, step_in_ms, rand::random())
                 });
                 ReserveOutcome::NoRoom { key, retry_after_ms: hint_ms.unwrap_or(1) }
             }

@@ -3,8 +3,10 @@
 use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
-use ledger_limiter::limit::{Amount, AmountError, Definition, DefinitionError, LeaseId};
-use ledger_limiter::wire::{DefinitionBody, KindBody, OverageBody};
+use ledger_limiter::limit::{
+    Amount, AmountError, Definition, DefinitionError, Kind, KindName, LeaseId, LimitKey, Overage,
+};
+use ledger_limiter::wire::DefinitionBody;
 use rand::Rng;
 use ulid::Ulid;
 
@@ -43,11 +45,11 @@ pub(crate) enum WorkloadError {
 }
 
 /// The limits of one LLM call, and which of them count tokens.
-const LLM: [(&str, KindBody, bool); 4] = [
-    ("rpm", KindBody::Rolling, false),
-    ("tpm", KindBody::Rolling, true),
-    ("concurrency", KindBody::Concurrency, false),
-    ("daily_tokens", KindBody::Rolling, true),
+const LLM: [(&str, KindName, bool); 4] = [
+    ("rpm", KindName::Rolling, false),
+    ("tpm", KindName::Rolling, true),
+    ("concurrency", KindName::Concurrency, false),
+    ("daily_tokens", KindName::Rolling, true),
 ];
 
 impl Workload {
@@ -135,8 +137,8 @@ fn limits(settings: &WorkloadSettings, index: usize) -> Vec<Result<Limit, Worklo
         Shape::Rolling { .. } => {
             vec![Limit::new(
                 settings,
-                format!("{}:{index}", settings.prefix),
-                KindBody::Rolling,
+                &format!("{}:{index}", settings.prefix),
+                KindName::Rolling,
                 settings.amount,
             )]
         }
@@ -144,7 +146,7 @@ fn limits(settings: &WorkloadSettings, index: usize) -> Vec<Result<Limit, Worklo
             .iter()
             .map(|(name, kind, tokens)| {
                 let amount = if *tokens { settings.amount } else { 1 };
-                Limit::new(settings, format!("{}:llm:{index}:{name}", settings.prefix), *kind, amount)
+                Limit::new(settings, &format!("{}:llm:{index}:{name}", settings.prefix), *kind, amount)
             })
             .collect(),
     }
@@ -153,31 +155,26 @@ fn limits(settings: &WorkloadSettings, index: usize) -> Vec<Result<Limit, Worklo
 impl Limit {
     fn new(
         settings: &WorkloadSettings,
-        key: String,
-        kind: KindBody,
+        key: &str,
+        kind: KindName,
         amount: u64,
     ) -> Result<Self, WorkloadError> {
-        let (window_seconds, timeout_seconds) = match kind {
-            KindBody::Rolling => (settings.window_seconds, 0),
-            KindBody::Concurrency => (0, settings.window_seconds),
-        };
-        let actual_amount = match (settings.complete, kind) {
-            (Complete::Below, KindBody::Rolling) => amount.div_ceil(2),
-            (Complete::Below, KindBody::Concurrency) | (Complete::None | Complete::All, _) => amount,
-        };
+        let slots = kind == KindName::Concurrency;
+        let (window_seconds, timeout_seconds) =
+            if slots { (0, settings.window_seconds) } else { (settings.window_seconds, 0) };
+        let shrinks = settings.complete == Complete::Below && !slots;
+        let actual_amount = if shrinks { amount.div_ceil(2) } else { amount };
         let requirement = format!("{{\"key\":\"{key}\",\"amount\":{amount}}}");
         let actual = format!("{{\"key\":\"{key}\",\"actual_amount\":{actual_amount}}}");
-        let body = DefinitionBody {
-            key,
-            kind,
-            capacity: settings.capacity,
-            window_seconds,
-            timeout_seconds,
-            unit: String::new(),
-            description: "made by ratelimiter-loadtest".to_owned(),
-            overage: OverageBody::Debt,
-        };
-        let definition = body.clone().into_definition()?;
+        let definition = Definition::new(
+            LimitKey::parse(key).map_err(DefinitionError::Key)?,
+            Kind::new(kind, window_seconds, timeout_seconds)?,
+            Amount::new(settings.capacity).map_err(DefinitionError::Capacity)?,
+            String::new(),
+            "made by ratelimiter-loadtest".to_owned(),
+            Overage::Debt,
+        )?;
+        let body = DefinitionBody::from(&definition);
         Ok(Self { definition, body, amount: Amount::new(amount)?, actual_amount, requirement, actual })
     }
 }

@@ -1,5 +1,6 @@
 //! The definitions: a snapshot to read without a lock, kept up to date from the ledger's log, and a copy in a file.
 
+mod clock;
 pub mod file;
 mod follow;
 
@@ -9,11 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::DefaultHashBuilder;
 
+pub use clock::KnownClock;
 pub use follow::{Follower, RefreshError};
 
 use crate::decide::Limit;
 use crate::decide::ids::Ids;
 use crate::decide::record::Version;
+use crate::decide::schedule::Schedule;
 use crate::limit::{LimitKey, LimitState, Status};
 
 /// The newest version of every limit, deleted ones included.
@@ -29,6 +32,7 @@ pub struct Entry {
     /// The limit.
     pub limit: Limit,
     denials_in_a_row: AtomicU32,
+    clock: Arc<KnownClock>,
 }
 
 impl Registry {
@@ -82,8 +86,13 @@ impl Registry {
                 Status::Active | Status::Deleted => decreasing.remove(&key),
             };
         }
-        let limit = Limit { version: version.number, state: version.state, account, debt_account };
-        limits.insert(key, Arc::new(Entry { limit, denials_in_a_row: AtomicU32::new(0) }));
+        let (number, state) = (version.number, version.state);
+        let earlier = known.and_then(|entry| entry.limit.schedule.as_deref());
+        let kind = state.definition.kind.scheduled();
+        let schedule = Schedule::of_version(earlier, ids, &key, kind, number, version.timestamp_ns);
+        let clock = known.map_or_else(Arc::default, |entry| Arc::clone(&entry.clock));
+        let limit = Limit { version: number, state, account, debt_account, schedule };
+        limits.insert(key, Arc::new(Entry { limit, denials_in_a_row: AtomicU32::new(0), clock }));
     }
 }
 
@@ -91,6 +100,18 @@ impl Entry {
     /// The limit's name.
     pub fn key(&self) -> &LimitKey {
         &self.limit.state.definition.key
+    }
+
+    /// Whether something of it may have come back by its schedule that this process has not seen to.
+    pub fn is_due(&self, now_ns: u64) -> bool {
+        // What a deleted limit spent comes back when it is defined again.
+        let schedule = self.limit.schedule.as_ref().filter(|_| self.limit.state.status != Status::Deleted);
+        schedule.is_some_and(|schedule| !schedule.is_up_to_date(self.clock.known_ms(), now_ns))
+    }
+
+    /// What is known of where its clock stands, if it has a schedule.
+    pub(crate) fn clock(&self) -> &KnownClock {
+        &self.clock
     }
 
     /// Counts a denial; answers how many came before it in a row.

@@ -10,7 +10,8 @@ pub use outcome::{AnswerError, BACKEND_ERROR, INVALID_REQUEST};
 
 use crate::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
 use crate::limit::{
-    Amount, Definition, DefinitionError, Kind, KindName, LeaseId, LimitKey, LimitState, Overage, Status,
+    Amount, Definition, DefinitionError, Kind, KindFields, KindName, LeaseId, LimitKey, LimitState, Overage,
+    Status,
 };
 
 /// `POST /v1/reserve`.
@@ -126,12 +127,27 @@ pub struct DefinitionBody {
     pub kind: KindBody,
     /// 1 to 2^63-1.
     pub capacity: u64,
-    /// For rolling limits, else 0.
+    /// For rolling limits and windows, else 0.
     #[serde(default)]
     pub window_seconds: u64,
     /// For concurrency limits, else 0.
     #[serde(default)]
     pub timeout_seconds: u64,
+    /// For fixed windows: how many seconds after a multiple of its length a window begins.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub align: u64,
+    /// For sliding windows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub segments: u64,
+    /// For buckets: what a refill puts in.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refill_amount: u64,
+    /// For buckets: the time between two refills.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refill_interval_ms: u64,
+    /// For buckets: whether they are refilled by time, true if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_replenish: Option<bool>,
     /// At most 64 bytes.
     #[serde(default)]
     pub unit: String,
@@ -150,6 +166,9 @@ pub struct DefinitionBody {
 pub enum KindBody {
     Rolling,
     Concurrency,
+    TokenBucket,
+    FixedWindow,
+    SlidingWindow,
 }
 
 /// See [`Overage`].
@@ -315,6 +334,18 @@ impl DefinitionBody {
         let kind = match self.kind {
             KindBody::Rolling => KindName::Rolling,
             KindBody::Concurrency => KindName::Concurrency,
+            KindBody::TokenBucket => KindName::TokenBucket,
+            KindBody::FixedWindow => KindName::FixedWindow,
+            KindBody::SlidingWindow => KindName::SlidingWindow,
+        };
+        let fields = KindFields {
+            window_seconds: self.window_seconds,
+            timeout_seconds: self.timeout_seconds,
+            align: self.align,
+            segments: self.segments,
+            refill_amount: self.refill_amount,
+            refill_interval_ms: self.refill_interval_ms,
+            auto_replenish: self.auto_replenish,
         };
         let overage = match self.overage {
             OverageBody::Debt => Overage::Debt,
@@ -322,7 +353,7 @@ impl DefinitionBody {
         };
         Definition::new(
             LimitKey::parse(&self.key)?,
-            Kind::new(kind, self.window_seconds, self.timeout_seconds)?,
+            Kind::from_fields(kind, &fields)?,
             Amount::new(self.capacity).map_err(DefinitionError::Capacity)?,
             self.unit,
             self.description,
@@ -331,17 +362,30 @@ impl DefinitionBody {
     }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl From<&Definition> for DefinitionBody {
     fn from(definition: &Definition) -> Self {
+        let fields = definition.kind.fields();
         Self {
             key: definition.key.as_str().to_owned(),
             kind: match definition.kind.name() {
                 KindName::Rolling => KindBody::Rolling,
                 KindName::Concurrency => KindBody::Concurrency,
+                KindName::TokenBucket => KindBody::TokenBucket,
+                KindName::FixedWindow => KindBody::FixedWindow,
+                KindName::SlidingWindow => KindBody::SlidingWindow,
             },
             capacity: definition.capacity.get(),
-            window_seconds: definition.kind.window_seconds().into(),
-            timeout_seconds: definition.kind.timeout_seconds().into(),
+            window_seconds: fields.window_seconds,
+            timeout_seconds: fields.timeout_seconds,
+            align: fields.align,
+            segments: fields.segments,
+            refill_amount: fields.refill_amount,
+            refill_interval_ms: fields.refill_interval_ms,
+            auto_replenish: fields.auto_replenish,
             unit: definition.unit.clone(),
             description: definition.description.clone(),
             overage: match definition.overage {

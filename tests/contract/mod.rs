@@ -8,6 +8,7 @@ pub mod extend;
 pub mod local_denials;
 pub mod replicas;
 pub mod reserve;
+pub mod schedules;
 
 /// Makes a test of every function of the contract, over the backend that the expression makes.
 #[macro_export]
@@ -60,6 +61,29 @@ macro_rules! contract_tests {
             top_ups_and_a_complete_at_once_leave_nothing_behind,
             a_limit_that_decreases_takes_no_top_ups,
             a_lease_can_be_extended_so_often,
+        ]);
+        $crate::contract_tests!(@module schedules, $backend, [
+            a_bucket_starts_full_and_is_refilled,
+            a_bucket_is_never_more_than_full,
+            what_a_bucket_did_not_need_is_given_back,
+            what_is_used_beyond_is_taken_or_debt,
+            a_bucket_by_hand_is_refilled_when_asked,
+            all_of_a_window_is_back_at_the_boundary,
+            windows_begin_where_they_are_aligned,
+            segments_come_back_one_by_one,
+            an_unused_part_of_a_window_is_given_back_while_it_lasts,
+            any_mix_of_kinds_is_all_or_nothing,
+            a_replay_spends_once,
+            a_lease_is_settled_once_by_whoever_comes,
+            a_running_lease_takes_more,
+            replicas_refill_once,
+            what_was_held_up_refills_nothing,
+            a_decrease_waits_for_what_comes_back,
+            unused_is_given_back_while_decreasing,
+            a_new_rate_begins_where_the_old_one_ends,
+            a_stale_replica_spends_by_the_new_schedule,
+            a_deleted_bucket_can_come_back_as_another_kind,
+            a_batch_finds_everything_due,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,

@@ -8,7 +8,9 @@ use ledger_limiter::config::RetryPolicySettings;
 use ledger_limiter::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{Amount, Definition, Kind, KindName, LeaseId, LimitKey, Overage, Status};
+use ledger_limiter::limit::{
+    Amount, Definition, Kind, KindFields, KindName, LeaseId, LimitKey, Overage, Status,
+};
 use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, ReserveOutcome};
 use ledger_limiter::registry::{Follower, Registry};
 use ulid::Ulid;
@@ -124,6 +126,31 @@ pub fn rolling(name: &str, capacity: u64, window_seconds: u64) -> Definition {
 /// A concurrency limit.
 pub fn concurrency(name: &str, capacity: u64, timeout_seconds: u64) -> Definition {
     definition(name, Kind::new(KindName::Concurrency, 0, timeout_seconds), capacity)
+}
+
+/// A bucket that is refilled by time.
+pub fn token_bucket(name: &str, capacity: u64, refill_amount: u64, refill_interval_ms: u64) -> Definition {
+    let fields = KindFields { refill_amount, refill_interval_ms, ..KindFields::default() };
+    definition(name, Kind::from_fields(KindName::TokenBucket, &fields), capacity)
+}
+
+/// A bucket that is refilled by hand.
+pub fn bucket_by_hand(name: &str, capacity: u64, refill_amount: u64) -> Definition {
+    let auto_replenish = Some(false);
+    let fields = KindFields { refill_amount, refill_interval_ms: 1, auto_replenish, ..KindFields::default() };
+    definition(name, Kind::from_fields(KindName::TokenBucket, &fields), capacity)
+}
+
+/// A fixed window.
+pub fn fixed_window(name: &str, capacity: u64, window_seconds: u64, align: u64) -> Definition {
+    let fields = KindFields { window_seconds, align, ..KindFields::default() };
+    definition(name, Kind::from_fields(KindName::FixedWindow, &fields), capacity)
+}
+
+/// A sliding window.
+pub fn sliding_window(name: &str, capacity: u64, window_seconds: u64, segments: u64) -> Definition {
+    let fields = KindFields { window_seconds, segments, ..KindFields::default() };
+    definition(name, Kind::from_fields(KindName::SlidingWindow, &fields), capacity)
 }
 
 fn definition(

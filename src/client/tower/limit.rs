@@ -56,8 +56,13 @@ impl HttpLimit {
     /// An item of `RateLimit-Policy`.
     pub(super) fn policy(&self) -> String {
         let (name, quota) = (quoted(&self.name), integer(self.quota.into()));
+        let window = |seconds: u64| format!("{name};q={quota};w={seconds}");
         match self.kind {
-            Kind::Rolling(rolling) => format!("{name};q={quota};w={}", rolling.window_seconds()),
+            Kind::Rolling(rolling) => window(rolling.window_seconds().into()),
+            Kind::FixedWindow(fixed) => window(fixed.window_seconds().into()),
+            Kind::SlidingWindow(sliding) => window(sliding.window_seconds().into()),
+            // All of the quota is back when the bucket is full again.
+            Kind::TokenBucket(bucket) => window(bucket.full_after_ms(self.quota).div_ceil(1_000)),
             Kind::Concurrency(_) => format!("{name};q={quota};qu=\"concurrent-requests\""),
         }
     }
@@ -96,8 +101,10 @@ mod tests {
 
     fn limit(name: &str, quota: u64, kind: KindName) -> HttpLimit {
         let (window_seconds, timeout_seconds) = match kind {
-            KindName::Rolling => (60, 0),
             KindName::Concurrency => (0, 300),
+            KindName::Rolling | KindName::TokenBucket | KindName::FixedWindow | KindName::SlidingWindow => {
+                (60, 0)
+            }
         };
         let kind = Kind::new(kind, window_seconds, timeout_seconds).expect("valid");
         HttpLimit::new(name, "http:ip:", quota, kind).expect("valid")

@@ -159,7 +159,10 @@ impl Books {
                 let user_data = inherited(transfer.user_data, self.transfers.made(voided));
                 (Moved::Void { pending }, State::NotPending, user_data, Some(voided))
             }
-            Movement::Post { .. } | Movement::Pend { .. } | Movement::Close { .. } => {
+            Movement::Post { .. }
+            | Movement::PostUpTo { .. }
+            | Movement::Pend { .. }
+            | Movement::Close { .. } => {
                 let (moved, state) = self.move_amount(&transfer.movement, timestamp_ns)?;
                 (moved, state, transfer.user_data, None)
             }
@@ -170,7 +173,7 @@ impl Books {
         if let (State::Held, Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. }) = (state, moved) {
             self.expiries.join(&mut self.transfers, timeout_seconds, index);
         }
-        if !transfer.code.is_of_lease() {
+        if transfer.code.is_of_log() {
             self.note_in_logs(index);
         }
         Ok(Applied { made: index, voided })
@@ -178,7 +181,9 @@ impl Books {
 
     fn move_amount(&mut self, movement: &Movement, timestamp_ns: u64) -> Result<(Moved, State), Refusal> {
         let (debit, credit, amount, timeout_seconds) = match *movement {
-            Movement::Post { debit, credit, amount } => (debit, credit, amount, 0),
+            Movement::Post { debit, credit, amount } | Movement::PostUpTo { debit, credit, amount } => {
+                (debit, credit, amount, 0)
+            }
             Movement::Pend { debit, credit, amount, timeout_seconds } => {
                 (debit, credit, amount, timeout_seconds)
             }
@@ -192,9 +197,17 @@ impl Books {
         }
         let debit = self.accounts.find(debit).ok_or(Refusal::DebitAccountNotFound)?;
         let credit = self.accounts.find(credit).ok_or(Refusal::CreditAccountNotFound)?;
+        let amount = match movement {
+            Movement::PostUpTo { .. } => amount.min(self.accounts.entry(debit).account.available()),
+            Movement::Post { .. }
+            | Movement::Pend { .. }
+            | Movement::Close { .. }
+            | Movement::Void { .. } => amount,
+        };
         self.check_movement(debit, credit, amount)?;
         let (moved, state) = match movement {
             Movement::Post { .. } => (Moved::Post { debit, credit, amount }, State::NotPending),
+            Movement::PostUpTo { .. } => (Moved::PostUpTo { debit, credit, amount }, State::NotPending),
             Movement::Close { .. } => (Moved::Close { debit, credit }, State::Held),
             Movement::Pend { .. } | Movement::Void { .. } => {
                 (Moved::Pend { debit, credit, amount, timeout_seconds }, State::Held)
@@ -230,7 +243,7 @@ impl Books {
     /// Moves what was checked. A void is carried out by [`Books::void`].
     fn carry_out(&mut self, moved: Moved) {
         match moved {
-            Moved::Post { debit, credit, amount } => {
+            Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount } => {
                 self.accounts.entry_mut(debit).account.debits_posted += amount;
                 self.accounts.entry_mut(credit).account.credits_posted += amount;
             }
@@ -284,7 +297,7 @@ impl Books {
                 self.accounts.entry_mut(credit).account.credits_pending -= amount;
             }
             Moved::Close { debit, .. } => self.accounts.entry_mut(debit).account.closed = false,
-            Moved::Post { .. } | Moved::Void { .. } => {}
+            Moved::Post { .. } | Moved::PostUpTo { .. } | Moved::Void { .. } => {}
         }
     }
 
@@ -293,14 +306,15 @@ impl Books {
         for &Applied { made, voided } in &self.applied {
             match self.transfers.made(made).moved {
                 Moved::Pend { .. } | Moved::Close { .. } => self.transfers.holds_one_more(made),
-                Moved::Post { .. } | Moved::Void { .. } => {}
+                Moved::Post { .. } => self.transfers.keep_while_spent(made),
+                Moved::PostUpTo { .. } | Moved::Void { .. } => {}
             }
             if let Some(voided) = voided {
                 self.transfers.holds_one_fewer(voided);
             }
         }
-        for voided in self.applied.iter().filter_map(|applied| applied.voided) {
-            self.transfers.check_over(voided, self.now_ns);
+        for &Applied { made, voided } in &self.applied {
+            self.transfers.check_over(voided.unwrap_or(made), self.now_ns);
         }
     }
 
@@ -309,7 +323,7 @@ impl Books {
         while let Some(Applied { made, voided }) = self.applied.pop() {
             let moved = self.transfers.made(made).moved;
             match moved {
-                Moved::Post { debit, credit, amount } => {
+                Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount } => {
                     self.accounts.entry_mut(debit).account.debits_posted -= amount;
                     self.accounts.entry_mut(credit).account.credits_posted -= amount;
                 }
@@ -322,7 +336,7 @@ impl Books {
             if let Some(voided) = voided {
                 self.hold_again(voided);
             }
-            if !self.transfers.made(made).code.is_of_lease() {
+            if self.transfers.made(made).code.is_of_log() {
                 self.strike_from_logs(made);
             }
             self.transfers.remove_newest(made);
@@ -386,6 +400,7 @@ impl Books {
     fn ends(&self, made: &Made) -> (Option<u32>, Option<u32>) {
         match made.moved {
             Moved::Post { debit, credit, .. }
+            | Moved::PostUpTo { debit, credit, .. }
             | Moved::Pend { debit, credit, .. }
             | Moved::Close { debit, credit } => (Some(debit), Some(credit)),
             Moved::Void { pending } if pending != made.id => {
@@ -404,7 +419,10 @@ impl Books {
                 let held = held.filter(|held| held.state != State::Burnt);
                 held.map_or(transfer.user_data, |held| inherited(transfer.user_data, held))
             }
-            Movement::Post { .. } | Movement::Pend { .. } | Movement::Close { .. } => transfer.user_data,
+            Movement::Post { .. }
+            | Movement::PostUpTo { .. }
+            | Movement::Pend { .. }
+            | Movement::Close { .. } => transfer.user_data,
         };
         let linked_before = earlier.linked;
         compare(&Transfer { user_data, ..*transfer }, linked, &self.recorded(earlier).transfer, linked_before)
@@ -415,6 +433,9 @@ impl Books {
         let movement = match made.moved {
             Moved::Post { debit, credit, amount } => {
                 Movement::Post { debit: id(debit), credit: id(credit), amount }
+            }
+            Moved::PostUpTo { debit, credit, amount } => {
+                Movement::PostUpTo { debit: id(debit), credit: id(credit), amount }
             }
             Moved::Pend { debit, credit, amount, timeout_seconds } => {
                 Movement::Pend { debit: id(debit), credit: id(credit), amount, timeout_seconds }

@@ -35,15 +35,19 @@ fn movement_difference(new: &Movement, old: &Movement) -> Option<Field> {
         }
         Movement::Close { debit, credit } => (2, None, 0, Some(debit), Some(credit), 0),
         Movement::Void { pending } => (3, Some(pending), 0, None, None, 0),
+        Movement::PostUpTo { debit, credit, amount } => (4, None, 0, Some(debit), Some(credit), amount),
     };
+    let is_balancing = matches!(new, Movement::PostUpTo { .. });
     let (new, old) = (parts(new), parts(old));
+    // What was moved may be less than what might have been.
+    let amount_differs = if is_balancing { new.5 < old.5 } else { new.5 != old.5 };
     [
         (new.0 != old.0, Field::Flags),
         (new.1 != old.1, Field::PendingId),
         (new.2 != old.2, Field::Timeout),
         (new.3 != old.3, Field::DebitAccount),
         (new.4 != old.4, Field::CreditAccount),
-        (new.5 != old.5, Field::Amount),
+        (amount_differs, Field::Amount),
     ]
     .into_iter()
     .find(|(differs, _)| *differs)

@@ -52,6 +52,7 @@ pub(super) struct Made {
 #[derive(Clone, Copy)]
 pub(super) enum Moved {
     Post { debit: u32, credit: u32, amount: u128 },
+    PostUpTo { debit: u32, credit: u32, amount: u128 },
     Pend { debit: u32, credit: u32, amount: u128, timeout_seconds: u32 },
     Close { debit: u32, credit: u32 },
     Void { pending: TransferId },
@@ -74,6 +75,10 @@ struct Family {
     /// How many of its transfers are held.
     held: u32,
     of_lease: bool,
+    /// Whether it is a part of some account's log, which is kept for ever.
+    of_log: bool,
+    /// What its lease spent has come back at this second since the Unix epoch.
+    spent_until_s: u32,
     over_since_ns: u64,
 }
 
@@ -99,7 +104,11 @@ impl Made {
             Moved::Pend { timeout_seconds, .. } if timeout_seconds > 0 => {
                 Some(self.timestamp_ns.saturating_add(u64::from(timeout_seconds) * NS_PER_SECOND))
             }
-            Moved::Pend { .. } | Moved::Post { .. } | Moved::Close { .. } | Moved::Void { .. } => None,
+            Moved::Pend { .. }
+            | Moved::Post { .. }
+            | Moved::PostUpTo { .. }
+            | Moved::Close { .. }
+            | Moved::Void { .. } => None,
         }
     }
 
@@ -199,7 +208,7 @@ impl Transfers {
     /// Takes a transfer in, at the place where its id was not found. There must be room.
     pub(super) fn insert(&mut self, place: Place, mut made: Made) -> u32 {
         let id = made.id.family();
-        let of_lease = made.code.is_of_lease();
+        let (of_lease, of_log) = (made.code.is_of_lease(), made.code.is_of_log());
         let entry = self.made.vacant_entry();
         let index = entry.key() as u32;
         match place.family {
@@ -218,6 +227,8 @@ impl Transfers {
                     last: index,
                     held: 0,
                     of_lease,
+                    of_log,
+                    spent_until_s: 0,
                     over_since_ns: 0,
                 });
                 self.leases += usize::from(of_lease);
@@ -266,11 +277,20 @@ impl Transfers {
         self.families[self.made[index as usize].family as usize].held -= 1;
     }
 
-    /// Lets a lease of which nothing is held be forgotten when its time has come.
+    /// A lease is remembered for as long as what it spent may be given back.
+    pub(super) fn keep_while_spent(&mut self, index: u32) {
+        let made = &self.made[index as usize];
+        if made.code.is_of_lease() {
+            let family = &mut self.families[made.family as usize];
+            family.spent_until_s = family.spent_until_s.max(made.short);
+        }
+    }
+
+    /// Lets a family of which nothing is held be forgotten when its time has come.
     pub(super) fn check_over(&mut self, index: u32, now_ns: u64) {
         let family_index = self.family_of(index);
         let family = &mut self.families[family_index as usize];
-        if family.of_lease && family.held == 0 && family.over_since_ns != now_ns {
+        if !family.of_log && family.held == 0 && family.over_since_ns != now_ns {
             family.over_since_ns = now_ns;
             self.over.push_back((now_ns, family_index));
         }
@@ -278,16 +298,30 @@ impl Transfers {
 
     /// Forgets the leases that have been over for long enough.
     pub(super) fn forget(&mut self, now_ns: u64) {
-        while let Some(&(since_ns, family)) = self.over.front()
-            && since_ns.saturating_add(self.retention_ns) <= now_ns
-        {
+        for _ in 0..self.over.len() {
+            let Some(&(since_ns, family)) = self.over.front() else { return };
+            if since_ns.saturating_add(self.retention_ns) > now_ns {
+                return;
+            }
             self.over.pop_front();
             // Over again since, alive, or forgotten: a later entry of the queue, or its next end, takes care of it.
             let is_due = |entry: &Family| entry.held == 0 && entry.over_since_ns == since_ns;
-            if self.families.get(family as usize).is_some_and(is_due) {
+            if !self.families.get(family as usize).is_some_and(is_due) {
+                continue;
+            }
+            if u64::from(self.family(family).spent_until_s) * NS_PER_SECOND > now_ns {
+                // Nothing tells when that second has come, so it is looked at again.
+                self.look_again(family, now_ns);
+            } else {
                 self.forget_family(family);
             }
         }
+    }
+
+    fn look_again(&mut self, family: u32, now_ns: u64) {
+        let again_ns = now_ns.saturating_add(NS_PER_SECOND);
+        self.families[family as usize].over_since_ns = again_ns;
+        self.over.push_back((again_ns, family));
     }
 
     fn forget_family(&mut self, family: u32) {

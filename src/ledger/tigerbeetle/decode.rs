@@ -75,6 +75,8 @@ fn decode_transfer(transfer: &client::Transfer) -> Result<Recorded, LedgerError>
     let kind = transfer.flags() - transfer::Flags::LINKED;
     let movement = if kind.is_empty() {
         Movement::Post { debit, credit, amount }
+    } else if kind == transfer::Flags::BALANCING_DEBIT {
+        Movement::PostUpTo { debit, credit, amount }
     } else if kind == transfer::Flags::PENDING {
         Movement::Pend { debit, credit, amount, timeout_seconds: transfer.timeout() }
     } else if kind == transfer::Flags::PENDING | transfer::Flags::CLOSING_DEBIT {

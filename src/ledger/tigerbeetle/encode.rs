@@ -45,6 +45,11 @@ fn encode_transfer(ledger: u32, transfer: &Transfer, linked: bool) -> client::Tr
             .with_credit_account_id(credit.as_u128())
             .with_amount(amount)
             .with_flags(link),
+        Movement::PostUpTo { debit, credit, amount } => plain
+            .with_debit_account_id(debit.as_u128())
+            .with_credit_account_id(credit.as_u128())
+            .with_amount(amount)
+            .with_flags(link | transfer::Flags::BALANCING_DEBIT),
         Movement::Pend { debit, credit, amount, timeout_seconds } => plain
             .with_debit_account_id(debit.as_u128())
             .with_credit_account_id(credit.as_u128())

@@ -1,0 +1,91 @@
+//! Lets come back what is due by the schedules of limits, before anything is reserved of them or told of them. What is
+//! sent is decided in [`crate::decide::schedule`]; here it is sent, and sent again where another replica was quicker.
+
+use std::sync::Arc;
+
+use ulid::Ulid;
+
+use crate::decide::ids::Ids;
+use crate::decide::schedule::{self, Verdict};
+use crate::ledger::{Ledger, LedgerError, find_closing};
+use crate::limit::Status;
+use crate::registry::Entry;
+
+/// How often it is tried while other replicas get in first: each time one of them has moved the clock on.
+const TRIES_MAX: usize = 64;
+
+/// Brings limits up to a moment.
+pub struct Comeback<L> {
+    ledger: Arc<L>,
+    ids: Ids,
+}
+
+/// Whether a limit is up to the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BroughtUp {
+    /// It was already, as far as this process knew.
+    Before,
+    /// It is now: something may have come back.
+    Now,
+    /// It has another schedule than is known here: read the definitions.
+    Replaced,
+}
+
+impl<L: Ledger> Comeback<L> {
+    /// Over the same ledger as the limiter.
+    pub fn new(ledger: Arc<L>, ids: Ids) -> Self {
+        Self { ledger, ids }
+    }
+
+    /// Brings a limit up to a moment, in the ledger's nanoseconds and not ahead of it.
+    pub async fn bring_up(&self, entry: &Entry, now_ns: u64) -> Result<BroughtUp, LedgerError> {
+        match &entry.limit.schedule {
+            Some(schedule) if entry.is_due(now_ns) => self.catch_up(entry, schedule, now_ns).await,
+            Some(_) | None => Ok(BroughtUp::Before),
+        }
+    }
+
+    async fn catch_up(
+        &self,
+        entry: &Entry,
+        schedule: &schedule::Schedule,
+        now_ns: u64,
+    ) -> Result<BroughtUp, LedgerError> {
+        let (limit, clock) = (&entry.limit, entry.clock());
+        // One at a time: the others find it done.
+        let _turn = clock.turn().await;
+        let mut is_closed = limit.state.status != Status::Active;
+        if !clock.is_read() {
+            clock.set(self.read_clock(schedule).await?);
+        }
+        for _ in 0..TRIES_MAX {
+            if schedule.is_up_to_date(clock.known_ms(), now_ns) {
+                return Ok(BroughtUp::Now);
+            }
+            let closing = if is_closed { find_closing(&*self.ledger, limit.account).await? } else { None };
+            let drawn = Ulid::generate().0;
+            let Some(advance) = schedule::advance(self.ids, limit, clock.known_ms(), now_ns, closing, drawn)
+            else {
+                return Ok(BroughtUp::Now);
+            };
+            let outcome = self.ledger.submit_one(advance.chain).await?;
+            match schedule::interpret(limit, outcome)? {
+                Verdict::Made => clock.set(advance.to_ms),
+                Verdict::Moved => clock.set(self.read_clock(schedule).await?),
+                Verdict::ClosedOrOpened => is_closed = true,
+                Verdict::Replaced => return Ok(BroughtUp::Replaced),
+            }
+        }
+        let key = entry.key();
+        Err(LedgerError::Unexpected(format!("limit {key} cannot be brought up to its time")))
+    }
+
+    async fn read_clock(&self, schedule: &schedule::Schedule) -> Result<u64, LedgerError> {
+        let accounts = self.ledger.accounts(vec![schedule.clock()]).await?;
+        let Some(Some(clock)) = accounts.first() else {
+            return Err(LedgerError::Unexpected("a limit with a schedule has no clock".to_owned()));
+        };
+        u64::try_from(clock.credits_posted)
+            .map_err(|_| LedgerError::Unexpected("a limit's clock is out of range".to_owned()))
+    }
+}
