@@ -7,19 +7,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use ulid::Ulid;
 
-use crate::comeback::{BroughtUp, Comeback};
 use crate::decide::Limit;
 use crate::decide::change::{self, Change, KindChange};
 use crate::decide::ids::Ids;
-use crate::decide::record::{Assembler, RecordError, Version};
+use crate::decide::record::{RecordError, Version};
 use crate::decide::schedule;
+use crate::instances::{InstanceError, Instances};
 use crate::ledger::{
-    Account, AccountCode, AccountId, AccountQuery, AccountRule, ChainOutcome, Ledger, LedgerError,
-    NewAccount, Order, Refusal, Side, TransferCode, find_closing,
+    Account, AccountCode, AccountRule, ChainOutcome, Ledger, LedgerError, NewAccount, Refusal,
 };
 use crate::limit::{Definition, LimitKey, LimitState, Status};
 use crate::registry::{Entry, Follower, RefreshError, Registry};
 use crate::telemetry::with_sources;
+use crate::versions::{self, Try, VersionError, Versions};
 
 /// How often a change is tried while other replicas get in first.
 const TRIES_MAX: usize = 64;
@@ -27,15 +27,14 @@ const TRIES_MAX: usize = 64;
 const LIMITS_PAGE: usize = 100;
 /// How many accounts.
 const ACCOUNTS_PAGE: usize = 200;
-/// How many transfers of a limit's history are read at once.
-const HISTORY_PAGE: u32 = 8_000;
 
 /// Changes limits and tells of them.
 pub struct Admin<L> {
     ledger: Arc<L>,
     ids: Ids,
     follower: Arc<Follower<L>>,
-    comeback: Comeback<L>,
+    versions: Arc<Versions<L>>,
+    instances: Instances<L>,
     decrease_waits: Notify,
 }
 
@@ -70,25 +69,39 @@ pub enum AdminError {
     /// A definition could not be encoded or decoded.
     #[error("a definition could not be encoded")]
     Record(#[from] RecordError),
+    /// A template has made more limits than it would be allowed to.
+    #[error("max_instances of {0} is below the number of limits that it has made")]
+    TooManyInstances(LimitKey),
     /// Other replicas kept changing the same limit.
     #[error("limit {0} is being changed by others")]
     Contended(LimitKey),
 }
 
-/// What became of one try to make a version.
-enum Try {
-    Made,
-    /// Another replica was quicker; read again.
-    Lost,
-    /// Too much is reserved still.
-    NoRoomYet,
+impl From<VersionError> for AdminError {
+    fn from(error: VersionError) -> Self {
+        match error {
+            VersionError::Ledger(error) => Self::Ledger(error),
+            VersionError::Record(error) => Self::Record(error),
+        }
+    }
+}
+
+impl From<InstanceError> for AdminError {
+    fn from(error: InstanceError) -> Self {
+        match error {
+            InstanceError::Version(error) => error.into(),
+            InstanceError::Refresh(error) => Self::Refresh(error),
+            InstanceError::Contended(key) => Self::Contended(key),
+        }
+    }
 }
 
 impl<L: Ledger> Admin<L> {
     /// Over the same ledger and log as the limiter.
     pub fn new(ledger: Arc<L>, ids: Ids, follower: Arc<Follower<L>>) -> Self {
-        let comeback = Comeback::new(Arc::clone(&ledger), ids);
-        Self { ledger, ids, follower, comeback, decrease_waits: Notify::new() }
+        let versions = Arc::new(Versions::new(Arc::clone(&ledger), ids));
+        let instances = Instances::new(Arc::clone(&ledger), Arc::clone(&versions), Arc::clone(&follower));
+        Self { ledger, ids, follower, versions, instances, decrease_waits: Notify::new() }
     }
 
     fn registry(&self) -> &Arc<Registry> {
@@ -102,6 +115,7 @@ impl<L: Ledger> Admin<L> {
         let accounts = vec![
             account(self.ids.operator(), AccountCode::Operator),
             account(self.ids.registry(), AccountCode::Registry),
+            account(self.ids.instances(), AccountCode::Registry),
         ];
         self.ledger.create_accounts(accounts).await?;
         self.follower.refresh().await?;
@@ -137,7 +151,7 @@ impl<L: Ledger> Admin<L> {
         }
         for (state, outcome) in states.iter().zip(self.ledger.submit(chains).await) {
             if let ChainOutcome::Refused { index, refusal } = outcome? {
-                refused(&state.definition.key, index, refusal)?;
+                versions::refused(&state.definition.key, index, refusal)?;
             }
         }
         Ok(())
@@ -155,7 +169,7 @@ impl<L: Ledger> Admin<L> {
     /// Takes a limit out of the registry and closes its account.
     pub async fn delete(&self, key: &LimitKey) -> Result<(), AdminError> {
         self.follower.refresh().await?;
-        let entry = self.registry().get(key);
+        let entry = self.instances.known(key).await?;
         if entry.is_none_or(|entry| entry.limit.state.status == Status::Deleted) {
             return Err(AdminError::UnknownKey(key.clone()));
         }
@@ -171,48 +185,28 @@ impl<L: Ledger> Admin<L> {
     ) -> Result<Arc<Entry>, AdminError> {
         for _ in 0..TRIES_MAX {
             self.follower.refresh().await?;
-            let current = self.registry().get(key);
-            if !self.is_up_to_date(current.as_deref()).await? {
+            let current = self.instances.known(key).await?;
+            if !self.versions.is_up_to_date(current.as_deref()).await? {
                 continue;
             }
             let Some(change) = plan(current.as_ref().map(|entry| &entry.limit))? else {
                 self.follower.save().await?;
                 return current.ok_or_else(|| AdminError::UnknownKey(key.clone()));
             };
-            match self.try_version(key, &change).await? {
+            match self.versions.make(&change).await? {
                 Try::Made => {
                     self.follower.refresh_and_save().await?;
                     tracing::info!(%key, version = change.version, state = ?change.state.status, "limit changed");
                     return self.registry().get(key).ok_or_else(|| AdminError::UnknownKey(key.clone()));
                 }
                 Try::Lost => {}
-                Try::NoRoomYet => return current.ok_or_else(|| AdminError::UnknownKey(key.clone())),
+                Try::NoRoom if change.state.definition.instances_max.is_some() => {
+                    return Err(AdminError::TooManyInstances(key.clone()));
+                }
+                Try::NoRoom => return current.ok_or_else(|| AdminError::UnknownKey(key.clone())),
             }
         }
         Err(AdminError::Contended(key.clone()))
-    }
-
-    /// Lets come back what is due of a limit by the schedule that it has so far. False if it has another by now.
-    async fn is_up_to_date(&self, entry: Option<&Entry>) -> Result<bool, AdminError> {
-        let Some(entry) = entry else { return Ok(true) };
-        Ok(self.comeback.bring_up(entry, self.ledger.now_ns()).await? != BroughtUp::Replaced)
-    }
-
-    async fn try_version(&self, key: &LimitKey, change: &Change) -> Result<Try, AdminError> {
-        let accounts = change.accounts(self.ids);
-        if !accounts.is_empty() {
-            self.ledger.create_accounts(accounts).await?;
-        }
-        let closing =
-            if change.reopens() { find_closing(&*self.ledger, self.ids.limit(key)).await? } else { None };
-        // The account is open although it must be closed: another replica is ahead of what was read here.
-        let Some(chain) = change.chain(self.ids, closing, Ulid::generate().0, self.ledger.now_ns())? else {
-            return Ok(Try::Lost);
-        };
-        match self.ledger.submit_one(chain).await? {
-            ChainOutcome::Created { .. } => Ok(Try::Made),
-            ChainOutcome::Refused { index, refusal } => Ok(refused(key, index, refusal)?),
-        }
     }
 
     /// Applies every decrease for which enough is available. One that fails does not stop the others.
@@ -222,7 +216,7 @@ impl<L: Ledger> Admin<L> {
             self.registry().decreasing().iter().filter_map(|key| self.registry().get(key)).collect();
         for entry in &waiting {
             // If it has another schedule by now, it is looked at again soon.
-            self.is_up_to_date(Some(entry)).await?;
+            self.versions.is_up_to_date(Some(entry)).await?;
         }
         for page in waiting.chunks(LIMITS_PAGE) {
             // On a closed account only voids and expiries happen: what is available now stays available.
@@ -269,13 +263,15 @@ impl<L: Ledger> Admin<L> {
     /// One limit and its usage.
     pub async fn get(&self, key: &LimitKey) -> Result<LimitUsage, AdminError> {
         self.follower.refresh().await?;
-        let entry = self.shown(key)?;
+        let entry = self.shown(key).await?;
         let usage = self.usage(&[entry]).await?;
         usage.into_iter().next().ok_or_else(|| AdminError::UnknownKey(key.clone()))
     }
 
-    fn shown(&self, key: &LimitKey) -> Result<Arc<Entry>, AdminError> {
-        let entry = self.registry().get(key).filter(|entry| entry.limit.state.status != Status::Deleted);
+    /// A limit that is defined, or that a template made.
+    async fn shown(&self, key: &LimitKey) -> Result<Arc<Entry>, AdminError> {
+        let entry = self.instances.find(key).await?;
+        let entry = entry.filter(|entry| entry.limit.state.status != Status::Deleted);
         entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))
     }
 
@@ -283,7 +279,7 @@ impl<L: Ledger> Admin<L> {
         let mut ids = Vec::with_capacity(2 * entries.len());
         for entry in entries {
             // If it has another schedule by now, what is told is a moment old.
-            self.is_up_to_date(Some(entry)).await?;
+            self.versions.is_up_to_date(Some(entry)).await?;
             ids.extend([entry.limit.account, entry.limit.debt_account]);
             ids.extend(entry.limit.schedule.iter().flat_map(|schedule| schedule.spent()));
         }
@@ -309,7 +305,7 @@ impl<L: Ledger> Admin<L> {
     /// once.
     pub async fn replenish(&self, key: &LimitKey, replenishment: Ulid) -> Result<bool, AdminError> {
         self.follower.refresh().await?;
-        let entry = self.shown(key)?;
+        let entry = self.shown(key).await?;
         let Some(chain) = schedule::replenish(self.ids, &entry.limit, replenishment.0) else {
             return Ok(false);
         };
@@ -323,7 +319,7 @@ impl<L: Ledger> Admin<L> {
                 ..
             } => Err(AdminError::Contended(key.clone())),
             ChainOutcome::Refused { index, refusal } => {
-                refused(key, index, refusal)?;
+                versions::refused(key, index, refusal)?;
                 Ok(false)
             }
         }
@@ -332,62 +328,17 @@ impl<L: Ledger> Admin<L> {
     /// Every version that a key ever had, oldest first.
     pub async fn history(&self, key: &LimitKey) -> Result<Vec<Version>, AdminError> {
         self.follower.refresh().await?;
-        let entry = self.registry().get(key).ok_or_else(|| AdminError::UnknownKey(key.clone()))?;
-        self.read_history(entry.limit.debt_account).await
-    }
-
-    async fn read_history(&self, account: AccountId) -> Result<Vec<Version>, AdminError> {
-        let mut versions = Vec::new();
-        let mut assembler = Assembler::default();
-        let mut after_ns = 0;
-        loop {
-            let query = AccountQuery {
-                account,
-                side: Side::Credit,
-                code: TransferCode::Definition,
-                after_ns,
-                order: Order::OldestFirst,
-                count_max: HISTORY_PAGE,
-            };
-            let page = self.ledger.account_transfers(query).await?;
-            for recorded in &page {
-                after_ns = recorded.timestamp_ns;
-                versions.extend(assembler.push(recorded)?);
-            }
-            if page.len() < HISTORY_PAGE as usize {
-                return Ok(versions);
-            }
-        }
+        let versions = self.versions.history(key).await?;
+        if versions.is_empty() { Err(AdminError::UnknownKey(key.clone())) } else { Ok(versions) }
     }
 }
 
-fn refused(key: &LimitKey, index: usize, refusal: Refusal) -> Result<Try, LedgerError> {
-    match refusal {
-        // Another replica made this version, or settled on the closed account and closed it anew.
-        Refusal::Exists | Refusal::ExistsWithDifferent(_) | Refusal::PendingAlreadyVoided => Ok(Try::Lost),
-        Refusal::ExceedsCredits => Ok(Try::NoRoomYet),
-        Refusal::IdAlreadyFailed
-        | Refusal::ExceedsDebits
-        | Refusal::DebitAccountNotFound
-        | Refusal::CreditAccountNotFound
-        | Refusal::DebitAccountClosed
-        | Refusal::CreditAccountClosed
-        | Refusal::PendingNotFound
-        | Refusal::PendingNotPending
-        | Refusal::PendingAlreadyPosted
-        | Refusal::PendingExpired
-        | Refusal::Overflow
-        | Refusal::Malformed(_) => Err(LedgerError::Unexpected(format!(
-            "a change of limit {key} was refused at transfer {index}: {refusal:?}"
-        ))),
-    }
-}
-
+/// Of a template: how many limits it may still make, and how many it has made.
 fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account, spent: &[Account]) -> LimitUsage {
-    LimitUsage {
-        entry,
-        available: limit.available(),
-        reserved: limit.debits_pending + spent.iter().map(Account::posted_balance).sum::<u128>(),
-        debt: debt.debits_posted,
-    }
+    let available = limit.available();
+    let reserved = match entry.limit.state.definition.instances_max {
+        Some(instances_max) => u128::from(instances_max).saturating_sub(available),
+        None => limit.debits_pending + spent.iter().map(Account::posted_balance).sum::<u128>(),
+    };
+    LimitUsage { entry, available, reserved, debt: debt.debits_posted }
 }

@@ -12,6 +12,7 @@ use crate::api::{self, Api, Readiness};
 use crate::clock::SystemClock;
 use crate::config::{Backend, Settings};
 use crate::decide::ids::Ids;
+use crate::instances;
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
 use crate::limit::LimitState;
@@ -153,7 +154,9 @@ async fn keep_up<L: Ledger>(
         }
     };
     let decreases = api.admin.run_decreases(Duration::from_millis(settings.registry.decrease_interval_ms));
-    tokio::join!(poll, decreases);
+    let idle = Duration::from_secs(settings.registry.instance_idle_seconds);
+    let forgetting = instances::forget_idle(follower.registry(), idle);
+    tokio::join!(poll, decreases, forgetting);
 }
 
 async fn serve_http<L: Ledger>(

@@ -58,6 +58,7 @@ pub struct RegistrySettings {
     pub path: PathBuf,
     pub poll_interval_ms: u64,
     pub decrease_interval_ms: u64,
+    pub instance_idle_seconds: u64,
 }
 
 /// `tigerbeetle.*`
@@ -179,7 +180,12 @@ impl Default for ServerSettings {
 
 impl Default for RegistrySettings {
     fn default() -> Self {
-        Self { path: PathBuf::from("registry.json"), poll_interval_ms: 500, decrease_interval_ms: 100 }
+        Self {
+            path: PathBuf::from("registry.json"),
+            poll_interval_ms: 500,
+            decrease_interval_ms: 100,
+            instance_idle_seconds: 600,
+        }
     }
 }
 
@@ -298,6 +304,7 @@ impl Settings {
         at_least_1("server.max_batch_requests", self.server.max_batch_requests as u64)?;
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;
+        at_least_1("registry.instance_idle_seconds", self.registry.instance_idle_seconds)?;
         if self.registry.path.as_os_str().is_empty() {
             return Err(bad("registry.path", "must not be empty"));
         }

@@ -10,6 +10,9 @@
 //! | [`wire`] | the JSON types |
 //! | [`limiter`] | the flows of reserve and complete |
 //! | [`admin`] | changes of limits, and the loop that applies decreases |
+//! | [`versions`] | versions of limits, as chains of the ledger |
+//! | [`instances`] | limits that templates make on first use |
+//! | [`comeback`] | what comes back by the schedules of limits |
 //! | [`registry`] | the definitions: snapshot, log, file |
 //! | [`decide`] | the decisions, pure |
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
@@ -34,6 +37,7 @@ pub mod comeback;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod decide;
+pub mod instances;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;
@@ -41,6 +45,7 @@ pub mod limiter;
 pub mod probe;
 pub mod registry;
 pub mod telemetry;
+pub mod versions;
 pub mod wire;
 
 /// The examples of the README.

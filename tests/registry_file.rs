@@ -10,8 +10,8 @@ use crate::fixtures::{concurrency, rolling};
 fn states() -> Vec<LimitState> {
     let to = Amount::new(2).expect("a valid capacity");
     vec![
-        LimitState { definition: rolling("rpm", 3, 60), status: Status::Active },
-        LimitState { definition: concurrency("slots", 5, 60), status: Status::Decreasing { to } },
+        LimitState::active(rolling("rpm", 3, 60)),
+        LimitState { status: Status::Decreasing { to }, ..LimitState::active(concurrency("slots", 5, 60)) },
     ]
 }
 

@@ -75,7 +75,7 @@ pub(super) async fn delete<L: Ledger>(
 }
 
 fn parse_key(text: &str) -> Result<LimitKey, Reject> {
-    LimitKey::parse(text).map_err(|error| Reject::Invalid(format!("key {error}")))
+    LimitKey::parse_name(text).map_err(|error| Reject::Invalid(format!("key {error}")))
 }
 
 impl From<&LimitUsage> for LimitInfo {

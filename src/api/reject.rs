@@ -33,7 +33,9 @@ impl Reject {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoRoute | Self::Admin(AdminError::UnknownKey(_)) => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Admin(AdminError::KindChange(_) | AdminError::Contended(_)) => StatusCode::CONFLICT,
+            Self::Admin(
+                AdminError::KindChange(_) | AdminError::Contended(_) | AdminError::TooManyInstances(_),
+            ) => StatusCode::CONFLICT,
             Self::TimedOut
             | Self::NoAnswer(_)
             | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
@@ -51,6 +53,7 @@ impl Reject {
             Self::Admin(AdminError::UnknownKey(_)) => "unknown_limit_key",
             Self::Admin(AdminError::KindChange(_)) => "kind_change",
             Self::Admin(AdminError::Contended(_)) => "contended",
+            Self::Admin(AdminError::TooManyInstances(_)) => "too_many_instances",
             Self::TimedOut
             | Self::NoAnswer(_)
             | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {

@@ -43,7 +43,8 @@ pub(super) fn respond(reservation: ReserveOutcome) -> Response {
         | ReserveOutcome::NoRoom { .. }
         | ReserveOutcome::Decreasing { .. }
         | ReserveOutcome::ExceedsCapacity { .. }
-        | ReserveOutcome::UnknownKey { .. } => StatusCode::OK,
+        | ReserveOutcome::UnknownKey { .. }
+        | ReserveOutcome::TooManyInstances { .. } => StatusCode::OK,
     };
     answer(status, ReserveAnswer::from(reservation))
 }

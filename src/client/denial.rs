@@ -33,6 +33,12 @@ pub enum Denial {
         /// What was asked for.
         key: LimitKey,
     },
+    /// A template would make the limit, but may make no more.
+    #[error("limit {key} cannot be made: its template has made as many as it may")]
+    TooManyInstances {
+        /// What was asked for.
+        key: LimitKey,
+    },
 }
 
 impl Denial {
@@ -42,7 +48,8 @@ impl Denial {
             Self::NoRoom { key, .. }
             | Self::Decreasing { key, .. }
             | Self::ExceedsCapacity { key }
-            | Self::UnknownKey { key } => key,
+            | Self::UnknownKey { key }
+            | Self::TooManyInstances { key } => key,
         }
     }
 
@@ -50,7 +57,7 @@ impl Denial {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NoRoom { retry_after, .. } | Self::Decreasing { retry_after, .. } => Some(*retry_after),
-            Self::ExceedsCapacity { .. } | Self::UnknownKey { .. } => None,
+            Self::ExceedsCapacity { .. } | Self::UnknownKey { .. } | Self::TooManyInstances { .. } => None,
         }
     }
 }

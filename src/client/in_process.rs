@@ -9,9 +9,10 @@ use crate::admin::{Admin, AdminError};
 use crate::clock::SystemClock;
 use crate::decide::ids::Ids;
 use crate::decide::retry_after::RetryPolicy;
+use crate::instances;
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
-use crate::limit::{Definition, LimitState, Status};
+use crate::limit::{Definition, LimitState};
 use crate::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError};
 use crate::registry::file::{FileError, RegistryFile};
 use crate::registry::{Follower, Registry};
@@ -21,12 +22,15 @@ const RETENTION: Duration = Duration::from_secs(600);
 /// How often a lower capacity is tried that was asked for and has no room yet.
 const DECREASE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// For how long a limit that a template made is remembered when nobody asks for it, up to twice as long.
+const INSTANCE_IDLE: Duration = Duration::from_secs(600);
+
 /// The limiter in this process, over a ledger in memory unless it is told another: the same answers as over HTTP,
 /// without a service.
 pub struct InProcess<L: Ledger = MemoryLedger<SystemClock>> {
     limiter: Limiter<L>,
     admin: Arc<Admin<L>>,
-    decreases: AbortHandle,
+    upkeep: AbortHandle,
 }
 
 /// Why there is no limiter in this process.
@@ -50,8 +54,7 @@ impl InProcess {
 
     /// With these limits.
     pub async fn with_limits(limits: Vec<Definition>) -> Result<Self, InProcessError> {
-        let active = |definition| LimitState { definition, status: Status::Active };
-        let limits: Vec<LimitState> = limits.into_iter().map(active).collect();
+        let limits: Vec<LimitState> = limits.into_iter().map(LimitState::active).collect();
         Self::from_states(&limits).await
     }
 
@@ -68,10 +71,14 @@ impl<L: Ledger> InProcess<L> {
         admin.bootstrap(limits).await?;
         // Without a cache of leases: other replicas of a ledger that lasts are not seen by it, and in memory it gains
         // nothing.
+        let registry = Arc::clone(follower.registry());
         let limiter = Limiter::new(ledger, ids, follower, RetryPolicy::default(), LeaseCache::new(0));
         let loop_admin = Arc::clone(&admin);
-        let decreases = tokio::spawn(async move { loop_admin.run_decreases(DECREASE_INTERVAL).await });
-        Ok(Self { limiter, admin, decreases: decreases.abort_handle() })
+        let upkeep = tokio::spawn(async move {
+            let decreases = loop_admin.run_decreases(DECREASE_INTERVAL);
+            tokio::join!(decreases, instances::forget_idle(&registry, INSTANCE_IDLE));
+        });
+        Ok(Self { limiter, admin, upkeep: upkeep.abort_handle() })
     }
 
     /// Creates, changes, deletes and lists limits.
@@ -82,7 +89,7 @@ impl<L: Ledger> InProcess<L> {
 
 impl<L: Ledger> Drop for InProcess<L> {
     fn drop(&mut self) {
-        self.decreases.abort();
+        self.upkeep.abort();
     }
 }
 

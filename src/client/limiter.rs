@@ -211,6 +211,7 @@ impl Verdict {
             }
             ReserveOutcome::ExceedsCapacity { key } => Self::Denied(Denial::ExceedsCapacity { key }),
             ReserveOutcome::UnknownKey { key } => Self::Denied(Denial::UnknownKey { key }),
+            ReserveOutcome::TooManyInstances { key } => Self::Denied(Denial::TooManyInstances { key }),
             ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => Self::TooLate,
         }
     }

@@ -59,6 +59,7 @@ impl<T: Transport> Shared<T> {
                 | ReserveOutcome::Decreasing { .. }
                 | ReserveOutcome::ExceedsCapacity { .. }
                 | ReserveOutcome::UnknownKey { .. }
+                | ReserveOutcome::TooManyInstances { .. }
                 | ReserveOutcome::LeaseConflict
                 | ReserveOutcome::LeaseSettled => return Ok(()),
             },

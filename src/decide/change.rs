@@ -4,6 +4,8 @@
 //! The chain begins with the definition's first part, whose id is made of key and version. So of two replicas that make
 //! the same version one is refused there, before anything else of its chain was looked at; it reads and tries again.
 
+use std::cmp::Ordering;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::Limit;
@@ -15,7 +17,7 @@ use crate::ledger::{
     AccountCode, AccountId, AccountRule, Chain, Movement, NewAccount, Transfer, TransferCode, TransferId,
     UserData,
 };
-use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Status};
+use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, Status};
 
 /// A version that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub enum Move {
     Cut(u64),
     /// Closes the account.
     Close,
+    /// Takes one from the account of the template that makes the limit.
+    Count(AccountId),
 }
 
 /// Why a change is refused.
@@ -59,44 +63,80 @@ pub struct KindChange {
 
 /// What a definition put by an operator changes; `None` if nothing.
 pub fn put(current: Option<&Limit>, wanted: &Definition) -> Result<Option<Change>, KindChange> {
-    let Some(limit) = current else {
-        let state = LimitState { definition: wanted.clone(), status: Status::Active };
-        let moves = vec![Move::Grant(wanted.capacity.get())];
-        return Ok(Some(Change { version: 1, state, moves, begins_schedule: true }));
-    };
-    let (from, to) = (limit.state.definition.kind.name(), wanted.kind.name());
-    if from != to && limit.state.status != Status::Deleted {
-        return Err(KindChange { key: wanted.key.clone(), from, to });
+    change_to(current, LimitState::active(wanted.clone()))
+}
+
+/// The change by which a limit that a template made, or is to make, becomes as the template is now; `None` if it is.
+pub fn follow(
+    current: Option<&Limit>,
+    key: &LimitKey,
+    template: &Limit,
+) -> Result<Option<Change>, KindChange> {
+    let definition = template.state.definition.for_instance(key.clone());
+    let origin = Origin { template: template.state.definition.key.clone(), version: template.version };
+    let wanted = LimitState { origin: Some(Box::new(origin)), ..LimitState::active(definition) };
+    let mut change = change_to(current, wanted)?;
+    if let (Some(change), None) = (&mut change, current) {
+        change.moves.push(Move::Count(template.account));
     }
-    let (state, mut moves) = put_over(&limit.state, wanted);
-    let begins_schedule = wanted.kind != limit.state.definition.kind;
+    Ok(change)
+}
+
+/// A template's account counts the limits that it may still make; a limit's holds its capacity.
+fn balance_of(definition: &Definition) -> u64 {
+    definition.instances_max.unwrap_or(definition.capacity).get()
+}
+
+fn change_to(current: Option<&Limit>, wanted: LimitState) -> Result<Option<Change>, KindChange> {
+    let Some(limit) = current else {
+        let moves = vec![Move::Grant(balance_of(&wanted.definition))];
+        return Ok(Some(Change { version: 1, state: wanted, moves, begins_schedule: true }));
+    };
+    let (has, wants) = (&limit.state.definition, &wanted.definition);
+    let (from, to) = (has.kind.name(), wants.kind.name());
+    if from != to && limit.state.status != Status::Deleted {
+        return Err(KindChange { key: wants.key.clone(), from, to });
+    }
+    let (state, moves) = put_over(&limit.state, &wanted);
+    let unchanged = state == limit.state;
+    Ok((!unchanged).then(|| next(limit, state, moves)))
+}
+
+/// The next version of a limit. Where another schedule begins, the one before is retired.
+fn next(limit: &Limit, state: LimitState, mut moves: Vec<Move>) -> Change {
+    let begins_schedule = state.begins_schedule(Some(&limit.state));
     if let (true, Some(replaced)) = (begins_schedule, &limit.schedule) {
         let opened = usize::from(moves.first() == Some(&Move::Reopen));
         let retired = replaced.spent().iter().map(|&spent| Move::Retire(spent));
         moves.splice(opened..opened, retired);
     }
-    let unchanged = state == limit.state;
-    Ok((!unchanged).then_some(Change { version: limit.version + 1, state, moves, begins_schedule }))
+    Change { version: limit.version + 1, state, moves, begins_schedule }
 }
 
-fn put_over(current: &LimitState, wanted: &Definition) -> (LimitState, Vec<Move>) {
-    let (has, wants) = (current.definition.capacity, wanted.capacity);
+fn put_over(current: &LimitState, wanted: &LimitState) -> (LimitState, Vec<Move>) {
     let is_closed = current.status != Status::Active;
     let mut moves = Vec::new();
-    if wants < has {
+    let (has, wants) = (current.definition.capacity, wanted.definition.capacity);
+    let is_template = wanted.definition.instances_max.is_some();
+    if wants < has && !is_template {
         if !is_closed {
             moves.push(Move::Close);
         }
-        let definition = Definition { capacity: has, ..wanted.clone() };
-        return (LimitState { definition, status: Status::Decreasing { to: wants } }, moves);
+        let definition = Definition { capacity: has, ..wanted.definition.clone() };
+        let status = Status::Decreasing { to: wants };
+        return (LimitState { definition, status, origin: wanted.origin.clone() }, moves);
     }
+    let (has, wants) = (balance_of(&current.definition), balance_of(&wanted.definition));
     if is_closed {
         moves.push(Move::Reopen);
     }
-    if wants > has {
-        moves.push(Move::Grant(wants.get() - has.get()));
+    match wants.cmp(&has) {
+        Ordering::Greater => moves.push(Move::Grant(wants - has)),
+        // Of a template: refused if it has made more limits than that.
+        Ordering::Less => moves.push(Move::Cut(has - wants)),
+        Ordering::Equal => {}
     }
-    (LimitState { definition: wanted.clone(), status: Status::Active }, moves)
+    (wanted.clone(), moves)
 }
 
 /// The deletion of a limit; `None` if it is deleted already.
@@ -106,17 +146,18 @@ pub fn delete(limit: &Limit) -> Option<Change> {
         Status::Decreasing { .. } => Vec::new(),
         Status::Deleted => return None,
     };
-    let state = LimitState { status: Status::Deleted, ..limit.state.clone() };
-    Some(Change { version: limit.version + 1, state, moves, begins_schedule: false })
+    // What an operator deleted is not for a template to make again.
+    let state = LimitState { status: Status::Deleted, origin: None, ..limit.state.clone() };
+    Some(next(limit, state, moves))
 }
 
 /// The application of a decrease that waits; `None` if none does.
 pub fn apply_decrease(limit: &Limit) -> Option<Change> {
     let (delta, to) = decrease_of(limit)?;
     let definition = Definition { capacity: to, ..limit.state.definition.clone() };
-    let state = LimitState { definition, status: Status::Active };
+    let state = LimitState { definition, status: Status::Active, ..limit.state.clone() };
     let moves = vec![Move::Reopen, Move::Cut(delta)];
-    Some(Change { version: limit.version + 1, state, moves, begins_schedule: false })
+    Some(next(limit, state, moves))
 }
 
 /// How much must be available before the decrease that waits can be applied.
@@ -154,9 +195,8 @@ impl Change {
     }
 
     fn new_schedule(&self, ids: Ids, since_ms: u64) -> Option<Schedule> {
-        let definition = &self.state.definition;
-        let kind = definition.kind.scheduled().filter(|_| self.begins_schedule)?;
-        Some(Schedule::new(ids, &definition.key, kind, self.version, since_ms))
+        let kind = self.state.scheduled().filter(|_| self.begins_schedule)?;
+        Some(Schedule::new(ids, &self.state.definition.key, kind, self.version, since_ms))
     }
 
     /// Where what was spent by an earlier schedule goes.
@@ -178,13 +218,15 @@ impl Change {
         now_ns: u64,
     ) -> Result<Option<Chain>, RecordError> {
         let key = &self.state.definition.key;
+        // What templates make is in a log that nobody follows: it is read when it is needed.
+        let log = if self.state.origin.is_some() { ids.instances() } else { ids.registry() };
         let mut transfers = Vec::new();
         for part in record::encode(self.version, &self.state)? {
             transfers.push(Transfer {
                 id: ids.definition_part(key, self.version, part.short as u16),
                 code: TransferCode::Definition,
                 user_data: part,
-                movement: Movement::Post { debit: ids.registry(), credit: ids.debt(key), amount: 0 },
+                movement: Movement::Post { debit: log, credit: ids.debt(key), amount: 0 },
             });
         }
         let heir = self.heir(ids, now_ns);
@@ -232,5 +274,9 @@ fn transfers_of(
             smallvec![plain(drawn.next()?, TransferCode::Cut, movement)]
         }
         Move::Close => smallvec![plain(drawn.next()?, TransferCode::Close, close(limit))],
+        Move::Count(template) => {
+            let movement = Movement::Post { debit: template, credit: operator, amount: 1 };
+            smallvec![plain(drawn.next()?, TransferCode::Cut, movement)]
+        }
     })
 }

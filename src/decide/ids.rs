@@ -15,6 +15,7 @@ pub struct Ids {
     ledger: u32,
     operator: AccountId,
     registry: AccountId,
+    instances: AccountId,
 }
 
 /// Makes the ids of one lease's transfers.
@@ -54,7 +55,12 @@ impl Ids {
     /// For a ledger's number.
     pub fn new(ledger: u32) -> Self {
         let account = |label| AccountId::from_u128(digest(ledger, label));
-        Self { ledger, operator: account("acct:operator"), registry: account("acct:registry") }
+        Self {
+            ledger,
+            operator: account("acct:operator"),
+            registry: account("acct:registry"),
+            instances: account("acct:instances"),
+        }
     }
 
     /// The account that funds and receives everything.
@@ -65,6 +71,11 @@ impl Ids {
     /// The account whose transfers are the log of definitions.
     pub fn registry(self) -> AccountId {
         self.registry
+    }
+
+    /// The account whose transfers are the definitions of limits that templates made.
+    pub fn instances(self) -> AccountId {
+        self.instances
     }
 
     /// The account of a limit.

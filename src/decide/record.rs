@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
-use crate::limit::{Amount, Definition, Kind, KindFields, KindName, LimitKey, LimitState, Overage, Status};
+use crate::limit::{
+    Amount, Definition, Kind, KindFields, KindName, LimitKey, LimitState, Origin, Overage, Status,
+};
 
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 3;
@@ -61,6 +63,13 @@ struct Body {
     status: BodyStatus,
 }
 
+/// Follows the body of what has to do with templates; of other records nothing does.
+#[derive(Serialize, Deserialize, Default)]
+struct Annex {
+    instances_max: Option<u64>,
+    origin: Option<(String, u64)>,
+}
+
 #[derive(Serialize, Deserialize)]
 enum BodyKind {
     Rolling { window_seconds: u32 },
@@ -85,7 +94,10 @@ enum BodyStatus {
 
 /// The parts of a version.
 pub fn encode(number: u64, state: &LimitState) -> Result<Vec<UserData>, RecordError> {
-    let body = postcard::to_stdvec(&Body::from_state(number, state)).map_err(RecordError::Body)?;
+    let mut body = postcard::to_stdvec(&Body::from_state(number, state)).map_err(RecordError::Body)?;
+    if let Some(annex) = Annex::of(state) {
+        body = postcard::to_extend(&annex, body).map_err(RecordError::Body)?;
+    }
     let length = u16::try_from(body.len()).map_err(|_| RecordError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -136,8 +148,13 @@ impl Assembler {
         }
         let end = HEADER_BYTES + usize::from(u16::from_le_bytes([low, high]));
         let Some(body) = self.bytes.get(HEADER_BYTES..end) else { return Ok(None) };
-        let body: Body = postcard::from_bytes(body).map_err(RecordError::Body)?;
-        let (number, state) = body.into_state()?;
+        let (body, rest): (Body, _) = postcard::take_from_bytes(body).map_err(RecordError::Body)?;
+        let annex = if rest.is_empty() {
+            Annex::default()
+        } else {
+            postcard::from_bytes(rest).map_err(RecordError::Body)?
+        };
+        let (number, state) = body.into_state(annex)?;
         Ok(Some(Version { number, state, timestamp_ns: recorded.timestamp_ns }))
     }
 }
@@ -187,6 +204,18 @@ impl BodyKind {
     }
 }
 
+impl Annex {
+    fn of(state: &LimitState) -> Option<Self> {
+        let instances_max = state.definition.instances_max.map(Amount::get);
+        let origin = state.origin.as_ref().map(|of| (of.template.as_str().to_owned(), of.version));
+        (instances_max.is_some() || origin.is_some()).then_some(Self { instances_max, origin })
+    }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error>>) -> RecordError {
+    RecordError::Invalid(error.into().to_string())
+}
+
 impl Body {
     fn from_state(number: u64, state: &LimitState) -> Self {
         let definition = &state.definition;
@@ -209,10 +238,7 @@ impl Body {
         }
     }
 
-    fn into_state(self) -> Result<(u64, LimitState), RecordError> {
-        fn invalid(error: impl Into<Box<dyn std::error::Error>>) -> RecordError {
-            RecordError::Invalid(error.into().to_string())
-        }
+    fn into_state(self, annex: Annex) -> Result<(u64, LimitState), RecordError> {
         let (name, fields) = self.kind.into_fields();
         let overage = match self.overage {
             BodyOverage::Debt => Overage::Debt,
@@ -224,14 +250,21 @@ impl Body {
             BodyStatus::Deleted => Status::Deleted,
         };
         let definition = Definition::new(
-            LimitKey::parse(&self.key).map_err(invalid)?,
+            LimitKey::parse_name(&self.key).map_err(invalid)?,
             Kind::from_fields(name, &fields).map_err(invalid)?,
             Amount::new(self.capacity).map_err(invalid)?,
             self.unit,
             self.description,
             overage,
         );
-        Ok((self.number, LimitState { definition: definition.map_err(invalid)?, status }))
+        let definition = definition
+            .and_then(|it| it.with_instances_max(annex.instances_max.unwrap_or(0)))
+            .map_err(invalid)?;
+        let origin = annex.origin.map(|(template, version)| {
+            LimitKey::parse_name(&template).map(|template| Box::new(Origin { template, version }))
+        });
+        let origin = origin.transpose().map_err(invalid)?;
+        Ok((self.number, LimitState { definition, status, origin }))
     }
 }
 
@@ -257,15 +290,32 @@ mod tests {
             description.to_owned(),
             Overage::Deny,
         );
-        LimitState { definition: definition.expect("valid"), status }
+        LimitState { definition: definition.expect("valid"), status, origin: None }
+    }
+
+    fn of_template() -> [LimitState; 2] {
+        let template = LimitKey::parse_name("tenant:{tenant}").expect("valid");
+        let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
+        let (capacity, text) = (Amount::new(5).expect("valid"), String::new());
+        let definition = Definition::new(template.clone(), kind, capacity, text.clone(), text, Overage::Debt)
+            .expect("valid");
+        let instance = definition.for_instance(LimitKey::parse("tenant:acme").expect("valid"));
+        let origin = Some(Box::new(Origin { template, version: 7 }));
+        [
+            LimitState::active(definition.with_instances_max(3).expect("valid")),
+            LimitState { origin, ..LimitState::active(instance) },
+        ]
     }
 
     #[test]
     fn versions_survive_the_ledger() {
         let to = Amount::new(7).expect("valid");
+        let [template, instance] = of_template();
         let states = [
             state("", Status::Active),
             state(&"d".repeat(1024), Status::Decreasing { to }),
+            template,
+            instance,
             state("é", Status::Deleted),
         ];
         let mut assembler = Assembler::default();

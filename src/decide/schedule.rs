@@ -13,6 +13,7 @@
 
 use super::Limit;
 use super::ids::Ids;
+use super::record::Version;
 use crate::clock::unix_ms;
 use crate::ledger::{
     AccountCode, AccountId, AccountRule, Chain, ChainOutcome, LedgerError, Movement, NewAccount, Refusal,
@@ -69,18 +70,15 @@ impl Schedule {
         Self { kind, since_version, since_ms, spent, clock: ids.clock(key) }
     }
 
-    /// The same for a later version: a new one if the kind is another.
-    pub fn of_version(
-        earlier: Option<&Schedule>,
-        ids: Ids,
-        key: &LimitKey,
-        kind: Option<Scheduled>,
-        version: u64,
-        timestamp_ns: u64,
-    ) -> Option<Box<Self>> {
-        let kind = kind?;
-        let same = earlier.filter(|earlier| earlier.kind == kind).cloned();
-        Some(Box::new(same.unwrap_or_else(|| Self::new(ids, key, kind, version, unix_ms(timestamp_ns)))))
+    /// The schedule of a version of a limit, which may be that of the version before.
+    pub fn of_version(ids: Ids, earlier: Option<&Limit>, version: &Version) -> Option<Box<Self>> {
+        let kind = version.state.scheduled()?;
+        let earlier = earlier.filter(|earlier| !version.state.begins_schedule(Some(&earlier.state)));
+        let same = earlier.and_then(|earlier| earlier.schedule.clone());
+        Some(same.unwrap_or_else(|| {
+            let key = &version.state.definition.key;
+            Box::new(Self::new(ids, key, kind, version.number, unix_ms(version.timestamp_ns)))
+        }))
     }
 
     /// The accounts that keep what was spent.

@@ -1,6 +1,6 @@
 use super::{
-    Amount, AmountError, Concurrency, FixedWindow, KeyError, LimitKey, Rolling, SECONDS_MAX, Scheduled,
-    SlidingWindow, TokenBucket,
+    Amount, AmountError, Concurrency, FixedWindow, INSTANCES_MAX_DEFAULT, KeyError, KeyTemplate, LimitKey,
+    Rolling, SECONDS_MAX, Scheduled, SlidingWindow, TokenBucket,
 };
 
 /// The longest unit, in bytes.
@@ -23,6 +23,8 @@ pub struct Definition {
     pub description: String,
     /// What becomes of an actual amount above the reserved one.
     pub overage: Overage,
+    /// Of a template, how many limits it may make. `None` of a limit.
+    pub instances_max: Option<Amount>,
 }
 
 /// How reservations of a limit come back, with the times that this kind has and no others.
@@ -129,6 +131,9 @@ pub enum DefinitionError {
         /// The kind that does not have it.
         kind: KindName,
     },
+    /// Only templates make limits.
+    #[error("max_instances must be 0 for a key without placeholders")]
+    NoTemplate,
     /// A text is too long.
     #[error("{field} must be at most {bytes_max} bytes long, not {bytes}")]
     TextTooLong {
@@ -153,7 +158,28 @@ impl Definition {
     ) -> Result<Self, DefinitionError> {
         text_in_range("unit", &unit, UNIT_BYTES_MAX)?;
         text_in_range("description", &description, DESCRIPTION_BYTES_MAX)?;
-        Ok(Self { key, kind, capacity, unit, description, overage })
+        let default = || Amount::new(INSTANCES_MAX_DEFAULT).ok();
+        let instances_max = KeyTemplate::of(&key).and_then(|_| default());
+        Ok(Self { key, kind, capacity, unit, description, overage, instances_max })
+    }
+
+    /// The same, for a template of so many limits; 0 is the default.
+    pub fn with_instances_max(self, instances_max: u64) -> Result<Self, DefinitionError> {
+        match (instances_max, self.instances_max) {
+            (0, _) => Ok(self),
+            (_, None) => Err(DefinitionError::NoTemplate),
+            (instances_max, Some(_)) => {
+                let amount = Amount::new(instances_max);
+                let instances_max =
+                    amount.map_err(|error| DefinitionError::Amount { field: "max_instances", error })?;
+                Ok(Self { instances_max: Some(instances_max), ..self })
+            }
+        }
+    }
+
+    /// The definition that a template gives to a key that matches it.
+    pub fn for_instance(&self, key: LimitKey) -> Self {
+        Self { key, instances_max: None, ..self.clone() }
     }
 }
 

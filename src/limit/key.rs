@@ -21,6 +21,12 @@ pub enum KeyError {
     /// Its first character is neither a letter nor a digit.
     #[error("must begin with a letter or a digit, not {0:?}")]
     BadStart(char),
+    /// A part in braces is no placeholder.
+    #[error(
+        "holds {0:?}; a placeholder is all that stands between two colons, as {{tenant}}, has a name of a-z 0-9 _, \
+         and stands once"
+    )]
+    BadPlaceholder(String),
     /// It holds a character outside the alphabet of keys.
     #[error("must not hold {0:?}; allowed are A-Z a-z 0-9 : . _ / @ + = -")]
     BadCharacter(char),
@@ -36,16 +42,36 @@ impl LimitKey {
         if !first.is_ascii_alphanumeric() {
             return Err(KeyError::BadStart(first));
         }
-        match text.chars().find(|&c| !is_key_character(c)) {
-            Some(bad) => Err(KeyError::BadCharacter(bad)),
-            None => Ok(Self(text.into())),
+        check_characters(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The same, but the text may also be that of a template (see [`super::KeyTemplate`]), which names a definition and
+    /// no limit.
+    pub fn parse_name(text: &str) -> Result<Self, KeyError> {
+        if !text.contains(['{', '}']) {
+            return Self::parse(text);
         }
+        if text.len() > KEY_BYTES_MAX {
+            return Err(KeyError::TooLong(text.len()));
+        }
+        if let Some(first) =
+            text.chars().next().filter(|first| *first != '{' && !first.is_ascii_alphanumeric())
+        {
+            return Err(KeyError::BadStart(first));
+        }
+        super::template::check_parts(text)?;
+        Ok(Self(text.into()))
     }
 
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+pub(super) fn check_characters(text: &str) -> Result<(), KeyError> {
+    text.chars().find(|&c| !is_key_character(c)).map_or(Ok(()), |bad| Err(KeyError::BadCharacter(bad)))
 }
 
 fn is_key_character(c: char) -> bool {

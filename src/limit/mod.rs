@@ -12,6 +12,7 @@ mod scheduled;
 mod sliding_window;
 mod state;
 mod steps;
+mod template;
 mod token_bucket;
 
 pub use amount::{Amount, AmountError};
@@ -25,8 +26,9 @@ pub use lease::{LeaseId, LeaseIdError};
 pub use rolling::Rolling;
 pub use scheduled::{ComesBack, Scheduled};
 pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};
-pub use state::{LimitState, Status};
+pub use state::{LimitState, Origin, Status};
 pub use steps::Steps;
+pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
 pub use token_bucket::{REFILL_INTERVAL_MS_MAX, TokenBucket};
 
 /// The longest window or timeout of a limit, in seconds: 366 days.

@@ -13,9 +13,11 @@ use std::time::Duration;
 use crate::comeback::Comeback;
 use crate::decide::ids::Ids;
 use crate::decide::retry_after::RetryPolicy;
+use crate::instances::{InstanceError, Instances};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{LimitKey, Overage};
 use crate::registry::{Follower, RefreshError, Registry};
+use crate::versions::Versions;
 
 pub use extend::ExtendOutcome;
 pub use lease_cache::LeaseCache;
@@ -27,6 +29,7 @@ pub struct Limiter<L> {
     ids: Ids,
     follower: Arc<Follower<L>>,
     comeback: Arc<Comeback<L>>,
+    instances: Arc<Instances<L>>,
     retry_policy: RetryPolicy,
     leases: Arc<LeaseCache>,
     local_denials: Arc<LocalDenials>,
@@ -39,6 +42,7 @@ impl<L> Clone for Limiter<L> {
             ids: self.ids,
             follower: Arc::clone(&self.follower),
             comeback: Arc::clone(&self.comeback),
+            instances: Arc::clone(&self.instances),
             retry_policy: self.retry_policy,
             leases: Arc::clone(&self.leases),
             local_denials: Arc::clone(&self.local_denials),
@@ -75,6 +79,11 @@ pub enum ReserveOutcome {
     },
     /// Nothing is reserved: there is no such limit.
     UnknownKey {
+        /// What was asked for.
+        key: LimitKey,
+    },
+    /// Nothing is reserved: the limit would be made by a template that may make no more.
+    TooManyInstances {
         /// What was asked for.
         key: LimitKey,
     },
@@ -131,6 +140,9 @@ pub enum LimiterError {
     /// The definitions could not be read.
     #[error("the definitions could not be read")]
     Registry(#[from] Arc<RefreshError>),
+    /// A limit could not be made from its template, or not be read.
+    #[error("a limit could not be made from its template")]
+    Instance(#[source] Arc<InstanceError>),
 }
 
 impl<L: Ledger> Limiter<L> {
@@ -144,7 +156,10 @@ impl<L: Ledger> Limiter<L> {
     ) -> Self {
         let local_denials = Arc::new(LocalDenials::new(Duration::ZERO));
         let comeback = Arc::new(Comeback::new(Arc::clone(&ledger), ids));
-        Self { ledger, ids, follower, comeback, retry_policy, leases: Arc::new(leases), local_denials }
+        let versions = Arc::new(Versions::new(Arc::clone(&ledger), ids));
+        let instances = Arc::new(Instances::new(Arc::clone(&ledger), versions, Arc::clone(&follower)));
+        let leases = Arc::new(leases);
+        Self { ledger, ids, follower, comeback, instances, retry_policy, leases, local_denials }
     }
 
     /// The same, but exhausted limits are denied for a while without asking the ledger.

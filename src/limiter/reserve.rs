@@ -11,6 +11,7 @@ use crate::decide::Limit;
 use crate::decide::command::Reserve;
 use crate::decide::lease::{Lease, Standing};
 use crate::decide::reserve::{self, Denial, Verdict};
+use crate::instances::{Found, is_settled};
 use crate::ledger::{ChainOutcome, Ledger, LedgerError, Refusal};
 use crate::limit::LimitKey;
 use crate::registry::Entry;
@@ -24,6 +25,8 @@ pub(super) type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
 pub(super) struct Planned<'a> {
     pub(super) command: &'a Reserve,
     entries: Entries,
+    /// The keys that a template would be for, if it could make more limits.
+    too_many: SmallVec<[LimitKey; 1]>,
     /// When it was planned, in the ledger's nanoseconds. What was due of its limits by then has come back.
     pub(super) now_ns: u64,
 }
@@ -63,11 +66,11 @@ impl<L: Ledger> Limiter<L> {
     /// Reserves for each command, in order, in one hand-over to the ledger; answers each in its place.
     pub async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, LimiterError>> {
         let mut planned: Vec<Planned<'_>> = commands.iter().map(|command| self.planned(command)).collect();
-        if !planned.iter().all(|planned| reserve::all_known(&planned.limits())) {
-            if let Err(error) = self.refresh().await {
-                return commands.iter().map(|_| Err(error.clone())).collect();
+        if !planned.iter().all(|planned| self.all_settled(planned)) {
+            match try_join_all(commands.iter().map(|command| self.planned_if_known(command))).await {
+                Ok(known) => planned = known,
+                Err(error) => return commands.iter().map(|_| Err(error.clone())).collect(),
             }
-            planned = commands.iter().map(|command| self.planned(command)).collect();
         }
         let due = planned.iter_mut().filter(|planned| planned.is_due()).map(|planned| self.bring_up(planned));
         if let Err(error) = try_join_all(due).await {
@@ -121,11 +124,39 @@ impl<L: Ledger> Limiter<L> {
         command: &'a Reserve,
     ) -> Result<Planned<'a>, LimiterError> {
         let planned = self.planned(command);
-        if reserve::all_known(&planned.limits()) {
+        if self.all_settled(&planned) {
             return Ok(planned);
         }
         self.refresh().await?;
-        Ok(self.planned(command))
+        let mut planned = self.planned(command);
+        if !self.all_settled(&planned) {
+            let too_many = self.make_instances(&planned).await?;
+            planned = Planned { too_many, ..self.planned(command) };
+        }
+        Ok(planned)
+    }
+
+    /// Whether every key names a limit that is what it should be.
+    fn all_settled(&self, planned: &Planned<'_>) -> bool {
+        let changed = self.registry().templates_changed();
+        planned.entries.iter().all(|entry| is_settled(entry.as_deref(), changed))
+    }
+
+    /// Has templates make the limits that are missing; answers the keys for which they could not.
+    async fn make_instances(&self, planned: &Planned<'_>) -> Result<SmallVec<[LimitKey; 1]>, LimiterError> {
+        let changed = self.registry().templates_changed();
+        let mut too_many = SmallVec::new();
+        for (requirement, entry) in planned.command.requirements().iter().zip(&planned.entries) {
+            if is_settled(entry.as_deref(), changed) {
+                continue;
+            }
+            let found = self.instances.find_or_make(&requirement.key).await;
+            match found.map_err(|error| LimiterError::Instance(Arc::new(error)))? {
+                Found::Known | Found::None => {}
+                Found::TooMany => too_many.push(requirement.key.clone()),
+            }
+        }
+        Ok(too_many)
     }
 
     /// The same, and what is due of its limits has come back.
@@ -142,7 +173,7 @@ impl<L: Ledger> Limiter<L> {
     async fn bring_up(&self, planned: &mut Planned<'_>) -> Result<(), LimiterError> {
         while self.any_replaced(planned).await? {
             self.refresh().await?;
-            *planned = self.planned(planned.command);
+            *planned = self.planned_if_known(planned.command).await?;
         }
         Ok(())
     }
@@ -160,7 +191,8 @@ impl<L: Ledger> Limiter<L> {
 
     pub(super) fn planned<'a>(&self, command: &'a Reserve) -> Planned<'a> {
         let keys = command.requirements().iter().map(|requirement| &requirement.key);
-        Planned { command, entries: self.registry().get_all(keys), now_ns: self.ledger.now_ns() }
+        let (entries, now_ns) = (self.registry().get_all(keys), self.ledger.now_ns());
+        Planned { command, entries, too_many: SmallVec::new(), now_ns }
     }
 
     /// The answer where the outcome of the chain tells it: nearly always.
@@ -192,11 +224,11 @@ impl<L: Ledger> Limiter<L> {
         command: &Reserve,
         outcome: ChainOutcome,
     ) -> Result<ReserveOutcome, LimiterError> {
-        let mut planned = self.planned(command);
+        let mut planned = self.planned_if_known(command).await?;
         // A definition that the refusal does not fit to is stale.
         if reserve::doubts_definitions(command, &planned.limits(), outcome) {
             self.refresh().await?;
-            planned = self.planned(command);
+            planned = self.planned_if_known(command).await?;
         }
         match reserve::interpret(command, &planned.limits(), outcome)? {
             Verdict::Granted { reserved_at_unix_ms } => Ok(ReserveOutcome::Granted { reserved_at_unix_ms }),
@@ -245,6 +277,9 @@ impl<L: Ledger> Limiter<L> {
 
     pub(super) fn deny(&self, planned: &Planned<'_>, denial: Denial, repeated: bool) -> ReserveOutcome {
         match denial {
+            Denial::UnknownKey(key) if planned.too_many.contains(&key) => {
+                ReserveOutcome::TooManyInstances { key }
+            }
             Denial::UnknownKey(key) => ReserveOutcome::UnknownKey { key },
             Denial::ExceedsCapacity(key) => ReserveOutcome::ExceedsCapacity { key },
             Denial::Decreasing(key) => {

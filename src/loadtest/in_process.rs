@@ -132,9 +132,11 @@ impl From<Result<ReserveOutcome, LimiterError>> for Reserved {
                 ReserveOutcome::NoRoom { retry_after_ms, .. }
                 | ReserveOutcome::Decreasing { retry_after_ms, .. },
             ) => Self::Denied { retry_after: Duration::from_millis(retry_after_ms) },
-            Ok(ReserveOutcome::ExceedsCapacity { .. } | ReserveOutcome::UnknownKey { .. }) => {
-                Self::Denied { retry_after: Duration::ZERO }
-            }
+            Ok(
+                ReserveOutcome::ExceedsCapacity { .. }
+                | ReserveOutcome::UnknownKey { .. }
+                | ReserveOutcome::TooManyInstances { .. },
+            ) => Self::Denied { retry_after: Duration::ZERO },
             Ok(ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled) => Self::Conflict,
             Err(_) => Self::Unknown,
         }

@@ -3,15 +3,18 @@
 mod clock;
 pub mod file;
 mod follow;
+mod templates;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::DefaultHashBuilder;
 
 pub use clock::KnownClock;
 pub use follow::{Follower, RefreshError};
+
+use templates::Templates;
 
 use crate::decide::Limit;
 use crate::decide::ids::Ids;
@@ -24,6 +27,7 @@ use crate::limit::{LimitKey, LimitState, Status};
 pub struct Registry {
     limits: papaya::HashMap<LimitKey, Arc<Entry>, DefaultHashBuilder>,
     decreasing: Mutex<BTreeSet<LimitKey>>,
+    templates: Templates,
 }
 
 /// A limit, and how often in a row it denied.
@@ -33,6 +37,10 @@ pub struct Entry {
     pub limit: Limit,
     denials_in_a_row: AtomicU32,
     clock: Arc<KnownClock>,
+    /// Of a limit that a template made, the state of the templates that it was compared with.
+    followed: AtomicU64,
+    /// Whether it was asked for since [`Registry::forget_idle`] came by.
+    asked_for: AtomicBool,
 }
 
 impl Registry {
@@ -50,11 +58,48 @@ impl Registry {
         keys.map(|key| limits.get(key).cloned()).collect()
     }
 
-    /// Every limit that is not deleted, sorted by key.
+    /// The definition that is for a key by its template, unless it has one of its own.
+    pub fn template_of(&self, key: &LimitKey) -> Option<Arc<Entry>> {
+        self.templates.find(key)
+    }
+
+    /// Counts the changes of templates.
+    pub(crate) fn templates_changed(&self) -> u64 {
+        self.templates.changed()
+    }
+
+    /// Forgets a limit that a template made; the ledger has it still.
+    pub(crate) fn forget(&self, entry: &Arc<Entry>) {
+        let is_it = |_: &LimitKey, known: &Arc<Entry>| Arc::ptr_eq(known, entry);
+        // Another version of it may have come meanwhile, and stays.
+        self.limits.pin().remove_if(entry.key(), is_it).ok();
+    }
+
+    /// Forgets the limits made by templates that nobody has asked for since this was last called. One whose decrease waits
+    /// stays until that is applied.
+    pub fn forget_idle(&self) {
+        let limits = self.limits.pin();
+        for entry in limits.values().filter(|entry| entry.limit.state.origin.is_some()) {
+            let is_idle = !entry.asked_for.swap(false, Ordering::Relaxed);
+            if is_idle && entry.limit.state.status == Status::Active {
+                self.forget(entry);
+            }
+        }
+    }
+
+    /// How many limits are known here, deleted ones included.
+    pub fn known(&self) -> usize {
+        self.limits.len()
+    }
+
+    /// Every definition of an operator that is not deleted, sorted by key.
     pub fn list(&self) -> Vec<Arc<Entry>> {
         let limits = self.limits.pin();
-        let mut list: Vec<_> =
-            limits.values().filter(|entry| entry.limit.state.status != Status::Deleted).cloned().collect();
+        let is_listed = |entry: &&Arc<Entry>| {
+            let state = &entry.limit.state;
+            state.status != Status::Deleted && state.origin.is_none()
+        };
+        let mut list: Vec<_> = limits.values().filter(is_listed).cloned().collect();
         list.sort_unstable_by(|a, b| a.key().cmp(b.key()));
         list
     }
@@ -70,7 +115,7 @@ impl Registry {
     }
 
     /// Takes a version in, unless a newer one is known.
-    fn learn(&self, ids: Ids, version: Version) {
+    pub(crate) fn learn(&self, ids: Ids, version: Version) {
         let key = version.state.definition.key.clone();
         let limits = self.limits.pin();
         let known = limits.get(&key);
@@ -86,17 +131,42 @@ impl Registry {
                 Status::Active | Status::Deleted => decreasing.remove(&key),
             };
         }
-        let (number, state) = (version.number, version.state);
-        let earlier = known.and_then(|entry| entry.limit.schedule.as_deref());
-        let kind = state.definition.kind.scheduled();
-        let schedule = Schedule::of_version(earlier, ids, &key, kind, number, version.timestamp_ns);
+        let schedule = Schedule::of_version(ids, known.map(|entry| &entry.limit), &version);
         let clock = known.map_or_else(Arc::default, |entry| Arc::clone(&entry.clock));
-        let limit = Limit { version: number, state, account, debt_account, schedule };
-        limits.insert(key, Arc::new(Entry { limit, denials_in_a_row: AtomicU32::new(0), clock }));
+        let limit = Limit { version: version.number, state: version.state, account, debt_account, schedule };
+        let entry = Arc::new(Entry::new(limit, clock));
+        limits.insert(key, Arc::clone(&entry));
+        self.templates.learn(&entry);
     }
 }
 
 impl Entry {
+    fn new(limit: Limit, clock: Arc<KnownClock>) -> Self {
+        Self {
+            limit,
+            denials_in_a_row: AtomicU32::new(0),
+            clock,
+            followed: AtomicU64::new(0),
+            asked_for: AtomicBool::new(true),
+        }
+    }
+
+    /// Whether it is what it should be by the templates as they are now. Asking counts as asking for the limit.
+    pub(crate) fn is_current(&self, templates_changed: u64) -> bool {
+        if self.limit.state.origin.is_none() {
+            return true;
+        }
+        if !self.asked_for.load(Ordering::Relaxed) {
+            self.asked_for.store(true, Ordering::Relaxed);
+        }
+        self.followed.load(Ordering::Relaxed) >= templates_changed
+    }
+
+    /// It is what it should be by the templates as they were then.
+    pub(crate) fn set_current(&self, templates_changed: u64) {
+        self.followed.fetch_max(templates_changed, Ordering::Relaxed);
+    }
+
     /// The limit's name.
     pub fn key(&self) -> &LimitKey {
         &self.limit.state.definition.key

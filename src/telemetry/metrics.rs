@@ -31,6 +31,7 @@ pub struct ReserveCounts {
     pub decreasing: Counter,
     pub exceeds_capacity: Counter,
     pub unknown_key: Counter,
+    pub too_many_instances: Counter,
     pub conflict: Counter,
     pub settled: Counter,
     /// There was no answer.
@@ -135,6 +136,7 @@ impl ReserveCounts {
             decreasing: counter("decreasing"),
             exceeds_capacity: counter("exceeds_capacity"),
             unknown_key: counter("unknown_key"),
+            too_many_instances: counter("too_many_instances"),
             conflict: counter("conflict"),
             settled: counter("settled"),
             unknown: counter("unknown"),
@@ -149,6 +151,7 @@ impl ReserveCounts {
             ReserveOutcome::Decreasing { .. } => &self.decreasing,
             ReserveOutcome::ExceedsCapacity { .. } => &self.exceeds_capacity,
             ReserveOutcome::UnknownKey { .. } => &self.unknown_key,
+            ReserveOutcome::TooManyInstances { .. } => &self.too_many_instances,
             ReserveOutcome::LeaseConflict => &self.conflict,
             ReserveOutcome::LeaseSettled => &self.settled,
         };

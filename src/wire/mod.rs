@@ -148,6 +148,9 @@ pub struct DefinitionBody {
     /// For buckets: whether they are refilled by time, true if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_replenish: Option<bool>,
+    /// For templates: how many limits they may make.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_instances: u64,
     /// At most 64 bytes.
     #[serde(default)]
     pub unit: String,
@@ -352,13 +355,14 @@ impl DefinitionBody {
             OverageBody::Deny => Overage::Deny,
         };
         Definition::new(
-            LimitKey::parse(&self.key)?,
+            LimitKey::parse_name(&self.key)?,
             Kind::from_fields(kind, &fields)?,
             Amount::new(self.capacity).map_err(DefinitionError::Capacity)?,
             self.unit,
             self.description,
             overage,
-        )
+        )?
+        .with_instances_max(self.max_instances)
     }
 }
 
@@ -386,6 +390,7 @@ impl From<&Definition> for DefinitionBody {
             refill_amount: fields.refill_amount,
             refill_interval_ms: fields.refill_interval_ms,
             auto_replenish: fields.auto_replenish,
+            max_instances: definition.instances_max.map_or(0, Amount::get),
             unit: definition.unit.clone(),
             description: definition.description.clone(),
             overage: match definition.overage {
@@ -413,7 +418,7 @@ impl RegistryEntryBody {
                 Status::Decreasing { to }
             }
         };
-        Ok(LimitState { definition, status })
+        Ok(LimitState { status, ..LimitState::active(definition) })
     }
 }
 

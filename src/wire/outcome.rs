@@ -16,6 +16,7 @@ const LEASE_SETTLED: &str = "lease_settled";
 const LIMIT_DECREASING: &str = "limit_decreasing";
 const EXCEEDS_CAPACITY: &str = "exceeds_capacity";
 const UNKNOWN_LIMIT_KEY: &str = "unknown_limit_key";
+const TOO_MANY_INSTANCES: &str = "too_many_instances";
 
 /// Why an answer tells no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,7 @@ impl ReserveAnswer {
             LIMIT_DECREASING => Ok(ReserveOutcome::Decreasing { key: key()?, retry_after_ms }),
             EXCEEDS_CAPACITY => Ok(ReserveOutcome::ExceedsCapacity { key: key()? }),
             UNKNOWN_LIMIT_KEY => Ok(ReserveOutcome::UnknownKey { key: key()? }),
+            TOO_MANY_INSTANCES => Ok(ReserveOutcome::TooManyInstances { key: key()? }),
             LEASE_CONFLICT => Ok(ReserveOutcome::LeaseConflict),
             LEASE_SETTLED => Ok(ReserveOutcome::LeaseSettled),
             BACKEND_ERROR => Err(AnswerError::Unknown),
@@ -86,6 +88,9 @@ impl From<ReserveOutcome> for ReserveAnswer {
             }
             ReserveOutcome::UnknownKey { key } => {
                 Self::denied(&key, 0, &format!("{UNKNOWN_LIMIT_KEY}:{key}"))
+            }
+            ReserveOutcome::TooManyInstances { key } => {
+                Self::denied(&key, 0, &format!("{TOO_MANY_INSTANCES}:{key}"))
             }
             ReserveOutcome::LeaseConflict => Self::failed(LEASE_CONFLICT),
             ReserveOutcome::LeaseSettled => Self::failed(LEASE_SETTLED),
@@ -165,7 +170,8 @@ mod tests {
             ReserveOutcome::NoRoom { key: key.clone(), retry_after_ms: 5 },
             ReserveOutcome::Decreasing { key: key.clone(), retry_after_ms: 10_000 },
             ReserveOutcome::ExceedsCapacity { key: key.clone() },
-            ReserveOutcome::UnknownKey { key },
+            ReserveOutcome::UnknownKey { key: key.clone() },
+            ReserveOutcome::TooManyInstances { key },
             ReserveOutcome::LeaseConflict,
             ReserveOutcome::LeaseSettled,
         ];

@@ -9,6 +9,7 @@ pub mod local_denials;
 pub mod replicas;
 pub mod reserve;
 pub mod schedules;
+pub mod templates;
 
 /// Makes a test of every function of the contract, over the backend that the expression makes.
 #[macro_export]
@@ -84,6 +85,22 @@ macro_rules! contract_tests {
             a_stale_replica_spends_by_the_new_schedule,
             a_deleted_bucket_can_come_back_as_another_kind,
             a_batch_finds_everything_due,
+        ]);
+        $crate::contract_tests!(@module templates, $backend, [
+            the_first_reserve_makes_the_limit,
+            the_most_specific_definition_is_in_force,
+            callers_at_once_at_two_replicas_share_one_limit,
+            a_change_of_the_template_changes_its_limits,
+            a_lower_capacity_waits_for_each_limit,
+            what_was_changed_by_hand_stays_so,
+            a_template_makes_so_many_limits_and_no_more,
+            a_flood_of_keys_leaves_nothing_behind,
+            idle_limits_are_forgotten_and_come_back,
+            a_deleted_template_takes_nothing,
+            a_deleted_limit_is_not_made_again,
+            limits_of_templates_settle_anywhere,
+            a_bucket_of_a_template_is_one_bucket,
+            a_batch_makes_its_limits,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,

@@ -79,6 +79,7 @@ pub fn of_reservation(reservation: &ReserveOutcome) -> String {
         ReserveOutcome::Decreasing { key, .. } => format!("denied: {key} is decreasing"),
         ReserveOutcome::ExceedsCapacity { key } => format!("denied: {key} can never hold so much"),
         ReserveOutcome::UnknownKey { key } => format!("denied: there is no limit {key}"),
+        ReserveOutcome::TooManyInstances { key } => format!("denied: {key} cannot be made"),
         ReserveOutcome::LeaseConflict => "refused: it was granted other amounts".to_owned(),
         ReserveOutcome::LeaseSettled => "refused: it is settled".to_owned(),
     }
@@ -111,6 +112,7 @@ pub fn retry_after_ms(reservation: &ReserveOutcome) -> Option<u64> {
         ReserveOutcome::Granted { .. }
         | ReserveOutcome::ExceedsCapacity { .. }
         | ReserveOutcome::UnknownKey { .. }
+        | ReserveOutcome::TooManyInstances { .. }
         | ReserveOutcome::LeaseConflict
         | ReserveOutcome::LeaseSettled => None,
     }

@@ -86,7 +86,7 @@ impl<L: Ledger> Replica<L> {
 
     /// A limit and its usage.
     pub async fn info(&self, key: &str) -> LimitUsage {
-        self.admin.get(&self::key(key)).await.expect("the limit is there")
+        self.admin.get(&LimitKey::parse_name(key).expect("a valid key")).await.expect("the limit is there")
     }
 }
 
@@ -116,6 +116,11 @@ pub fn complete(lease: LeaseId, actuals: &[(&str, u64)]) -> Complete {
 pub fn extend(lease: LeaseId, extension: LeaseId, name: &str, amount: u64) -> Extend {
     let requirement = Requirement { key: key(name), amount: Amount::new(amount).expect("a valid amount") };
     Extend { lease, extension, requirement }
+}
+
+/// Lets a definition whose key is a template make so many limits; 0 is the default.
+pub fn template(definition: Definition, instances_max: u64) -> Definition {
+    definition.with_instances_max(instances_max).expect("a template")
 }
 
 /// A rolling limit.
@@ -160,7 +165,8 @@ fn definition(
 ) -> Definition {
     let capacity = Amount::new(capacity).expect("a valid capacity");
     let (unit, description) = (String::new(), String::new());
-    Definition::new(key(name), kind.expect("valid times"), capacity, unit, description, Overage::Debt)
+    let key = LimitKey::parse_name(name).expect("a valid key");
+    Definition::new(key, kind.expect("valid times"), capacity, unit, description, Overage::Debt)
         .expect("a valid definition")
 }
 
@@ -180,6 +186,7 @@ pub fn no_room(reservation: &ReserveOutcome) -> Option<&str> {
         | ReserveOutcome::Decreasing { .. }
         | ReserveOutcome::ExceedsCapacity { .. }
         | ReserveOutcome::UnknownKey { .. }
+        | ReserveOutcome::TooManyInstances { .. }
         | ReserveOutcome::LeaseConflict
         | ReserveOutcome::LeaseSettled => None,
     }

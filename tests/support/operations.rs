@@ -162,6 +162,7 @@ fn reservation(reservation: &ReserveOutcome) -> String {
         ReserveOutcome::Decreasing { key, .. } => format!("decreasing: {key}"),
         ReserveOutcome::ExceedsCapacity { key } => format!("exceeds: {key}"),
         ReserveOutcome::UnknownKey { key } => format!("unknown: {key}"),
+        ReserveOutcome::TooManyInstances { key } => format!("too many: {key}"),
         ReserveOutcome::LeaseConflict => "conflict".to_owned(),
         ReserveOutcome::LeaseSettled => "settled".to_owned(),
     }

@@ -1,0 +1,143 @@
+use std::cmp::Reverse;
+
+use super::LimitKey;
+use super::key::{KeyError, check_characters};
+
+/// How many limits a template may make unless its definition says otherwise.
+pub const INSTANCES_MAX_DEFAULT: u64 = 100_000;
+
+/// A key with placeholders, such as `tenant:{tenant}:llm:daily_tokens`: its definition is that of every key that has
+/// something in the place of each. A placeholder is all that stands between two colons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyTemplate(LimitKey);
+
+/// A part of a template.
+enum Part<'a> {
+    Literal(&'a str),
+    Placeholder(&'a str),
+}
+
+impl KeyTemplate {
+    /// The template that a definition's key is, if it is one.
+    pub fn of(key: &LimitKey) -> Option<Self> {
+        key.as_str().contains('{').then(|| Self(key.clone()))
+    }
+
+    /// The key of its definition.
+    pub fn key(&self) -> &LimitKey {
+        &self.0
+    }
+
+    /// Whether its definition is for this key.
+    pub fn matches(&self, key: &LimitKey) -> bool {
+        let mut values = key.as_str().split(':');
+        let all = parts(self.0.as_str()).all(|part| match (part, values.next()) {
+            (Part::Literal(literal), Some(value)) => value == literal,
+            (Part::Placeholder(_), Some(value)) => !value.is_empty(),
+            (Part::Literal(_) | Part::Placeholder(_), None) => false,
+        });
+        all && values.next().is_none()
+    }
+
+    /// Orders templates that match one key, the most specific first: the one with fewer placeholders, then the one whose
+    /// first difference is literal.
+    pub fn precedence(&self) -> impl Ord + use<> {
+        let placeholders: Vec<bool> =
+            parts(self.0.as_str()).map(|part| matches!(part, Part::Placeholder(_))).collect();
+        let count = placeholders.iter().filter(|is_placeholder| **is_placeholder).count();
+        (count, placeholders, Reverse(self.0.clone()))
+    }
+}
+
+fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+    text.split(':').map(|part| match part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(name) => Part::Placeholder(name),
+        None => Part::Literal(part),
+    })
+}
+
+/// Checks the parts of a text that holds braces.
+pub(super) fn check_parts(text: &str) -> Result<(), KeyError> {
+    let mut names = Vec::new();
+    for part in parts(text) {
+        match part {
+            Part::Placeholder(name) if is_name(name) && !names.contains(&name) => names.push(name),
+            Part::Placeholder(name) => return Err(KeyError::BadPlaceholder(format!("{{{name}}}"))),
+            Part::Literal(literal) if literal.contains(['{', '}']) => {
+                return Err(KeyError::BadPlaceholder(literal.to_owned()));
+            }
+            Part::Literal(literal) => check_characters(literal)?,
+        }
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str) -> KeyTemplate {
+        KeyTemplate::of(&LimitKey::parse_name(text).expect("valid")).expect("a template")
+    }
+
+    #[test]
+    fn a_placeholder_stands_for_one_part() {
+        let daily = template("tenant:{tenant}:llm:daily_tokens");
+        let matches = |text: &str| daily.matches(&LimitKey::parse(text).expect("valid"));
+        assert!(matches("tenant:acme:llm:daily_tokens"));
+        assert!(matches("tenant:a/b@c:llm:daily_tokens"));
+        for other in [
+            "tenant:acme:llm:daily",
+            "tenant::llm:daily_tokens",
+            "tenant:acme:corp:llm:daily_tokens",
+            "tenant:acme:llm",
+            "tenant:acme:llm:daily_tokens:more",
+        ] {
+            assert!(!matches(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_comes_first() {
+        let mut templates = [
+            "{a}:{b}:{c}",
+            "tenant:{b}:{c}",
+            "{a}:llm:rpm",
+            "tenant:{b}:rpm",
+            "tenant:acme:{c}",
+            "tenant:{tenant}:rpm",
+        ]
+        .map(template);
+        templates.sort_by_key(KeyTemplate::precedence);
+        let texts = templates.each_ref().map(|template| template.key().as_str());
+        assert_eq!(
+            texts,
+            [
+                "tenant:acme:{c}",
+                "tenant:{tenant}:rpm",
+                "tenant:{b}:rpm",
+                "{a}:llm:rpm",
+                "tenant:{b}:{c}",
+                "{a}:{b}:{c}"
+            ]
+        );
+    }
+
+    #[test]
+    fn templates_are_checked() {
+        for good in ["{a}", "user:{user_id}", "{a}:{b}:rpm", "a::{b}"] {
+            assert_eq!(LimitKey::parse_name(good).map(|key| key.to_string()).as_deref(), Ok(good));
+            assert!(LimitKey::parse(good).is_err(), "{good} names no limit");
+        }
+        for bad in ["user-{id}", "{}", "{A}", "{a}:{a}", "{a", "a}", "{a}{b}", "{a b}"] {
+            assert!(matches!(LimitKey::parse_name(bad), Err(KeyError::BadPlaceholder(_))), "{bad}");
+        }
+        assert_eq!(LimitKey::parse_name(":{a}"), Err(KeyError::BadStart(':')));
+        assert_eq!(LimitKey::parse_name("{a}:b c"), Err(KeyError::BadCharacter(' ')));
+        assert_eq!(LimitKey::parse_name(&format!("{{a}}:{}", "k".repeat(256))), Err(KeyError::TooLong(260)));
+    }
+}

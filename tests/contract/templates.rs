@@ -1,0 +1,237 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger_limiter::admin::AdminError;
+use ledger_limiter::decide::command::Reserve;
+use ledger_limiter::ledger::Ledger;
+use ledger_limiter::limit::{LimitKey, Status};
+use ledger_limiter::limiter::ReserveOutcome;
+
+use crate::fixtures::*;
+
+const DAILY: &str = "tenant:{tenant}:daily";
+
+async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
+    Replica::start(backend.connect(), backend.ids(), 0).await
+}
+
+/// How many limits a template has made.
+async fn made<L: Ledger>(replica: &Replica<L>, template: &str) -> u128 {
+    replica.usage(template).await.1
+}
+
+pub async fn the_first_reserve_makes_the_limit<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(template(rolling(DAILY, 10, 60), 0)).await;
+    assert!(is_granted(&replica.take(&[("tenant:acme:daily", 4)]).await));
+    assert!(is_granted(&replica.take(&[("tenant:other:daily", 10)]).await));
+    assert_eq!(no_room(&replica.take(&[("tenant:acme:daily", 7)]).await), Some("tenant:acme:daily"));
+    assert_eq!(replica.usage("tenant:acme:daily").await, (6, 4, 0));
+    assert_eq!(made(&replica, DAILY).await, 2);
+    let unknown = ReserveOutcome::UnknownKey { key: key("tenant:acme:weekly") };
+    assert_eq!(replica.take(&[("tenant:acme:weekly", 1)]).await, unknown);
+    let too_much = ReserveOutcome::ExceedsCapacity { key: key("tenant:third:daily") };
+    assert_eq!(replica.take(&[("tenant:third:daily", 11)]).await, too_much);
+    let listed = replica.admin.list().await.expect("the ledger answers");
+    let keys: Vec<&str> = listed.iter().map(|usage| usage.entry.key().as_str()).collect();
+    assert_eq!(keys, [DAILY], "operators see what operators defined");
+}
+
+pub async fn the_most_specific_definition_is_in_force<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(template(rolling("{scope}:{name}:daily", 1, 60), 0)).await;
+    assert!(is_granted(&replica.take(&[("tenant:late:daily", 1)]).await));
+    replica.put(template(rolling(DAILY, 2, 60), 0)).await;
+    replica.put(rolling("tenant:acme:daily", 3, 60)).await;
+    for (name, capacity) in [("user:ann:daily", 1), ("tenant:other:daily", 2), ("tenant:acme:daily", 3)] {
+        assert!(is_granted(&replica.take(&[(name, capacity)]).await), "{name}");
+        assert!(!is_granted(&replica.take(&[(name, 1)]).await), "{name}");
+    }
+    assert!(is_granted(&replica.take(&[("tenant:late:daily", 1)]).await), "also for limits made before");
+    assert_eq!(replica.usage("tenant:late:daily").await, (0, 2, 0));
+}
+
+pub async fn callers_at_once_at_two_replicas_share_one_limit<B: Backend>(backend: B) {
+    let replicas = [Arc::new(start(&backend).await), Arc::new(start(&backend).await)];
+    replicas[0].put(template(rolling(DAILY, 100, 600), 0)).await;
+    let callers: tokio::task::JoinSet<bool> = (0..1_000)
+        .map(|caller| {
+            let replica = Arc::clone(&replicas[caller % 2]);
+            async move { is_granted(&replica.take(&[("tenant:acme:daily", 1)]).await) }
+        })
+        .collect();
+    let granted = callers.join_all().await.into_iter().filter(|granted| *granted).count();
+    assert_eq!(granted, 100);
+    assert_eq!(replicas[0].usage("tenant:acme:daily").await, (0, 100, 0));
+    assert_eq!(made(&replicas[0], DAILY).await, 1);
+}
+
+pub async fn a_change_of_the_template_changes_its_limits<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    replica.put(template(rolling(DAILY, 1, 60), 0)).await;
+    assert!(is_granted(&replica.take(&[("tenant:acme:daily", 1)]).await));
+    assert!(!is_granted(&other.take(&[("tenant:acme:daily", 1)]).await));
+    replica.put(template(rolling(DAILY, 5, 120), 0)).await;
+    assert!(is_granted(&replica.take(&[("tenant:acme:daily", 3)]).await));
+    other.follower.refresh().await.expect("the ledger answers");
+    assert!(is_granted(&other.take(&[("tenant:acme:daily", 1)]).await));
+    assert_eq!(other.usage("tenant:acme:daily").await, (0, 5, 0));
+    let key = key("tenant:acme:daily");
+    let history = other.admin.history(&key).await.expect("the ledger answers");
+    assert_eq!(history.len(), 2, "changed once, by whoever came first");
+}
+
+pub async fn a_lower_capacity_waits_for_each_limit<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(template(concurrency("{user}:slots", 5, 60), 0)).await;
+    let holder = lease();
+    replica.reserve(holder, &[("ann:slots", 4)]).await;
+    replica.take(&[("bob:slots", 1)]).await;
+    replica.put(template(concurrency("{user}:slots", 2, 60), 0)).await;
+    let closed = ReserveOutcome::Decreasing { key: key("ann:slots"), retry_after_ms: 10_000 };
+    assert_eq!(replica.take(&[("ann:slots", 1)]).await, closed);
+    assert!(matches!(replica.take(&[("bob:slots", 1)]).await, ReserveOutcome::Decreasing { .. }));
+    replica.admin.apply_decreases().await.expect("the ledger answers");
+    assert!(is_granted(&replica.take(&[("bob:slots", 1)]).await), "it had room to be lowered");
+    assert_eq!(replica.take(&[("ann:slots", 1)]).await, closed);
+    replica.complete(holder, &[]).await;
+    replica.admin.apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("ann:slots").await, (2, 0, 0));
+}
+
+pub async fn what_was_changed_by_hand_stays_so<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    replica.put(template(token_bucket(DAILY, 10, 1, 60_000), 0)).await;
+    for replica in [&replica, &other] {
+        assert!(is_granted(&replica.take(&[("tenant:acme:daily", 2)]).await));
+    }
+    other.put(token_bucket("tenant:acme:daily", 20, 1, 60_000)).await;
+    assert_eq!(other.usage("tenant:acme:daily").await, (16, 4, 0));
+    replica.put(template(token_bucket(DAILY, 5, 1, 60_000), 0)).await;
+    replica.follower.refresh().await.expect("the ledger answers");
+    assert!(is_granted(&replica.take(&[("tenant:acme:daily", 16)]).await));
+    let cold = start(&backend).await;
+    assert_eq!(cold.usage("tenant:acme:daily").await, (0, 20, 0));
+    let id = lease();
+    assert!(!is_granted(&cold.reserve(id, &[("tenant:acme:daily", 1)]).await));
+    assert!(is_granted(&cold.take(&[("tenant:other:daily", 5)]).await), "others follow the template");
+    let listed = cold.admin.list().await.expect("the ledger answers");
+    assert_eq!(listed.len(), 2, "it is an operator's now");
+}
+
+pub async fn a_template_makes_so_many_limits_and_no_more<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(template(rolling(DAILY, 10, 60), 2)).await;
+    for tenant in ["tenant:a:daily", "tenant:b:daily"] {
+        assert!(is_granted(&replica.take(&[(tenant, 1)]).await));
+    }
+    let denied = lease();
+    let too_many = ReserveOutcome::TooManyInstances { key: key("tenant:c:daily") };
+    assert_eq!(replica.reserve(denied, &[("tenant:a:daily", 1), ("tenant:c:daily", 1)]).await, too_many);
+    assert_eq!(replica.usage("tenant:a:daily").await, (9, 1, 0), "a denial leaves no trace");
+    let lower = replica.admin.put(&template(rolling(DAILY, 10, 60), 1)).await;
+    assert!(matches!(lower, Err(AdminError::TooManyInstances(_))), "{lower:?}");
+    replica.put(template(rolling(DAILY, 10, 60), 3)).await;
+    assert!(is_granted(&replica.take(&[("tenant:c:daily", 1)]).await));
+    assert!(!is_granted(&replica.reserve(denied, &[("tenant:a:daily", 1), ("tenant:c:daily", 1)]).await));
+    assert_eq!(replica.usage(DAILY).await, (0, 3, 0));
+}
+
+pub async fn a_flood_of_keys_leaves_nothing_behind<B: Backend>(backend: B) {
+    let replica = Arc::new(start(&backend).await);
+    replica.put(template(rolling(DAILY, 10, 60), 5)).await;
+    let callers: tokio::task::JoinSet<bool> = (0..200)
+        .map(|caller| {
+            let replica = Arc::clone(&replica);
+            async move { is_granted(&replica.take(&[(&format!("tenant:{caller}:daily"), 1)]).await) }
+        })
+        .collect();
+    let granted = callers.join_all().await.into_iter().filter(|granted| *granted).count();
+    assert_eq!(granted, 5, "exactly, whoever comes first");
+    let late = key("tenant:late:daily");
+    let outcome = replica.take(&[(late.as_str(), 1)]).await;
+    assert_eq!(outcome, ReserveOutcome::TooManyInstances { key: late.clone() });
+    let accounts = replica.ledger.accounts(vec![replica.ids.limit(&late)]).await.expect("the ledger answers");
+    assert_eq!(accounts, [None]);
+}
+
+pub async fn idle_limits_are_forgotten_and_come_back<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(template(fixed_window(DAILY, 10, 86_400, 0), 0)).await;
+    let registry = replica.follower.registry();
+    replica.take(&[("tenant:acme:daily", 4)]).await;
+    registry.forget_idle();
+    assert_eq!(registry.known(), 2, "it was asked for");
+    registry.forget_idle();
+    assert_eq!(registry.known(), 1);
+    assert_eq!(no_room(&replica.take(&[("tenant:acme:daily", 7)]).await), Some("tenant:acme:daily"));
+    assert_eq!(replica.usage("tenant:acme:daily").await, (6, 4, 0));
+}
+
+pub async fn a_deleted_template_takes_nothing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(template(rolling(DAILY, 10, 60), 0)).await;
+    let id = lease();
+    replica.reserve(id, &[("tenant:acme:daily", 4)]).await;
+    let name = LimitKey::parse_name(DAILY).expect("a template");
+    replica.admin.delete(&name).await.expect("it is there");
+    for tenant in ["tenant:acme:daily", "tenant:new:daily"] {
+        let unknown = ReserveOutcome::UnknownKey { key: key(tenant) };
+        assert_eq!(replica.take(&[(tenant, 1)]).await, unknown);
+    }
+    replica.complete(id, &[("tenant:acme:daily", 1)]).await;
+    replica.put(template(rolling(DAILY, 10, 60), 0)).await;
+    assert!(is_granted(&replica.take(&[("tenant:acme:daily", 9)]).await), "one of ten is used");
+}
+
+pub async fn a_deleted_limit_is_not_made_again<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    replica.put(template(token_bucket(DAILY, 10, 1, 60_000), 0)).await;
+    for replica in [&replica, &other] {
+        assert!(is_granted(&replica.take(&[("tenant:acme:daily", 1)]).await));
+    }
+    replica.admin.delete(&key("tenant:acme:daily")).await.expect("it is there");
+    let unknown = ReserveOutcome::UnknownKey { key: key("tenant:acme:daily") };
+    assert_eq!(replica.take(&[("tenant:acme:daily", 1)]).await, unknown);
+    assert_eq!(start(&backend).await.take(&[("tenant:acme:daily", 1)]).await, unknown);
+    assert_eq!(other.take(&[("tenant:acme:daily", 1)]).await, unknown, "also where it was known");
+    replica.put(token_bucket("tenant:acme:daily", 10, 1, 60_000)).await;
+    assert!(is_granted(&replica.take(&[("tenant:acme:daily", 8)]).await));
+    assert_eq!(replica.usage("tenant:acme:daily").await, (0, 10, 0));
+}
+
+pub async fn limits_of_templates_settle_anywhere<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    replica.put(template(sliding_window(DAILY, 10, 86_400, 24), 0)).await;
+    let id = lease();
+    let granted = replica.reserve(id, &[("tenant:acme:daily", 8)]).await;
+    assert_eq!(other.reserve(id, &[("tenant:acme:daily", 8)]).await, granted);
+    start(&backend).await.complete(id, &[("tenant:acme:daily", 3)]).await;
+    assert_eq!(other.usage("tenant:acme:daily").await, (7, 3, 0));
+    assert_eq!(other.reserve(id, &[("tenant:acme:daily", 8)]).await, ReserveOutcome::LeaseSettled);
+}
+
+pub async fn a_bucket_of_a_template_is_one_bucket<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    replica.put(template(token_bucket("user:{user}:rpm", 2, 2, 1_000), 0)).await;
+    assert!(is_granted(&replica.take(&[("user:ann:rpm", 1)]).await));
+    assert!(is_granted(&other.take(&[("user:ann:rpm", 1)]).await));
+    assert!(!is_granted(&replica.take(&[("user:ann:rpm", 1)]).await));
+    backend.pass(Duration::from_secs(1)).await;
+    assert!(is_granted(&other.take(&[("user:ann:rpm", 2)]).await));
+    assert!(!is_granted(&replica.take(&[("user:ann:rpm", 1)]).await));
+    replica.put(template(token_bucket("user:{user}:rpm", 2, 1, 60_000), 0)).await;
+    assert_eq!(replica.info("user:ann:rpm").await.entry.limit.state.status, Status::Active);
+    assert!(!is_granted(&replica.take(&[("user:ann:rpm", 2)]).await), "a new rate fills no bucket");
+}
+
+pub async fn a_batch_makes_its_limits<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(template(rolling(DAILY, 2, 60), 0)).await;
+    let commands: Vec<Reserve> =
+        (0..30).map(|n| reserve(lease(), &[(&format!("tenant:{}:daily", n % 10), 1)])).collect();
+    let answers = replica.limiter.reserve_batch(&commands).await;
+    let granted = answers.into_iter().filter(|it| it.as_ref().is_ok_and(is_granted)).count();
+    assert_eq!(granted, 20, "two of each three");
+    assert_eq!(made(&replica, DAILY).await, 10);
+}
