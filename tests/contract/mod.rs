@@ -8,6 +8,7 @@ pub mod extend;
 pub mod local_denials;
 pub mod replicas;
 pub mod reserve;
+pub mod schedule_edges;
 pub mod schedules;
 
 /// Makes a test of every function of the contract, over the backend that the expression makes.
@@ -84,6 +85,9 @@ macro_rules! contract_tests {
             a_stale_replica_spends_by_the_new_schedule,
             a_deleted_bucket_can_come_back_as_another_kind,
             a_batch_finds_everything_due,
+        ]);
+        $crate::contract_tests!(@module schedule_edges, $backend, [
+            a_batch_gives_nothing_back_of_a_window_that_is_over,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,
