@@ -74,6 +74,11 @@ pub fn put(current: Option<&Limit>, wanted: &Definition) -> Result<Option<Change
         let opened = usize::from(moves.first() == Some(&Move::Reopen));
         let retired = replaced.spent().iter().map(|&spent| Move::Retire(spent));
         moves.splice(opened..opened, retired);
+        // Without a schedule its heir is the limit itself, which takes nothing while it is closed.
+        if wanted.kind.scheduled().is_none() && opened == 0 {
+            moves.insert(0, Move::Reopen);
+            moves.push(Move::Close);
+        }
     }
     let unchanged = state == limit.state;
     Ok((!unchanged).then_some(Change { version: limit.version + 1, state, moves, begins_schedule }))

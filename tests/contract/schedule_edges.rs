@@ -1,5 +1,6 @@
 //! Where limits with a schedule meet something else: another replica, a change, a deletion, a batch.
 
+use ledger_limiter::limit::Status;
 use ledger_limiter::limiter::CompleteOutcome;
 
 use super::schedules::{start, window_begins};
@@ -24,4 +25,16 @@ pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(bac
     }
     assert_eq!(replica.usage("tokens").await, (98, 2, 0));
     assert_eq!(replica.usage("fixed").await, (0, 10, 0), "others spent it");
+}
+
+pub async fn a_deleted_bucket_comes_back_smaller_and_without_a_schedule<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(token_bucket("key", 10, 1, 60_000)).await;
+    replica.take(&[("key", 4)]).await;
+    replica.admin.delete(&key("key")).await.expect("it is there");
+    assert!(matches!(replica.put(rolling("key", 5, 60)).await, Status::Decreasing { .. }));
+    assert!(!is_granted(&replica.take(&[("key", 1)]).await));
+    replica.admin.apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("key").await, (5, 0, 0));
+    assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
