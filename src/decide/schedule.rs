@@ -131,12 +131,12 @@ impl Schedule {
     }
 
     /// The steps between where the clock stands and now, and what they bring back.
-    fn due(&self, clock_ms: u64, now_ns: u64, capacity: Amount) -> Option<(u64, ComesBack)> {
+    fn due(&self, clock_ms: u64, now_ns: u64) -> Option<(u64, ComesBack)> {
         let steps = self.steps()?;
         let to_step = steps.at(unix_ms(now_ns));
         let to_ms = steps.starts_at_ms(to_step);
         let from_ms = clock_ms.max(self.since_ms);
-        (from_ms < to_ms).then(|| (to_ms, self.kind.comes_back(steps.at(from_ms), to_step, capacity)))
+        (from_ms < to_ms).then(|| (to_ms, self.kind.comes_back(steps.at(from_ms), to_step)))
     }
 }
 
@@ -151,10 +151,9 @@ pub fn advance(
     drawn: u128,
 ) -> Option<Advance> {
     let schedule = limit.schedule.as_deref()?;
-    let definition = &limit.state.definition;
-    let (to_ms, comes_back) = schedule.due(clock_ms, now_ns, definition.capacity)?;
+    let (to_ms, comes_back) = schedule.due(clock_ms, now_ns)?;
     let trace = Transfer {
-        id: ids.advance(&definition.key, clock_ms),
+        id: ids.advance(&limit.state.definition.key, clock_ms),
         code: TransferCode::Advance,
         user_data: UserData::default(),
         movement: Movement::Post {

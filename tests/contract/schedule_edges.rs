@@ -3,7 +3,7 @@
 use ledger_limiter::limit::Status;
 use ledger_limiter::limiter::CompleteOutcome;
 
-use super::schedules::{start, window_begins};
+use super::schedules::{SECOND, start, window_begins};
 use crate::fixtures::*;
 
 pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(backend: B) {
@@ -37,4 +37,15 @@ pub async fn a_deleted_bucket_comes_back_smaller_and_without_a_schedule<B: Backe
     replica.admin.apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("key").await, (5, 0, 0));
     assert!(is_granted(&replica.take(&[("key", 5)]).await));
+}
+
+pub async fn a_replica_that_knows_a_lower_capacity_refills_all<B: Backend>(backend: B) {
+    let (replica, stale) = (start(&backend).await, start(&backend).await);
+    replica.put(token_bucket("rpm", 10, 5, 1_000)).await;
+    stale.take(&[("rpm", 1)]).await;
+    replica.put(token_bucket("rpm", 100, 5, 1_000)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 99)]).await));
+    backend.pass(SECOND * 4).await;
+    assert!(is_granted(&stale.take(&[("rpm", 1)]).await));
+    assert_eq!(replica.usage("rpm").await, (19, 81, 0), "four refills and not a bucketful of ten");
 }
