@@ -90,6 +90,7 @@ macro_rules! contract_tests {
             a_batch_gives_nothing_back_of_a_window_that_is_over,
             a_deleted_bucket_comes_back_smaller_and_without_a_schedule,
             a_replica_that_knows_a_lower_capacity_refills_all,
+            what_was_due_of_a_deleted_limit_is_back,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,

@@ -49,3 +49,13 @@ pub async fn a_replica_that_knows_a_lower_capacity_refills_all<B: Backend>(backe
     assert!(is_granted(&stale.take(&[("rpm", 1)]).await));
     assert_eq!(replica.usage("rpm").await, (19, 81, 0), "four refills and not a bucketful of ten");
 }
+
+pub async fn what_was_due_of_a_deleted_limit_is_back<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(fixed_window("fixed", 10, 1, 0)).await;
+    replica.take(&[("fixed", 10)]).await;
+    replica.admin.delete(&key("fixed")).await.expect("it is there");
+    backend.pass(SECOND).await;
+    replica.put(fixed_window("fixed", 10, 31_622_400, 0)).await;
+    assert_eq!(replica.usage("fixed").await, (10, 0, 0), "that window was over before the new one began");
+}
