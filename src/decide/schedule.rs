@@ -36,8 +36,8 @@ pub struct Schedule {
 pub struct Spending {
     /// The account that keeps it until it comes back.
     pub spent: AccountId,
-    /// The second since the Unix epoch at which all of it has come back.
-    pub over_at_s: u32,
+    /// When all of it has come back, in milliseconds since the Unix epoch.
+    pub over_at_ms: u64,
 }
 
 /// A chain that moves a limit's clock on.
@@ -108,9 +108,8 @@ impl Schedule {
     pub fn spending(&self, now_ns: u64, capacity: Amount) -> Option<Spending> {
         let now_ms = unix_ms(now_ns);
         let step = self.steps().map_or(0, |steps| steps.at(now_ms));
-        let over_at_s = self.kind.over_at_ms(now_ms, step, capacity) / 1_000;
         let spent = *self.spent.get(self.kind.place(step))?;
-        Some(Spending { spent, over_at_s: u32::try_from(over_at_s).unwrap_or(u32::MAX) })
+        Some(Spending { spent, over_at_ms: self.kind.over_at_ms(now_ms, step, capacity) })
     }
 
     /// When the next step begins, in milliseconds since the Unix epoch. `None` if nothing comes back by time.

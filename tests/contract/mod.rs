@@ -91,6 +91,8 @@ macro_rules! contract_tests {
             a_deleted_bucket_comes_back_smaller_and_without_a_schedule,
             a_replica_that_knows_a_lower_capacity_refills_all,
             what_was_due_of_a_deleted_limit_is_back,
+            a_lease_runs_until_its_bucket_is_full,
+            a_segment_lasts_to_the_millisecond,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,

@@ -1,5 +1,7 @@
 //! Where limits with a schedule meet something else: another replica, a change, a deletion, a batch.
 
+use std::time::Duration;
+
 use ledger_limiter::limit::Status;
 use ledger_limiter::limiter::CompleteOutcome;
 
@@ -58,4 +60,27 @@ pub async fn what_was_due_of_a_deleted_limit_is_back<B: Backend>(backend: B) {
     backend.pass(SECOND).await;
     replica.put(fixed_window("fixed", 10, 31_622_400, 0)).await;
     assert_eq!(replica.usage("fixed").await, (10, 0, 0), "that window was over before the new one began");
+}
+
+pub async fn a_lease_runs_until_its_bucket_is_full<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(token_bucket("rpm", 5, 5, 400)).await;
+    let id = lease();
+    let first = replica.reserve(id, &[("rpm", 5)]).await;
+    assert!(is_granted(&first));
+    assert_eq!(replica.reserve(id, &[("rpm", 5)]).await, first, "asked again, within a second");
+    replica.complete(id, &[("rpm", 2)]).await;
+    assert_eq!(replica.usage("rpm").await, (3, 2, 0));
+}
+
+pub async fn a_segment_lasts_to_the_millisecond<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(sliding_window("rpm", 10, 1, 2)).await;
+    window_begins(&backend, &replica, 1_000).await;
+    backend.pass(Duration::from_millis(600)).await;
+    let id = lease();
+    replica.reserve(id, &[("rpm", 10)]).await;
+    window_begins(&backend, &replica, 1_000).await;
+    replica.complete(id, &[("rpm", 4)]).await;
+    assert_eq!(replica.usage("rpm").await, (6, 4, 0), "its segment leaves the window half a second later");
 }
