@@ -7,12 +7,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use ulid::Ulid;
 
-use crate::comeback::{BroughtUp, Comeback};
+use crate::comeback::{BroughtUp, Comeback, Replenished};
 use crate::decide::Limit;
 use crate::decide::change::{self, Change, KindChange};
 use crate::decide::ids::Ids;
 use crate::decide::record::{Assembler, RecordError, Version};
-use crate::decide::schedule;
 use crate::ledger::{
     Account, AccountCode, AccountId, AccountQuery, AccountRule, ChainOutcome, Ledger, LedgerError,
     NewAccount, Order, Refusal, Side, TransferCode, find_closing,
@@ -308,25 +307,15 @@ impl<L: Ledger> Admin<L> {
     /// Refills a bucket that is refilled by hand; false if the limit is no such bucket. The same `replenishment` does so
     /// once.
     pub async fn replenish(&self, key: &LimitKey, replenishment: Ulid) -> Result<bool, AdminError> {
-        self.follower.refresh().await?;
-        let entry = self.shown(key)?;
-        let Some(chain) = schedule::replenish(self.ids, &entry.limit, replenishment.0) else {
-            return Ok(false);
-        };
-        match self.ledger.submit_one(chain).await? {
-            ChainOutcome::Created { .. }
-            | ChainOutcome::Refused { refusal: Refusal::Exists | Refusal::ExistsWithDifferent(_), .. } => {
-                Ok(true)
-            }
-            ChainOutcome::Refused {
-                refusal: Refusal::CreditAccountClosed | Refusal::DebitAccountClosed,
-                ..
-            } => Err(AdminError::Contended(key.clone())),
-            ChainOutcome::Refused { index, refusal } => {
-                refused(key, index, refusal)?;
-                Ok(false)
+        for _ in 0..TRIES_MAX {
+            self.follower.refresh().await?;
+            match self.comeback.replenish(&*self.shown(key)?, replenishment).await? {
+                Replenished::Once => return Ok(true),
+                Replenished::NotByHand => return Ok(false),
+                Replenished::Replaced => {}
             }
         }
+        Err(AdminError::Contended(key.clone()))
     }
 
     /// Every version that a key ever had, oldest first.

@@ -54,7 +54,7 @@ pub struct Advance {
 pub enum Verdict {
     /// The clock was moved on.
     Made,
-    /// It stood elsewhere: read it.
+    /// It stood elsewhere: read it. A refill by hand was made before.
     Moved,
     /// The limit's account was closed, or opened, meanwhile: find what holds it closed.
     ClosedOrOpened,
@@ -151,61 +151,61 @@ pub fn advance(
 ) -> Option<Advance> {
     let schedule = limit.schedule.as_deref()?;
     let (to_ms, comes_back) = schedule.due(clock_ms, now_ns)?;
-    let trace = Transfer {
-        id: ids.advance(&limit.state.definition.key, clock_ms),
-        code: TransferCode::Advance,
-        user_data: UserData::default(),
-        movement: Movement::Post {
-            debit: ids.operator(),
-            credit: schedule.clock,
-            amount: to_ms.saturating_sub(clock_ms).into(),
-        },
-    };
+    let trace = ids.advance(&limit.state.definition.key, clock_ms);
+    let chain = behind_trace(ids, limit, trace, to_ms.saturating_sub(clock_ms), comes_back, closing, drawn)?;
+    Some(Advance { chain, to_ms })
+}
+
+/// What somebody asks to come back, of a bucket that is refilled by hand; `None` if it is no such bucket. The same
+/// `replenishment` does so once: its trace is left on the clock, which stays where it is. `closing` and `drawn` are as
+/// for [`advance`].
+pub fn replenish(
+    ids: Ids,
+    limit: &Limit,
+    replenishment: u128,
+    closing: Option<TransferId>,
+    drawn: u128,
+) -> Option<Chain> {
+    let Scheduled::TokenBucket(bucket) = limit.schedule.as_deref()?.kind else { return None };
+    if bucket.auto_replenish() {
+        return None;
+    }
+    let trace = ids.replenish(&limit.state.definition.key, replenishment);
+    let refill = ComesBack::Amount(bucket.refill_amount().get());
+    behind_trace(ids, limit, trace, 0, refill, closing, drawn)
+}
+
+/// A trace that moves the clock on by so much, and behind it what comes back.
+fn behind_trace(
+    ids: Ids,
+    limit: &Limit,
+    trace: TransferId,
+    clock_goes_on_ms: u64,
+    comes_back: ComesBack,
+    closing: Option<TransferId>,
+    drawn: u128,
+) -> Option<Chain> {
+    let schedule = limit.schedule.as_deref()?;
+    let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
+    let (debit, credit, amount) = (ids.operator(), schedule.clock, clock_goes_on_ms.into());
+    let trace = plain(trace, TransferCode::Advance, Movement::Post { debit, credit, amount });
     let back = |(place, amount): (usize, u64)| {
-        let debit = *schedule.spent.get(place)?;
-        Some(come_back(ids, debit, limit.account, amount, drawn, place))
+        let (debit, credit) = (*schedule.spent.get(place)?, limit.account);
+        let movement = Movement::PostUpTo { debit, credit, amount: amount.into() };
+        Some(plain(ids.around(drawn, place as u8), TransferCode::ComeBack, movement))
     };
     let returns = match comes_back {
         ComesBack::Amount(amount) => vec![(0, amount)],
         ComesBack::Places(places) => places.into_iter().map(|place| (place, u64::MAX)).collect(),
     };
     let returns = returns.into_iter().filter_map(back);
-    let chain = match closing {
+    match closing {
         None => Chain::new(std::iter::once(trace).chain(returns)),
         // A closed account takes nothing, so it is opened for the length of the chain.
         Some(closing) => {
             let [open, close] = around_closed(ids, limit.account, closing);
             Chain::new([trace, open].into_iter().chain(returns).chain([close]))
         }
-    };
-    chain.map(|chain| Advance { chain, to_ms })
-}
-
-/// What somebody asks to come back, of a bucket that is refilled by hand; `None` if it is no such bucket. The same
-/// `replenishment` does so once.
-pub fn replenish(ids: Ids, limit: &Limit, replenishment: u128) -> Option<Chain> {
-    let schedule = limit.schedule.as_deref()?;
-    let Scheduled::TokenBucket(bucket) = schedule.kind else { return None };
-    if bucket.auto_replenish() {
-        return None;
-    }
-    let &spent = schedule.spent.first()?;
-    Chain::new([come_back(ids, spent, limit.account, bucket.refill_amount().get(), replenishment, 0)])
-}
-
-fn come_back(
-    ids: Ids,
-    debit: AccountId,
-    credit: AccountId,
-    amount: u64,
-    drawn: u128,
-    nth: usize,
-) -> Transfer {
-    Transfer {
-        id: ids.around(drawn, nth as u8),
-        code: TransferCode::ComeBack,
-        user_data: UserData::default(),
-        movement: Movement::PostUpTo { debit, credit, amount: amount.into() },
     }
 }
 

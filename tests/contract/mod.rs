@@ -93,6 +93,7 @@ macro_rules! contract_tests {
             what_was_due_of_a_deleted_limit_is_back,
             a_lease_runs_until_its_bucket_is_full,
             a_segment_lasts_to_the_millisecond,
+            a_bucket_by_hand_is_refilled_while_decreasing,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,

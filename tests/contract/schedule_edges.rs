@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::Status;
 use ledger_limiter::limiter::CompleteOutcome;
+use ulid::Ulid;
 
 use super::schedules::{SECOND, start, window_begins};
 use crate::fixtures::*;
@@ -83,4 +85,27 @@ pub async fn a_segment_lasts_to_the_millisecond<B: Backend>(backend: B) {
     window_begins(&backend, &replica, 1_000).await;
     replica.complete(id, &[("rpm", 4)]).await;
     assert_eq!(replica.usage("rpm").await, (6, 4, 0), "its segment leaves the window half a second later");
+}
+
+pub async fn a_bucket_by_hand_is_refilled_while_decreasing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(bucket_by_hand("manual", 10, 4)).await;
+    replica.take(&[("manual", 10)]).await;
+    assert!(matches!(replica.put(bucket_by_hand("manual", 6, 4)).await, Status::Decreasing { .. }));
+    let first = Ulid::generate();
+    for _ in 0..2 {
+        assert!(refilled(&replica, first).await, "once, however often it is asked for");
+        assert_eq!(replica.usage("manual").await, (4, 6, 0));
+        assert!(!is_granted(&replica.take(&[("manual", 1)]).await), "nobody is let in");
+    }
+    replica.admin.apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("manual").await, (0, 6, 0));
+    assert!(refilled(&replica, first).await);
+    assert_eq!(replica.usage("manual").await, (0, 6, 0), "it was made while the limit was closed");
+    assert!(refilled(&replica, Ulid::generate()).await);
+    assert_eq!(replica.usage("manual").await, (4, 2, 0));
+}
+
+async fn refilled<L: Ledger>(replica: &Replica<L>, replenishment: Ulid) -> bool {
+    replica.admin.replenish(&key("manual"), replenishment).await.expect("the ledger answers")
 }
