@@ -10,6 +10,29 @@ use ulid::Ulid;
 use super::schedules::{SECOND, start, window_begins};
 use crate::fixtures::*;
 
+pub async fn a_lease_runs_until_its_bucket_is_full<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(token_bucket("rpm", 5, 5, 400)).await;
+    let id = lease();
+    let first = replica.reserve(id, &[("rpm", 5)]).await;
+    assert!(is_granted(&first));
+    assert_eq!(replica.reserve(id, &[("rpm", 5)]).await, first, "asked again, within a second");
+    replica.complete(id, &[("rpm", 2)]).await;
+    assert_eq!(replica.usage("rpm").await, (3, 2, 0));
+}
+
+pub async fn a_segment_lasts_to_the_millisecond<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(sliding_window("rpm", 10, 1, 2)).await;
+    window_begins(&backend, &replica, 1_000).await;
+    backend.pass(Duration::from_millis(600)).await;
+    let id = lease();
+    replica.reserve(id, &[("rpm", 10)]).await;
+    window_begins(&backend, &replica, 1_000).await;
+    replica.complete(id, &[("rpm", 4)]).await;
+    assert_eq!(replica.usage("rpm").await, (6, 4, 0), "its segment leaves the window half a second later");
+}
+
 pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(fixed_window("fixed", 10, 2, 0)).await;
@@ -29,18 +52,6 @@ pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(bac
     }
     assert_eq!(replica.usage("tokens").await, (98, 2, 0));
     assert_eq!(replica.usage("fixed").await, (0, 10, 0), "others spent it");
-}
-
-pub async fn a_deleted_bucket_comes_back_smaller_and_without_a_schedule<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("key", 10, 1, 60_000)).await;
-    replica.take(&[("key", 4)]).await;
-    replica.admin.delete(&key("key")).await.expect("it is there");
-    assert!(matches!(replica.put(rolling("key", 5, 60)).await, Status::Decreasing { .. }));
-    assert!(!is_granted(&replica.take(&[("key", 1)]).await));
-    replica.admin.apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("key").await, (5, 0, 0));
-    assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
 
 pub async fn a_replica_that_knows_a_lower_capacity_refills_all<B: Backend>(backend: B) {
@@ -64,27 +75,16 @@ pub async fn what_was_due_of_a_deleted_limit_is_back<B: Backend>(backend: B) {
     assert_eq!(replica.usage("fixed").await, (10, 0, 0), "that window was over before the new one began");
 }
 
-pub async fn a_lease_runs_until_its_bucket_is_full<B: Backend>(backend: B) {
+pub async fn a_deleted_bucket_comes_back_smaller_and_without_a_schedule<B: Backend>(backend: B) {
     let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 5, 5, 400)).await;
-    let id = lease();
-    let first = replica.reserve(id, &[("rpm", 5)]).await;
-    assert!(is_granted(&first));
-    assert_eq!(replica.reserve(id, &[("rpm", 5)]).await, first, "asked again, within a second");
-    replica.complete(id, &[("rpm", 2)]).await;
-    assert_eq!(replica.usage("rpm").await, (3, 2, 0));
-}
-
-pub async fn a_segment_lasts_to_the_millisecond<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(sliding_window("rpm", 10, 1, 2)).await;
-    window_begins(&backend, &replica, 1_000).await;
-    backend.pass(Duration::from_millis(600)).await;
-    let id = lease();
-    replica.reserve(id, &[("rpm", 10)]).await;
-    window_begins(&backend, &replica, 1_000).await;
-    replica.complete(id, &[("rpm", 4)]).await;
-    assert_eq!(replica.usage("rpm").await, (6, 4, 0), "its segment leaves the window half a second later");
+    replica.put(token_bucket("key", 10, 1, 60_000)).await;
+    replica.take(&[("key", 4)]).await;
+    replica.admin.delete(&key("key")).await.expect("it is there");
+    assert!(matches!(replica.put(rolling("key", 5, 60)).await, Status::Decreasing { .. }));
+    assert!(!is_granted(&replica.take(&[("key", 1)]).await));
+    replica.admin.apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("key").await, (5, 0, 0));
+    assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
 
 pub async fn a_bucket_by_hand_is_refilled_while_decreasing<B: Backend>(backend: B) {
