@@ -7,15 +7,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use ulid::Ulid;
 
+use crate::comeback::Replenished;
 use crate::decide::Limit;
 use crate::decide::change::{self, Change, KindChange};
 use crate::decide::ids::Ids;
 use crate::decide::record::{RecordError, Version};
-use crate::decide::schedule;
 use crate::instances::{InstanceError, Instances};
-use crate::ledger::{
-    Account, AccountCode, AccountRule, ChainOutcome, Ledger, LedgerError, NewAccount, Refusal,
-};
+use crate::ledger::{Account, AccountCode, AccountRule, ChainOutcome, Ledger, LedgerError, NewAccount};
 use crate::limit::{Definition, LimitKey, LimitState, Status};
 use crate::registry::{Entry, Follower, RefreshError, Registry};
 use crate::telemetry::with_sources;
@@ -304,25 +302,15 @@ impl<L: Ledger> Admin<L> {
     /// Refills a bucket that is refilled by hand; false if the limit is no such bucket. The same `replenishment` does so
     /// once.
     pub async fn replenish(&self, key: &LimitKey, replenishment: Ulid) -> Result<bool, AdminError> {
-        self.follower.refresh().await?;
-        let entry = self.shown(key).await?;
-        let Some(chain) = schedule::replenish(self.ids, &entry.limit, replenishment.0) else {
-            return Ok(false);
-        };
-        match self.ledger.submit_one(chain).await? {
-            ChainOutcome::Created { .. }
-            | ChainOutcome::Refused { refusal: Refusal::Exists | Refusal::ExistsWithDifferent(_), .. } => {
-                Ok(true)
-            }
-            ChainOutcome::Refused {
-                refusal: Refusal::CreditAccountClosed | Refusal::DebitAccountClosed,
-                ..
-            } => Err(AdminError::Contended(key.clone())),
-            ChainOutcome::Refused { index, refusal } => {
-                versions::refused(key, index, refusal)?;
-                Ok(false)
+        for _ in 0..TRIES_MAX {
+            self.follower.refresh().await?;
+            match self.versions.comeback().replenish(&*self.shown(key).await?, replenishment).await? {
+                Replenished::Once => return Ok(true),
+                Replenished::NotByHand => return Ok(false),
+                Replenished::Replaced => {}
             }
         }
+        Err(AdminError::Contended(key.clone()))
     }
 
     /// Every version that a key ever had, oldest first.

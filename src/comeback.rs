@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ulid::Ulid;
 
+use crate::decide::Limit;
 use crate::decide::ids::Ids;
 use crate::decide::schedule::{self, Verdict};
-use crate::ledger::{Ledger, LedgerError, find_closing};
+use crate::ledger::{Ledger, LedgerError, TransferId, find_closing};
 use crate::limit::Status;
 use crate::registry::Entry;
 
@@ -27,6 +28,17 @@ pub enum BroughtUp {
     Before,
     /// It is now: something may have come back.
     Now,
+    /// It has another schedule than is known here: read the definitions.
+    Replaced,
+}
+
+/// What became of a refill by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replenished {
+    /// It was made, now or before.
+    Once,
+    /// The limit is no bucket that is refilled by hand.
+    NotByHand,
     /// It has another schedule than is known here: read the definitions.
     Replaced,
 }
@@ -62,7 +74,7 @@ impl<L: Ledger> Comeback<L> {
             if schedule.is_up_to_date(clock.known_ms(), now_ns) {
                 return Ok(BroughtUp::Now);
             }
-            let closing = if is_closed { find_closing(&*self.ledger, limit.account).await? } else { None };
+            let closing = self.closing(limit, is_closed).await?;
             let drawn = Ulid::generate().0;
             let Some(advance) = schedule::advance(self.ids, limit, clock.known_ms(), now_ns, closing, drawn)
             else {
@@ -78,6 +90,31 @@ impl<L: Ledger> Comeback<L> {
         }
         let key = entry.key();
         Err(LedgerError::Unexpected(format!("limit {key} cannot be brought up to its time")))
+    }
+
+    /// Refills a bucket that is refilled by hand; the same `replenishment` does so once.
+    pub async fn replenish(&self, entry: &Entry, replenishment: Ulid) -> Result<Replenished, LedgerError> {
+        let limit = &entry.limit;
+        let mut is_closed = limit.state.status != Status::Active;
+        for _ in 0..TRIES_MAX {
+            let closing = self.closing(limit, is_closed).await?;
+            let drawn = Ulid::generate().0;
+            let Some(chain) = schedule::replenish(self.ids, limit, replenishment.0, closing, drawn) else {
+                return Ok(Replenished::NotByHand);
+            };
+            match schedule::interpret(limit, self.ledger.submit_one(chain).await?)? {
+                Verdict::Made | Verdict::Moved => return Ok(Replenished::Once),
+                Verdict::ClosedOrOpened => is_closed = true,
+                Verdict::Replaced => return Ok(Replenished::Replaced),
+            }
+        }
+        let key = entry.key();
+        Err(LedgerError::Unexpected(format!("limit {key} cannot be refilled")))
+    }
+
+    /// What holds an account closed that may be.
+    async fn closing(&self, limit: &Limit, is_closed: bool) -> Result<Option<TransferId>, LedgerError> {
+        if is_closed { find_closing(&*self.ledger, limit.account).await } else { Ok(None) }
     }
 
     async fn read_clock(&self, schedule: &schedule::Schedule) -> Result<u64, LedgerError> {

@@ -109,6 +109,11 @@ fn next(limit: &Limit, state: LimitState, mut moves: Vec<Move>) -> Change {
         let opened = usize::from(moves.first() == Some(&Move::Reopen));
         let retired = replaced.spent().iter().map(|&spent| Move::Retire(spent));
         moves.splice(opened..opened, retired);
+        // Without a schedule its heir is the limit itself, which takes nothing while it is closed.
+        if state.scheduled().is_none() && opened == 0 {
+            moves.insert(0, Move::Reopen);
+            moves.push(Move::Close);
+        }
     }
     Change { version: limit.version + 1, state, moves, begins_schedule }
 }

@@ -104,6 +104,12 @@ impl Ids {
         TransferId::from_u128(u128::from(clock_ms) << 80 | hash >> 48)
     }
 
+    /// The trace of a refill by hand.
+    pub fn replenish(self, key: &LimitKey, replenishment: u128) -> TransferId {
+        let hash = digest(self.ledger, &format!("replenish:{key}:{replenishment}"));
+        TransferId::from_u128(replenishment >> 80 << 80 | hash >> 48)
+    }
+
     /// Of a lease's transfers: the lease's 48 bits of milliseconds, so that ids are ordered by time, which the ledger's
     /// trees like; 64 bits of SipHash-2-4 over the lease, because monotonic ULIDs differ by one; then purpose, attempt
     /// and leg as they are, so that no two transfers of a lease can share an id.

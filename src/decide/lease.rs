@@ -3,7 +3,7 @@
 use super::Limit;
 use super::command::Reserve;
 use super::ids::Ids;
-use crate::clock::{NS_PER_SECOND, unix_ms};
+use crate::clock::{NS_PER_MS, NS_PER_SECOND, unix_ms};
 use crate::ledger::{AccountId, Movement, Recorded, Transfer, TransferCode, TransferId};
 use crate::limit::{LeaseId, Overage};
 
@@ -165,7 +165,7 @@ impl Leg {
         };
         let spent = |overage| match movement {
             Movement::Post { debit, credit, amount } => {
-                let over_at_ns = u64::from(user_data.short) * NS_PER_SECOND;
+                let over_at_ns = user_data.long.saturating_mul(NS_PER_MS);
                 leg(debit, amount, Hold::Scheduled { overage, spent: credit }, over_at_ns)
             }
             Movement::Pend { .. }

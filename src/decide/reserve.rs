@@ -53,11 +53,11 @@ pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64)
     let lease_ids = ids.of_lease(command.lease);
     let legs = command.requirements().iter().zip(limits).enumerate();
     Chain::new(legs.map(|(leg, (requirement, limit))| {
-        let Leg { code, movement, over_at_s } = leg_of(ids, requirement, *limit, now_ns);
+        let Leg { code, movement, over_at_ms } = leg_of(ids, requirement, *limit, now_ns);
         Transfer {
             id: lease_ids.transfer(Purpose::Reserve, 0, leg),
             code,
-            user_data: UserData { wide: command.lease.as_u128(), short: over_at_s, ..UserData::default() },
+            user_data: UserData { wide: command.lease.as_u128(), long: over_at_ms, ..UserData::default() },
             movement,
         }
     }))
@@ -67,8 +67,8 @@ pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64)
 pub(super) struct Leg {
     pub(super) code: TransferCode,
     pub(super) movement: Movement,
-    /// The second at which what it spends has come back; 0 if a timeout tells.
-    pub(super) over_at_s: u32,
+    /// When what it spends has come back, in milliseconds since the Unix epoch; 0 if a timeout tells.
+    pub(super) over_at_ms: u64,
 }
 
 /// The leg of a requirement, at a moment at which what was due of its limit has come back.
@@ -82,7 +82,7 @@ pub(super) fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>,
             amount: IMPOSSIBLE_AMOUNT,
             timeout_seconds: 1,
         },
-        over_at_s: 0,
+        over_at_ms: 0,
     })
 }
 
@@ -92,16 +92,16 @@ fn leg_on(ids: Ids, requirement: &Requirement, limit: &Limit, now_ns: u64) -> Op
     let pending = |hold: Hold, timeout_seconds| Leg {
         code: hold.code(),
         movement: Movement::Pend { debit, credit: ids.operator(), amount, timeout_seconds },
-        over_at_s: 0,
+        over_at_ms: 0,
     };
     Some(match definition.kind {
         Kind::Rolling(rolling) => pending(Hold::Rolling(overage), rolling.window_seconds()),
         Kind::Concurrency(slots) => pending(Hold::Concurrency, slots.timeout_seconds()),
         Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
-            let Spending { spent, over_at_s } =
+            let Spending { spent, over_at_ms } =
                 limit.schedule.as_ref()?.spending(now_ns, definition.capacity)?;
             let code = Hold::Scheduled { overage, spent }.code();
-            Leg { code, movement: Movement::Post { debit, credit: spent, amount }, over_at_s }
+            Leg { code, movement: Movement::Post { debit, credit: spent, amount }, over_at_ms }
         }
     })
 }

@@ -37,8 +37,8 @@ pub struct Schedule {
 pub struct Spending {
     /// The account that keeps it until it comes back.
     pub spent: AccountId,
-    /// The second since the Unix epoch at which all of it has come back.
-    pub over_at_s: u32,
+    /// When all of it has come back, in milliseconds since the Unix epoch.
+    pub over_at_ms: u64,
 }
 
 /// A chain that moves a limit's clock on.
@@ -55,7 +55,7 @@ pub struct Advance {
 pub enum Verdict {
     /// The clock was moved on.
     Made,
-    /// It stood elsewhere: read it.
+    /// It stood elsewhere: read it. A refill by hand was made before.
     Moved,
     /// The limit's account was closed, or opened, meanwhile: find what holds it closed.
     ClosedOrOpened,
@@ -106,9 +106,8 @@ impl Schedule {
     pub fn spending(&self, now_ns: u64, capacity: Amount) -> Option<Spending> {
         let now_ms = unix_ms(now_ns);
         let step = self.steps().map_or(0, |steps| steps.at(now_ms));
-        let over_at_s = self.kind.over_at_ms(now_ms, step, capacity) / 1_000;
         let spent = *self.spent.get(self.kind.place(step))?;
-        Some(Spending { spent, over_at_s: u32::try_from(over_at_s).unwrap_or(u32::MAX) })
+        Some(Spending { spent, over_at_ms: self.kind.over_at_ms(now_ms, step, capacity) })
     }
 
     /// When the next step begins, in milliseconds since the Unix epoch. `None` if nothing comes back by time.
@@ -129,12 +128,12 @@ impl Schedule {
     }
 
     /// The steps between where the clock stands and now, and what they bring back.
-    fn due(&self, clock_ms: u64, now_ns: u64, capacity: Amount) -> Option<(u64, ComesBack)> {
+    fn due(&self, clock_ms: u64, now_ns: u64) -> Option<(u64, ComesBack)> {
         let steps = self.steps()?;
         let to_step = steps.at(unix_ms(now_ns));
         let to_ms = steps.starts_at_ms(to_step);
         let from_ms = clock_ms.max(self.since_ms);
-        (from_ms < to_ms).then(|| (to_ms, self.kind.comes_back(steps.at(from_ms), to_step, capacity)))
+        (from_ms < to_ms).then(|| (to_ms, self.kind.comes_back(steps.at(from_ms), to_step)))
     }
 }
 
@@ -149,63 +148,62 @@ pub fn advance(
     drawn: u128,
 ) -> Option<Advance> {
     let schedule = limit.schedule.as_deref()?;
-    let definition = &limit.state.definition;
-    let (to_ms, comes_back) = schedule.due(clock_ms, now_ns, definition.capacity)?;
-    let trace = Transfer {
-        id: ids.advance(&definition.key, clock_ms),
-        code: TransferCode::Advance,
-        user_data: UserData::default(),
-        movement: Movement::Post {
-            debit: ids.operator(),
-            credit: schedule.clock,
-            amount: to_ms.saturating_sub(clock_ms).into(),
-        },
-    };
+    let (to_ms, comes_back) = schedule.due(clock_ms, now_ns)?;
+    let trace = ids.advance(&limit.state.definition.key, clock_ms);
+    let chain = behind_trace(ids, limit, trace, to_ms.saturating_sub(clock_ms), comes_back, closing, drawn)?;
+    Some(Advance { chain, to_ms })
+}
+
+/// What somebody asks to come back, of a bucket that is refilled by hand; `None` if it is no such bucket. The same
+/// `replenishment` does so once: its trace is left on the clock, which stays where it is. `closing` and `drawn` are as
+/// for [`advance`].
+pub fn replenish(
+    ids: Ids,
+    limit: &Limit,
+    replenishment: u128,
+    closing: Option<TransferId>,
+    drawn: u128,
+) -> Option<Chain> {
+    let Scheduled::TokenBucket(bucket) = limit.schedule.as_deref()?.kind else { return None };
+    if bucket.auto_replenish() {
+        return None;
+    }
+    let trace = ids.replenish(&limit.state.definition.key, replenishment);
+    let refill = ComesBack::Amount(bucket.refill_amount().get());
+    behind_trace(ids, limit, trace, 0, refill, closing, drawn)
+}
+
+/// A trace that moves the clock on by so much, and behind it what comes back.
+fn behind_trace(
+    ids: Ids,
+    limit: &Limit,
+    trace: TransferId,
+    clock_goes_on_ms: u64,
+    comes_back: ComesBack,
+    closing: Option<TransferId>,
+    drawn: u128,
+) -> Option<Chain> {
+    let schedule = limit.schedule.as_deref()?;
+    let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
+    let (debit, credit, amount) = (ids.operator(), schedule.clock, clock_goes_on_ms.into());
+    let trace = plain(trace, TransferCode::Advance, Movement::Post { debit, credit, amount });
     let back = |(place, amount): (usize, u64)| {
-        let debit = *schedule.spent.get(place)?;
-        Some(come_back(ids, debit, limit.account, amount, drawn, place))
+        let (debit, credit) = (*schedule.spent.get(place)?, limit.account);
+        let movement = Movement::PostUpTo { debit, credit, amount: amount.into() };
+        Some(plain(ids.around(drawn, place as u8), TransferCode::ComeBack, movement))
     };
     let returns = match comes_back {
         ComesBack::Amount(amount) => vec![(0, amount)],
         ComesBack::Places(places) => places.into_iter().map(|place| (place, u64::MAX)).collect(),
     };
     let returns = returns.into_iter().filter_map(back);
-    let chain = match closing {
+    match closing {
         None => Chain::new(std::iter::once(trace).chain(returns)),
         // A closed account takes nothing, so it is opened for the length of the chain.
         Some(closing) => {
             let [open, close] = around_closed(ids, limit.account, closing);
             Chain::new([trace, open].into_iter().chain(returns).chain([close]))
         }
-    };
-    chain.map(|chain| Advance { chain, to_ms })
-}
-
-/// What somebody asks to come back, of a bucket that is refilled by hand; `None` if it is no such bucket. The same
-/// `replenishment` does so once.
-pub fn replenish(ids: Ids, limit: &Limit, replenishment: u128) -> Option<Chain> {
-    let schedule = limit.schedule.as_deref()?;
-    let Scheduled::TokenBucket(bucket) = schedule.kind else { return None };
-    if bucket.auto_replenish() {
-        return None;
-    }
-    let &spent = schedule.spent.first()?;
-    Chain::new([come_back(ids, spent, limit.account, bucket.refill_amount().get(), replenishment, 0)])
-}
-
-fn come_back(
-    ids: Ids,
-    debit: AccountId,
-    credit: AccountId,
-    amount: u64,
-    drawn: u128,
-    nth: usize,
-) -> Transfer {
-    Transfer {
-        id: ids.around(drawn, nth as u8),
-        code: TransferCode::ComeBack,
-        user_data: UserData::default(),
-        movement: Movement::PostUpTo { debit, credit, amount: amount.into() },
     }
 }
 

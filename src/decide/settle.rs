@@ -343,11 +343,11 @@ impl Settlement {
                 Goal::Release => part.transfers.push(self.void(leg).ok()?.1),
                 Goal::Shrink { to, attempt, .. } => {
                     let reservation = self.lease.legs.get(leg)?;
+                    let timeout_seconds = reservation.remaining_seconds(now_ns)?;
                     if let Hold::Scheduled { spent, .. } = reservation.hold {
                         part.transfers.push(self.give_back(leg, attempt, to, spent).ok()?.1);
                         continue;
                     }
-                    let timeout_seconds = reservation.remaining_seconds(now_ns)?;
                     part.transfers.push(self.void(leg).ok()?.1);
                     let account = reservation.account;
                     part.remainders.push(Remainder { account, amount: to, timeout_seconds });

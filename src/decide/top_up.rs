@@ -82,7 +82,9 @@ pub fn standing(
     };
     if let Some(earlier) = transfers.iter().find(|recorded| recorded.transfer.id == id) {
         return match earlier.transfer {
-            Transfer { user_data, .. } if user_data.long != tag => Standing::Unlucky,
+            Transfer { movement, user_data, .. } if user_data != marked(user_data, movement, tag) => {
+                Standing::Unlucky
+            }
             Transfer {
                 movement: Movement::Pend { debit, amount, .. } | Movement::Post { debit, amount, .. },
                 ..
@@ -98,7 +100,7 @@ pub fn standing(
     if lease.top_ups >= TOP_UPS_MAX {
         return Standing::TooMany;
     }
-    let reserve::Leg { code, movement, over_at_s } =
+    let reserve::Leg { code, movement, over_at_ms } =
         reserve::leg_of(ids, &command.requirement, limit, now_ns);
     let user_data = UserData { wide: command.lease.as_u128(), ..UserData::default() };
     let trace = Transfer {
@@ -107,11 +109,23 @@ pub fn standing(
         user_data,
         movement: Movement::Post { debit: ids.operator(), credit: ids.registry(), amount: 0 },
     };
-    let user_data = UserData { long: tag, short: over_at_s, ..user_data };
+    let user_data = marked(UserData { long: over_at_ms, ..user_data }, movement, tag);
     let reservation = Transfer { id, code, user_data, movement };
     let over_at_ns = lease.legs.iter().map(|leg| leg.expires_at_ns).max().unwrap_or(0);
     // Never of nothing: it has two transfers.
     Chain::new([trace, reservation]).map_or(Standing::Over, |chain| Standing::Running { chain, over_at_ns })
+}
+
+/// With the mark that tells its attempt from another one of the same id. What is spent says in the first place when it
+/// has come back.
+fn marked(user_data: UserData, movement: Movement, tag: u64) -> UserData {
+    match movement {
+        Movement::Post { .. } => UserData { short: tag as u32, ..user_data },
+        Movement::Pend { .. }
+        | Movement::PostUpTo { .. }
+        | Movement::Close { .. }
+        | Movement::Void { .. } => UserData { long: tag, ..user_data },
+    }
 }
 
 /// The outcome of the chain's second transfer, as if it were sent by itself. `None` if the first was refused.

@@ -210,9 +210,9 @@ impl TransferCode {
 pub struct UserData {
     /// 16 bytes; of a transfer that belongs to a lease, the lease.
     pub wide: u128,
-    /// 8 bytes.
+    /// 8 bytes; of what a lease spends, when all of it has come back, in milliseconds since the Unix epoch.
     pub long: u64,
-    /// 4 bytes; of what a lease spends, the second since the Unix epoch at which all of it has come back.
+    /// 4 bytes.
     pub short: u32,
 }
 

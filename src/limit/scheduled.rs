@@ -46,10 +46,10 @@ impl Scheduled {
     }
 
     /// What comes back between two steps.
-    pub fn comes_back(self, from_step: u64, to_step: u64, capacity: Amount) -> ComesBack {
+    pub fn comes_back(self, from_step: u64, to_step: u64) -> ComesBack {
         match self {
             Self::TokenBucket(bucket) => {
-                ComesBack::Amount(bucket.refilled(to_step.saturating_sub(from_step), capacity))
+                ComesBack::Amount(bucket.refilled(to_step.saturating_sub(from_step)))
             }
             Self::FixedWindow(_) => self.all_but_the_last(1, from_step, to_step),
             Self::SlidingWindow(window) => self.all_but_the_last(window.segments(), from_step, to_step),

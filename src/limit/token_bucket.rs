@@ -54,9 +54,9 @@ impl TokenBucket {
         self.auto_replenish.then_some(steps)
     }
 
-    /// What so many refills put in, at the most.
-    pub(super) fn refilled(self, refills: u64, capacity: Amount) -> u64 {
-        self.refill_amount.get().saturating_mul(refills).min(capacity.get())
+    /// What so many refills put in, at the most: the capacity may have been raised since it was looked at.
+    pub(super) fn refilled(self, refills: u64) -> u64 {
+        self.refill_amount.get().saturating_mul(refills)
     }
 
     /// How long refills take to fill it, in milliseconds, were they made by time.

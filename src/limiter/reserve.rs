@@ -179,7 +179,9 @@ impl<L: Ledger> Limiter<L> {
     }
 
     async fn any_replaced(&self, planned: &Planned<'_>) -> Result<bool, LimiterError> {
-        for entry in planned.entries.iter().flatten() {
+        // What a deleted limit spent comes back when it is defined again.
+        let taken = |entry: &&Arc<Entry>| reserve::takes_reservations(&entry.limit);
+        for entry in planned.entries.iter().flatten().filter(taken) {
             match self.comeback.bring_up(entry, planned.now_ns).await? {
                 BroughtUp::Before => {}
                 BroughtUp::Now => self.local_denials.forget(entry.limit.account),

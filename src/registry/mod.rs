@@ -174,8 +174,7 @@ impl Entry {
 
     /// Whether something of it may have come back by its schedule that this process has not seen to.
     pub fn is_due(&self, now_ns: u64) -> bool {
-        // What a deleted limit spent comes back when it is defined again.
-        let schedule = self.limit.schedule.as_ref().filter(|_| self.limit.state.status != Status::Deleted);
+        let schedule = self.limit.schedule.as_ref();
         schedule.is_some_and(|schedule| !schedule.is_up_to_date(self.clock.known_ms(), now_ns))
     }
 

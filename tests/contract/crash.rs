@@ -13,7 +13,7 @@ use ledger_limiter::limit::{LeaseId, Status};
 use crate::fixtures::*;
 
 /// A connection that is lost at one of its calls, and stays so.
-struct Dying<L> {
+pub struct Dying<L> {
     inner: Arc<L>,
     calls: AtomicUsize,
     dies_at: usize,
@@ -85,7 +85,7 @@ impl<L: Ledger> Ledger for Dying<L> {
 
 /// Runs `act` on replicas that die at their first call, their second, and so on, until one lives through it; after each,
 /// `recovered` looks at what another replica finds.
-async fn at_every_call<B: Backend>(
+pub async fn at_every_call<B: Backend>(
     backend: &B,
     prepare: impl AsyncFn(&Replica<B::Ledger>, usize),
     act: impl AsyncFn(&Replica<Dying<B::Ledger>>, usize) -> bool,
@@ -111,12 +111,12 @@ async fn at_every_call<B: Backend>(
     assert!(round > 4, "it died at least before and after two calls: {round}");
 }
 
-fn name(round: usize) -> String {
+pub fn name(round: usize) -> String {
     format!("limit-{round}")
 }
 
 /// The posted balance is the capacity, whatever happened.
-async fn is_exact<L: Ledger>(replica: &Replica<L>, key: &str, capacity: u64, reserved: u128) {
+pub async fn is_exact<L: Ledger>(replica: &Replica<L>, key: &str, capacity: u64, reserved: u128) {
     replica.admin.apply_decreases().await.expect("the ledger answers");
     let info = replica.info(key).await;
     assert_eq!(info.entry.limit.state.status, Status::Active, "{key}");

@@ -4,10 +4,12 @@
 pub mod capacity;
 pub mod complete;
 pub mod crash;
+pub mod crash_schedules;
 pub mod extend;
 pub mod local_denials;
 pub mod replicas;
 pub mod reserve;
+pub mod schedule_edges;
 pub mod schedules;
 pub mod templates;
 
@@ -102,6 +104,15 @@ macro_rules! contract_tests {
             a_bucket_of_a_template_is_one_bucket,
             a_batch_makes_its_limits,
         ]);
+        $crate::contract_tests!(@module schedule_edges, $backend, [
+            a_lease_runs_until_its_bucket_is_full,
+            a_segment_lasts_to_the_millisecond,
+            a_batch_gives_nothing_back_of_a_window_that_is_over,
+            a_replica_that_knows_a_lower_capacity_refills_all,
+            what_was_due_of_a_deleted_limit_is_back,
+            a_deleted_bucket_comes_back_smaller_and_without_a_schedule,
+            a_bucket_by_hand_is_refilled_while_decreasing,
+        ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,
             a_decrease_waits_until_it_fits,
@@ -129,6 +140,14 @@ macro_rules! contract_tests {
             a_complete_is_whole,
             a_complete_on_a_closed_limit_is_whole,
             a_top_up_is_whole,
+        ]);
+        $crate::contract_tests!(@module crash_schedules, $backend, [
+            a_refill_is_whole,
+            a_refill_of_a_closed_limit_is_whole,
+            a_refill_by_hand_is_whole,
+            a_change_of_schedule_is_whole,
+            a_complete_on_a_bucket_is_whole,
+            a_complete_on_a_closed_bucket_is_whole,
         ]);
         $crate::contract_tests!(@module replicas, $backend, [
             a_replica_with_empty_memory_knows_everything,

@@ -8,14 +8,14 @@ use ulid::Ulid;
 
 use crate::fixtures::*;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 
-async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
+pub async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
     Replica::start(backend.connect(), backend.ids(), 0).await
 }
 
 /// Waits until a window of so many milliseconds has just begun.
-async fn window_begins<B: Backend>(backend: &B, replica: &Replica<B::Ledger>, window_ms: u64) {
+pub async fn window_begins<B: Backend>(backend: &B, replica: &Replica<B::Ledger>, window_ms: u64) {
     let now_ms = replica.ledger.now_ns() / 1_000_000;
     backend.pass(Duration::from_millis(window_ms - now_ms % window_ms)).await;
 }

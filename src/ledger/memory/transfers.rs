@@ -5,7 +5,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
 use super::link::Link;
-use crate::clock::NS_PER_SECOND;
+use crate::clock::{NS_PER_MS, NS_PER_SECOND};
 use crate::ledger::{Refusal, TransferCode, TransferFamily, TransferId, UserData};
 
 /// The transfers, and the ids that were used up.
@@ -77,8 +77,8 @@ struct Family {
     of_lease: bool,
     /// Whether it is a part of some account's log, which is kept for ever.
     of_log: bool,
-    /// What its lease spent has come back at this second since the Unix epoch.
-    spent_until_s: u32,
+    /// When what its lease spent has come back, in nanoseconds since the Unix epoch.
+    spent_until_ns: u64,
     over_since_ns: u64,
 }
 
@@ -228,7 +228,7 @@ impl Transfers {
                     held: 0,
                     of_lease,
                     of_log,
-                    spent_until_s: 0,
+                    spent_until_ns: 0,
                     over_since_ns: 0,
                 });
                 self.leases += usize::from(of_lease);
@@ -282,7 +282,7 @@ impl Transfers {
         let made = &self.made[index as usize];
         if made.code.is_of_lease() {
             let family = &mut self.families[made.family as usize];
-            family.spent_until_s = family.spent_until_s.max(made.short);
+            family.spent_until_ns = family.spent_until_ns.max(made.long.saturating_mul(NS_PER_MS));
         }
     }
 
@@ -309,8 +309,8 @@ impl Transfers {
             if !self.families.get(family as usize).is_some_and(is_due) {
                 continue;
             }
-            if u64::from(self.family(family).spent_until_s) * NS_PER_SECOND > now_ns {
-                // Nothing tells when that second has come, so it is looked at again.
+            if self.family(family).spent_until_ns > now_ns {
+                // Nothing tells when that moment has come, so it is looked at again.
                 self.look_again(family, now_ns);
             } else {
                 self.forget_family(family);
