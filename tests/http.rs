@@ -1,5 +1,7 @@
 //! The HTTP surface over the memory ledger: statuses, bodies, and what bad input gets.
 
+mod kinds;
+
 use std::sync::Arc;
 use std::time::Duration;
 
