@@ -18,9 +18,9 @@ pub struct Definition {
     /// How much may be reserved at once.
     pub capacity: Amount,
     /// What one unit is, for people: `tokens`.
-    pub unit: String,
+    pub unit: Box<str>,
     /// Free text for people.
-    pub description: String,
+    pub description: Box<str>,
     /// What becomes of an actual amount above the reserved one.
     pub overage: Overage,
 }
@@ -153,6 +153,7 @@ impl Definition {
     ) -> Result<Self, DefinitionError> {
         text_in_range("unit", &unit, UNIT_BYTES_MAX)?;
         text_in_range("description", &description, DESCRIPTION_BYTES_MAX)?;
+        let (unit, description) = (unit.into(), description.into());
         Ok(Self { key, kind, capacity, unit, description, overage })
     }
 }

@@ -386,8 +386,8 @@ impl From<&Definition> for DefinitionBody {
             refill_amount: fields.refill_amount,
             refill_interval_ms: fields.refill_interval_ms,
             auto_replenish: fields.auto_replenish,
-            unit: definition.unit.clone(),
-            description: definition.description.clone(),
+            unit: definition.unit.to_string(),
+            description: definition.description.to_string(),
             overage: match definition.overage {
                 Overage::Debt => OverageBody::Debt,
                 Overage::Deny => OverageBody::Deny,
