@@ -122,7 +122,7 @@ fn settle_below(bencher: Bencher) {
     bencher.with_inputs(granted).bench_local_values(|lease| {
         let mut settlement =
             Settlement::new(store.replica.ids, lease, &used, now_ns).expect("they are in it");
-        let next = settlement.next(now_ns).expect("it has room for another try");
+        let next = settlement.next(|| now_ns).expect("it has room for another try");
         assert!(matches!(next, Next::Send(_)));
         next
     });

@@ -1,20 +1,60 @@
+use std::convert::Infallible;
+
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::BODY_BYTES_MAX;
 use super::reject::Reject;
 use crate::wire::BatchBody;
 
 /// The body of a request as it came: of any content type, because there is only one that it can be.
-pub(super) type Body = Result<Bytes, BytesRejection>;
+pub(super) struct Body(Result<Bytes, Reject>);
+
+impl<S: Sync> FromRequest<S> for Body {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Infallible> {
+        let mut body = Limited::new(request.into_body(), BODY_BYTES_MAX);
+        Ok(Self(read(&mut body).await))
+    }
+}
+
+/// Nearly every body comes in one piece, which is taken as it is.
+async fn read(body: &mut Limited<axum::body::Body>) -> Result<Bytes, Reject> {
+    let Some(first) = next_piece(body).await? else { return Ok(Bytes::new()) };
+    let Some(second) = next_piece(body).await? else { return Ok(first) };
+    let mut whole = BytesMut::from(first);
+    whole.extend_from_slice(&second);
+    while let Some(piece) = next_piece(body).await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+async fn next_piece(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes>, Reject> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Reject::TooLarge,
+            false => Reject::Unreadable(format!("the body cannot be read: {error}")),
+        })?;
+        // Trailers say nothing here.
+        if let Ok(piece) = frame.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
+}
 
 /// Reads a body that is one value.
 pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Reject> {
-    parse_text(&body?).map_err(Reject::Invalid)
+    parse_text(&body.0?).map_err(Reject::Invalid)
 }
 
 /// Reads a body that is a batch, and each of its items by itself.
@@ -22,7 +62,7 @@ pub(super) fn parse_batch<T: DeserializeOwned>(
     body: Body,
     requests_max: usize,
 ) -> Result<Vec<Result<T, String>>, Reject> {
-    let body = body?;
+    let body = body.0?;
     let batch: BatchBody<'_> = parse_text(&body).map_err(Reject::Invalid)?;
     let count = batch.requests.len();
     if !(1..=requests_max).contains(&count) {

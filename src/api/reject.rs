@@ -1,4 +1,4 @@
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -118,16 +118,6 @@ impl IntoResponse for Reject {
 pub(super) fn unavailable(mut response: Response) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     response
-}
-
-impl From<BytesRejection> for Reject {
-    fn from(rejection: BytesRejection) -> Self {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Self::TooLarge
-        } else {
-            Self::Unreadable(rejection.body_text())
-        }
-    }
 }
 
 impl From<PathRejection> for Reject {

@@ -86,10 +86,14 @@ impl Lease {
     ///
     /// A top-up that came when everything else had expired is none of its: a lease that is over stays so.
     pub fn from_transfers(id: LeaseId, transfers: &[Recorded]) -> Option<Self> {
+        Self::from_each(id, transfers.iter().copied())
+    }
+
+    fn from_each(id: LeaseId, transfers: impl ExactSizeIterator<Item = Recorded>) -> Option<Self> {
         let mut lease = Self { id, legs: Vec::with_capacity(transfers.len()), top_ups: 0, settled: false };
         let mut is_top_up = false;
         for recorded in transfers {
-            match Leg::from_recorded(recorded) {
+            match Leg::from_recorded(&recorded) {
                 Some(leg) if !is_top_up => lease.legs.push(leg),
                 Some(leg) => {
                     is_top_up = false;
@@ -107,11 +111,11 @@ impl Lease {
 
     /// What a chain that was just created reserved: the same that its transfers would tell.
     pub fn from_grant(id: LeaseId, chain: &[Transfer], timestamp_ns: u64) -> Option<Self> {
-        let recorded: Vec<Recorded> = (timestamp_ns..)
-            .zip(chain)
-            .map(|(timestamp_ns, &transfer)| Recorded { transfer, timestamp_ns })
-            .collect();
-        Self::from_transfers(id, &recorded)
+        let recorded = |(nth, &transfer): (usize, &Transfer)| Recorded {
+            transfer,
+            timestamp_ns: timestamp_ns + nth as u64,
+        };
+        Self::from_each(id, chain.iter().enumerate().map(recorded))
     }
 
     /// When it was granted, in milliseconds since the Unix epoch.

@@ -224,8 +224,8 @@ impl Body {
             key: definition.key.as_str().to_owned(),
             kind: BodyKind::of(definition.kind),
             capacity: definition.capacity.get(),
-            unit: definition.unit.clone(),
-            description: definition.description.clone(),
+            unit: definition.unit.to_string(),
+            description: definition.description.to_string(),
             overage: match definition.overage {
                 Overage::Debt => BodyOverage::Debt,
                 Overage::Deny => BodyOverage::Deny,

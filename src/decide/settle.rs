@@ -131,13 +131,17 @@ enum Role {
 }
 
 /// The chain as it is put together.
-#[derive(Default)]
 struct Steps {
     roles: SmallVec<[Role; 8]>,
     transfers: Vec<Transfer>,
 }
 
 impl Steps {
+    /// With room for a guard and for what most settlements do with so many legs.
+    fn for_legs(legs: usize) -> Self {
+        Self { roles: SmallVec::new(), transfers: Vec::with_capacity(1 + 2 * legs) }
+    }
+
     fn push(&mut self, (role, transfer): (Role, Transfer)) {
         self.roles.push(role);
         self.transfers.push(transfer);
@@ -176,14 +180,15 @@ impl Settlement {
         &self.excesses
     }
 
-    /// What to do now. `now_ns` is the ledger's time, not ahead of it.
-    pub fn next(&mut self, now_ns: u64) -> Result<Next, LedgerError> {
+    /// What to do now. `now_ns` reads the ledger's time, not ahead of it.
+    pub fn next(&mut self, now_ns: impl FnOnce() -> u64) -> Result<Next, LedgerError> {
         match self.state {
             State::Done(ending) => return Ok(Next::Done(ending)),
             State::Finding { leg } => return Ok(Next::FindClosing(self.leg(leg)?.account)),
             State::Recalling => return Ok(Next::Recall),
             State::Planning => {}
         }
+        let now_ns = now_ns();
         if self.lease.is_expired(now_ns) {
             self.state = State::Done(Ending::AlreadyOver);
             return Ok(Next::Done(Ending::AlreadyOver));
@@ -313,7 +318,7 @@ impl Settlement {
     fn plan(&mut self, now_ns: u64) -> Result<Chain, LedgerError> {
         self.exceed_expired(now_ns)?;
         let guard = self.guard();
-        let mut steps = Steps::default();
+        let mut steps = Steps::for_legs(self.goals.len());
         steps.push(self.guard_step(guard)?);
         for leg in (0..self.goals.len()).filter(|&leg| Some(leg) != guard) {
             self.plan_leg(leg, now_ns, &mut steps)?;

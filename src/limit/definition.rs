@@ -18,9 +18,9 @@ pub struct Definition {
     /// How much may be reserved at once.
     pub capacity: Amount,
     /// What one unit is, for people: `tokens`.
-    pub unit: String,
+    pub unit: Box<str>,
     /// Free text for people.
-    pub description: String,
+    pub description: Box<str>,
     /// What becomes of an actual amount above the reserved one.
     pub overage: Overage,
     /// Of a template, how many limits it may make. `None` of a limit.
@@ -160,6 +160,7 @@ impl Definition {
         text_in_range("description", &description, DESCRIPTION_BYTES_MAX)?;
         let default = || Amount::new(INSTANCES_MAX_DEFAULT).ok();
         let instances_max = KeyTemplate::of(&key).and_then(|_| default());
+        let (unit, description) = (unit.into(), description.into());
         Ok(Self { key, kind, capacity, unit, description, overage, instances_max })
     }
 

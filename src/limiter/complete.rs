@@ -88,7 +88,7 @@ impl<L: Ledger> Limiter<L> {
     async fn settle(&self, settling: Settling<'_>) -> Result<CompleteOutcome, LimiterError> {
         let Settling { command, used, mut settlement } = settling;
         loop {
-            match settlement.next(self.ledger.now_ns())? {
+            match settlement.next(|| self.ledger.now_ns())? {
                 Next::Send(chain) => settlement.heard(self.ledger.submit_one(chain).await?)?,
                 Next::FindClosing(account) => {
                     settlement.found_closing(find_closing(&*self.ledger, account).await?)?;

@@ -42,7 +42,8 @@ impl<L: Ledger> Limiter<L> {
             let (lease, family) = (command.lease, self.ids.of_lease(command.lease).family());
             let transfers = self.ledger.lease_transfers(lease, family).await?;
             let limit = planned.limits().first().copied().flatten();
-            let now_ns = planned.now_ns;
+            // What has come back by a schedule did so by the time of the plan.
+            let now_ns = if planned.now_ns > 0 { planned.now_ns } else { self.ledger.now_ns() };
             let (chain, over_at_ns) = match top_up::standing(self.ids, command, limit, &transfers, now_ns) {
                 Standing::Running { chain, over_at_ns } => (chain, over_at_ns),
                 Standing::Granted { reserved_at_unix_ms } => return Ok(granted(reserved_at_unix_ms)),

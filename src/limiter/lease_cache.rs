@@ -1,5 +1,4 @@
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 
@@ -8,7 +7,7 @@ use crate::limit::LeaseId;
 
 /// The leases that this process granted lately: a shortcut that spares a complete one look-up. Whatever it says, the
 /// ledger decides; with it switched off every answer is the same.
-pub struct LeaseCache(Option<Cache<LeaseId, Arc<Lease>>>);
+pub struct LeaseCache(Option<Cache<LeaseId, Lease>>);
 
 impl LeaseCache {
     /// Remembers up to this many leases; 0 switches it off.
@@ -23,12 +22,11 @@ impl LeaseCache {
 
     pub(super) fn insert(&self, lease: Lease) {
         if let Some(cache) = &self.0 {
-            cache.insert(lease.id, Arc::new(lease));
+            cache.insert(lease.id, lease);
         }
     }
 
     pub(super) fn take(&self, id: LeaseId) -> Option<Lease> {
-        let (_, lease) = self.0.as_ref()?.remove(&id)?;
-        Some(Arc::unwrap_or_clone(lease))
+        self.0.as_ref()?.remove(&id).map(|(_, lease)| lease)
     }
 }

@@ -74,6 +74,11 @@ impl LocalDenials {
         Self { known: (!bound.is_zero()).then(|| known(bound)), denied: AtomicU64::new(0) }
     }
 
+    /// Whether it denies anything at all.
+    pub fn is_on(&self) -> bool {
+        self.known.is_some()
+    }
+
     /// How many calls were denied without asking the ledger.
     pub fn denied(&self) -> u64 {
         self.denied.load(Ordering::Relaxed)

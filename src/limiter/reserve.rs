@@ -27,7 +27,8 @@ pub(super) struct Planned<'a> {
     entries: Entries,
     /// The keys that a template would be for, if it could make more limits.
     too_many: SmallVec<[LimitKey; 1]>,
-    /// When it was planned, in the ledger's nanoseconds. What was due of its limits by then has come back.
+    /// When it was planned, in the ledger's nanoseconds. What was due of its limits by then has come back. 0 where
+    /// nothing depends on it.
     pub(super) now_ns: u64,
 }
 
@@ -193,7 +194,11 @@ impl<L: Ledger> Limiter<L> {
 
     pub(super) fn planned<'a>(&self, command: &'a Reserve) -> Planned<'a> {
         let keys = command.requirements().iter().map(|requirement| &requirement.key);
-        let (entries, now_ns) = (self.registry().get_all(keys), self.ledger.now_ns());
+        let entries: Entries = self.registry().get_all(keys);
+        let is_scheduled = |entry: &Arc<Entry>| entry.limit.schedule.is_some();
+        // In memory, reading the clock takes a tenth of what a reserve takes.
+        let is_timed = self.local_denials.is_on() || entries.iter().flatten().any(is_scheduled);
+        let now_ns = if is_timed { self.ledger.now_ns() } else { 0 };
         Planned { command, entries, too_many: SmallVec::new(), now_ns }
     }
 

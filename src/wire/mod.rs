@@ -391,8 +391,8 @@ impl From<&Definition> for DefinitionBody {
             refill_interval_ms: fields.refill_interval_ms,
             auto_replenish: fields.auto_replenish,
             max_instances: definition.instances_max.map_or(0, Amount::get),
-            unit: definition.unit.clone(),
-            description: definition.description.clone(),
+            unit: definition.unit.to_string(),
+            description: definition.description.to_string(),
             overage: match definition.overage {
                 Overage::Debt => OverageBody::Debt,
                 Overage::Deny => OverageBody::Deny,

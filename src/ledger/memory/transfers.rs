@@ -80,6 +80,8 @@ struct Family {
     /// When what its lease spent has come back, in nanoseconds since the Unix epoch.
     spent_until_ns: u64,
     over_since_ns: u64,
+    /// The bits of its ids' tails: an id whose bit is missing is none of them, and need not be looked for.
+    tails: u64,
 }
 
 /// A family in the table of ids, with a part of its hash: growing the table needs no look at the families, and looking
@@ -178,8 +180,9 @@ impl Transfers {
         let family = near
             .filter(|&near| self.family_id(near) == id.family())
             .or_else(|| self.find_family(id.family()));
-        let index = family.and_then(|family| self.of_family(family).find(|&index| self.made(index).id == id));
-        Place { family, index }
+        let may_be_in = |&family: &u32| self.family(family).tails & tail_bit(id) != 0;
+        let in_family = |family| self.of_family(family).find(|&index| self.made(index).id == id);
+        Place { family, index: family.filter(may_be_in).and_then(in_family) }
     }
 
     pub(super) fn find_family(&self, id: TransferFamily) -> Option<u32> {
@@ -207,7 +210,7 @@ impl Transfers {
 
     /// Takes a transfer in, at the place where its id was not found. There must be room.
     pub(super) fn insert(&mut self, place: Place, mut made: Made) -> u32 {
-        let id = made.id.family();
+        let (id, tail) = (made.id.family(), tail_bit(made.id));
         let (of_lease, of_log) = (made.code.is_of_lease(), made.code.is_of_log());
         let entry = self.made.vacant_entry();
         let index = entry.key() as u32;
@@ -215,7 +218,9 @@ impl Transfers {
             Some(family) => {
                 made.family = family;
                 entry.insert(made);
-                let last = std::mem::replace(&mut self.families[family as usize].last, index);
+                let family = &mut self.families[family as usize];
+                family.tails |= tail;
+                let last = std::mem::replace(&mut family.last, index);
                 self.made_mut(last).next_of_family = Link::to(index);
             }
             None => {
@@ -230,6 +235,7 @@ impl Transfers {
                     of_log,
                     spent_until_ns: 0,
                     over_since_ns: 0,
+                    tails: tail,
                 });
                 self.leases += usize::from(of_lease);
                 let hash = self.hash(id);
@@ -331,6 +337,12 @@ impl Transfers {
             next = self.made.remove(index as usize).next_of_family.get();
         }
     }
+}
+
+/// One of 64 bits for the part of an id that is its own in its family. Up to leg 7, first attempts have one each.
+fn tail_bit(id: TransferId) -> u64 {
+    let tail = id.as_u128() as u16;
+    1 << (((tail >> 5) + (tail & 0b1_1111)) & 63)
 }
 
 /// The table takes the place from the low bits of a hash and a tag from the high ones.
