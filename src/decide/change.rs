@@ -14,8 +14,8 @@ use super::record::{self, RecordError};
 use super::schedule::Schedule;
 use crate::clock::unix_ms;
 use crate::ledger::{
-    AccountCode, AccountId, AccountRule, Chain, Movement, NewAccount, Transfer, TransferCode, TransferId,
-    UserData,
+    AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
+    TransferId, UserData,
 };
 use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, Status};
 
@@ -259,7 +259,12 @@ fn transfers_of(
             smallvec![plain(ids.reopen(pending), TransferCode::Close, Movement::Void { pending })]
         }
         Move::Retire(spent) => {
-            let all = Movement::PostUpTo { debit: spent, credit: heir, amount: Amount::MAX.into() };
+            let all = Movement::PostUpTo {
+                debit: spent,
+                credit: heir,
+                amount: Amount::MAX.into(),
+                bound: Bound::Has,
+            };
             smallvec![
                 plain(drawn.next()?, TransferCode::ComeBack, all),
                 plain(drawn.next()?, TransferCode::Close, close(spent))

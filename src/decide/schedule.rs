@@ -16,8 +16,8 @@ use super::ids::Ids;
 use super::record::Version;
 use crate::clock::unix_ms;
 use crate::ledger::{
-    AccountCode, AccountId, AccountRule, Chain, ChainOutcome, LedgerError, Movement, NewAccount, Refusal,
-    Transfer, TransferCode, TransferId, UserData,
+    AccountCode, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount,
+    Refusal, Transfer, TransferCode, TransferId, UserData,
 };
 use crate::limit::{Amount, ComesBack, LimitKey, Scheduled, Steps};
 
@@ -205,7 +205,7 @@ fn come_back(
         id: ids.around(drawn, nth as u8),
         code: TransferCode::ComeBack,
         user_data: UserData::default(),
-        movement: Movement::PostUpTo { debit, credit, amount: amount.into() },
+        movement: Movement::PostUpTo { debit, credit, amount: amount.into(), bound: Bound::Has },
     }
 }
 

@@ -21,8 +21,8 @@ use super::lease::{Hold, Lease, Leg};
 use super::schedule::around_closed;
 use super::share::{Part, Remainder};
 use crate::ledger::{
-    AccountId, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, TransferId,
-    UserData,
+    AccountId, Bound, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode,
+    TransferId, UserData,
 };
 use crate::limit::Overage;
 
@@ -467,7 +467,8 @@ impl Settlement {
     ) -> Result<(Role, Transfer), LedgerError> {
         let reservation = self.leg(leg)?;
         let amount = reservation.amount.saturating_sub(used);
-        let movement = Movement::PostUpTo { debit: spent, credit: reservation.account, amount };
+        let (credit, bound) = (reservation.account, Bound::Has);
+        let movement = Movement::PostUpTo { debit: spent, credit, amount, bound };
         let id = self.lease_ids.transfer(Purpose::Shrink, attempt, leg);
         Ok((Role::GiveBack { leg }, self.transfer(id, TransferCode::GiveBack, movement)))
     }

@@ -83,6 +83,11 @@ impl Account {
         self.credits_posted.saturating_sub(self.debits_posted)
     }
 
+    /// Posted debits less credits: what an account owes that was debited ahead.
+    pub fn owed(&self) -> u128 {
+        self.debits_posted.saturating_sub(self.credits_posted.saturating_add(self.credits_pending))
+    }
+
     /// What can still be reserved.
     pub fn available(&self) -> u128 {
         self.posted_balance().saturating_sub(self.debits_pending)

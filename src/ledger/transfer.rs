@@ -62,7 +62,7 @@ pub enum Movement {
         /// How much.
         amount: u128,
     },
-    /// Moves for good what the debited account has, at most an amount. As it is recorded, the amount is what it moved.
+    /// Moves for good as much as there is, at most an amount. As it is recorded, the amount is what it moved.
     PostUpTo {
         /// The account that is debited.
         debit: AccountId,
@@ -70,6 +70,8 @@ pub enum Movement {
         credit: AccountId,
         /// How much at the most.
         amount: u128,
+        /// What tells how much there is.
+        bound: Bound,
     },
     /// Holds an amount until it is voided or `timeout_seconds` have passed.
     Pend {
@@ -94,6 +96,17 @@ pub enum Movement {
         /// What it undoes.
         pending: TransferId,
     },
+}
+
+/// What a transfer that moves as much as there is never moves more than.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// What the debited account has.
+    Has,
+    /// What the credited account owes: its posted debits less its credits.
+    Owes,
+    /// Either.
+    HasAndOwes,
 }
 
 /// What a transfer is for, so that the ledger can be read as an audit log.

@@ -6,7 +6,7 @@ use slab::Slab;
 
 use super::link::Link;
 use crate::clock::NS_PER_SECOND;
-use crate::ledger::{Refusal, TransferCode, TransferFamily, TransferId, UserData};
+use crate::ledger::{Bound, Refusal, TransferCode, TransferFamily, TransferId, UserData};
 
 /// The transfers, and the ids that were used up.
 ///
@@ -52,7 +52,7 @@ pub(super) struct Made {
 #[derive(Clone, Copy)]
 pub(super) enum Moved {
     Post { debit: u32, credit: u32, amount: u128 },
-    PostUpTo { debit: u32, credit: u32, amount: u128 },
+    PostUpTo { debit: u32, credit: u32, amount: u128, bound: Bound },
     Pend { debit: u32, credit: u32, amount: u128, timeout_seconds: u32 },
     Close { debit: u32, credit: u32 },
     Void { pending: TransferId },
