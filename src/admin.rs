@@ -14,7 +14,7 @@ use crate::decide::record::{RecordError, Version};
 use crate::decide::schedule;
 use crate::instances::{InstanceError, Instances};
 use crate::ledger::{
-    Account, AccountCode, AccountRule, ChainOutcome, Ledger, LedgerError, NewAccount, Refusal,
+    Account, AccountCode, AccountId, AccountRule, ChainOutcome, Ledger, LedgerError, NewAccount,
 };
 use crate::limit::{Definition, LimitKey, LimitState, Status};
 use crate::registry::{Entry, Follower, RefreshError, Registry};
@@ -116,6 +116,7 @@ impl<L: Ledger> Admin<L> {
             account(self.ids.operator(), AccountCode::Operator),
             account(self.ids.registry(), AccountCode::Registry),
             account(self.ids.instances(), AccountCode::Registry),
+            account(self.ids.measure(), AccountCode::Measure),
         ];
         self.ledger.create_accounts(accounts).await?;
         self.follower.refresh().await?;
@@ -281,7 +282,7 @@ impl<L: Ledger> Admin<L> {
             // If it has another schedule by now, what is told is a moment old.
             self.versions.is_up_to_date(Some(entry)).await?;
             ids.extend([entry.limit.account, entry.limit.debt_account]);
-            ids.extend(entry.limit.schedule.iter().flat_map(|schedule| schedule.spent()));
+            ids.extend(places_of(entry));
         }
         let mut accounts = Vec::with_capacity(ids.len());
         for page in ids.chunks(ACCOUNTS_PAGE) {
@@ -290,13 +291,13 @@ impl<L: Ledger> Admin<L> {
         let mut accounts = accounts.into_iter();
         let mut usages = Vec::with_capacity(entries.len());
         for entry in entries {
-            let places = entry.limit.schedule.as_ref().map_or(0, |schedule| schedule.spent().len());
+            let places = places_of(entry).count();
             let accounts: Option<Vec<Account>> = accounts.by_ref().take(2 + places).collect();
-            let Some([limit, debt, spent @ ..]) = accounts.as_deref() else {
+            let Some([limit, debt, places @ ..]) = accounts.as_deref() else {
                 let missing = format!("limit {} has no account", entry.key());
                 return Err(LedgerError::Unexpected(missing).into());
             };
-            usages.push(usage_of(Arc::clone(entry), limit, debt, spent));
+            usages.push(usage_of(Arc::clone(entry), limit, debt, places));
         }
         Ok(usages)
     }
@@ -304,25 +305,16 @@ impl<L: Ledger> Admin<L> {
     /// Refills a bucket that is refilled by hand; false if the limit is no such bucket. The same `replenishment` does so
     /// once.
     pub async fn replenish(&self, key: &LimitKey, replenishment: Ulid) -> Result<bool, AdminError> {
-        self.follower.refresh().await?;
-        let entry = self.shown(key).await?;
-        let Some(chain) = schedule::replenish(self.ids, &entry.limit, replenishment.0) else {
-            return Ok(false);
-        };
-        match self.ledger.submit_one(chain).await? {
-            ChainOutcome::Created { .. }
-            | ChainOutcome::Refused { refusal: Refusal::Exists | Refusal::ExistsWithDifferent(_), .. } => {
-                Ok(true)
-            }
-            ChainOutcome::Refused {
-                refusal: Refusal::CreditAccountClosed | Refusal::DebitAccountClosed,
-                ..
-            } => Err(AdminError::Contended(key.clone())),
-            ChainOutcome::Refused { index, refusal } => {
-                versions::refused(key, index, refusal)?;
-                Ok(false)
+        let trace = self.ids.put_back(key, replenishment.0);
+        for _ in 0..TRIES_MAX {
+            self.follower.refresh().await?;
+            let entry = self.shown(key).await?;
+            let Some(amount) = schedule::refill_by_hand(&entry.limit) else { return Ok(false) };
+            if self.versions.comeback().put_back(&entry, trace, amount).await? {
+                return Ok(true);
             }
         }
+        Err(AdminError::Contended(key.clone()))
     }
 
     /// Every version that a key ever had, oldest first.
@@ -333,12 +325,21 @@ impl<L: Ledger> Admin<L> {
     }
 }
 
+/// The accounts of what was spent of a limit, and of what of that was borrowed.
+fn places_of(entry: &Entry) -> impl Iterator<Item = AccountId> {
+    let schedule = entry.limit.schedule.iter();
+    schedule.flat_map(|schedule| schedule.spent().iter().copied().chain(schedule.borrowed()))
+}
+
 /// Of a template: how many limits it may still make, and how many it has made.
-fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account, spent: &[Account]) -> LimitUsage {
+fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account, places: &[Account]) -> LimitUsage {
     let available = limit.available();
+    let spent: u128 = places.iter().map(Account::posted_balance).sum();
+    let owed: u128 = places.iter().map(Account::owed).sum();
     let reserved = match entry.limit.state.definition.instances_max {
         Some(instances_max) => u128::from(instances_max).saturating_sub(available),
-        None => limit.debits_pending + spent.iter().map(Account::posted_balance).sum::<u128>(),
+        // What was borrowed is spent as well, and was never in the limit.
+        None => limit.debits_pending + spent.saturating_sub(owed),
     };
     LimitUsage { entry, available, reserved, debt: debt.debits_posted }
 }

@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 use crate::decide::ids::Ids;
 use crate::decide::schedule::{self, Verdict};
-use crate::ledger::{Ledger, LedgerError, find_closing};
+use crate::ledger::{Ledger, LedgerError, TransferId, find_closing};
 use crate::limit::Status;
 use crate::registry::Entry;
 
@@ -78,6 +78,28 @@ impl<L: Ledger> Comeback<L> {
         }
         let key = entry.key();
         Err(LedgerError::Unexpected(format!("limit {key} cannot be brought up to its time")))
+    }
+
+    /// Puts back what somebody asks for, once for each trace. False if the limit has another schedule than is known here:
+    /// read the definitions.
+    pub async fn put_back(&self, entry: &Entry, trace: TransferId, amount: u64) -> Result<bool, LedgerError> {
+        let limit = &entry.limit;
+        let mut is_closed = limit.state.status != Status::Active;
+        for _ in 0..TRIES_MAX {
+            let closing = if is_closed { find_closing(&*self.ledger, limit.account).await? } else { None };
+            let drawn = Ulid::generate().0;
+            let Some(chain) = schedule::put_back(self.ids, limit, trace, amount, closing, drawn) else {
+                return Ok(false);
+            };
+            match schedule::interpret(limit, self.ledger.submit_one(chain).await?)? {
+                // Whoever left the trace has put it back.
+                Verdict::Made | Verdict::Moved => return Ok(true),
+                Verdict::ClosedOrOpened => is_closed = true,
+                Verdict::Replaced => return Ok(false),
+            }
+        }
+        let key = entry.key();
+        Err(LedgerError::Unexpected(format!("nothing can be put back into limit {key}")))
     }
 
     async fn read_clock(&self, schedule: &schedule::Schedule) -> Result<u64, LedgerError> {

@@ -59,6 +59,11 @@ impl<L: Ledger> Versions<L> {
         self.ids
     }
 
+    /// Lets come back what is due, or asked for.
+    pub fn comeback(&self) -> &Comeback<L> {
+        &self.comeback
+    }
+
     /// Lets come back what is due of a limit by the schedule that it has so far. False if it has another by now.
     pub async fn is_up_to_date(&self, entry: Option<&Entry>) -> Result<bool, LedgerError> {
         let Some(entry) = entry else { return Ok(true) };

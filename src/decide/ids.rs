@@ -38,6 +38,10 @@ pub enum Purpose {
     Debt = 5,
     /// The guard of a complete, or the trace of a top-up: whatever comes first takes the id.
     Guard = 6,
+    /// What its complete gives back pays back what was borrowed.
+    Repay = 7,
+    /// What it borrows, pays back at once, and is found to owe.
+    Borrow = 8,
 }
 
 /// The most attempts at one transfer of a lease; 3 bits of its id count them.
@@ -96,6 +100,22 @@ impl Ids {
     /// The account that is a limit's clock.
     pub fn clock(self, key: &LimitKey) -> AccountId {
         self.account(&format!("acct:clock:{key}"))
+    }
+
+    /// The account of what was borrowed of a limit's future. It does not depend on the schedule.
+    pub fn borrowed(self, key: &LimitKey) -> AccountId {
+        self.account(&format!("acct:borrowed:{key}"))
+    }
+
+    /// The account by which what is owed is measured.
+    pub fn measure(self) -> AccountId {
+        self.account("acct:measure")
+    }
+
+    /// The trace of what somebody asked to be put back into a limit, once for each ULID.
+    pub fn put_back(self, key: &LimitKey, asked: u128) -> TransferId {
+        let hash = digest(self.ledger, &format!("put-back:{key}:{asked}"));
+        TransferId::from_u128(asked >> 80 << 80 | hash >> 48)
     }
 
     /// The transfer that moves a limit's clock on from there.

@@ -99,6 +99,8 @@ impl Lease {
                     }
                 }
                 None if recorded.transfer.code == TransferCode::TopUp => is_top_up = true,
+                // What stands beside a reservation that borrowed.
+                None if matches!(recorded.transfer.code, TransferCode::Borrow | TransferCode::Measure) => {}
                 None => lease.settled = true,
             }
         }
@@ -190,7 +192,10 @@ impl Leg {
             | TransferCode::TopUp
             | TransferCode::GiveBack
             | TransferCode::Advance
-            | TransferCode::ComeBack => None,
+            | TransferCode::ComeBack
+            | TransferCode::Borrow
+            | TransferCode::Repay
+            | TransferCode::Measure => None,
         }
     }
 

@@ -58,6 +58,10 @@ pub enum AccountCode {
     Spent = 5,
     /// A limit's clock: its posted credits are the milliseconds up to which what was due has come back.
     Clock = 6,
+    /// What was borrowed of a bucket's future: its posted debits less credits are owed.
+    Borrowed = 7,
+    /// What is owed is moved to it and back, so that the ledger tells how much it was.
+    Measure = 8,
 }
 
 /// An account as the ledger has it.
