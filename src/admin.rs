@@ -11,12 +11,12 @@ use crate::decide::Limit;
 use crate::decide::change::{self, Change, KindChange};
 use crate::decide::ids::Ids;
 use crate::decide::record::{RecordError, Version};
-use crate::decide::schedule;
+use crate::decide::{object, schedule};
 use crate::instances::{InstanceError, Instances};
 use crate::ledger::{
     Account, AccountCode, AccountId, AccountRule, ChainOutcome, Ledger, LedgerError, NewAccount,
 };
-use crate::limit::{Definition, LimitKey, LimitState, Status};
+use crate::limit::{Amount, Definition, LeaseId, LimitKey, LimitState, RefillRate, Status};
 use crate::registry::{Entry, Follower, RefreshError, Registry};
 use crate::telemetry::with_sources;
 use crate::versions::{self, Try, VersionError, Versions};
@@ -160,7 +160,28 @@ impl<L: Ledger> Admin<L> {
 
     /// Creates or changes a limit; answers how it stands then.
     pub async fn put(&self, definition: &Definition) -> Result<Status, AdminError> {
-        let entry = self.make_version(&definition.key, |current| change::put(current, definition)).await?;
+        self.change(&definition.key, |current| change::put(current, definition)).await
+    }
+
+    /// Sets how fast a bucket is refilled and how much it holds, and makes it if it is not there; answers how it stands then.
+    /// What was due by then comes back at the old rate.
+    pub async fn set_rate(
+        &self,
+        key: &LimitKey,
+        rate: RefillRate,
+        burst: Amount,
+    ) -> Result<Status, AdminError> {
+        let plan =
+            |current: Option<&Limit>| change::put(current, &object::at_rate(current, key, rate, burst));
+        self.change(key, plan).await
+    }
+
+    async fn change(
+        &self,
+        key: &LimitKey,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<Change>, KindChange>,
+    ) -> Result<Status, AdminError> {
+        let entry = self.make_version(key, plan).await?;
         if let Status::Decreasing { .. } = entry.limit.state.status {
             self.decrease_waits.notify_one();
         }
@@ -304,8 +325,8 @@ impl<L: Ledger> Admin<L> {
 
     /// Refills a bucket that is refilled by hand; false if the limit is no such bucket. The same `replenishment` does so
     /// once.
-    pub async fn replenish(&self, key: &LimitKey, replenishment: Ulid) -> Result<bool, AdminError> {
-        let trace = self.ids.put_back(key, replenishment.0);
+    pub async fn replenish(&self, key: &LimitKey, replenishment: LeaseId) -> Result<bool, AdminError> {
+        let trace = self.ids.put_back(key, replenishment);
         for _ in 0..TRIES_MAX {
             self.follower.refresh().await?;
             let entry = self.shown(key).await?;

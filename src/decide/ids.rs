@@ -113,9 +113,9 @@ impl Ids {
     }
 
     /// The trace of what somebody asked to be put back into a limit, once for each ULID.
-    pub fn put_back(self, key: &LimitKey, asked: u128) -> TransferId {
+    pub fn put_back(self, key: &LimitKey, asked: LeaseId) -> TransferId {
         let hash = digest(self.ledger, &format!("put-back:{key}:{asked}"));
-        TransferId::from_u128(asked >> 80 << 80 | hash >> 48)
+        TransferId::from_u128(u128::from(asked.timestamp_ms()) << 80 | hash >> 48)
     }
 
     /// The transfer that moves a limit's clock on from there.

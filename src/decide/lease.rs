@@ -3,7 +3,8 @@
 use super::Limit;
 use super::command::Reserve;
 use super::ids::Ids;
-use crate::clock::{NS_PER_SECOND, unix_ms};
+use super::object;
+use crate::clock::{NS_PER_MS, NS_PER_SECOND, unix_ms};
 use crate::ledger::{AccountId, Movement, Recorded, Transfer, TransferCode, TransferId};
 use crate::limit::{LeaseId, Overage};
 
@@ -87,7 +88,7 @@ impl Lease {
     /// A top-up that came when everything else had expired is none of its: a lease that is over stays so.
     pub fn from_transfers(id: LeaseId, transfers: &[Recorded]) -> Option<Self> {
         let mut lease = Self { id, legs: Vec::with_capacity(transfers.len()), top_ups: 0, settled: false };
-        let mut is_top_up = false;
+        let (mut is_top_up, mut borrowed) = (false, false);
         for recorded in transfers {
             match Leg::from_recorded(recorded) {
                 Some(leg) if !is_top_up => lease.legs.push(leg),
@@ -99,12 +100,25 @@ impl Lease {
                     }
                 }
                 None if recorded.transfer.code == TransferCode::TopUp => is_top_up = true,
-                // What stands beside a reservation that borrowed.
-                None if matches!(recorded.transfer.code, TransferCode::Borrow | TransferCode::Measure) => {}
+                // What stands beside a reservation that took of the future.
+                None if matches!(recorded.transfer.code, TransferCode::Borrow | TransferCode::Measure) => {
+                    borrowed = true;
+                }
                 None => lease.settled = true,
             }
         }
+        if borrowed {
+            lease.hold_until_it_acts(transfers);
+        }
         if lease.legs.is_empty() { None } else { Some(lease) }
+    }
+
+    /// What it took can be given back until it may act, however soon the bucket is full then.
+    fn hold_until_it_acts(&mut self, transfers: &[Recorded]) {
+        let promise = object::promise(self.reserved_at_unix_ms(), transfers);
+        if let (Some(promise), Some(leg)) = (promise, self.legs.first_mut()) {
+            leg.expires_at_ns = leg.expires_at_ns.max(promise.acts_unix_ms.saturating_mul(NS_PER_MS));
+        }
     }
 
     /// What a chain that was just created reserved: the same that its transfers would tell.

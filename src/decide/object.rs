@@ -145,15 +145,14 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<Verdict, Le
     }
 }
 
-/// What a lease was promised, as its transfers tell; `None` if it borrowed nothing.
-pub fn promise(lease: &Lease, transfers: &[Recorded]) -> Option<Promise> {
+/// What a lease that was granted then was promised, as its transfers tell; `None` if it borrowed nothing.
+pub fn promise(created_unix_ms: u64, transfers: &[Recorded]) -> Option<Promise> {
     let of = |code| transfers.iter().filter(move |recorded| recorded.transfer.code == code);
     let borrow = of(TransferCode::Borrow).next()?.transfer;
     let mut measures = of(TransferCode::Measure).map(|recorded| recorded.transfer);
     let (there, back) = (measures.next()?, measures.next()?);
     let refill = RefillRate::new(Amount::new(borrow.user_data.long).ok()?, there.user_data.long);
     let steps = Steps { anchor_ms: back.user_data.long, span_ms: refill.interval_ms(), per_span: 1 };
-    let created_unix_ms = lease.reserved_at_unix_ms();
     let repaid = repaid_at_ms(refill, steps, created_unix_ms, there.movement.amount());
     Some(Promise {
         tokens: narrow(borrow.movement.amount()),
@@ -177,12 +176,18 @@ pub fn standing(limit: &Limit, now_ns: u64, available: &Account, borrowed: &Acco
     let refills = schedule.refills();
     let signed = |amount: u128| i64::try_from(amount).unwrap_or(i64::MAX);
     Some(Standing {
-        per_second: refills.map_or(0.0, |(refill, _)| refill.units_per_second()),
+        per_second: per_second(limit),
         burst: limit.state.definition.capacity.get(),
         tokens: signed(available.available()).saturating_sub(signed(owed)),
         last_unix_ms: schedule.last_step_ms(now_ns),
         repaid_unix_ms: refills.and_then(|(refill, steps)| repaid_at_ms(refill, steps, now_ms, owed)),
     })
+}
+
+/// What a bucket is refilled with per second; 0 if that is done by hand.
+pub fn per_second(limit: &Limit) -> f64 {
+    let refills = limit.schedule.as_ref().and_then(|schedule| schedule.refills());
+    refills.map_or(0.0, |(refill, _)| refill.units_per_second())
 }
 
 /// The definition of a bucket of this rate: a new one, or the one that is there with another rate.
