@@ -112,7 +112,12 @@ fn settle_below(bencher: Bencher) {
     let used: Vec<Used> = store.entries[2..]
         .iter()
         .map(|entry| &entry.limit)
-        .map(|limit| Used { account: limit.account, amount: ACTUAL, debt_account: limit.debt_account })
+        .map(|limit| Used {
+            account: limit.account,
+            amount: ACTUAL,
+            debt_account: limit.debt_account,
+            borrowed: None,
+        })
         .collect();
     let granted = || {
         let command = call(4);

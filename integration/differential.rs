@@ -3,7 +3,7 @@
 
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::{
-    AccountCode, AccountId, AccountRule, Chain, ChainOutcome, Ledger, Movement, NewAccount, Transfer,
+    AccountCode, AccountId, AccountRule, Bound, Chain, ChainOutcome, Ledger, Movement, NewAccount, Transfer,
     TransferCode, TransferId, UserData,
 };
 use proptest::prelude::*;
@@ -53,6 +53,7 @@ async fn operations_have_the_same_answers() {
 /// A transfer among few accounts and few ids, so that most of them meet something that was there before.
 fn transfers() -> impl Strategy<Value = Transfer> {
     let account = |number: u128| AccountId::from_u128(number);
+    let bound = prop_oneof![Just(Bound::Has), Just(Bound::Owes), Just(Bound::HasAndOwes)];
     let movement = prop_oneof![
         3 => (1..6_u128, 1..6_u128, 0..8_u128).prop_map(move |(debit, credit, amount)| Movement::Post {
             debit: account(debit),
@@ -67,10 +68,8 @@ fn transfers() -> impl Strategy<Value = Transfer> {
                 timeout_seconds
             }
         ),
-        2 => (1..6_u128, 1..6_u128, 0..8_u128).prop_map(move |(debit, credit, amount)| Movement::PostUpTo {
-            debit: account(debit),
-            credit: account(credit),
-            amount
+        4 => (1..6_u128, 1..6_u128, 0..8_u128, bound).prop_map(move |(debit, credit, amount, bound)| {
+            Movement::PostUpTo { debit: account(debit), credit: account(credit), amount, bound }
         }),
         1 => (1..6_u128, 1..6_u128).prop_map(move |(debit, credit)| Movement::Close {
             debit: account(debit),
@@ -122,8 +121,8 @@ fn moved(transfer: Transfer, by: u128) -> Transfer {
         Movement::Post { debit, credit, amount } => {
             Movement::Post { debit: account(debit), credit: account(credit), amount }
         }
-        Movement::PostUpTo { debit, credit, amount } => {
-            Movement::PostUpTo { debit: account(debit), credit: account(credit), amount }
+        Movement::PostUpTo { debit, credit, amount, bound } => {
+            Movement::PostUpTo { debit: account(debit), credit: account(credit), amount, bound }
         }
         Movement::Pend { debit, credit, amount, timeout_seconds } => {
             Movement::Pend { debit: account(debit), credit: account(credit), amount, timeout_seconds }

@@ -7,14 +7,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use ulid::Ulid;
 
-use crate::comeback::Replenished;
 use crate::decide::Limit;
 use crate::decide::change::{self, Change, KindChange};
 use crate::decide::ids::Ids;
 use crate::decide::record::{RecordError, Version};
+use crate::decide::{object, schedule};
 use crate::instances::{InstanceError, Instances};
-use crate::ledger::{Account, AccountCode, AccountRule, ChainOutcome, Ledger, LedgerError, NewAccount};
-use crate::limit::{Definition, LimitKey, LimitState, Status};
+use crate::ledger::{
+    Account, AccountCode, AccountId, AccountRule, ChainOutcome, Ledger, LedgerError, NewAccount,
+};
+use crate::limit::{Amount, Definition, LeaseId, LimitKey, LimitState, RefillRate, Status};
 use crate::registry::{Entry, Follower, RefreshError, Registry};
 use crate::telemetry::with_sources;
 use crate::versions::{self, Try, VersionError, Versions};
@@ -114,6 +116,7 @@ impl<L: Ledger> Admin<L> {
             account(self.ids.operator(), AccountCode::Operator),
             account(self.ids.registry(), AccountCode::Registry),
             account(self.ids.instances(), AccountCode::Registry),
+            account(self.ids.measure(), AccountCode::Measure),
         ];
         self.ledger.create_accounts(accounts).await?;
         self.follower.refresh().await?;
@@ -157,7 +160,28 @@ impl<L: Ledger> Admin<L> {
 
     /// Creates or changes a limit; answers how it stands then.
     pub async fn put(&self, definition: &Definition) -> Result<Status, AdminError> {
-        let entry = self.make_version(&definition.key, |current| change::put(current, definition)).await?;
+        self.change(&definition.key, |current| change::put(current, definition)).await
+    }
+
+    /// Sets how fast a bucket is refilled and how much it holds, and makes it if it is not there; answers how it stands then.
+    /// What was due by then comes back at the old rate.
+    pub async fn set_rate(
+        &self,
+        key: &LimitKey,
+        rate: RefillRate,
+        burst: Amount,
+    ) -> Result<Status, AdminError> {
+        let plan =
+            |current: Option<&Limit>| change::put(current, &object::at_rate(current, key, rate, burst));
+        self.change(key, plan).await
+    }
+
+    async fn change(
+        &self,
+        key: &LimitKey,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<Change>, KindChange>,
+    ) -> Result<Status, AdminError> {
+        let entry = self.make_version(key, plan).await?;
         if let Status::Decreasing { .. } = entry.limit.state.status {
             self.decrease_waits.notify_one();
         }
@@ -279,7 +303,7 @@ impl<L: Ledger> Admin<L> {
             // If it has another schedule by now, what is told is a moment old.
             self.versions.is_up_to_date(Some(entry)).await?;
             ids.extend([entry.limit.account, entry.limit.debt_account]);
-            ids.extend(entry.limit.schedule.iter().flat_map(|schedule| schedule.spent()));
+            ids.extend(places_of(entry));
         }
         let mut accounts = Vec::with_capacity(ids.len());
         for page in ids.chunks(ACCOUNTS_PAGE) {
@@ -288,26 +312,27 @@ impl<L: Ledger> Admin<L> {
         let mut accounts = accounts.into_iter();
         let mut usages = Vec::with_capacity(entries.len());
         for entry in entries {
-            let places = entry.limit.schedule.as_ref().map_or(0, |schedule| schedule.spent().len());
+            let places = places_of(entry).count();
             let accounts: Option<Vec<Account>> = accounts.by_ref().take(2 + places).collect();
-            let Some([limit, debt, spent @ ..]) = accounts.as_deref() else {
+            let Some([limit, debt, places @ ..]) = accounts.as_deref() else {
                 let missing = format!("limit {} has no account", entry.key());
                 return Err(LedgerError::Unexpected(missing).into());
             };
-            usages.push(usage_of(Arc::clone(entry), limit, debt, spent));
+            usages.push(usage_of(Arc::clone(entry), limit, debt, places));
         }
         Ok(usages)
     }
 
     /// Refills a bucket that is refilled by hand; false if the limit is no such bucket. The same `replenishment` does so
     /// once.
-    pub async fn replenish(&self, key: &LimitKey, replenishment: Ulid) -> Result<bool, AdminError> {
+    pub async fn replenish(&self, key: &LimitKey, replenishment: LeaseId) -> Result<bool, AdminError> {
+        let trace = self.ids.put_back(key, replenishment);
         for _ in 0..TRIES_MAX {
             self.follower.refresh().await?;
-            match self.versions.comeback().replenish(&*self.shown(key).await?, replenishment).await? {
-                Replenished::Once => return Ok(true),
-                Replenished::NotByHand => return Ok(false),
-                Replenished::Replaced => {}
+            let entry = self.shown(key).await?;
+            let Some(amount) = schedule::refill_by_hand(&entry.limit) else { return Ok(false) };
+            if self.versions.comeback().put_back(&entry, trace, amount).await? {
+                return Ok(true);
             }
         }
         Err(AdminError::Contended(key.clone()))
@@ -321,12 +346,21 @@ impl<L: Ledger> Admin<L> {
     }
 }
 
+/// The accounts of what was spent of a limit, and of what of that was borrowed.
+fn places_of(entry: &Entry) -> impl Iterator<Item = AccountId> {
+    let schedule = entry.limit.schedule.iter();
+    schedule.flat_map(|schedule| schedule.spent().iter().copied().chain(schedule.borrowed()))
+}
+
 /// Of a template: how many limits it may still make, and how many it has made.
-fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account, spent: &[Account]) -> LimitUsage {
+fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account, places: &[Account]) -> LimitUsage {
     let available = limit.available();
+    let spent: u128 = places.iter().map(Account::posted_balance).sum();
+    let owed: u128 = places.iter().map(Account::owed).sum();
     let reserved = match entry.limit.state.definition.instances_max {
         Some(instances_max) => u128::from(instances_max).saturating_sub(available),
-        None => limit.debits_pending + spent.iter().map(Account::posted_balance).sum::<u128>(),
+        // What was borrowed is spent as well, and was never in the limit.
+        None => limit.debits_pending + spent.saturating_sub(owed),
     };
     LimitUsage { entry, available, reserved, debt: debt.debits_posted }
 }

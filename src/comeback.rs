@@ -32,17 +32,6 @@ pub enum BroughtUp {
     Replaced,
 }
 
-/// What became of a refill by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replenished {
-    /// It was made, now or before.
-    Once,
-    /// The limit is no bucket that is refilled by hand.
-    NotByHand,
-    /// It has another schedule than is known here: read the definitions.
-    Replaced,
-}
-
 impl<L: Ledger> Comeback<L> {
     /// Over the same ledger as the limiter.
     pub fn new(ledger: Arc<L>, ids: Ids) -> Self {
@@ -92,24 +81,26 @@ impl<L: Ledger> Comeback<L> {
         Err(LedgerError::Unexpected(format!("limit {key} cannot be brought up to its time")))
     }
 
-    /// Refills a bucket that is refilled by hand; the same `replenishment` does so once.
-    pub async fn replenish(&self, entry: &Entry, replenishment: Ulid) -> Result<Replenished, LedgerError> {
+    /// Puts back what somebody asks for, once for each trace. False if the limit has another schedule than is known here:
+    /// read the definitions.
+    pub async fn put_back(&self, entry: &Entry, trace: TransferId, amount: u64) -> Result<bool, LedgerError> {
         let limit = &entry.limit;
         let mut is_closed = limit.state.status != Status::Active;
         for _ in 0..TRIES_MAX {
             let closing = self.closing(limit, is_closed).await?;
             let drawn = Ulid::generate().0;
-            let Some(chain) = schedule::replenish(self.ids, limit, replenishment.0, closing, drawn) else {
-                return Ok(Replenished::NotByHand);
+            let Some(chain) = schedule::put_back(self.ids, limit, trace, amount, closing, drawn) else {
+                return Ok(false);
             };
             match schedule::interpret(limit, self.ledger.submit_one(chain).await?)? {
-                Verdict::Made | Verdict::Moved => return Ok(Replenished::Once),
+                // Whoever left the trace has put it back.
+                Verdict::Made | Verdict::Moved => return Ok(true),
                 Verdict::ClosedOrOpened => is_closed = true,
-                Verdict::Replaced => return Ok(Replenished::Replaced),
+                Verdict::Replaced => return Ok(false),
             }
         }
         let key = entry.key();
-        Err(LedgerError::Unexpected(format!("limit {key} cannot be refilled")))
+        Err(LedgerError::Unexpected(format!("nothing can be put back into limit {key}")))
     }
 
     /// What holds an account closed that may be.

@@ -59,7 +59,7 @@ impl<L: Ledger> Versions<L> {
         self.ids
     }
 
-    /// What brings limits up to their time.
+    /// Lets come back what is due, or asked for.
     pub fn comeback(&self) -> &Comeback<L> {
         &self.comeback
     }

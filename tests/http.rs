@@ -17,13 +17,13 @@ use crate::fixtures::*;
 use crate::memory::MemoryBackend;
 
 /// A service with a rolling limit `rpm` of 3 per minute and a concurrency limit `slots` of 2.
-struct Service {
+pub struct Service {
     router: Router,
-    backend: MemoryBackend,
+    pub backend: MemoryBackend,
 }
 
 impl Service {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         let api = Api {
@@ -40,12 +40,12 @@ impl Service {
         Self { router: api::router(Arc::new(api)), backend }
     }
 
-    async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> Response {
+    pub async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> Response {
         let request = Request::builder().method(method).uri(path).body(body.into()).expect("a request");
         self.router.clone().oneshot(request).await.expect("the router answers")
     }
 
-    async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+    pub async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
         let response = self.send(method, path, body).await;
         let status = response.status();
         assert_eq!(response.headers()["content-type"], "application/json", "{path}");
@@ -53,15 +53,15 @@ impl Service {
         (status, serde_json::from_slice(&bytes).expect("every answer is JSON"))
     }
 
-    async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+    pub async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
         self.call(Method::POST, path, body.to_string()).await
     }
 
-    async fn put(&self, body: &Value) -> (StatusCode, Value) {
+    pub async fn put(&self, body: &Value) -> (StatusCode, Value) {
         self.call(Method::PUT, "/v1/admin/limits", body.to_string()).await
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.call(Method::GET, path, Body::empty()).await
     }
 }

@@ -11,6 +11,7 @@ mod features;
 mod fixtures;
 mod gherkin;
 mod http;
+mod http_objects;
 #[cfg(feature = "loadtest")]
 mod loadtest;
 #[path = "support/memory.rs"]

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Api;
-use super::json::{Body, answer, parse};
+use super::json::{Body, answer, parse, parse_or_default};
 use super::reject::Reject;
 use crate::admin::{AdminError, LimitUsage};
 use crate::clock::unix_ms;
@@ -16,13 +16,14 @@ use crate::limit::{LimitKey, Status};
 use crate::telemetry::Route;
 use crate::wire::{
     ChangeAnswer, DefinitionBody, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer,
-    StatusBody, UsageBody, VersionBody,
+    ReplenishAnswer, ReplenishBody, StatusBody, UsageBody, VersionBody,
 };
 
 const HISTORY: &str = "/history";
+const REPLENISH: &str = "/replenish";
 
 /// The rest of a path, which is a key and perhaps more; it may not even be text.
-type KeyPath = Result<Path<String>, PathRejection>;
+pub(super) type KeyPath = Result<Path<String>, PathRejection>;
 
 /// `PUT /v1/admin/limits`
 pub(super) async fn put<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
@@ -72,6 +73,21 @@ pub(super) async fn delete<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Admin);
     api.in_time(api.admin.delete(&parse_key(&path?.0)?)).await?;
     Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
+}
+
+/// `POST /v1/admin/limits/{key}/replenish`, with a body or none.
+pub(super) async fn replenish<L: Ledger>(
+    State(api): State<Arc<Api<L>>>,
+    path: KeyPath,
+    body: Body,
+) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Admin);
+    let path = path?.0;
+    let key = path.strip_suffix(REPLENISH).ok_or(Reject::WrongMethod)?;
+    let body: ReplenishBody = parse_or_default(body)?;
+    let id = body.into_id().map_err(Reject::Invalid)?;
+    let replenished = api.in_time(api.admin.replenish(&parse_key(key)?, id)).await?;
+    Ok(answer(StatusCode::OK, ReplenishAnswer { ok: true, replenished }))
 }
 
 fn parse_key(text: &str) -> Result<LimitKey, Reject> {

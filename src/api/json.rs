@@ -52,6 +52,12 @@ async fn next_piece(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes
     Ok(None)
 }
 
+/// Reads a body that is one value, or nothing at all, which is its default.
+pub(super) fn parse_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T, Reject> {
+    let bytes = body.0?;
+    if bytes.is_empty() { Ok(T::default()) } else { parse_text(&bytes).map_err(Reject::Invalid) }
+}
+
 /// Reads a body that is one value.
 pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Reject> {
     parse_text(&body.0?).map_err(Reject::Invalid)

@@ -7,6 +7,7 @@ mod extend;
 mod health;
 mod json;
 mod metrics;
+mod objects;
 mod reject;
 mod reserve;
 
@@ -60,7 +61,11 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
         .route("/v1/complete", post(complete::one))
         .route("/v1/complete/batch", post(complete::batch))
         .route("/v1/admin/limits", put(admin::put).get(admin::list))
-        .route("/v1/admin/limits/{*key}", get(admin::get_or_history).delete(admin::delete))
+        .route(
+            "/v1/admin/limits/{*key}",
+            get(admin::get_or_history).delete(admin::delete).post(admin::replenish),
+        )
+        .route("/v1/objects/{*path}", get(objects::get).post(objects::post).put(objects::put))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))

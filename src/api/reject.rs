@@ -4,9 +4,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::json::answer;
 use crate::admin::AdminError;
-use crate::limiter::LimiterError;
+use crate::limiter::{LimiterError, ObjectError};
 use crate::telemetry::with_sources;
-use crate::wire::{BACKEND_ERROR, CompleteAnswer, ErrorBody, INVALID_REQUEST, ReserveAnswer};
+use crate::wire::{
+    BACKEND_ERROR, CompleteAnswer, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, ReserveAnswer,
+    TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
+};
 
 const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -24,6 +27,8 @@ pub(super) enum Reject {
     /// No answer from the ledger: the outcome is unknown.
     NoAnswer(LimiterError),
     Admin(AdminError),
+    /// An object does not do this.
+    Object(ObjectError),
 }
 
 impl Reject {
@@ -31,13 +36,22 @@ impl Reject {
         match self {
             Self::Invalid(_) | Self::Unreadable(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoRoute | Self::Admin(AdminError::UnknownKey(_)) => StatusCode::NOT_FOUND,
+            Self::NoRoute
+            | Self::Admin(AdminError::UnknownKey(_))
+            | Self::Object(ObjectError::UnknownKey(_)) => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Admin(
                 AdminError::KindChange(_) | AdminError::Contended(_) | AdminError::TooManyInstances(_),
             ) => StatusCode::CONFLICT,
+            Self::Object(
+                ObjectError::NotABucket { .. }
+                | ObjectError::TooManyInstances(_)
+                | ObjectError::LeaseConflict(_)
+                | ObjectError::LeaseSettled(_),
+            ) => StatusCode::CONFLICT,
             Self::TimedOut
             | Self::NoAnswer(_)
+            | Self::Object(ObjectError::Limiter(_))
             | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -50,12 +64,20 @@ impl Reject {
             Self::TooLarge => "body_too_large",
             Self::NoRoute => "not_found",
             Self::WrongMethod => "method_not_allowed",
-            Self::Admin(AdminError::UnknownKey(_)) => "unknown_limit_key",
+            Self::Admin(AdminError::UnknownKey(_)) | Self::Object(ObjectError::UnknownKey(_)) => {
+                UNKNOWN_LIMIT_KEY
+            }
+            Self::Object(ObjectError::NotABucket { .. }) => "not_a_bucket",
+            Self::Object(ObjectError::LeaseConflict(_)) => LEASE_CONFLICT,
+            Self::Object(ObjectError::LeaseSettled(_)) => LEASE_SETTLED,
             Self::Admin(AdminError::KindChange(_)) => "kind_change",
             Self::Admin(AdminError::Contended(_)) => "contended",
-            Self::Admin(AdminError::TooManyInstances(_)) => "too_many_instances",
+            Self::Admin(AdminError::TooManyInstances(_)) | Self::Object(ObjectError::TooManyInstances(_)) => {
+                TOO_MANY_INSTANCES
+            }
             Self::TimedOut
             | Self::NoAnswer(_)
+            | Self::Object(ObjectError::Limiter(_))
             | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
                 BACKEND_ERROR
             }
@@ -71,6 +93,7 @@ impl Reject {
             Self::TimedOut => "no answer in time; the outcome is unknown".to_owned(),
             Self::NoAnswer(error) => with_sources(error),
             Self::Admin(error) => with_sources(error),
+            Self::Object(error) => with_sources(error),
         }
     }
 
@@ -135,5 +158,11 @@ impl From<LimiterError> for Reject {
 impl From<AdminError> for Reject {
     fn from(error: AdminError) -> Self {
         Self::Admin(error)
+    }
+}
+
+impl From<ObjectError> for Reject {
+    fn from(error: ObjectError) -> Self {
+        Self::Object(error)
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use super::{CallError, Complete, Extend, LimitKey, Reserve, ReserveOutcome, Transport, Usage};
+use super::{
+    Amount, CallError, Complete, Extend, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport,
+    Reserve, ReserveOutcome, Transport, Usage,
+};
 use crate::admin::{Admin, AdminError};
 use crate::clock::SystemClock;
 use crate::decide::ids::Ids;
@@ -12,8 +15,8 @@ use crate::decide::retry_after::RetryPolicy;
 use crate::instances;
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
-use crate::limit::{Definition, LimitState};
-use crate::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError};
+use crate::limit::{Definition, LimitState, RefillRate};
+use crate::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ObjectError};
 use crate::registry::file::{FileError, RegistryFile};
 use crate::registry::{Follower, Registry};
 
@@ -124,6 +127,60 @@ impl<L: Ledger> Transport for InProcess<L> {
             }
             Err(AdminError::UnknownKey(_)) => Ok(None),
             Err(error) => Err(CallError::unknown(error)),
+        }
+    }
+}
+
+impl<L: Ledger> ObjectTransport for InProcess<L> {
+    async fn try_reserve(&self, key: &LimitKey, tokens: Amount, lease: LeaseId) -> Result<bool, CallError> {
+        Ok(self.limiter.object(key).try_reserve(tokens, lease).await?)
+    }
+
+    async fn reserve_ahead(
+        &self,
+        key: &LimitKey,
+        tokens: Amount,
+        lease: LeaseId,
+    ) -> Result<ObjectReservation, CallError> {
+        Ok(self.limiter.object(key).reserve(tokens, lease).await?)
+    }
+
+    async fn cancel(&self, key: &LimitKey, lease: LeaseId) -> Result<bool, CallError> {
+        Ok(self.limiter.object(key).cancel(lease).await?)
+    }
+
+    async fn release(&self, key: &LimitKey, tokens: Amount, release: LeaseId) -> Result<u64, CallError> {
+        Ok(self.limiter.object(key).release(tokens, release).await?)
+    }
+
+    async fn available_permits(&self, key: &LimitKey) -> Result<u64, CallError> {
+        Ok(self.limiter.object(key).available_permits().await?)
+    }
+
+    async fn set_rate(&self, key: &LimitKey, limit: f64, burst: Amount) -> Result<(), CallError> {
+        let refused = |message| CallError::Refused { message };
+        let rate = RefillRate::per_second(limit).map_err(|error| refused(format!("limit {error}")))?;
+        match self.admin.set_rate(key, rate, burst).await {
+            Ok(_) => Ok(()),
+            Err(error @ AdminError::KindChange(_)) => Err(refused(error.to_string())),
+            Err(error) => Err(CallError::unknown(error)),
+        }
+    }
+
+    async fn state(&self, key: &LimitKey) -> Result<ObjectState, CallError> {
+        Ok(self.limiter.object(key).state().await?)
+    }
+}
+
+impl From<ObjectError> for CallError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Limiter(error) => error.into(),
+            ObjectError::UnknownKey(_)
+            | ObjectError::TooManyInstances(_)
+            | ObjectError::NotABucket { .. }
+            | ObjectError::LeaseConflict(_)
+            | ObjectError::LeaseSettled(_) => Self::Refused { message: error.to_string() },
         }
     }
 }

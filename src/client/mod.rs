@@ -15,6 +15,7 @@
 //! | [`LlmCall`] | the requirements of a call to a model |
 //! | [`Rate`] | definitions of limits, for those in this process |
 //! | [`Batcher`] | a transport that makes one call of many |
+//! | [`BucketObject`] | the bucket of one key as an object, over an [`ObjectTransport`]: either of the two |
 //! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
 //! | `tower` | limits the requests of an HTTP service; with the feature `tower-layer` |
 
@@ -25,6 +26,7 @@ mod in_process;
 mod lease;
 mod limiter;
 mod llm;
+mod object;
 mod rate;
 mod repeat;
 mod requirements;
@@ -43,6 +45,7 @@ pub use in_process::{InProcess, InProcessError};
 pub use lease::{CompleteError, ExtendError, Extended, Lease};
 pub use limiter::{Acquired, Limiter};
 pub use llm::LlmCall;
+pub use object::{BucketObject, BucketReservation, ObjectTransport};
 pub use rate::{Rate, RateError, concurrency_limit};
 pub use repeat::{RepeatPolicy, Repeating};
 pub use requirements::{Requirements, RequirementsError};
@@ -52,5 +55,5 @@ pub use transport::{CallError, Transport};
 
 pub use crate::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
 pub use crate::limit::{Amount, LeaseId, LimitKey};
-pub use crate::limiter::ReserveOutcome;
+pub use crate::limiter::{ObjectReservation, ObjectState, ReserveOutcome};
 pub use crate::wire::UsageBody as Usage;

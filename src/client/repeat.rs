@@ -91,7 +91,8 @@ impl<T: Transport> Transport for Repeating<T> {
     }
 }
 
-async fn repeat<R, F>(mut pauses: Pauses, attempt: impl Fn() -> F) -> Result<R, CallError>
+/// Makes a call until its outcome is known.
+pub(super) async fn repeat<R, F>(mut pauses: Pauses, attempt: impl Fn() -> F) -> Result<R, CallError>
 where
     F: Future<Output = Result<R, CallError>>,
 {

@@ -11,13 +11,13 @@ use smallvec::{SmallVec, smallvec};
 use super::Limit;
 use super::ids::Ids;
 use super::record::{self, RecordError};
-use super::schedule::Schedule;
+use super::schedule::{Schedule, repay};
 use crate::clock::unix_ms;
 use crate::ledger::{
-    AccountCode, AccountId, AccountRule, Chain, Movement, NewAccount, Transfer, TransferCode, TransferId,
-    UserData,
+    AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
+    TransferId, UserData,
 };
-use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, Status};
+use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, Scheduled, Status};
 
 /// A version that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,15 @@ pub struct Change {
 pub enum Move {
     /// Takes what an account of an earlier schedule keeps over to the new one, or to the limit, and closes it.
     Retire(AccountId),
+    /// Takes what was borrowed of an earlier schedule's future off what that one keeps: the new one lends nothing.
+    Forgive {
+        /// What it keeps.
+        spent: AccountId,
+        /// What was borrowed.
+        borrowed: AccountId,
+    },
+    /// Pays back what was borrowed out of what was granted.
+    Repay(AccountId),
     /// Voids the closing transfer.
     Reopen,
     /// Posts capacity to the limit.
@@ -107,15 +116,31 @@ fn next(limit: &Limit, state: LimitState, mut moves: Vec<Move>) -> Change {
     let begins_schedule = state.begins_schedule(Some(&limit.state));
     if let (true, Some(replaced)) = (begins_schedule, &limit.schedule) {
         let opened = usize::from(moves.first() == Some(&Move::Reopen));
-        let retired = replaced.spent().iter().map(|&spent| Move::Retire(spent));
-        moves.splice(opened..opened, retired);
+        moves.splice(opened..opened, retire(replaced, &state));
         // Without a schedule its heir is the limit itself, which takes nothing while it is closed.
         if state.scheduled().is_none() && opened == 0 {
             moves.insert(0, Move::Reopen);
             moves.push(Move::Close);
         }
     }
+    let grants = moves.iter().any(|step| matches!(step, Move::Grant(_)));
+    let borrowed = limit.schedule.as_ref().and_then(|schedule| schedule.borrowed());
+    moves.extend(borrowed.filter(|_| grants && lends(&state)).map(Move::Repay));
     Change { version: limit.version + 1, state, moves, begins_schedule }
+}
+
+fn lends(state: &LimitState) -> bool {
+    state.scheduled().is_some_and(Scheduled::lends)
+}
+
+/// What ends a schedule when another begins.
+fn retire(replaced: &Schedule, wanted: &LimitState) -> Vec<Move> {
+    let forgiven = replaced.borrowed().filter(|_| !lends(wanted));
+    let end = |&spent: &AccountId| {
+        let forgive = forgiven.map(|borrowed| Move::Forgive { spent, borrowed });
+        forgive.into_iter().chain([Move::Retire(spent)])
+    };
+    replaced.spent().iter().flat_map(end).collect()
 }
 
 fn put_over(current: &LimitState, wanted: &LimitState) -> (LimitState, Vec<Move>) {
@@ -208,7 +233,7 @@ impl Change {
     fn heir(&self, ids: Ids, now_ns: u64) -> AccountId {
         let definition = &self.state.definition;
         let schedule = self.new_schedule(ids, unix_ms(now_ns));
-        let spending = schedule.and_then(|schedule| schedule.spending(now_ns, definition.capacity));
+        let spending = schedule.and_then(|schedule| schedule.spending(now_ns, definition.capacity.get()));
         spending.map_or_else(|| ids.limit(&definition.key), |spending| spending.spent)
     }
 
@@ -264,12 +289,19 @@ fn transfers_of(
             smallvec![plain(ids.reopen(pending), TransferCode::Close, Movement::Void { pending })]
         }
         Move::Retire(spent) => {
-            let all = Movement::PostUpTo { debit: spent, credit: heir, amount: Amount::MAX.into() };
+            let all = Movement::PostUpTo {
+                debit: spent,
+                credit: heir,
+                amount: Amount::MAX.into(),
+                bound: Bound::Has,
+            };
             smallvec![
                 plain(drawn.next()?, TransferCode::ComeBack, all),
                 plain(drawn.next()?, TransferCode::Close, close(spent))
             ]
         }
+        Move::Forgive { spent, borrowed } => smallvec![repay(drawn.next()?, spent, borrowed)],
+        Move::Repay(borrowed) => smallvec![repay(drawn.next()?, limit, borrowed)],
         Move::Grant(amount) => {
             let movement = Movement::Post { debit: operator, credit: limit, amount: amount.into() };
             smallvec![plain(drawn.next()?, TransferCode::Grant, movement)]

@@ -38,6 +38,10 @@ pub enum Purpose {
     Debt = 5,
     /// The guard of a complete, or the trace of a top-up: whatever comes first takes the id.
     Guard = 6,
+    /// What its complete gives back pays back what was borrowed.
+    Repay = 7,
+    /// What it borrows, pays back at once, and is found to owe.
+    Borrow = 8,
 }
 
 /// The most attempts at one transfer of a lease; 3 bits of its id count them.
@@ -98,16 +102,26 @@ impl Ids {
         self.account(&format!("acct:clock:{key}"))
     }
 
+    /// The account of what was borrowed of a limit's future. It does not depend on the schedule.
+    pub fn borrowed(self, key: &LimitKey) -> AccountId {
+        self.account(&format!("acct:borrowed:{key}"))
+    }
+
+    /// The account by which what is owed is measured.
+    pub fn measure(self) -> AccountId {
+        self.account("acct:measure")
+    }
+
+    /// The trace of what somebody asked to be put back into a limit, once for each ULID.
+    pub fn put_back(self, key: &LimitKey, asked: LeaseId) -> TransferId {
+        let hash = digest(self.ledger, &format!("put-back:{key}:{asked}"));
+        TransferId::from_u128(u128::from(asked.timestamp_ms()) << 80 | hash >> 48)
+    }
+
     /// The transfer that moves a limit's clock on from there.
     pub fn advance(self, key: &LimitKey, clock_ms: u64) -> TransferId {
         let hash = digest(self.ledger, &format!("advance:{key}:{clock_ms}"));
         TransferId::from_u128(u128::from(clock_ms) << 80 | hash >> 48)
-    }
-
-    /// The trace of a refill by hand.
-    pub fn replenish(self, key: &LimitKey, replenishment: u128) -> TransferId {
-        let hash = digest(self.ledger, &format!("replenish:{key}:{replenishment}"));
-        TransferId::from_u128(replenishment >> 80 << 80 | hash >> 48)
     }
 
     /// Of a lease's transfers: the lease's 48 bits of milliseconds, so that ids are ordered by time, which the ledger's

@@ -3,6 +3,7 @@
 use super::Limit;
 use super::command::Reserve;
 use super::ids::Ids;
+use super::object;
 use crate::clock::{NS_PER_MS, NS_PER_SECOND, unix_ms};
 use crate::ledger::{AccountId, Movement, Recorded, Transfer, TransferCode, TransferId};
 use crate::limit::{LeaseId, Overage};
@@ -86,7 +87,11 @@ impl Lease {
     ///
     /// A top-up that came when everything else had expired is none of its: a lease that is over stays so.
     pub fn from_transfers(id: LeaseId, transfers: &[Recorded]) -> Option<Self> {
-        Self::from_each(id, transfers.iter().copied())
+        let mut lease = Self::from_each(id, transfers.iter().copied())?;
+        if transfers.iter().any(|recorded| recorded.transfer.code == TransferCode::Borrow) {
+            lease.hold_until_it_acts(transfers);
+        }
+        Some(lease)
     }
 
     fn from_each(id: LeaseId, transfers: impl ExactSizeIterator<Item = Recorded>) -> Option<Self> {
@@ -103,10 +108,20 @@ impl Lease {
                     }
                 }
                 None if recorded.transfer.code == TransferCode::TopUp => is_top_up = true,
+                // What stands beside a reservation that took of the future.
+                None if matches!(recorded.transfer.code, TransferCode::Borrow | TransferCode::Measure) => {}
                 None => lease.settled = true,
             }
         }
         if lease.legs.is_empty() { None } else { Some(lease) }
+    }
+
+    /// What it took can be given back until it may act, however soon the bucket is full then.
+    fn hold_until_it_acts(&mut self, transfers: &[Recorded]) {
+        let promise = object::promise(self.reserved_at_unix_ms(), transfers);
+        if let (Some(promise), Some(leg)) = (promise, self.legs.first_mut()) {
+            leg.expires_at_ns = leg.expires_at_ns.max(promise.acts_unix_ms.saturating_mul(NS_PER_MS));
+        }
     }
 
     /// What a chain that was just created reserved: the same that its transfers would tell.
@@ -194,7 +209,10 @@ impl Leg {
             | TransferCode::TopUp
             | TransferCode::GiveBack
             | TransferCode::Advance
-            | TransferCode::ComeBack => None,
+            | TransferCode::ComeBack
+            | TransferCode::Borrow
+            | TransferCode::Repay
+            | TransferCode::Measure => None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! - [`share`]: several settlements -> chains that settle them together.
 //! - [`top_up`]: a lease and a wish for more -> a chain; its outcome -> granted, denied, or look once more.
 //! - [`schedule`]: a limit whose time has gone on -> a chain that brings back what is due.
+//! - [`object`]: a bucket and a wish for what it will have -> a chain; the lease's transfers -> when it is there.
 //! - [`change`]: a limit and what an operator wants -> its next version, as a chain; [`record`] encodes it.
 //! - [`retry_after`]: a denial -> when to come back.
 
@@ -16,6 +17,7 @@ pub mod command;
 pub mod headroom;
 pub mod ids;
 pub mod lease;
+pub mod object;
 pub mod record;
 pub mod reserve;
 pub mod retry_after;

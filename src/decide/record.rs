@@ -165,8 +165,8 @@ impl BodyKind {
             Kind::Rolling(rolling) => Self::Rolling { window_seconds: rolling.window_seconds() },
             Kind::Concurrency(slots) => Self::Concurrency { timeout_seconds: slots.timeout_seconds() },
             Kind::TokenBucket(bucket) => Self::TokenBucket {
-                refill_amount: bucket.refill_amount().get(),
-                refill_interval_ms: bucket.refill_interval_ms(),
+                refill_amount: bucket.refill().amount().get(),
+                refill_interval_ms: bucket.refill().interval_ms(),
                 auto_replenish: bucket.auto_replenish(),
             },
             Kind::FixedWindow(window) => {

@@ -74,36 +74,52 @@ pub(super) struct Leg {
 /// The leg of a requirement, at a moment at which what was due of its limit has come back.
 pub(super) fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>, now_ns: u64) -> Leg {
     let taken = limit.filter(|limit| takes_reservations(limit));
-    taken.and_then(|limit| leg_on(ids, requirement, limit, now_ns)).unwrap_or_else(|| Leg {
+    taken
+        .and_then(|limit| leg_on(ids, requirement, limit, now_ns))
+        .unwrap_or_else(|| impossible_leg(ids, &requirement.key))
+}
+
+/// A leg that no account can satisfy.
+pub(super) fn impossible_leg(ids: Ids, key: &LimitKey) -> Leg {
+    Leg {
         code: TransferCode::ReserveRolling,
         movement: Movement::Pend {
-            debit: ids.limit(&requirement.key),
+            debit: ids.limit(key),
             credit: ids.operator(),
             amount: IMPOSSIBLE_AMOUNT,
             timeout_seconds: 1,
         },
         over_at_ms: 0,
-    })
+    }
 }
 
 fn leg_on(ids: Ids, requirement: &Requirement, limit: &Limit, now_ns: u64) -> Option<Leg> {
     let (definition, debit, amount) = (&limit.state.definition, limit.account, requirement.amount.into());
-    let overage = definition.overage;
     let pending = |hold: Hold, timeout_seconds| Leg {
         code: hold.code(),
         movement: Movement::Pend { debit, credit: ids.operator(), amount, timeout_seconds },
         over_at_ms: 0,
     };
     Some(match definition.kind {
-        Kind::Rolling(rolling) => pending(Hold::Rolling(overage), rolling.window_seconds()),
+        Kind::Rolling(rolling) => pending(Hold::Rolling(definition.overage), rolling.window_seconds()),
         Kind::Concurrency(slots) => pending(Hold::Concurrency, slots.timeout_seconds()),
         Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
-            let Spending { spent, over_at_ms } =
-                limit.schedule.as_ref()?.spending(now_ns, definition.capacity)?;
-            let code = Hold::Scheduled { overage, spent }.code();
-            Leg { code, movement: Movement::Post { debit, credit: spent, amount }, over_at_ms }
+            spending_leg(requirement, limit, now_ns, definition.capacity.get())?
         }
     })
+}
+
+/// The leg that spends of a limit with a schedule; `spent_max` is what may be spent of it with this together.
+pub(super) fn spending_leg(
+    requirement: &Requirement,
+    limit: &Limit,
+    now_ns: u64,
+    spent_max: u64,
+) -> Option<Leg> {
+    let Spending { spent, over_at_ms } = limit.schedule.as_ref()?.spending(now_ns, spent_max)?;
+    let code = Hold::Scheduled { overage: limit.state.definition.overage, spent }.code();
+    let (debit, amount) = (limit.account, requirement.amount.into());
+    Some(Leg { code, movement: Movement::Post { debit, credit: spent, amount }, over_at_ms })
 }
 
 /// Whether the limit exists for callers. A decreasing one does: its account is closed, so the ledger denies.

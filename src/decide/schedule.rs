@@ -8,6 +8,9 @@
 //! a chain that was held up on its way finds its id taken. So a refill happens once, however many replicas, crashes and
 //! repetitions there are, and however late one is.
 //!
+//! What was borrowed of a bucket's future is in an account of its own. Whatever puts something into the bucket pays back
+//! in the same chain, so that nothing is available while something is owed.
+//!
 //! What comes back is moved under fresh ids, because it may be refused for a passing reason (the account is closed while
 //! its capacity is being lowered), which uses an id up; the trace keeps it from happening twice.
 
@@ -16,10 +19,13 @@ use super::ids::Ids;
 use super::record::Version;
 use crate::clock::unix_ms;
 use crate::ledger::{
-    AccountCode, AccountId, AccountRule, Chain, ChainOutcome, LedgerError, Movement, NewAccount, Refusal,
-    Transfer, TransferCode, TransferId, UserData,
+    AccountCode, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount,
+    Refusal, Transfer, TransferCode, TransferId, UserData,
 };
-use crate::limit::{Amount, ComesBack, LimitKey, Scheduled, Steps};
+use crate::limit::{ComesBack, LimitKey, RefillRate, Scheduled, Steps};
+
+/// More than any account has or owes.
+pub(super) const ALL: u128 = u64::MAX as u128;
 
 /// A schedule in force, with its accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub struct Schedule {
     since_ms: u64,
     spent: Box<[AccountId]>,
     clock: AccountId,
+    /// The account of what was borrowed of the future, if the kind lends.
+    borrowed: Option<AccountId>,
 }
 
 /// Where a reservation moves what it takes.
@@ -67,7 +75,8 @@ impl Schedule {
     /// The schedule of a limit that has been of this kind since a version of it, made at `since_ms`.
     pub fn new(ids: Ids, key: &LimitKey, kind: Scheduled, since_version: u64, since_ms: u64) -> Self {
         let spent = (0..kind.places()).map(|place| ids.spent(key, since_version, place)).collect();
-        Self { kind, since_version, since_ms, spent, clock: ids.clock(key) }
+        let borrowed = kind.lends().then(|| ids.borrowed(key));
+        Self { kind, since_version, since_ms, spent, clock: ids.clock(key), borrowed }
     }
 
     /// The schedule of a version of a limit, which may be that of the version before.
@@ -91,6 +100,19 @@ impl Schedule {
         self.clock
     }
 
+    /// The account of what was borrowed of the future, if the kind lends.
+    pub fn borrowed(&self) -> Option<AccountId> {
+        self.borrowed
+    }
+
+    /// Of a bucket that is refilled by time: with how much, and when.
+    pub fn refills(&self) -> Option<(RefillRate, Steps)> {
+        match self.kind {
+            Scheduled::TokenBucket(bucket) => Some((bucket.refill(), self.steps()?)),
+            Scheduled::FixedWindow(_) | Scheduled::SlidingWindow(_) => None,
+        }
+    }
+
     /// The accounts to be made before the schedule comes into force.
     pub fn accounts(&self) -> Vec<NewAccount> {
         let spent = self.spent.iter().map(|&id| NewAccount {
@@ -98,16 +120,24 @@ impl Schedule {
             rule: AccountRule::DebitsMustNotExceedCredits,
             code: AccountCode::Spent,
         });
-        let rule = AccountRule::Unconstrained;
-        spent.chain([NewAccount { id: self.clock, rule, code: AccountCode::Clock }]).collect()
+        let unconstrained = |id, code| NewAccount { id, rule: AccountRule::Unconstrained, code };
+        let clock = unconstrained(self.clock, AccountCode::Clock);
+        let borrowed = self.borrowed.map(|id| unconstrained(id, AccountCode::Borrowed));
+        spent.chain([clock]).chain(borrowed).collect()
     }
 
-    /// Where what is reserved now is kept, and until when.
-    pub fn spending(&self, now_ns: u64, capacity: Amount) -> Option<Spending> {
+    /// Where what is reserved now is kept, and until when, if at most so much is spent then.
+    pub fn spending(&self, now_ns: u64, spent_max: u64) -> Option<Spending> {
         let now_ms = unix_ms(now_ns);
         let step = self.steps().map_or(0, |steps| steps.at(now_ms));
         let spent = *self.spent.get(self.kind.place(step))?;
-        Some(Spending { spent, over_at_ms: self.kind.over_at_ms(now_ms, step, capacity) })
+        Some(Spending { spent, over_at_ms: self.kind.over_at_ms(now_ms, step, spent_max) })
+    }
+
+    /// When the step of this moment began, in milliseconds since the Unix epoch; if nothing comes back by time, when the
+    /// schedule came into force.
+    pub fn last_step_ms(&self, now_ns: u64) -> u64 {
+        self.steps().map_or(self.since_ms, |steps| steps.starts_at_ms(steps.at(unix_ms(now_ns))))
     }
 
     /// When the next step begins, in milliseconds since the Unix epoch. `None` if nothing comes back by time.
@@ -149,61 +179,104 @@ pub fn advance(
 ) -> Option<Advance> {
     let schedule = limit.schedule.as_deref()?;
     let (to_ms, comes_back) = schedule.due(clock_ms, now_ns)?;
-    let trace = ids.advance(&limit.state.definition.key, clock_ms);
-    let chain = behind_trace(ids, limit, trace, to_ms.saturating_sub(clock_ms), comes_back, closing, drawn)?;
-    Some(Advance { chain, to_ms })
-}
-
-/// What somebody asks to come back, of a bucket that is refilled by hand; `None` if it is no such bucket. The same
-/// `replenishment` does so once: its trace is left on the clock, which stays where it is. `closing` and `drawn` are as
-/// for [`advance`].
-pub fn replenish(
-    ids: Ids,
-    limit: &Limit,
-    replenishment: u128,
-    closing: Option<TransferId>,
-    drawn: u128,
-) -> Option<Chain> {
-    let Scheduled::TokenBucket(bucket) = limit.schedule.as_deref()?.kind else { return None };
-    if bucket.auto_replenish() {
-        return None;
-    }
-    let trace = ids.replenish(&limit.state.definition.key, replenishment);
-    let refill = ComesBack::Amount(bucket.refill_amount().get());
-    behind_trace(ids, limit, trace, 0, refill, closing, drawn)
-}
-
-/// A trace that moves the clock on by so much, and behind it what comes back.
-fn behind_trace(
-    ids: Ids,
-    limit: &Limit,
-    trace: TransferId,
-    clock_goes_on_ms: u64,
-    comes_back: ComesBack,
-    closing: Option<TransferId>,
-    drawn: u128,
-) -> Option<Chain> {
-    let schedule = limit.schedule.as_deref()?;
-    let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
-    let (debit, credit, amount) = (ids.operator(), schedule.clock, clock_goes_on_ms.into());
-    let trace = plain(trace, TransferCode::Advance, Movement::Post { debit, credit, amount });
+    let trace = Transfer {
+        id: ids.advance(&limit.state.definition.key, clock_ms),
+        code: TransferCode::Advance,
+        user_data: UserData::default(),
+        movement: Movement::Post {
+            debit: ids.operator(),
+            credit: schedule.clock,
+            amount: to_ms.saturating_sub(clock_ms).into(),
+        },
+    };
     let back = |(place, amount): (usize, u64)| {
-        let (debit, credit) = (*schedule.spent.get(place)?, limit.account);
-        let movement = Movement::PostUpTo { debit, credit, amount: amount.into() };
-        Some(plain(ids.around(drawn, place as u8), TransferCode::ComeBack, movement))
+        let debit = *schedule.spent.get(place)?;
+        Some(come_back(ids, debit, limit.account, amount, drawn, place))
     };
     let returns = match comes_back {
         ComesBack::Amount(amount) => vec![(0, amount)],
         ComesBack::Places(places) => places.into_iter().map(|place| (place, u64::MAX)).collect(),
     };
     let returns = returns.into_iter().filter_map(back);
+    behind(ids, trace, limit, returns, closing, drawn).map(|chain| Advance { chain, to_ms })
+}
+
+/// The chain that moves something that was spent back to its limit because somebody asks for it; `None` if the limit has
+/// no schedule. The same `trace` does so once; the rest is as for [`advance`].
+pub fn put_back(
+    ids: Ids,
+    limit: &Limit,
+    trace: TransferId,
+    amount: u64,
+    closing: Option<TransferId>,
+    drawn: u128,
+) -> Option<Chain> {
+    let &spent = limit.schedule.as_deref()?.spent.first()?;
+    let movement = Movement::Post { debit: ids.operator(), credit: ids.registry(), amount: 0 };
+    let (code, user_data) = (TransferCode::ComeBack, UserData::default());
+    let trace = Transfer { id: trace, code, user_data, movement };
+    let returns = [come_back(ids, spent, limit.account, amount, drawn, 0)];
+    behind(ids, trace, limit, returns, closing, drawn)
+}
+
+/// What one refill puts into a bucket that is refilled by hand; `None` if it is no such bucket.
+pub fn refill_by_hand(limit: &Limit) -> Option<u64> {
+    match limit.schedule.as_deref()?.kind {
+        Scheduled::TokenBucket(bucket) if !bucket.auto_replenish() => Some(bucket.refill().amount().get()),
+        Scheduled::TokenBucket(_) | Scheduled::FixedWindow(_) | Scheduled::SlidingWindow(_) => None,
+    }
+}
+
+/// A chain of what comes back behind its trace. Out of it, what was borrowed is paid back.
+fn behind(
+    ids: Ids,
+    trace: Transfer,
+    limit: &Limit,
+    returns: impl IntoIterator<Item = Transfer>,
+    closing: Option<TransferId>,
+    drawn: u128,
+) -> Option<Chain> {
+    let borrowed = limit.schedule.as_deref()?.borrowed;
+    let repaid = borrowed.map(|borrowed| repay(ids.around(drawn, u8::MAX), limit.account, borrowed));
+    let steps = returns.into_iter().chain(repaid);
     match closing {
-        None => Chain::new(std::iter::once(trace).chain(returns)),
+        None => Chain::new(std::iter::once(trace).chain(steps)),
         // A closed account takes nothing, so it is opened for the length of the chain.
         Some(closing) => {
             let [open, close] = around_closed(ids, limit.account, closing);
-            Chain::new([trace, open].into_iter().chain(returns).chain([close]))
+            Chain::new([trace, open].into_iter().chain(steps).chain([close]))
         }
+    }
+}
+
+/// Pays back what was borrowed, as far as the limit has something.
+pub(super) fn repay(id: TransferId, limit: AccountId, borrowed: AccountId) -> Transfer {
+    Transfer {
+        id,
+        code: TransferCode::Repay,
+        user_data: UserData::default(),
+        movement: Movement::PostUpTo {
+            debit: limit,
+            credit: borrowed,
+            amount: ALL,
+            bound: Bound::HasAndOwes,
+        },
+    }
+}
+
+fn come_back(
+    ids: Ids,
+    debit: AccountId,
+    credit: AccountId,
+    amount: u64,
+    drawn: u128,
+    nth: usize,
+) -> Transfer {
+    Transfer {
+        id: ids.around(drawn, nth as u8),
+        code: TransferCode::ComeBack,
+        user_data: UserData::default(),
+        movement: Movement::PostUpTo { debit, credit, amount: amount.into(), bound: Bound::Has },
     }
 }
 

@@ -18,11 +18,11 @@ use smallvec::SmallVec;
 
 use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds, Purpose};
 use super::lease::{Hold, Lease, Leg};
-use super::schedule::around_closed;
+use super::schedule::{around_closed, repay};
 use super::share::{Part, Remainder};
 use crate::ledger::{
-    AccountId, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, TransferId,
-    UserData,
+    AccountId, Bound, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode,
+    TransferId, UserData,
 };
 use crate::limit::Overage;
 
@@ -38,6 +38,8 @@ pub struct Used {
     pub amount: u64,
     /// Where debt is recorded.
     pub debt_account: AccountId,
+    /// Of a limit that lends of its future, what was borrowed: what is given back pays it back.
+    pub borrowed: Option<AccountId>,
 }
 
 /// An amount names a limit that the lease reserved nothing of.
@@ -106,7 +108,7 @@ pub struct Excess {
 enum Goal {
     Keep,
     Release,
-    Shrink { to: u128, attempt: u8, way: ShrinkWay },
+    Shrink { to: u128, attempt: u8, way: ShrinkWay, borrowed: Option<AccountId> },
     Extend { by: u128, overage: Overage, debt_account: AccountId },
     Debt { by: u128, debt_account: AccountId },
 }
@@ -126,6 +128,7 @@ enum Role {
     Reopen { leg: usize },
     Reserve { leg: usize },
     GiveBack { leg: usize },
+    Repay { leg: usize },
     CloseAgain { leg: usize },
     Debt { leg: usize },
 }
@@ -236,6 +239,7 @@ impl Settlement {
                 | Role::Reopen { .. }
                 | Role::Reserve { .. }
                 | Role::GiveBack { .. }
+                | Role::Repay { .. }
                 | Role::CloseAgain { .. }
                 | Role::Debt { .. },
                 Reaction::DoneBefore
@@ -252,9 +256,9 @@ impl Settlement {
     pub fn found_closing(&mut self, closing: Option<TransferId>) -> Result<(), LedgerError> {
         let State::Finding { leg } = self.state else { return Ok(()) };
         self.state = State::Planning;
-        if let Goal::Shrink { to, attempt, .. } = self.goal(leg)? {
+        if let Goal::Shrink { to, attempt, borrowed, .. } = self.goal(leg)? {
             let way = closing.map_or(ShrinkWay::Open, |closing| ShrinkWay::Through { closing });
-            self.set_goal(leg, Goal::Shrink { to, attempt, way })?;
+            self.set_goal(leg, Goal::Shrink { to, attempt, way, borrowed })?;
         }
         Ok(())
     }
@@ -275,8 +279,8 @@ impl Settlement {
     /// An id that was refused is used up, so each further attempt has its own.
     fn reserve_refused(&mut self, leg: usize) -> Result<(), LedgerError> {
         match self.goal(leg)? {
-            Goal::Shrink { to, attempt, way } if attempt + 1 < ATTEMPTS_MAX => {
-                self.set_goal(leg, Goal::Shrink { to, attempt: attempt + 1, way })?;
+            Goal::Shrink { to, attempt, way, borrowed } if attempt + 1 < ATTEMPTS_MAX => {
+                self.set_goal(leg, Goal::Shrink { to, attempt: attempt + 1, way, borrowed })?;
                 self.state = State::Finding { leg };
                 Ok(())
             }
@@ -346,11 +350,12 @@ impl Settlement {
             match *goal {
                 Goal::Keep => {}
                 Goal::Release => part.transfers.push(self.void(leg).ok()?.1),
-                Goal::Shrink { to, attempt, .. } => {
+                Goal::Shrink { to, attempt, borrowed, .. } => {
                     let reservation = self.lease.legs.get(leg)?;
                     let timeout_seconds = reservation.remaining_seconds(now_ns)?;
                     if let Hold::Scheduled { spent, .. } = reservation.hold {
                         part.transfers.push(self.give_back(leg, attempt, to, spent).ok()?.1);
+                        part.transfers.extend(self.repay(leg, attempt, borrowed).ok()?.map(|step| step.1));
                         continue;
                     }
                     part.transfers.push(self.void(leg).ok()?.1);
@@ -385,10 +390,13 @@ impl Settlement {
         match (self.goal(leg)?, remaining_seconds) {
             (Goal::Keep, _) | (Goal::Extend { .. } | Goal::Shrink { .. }, None) => {}
             (Goal::Release, _) => steps.push(self.void(leg)?),
-            (Goal::Shrink { to, attempt, way }, Some(seconds)) => {
+            (Goal::Shrink { to, attempt, way, borrowed }, Some(seconds)) => {
                 let mut shrink: SmallVec<[_; 2]> = SmallVec::new();
                 match reservation.hold {
-                    Hold::Scheduled { spent, .. } => shrink.push(self.give_back(leg, attempt, to, spent)?),
+                    Hold::Scheduled { spent, .. } => {
+                        shrink.push(self.give_back(leg, attempt, to, spent)?);
+                        shrink.extend(self.repay(leg, attempt, borrowed)?);
+                    }
                     Hold::Rolling(_) | Hold::Concurrency => {
                         shrink.push(self.void(leg)?);
                         shrink.push(self.reserve(leg, Purpose::Shrink, attempt, to, seconds)?);
@@ -472,9 +480,22 @@ impl Settlement {
     ) -> Result<(Role, Transfer), LedgerError> {
         let reservation = self.leg(leg)?;
         let amount = reservation.amount.saturating_sub(used);
-        let movement = Movement::PostUpTo { debit: spent, credit: reservation.account, amount };
+        let (credit, bound) = (reservation.account, Bound::Has);
+        let movement = Movement::PostUpTo { debit: spent, credit, amount, bound };
         let id = self.lease_ids.transfer(Purpose::Shrink, attempt, leg);
         Ok((Role::GiveBack { leg }, self.transfer(id, TransferCode::GiveBack, movement)))
+    }
+
+    /// Pays back what was borrowed of the leg's limit, out of what was given back.
+    fn repay(
+        &self,
+        leg: usize,
+        attempt: u8,
+        borrowed: Option<AccountId>,
+    ) -> Result<Option<(Role, Transfer)>, LedgerError> {
+        let limit = self.leg(leg)?.account;
+        let id = self.lease_ids.transfer(Purpose::Repay, attempt, leg);
+        Ok(borrowed.map(|borrowed| (Role::Repay { leg }, repay(id, limit, borrowed))))
     }
 
     fn transfer(&self, id: TransferId, code: TransferCode, movement: Movement) -> Transfer {
@@ -505,7 +526,7 @@ impl Settlement {
 
 fn goals_of(legs: &[Leg], used: &[Used]) -> SmallVec<[Goal; 4]> {
     let goal = |(place, leg): (usize, &Leg)| match used.iter().find(|used| used.account == leg.account) {
-        Some(used) => goal_of(leg, Some((share_of(legs, place, used.amount), used.debt_account))),
+        Some(used) => goal_of(leg, Some((share_of(legs, place, used.amount), used))),
         None => goal_of(leg, None),
     };
     legs.iter().enumerate().map(goal).collect()
@@ -523,22 +544,22 @@ fn share_of(legs: &[Leg], place: usize, actual: u64) -> u128 {
     }
 }
 
-/// `used` is what the leg has to bear, and where debt of it is recorded.
-fn goal_of(leg: &Leg, used: Option<(u128, AccountId)>) -> Goal {
-    let (overage, actual, debt_account) = match (leg.hold, used) {
+/// Of `used` the leg has to bear so much.
+fn goal_of(leg: &Leg, used: Option<(u128, &Used)>) -> Goal {
+    let (overage, actual, used) = match (leg.hold, used) {
         (Hold::Concurrency, _) => return Goal::Release,
         (Hold::Rolling(_) | Hold::Scheduled { .. }, None) => return Goal::Keep,
-        (Hold::Rolling(overage) | Hold::Scheduled { overage, .. }, Some((actual, debt_account))) => {
-            (overage, actual, debt_account)
+        (Hold::Rolling(overage) | Hold::Scheduled { overage, .. }, Some((actual, used))) => {
+            (overage, actual, used)
         }
     };
     let is_pending = !matches!(leg.hold, Hold::Scheduled { .. });
     if actual == 0 && is_pending {
         Goal::Release
     } else if actual < leg.amount {
-        Goal::Shrink { to: actual, attempt: 0, way: ShrinkWay::Open }
+        Goal::Shrink { to: actual, attempt: 0, way: ShrinkWay::Open, borrowed: used.borrowed }
     } else if actual > leg.amount {
-        Goal::Extend { by: actual - leg.amount, overage, debt_account }
+        Goal::Extend { by: actual - leg.amount, overage, debt_account: used.debt_account }
     } else {
         Goal::Keep
     }

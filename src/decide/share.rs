@@ -152,7 +152,7 @@ mod tests {
         let rolling = Hold::Rolling(Overage::Debt);
         let legs = vec![leg(1, Hold::Concurrency, 1), leg(2, rolling, 1_000), leg(3, rolling, 1)];
         let id = LeaseId::from_ulid(ulid::Ulid(number)).expect("not zero");
-        let used = [Used { account: account(2), amount: tokens, debt_account: account(9) }];
+        let used = [Used { account: account(2), amount: tokens, debt_account: account(9), borrowed: None }];
         Settlement::new(Ids::new(1), Lease { id, legs, top_ups: 0, settled: false }, &used, NOW_NS)
             .expect("its keys")
     }

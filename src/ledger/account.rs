@@ -58,6 +58,10 @@ pub enum AccountCode {
     Spent = 5,
     /// A limit's clock: its posted credits are the milliseconds up to which what was due has come back.
     Clock = 6,
+    /// What was borrowed of a bucket's future: its posted debits less credits are owed.
+    Borrowed = 7,
+    /// What is owed is moved to it and back, so that the ledger tells how much it was.
+    Measure = 8,
 }
 
 /// An account as the ledger has it.
@@ -81,6 +85,11 @@ impl Account {
     /// Posted credits less posted debits: a limit's capacity.
     pub fn posted_balance(&self) -> u128 {
         self.credits_posted.saturating_sub(self.debits_posted)
+    }
+
+    /// Posted debits less credits: what an account owes that was debited ahead.
+    pub fn owed(&self) -> u128 {
+        self.debits_posted.saturating_sub(self.credits_posted.saturating_add(self.credits_pending))
     }
 
     /// What can still be reserved.

@@ -15,7 +15,9 @@ use std::future::Future;
 
 pub use account::{Account, AccountCode, AccountId, AccountRule, NewAccount};
 pub use outcome::{ChainOutcome, Field, Refusal};
-pub use transfer::{Chain, Movement, Recorded, Transfer, TransferCode, TransferFamily, TransferId, UserData};
+pub use transfer::{
+    Bound, Chain, Movement, Recorded, Transfer, TransferCode, TransferFamily, TransferId, UserData,
+};
 
 use crate::limit::LeaseId;
 

@@ -62,7 +62,7 @@ pub enum Movement {
         /// How much.
         amount: u128,
     },
-    /// Moves for good what the debited account has, at most an amount. As it is recorded, the amount is what it moved.
+    /// Moves for good as much as there is, at most an amount. As it is recorded, the amount is what it moved.
     PostUpTo {
         /// The account that is debited.
         debit: AccountId,
@@ -70,6 +70,8 @@ pub enum Movement {
         credit: AccountId,
         /// How much at the most.
         amount: u128,
+        /// What tells how much there is.
+        bound: Bound,
     },
     /// Holds an amount until it is voided or `timeout_seconds` have passed.
     Pend {
@@ -94,6 +96,27 @@ pub enum Movement {
         /// What it undoes.
         pending: TransferId,
     },
+}
+
+impl Movement {
+    /// How much it moves, of its own.
+    pub fn amount(self) -> u128 {
+        match self {
+            Self::Post { amount, .. } | Self::PostUpTo { amount, .. } | Self::Pend { amount, .. } => amount,
+            Self::Close { .. } | Self::Void { .. } => 0,
+        }
+    }
+}
+
+/// What a transfer that moves as much as there is never moves more than.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// What the debited account has.
+    Has,
+    /// What the credited account owes: its posted debits less its credits.
+    Owes,
+    /// Either.
+    HasAndOwes,
 }
 
 /// What a transfer is for, so that the ledger can be read as an audit log.
@@ -135,11 +158,17 @@ pub enum TransferCode {
     Advance = 23,
     /// What comes back by a schedule, or because somebody asked for it.
     ComeBack = 24,
+    /// What a reservation takes that will only be there in the future, or may be.
+    Borrow = 25,
+    /// What was borrowed is paid back.
+    Repay = 26,
+    /// What is owed behind a reservation, moved away and back to be seen.
+    Measure = 27,
 }
 
 impl TransferCode {
     /// Every code.
-    pub const ALL: [TransferCode; 17] = [
+    pub const ALL: [TransferCode; 20] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -157,6 +186,9 @@ impl TransferCode {
         TransferCode::GiveBack,
         TransferCode::Advance,
         TransferCode::ComeBack,
+        TransferCode::Borrow,
+        TransferCode::Repay,
+        TransferCode::Measure,
     ];
 
     /// The code that a number stands for.
@@ -167,9 +199,13 @@ impl TransferCode {
     /// Whether such transfers belong to a lease, which their user data names.
     pub fn is_of_lease(self) -> bool {
         match self {
-            Self::Grant | Self::Cut | Self::Definition | Self::Close | Self::Advance | Self::ComeBack => {
-                false
-            }
+            Self::Grant
+            | Self::Cut
+            | Self::Definition
+            | Self::Close
+            | Self::Advance
+            | Self::ComeBack
+            | Self::Repay => false,
             Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
@@ -180,7 +216,9 @@ impl TransferCode {
             | Self::TopUp
             | Self::Spend
             | Self::SpendDeny
-            | Self::GiveBack => true,
+            | Self::GiveBack
+            | Self::Borrow
+            | Self::Measure => true,
         }
     }
 
@@ -200,7 +238,10 @@ impl TransferCode {
             | Self::SpendDeny
             | Self::GiveBack
             | Self::Advance
-            | Self::ComeBack => false,
+            | Self::ComeBack
+            | Self::Borrow
+            | Self::Repay
+            | Self::Measure => false,
         }
     }
 }

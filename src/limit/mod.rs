@@ -7,6 +7,7 @@ mod definition;
 mod fixed_window;
 mod key;
 mod lease;
+mod refill_rate;
 mod rolling;
 mod scheduled;
 mod sliding_window;
@@ -23,6 +24,7 @@ pub use definition::{
 pub use fixed_window::FixedWindow;
 pub use key::{KEY_BYTES_MAX, KeyError, LimitKey};
 pub use lease::{LeaseId, LeaseIdError};
+pub use refill_rate::{RefillRate, RefillRateError};
 pub use rolling::Rolling;
 pub use scheduled::{ComesBack, Scheduled};
 pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};

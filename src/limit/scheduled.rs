@@ -1,4 +1,4 @@
-use super::{Amount, FixedWindow, SlidingWindow, Steps, TokenBucket};
+use super::{FixedWindow, SlidingWindow, Steps, TokenBucket};
 
 /// A kind by which what was spent comes back at set moments, for all who spent it together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +64,21 @@ impl Scheduled {
         ComesBack::Places((0..self.places()).filter(|place| !kept.contains(place)).collect())
     }
 
-    /// When all that is spent at `now_ms`, in this step, has come back: later nothing of it can be given back.
-    pub fn over_at_ms(self, now_ms: u64, step: u64, capacity: Amount) -> u64 {
+    /// When all that is spent at `now_ms`, in this step, has come back, if it is at most so much together with what was
+    /// spent before: later nothing of it can be given back.
+    pub fn over_at_ms(self, now_ms: u64, step: u64, spent_max: u64) -> u64 {
         match self {
-            Self::TokenBucket(bucket) => bucket.over_at_ms(now_ms, capacity),
+            Self::TokenBucket(bucket) => bucket.over_at_ms(now_ms, spent_max),
             Self::FixedWindow(window) => window.steps().starts_at_ms(step + 1),
             Self::SlidingWindow(window) => window.steps().starts_at_ms(step + u64::from(window.segments())),
+        }
+    }
+
+    /// Whether what will only come back in the future can be borrowed of it.
+    pub fn lends(self) -> bool {
+        match self {
+            Self::TokenBucket(_) => true,
+            Self::FixedWindow(_) | Self::SlidingWindow(_) => false,
         }
     }
 

@@ -122,10 +122,11 @@ impl<L: Ledger> Limiter<L> {
     fn used(&self, actuals: &[Actual]) -> AllUsed {
         let used = |actual: &Actual| {
             let entry = self.registry().get(&actual.key);
-            let accounts = entry.map(|entry| (entry.limit.account, entry.limit.debt_account));
-            let (account, debt_account) =
-                accounts.unwrap_or_else(|| (self.ids.limit(&actual.key), self.ids.debt(&actual.key)));
-            Used { account, amount: actual.amount, debt_account }
+            let limit = entry.as_ref().map(|entry| &entry.limit);
+            let account = limit.map_or_else(|| self.ids.limit(&actual.key), |limit| limit.account);
+            let debt_account = limit.map_or_else(|| self.ids.debt(&actual.key), |limit| limit.debt_account);
+            let borrowed = limit.and_then(|limit| limit.schedule.as_ref()?.borrowed());
+            Used { account, amount: actual.amount, debt_account, borrowed }
         };
         actuals.iter().map(used).collect()
     }

@@ -5,6 +5,7 @@ mod complete;
 mod extend;
 mod lease_cache;
 mod local_denials;
+mod objects;
 mod reserve;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::versions::Versions;
 pub use extend::ExtendOutcome;
 pub use lease_cache::LeaseCache;
 pub use local_denials::LocalDenials;
+pub use objects::{Object, ObjectError, ObjectReservation, ObjectState};
 
 /// Reserves and completes over any ledger. Cloning it is cheap.
 pub struct Limiter<L> {

@@ -26,7 +26,7 @@ pub(super) struct Planned<'a> {
     pub(super) command: &'a Reserve,
     entries: Entries,
     /// The keys that a template would be for, if it could make more limits.
-    too_many: SmallVec<[LimitKey; 1]>,
+    pub(super) too_many: SmallVec<[LimitKey; 1]>,
     /// When it was planned, in the ledger's nanoseconds. What was due of its limits by then has come back. 0 where
     /// nothing depends on it.
     pub(super) now_ns: u64,
@@ -41,7 +41,7 @@ impl Planned<'_> {
         self.entries.iter().flatten().any(|entry| entry.is_due(self.now_ns))
     }
 
-    fn entry(&self, key: &LimitKey) -> Option<&Arc<Entry>> {
+    pub(super) fn entry(&self, key: &LimitKey) -> Option<&Arc<Entry>> {
         self.entries.iter().flatten().find(|entry| entry.key() == key)
     }
 }

@@ -6,6 +6,7 @@ use tokio::sync::{Mutex, MutexGuard};
 #[derive(Debug, Default)]
 pub struct KnownClock {
     known_ms: AtomicU64,
+    event_ms: AtomicU64,
     turn: Mutex<()>,
 }
 
@@ -22,6 +23,16 @@ impl KnownClock {
 
     pub(crate) fn set(&self, known_ms: u64) {
         self.known_ms.fetch_max(known_ms, Ordering::AcqRel);
+    }
+
+    /// A reservation of the limit acts, or will act, then.
+    pub(crate) fn happened(&self, at_ms: u64) {
+        self.event_ms.fetch_max(at_ms, Ordering::Relaxed);
+    }
+
+    /// The latest of those that were made here as an object's, in milliseconds since the Unix epoch; 0 if there was none.
+    pub(crate) fn last_event_ms(&self) -> u64 {
+        self.event_ms.load(Ordering::Relaxed)
     }
 
     /// The right to move it.

@@ -58,6 +58,7 @@ pub enum Route {
     Extend,
     Complete,
     CompleteBatch,
+    Objects,
     Admin,
 }
 
@@ -68,6 +69,7 @@ struct RouteTimes {
     extend: Histogram,
     complete: Histogram,
     complete_batch: Histogram,
+    objects: Histogram,
     admin: Histogram,
 }
 
@@ -194,6 +196,7 @@ impl RouteTimes {
             extend: times("/v1/extend"),
             complete: times("/v1/complete"),
             complete_batch: times("/v1/complete/batch"),
+            objects: times("/v1/objects"),
             admin: times("/v1/admin/limits"),
         }
     }
@@ -205,6 +208,7 @@ impl RouteTimes {
             Route::Extend => &self.extend,
             Route::Complete => &self.complete,
             Route::CompleteBatch => &self.complete_batch,
+            Route::Objects => &self.objects,
             Route::Admin => &self.admin,
         }
     }

@@ -1,12 +1,20 @@
 //! The JSON of the HTTP API and of the registry file: the only types that are written and read as text. What comes in
 //! becomes a value of [`crate::limit`] or [`crate::decide::command`] before anything else looks at it.
 
+mod object;
 mod outcome;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use outcome::{AnswerError, BACKEND_ERROR, INVALID_REQUEST};
+pub use object::{
+    ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody, ObjectReleaseAnswer,
+    ObjectReleaseBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer, ObjectTryAnswer,
+};
+pub use outcome::{
+    AnswerError, BACKEND_ERROR, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, TOO_MANY_INSTANCES,
+    UNKNOWN_LIMIT_KEY,
+};
 
 use crate::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
 use crate::limit::{
@@ -209,6 +217,24 @@ pub struct DeleteAnswer {
     pub ok: bool,
 }
 
+/// `POST /v1/admin/limits/{key}/replenish`; may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplenishBody {
+    /// A ULID that names the refill, so that it can be repeated; one is made if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replenish_id: Option<String>,
+}
+
+/// The answer to a replenishment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplenishAnswer {
+    /// Always true; failures have another body.
+    pub ok: bool,
+    /// Whether it was refilled: false if time does that, or if it is no bucket.
+    pub replenished: bool,
+}
+
 /// An entry of the registry file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -328,6 +354,13 @@ impl ExtendBody {
         let key = LimitKey::parse(&self.key).map_err(|error| format!("key {error}"))?;
         let amount = Amount::new(self.amount).map_err(|error| format!("amount {error}"))?;
         Ok(Extend { lease, extension, requirement: Requirement { key, amount } })
+    }
+}
+
+impl ReplenishBody {
+    /// Checks the field; the error begins with its name.
+    pub fn into_id(self) -> Result<LeaseId, String> {
+        object::given_or_fresh("replenish_id", self.replenish_id)
     }
 }
 

@@ -11,12 +11,17 @@ pub const BACKEND_ERROR: &str = "backend_error";
 /// What the error of a malformed request is called, or begins with in a batch.
 pub const INVALID_REQUEST: &str = "invalid_request";
 
-const LEASE_CONFLICT: &str = "lease_conflict";
-const LEASE_SETTLED: &str = "lease_settled";
+/// What the error is called of a lease that was granted for something else.
+pub const LEASE_CONFLICT: &str = "lease_conflict";
+/// What the error of a lease that is settled is called.
+pub const LEASE_SETTLED: &str = "lease_settled";
+/// What the error of a key without a limit is called, or begins with.
+pub const UNKNOWN_LIMIT_KEY: &str = "unknown_limit_key";
+/// What the error is called, or begins with, of a key whose template may make no more limits.
+pub const TOO_MANY_INSTANCES: &str = "too_many_instances";
+
 const LIMIT_DECREASING: &str = "limit_decreasing";
 const EXCEEDS_CAPACITY: &str = "exceeds_capacity";
-const UNKNOWN_LIMIT_KEY: &str = "unknown_limit_key";
-const TOO_MANY_INSTANCES: &str = "too_many_instances";
 
 /// Why an answer tells no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@ mod guard;
 mod http;
 mod in_process;
 mod limiter;
+mod objects;
 mod recorder;
 
 use ledger_limiter::client::Requirements;

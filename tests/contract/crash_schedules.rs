@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ledger_limiter::limit::{Definition, LeaseId};
-use ulid::Ulid;
 
 use super::crash::{at_every_call, is_exact, name};
 use crate::fixtures::*;
@@ -56,7 +55,7 @@ pub async fn a_refill_of_a_closed_limit_is_whole<B: Backend>(backend: B) {
 }
 
 pub async fn a_refill_by_hand_is_whole<B: Backend>(backend: B) {
-    let replenishments: Vec<Ulid> = (0..100).map(|_| Ulid::generate()).collect();
+    let replenishments: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
     at_every_call(
         &backend,
         async |healthy, round| {

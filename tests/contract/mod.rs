@@ -7,6 +7,7 @@ pub mod crash;
 pub mod crash_schedules;
 pub mod extend;
 pub mod local_denials;
+pub mod objects;
 pub mod replicas;
 pub mod reserve;
 pub mod schedule_edges;
@@ -112,6 +113,26 @@ macro_rules! contract_tests {
             what_was_due_of_a_deleted_limit_is_back,
             a_deleted_bucket_comes_back_smaller_and_without_a_schedule,
             a_bucket_by_hand_is_refilled_while_decreasing,
+        ]);
+        $crate::contract_tests!(@module objects, $backend, [
+            what_is_there_is_taken_or_not,
+            a_reservation_takes_of_the_future_and_tells_when,
+            refills_pay_back_first,
+            a_fast_object_remembers_what_it_promised,
+            callers_at_once_have_a_date_each,
+            a_repeated_reservation_has_its_first_date,
+            a_cancelled_reservation_is_given_back,
+            from_its_date_on_nothing_is_given_back,
+            a_cancel_and_a_complete_exclude_each_other,
+            what_a_reservation_did_not_need_pays_back,
+            a_release_adds_up_to_full_and_once,
+            a_new_rate_settles_at_the_old_one_first,
+            a_lower_burst_waits_until_what_is_owed_is_paid,
+            a_stale_replica_reserves_by_the_new_rate,
+            other_kinds_are_no_objects,
+            a_bucket_by_hand_lends_nothing,
+            what_was_borrowed_does_not_follow_into_another_kind,
+            objects_appear_by_their_template,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_there_at_once,

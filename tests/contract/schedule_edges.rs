@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::Status;
+use ledger_limiter::limit::{LeaseId, Status};
 use ledger_limiter::limiter::CompleteOutcome;
-use ulid::Ulid;
 
 use super::schedules::{SECOND, start, window_begins};
 use crate::fixtures::*;
@@ -92,7 +91,7 @@ pub async fn a_bucket_by_hand_is_refilled_while_decreasing<B: Backend>(backend: 
     replica.put(bucket_by_hand("manual", 10, 4)).await;
     replica.take(&[("manual", 10)]).await;
     assert!(matches!(replica.put(bucket_by_hand("manual", 6, 4)).await, Status::Decreasing { .. }));
-    let first = Ulid::generate();
+    let first = lease();
     for _ in 0..2 {
         assert!(refilled(&replica, first).await, "once, however often it is asked for");
         assert_eq!(replica.usage("manual").await, (4, 6, 0));
@@ -102,10 +101,10 @@ pub async fn a_bucket_by_hand_is_refilled_while_decreasing<B: Backend>(backend: 
     assert_eq!(replica.usage("manual").await, (0, 6, 0));
     assert!(refilled(&replica, first).await);
     assert_eq!(replica.usage("manual").await, (0, 6, 0), "it was made while the limit was closed");
-    assert!(refilled(&replica, Ulid::generate()).await);
+    assert!(refilled(&replica, lease()).await);
     assert_eq!(replica.usage("manual").await, (4, 2, 0));
 }
 
-async fn refilled<L: Ledger>(replica: &Replica<L>, replenishment: Ulid) -> bool {
+async fn refilled<L: Ledger>(replica: &Replica<L>, replenishment: LeaseId) -> bool {
     replica.admin.replenish(&key("manual"), replenishment).await.expect("the ledger answers")
 }

@@ -98,13 +98,13 @@ pub async fn a_bucket_by_hand_is_refilled_when_asked<B: Backend>(backend: B) {
     let refill = async |replenishment| {
         replica.admin.replenish(&key("manual"), replenishment).await.expect("the ledger answers")
     };
-    let first = Ulid::generate();
+    let first = lease();
     assert!(refill(first).await);
     assert!(refill(first).await, "the same once more changes nothing");
     assert_eq!(replica.usage("manual").await, (2, 3, 0));
-    assert!(refill(Ulid::generate()).await && refill(Ulid::generate()).await);
+    assert!(refill(lease()).await && refill(lease()).await);
     assert_eq!(replica.usage("manual").await, (5, 0, 0), "never more than full");
-    let auto = replica.admin.replenish(&key("auto"), Ulid::generate()).await.expect("the ledger answers");
+    let auto = replica.admin.replenish(&key("auto"), lease()).await.expect("the ledger answers");
     assert!(!auto, "time refills it");
 }
 

@@ -99,6 +99,10 @@ pub fn key(text: &str) -> LimitKey {
     LimitKey::parse(text).expect("a valid key")
 }
 
+pub fn amount(units: u64) -> Amount {
+    Amount::new(units).expect("a valid amount")
+}
+
 pub fn reserve(lease: LeaseId, requirements: &[(&str, u64)]) -> Reserve {
     let requirement = |(name, amount): &(&str, u64)| Requirement {
         key: key(name),

@@ -36,11 +36,16 @@ impl From<AnswerError> for CallError {
     }
 }
 
-/// Reads an answer. What was refused will be refused again; of everything else that is no answer, nothing is known.
+/// Reads an answer of which a conflict is one too: it is about the lease.
 pub(super) fn read<A: DeserializeOwned>(status: StatusCode, answer: &[u8]) -> Result<A, CallError> {
+    let status = if status == StatusCode::CONFLICT { StatusCode::OK } else { status };
+    read_success(status, answer)
+}
+
+/// Reads an answer. What was refused will be refused again; of everything else that is no answer, nothing is known.
+pub(super) fn read_success<A: DeserializeOwned>(status: StatusCode, answer: &[u8]) -> Result<A, CallError> {
     let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
-    // A conflict is an answer about the lease.
-    if status.is_success() || status == StatusCode::CONFLICT {
+    if status.is_success() {
         return serde_json::from_slice(answer).map_err(|error| CallError::unknown(AttemptError::from(error)));
     }
     if !status.is_client_error() || passing.contains(&status) {

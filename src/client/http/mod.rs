@@ -1,4 +1,5 @@
 mod answer;
+mod object;
 
 use std::time::Duration;
 

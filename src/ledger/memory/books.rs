@@ -4,8 +4,8 @@ use super::expiries::Expiries;
 use super::link::Link;
 use super::transfers::{Made, Moved, Place, State, Transfers};
 use crate::ledger::{
-    Account, AccountId, AccountRule, Chain, ChainOutcome, LedgerError, Movement, NewAccount, Order, Recorded,
-    Refusal, Side, Transfer, TransferFamily, TransferId, UserData,
+    Account, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount, Order,
+    Recorded, Refusal, Side, Transfer, TransferFamily, TransferId, UserData,
 };
 
 /// Accounts and transfers, and the rules by which they change.
@@ -181,7 +181,7 @@ impl Books {
 
     fn move_amount(&mut self, movement: &Movement, timestamp_ns: u64) -> Result<(Moved, State), Refusal> {
         let (debit, credit, amount, timeout_seconds) = match *movement {
-            Movement::Post { debit, credit, amount } | Movement::PostUpTo { debit, credit, amount } => {
+            Movement::Post { debit, credit, amount } | Movement::PostUpTo { debit, credit, amount, .. } => {
                 (debit, credit, amount, 0)
             }
             Movement::Pend { debit, credit, amount, timeout_seconds } => {
@@ -198,7 +198,7 @@ impl Books {
         let debit = self.accounts.find(debit).ok_or(Refusal::DebitAccountNotFound)?;
         let credit = self.accounts.find(credit).ok_or(Refusal::CreditAccountNotFound)?;
         let amount = match movement {
-            Movement::PostUpTo { .. } => amount.min(self.accounts.entry(debit).account.available()),
+            Movement::PostUpTo { bound, .. } => amount.min(self.at_most(debit, credit, *bound)),
             Movement::Post { .. }
             | Movement::Pend { .. }
             | Movement::Close { .. }
@@ -207,7 +207,9 @@ impl Books {
         self.check_movement(debit, credit, amount)?;
         let (moved, state) = match movement {
             Movement::Post { .. } => (Moved::Post { debit, credit, amount }, State::NotPending),
-            Movement::PostUpTo { .. } => (Moved::PostUpTo { debit, credit, amount }, State::NotPending),
+            &Movement::PostUpTo { bound, .. } => {
+                (Moved::PostUpTo { debit, credit, amount, bound }, State::NotPending)
+            }
             Movement::Close { .. } => (Moved::Close { debit, credit }, State::Held),
             Movement::Pend { .. } | Movement::Void { .. } => {
                 (Moved::Pend { debit, credit, amount, timeout_seconds }, State::Held)
@@ -215,6 +217,17 @@ impl Books {
         };
         self.carry_out(moved);
         Ok((moved, state))
+    }
+
+    /// The most that a transfer of such a bound may move.
+    fn at_most(&self, debit: u32, credit: u32, bound: Bound) -> u128 {
+        let has = self.accounts.entry(debit).account.available();
+        let owes = self.accounts.entry(credit).account.owed();
+        match bound {
+            Bound::Has => has,
+            Bound::Owes => owes,
+            Bound::HasAndOwes => has.min(owes),
+        }
     }
 
     fn check_movement(&self, debit: u32, credit: u32, amount: u128) -> Result<(), Refusal> {
@@ -243,7 +256,7 @@ impl Books {
     /// Moves what was checked. A void is carried out by [`Books::void`].
     fn carry_out(&mut self, moved: Moved) {
         match moved {
-            Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount } => {
+            Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount, .. } => {
                 self.accounts.entry_mut(debit).account.debits_posted += amount;
                 self.accounts.entry_mut(credit).account.credits_posted += amount;
             }
@@ -323,7 +336,7 @@ impl Books {
         while let Some(Applied { made, voided }) = self.applied.pop() {
             let moved = self.transfers.made(made).moved;
             match moved {
-                Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount } => {
+                Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount, .. } => {
                     self.accounts.entry_mut(debit).account.debits_posted -= amount;
                     self.accounts.entry_mut(credit).account.credits_posted -= amount;
                 }
@@ -434,8 +447,8 @@ impl Books {
             Moved::Post { debit, credit, amount } => {
                 Movement::Post { debit: id(debit), credit: id(credit), amount }
             }
-            Moved::PostUpTo { debit, credit, amount } => {
-                Movement::PostUpTo { debit: id(debit), credit: id(credit), amount }
+            Moved::PostUpTo { debit, credit, amount, bound } => {
+                Movement::PostUpTo { debit: id(debit), credit: id(credit), amount, bound }
             }
             Moved::Pend { debit, credit, amount, timeout_seconds } => {
                 Movement::Pend { debit: id(debit), credit: id(credit), amount, timeout_seconds }

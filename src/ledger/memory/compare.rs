@@ -35,7 +35,9 @@ fn movement_difference(new: &Movement, old: &Movement) -> Option<Field> {
         }
         Movement::Close { debit, credit } => (2, None, 0, Some(debit), Some(credit), 0),
         Movement::Void { pending } => (3, Some(pending), 0, None, None, 0),
-        Movement::PostUpTo { debit, credit, amount } => (4, None, 0, Some(debit), Some(credit), amount),
+        Movement::PostUpTo { debit, credit, amount, bound } => {
+            (4 + bound as u8, None, 0, Some(debit), Some(credit), amount)
+        }
     };
     let is_balancing = matches!(new, Movement::PostUpTo { .. });
     let (new, old) = (parts(new), parts(old));

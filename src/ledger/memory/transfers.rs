@@ -6,7 +6,7 @@ use slab::Slab;
 
 use super::link::Link;
 use crate::clock::{NS_PER_MS, NS_PER_SECOND};
-use crate::ledger::{Refusal, TransferCode, TransferFamily, TransferId, UserData};
+use crate::ledger::{Bound, Refusal, TransferCode, TransferFamily, TransferId, UserData};
 
 /// The transfers, and the ids that were used up.
 ///
@@ -52,7 +52,7 @@ pub(super) struct Made {
 #[derive(Clone, Copy)]
 pub(super) enum Moved {
     Post { debit: u32, credit: u32, amount: u128 },
-    PostUpTo { debit: u32, credit: u32, amount: u128 },
+    PostUpTo { debit: u32, credit: u32, amount: u128, bound: Bound },
     Pend { debit: u32, credit: u32, amount: u128, timeout_seconds: u32 },
     Close { debit: u32, credit: u32 },
     Void { pending: TransferId },
@@ -286,7 +286,7 @@ impl Transfers {
     /// A lease is remembered for as long as what it spent may be given back.
     pub(super) fn keep_while_spent(&mut self, index: u32) {
         let made = &self.made[index as usize];
-        if made.code.is_of_lease() {
+        if matches!(made.code, TransferCode::Spend | TransferCode::SpendDeny) {
             let family = &mut self.families[made.family as usize];
             family.spent_until_ns = family.spent_until_ns.max(made.long.saturating_mul(NS_PER_MS));
         }

@@ -6,9 +6,10 @@ use tigerbeetle_unofficial::core::error::{
 };
 use tigerbeetle_unofficial::core::{self as client, account, transfer};
 
+use super::encode::balancing;
 use crate::ledger::{
-    Account, AccountId, Chain, ChainOutcome, Field, LedgerError, Movement, Recorded, Refusal, Transfer,
-    TransferCode, TransferId, UserData,
+    Account, AccountId, Bound, Chain, ChainOutcome, Field, LedgerError, Movement, Recorded, Refusal,
+    Transfer, TransferCode, TransferId, UserData,
 };
 
 /// What became of each chain. Only failures are reported, each with its index; the reply's timestamp is that of the
@@ -75,8 +76,8 @@ fn decode_transfer(transfer: &client::Transfer) -> Result<Recorded, LedgerError>
     let kind = transfer.flags() - transfer::Flags::LINKED;
     let movement = if kind.is_empty() {
         Movement::Post { debit, credit, amount }
-    } else if kind == transfer::Flags::BALANCING_DEBIT {
-        Movement::PostUpTo { debit, credit, amount }
+    } else if let Some(bound) = bound_of(kind) {
+        Movement::PostUpTo { debit, credit, amount, bound }
     } else if kind == transfer::Flags::PENDING {
         Movement::Pend { debit, credit, amount, timeout_seconds: transfer.timeout() }
     } else if kind == transfer::Flags::PENDING | transfer::Flags::CLOSING_DEBIT {
@@ -89,6 +90,10 @@ fn decode_transfer(transfer: &client::Transfer) -> Result<Recorded, LedgerError>
     let id = TransferId::from_u128(transfer.id());
     let transfer_made = Transfer { id, code, user_data, movement };
     Ok(Recorded { transfer: transfer_made, timestamp_ns: transfer.as_raw().timestamp })
+}
+
+fn bound_of(kind: transfer::Flags) -> Option<Bound> {
+    [Bound::Has, Bound::Owes, Bound::HasAndOwes].into_iter().find(|&bound| balancing(bound) == kind)
 }
 
 /// Why a transfer failed; `None` if only because another of its chain did.

@@ -2,7 +2,7 @@
 
 use tigerbeetle_unofficial::core::{self as client, account, transfer};
 
-use crate::ledger::{AccountRule, Chain, Movement, NewAccount, Transfer};
+use crate::ledger::{AccountRule, Bound, Chain, Movement, NewAccount, Transfer};
 
 /// How many transfers a reply holds at the most.
 pub(super) const QUERY_TRANSFERS_MAX: u32 = 8_189;
@@ -45,11 +45,11 @@ fn encode_transfer(ledger: u32, transfer: &Transfer, linked: bool) -> client::Tr
             .with_credit_account_id(credit.as_u128())
             .with_amount(amount)
             .with_flags(link),
-        Movement::PostUpTo { debit, credit, amount } => plain
+        Movement::PostUpTo { debit, credit, amount, bound } => plain
             .with_debit_account_id(debit.as_u128())
             .with_credit_account_id(credit.as_u128())
             .with_amount(amount)
-            .with_flags(link | transfer::Flags::BALANCING_DEBIT),
+            .with_flags(link | balancing(bound)),
         Movement::Pend { debit, credit, amount, timeout_seconds } => plain
             .with_debit_account_id(debit.as_u128())
             .with_credit_account_id(credit.as_u128())
@@ -63,5 +63,14 @@ fn encode_transfer(ledger: u32, transfer: &Transfer, linked: bool) -> client::Tr
         Movement::Void { pending } => {
             plain.with_pending_id(pending.as_u128()).with_flags(link | transfer::Flags::VOID_PENDING_TRANSFER)
         }
+    }
+}
+
+/// The flags of a transfer that moves as much as there is.
+pub(super) fn balancing(bound: Bound) -> transfer::Flags {
+    match bound {
+        Bound::Has => transfer::Flags::BALANCING_DEBIT,
+        Bound::Owes => transfer::Flags::BALANCING_CREDIT,
+        Bound::HasAndOwes => transfer::Flags::BALANCING_DEBIT | transfer::Flags::BALANCING_CREDIT,
     }
 }

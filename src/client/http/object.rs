@@ -1,0 +1,85 @@
+use hyper::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::answer::read_success;
+use super::{Http, json};
+use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
+use crate::wire::{
+    ChangeAnswer, ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody,
+    ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
+    ObjectTryAnswer,
+};
+
+impl Http {
+    async fn object<A: DeserializeOwned>(
+        &self,
+        method: Method,
+        key: &LimitKey,
+        action: &str,
+        body: String,
+    ) -> Result<A, CallError> {
+        let path = format!("/v1/objects/{key}/{action}");
+        let (status, answer) = self.exchange(method, &path, body).await.map_err(CallError::unknown)?;
+        read_success(status, &answer)
+    }
+
+    async fn post_object<A: DeserializeOwned>(
+        &self,
+        key: &LimitKey,
+        action: &str,
+        body: &impl Serialize,
+    ) -> Result<A, CallError> {
+        self.object(Method::POST, key, action, json(body)?).await
+    }
+}
+
+impl ObjectTransport for Http {
+    async fn try_reserve(&self, key: &LimitKey, tokens: Amount, lease: LeaseId) -> Result<bool, CallError> {
+        let answer: ObjectTryAnswer = self.post_object(key, "try_reserve", &reserve(tokens, lease)).await?;
+        Ok(answer.ok)
+    }
+
+    async fn reserve_ahead(
+        &self,
+        key: &LimitKey,
+        tokens: Amount,
+        lease: LeaseId,
+    ) -> Result<ObjectReservation, CallError> {
+        let answer: ObjectReserveAnswer = self.post_object(key, "reserve", &reserve(tokens, lease)).await?;
+        Ok(answer.into_reservation())
+    }
+
+    async fn cancel(&self, key: &LimitKey, lease: LeaseId) -> Result<bool, CallError> {
+        let body = ObjectCancelBody { lease_id: lease.to_string() };
+        let answer: ObjectCancelAnswer = self.post_object(key, "cancel", &body).await?;
+        Ok(answer.ok)
+    }
+
+    async fn release(&self, key: &LimitKey, tokens: Amount, release: LeaseId) -> Result<u64, CallError> {
+        let body = ObjectReleaseBody { tokens: tokens.get(), release_id: Some(release.to_string()) };
+        let answer: ObjectReleaseAnswer = self.post_object(key, "release", &body).await?;
+        Ok(answer.available_permits)
+    }
+
+    async fn available_permits(&self, key: &LimitKey) -> Result<u64, CallError> {
+        let action = "available_permits";
+        let answer: ObjectPermitsAnswer = self.object(Method::GET, key, action, String::new()).await?;
+        Ok(answer.available_permits)
+    }
+
+    async fn set_rate(&self, key: &LimitKey, limit: f64, burst: Amount) -> Result<(), CallError> {
+        let body = json(&ObjectRateBody { limit, burst: burst.get() })?;
+        let _: ChangeAnswer = self.object(Method::PUT, key, "rate", body).await?;
+        Ok(())
+    }
+
+    async fn state(&self, key: &LimitKey) -> Result<ObjectState, CallError> {
+        let answer: ObjectStateAnswer = self.object(Method::GET, key, "state", String::new()).await?;
+        Ok(answer.into())
+    }
+}
+
+fn reserve(tokens: Amount, lease: LeaseId) -> ObjectReserveBody {
+    ObjectReserveBody { tokens: tokens.get(), lease_id: Some(lease.to_string()) }
+}
