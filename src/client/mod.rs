@@ -15,6 +15,7 @@
 //! | [`LlmCall`] | the requirements of a call to a model |
 //! | [`Rate`] | definitions of limits, for those in this process |
 //! | [`Batcher`] | a transport that makes one call of many |
+//! | [`permits`] | permits of one limit in this process: a queue, statistics, chains, partitions |
 //! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
 //! | `tower` | limits the requests of an HTTP service; with the feature `tower-layer` |
 
@@ -25,6 +26,7 @@ mod in_process;
 mod lease;
 mod limiter;
 mod llm;
+pub mod permits;
 mod rate;
 mod repeat;
 mod requirements;
