@@ -19,6 +19,7 @@ mod memory;
 mod model;
 #[path = "support/operations.rs"]
 mod operations;
+mod permits;
 mod program;
 mod registry_file;
 

@@ -15,10 +15,10 @@ use crate::decide::retry_after::RetryPolicy;
 use crate::instances;
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
-use crate::limit::{Definition, LimitState, RefillRate};
+use crate::limit::{Definition, LimitState, RefillRate, Status};
 use crate::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ObjectError};
 use crate::registry::file::{FileError, RegistryFile};
-use crate::registry::{Follower, Registry};
+use crate::registry::{Entry, Follower, Registry};
 
 /// How long a lease that is over is remembered, so that a late duplicate of it is known.
 const RETENTION: Duration = Duration::from_secs(600);
@@ -87,6 +87,23 @@ impl<L: Ledger> InProcess<L> {
     /// Creates, changes, deletes and lists limits.
     pub fn admin(&self) -> &Admin<L> {
         &self.admin
+    }
+
+    /// A limit as it was last heard of here, unless it was deleted; of one that is not known here, its template.
+    pub(super) fn known(&self, key: &LimitKey) -> Option<Arc<Entry>> {
+        let registry = self.limiter.registry();
+        let entry = registry.get(key).or_else(|| registry.template_of(key));
+        entry.filter(|entry| entry.limit.state.status != Status::Deleted)
+    }
+
+    /// Hears of every change that was made until now.
+    pub(super) async fn refresh(&self) -> Result<(), CallError> {
+        Ok(self.limiter.refresh().await?)
+    }
+
+    /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.
+    pub(super) fn now_ns(&self) -> u64 {
+        self.limiter.now_ns()
     }
 }
 

@@ -110,6 +110,12 @@ impl<T: Transport> Lease<T> {
         self.settle(complete).await
     }
 
+    /// Gives back what can be given back for certain, as dropping it does, and waits until that is done.
+    pub(super) async fn release(self) -> Result<(), CallError> {
+        let complete = Complete::of_untold(&self.command);
+        self.settle(complete).await
+    }
+
     /// Asks for more of a limit that it holds some of, for a call that goes on for longer than was thought. What is granted
     /// is settled with the same complete, which names what was used in all.
     ///
@@ -139,7 +145,7 @@ impl<T: Transport> Lease<T> {
 
     async fn settle(mut self, complete: Complete) -> Result<(), CallError> {
         self.duty.turn_to(complete.clone());
-        let result = self.duty.shared().calls.complete(&complete).await;
+        let result = self.duty.shared().complete(&complete).await;
         match &result {
             Ok(()) => self.duty.discharge(),
             // It is tried further in the background.

@@ -2,9 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::shared::{Duty, Shared};
+use super::shared::{Duty, GivenBack, Shared};
 use super::{
     AcquireError, CallError, Denial, KeyStats, Lease, LimitKey, RepeatPolicy, Repeating, Requirements,
     Reservation, ReserveOutcome, Transport,
@@ -114,6 +115,16 @@ impl<T: Transport> Limiter<T> {
     pub async fn shutdown(&self) {
         self.close();
         self.shared.drain().await;
+    }
+
+    /// What completes of these leases have given back.
+    pub(super) fn given_back(&self) -> watch::Receiver<GivenBack> {
+        self.shared.given_back.subscribe()
+    }
+
+    /// Some of every limit may have been given back by other means.
+    pub(super) fn gave_back(&self) {
+        self.shared.gave_back(true);
     }
 
     async fn wait(&self, wants: &Requirements, deadline: Option<Instant>) -> Result<Lease<T>, AcquireError> {

@@ -16,6 +16,7 @@
 //! | [`Rate`] | definitions of limits, for those in this process |
 //! | [`Batcher`] | a transport that makes one call of many |
 //! | [`BucketObject`] | the bucket of one key as an object, over an [`ObjectTransport`]: either of the two |
+//! | [`permits`] | permits of one limit in this process: a queue, statistics, chains, partitions |
 //! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
 //! | `tower` | limits the requests of an HTTP service; with the feature `tower-layer` |
 
@@ -27,6 +28,7 @@ mod lease;
 mod limiter;
 mod llm;
 mod object;
+pub mod permits;
 mod rate;
 mod repeat;
 mod requirements;

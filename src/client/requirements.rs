@@ -48,6 +48,12 @@ impl Requirements {
         Ok(Self { template })
     }
 
+    /// So much of one limit.
+    pub(super) fn of_one(key: &LimitKey, amount: Amount) -> Self {
+        let requirement = Requirement { key: key.clone(), amount };
+        Self { template: Reserve::of_one(LeaseId::generate(), requirement) }
+    }
+
     /// Names the job that all this is for, in logs only; at most 128 bytes.
     pub fn with_job_id(self, job_id: impl Into<String>) -> Result<Self, RequirementsError> {
         let Reserve { lease, .. } = self.template;

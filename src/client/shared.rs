@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,9 +14,19 @@ pub(super) struct Shared<T> {
     pub(super) calls: Repeating<T>,
     pub(super) stats: Stats,
     pub(super) closed: CancellationToken,
+    pub(super) given_back: watch::Sender<GivenBack>,
     background: TaskTracker,
     /// Leases may be dropped on any thread.
     runtime: Handle,
+}
+
+/// Counts the completes that were carried out here, for those who wait for what they give back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct GivenBack {
+    /// All of them: each gives back the places of concurrency limits.
+    pub(super) places: u64,
+    /// Those that told what was used: each may give back some of every limit.
+    pub(super) amounts: u64,
 }
 
 /// What must become of a lease even if nobody waits for it any more.
@@ -39,6 +50,7 @@ impl<T: Transport> Shared<T> {
             calls,
             stats: Stats::default(),
             closed: CancellationToken::new(),
+            given_back: watch::Sender::default(),
             background: TaskTracker::new(),
             runtime: Handle::current(),
         }
@@ -64,7 +76,22 @@ impl<T: Transport> Shared<T> {
                 | ReserveOutcome::LeaseSettled => return Ok(()),
             },
         };
-        self.calls.complete(&complete).await
+        self.complete(&complete).await
+    }
+
+    /// Settles a lease, and tells those who wait for what it gives back.
+    pub(super) async fn complete(&self, complete: &Complete) -> Result<(), CallError> {
+        self.calls.complete(complete).await?;
+        self.gave_back(!complete.actuals().is_empty());
+        Ok(())
+    }
+
+    /// Tells those who wait that something was given back.
+    pub(super) fn gave_back(&self, amounts: bool) {
+        self.given_back.send_modify(|given_back| {
+            given_back.places += 1;
+            given_back.amounts += u64::from(amounts);
+        });
     }
 }
 

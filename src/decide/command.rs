@@ -57,8 +57,7 @@ pub struct Extend {
 impl Extend {
     /// The same wish as a reserve of its own would state it.
     pub fn as_reserve(&self) -> Reserve {
-        let requirements = vec![self.requirement.clone()];
-        Reserve { lease: self.lease, job_id: String::new(), requirements }
+        Reserve::of_one(self.lease, self.requirement.clone())
     }
 }
 
@@ -111,6 +110,11 @@ impl Reserve {
         check_keys_differ(field, &requirements.iter().map(|requirement| &requirement.key))?;
         requirements.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { lease, job_id, requirements })
+    }
+
+    /// A reserve of one limit.
+    pub fn of_one(lease: LeaseId, requirement: Requirement) -> Self {
+        Self { lease, job_id: String::new(), requirements: vec![requirement] }
     }
 
     /// What is wanted, sorted by key; 1 to 32, no key twice.

@@ -153,7 +153,8 @@ impl Schedule {
         self.steps().is_none_or(began)
     }
 
-    fn steps(&self) -> Option<Steps> {
+    /// When something comes back; `None` if somebody must ask for it.
+    pub fn steps(&self) -> Option<Steps> {
         self.kind.steps(self.since_ms)
     }
 

@@ -174,11 +174,18 @@ impl<L: Ledger> Limiter<L> {
         self.local_denials.denied()
     }
 
-    fn registry(&self) -> &Registry {
+    /// The definitions that are known here.
+    pub(crate) fn registry(&self) -> &Registry {
         self.follower.registry()
     }
 
-    async fn refresh(&self) -> Result<(), LimiterError> {
+    /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.
+    pub fn now_ns(&self) -> u64 {
+        self.ledger.now_ns()
+    }
+
+    /// Reads every change of a definition that was made until now.
+    pub(crate) async fn refresh(&self) -> Result<(), LimiterError> {
         self.follower.refresh().await.map_err(|error| LimiterError::Registry(Arc::new(error)))
     }
 }
