@@ -1,6 +1,7 @@
 //! Limits are held against plain models of them, each written from what its kind promises.
 
 mod bucket;
+mod forgetting;
 mod hints;
 mod limit;
 mod replicas;
