@@ -11,8 +11,10 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::fixtures::Backend;
+use crate::limits::LASTING;
 use crate::memory::MemoryBackend;
-use crate::operations::{Operation, operations, run};
+use crate::operations::{Operation, operations};
+use crate::run::{Witness, run};
 use crate::support::TigerBeetleBackend;
 
 /// How many random sequences are run; each on a ledger number of its own.
@@ -20,13 +22,23 @@ const SEQUENCES: usize = 12;
 /// How many at once: every replica of every sequence has two sessions, of the 64 that a cluster takes.
 const AT_ONCE: usize = 4;
 
+#[derive(Default)]
+struct Rows(Vec<String>);
+
+impl Witness for Rows {
+    fn told(&mut self, operation: &Operation, answer: String, standing: Vec<String>) {
+        self.0.push(format!("{operation:?} -> {answer} {standing:?}"));
+    }
+
+    fn until_step(&self, _: usize) -> std::time::Duration {
+        panic!("no step falls into a run over time that really passes")
+    }
+}
+
 async fn trace<B: Backend>(backend: &B, operations: &[Operation]) -> Vec<String> {
-    let mut rows = Vec::new();
-    run(backend, operations, |operation, answer, standing| {
-        rows.push(format!("{operation:?} -> {answer} {standing:?}"));
-    })
-    .await;
-    rows
+    let mut rows = Rows::default();
+    run(backend, LASTING, operations, &mut rows).await;
+    rows.0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,7 +49,7 @@ async fn operations_have_the_same_answers() {
         if sequences.len() == AT_ONCE {
             sequences.join_next().await.expect("there are some").expect("it has the same answers");
         }
-        let operations = operations(40).new_tree(&mut runner).expect("operations").current();
+        let operations = operations(LASTING, 40).new_tree(&mut runner).expect("operations").current();
         sequences.spawn(async move {
             let on_memory = trace(&MemoryBackend::new(), &operations).await;
             let on_tigerbeetle = trace(&TigerBeetleBackend::new().await, &operations).await;

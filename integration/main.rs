@@ -12,11 +12,15 @@ mod features;
 mod fixtures;
 #[path = "../tests/gherkin/mod.rs"]
 mod gherkin;
+#[path = "../tests/support/limits.rs"]
+mod limits;
 #[path = "../tests/support/memory.rs"]
 mod memory;
 #[path = "../tests/support/operations.rs"]
 mod operations;
 mod outage;
+#[path = "../tests/support/run.rs"]
+mod run;
 mod support;
 mod two_services;
 

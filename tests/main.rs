@@ -12,15 +12,19 @@ mod fixtures;
 mod gherkin;
 mod http;
 mod http_objects;
+#[path = "support/limits.rs"]
+mod limits;
 #[cfg(feature = "loadtest")]
 mod loadtest;
 #[path = "support/memory.rs"]
 mod memory;
-mod model;
+mod models;
 #[path = "support/operations.rs"]
 mod operations;
 mod permits;
 mod program;
 mod registry_file;
+#[path = "support/run.rs"]
+mod run;
 
 contract_tests!(crate::memory::MemoryBackend::new());

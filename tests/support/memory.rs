@@ -19,8 +19,13 @@ pub struct MemoryBackend {
 
 impl MemoryBackend {
     pub fn new() -> Self {
+        Self::remembering(RETENTION)
+    }
+
+    /// One that remembers a lease for so long when it is over.
+    pub fn remembering(retention: Duration) -> Self {
         let clock = Arc::new(ManualClock::new());
-        let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock), RETENTION));
+        let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock), retention));
         Self { clock, ledger }
     }
 }

@@ -1,23 +1,14 @@
-//! Random operations on a service, and a run of them that is told as text: over one backend it is held against the
-//! model, over two backends the one against the other.
+//! Random operations on a service.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use ledger_limiter::admin::AdminError;
-use ledger_limiter::limit::{Definition, LeaseId, Overage};
-use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
 use proptest::prelude::*;
 
-use crate::fixtures::*;
+use crate::limits::Named;
 
-/// The limits that operations are about.
-pub const KEYS: [&str; 4] = ["long", "short", "slots", "deny"];
-/// Rolling limits with a window of seconds that a run can outlive, and of more than it can.
-pub const SHORT_SECONDS: u64 = 5;
-pub const LONG_SECONDS: u64 = 3_600;
 /// Outlives everything that is reserved for a short time, also when it was rounded up since.
-pub const PASS: Duration = Duration::from_secs(7);
+const PASS_MS: u64 = 7_000;
+/// How many leases there are, how many attempts to extend each of them, and how many refills by hand of each limit.
+pub const LEASES: u8 = 24;
+pub const ATTEMPTS: u8 = 4;
 
 #[derive(Debug, Clone)]
 pub enum Operation {
@@ -30,6 +21,11 @@ pub enum Operation {
         lease: u8,
         used: Vec<(usize, u64)>,
     },
+    /// Complete the lease of this number and the one behind it in one batch.
+    CompleteTogether {
+        lease: u8,
+        used: Vec<(usize, u64)>,
+    },
     /// Ask for more under the lease of this number, by an attempt of a number of its own.
     Extend {
         lease: u8,
@@ -39,150 +35,83 @@ pub enum Operation {
     },
     Put {
         key: usize,
+        form: usize,
         capacity: u64,
     },
     Delete {
         key: usize,
     },
     ApplyDecreases,
+    /// Refill by hand: a number drawn twice is a repetition.
+    Replenish {
+        key: usize,
+        attempt: u8,
+    },
     /// Go on at another replica, which begins with empty memory.
     Restart,
-    Pass,
+    Pass {
+        ms: u64,
+    },
+    /// Pass to where the next step of a limit begins, or to so many milliseconds before or behind it.
+    PassToStep {
+        key: usize,
+        off_ms: i64,
+    },
 }
 
-/// The definition that a `Put` means.
-pub fn definition(key: usize, capacity: u64) -> Definition {
-    match KEYS[key] {
-        "long" => rolling("long", capacity, LONG_SECONDS),
-        "short" => rolling("short", capacity, SHORT_SECONDS),
-        "slots" => concurrency("slots", capacity, LONG_SECONDS),
-        _ => Definition { overage: Overage::Deny, ..rolling("deny", capacity, LONG_SECONDS) },
-    }
+/// The lease behind another one.
+pub fn lease_behind(lease: u8) -> u8 {
+    (lease + 1) % LEASES
 }
 
-pub fn operations(count: usize) -> impl Strategy<Value = Vec<Operation>> {
+fn operation(limits: &'static [Named]) -> impl Strategy<Value = Operation> {
+    let keys = 0..limits.len();
     let amounts = |least: u64| {
-        proptest::collection::btree_map(0..KEYS.len(), least..12, 1..=KEYS.len())
+        proptest::collection::btree_map(0..limits.len(), least..12, 1..=4)
             .prop_map(|amounts| amounts.into_iter().collect::<Vec<_>>())
     };
-    let operation = prop_oneof![
-        8 => (0..24_u8, amounts(1)).prop_map(|(lease, wants)| Operation::Reserve { lease, wants }),
-        5 => (0..24_u8, amounts(0)).prop_map(|(lease, used)| Operation::Complete { lease, used }),
-        1 => (0..24_u8).prop_map(|lease| Operation::Complete { lease, used: Vec::new() }),
-        6 => (0..24_u8, 0..4_u8, 0..KEYS.len(), 1..8_u64)
+    let by_hand = limits.iter().position(|limit| limit.name == "manual").expect("there is one");
+    prop_oneof![
+        8 => (0..LEASES, amounts(1)).prop_map(|(lease, wants)| Operation::Reserve { lease, wants }),
+        5 => (0..LEASES, amounts(0)).prop_map(|(lease, used)| Operation::Complete { lease, used }),
+        1 => (0..LEASES).prop_map(|lease| Operation::Complete { lease, used: Vec::new() }),
+        6 => (0..LEASES, 0..ATTEMPTS, keys.clone(), 1..8_u64)
             .prop_map(|(lease, attempt, key, amount)| Operation::Extend { lease, attempt, key, amount }),
-        3 => (0..KEYS.len(), 1..25_u64).prop_map(|(key, capacity)| Operation::Put { key, capacity }),
-        1 => (0..KEYS.len()).prop_map(|key| Operation::Delete { key }),
+        3 => (keys.clone(), 0..4_usize, 1..25_u64)
+            .prop_map(|(key, form, capacity)| Operation::Put { key, form, capacity }),
+        1 => keys.prop_map(|key| Operation::Delete { key }),
         3 => Just(Operation::ApplyDecreases),
+        2 => (prop_oneof![9 => Just(by_hand), 1 => 0..limits.len()], 0..ATTEMPTS)
+            .prop_map(|(key, attempt)| Operation::Replenish { key, attempt }),
         1 => Just(Operation::Restart),
+    ]
+}
+
+/// Every limit, and then these.
+fn on(limits: &'static [Named], operations: Vec<Operation>) -> Vec<Operation> {
+    let puts = (0..limits.len()).map(|key| Operation::Put { key, form: 0, capacity: 20 });
+    puts.chain(operations).collect()
+}
+
+/// Time passes once.
+pub fn operations(limits: &'static [Named], count: usize) -> impl Strategy<Value = Vec<Operation>> {
+    (proptest::collection::vec(operation(limits), count), 0..count).prop_map(
+        move |(mut operations, pass_at)| {
+            operations.insert(pass_at, Operation::Pass { ms: PASS_MS });
+            on(limits, operations)
+        },
+    )
+}
+
+/// Time passes again and again, by little and by much, to boundaries and beside them.
+pub fn operations_in_time(limits: &'static [Named], count: usize) -> impl Strategy<Value = Vec<Operation>> {
+    let together = (0..LEASES, proptest::collection::btree_map(0..limits.len(), 0..12_u64, 1..=4))
+        .prop_map(|(lease, used)| Operation::CompleteTogether { lease, used: used.into_iter().collect() });
+    let operation = prop_oneof![
+        30 => operation(limits),
+        3 => together,
+        5 => (0..limits.len(), -1..=1_i64).prop_map(|(key, off_ms)| Operation::PassToStep { key, off_ms }),
+        4 => prop_oneof![1..60_u64, 60..3_000_u64, Just(4_000_000)].prop_map(|ms| Operation::Pass { ms }),
     ];
-    let puts: Vec<Operation> = (0..KEYS.len()).map(|key| Operation::Put { key, capacity: 20 }).collect();
-    (proptest::collection::vec(operation, count), 0..count).prop_map(move |(mut operations, pass_at)| {
-        operations.insert(pass_at, Operation::Pass);
-        puts.iter().cloned().chain(operations).collect()
-    })
-}
-
-/// Carries the operations out and tells, for each, what was answered and how every limit stands then.
-pub async fn run<B: Backend>(
-    backend: &B,
-    operations: &[Operation],
-    tell: impl FnMut(&Operation, String, Vec<String>),
-) {
-    let mut tell = tell;
-    let leases: Vec<LeaseId> = (0..24).map(|_| lease()).collect();
-    let attempts: Vec<LeaseId> = (0..4).map(|_| lease()).collect();
-    let mut replica = start(backend).await;
-    for operation in operations {
-        let answer = match operation {
-            Operation::Reserve { lease, wants } => {
-                reservation(&replica.reserve(leases[usize::from(*lease)], &named(wants)).await)
-            }
-            Operation::Complete { lease, used } => {
-                completion(&replica.complete(leases[usize::from(*lease)], &named(used)).await)
-            }
-            Operation::Extend { lease, attempt, key, amount } => {
-                let (lease, attempt) = (leases[usize::from(*lease)], attempts[usize::from(*attempt)]);
-                let command = extend(lease, attempt, KEYS[*key], *amount);
-                extension(replica.limiter.extend(&command).await.expect("the ledger answers"))
-            }
-            Operation::Put { key, capacity } => {
-                format!("{:?}", replica.put(definition(*key, *capacity)).await)
-            }
-            Operation::Delete { key } => match replica.admin.delete(&key_of(*key)).await {
-                Ok(()) => "deleted".to_owned(),
-                Err(AdminError::UnknownKey(_)) => "unknown".to_owned(),
-                Err(error) => panic!("{error}"),
-            },
-            Operation::ApplyDecreases => {
-                replica.admin.apply_decreases().await.expect("the ledger answers");
-                "applied".to_owned()
-            }
-            Operation::Restart => {
-                replica = start(backend).await;
-                "restarted".to_owned()
-            }
-            Operation::Pass => {
-                backend.pass(PASS).await;
-                "passed".to_owned()
-            }
-        };
-        let mut standing = Vec::new();
-        for usage in replica.admin.list().await.expect("the ledger answers") {
-            let (state, key) = (&usage.entry.limit.state, usage.entry.key());
-            let (capacity, status) = (state.definition.capacity.get(), state.status);
-            let (available, reserved, debt) = (usage.available, usage.reserved, usage.debt);
-            assert_eq!(
-                available + reserved,
-                u128::from(capacity),
-                "{key}: the posted balance is the capacity"
-            );
-            standing.push(format!("{key} {status:?} {capacity}: {available} {reserved} {debt}"));
-        }
-        tell(operation, answer, standing);
-    }
-}
-
-async fn start<B: Backend>(backend: &B) -> Arc<Replica<B::Ledger>> {
-    Arc::new(Replica::start(backend.connect(), backend.ids(), 0).await)
-}
-
-fn key_of(index: usize) -> ledger_limiter::limit::LimitKey {
-    key(KEYS[index])
-}
-
-fn named(amounts: &[(usize, u64)]) -> Vec<(&'static str, u64)> {
-    amounts.iter().map(|(index, amount)| (KEYS[*index], *amount)).collect()
-}
-
-fn reservation(reservation: &ReserveOutcome) -> String {
-    match reservation {
-        ReserveOutcome::Granted { .. } => "granted".to_owned(),
-        ReserveOutcome::NoRoom { key, .. } => format!("no room: {key}"),
-        ReserveOutcome::Decreasing { key, .. } => format!("decreasing: {key}"),
-        ReserveOutcome::ExceedsCapacity { key } => format!("exceeds: {key}"),
-        ReserveOutcome::UnknownKey { key } => format!("unknown: {key}"),
-        ReserveOutcome::TooManyInstances { key } => format!("too many: {key}"),
-        ReserveOutcome::LeaseConflict => "conflict".to_owned(),
-        ReserveOutcome::LeaseSettled => "settled".to_owned(),
-    }
-}
-
-fn extension(extension: ExtendOutcome) -> String {
-    match extension {
-        ExtendOutcome::Answered(outcome) => reservation(&outcome),
-        ExtendOutcome::NotInLease => "not in lease".to_owned(),
-        ExtendOutcome::TooMany => "too many".to_owned(),
-    }
-}
-
-fn completion(completion: &CompleteOutcome) -> String {
-    match completion {
-        CompleteOutcome::Settled { excesses } => {
-            let excess: u128 = excesses.iter().map(|excess| excess.amount).sum();
-            format!("settled, {excess} over")
-        }
-        CompleteOutcome::NothingToDo => "nothing to do".to_owned(),
-        CompleteOutcome::NotInLease { .. } => "not in lease".to_owned(),
-    }
+    proptest::collection::vec(operation, count).prop_map(move |operations| on(limits, operations))
 }

@@ -42,6 +42,10 @@ impl Books {
         self.transfers.leases()
     }
 
+    pub(super) fn transfers(&self) -> usize {
+        self.transfers.len()
+    }
+
     pub(super) fn open(&mut self, new: &NewAccount) -> Result<(), LedgerError> {
         self.accounts.open(new)
     }

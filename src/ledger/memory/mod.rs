@@ -38,6 +38,11 @@ impl<C: Clock> MemoryLedger<C> {
         self.books_now().leases()
     }
 
+    /// How many transfers it remembers: those of leases, those that brought something back, and the log.
+    pub fn transfers(&self) -> usize {
+        self.books_now().transfers()
+    }
+
     fn books(&self) -> MutexGuard<'_, Books> {
         // The books are whole between two calls of their methods; a panic elsewhere does not change that.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -21,6 +21,8 @@ pub(super) struct Transfers {
     pub(super) log: Vec<u32>,
     /// Families that were over at some time, oldest first. One that lives again is passed over when its turn comes.
     over: VecDeque<(u64, u32)>,
+    /// Families that are over when what their leases spent has come back, by that moment.
+    spent: BTreeMap<u64, Vec<u32>>,
     retention_ns: u64,
     leases: usize,
 }
@@ -77,7 +79,8 @@ struct Family {
     of_lease: bool,
     /// Whether it is a part of some account's log, which is kept for ever.
     of_log: bool,
-    /// When what its lease spent has come back, in nanoseconds since the Unix epoch.
+    /// When what its lease spent has come back, in nanoseconds since the Unix epoch and whole seconds, so that those of
+    /// one window wait together.
     spent_until_ns: u64,
     over_since_ns: u64,
     /// The bits of its ids' tails: an id whose bit is missing is none of them, and need not be looked for.
@@ -151,6 +154,7 @@ impl Transfers {
             hasher: DefaultHashBuilder::default(),
             log: Vec::new(),
             over: VecDeque::new(),
+            spent: BTreeMap::new(),
             retention_ns,
             leases: 0,
         }
@@ -159,6 +163,11 @@ impl Transfers {
     /// How many leases are known, live and over.
     pub(super) fn leases(&self) -> usize {
         self.leases
+    }
+
+    /// How many transfers are known, those that could not be made included.
+    pub(super) fn len(&self) -> usize {
+        self.made.len()
     }
 
     /// The transfer of an index that was found.
@@ -288,7 +297,8 @@ impl Transfers {
         let made = &self.made[index as usize];
         if matches!(made.code, TransferCode::Spend | TransferCode::SpendDeny) {
             let family = &mut self.families[made.family as usize];
-            family.spent_until_ns = family.spent_until_ns.max(made.long.saturating_mul(NS_PER_MS));
+            let until_ns = made.long.div_ceil(NS_PER_SECOND / NS_PER_MS).saturating_mul(NS_PER_SECOND);
+            family.spent_until_ns = family.spent_until_ns.max(until_ns);
         }
     }
 
@@ -296,14 +306,24 @@ impl Transfers {
     pub(super) fn check_over(&mut self, index: u32, now_ns: u64) {
         let family_index = self.family_of(index);
         let family = &mut self.families[family_index as usize];
-        if !family.of_log && family.held == 0 && family.over_since_ns != now_ns {
-            family.over_since_ns = now_ns;
-            self.over.push_back((now_ns, family_index));
+        let since_ns = family.spent_until_ns.max(now_ns);
+        if family.of_log || family.held > 0 || family.over_since_ns == since_ns {
+            return;
+        }
+        family.over_since_ns = since_ns;
+        if since_ns > now_ns {
+            self.spent.entry(since_ns).or_default().push(family_index);
+        } else {
+            self.over.push_back((since_ns, family_index));
         }
     }
 
     /// Forgets the leases that have been over for long enough.
     pub(super) fn forget(&mut self, now_ns: u64) {
+        while let Some(spent) = self.spent.first_entry().filter(|spent| *spent.key() <= now_ns) {
+            let (since_ns, families) = spent.remove_entry();
+            self.over.extend(families.into_iter().map(|family| (since_ns, family)));
+        }
         for _ in 0..self.over.len() {
             let Some(&(since_ns, family)) = self.over.front() else { return };
             if since_ns.saturating_add(self.retention_ns) > now_ns {
@@ -312,22 +332,10 @@ impl Transfers {
             self.over.pop_front();
             // Over again since, alive, or forgotten: a later entry of the queue, or its next end, takes care of it.
             let is_due = |entry: &Family| entry.held == 0 && entry.over_since_ns == since_ns;
-            if !self.families.get(family as usize).is_some_and(is_due) {
-                continue;
-            }
-            if self.family(family).spent_until_ns > now_ns {
-                // Nothing tells when that moment has come, so it is looked at again.
-                self.look_again(family, now_ns);
-            } else {
+            if self.families.get(family as usize).is_some_and(is_due) {
                 self.forget_family(family);
             }
         }
-    }
-
-    fn look_again(&mut self, family: u32, now_ns: u64) {
-        let again_ns = now_ns.saturating_add(NS_PER_SECOND);
-        self.families[family as usize].over_since_ns = again_ns;
-        self.over.push_back((again_ns, family));
     }
 
     fn forget_family(&mut self, family: u32) {

@@ -1,0 +1,80 @@
+//! The memory ledger's size follows the live load, whatever comes back however often.
+
+use std::time::Duration;
+
+use super::{Exactly, within};
+use crate::fixtures::*;
+use crate::memory::{MemoryBackend, RETENTION};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A service that is called once a second.
+async fn service(
+    definitions: Vec<ledger_limiter::limit::Definition>,
+) -> (Exactly, Replica<<Exactly as Backend>::Ledger>) {
+    let backend = Exactly(MemoryBackend::new());
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    for definition in definitions {
+        replica.put(definition).await;
+    }
+    (backend, replica)
+}
+
+#[test]
+fn leases_and_refills_are_forgotten() {
+    within(async {
+        let definitions = vec![
+            token_bucket("bucket", 10_000, 3, 4),
+            fixed_window("fixed", 1_000_000, 1, 0),
+            sliding_window("sliding", 1_000_000, 2, 60),
+        ];
+        let (backend, replica) = service(definitions).await;
+        let wants = [("bucket", 10), ("fixed", 10), ("sliding", 10)];
+        let at_rest = backend.0.ledger.transfers();
+        let mut sizes = Vec::new();
+        for second in 0..4 * RETENTION.as_secs() {
+            let id = lease();
+            assert!(is_granted(&replica.reserve(id, &wants).await));
+            if second % 2 == 0 {
+                replica.complete(id, &wants.map(|(name, amount)| (name, amount / 2))).await;
+            }
+            for _ in 0..4 {
+                backend.pass(SECOND / 4).await;
+                replica.usage("bucket").await;
+            }
+            sizes.push((backend.0.ledger.leases(), backend.0.ledger.transfers()));
+        }
+        let (_, later) = sizes.split_at(2 * RETENTION.as_secs() as usize);
+        let most = later.iter().copied().max().expect("it ran");
+        let least = later.iter().copied().min().expect("it ran");
+        assert!(least.0 > 0 && most.0 - least.0 < 10, "as many leases as before: {least:?} to {most:?}");
+        assert!(most.1 - least.1 < 100, "and as many transfers: {least:?} to {most:?}");
+        // Nobody comes any more.
+        backend.pass(RETENTION * 10).await;
+        assert_eq!(backend.0.ledger.leases(), 0);
+        assert_eq!(backend.0.ledger.transfers(), at_rest, "what is left is the log of definitions");
+    });
+}
+
+#[test]
+fn a_lease_is_remembered_for_a_while_after_its_window() {
+    within(async {
+        for hours in [1, 24] {
+            let (backend, replica) = service(vec![fixed_window("fixed", 10, 86_400, 0)]).await;
+            // Hours, and an odd time, before the window ends.
+            let before_ms = hours * 3_600_000 - 77_777;
+            let next_day_ms = (backend.now_ms() / 86_400_000 + 1) * 86_400_000;
+            backend.pass_to(next_day_ms - before_ms);
+            let id = lease();
+            assert!(is_granted(&replica.reserve(id, &[("fixed", 10)]).await));
+            let settled = ledger_limiter::limiter::ReserveOutcome::LeaseSettled;
+            for after in [Duration::ZERO, SECOND * 2, RETENTION - SECOND] {
+                backend.pass_to(next_day_ms + after.as_millis() as u64);
+                assert_eq!(backend.0.ledger.leases(), 1, "{after:?} after the window of {hours} h");
+                assert_eq!(replica.reserve(id, &[("fixed", 10)]).await, settled, "a late duplicate");
+            }
+            backend.pass_to(next_day_ms + 2 * RETENTION.as_millis() as u64);
+            assert_eq!(backend.0.ledger.leases(), 0, "and then forgotten");
+        }
+    });
+}

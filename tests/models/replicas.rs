@@ -1,0 +1,241 @@
+//! Several replicas over one ledger, some of which are held up: what they have planned is sent later, when time and the
+//! others have gone on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger_limiter::clock::ManualClock;
+use ledger_limiter::decide::{reserve as reserving, schedule};
+use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
+use ledger_limiter::limit::{Definition, KindFields, KindName};
+use proptest::prelude::*;
+use ulid::Ulid;
+
+use super::{Exactly, NS_PER_MS, within};
+use crate::fixtures::*;
+
+const REPLICAS: usize = 3;
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// A replica reserves, from planning to answer.
+    Take {
+        replica: usize,
+        amount: u64,
+    },
+    /// It plans to, and is held up.
+    PlanToTake {
+        replica: usize,
+        amount: u64,
+    },
+    /// It plans to bring the limit up to its time, and is held up.
+    PlanToBringUp {
+        replica: usize,
+    },
+    /// Something that was held up is sent.
+    Send {
+        nth: usize,
+    },
+    Pass {
+        ms: u64,
+    },
+    /// To where the next window begins or the next refill is due, or to a millisecond beside it.
+    PassToStep {
+        off_ms: i64,
+    },
+}
+
+/// A chain that was not sent yet, and what is granted if it is made.
+struct HeldUp {
+    chain: Chain,
+    planned_ms: u64,
+    amount: u64,
+}
+
+struct Granted {
+    planned_ms: u64,
+    at_ms: u64,
+    amount: u64,
+}
+
+struct World {
+    backend: Exactly,
+    definition: Definition,
+    replicas: Vec<Replica<MemoryLedger<Arc<ManualClock>>>>,
+    since_ms: u64,
+    held_up: Vec<HeldUp>,
+    granted: Vec<Granted>,
+}
+
+impl World {
+    async fn new(definition: Definition) -> Self {
+        let backend = Exactly::new();
+        let mut replicas = Vec::new();
+        for _ in 0..REPLICAS {
+            replicas.push(Replica::start(backend.connect(), backend.ids(), 0).await);
+        }
+        replicas[0].put(definition.clone()).await;
+        let since_ms = backend.now_ms();
+        Self { backend, definition, replicas, since_ms, held_up: Vec::new(), granted: Vec::new() }
+    }
+
+    async fn act(&mut self, act: &Act) {
+        let now_ms = self.backend.now_ms();
+        match *act {
+            Act::Take { replica, amount } => {
+                if is_granted(&self.replicas[replica].take(&[("limit", amount)]).await) {
+                    self.granted.push(Granted { planned_ms: now_ms, at_ms: now_ms, amount });
+                }
+            }
+            Act::PlanToTake { replica, amount } => {
+                let replica = &self.replicas[replica];
+                // Looking at it brings it up to its time, as a reserve does first.
+                let entry = replica.info("limit").await.entry;
+                let command = reserve(lease(), &[("limit", amount)]);
+                let now_ns = replica.ledger.now_ns();
+                let chain = reserving::plan(replica.ids, &command, &[Some(&entry.limit)], now_ns);
+                let chain = chain.expect("it has a requirement");
+                self.held_up.push(HeldUp { chain, planned_ms: now_ms, amount });
+            }
+            Act::PlanToBringUp { replica } => self.plan_to_bring_up(replica).await,
+            Act::Send { nth } if !self.held_up.is_empty() => {
+                let sent = self.held_up.remove(nth % self.held_up.len());
+                let outcome = self.replicas[0].ledger.submit_one(sent.chain).await.expect("an outcome");
+                if let (ChainOutcome::Created { .. }, 1..) = (outcome, sent.amount) {
+                    let (planned_ms, amount) = (sent.planned_ms, sent.amount);
+                    self.granted.push(Granted { planned_ms, at_ms: now_ms, amount });
+                }
+            }
+            Act::Send { .. } => {}
+            Act::Pass { ms } => self.backend.pass(Duration::from_millis(ms)).await,
+            Act::PassToStep { off_ms } => {
+                let step_ms = now_ms + self.span_ms() - (now_ms - self.anchor_ms()) % self.span_ms();
+                self.backend.pass_to(step_ms.saturating_add_signed(off_ms));
+            }
+        }
+        self.backend.pass(Duration::from_micros(1)).await;
+    }
+
+    async fn plan_to_bring_up(&mut self, replica: usize) {
+        let replica = &self.replicas[replica];
+        replica.follower.refresh().await.expect("the ledger answers");
+        let entry = replica.follower.registry().get(&key("limit")).expect("it is there");
+        let clock = entry.limit.schedule.as_ref().expect("it has one").clock();
+        let clock = replica.ledger.accounts(vec![clock]).await.expect("the ledger answers");
+        let clock_ms = clock[0].expect("it has a clock").credits_posted as u64;
+        let (now_ns, drawn) = (replica.ledger.now_ns(), Ulid::generate().0);
+        if let Some(due) = schedule::advance(replica.ids, &entry.limit, clock_ms, now_ns, None, drawn) {
+            self.held_up.push(HeldUp { chain: due.chain, planned_ms: now_ns / NS_PER_MS, amount: 0 });
+        }
+    }
+
+    fn fields(&self) -> KindFields {
+        self.definition.kind.fields()
+    }
+
+    fn is_bucket(&self) -> bool {
+        self.definition.kind.name() == KindName::TokenBucket
+    }
+
+    fn span_ms(&self) -> u64 {
+        if self.is_bucket() { self.fields().refill_interval_ms } else { self.fields().window_seconds * 1_000 }
+    }
+
+    fn anchor_ms(&self) -> u64 {
+        if self.is_bucket() { self.since_ms } else { self.fields().align * 1_000 }
+    }
+
+    /// What was granted fits what there was.
+    fn check(&self) {
+        let capacity = self.definition.capacity.get();
+        let sum = |granted: &dyn Fn(&Granted) -> bool| -> u64 {
+            self.granted.iter().filter(|one| granted(one)).map(|one| one.amount).sum()
+        };
+        let ticks_before = |at_ms: u64| (at_ms - self.anchor_ms()) / self.span_ms();
+        let refills = |from_ms: u64, to_ms: u64| {
+            (ticks_before(to_ms) - ticks_before(from_ms)) * self.fields().refill_amount
+        };
+        // What is held up over a step may count for the one in which it was planned.
+        let in_time = |one: &Granted| ticks_before(one.planned_ms) == ticks_before(one.at_ms);
+        let all_in_time = self.granted.iter().all(in_time);
+        for first in &self.granted {
+            if self.is_bucket() {
+                for last in self.granted.iter().filter(|last| last.at_ms >= first.at_ms) {
+                    let (from_ms, to_ms) = (first.at_ms, last.at_ms);
+                    let among = sum(&|one| (from_ms..=to_ms).contains(&one.at_ms));
+                    let had = capacity + refills(from_ms, to_ms);
+                    assert!(!all_in_time || among <= had, "{among} of {had} from {from_ms} to {to_ms}");
+                    let ever = sum(&|one| one.at_ms <= to_ms);
+                    let had_ever = capacity + refills(self.since_ms, to_ms);
+                    assert!(ever <= had_ever, "{ever} of {had_ever} until {to_ms}");
+                }
+            } else {
+                let window = ticks_before(first.at_ms);
+                let in_window = sum(&|one| in_time(one) && ticks_before(one.at_ms) == window);
+                assert!(in_window <= capacity, "{in_window} of {capacity} in a window");
+                let ever = sum(&|one| one.at_ms <= first.at_ms);
+                let windows = window - ticks_before(self.since_ms) + 1;
+                assert!(ever <= capacity * windows, "{ever} of {capacity} in {windows} windows");
+            }
+        }
+    }
+
+    /// Nothing is lost either: when all was sent and enough time has passed, all of it is back at every replica.
+    async fn check_all_comes_back(&mut self) {
+        while !self.held_up.is_empty() {
+            self.act(&Act::Send { nth: 0 }).await;
+        }
+        self.check();
+        let capacity = self.definition.capacity.get();
+        let steps = if self.is_bucket() { capacity.div_ceil(self.fields().refill_amount) } else { 2 };
+        self.backend.pass(Duration::from_millis(steps * self.span_ms())).await;
+        for replica in &self.replicas {
+            assert_eq!(replica.usage("limit").await, (capacity.into(), 0, 0));
+        }
+    }
+}
+
+fn definitions() -> impl Strategy<Value = Definition> {
+    prop_oneof![
+        (1..30_u64, 1..10_u64, 1..400_u64).prop_map(|(capacity, refill, interval_ms)| token_bucket(
+            "limit",
+            capacity,
+            refill,
+            interval_ms
+        )),
+        (1..30_u64, 1..4_u64).prop_map(|(capacity, window)| fixed_window(
+            "limit",
+            capacity,
+            window,
+            window / 2
+        )),
+    ]
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        8 => (0..REPLICAS, 1..12_u64).prop_map(|(replica, amount)| Act::Take { replica, amount }),
+        2 => (0..REPLICAS, 1..12_u64).prop_map(|(replica, amount)| Act::PlanToTake { replica, amount }),
+        3 => (0..REPLICAS).prop_map(|replica| Act::PlanToBringUp { replica }),
+        4 => any::<usize>().prop_map(|nth| Act::Send { nth }),
+        3 => (1..3_000_u64).prop_map(|ms| Act::Pass { ms }),
+        4 => (-1..=1_i64).prop_map(|off_ms| Act::PassToStep { off_ms }),
+    ];
+    proptest::collection::vec(act, 60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn replicas_that_are_held_up_never_exceed_a_limit(definition in definitions(), acts in acts()) {
+        within(async {
+            let mut world = World::new(definition).await;
+            for act in &acts {
+                world.act(act).await;
+            }
+            world.check_all_comes_back().await;
+        });
+    }
+}

@@ -1,0 +1,99 @@
+//! The limits that random operations are about, and the forms of definition that each of them may take.
+
+use ledger_limiter::limit::{Definition, Overage};
+
+use crate::fixtures::*;
+
+/// A limit, and what may be put under its name.
+pub struct Named {
+    pub name: &'static str,
+    pub forms: &'static [fn(u64) -> Definition],
+}
+
+/// A window of seconds that a run can outlive, and of more than it can.
+const SHORT_SECONDS: u64 = 5;
+const LONG_SECONDS: u64 = 3_600;
+/// A year's windows and a day's refills: no boundary falls into a run, however long it really takes.
+const YEAR_SECONDS: u64 = 31_622_400;
+const DAY_MS: u64 = 86_400_000;
+
+/// Of these nothing comes back during a run but what passing outlives. For ledgers whose time really passes.
+pub static LASTING: &[Named] = &[
+    Named { name: "long", forms: &[|capacity| rolling("long", capacity, LONG_SECONDS)] },
+    Named { name: "short", forms: &[|capacity| rolling("short", capacity, SHORT_SECONDS)] },
+    Named { name: "slots", forms: &[|capacity| concurrency("slots", capacity, LONG_SECONDS)] },
+    Named { name: "deny", forms: &[|capacity| denying(rolling("deny", capacity, LONG_SECONDS))] },
+    Named {
+        name: "bucket",
+        forms: &[
+            |capacity| token_bucket("bucket", capacity, 3, DAY_MS),
+            |capacity| token_bucket("bucket", capacity, 4, DAY_MS),
+        ],
+    },
+    Named { name: "manual", forms: BY_HAND },
+    Named {
+        name: "fixed",
+        forms: &[
+            |capacity| fixed_window("fixed", capacity, YEAR_SECONDS, 0),
+            |capacity| denying(fixed_window("fixed", capacity, YEAR_SECONDS, 86_400)),
+        ],
+    },
+    Named {
+        name: "sliding",
+        forms: &[
+            |capacity| sliding_window("sliding", capacity, YEAR_SECONDS, 60),
+            |capacity| sliding_window("sliding", capacity, YEAR_SECONDS, 2),
+        ],
+    },
+];
+
+/// Of these something comes back every few milliseconds or seconds, but for two that last. For a clock that a test moves.
+pub static MOVING: &[Named] = &[
+    Named { name: "rolling", forms: &[|capacity| rolling("rolling", capacity, YEAR_SECONDS)] },
+    Named { name: "slots", forms: &[|capacity| concurrency("slots", capacity, YEAR_SECONDS)] },
+    Named {
+        name: "tokens",
+        forms: &[
+            |capacity| token_bucket("tokens", capacity, 3, 250),
+            |capacity| denying(token_bucket("tokens", capacity, 1, 40)),
+            |capacity| token_bucket("tokens", capacity, 7, 1_000),
+        ],
+    },
+    Named { name: "manual", forms: BY_HAND },
+    Named {
+        name: "fixed",
+        forms: &[
+            |capacity| fixed_window("fixed", capacity, 2, 0),
+            |capacity| fixed_window("fixed", capacity, 3, 1),
+            // The same windows, so the schedule goes on.
+            |capacity| denying(fixed_window("fixed", capacity, 2, 0)),
+        ],
+    },
+    Named {
+        name: "sliding",
+        forms: &[
+            |capacity| sliding_window("sliding", capacity, 3, 3),
+            |capacity| sliding_window("sliding", capacity, 2, 7),
+            |capacity| denying(sliding_window("sliding", capacity, 1, 60)),
+        ],
+    },
+    // Every kind, once it was deleted.
+    Named {
+        name: "any",
+        forms: &[
+            |capacity| token_bucket("any", capacity, 2, 500),
+            |capacity| fixed_window("any", capacity, 2, 0),
+            |capacity| rolling("any", capacity, YEAR_SECONDS),
+            |capacity| sliding_window("any", capacity, 3, 2),
+        ],
+    },
+];
+
+const BY_HAND: &[fn(u64) -> Definition] = &[
+    |capacity| bucket_by_hand("manual", capacity, 3),
+    |capacity| denying(bucket_by_hand("manual", capacity, 5)),
+];
+
+fn denying(definition: Definition) -> Definition {
+    Definition { overage: Overage::Deny, ..definition }
+}

@@ -1,0 +1,201 @@
+//! A run of operations that is told as text: over one backend it is held against the model, over two backends the one
+//! against the other.
+
+use std::time::Duration;
+
+use ledger_limiter::admin::AdminError;
+use ledger_limiter::ledger::Ledger;
+use ledger_limiter::limit::{Definition, LeaseId};
+use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
+use ulid::Ulid;
+
+use crate::fixtures::*;
+use crate::limits::Named;
+use crate::operations::{ATTEMPTS, LEASES, Operation, lease_behind};
+
+/// Who is told what came of each operation.
+pub trait Witness {
+    /// What was answered, and how every limit stands then.
+    fn told(&mut self, operation: &Operation, answer: String, standing: Vec<String>);
+    /// How long it is to where the next step of a limit begins.
+    fn until_step(&self, key: usize) -> Duration;
+}
+
+/// What the numbers of operations mean in one run.
+struct Numbers {
+    limits: &'static [Named],
+    leases: Vec<LeaseId>,
+    attempts: Vec<LeaseId>,
+    /// Of each limit its own.
+    replenishments: Vec<Vec<Ulid>>,
+}
+
+impl Numbers {
+    fn new(limits: &'static [Named]) -> Self {
+        Self {
+            limits,
+            leases: (0..LEASES).map(|_| lease()).collect(),
+            attempts: (0..ATTEMPTS).map(|_| lease()).collect(),
+            replenishments: limits
+                .iter()
+                .map(|_| (0..ATTEMPTS).map(|_| Ulid::generate()).collect())
+                .collect(),
+        }
+    }
+
+    fn lease(&self, number: u8) -> LeaseId {
+        self.leases[usize::from(number)]
+    }
+
+    fn name(&self, key: usize) -> &'static str {
+        self.limits[key].name
+    }
+
+    fn named(&self, amounts: &[(usize, u64)]) -> Vec<(&'static str, u64)> {
+        amounts.iter().map(|(key, amount)| (self.name(*key), *amount)).collect()
+    }
+}
+
+/// The definition that a `Put` means.
+pub fn definition(limit: &Named, form: usize, capacity: u64) -> Definition {
+    limit.forms[form % limit.forms.len()](capacity)
+}
+
+/// Carries the operations out and tells what came of each.
+pub async fn run<B: Backend>(
+    backend: &B,
+    limits: &'static [Named],
+    operations: &[Operation],
+    witness: &mut impl Witness,
+) {
+    let numbers = Numbers::new(limits);
+    let mut replica = start(backend).await;
+    for operation in operations {
+        let answer = if let Some(time) = time_of(operation, witness) {
+            backend.pass(time).await;
+            "passed".to_owned()
+        } else if matches!(operation, Operation::Restart) {
+            replica = start(backend).await;
+            "restarted".to_owned()
+        } else {
+            answer(&replica, &numbers, operation).await
+        };
+        witness.told(operation, answer, standing(&replica).await);
+    }
+}
+
+/// The time that an operation lets pass, if it is one that does.
+fn time_of(operation: &Operation, witness: &impl Witness) -> Option<Duration> {
+    if let Operation::PassToStep { key, off_ms } = operation {
+        let (until, off) = (witness.until_step(*key), Duration::from_millis(off_ms.unsigned_abs()));
+        return Some(if *off_ms < 0 { until.saturating_sub(off) } else { until + off });
+    }
+    let Operation::Pass { ms } = operation else { return None };
+    Some(Duration::from_millis(*ms))
+}
+
+async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
+    Replica::start(backend.connect(), backend.ids(), 0).await
+}
+
+/// What a replica answers to what it is asked for.
+async fn answer<L: Ledger>(replica: &Replica<L>, numbers: &Numbers, operation: &Operation) -> String {
+    match operation {
+        Operation::Reserve { lease, wants } => {
+            reservation(&replica.reserve(numbers.lease(*lease), &numbers.named(wants)).await)
+        }
+        Operation::Complete { lease, used } => {
+            completion(&replica.complete(numbers.lease(*lease), &numbers.named(used)).await)
+        }
+        Operation::CompleteTogether { lease, used } => {
+            let command = |lease| complete(numbers.lease(lease), &numbers.named(used));
+            let commands = [command(*lease), command(lease_behind(*lease))];
+            let settled = replica.limiter.complete_batch(&commands).await;
+            let told =
+                settled.iter().map(|settled| completion(settled.as_ref().expect("the ledger answers")));
+            told.collect::<Vec<_>>().join(" / ")
+        }
+        Operation::Extend { lease, attempt, key, amount } => {
+            let attempt = numbers.attempts[usize::from(*attempt)];
+            let command = extend(numbers.lease(*lease), attempt, numbers.name(*key), *amount);
+            extension(replica.limiter.extend(&command).await.expect("the ledger answers"))
+        }
+        Operation::Put { key, form, capacity } => {
+            let definition = definition(&numbers.limits[*key], *form, *capacity);
+            changed(replica.admin.put(&definition).await.map(|status| format!("{status:?}")))
+        }
+        Operation::Delete { key } => {
+            let deleted = replica.admin.delete(&key_of(numbers, *key)).await;
+            changed(deleted.map(|()| "deleted".to_owned()))
+        }
+        Operation::Replenish { key, attempt } => {
+            let replenishment = numbers.replenishments[*key][usize::from(*attempt)];
+            let refilled = replica.admin.replenish(&key_of(numbers, *key), replenishment).await;
+            changed(refilled.map(|by_hand| if by_hand { "refilled" } else { "not by hand" }.to_owned()))
+        }
+        Operation::ApplyDecreases => {
+            changed(replica.admin.apply_decreases().await.map(|()| "applied".to_owned()))
+        }
+        Operation::Restart | Operation::Pass { .. } | Operation::PassToStep { .. } => {
+            panic!("{operation:?} is nothing to ask for")
+        }
+    }
+}
+
+fn key_of(numbers: &Numbers, key: usize) -> ledger_limiter::limit::LimitKey {
+    self::key(numbers.name(key))
+}
+
+/// How every limit stands.
+async fn standing<L: Ledger>(replica: &Replica<L>) -> Vec<String> {
+    let mut standing = Vec::new();
+    for usage in replica.admin.list().await.expect("the ledger answers") {
+        let (state, key) = (&usage.entry.limit.state, usage.entry.key());
+        let (capacity, status) = (state.definition.capacity.get(), state.status);
+        let (available, reserved, debt) = (usage.available, usage.reserved, usage.debt);
+        assert_eq!(available + reserved, u128::from(capacity), "{key}: the posted balance is the capacity");
+        standing.push(format!("{key} {status:?} {capacity}: {available} {reserved} {debt}"));
+    }
+    standing
+}
+
+fn changed(answer: Result<String, AdminError>) -> String {
+    match answer {
+        Ok(answer) => answer,
+        Err(AdminError::UnknownKey(_)) => "unknown".to_owned(),
+        Err(AdminError::KindChange(_)) => "another kind".to_owned(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn reservation(reservation: &ReserveOutcome) -> String {
+    match reservation {
+        ReserveOutcome::Granted { .. } => "granted".to_owned(),
+        ReserveOutcome::NoRoom { key, .. } => format!("no room: {key}"),
+        ReserveOutcome::Decreasing { key, .. } => format!("decreasing: {key}"),
+        ReserveOutcome::ExceedsCapacity { key } => format!("exceeds: {key}"),
+        ReserveOutcome::UnknownKey { key } => format!("unknown: {key}"),
+        ReserveOutcome::TooManyInstances { key } => format!("too many: {key}"),
+        ReserveOutcome::LeaseConflict => "conflict".to_owned(),
+        ReserveOutcome::LeaseSettled => "settled".to_owned(),
+    }
+}
+
+fn extension(extension: ExtendOutcome) -> String {
+    match extension {
+        ExtendOutcome::Answered(outcome) => reservation(&outcome),
+        ExtendOutcome::NotInLease => "not in lease".to_owned(),
+        ExtendOutcome::TooMany => "too many".to_owned(),
+    }
+}
+
+fn completion(completion: &CompleteOutcome) -> String {
+    match completion {
+        CompleteOutcome::Settled { excesses } => {
+            let excess: u128 = excesses.iter().map(|excess| excess.amount).sum();
+            format!("settled, {excess} over")
+        }
+        CompleteOutcome::NothingToDo => "nothing to do".to_owned(),
+        CompleteOutcome::NotInLease { .. } => "not in lease".to_owned(),
+    }
+}
