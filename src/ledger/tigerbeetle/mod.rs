@@ -99,6 +99,10 @@ impl Ledger for TigerBeetleLedger {
         self.submitter.submit(chains).await
     }
 
+    async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
+        self.submitter.submit_one(chain).await
+    }
+
     async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {
         let accounts = accounts.iter().map(|new| encode::account(self.ledger, new)).collect();
         let reply = self.request(Request::CreateAccounts(accounts)).await?;

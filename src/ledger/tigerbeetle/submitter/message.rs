@@ -1,16 +1,19 @@
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::stats::SubmitterStats;
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 
+/// What one caller hands over: mostly one chain.
+pub(super) type Chains = SmallVec<[Chain; 1]>;
 /// What became of each chain of a message.
-pub(super) type Outcomes = Vec<Result<ChainOutcome, LedgerError>>;
+pub(super) type Outcomes = SmallVec<[Result<ChainOutcome, LedgerError>; 1]>;
 
 /// Chains of one caller, and where to answer.
 pub(super) struct Message {
-    pub(super) chains: Vec<Chain>,
+    pub(super) chains: Chains,
     reply: Option<oneshot::Sender<Outcomes>>,
     /// Given back when it is taken out.
     place: Option<Place>,
@@ -37,14 +40,14 @@ impl Drop for Place {
 }
 
 impl Message {
-    pub(super) fn new(chains: Vec<Chain>, place: Place) -> (Self, oneshot::Receiver<Outcomes>) {
+    pub(super) fn new(chains: Chains, place: Place) -> (Self, oneshot::Receiver<Outcomes>) {
         let (sender, receiver) = oneshot::channel();
         (Self { chains, reply: Some(sender), place: Some(place) }, receiver)
     }
 
     /// The last message of a queue.
     pub(super) fn end() -> Self {
-        Self { chains: Vec::new(), reply: None, place: None }
+        Self { chains: Chains::new(), reply: None, place: None }
     }
 
     pub(super) fn is_end(&self) -> bool {

@@ -15,11 +15,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::smallvec;
 use tokio::sync::{Mutex, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
-use message::{Message, Place};
+use message::{Chains, Message, Outcomes, Place};
 pub use stats::SubmitterStats;
 use worker::{Queue, Worker};
 
@@ -105,20 +106,26 @@ impl Submitter {
     pub async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
         let mut replies = Vec::new();
         for part in batch::split(chains, self.options.batch_transfers_max) {
-            replies.push((part.len(), self.enqueue(part)));
+            replies.push((part.len(), self.enqueue(part.into())));
         }
         let mut outcomes = Vec::new();
         for (count, reply) in replies {
             let reply = match reply {
-                Ok(reply) => reply.await.unwrap_or_else(|_| vec![Err(LedgerError::ShutDown); count]),
-                Err(error) => vec![Err(error); count],
+                Ok(reply) => reply.await.unwrap_or_else(|_| smallvec![Err(LedgerError::ShutDown); count]),
+                Err(error) => smallvec![Err(error); count],
             };
             outcomes.extend(reply);
         }
         outcomes
     }
 
-    fn enqueue(&self, chains: Vec<Chain>) -> Result<oneshot::Receiver<message::Outcomes>, LedgerError> {
+    /// The same for one chain.
+    pub async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
+        let reply = self.enqueue(smallvec![chain])?.await;
+        reply.ok().and_then(|outcomes| outcomes.into_iter().next()).unwrap_or(Err(LedgerError::ShutDown))
+    }
+
+    fn enqueue(&self, chains: Chains) -> Result<oneshot::Receiver<Outcomes>, LedgerError> {
         let transfers = batch::transfers(&chains);
         let permits = u32::try_from(transfers).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits);

@@ -5,10 +5,10 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
 use super::batch::{self, LearnedMax};
-use super::message::{Message, Outcomes};
+use super::message::Message;
 use super::stats::SubmitterStats;
 use super::{Connect, SendError, TransferSession};
-use crate::ledger::{Chain, LedgerError};
+use crate::ledger::{Chain, ChainOutcome, LedgerError};
 
 /// What waits. The workers take turns to wait at it, so that one of them gets all there is.
 pub(super) struct Queue {
@@ -120,7 +120,11 @@ impl<C: Connect> Worker<C> {
             if transfers >= transfers_max {
                 return Some(messages);
             }
-            flush_at = flush_at.or_else(|| Some(Instant::now() + self.flush_interval));
+            if flush_at.is_none() {
+                flush_at = Some(Instant::now() + self.flush_interval);
+                // A worker that is woken runs at once. Those who are as ready to ask as the one that woke it ask first.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -153,7 +157,11 @@ impl<C: Connect> Worker<C> {
     }
 
     /// Sends chains in as few requests as the ledger takes, and answers each in its place.
-    async fn send(&self, session: &mut Option<C::Session>, mut chains: Vec<Chain>) -> Outcomes {
+    async fn send(
+        &self,
+        session: &mut Option<C::Session>,
+        mut chains: Vec<Chain>,
+    ) -> Vec<Result<ChainOutcome, LedgerError>> {
         let mut outcomes = Vec::with_capacity(chains.len());
         while !chains.is_empty() {
             let transfers_max = self.learned_max.get();
