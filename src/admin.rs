@@ -208,7 +208,7 @@ impl<L: Ledger> Admin<L> {
         for _ in 0..TRIES_MAX {
             self.follower.refresh().await?;
             let current = self.instances.known(key).await?;
-            if !self.versions.is_up_to_date(current.as_deref()).await? {
+            if !self.versions.bring_up(current.as_deref()).await? {
                 continue;
             }
             let Some(change) = plan(current.as_ref().map(|entry| &entry.limit))? else {
@@ -219,7 +219,9 @@ impl<L: Ledger> Admin<L> {
                 Try::Made => {
                     self.follower.refresh_and_save().await?;
                     tracing::info!(%key, version = change.version, state = ?change.state.status, "limit changed");
-                    return self.registry().get(key).ok_or_else(|| AdminError::UnknownKey(key.clone()));
+                    // Of one that a template made, the log that was read just now does not tell.
+                    let made = self.instances.known(key).await?;
+                    return made.ok_or_else(|| AdminError::UnknownKey(key.clone()));
                 }
                 Try::Lost => {}
                 Try::NoRoom if change.state.definition.instances_max.is_some() => {
@@ -238,7 +240,8 @@ impl<L: Ledger> Admin<L> {
             self.registry().decreasing().iter().filter_map(|key| self.registry().get(key)).collect();
         for entry in &waiting {
             // If it has another schedule by now, it is looked at again soon.
-            self.versions.is_up_to_date(Some(entry)).await?;
+            result =
+                result.and(self.versions.bring_up(Some(entry)).await.map(drop).map_err(AdminError::from));
         }
         for page in waiting.chunks(LIMITS_PAGE) {
             // On a closed account only voids and expiries happen: what is available now stays available.
@@ -246,8 +249,9 @@ impl<L: Ledger> Admin<L> {
                 self.ledger.accounts(page.iter().map(|entry| entry.limit.account).collect()).await?;
             for (entry, account) in page.iter().zip(accounts) {
                 let needs = change::decrease_needs(&entry.limit).map(u128::from);
-                let available = account.map_or(0, |account| account.available());
-                if needs.is_some_and(|needs| available >= needs) {
+                // An account that is open tells of another replica that has applied it.
+                let is_ready = |needs| account.is_some_and(|it| it.available() >= needs || !it.closed);
+                if needs.is_some_and(is_ready) {
                     let apply = |current: Option<&Limit>| Ok(current.and_then(change::apply_decrease));
                     result = result.and(self.make_version(entry.key(), apply).await.map(drop));
                 }
@@ -301,7 +305,7 @@ impl<L: Ledger> Admin<L> {
         let mut ids = Vec::with_capacity(2 * entries.len());
         for entry in entries {
             // If it has another schedule by now, what is told is a moment old.
-            self.versions.is_up_to_date(Some(entry)).await?;
+            self.versions.bring_up(Some(entry)).await?;
             ids.extend([entry.limit.account, entry.limit.debt_account]);
             ids.extend(places_of(entry));
         }

@@ -26,8 +26,11 @@ pub struct Comeback<L> {
 pub enum BroughtUp {
     /// It was already, as far as this process knew.
     Before,
-    /// It is now: something may have come back.
-    Now,
+    /// It is now, at a moment that is not earlier than the one that was asked for: something may have come back.
+    Now {
+        /// The moment, in the ledger's nanoseconds.
+        at_ns: u64,
+    },
     /// It has another schedule than is known here: read the definitions.
     Replaced,
 }
@@ -53,21 +56,22 @@ impl<L: Ledger> Comeback<L> {
         now_ns: u64,
     ) -> Result<BroughtUp, LedgerError> {
         let (limit, clock) = (&entry.limit, entry.clock());
-        // One at a time: the others find it done.
+        // One at a time: the others find it done. Who waited does not bring it up to the past.
         let _turn = clock.turn().await;
+        let now_ns = now_ns.max(self.ledger.now_ns());
         let mut is_closed = limit.state.status != Status::Active;
         if !clock.is_read() {
             clock.set(self.read_clock(schedule).await?);
         }
         for _ in 0..TRIES_MAX {
             if schedule.is_up_to_date(clock.known_ms(), now_ns) {
-                return Ok(BroughtUp::Now);
+                return Ok(BroughtUp::Now { at_ns: now_ns });
             }
             let closing = self.closing(limit, is_closed).await?;
             let drawn = Ulid::generate().0;
             let Some(advance) = schedule::advance(self.ids, limit, clock.known_ms(), now_ns, closing, drawn)
             else {
-                return Ok(BroughtUp::Now);
+                return Ok(BroughtUp::Now { at_ns: now_ns });
             };
             let outcome = self.ledger.submit_one(advance.chain).await?;
             match schedule::interpret(limit, outcome)? {

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::decide::change;
 use crate::ledger::{Ledger, LedgerError};
-use crate::limit::{LimitKey, Status};
+use crate::limit::LimitKey;
 use crate::registry::{Entry, Follower, RefreshError, Registry};
 use crate::versions::{Try, VersionError, Versions};
 
@@ -105,7 +105,11 @@ impl<L: Ledger> Instances<L> {
         let Some(entry) = self.read(key).await? else {
             return self.make(key, &template).await;
         };
-        if !self.versions.is_up_to_date(Some(&entry)).await.map_err(VersionError::from)? {
+        let is_made_by_newer = entry.limit.state.origin.as_ref().is_some_and(|origin| {
+            let known = self.registry().get(&origin.template);
+            known.is_none_or(|template| template.limit.version < origin.version)
+        });
+        if is_made_by_newer || !self.versions.bring_up(Some(&entry)).await? {
             return Ok(Step::Again);
         }
         match change::follow(Some(&entry.limit), key, &template.limit) {
@@ -182,11 +186,4 @@ impl From<LedgerError> for InstanceError {
     fn from(error: LedgerError) -> Self {
         Self::Version(error.into())
     }
-}
-
-/// Whether a key names a limit that takes reservations now, as far as the registry knows.
-pub(crate) fn is_settled(entry: Option<&Entry>, templates_changed: u64) -> bool {
-    entry.is_some_and(|entry| {
-        entry.is_current(templates_changed) && entry.limit.state.status != Status::Deleted
-    })
 }

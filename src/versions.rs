@@ -9,13 +9,16 @@ use crate::decide::change::Change;
 use crate::decide::ids::Ids;
 use crate::decide::record::{Assembler, RecordError, Version};
 use crate::ledger::{
-    AccountId, AccountQuery, ChainOutcome, Ledger, LedgerError, Order, Refusal, Side, TransferCode,
+    AccountQuery, ChainOutcome, Ledger, LedgerError, Order, Recorded, Refusal, Side, TransferCode,
     find_closing,
 };
 use crate::limit::LimitKey;
 use crate::registry::Entry;
 
-/// How many transfers of a limit's history are read at once.
+/// How many transfers of a limit's history are read at first: as a rule they are all, and so few that the client joins such
+/// look-ups into one request.
+const HISTORY_FIRST: u32 = 128;
+/// How many are read at once if there are more.
 const HISTORY_PAGE: u32 = 8_000;
 
 /// Makes versions of limits and reads them.
@@ -65,7 +68,7 @@ impl<L: Ledger> Versions<L> {
     }
 
     /// Lets come back what is due of a limit by the schedule that it has so far. False if it has another by now.
-    pub async fn is_up_to_date(&self, entry: Option<&Entry>) -> Result<bool, LedgerError> {
+    pub async fn bring_up(&self, entry: Option<&Entry>) -> Result<bool, LedgerError> {
         let Some(entry) = entry else { return Ok(true) };
         Ok(self.comeback.bring_up(entry, self.ledger.now_ns()).await? != BroughtUp::Replaced)
     }
@@ -90,12 +93,13 @@ impl<L: Ledger> Versions<L> {
         }
     }
 
-    /// Every version that a key ever had, oldest first.
+    /// Every version that a key ever had, oldest first. A ledger may answer with less than was asked for.
     pub async fn history(&self, key: &LimitKey) -> Result<Vec<Version>, VersionError> {
-        let newest = self.page(self.ids.debt(key), Order::NewestFirst, 0).await?;
+        let newest = self.page(key, Order::NewestFirst, 0, HISTORY_FIRST).await?;
+        let is_first = |oldest: &Recorded| oldest.transfer.id == self.ids.definition_part(key, 1, 0);
         let mut assembler = Assembler::default();
         let mut versions = Vec::new();
-        if newest.len() < HISTORY_PAGE as usize {
+        if newest.last().is_none_or(is_first) {
             for recorded in newest.iter().rev() {
                 versions.extend(assembler.push(recorded)?);
             }
@@ -103,12 +107,12 @@ impl<L: Ledger> Versions<L> {
         }
         let mut after_ns = 0;
         loop {
-            let page = self.page(self.ids.debt(key), Order::OldestFirst, after_ns).await?;
+            let page = self.page(key, Order::OldestFirst, after_ns, HISTORY_PAGE).await?;
             for recorded in &page {
                 after_ns = recorded.timestamp_ns;
                 versions.extend(assembler.push(recorded)?);
             }
-            if page.len() < HISTORY_PAGE as usize {
+            if page.is_empty() {
                 return Ok(versions);
             }
         }
@@ -116,13 +120,13 @@ impl<L: Ledger> Versions<L> {
 
     async fn page(
         &self,
-        account: AccountId,
+        key: &LimitKey,
         order: Order,
         after_ns: u64,
-    ) -> Result<Vec<crate::ledger::Recorded>, LedgerError> {
-        let (side, code) = (Side::Credit, TransferCode::Definition);
-        let query = AccountQuery { account, side, code, after_ns, order, count_max: HISTORY_PAGE };
-        self.ledger.account_transfers(query).await
+        count_max: u32,
+    ) -> Result<Vec<Recorded>, LedgerError> {
+        let (account, side, code) = (self.ids.debt(key), Side::Credit, TransferCode::Definition);
+        self.ledger.account_transfers(AccountQuery { account, side, code, after_ns, order, count_max }).await
     }
 }
 

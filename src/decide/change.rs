@@ -84,11 +84,27 @@ pub fn follow(
     let definition = template.state.definition.for_instance(key.clone());
     let origin = Origin { template: template.state.definition.key.clone(), version: template.version };
     let wanted = LimitState { origin: Some(Box::new(origin)), ..LimitState::active(definition) };
+    if current.is_some_and(|limit| is_as_wanted(&limit.state, &wanted)) {
+        return Ok(None);
+    }
     let mut change = change_to(current, wanted)?;
     if let (Some(change), None) = (&mut change, current) {
         change.moves.push(Move::Count(template.account));
     }
     Ok(change)
+}
+
+/// Whether a limit is what its template wants, but perhaps for the template's version: a template that may make more limits
+/// need not change those that it has made.
+fn is_as_wanted(state: &LimitState, wanted: &LimitState) -> bool {
+    let template = |state: &LimitState| state.origin.as_ref().map(|origin| origin.template.clone());
+    let capacity = match state.status {
+        Status::Active => state.definition.capacity,
+        Status::Decreasing { to } => to,
+        Status::Deleted => return false,
+    };
+    let definition = Definition { capacity, ..state.definition.clone() };
+    template(state) == template(wanted) && definition == wanted.definition
 }
 
 /// A template's account counts the limits that it may still make; a limit's holds its capacity.

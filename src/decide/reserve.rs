@@ -43,6 +43,8 @@ pub enum Denial {
     Decreasing(LimitKey),
     /// There is no room now.
     NoRoom(LimitKey),
+    /// Its schedule was replaced on the way: there is no room where it was looked for, and may be where it is now.
+    Replaced(LimitKey),
 }
 
 /// The chain that reserves. `limits` stand in the order of the command's requirements.
@@ -183,7 +185,6 @@ pub fn interpret(
         Refusal::ExceedsCredits
         | Refusal::IdAlreadyFailed
         | Refusal::DebitAccountClosed
-        // Its schedule was replaced on the way: there is no room where it was looked for.
         | Refusal::CreditAccountClosed
         | Refusal::DebitAccountNotFound => {
             let repeated = refusal == Refusal::IdAlreadyFailed;
@@ -217,6 +218,9 @@ fn denial(
         return Err(LedgerError::Unexpected(format!("a refusal at leg {index} of a shorter chain")));
     };
     let key = requirement.key.clone();
+    if refusal == Refusal::CreditAccountClosed {
+        return Ok(Denial::Replaced(key));
+    }
     let closed_before = refusal == Refusal::IdAlreadyFailed && limit.state.status != Status::Active;
     // Room that is missing proves that the account is open, whatever is known of it here.
     let decreasing = refusal == Refusal::DebitAccountClosed || closed_before;

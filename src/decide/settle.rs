@@ -405,6 +405,7 @@ impl Settlement {
                 match way {
                     ShrinkWay::Open => steps.extend(shrink),
                     ShrinkWay::Through { closing } => {
+                        let closing = self.closed_again(leg, closing, &steps.roles)?;
                         let [open, close] = around_closed(self.ids, reservation.account, closing);
                         steps.push((Role::Reopen { leg }, open));
                         steps.extend(shrink);
@@ -468,6 +469,27 @@ impl Settlement {
         };
         let id = self.lease_ids.transfer(purpose, attempt, leg);
         Ok((Role::Reserve { leg }, self.transfer(id, code, movement)))
+    }
+
+    /// What holds a leg's account closed, after earlier legs of the chain have opened it and closed it again.
+    fn closed_again(
+        &self,
+        leg: usize,
+        closing: TransferId,
+        roles: &[Role],
+    ) -> Result<TransferId, LedgerError> {
+        let account = self.leg(leg)?.account;
+        let opened = roles.iter().filter(|role| match **role {
+            Role::Reopen { leg } => self.lease.legs.get(leg).is_some_and(|other| other.account == account),
+            Role::Marker
+            | Role::Void { .. }
+            | Role::Reserve { .. }
+            | Role::GiveBack { .. }
+            | Role::CloseAgain { .. }
+            | Role::Repay { .. }
+            | Role::Debt { .. } => false,
+        });
+        Ok(opened.fold(closing, |closing, _| self.ids.close_again(closing)))
     }
 
     /// Moves what was not used of a leg back to its limit, unless that has come back by itself.

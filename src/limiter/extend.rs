@@ -77,7 +77,7 @@ impl<L: Ledger> Limiter<L> {
         Err(LedgerError::Unexpected(format!("lease {} cannot be extended", command.lease)).into())
     }
 
-    fn doubts(&self, planned: &super::reserve::Planned<'_>, outcome: ChainOutcome) -> bool {
+    fn doubts(&self, planned: &super::planned::Planned<'_>, outcome: ChainOutcome) -> bool {
         top_up::of_reservation(outcome)
             .is_some_and(|outcome| reserve::doubts_definitions(planned.command, &planned.limits(), outcome))
     }

@@ -6,6 +6,7 @@ mod extend;
 mod lease_cache;
 mod local_denials;
 mod objects;
+mod planned;
 mod reserve;
 
 use std::sync::Arc;

@@ -11,7 +11,6 @@ use crate::decide::ids::ATTEMPTS_MAX;
 use crate::decide::lease::{Lease, Standing};
 use crate::decide::object::{self, Verdict};
 use crate::decide::reserve::takes_reservations;
-use crate::instances::is_settled;
 use crate::ledger::{Ledger, LedgerError, Recorded};
 use crate::limit::{Amount, Kind, KindName, LeaseId, LimitKey};
 use crate::limiter::CompleteOutcome;
@@ -109,7 +108,7 @@ impl<L: Ledger> Object<'_, L> {
     /// Takes tokens that are there, or none.
     pub async fn try_reserve(&self, tokens: Amount, lease: LeaseId) -> Result<bool, ObjectError> {
         let command = self.command(tokens, lease)?;
-        let planned = self.limiter.planned_if_known(&command).await?;
+        let planned = self.limiter.planned_in_force(&command).await?;
         if !planned.too_many.is_empty() {
             return Err(ObjectError::TooManyInstances(self.key.clone()));
         }
@@ -288,7 +287,8 @@ impl<L: Ledger> Object<'_, L> {
     async fn bucket(&self) -> Result<Arc<Entry>, ObjectError> {
         let registry = self.limiter.registry();
         let mut entry = registry.get(self.key);
-        if !is_settled(entry.as_deref(), registry.templates_changed()) {
+        let changed = registry.templates_changed();
+        if !entry.as_ref().is_some_and(|entry| entry.is_in_force(changed)) {
             self.limiter.refresh().await?;
             let found = self.limiter.instances.find(self.key).await;
             entry = found.map_err(|error| LimiterError::Instance(Arc::new(error)))?;
@@ -298,17 +298,24 @@ impl<L: Ledger> Object<'_, L> {
 
     /// The bucket with everything in it that was due at a moment.
     async fn up_to_date(&self) -> Result<(Arc<Entry>, u64), ObjectError> {
-        loop {
+        for _ in 0..TRIES_MAX {
             let (entry, now_ns) = (self.bucket().await?, self.limiter.ledger.now_ns());
             match self.limiter.comeback.bring_up(&entry, now_ns).await? {
                 BroughtUp::Before => return Ok((entry, now_ns)),
-                BroughtUp::Now => {
+                BroughtUp::Now { at_ns } => {
                     self.limiter.local_denials.forget(entry.limit.account);
-                    return Ok((entry, now_ns));
+                    return Ok((entry, at_ns));
                 }
-                BroughtUp::Replaced => self.limiter.refresh().await?,
+                BroughtUp::Replaced => {
+                    self.limiter.refresh().await?;
+                    if entry.limit.state.origin.is_some() {
+                        self.limiter.registry().forget(&entry);
+                    }
+                }
             }
         }
+        let what = format!("object {} is changing too fast to be brought up to its time", self.key);
+        Err(LedgerError::Unexpected(what).into())
     }
 
     /// What is owed of the future.

@@ -116,7 +116,8 @@ impl<L: Ledger> Follower<L> {
                     }
                 }
             }
-            if page.len() < PAGE_TRANSFERS as usize {
+            // A ledger may answer with less than was asked for.
+            if page.is_empty() {
                 return Ok(());
             }
         }

@@ -71,8 +71,11 @@ impl Registry {
     /// Forgets a limit that a template made; the ledger has it still.
     pub(crate) fn forget(&self, entry: &Arc<Entry>) {
         let is_it = |_: &LimitKey, known: &Arc<Entry>| Arc::ptr_eq(known, entry);
+        let mut decreasing = self.decreasing.lock().unwrap_or_else(PoisonError::into_inner);
         // Another version of it may have come meanwhile, and stays.
-        self.limits.pin().remove_if(entry.key(), is_it).ok();
+        if let Ok(Some((key, _))) = self.limits.pin().remove_if(entry.key(), is_it) {
+            decreasing.remove(key);
+        }
     }
 
     /// Forgets the limits made by templates that nobody has asked for since this was last called. One whose decrease waits
@@ -117,6 +120,8 @@ impl Registry {
     /// Takes a version in, unless a newer one is known.
     pub(crate) fn learn(&self, ids: Ids, version: Version) {
         let key = version.state.definition.key.clone();
+        // For all of it: the follower and whoever reads an instance may come with versions of one key at once.
+        let mut decreasing = self.decreasing.lock().unwrap_or_else(PoisonError::into_inner);
         let limits = self.limits.pin();
         let known = limits.get(&key);
         if known.is_some_and(|entry| entry.limit.version >= version.number) {
@@ -124,13 +129,10 @@ impl Registry {
         }
         let (account, debt_account) = known
             .map_or_else(|| (ids.limit(&key), ids.debt(&key)), |e| (e.limit.account, e.limit.debt_account));
-        {
-            let mut decreasing = self.decreasing.lock().unwrap_or_else(PoisonError::into_inner);
-            match version.state.status {
-                Status::Decreasing { .. } => decreasing.insert(key.clone()),
-                Status::Active | Status::Deleted => decreasing.remove(&key),
-            };
-        }
+        match version.state.status {
+            Status::Decreasing { .. } => decreasing.insert(key.clone()),
+            Status::Active | Status::Deleted => decreasing.remove(&key),
+        };
         let schedule = Schedule::of_version(ids, known.map(|entry| &entry.limit), &version);
         let clock = known.map_or_else(Arc::default, |entry| Arc::clone(&entry.clock));
         let limit = Limit { version: version.number, state: version.state, account, debt_account, schedule };
@@ -160,6 +162,11 @@ impl Entry {
             self.asked_for.store(true, Ordering::Relaxed);
         }
         self.followed.load(Ordering::Relaxed) >= templates_changed
+    }
+
+    /// Whether it takes reservations, and is what it should be by the templates as they are now.
+    pub(crate) fn is_in_force(&self, templates_changed: u64) -> bool {
+        self.is_current(templates_changed) && self.limit.state.status != Status::Deleted
     }
 
     /// It is what it should be by the templates as they were then.

@@ -179,3 +179,13 @@ pub async fn history_tells_every_version<B: Backend>(backend: B) {
     assert_eq!(told, expected);
     assert!(versions.is_sorted_by_key(|version| version.timestamp_ns));
 }
+
+pub async fn a_long_history_is_read_whole<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    for capacity in 1..=70 {
+        replica.put(rolling("rpm", capacity, 60)).await;
+    }
+    let history = replica.admin.history(&key("rpm")).await.expect("the ledger answers");
+    let numbers: Vec<u64> = history.iter().map(|version| version.number).collect();
+    assert_eq!(numbers, (1..=70).collect::<Vec<_>>());
+}

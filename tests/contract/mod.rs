@@ -84,6 +84,7 @@ macro_rules! contract_tests {
             what_was_held_up_refills_nothing,
             a_decrease_waits_for_what_comes_back,
             unused_is_given_back_while_decreasing,
+            a_topped_up_lease_settles_while_decreasing,
             a_new_rate_begins_where_the_old_one_ends,
             a_stale_replica_spends_by_the_new_schedule,
             a_deleted_bucket_can_come_back_as_another_kind,
@@ -145,6 +146,7 @@ macro_rules! contract_tests {
             a_deleted_limit_takes_nothing_and_can_come_back,
             a_complete_settles_while_decreasing,
             history_tells_every_version,
+            a_long_history_is_read_whole,
         ]);
         $crate::contract_tests!(@module local_denials, $backend, [
             a_complete_makes_room_at_once,

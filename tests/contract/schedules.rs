@@ -311,6 +311,26 @@ pub async fn unused_is_given_back_while_decreasing<B: Backend>(backend: B) {
     assert_eq!(replica.usage("daily").await, (3, 1, 0));
 }
 
+pub async fn a_topped_up_lease_settles_while_decreasing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(token_bucket("bucket", 20, 1, 60_000)).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    let id = lease();
+    replica.reserve(id, &[("bucket", 3), ("slots", 1)]).await;
+    for amount in [4, 5] {
+        replica.limiter.extend(&extend(id, lease(), "bucket", amount)).await.expect("the ledger answers");
+    }
+    assert_eq!(replica.usage("bucket").await, (8, 12, 0));
+    replica.put(token_bucket("bucket", 5, 1, 60_000)).await;
+    let settled = replica.complete(id, &[("bucket", 1)]).await;
+    assert_eq!(settled, CompleteOutcome::Settled { excesses: Vec::new() });
+    assert_eq!(replica.usage("bucket").await, (19, 1, 0));
+    assert_eq!(replica.usage("slots").await, (1, 0, 0));
+    assert!(!is_granted(&replica.take(&[("bucket", 1)]).await), "it is closed again");
+    replica.admin.apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("bucket").await, (4, 1, 0));
+}
+
 pub async fn a_new_rate_begins_where_the_old_one_ends<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(token_bucket("rpm", 10, 3, 1_000)).await;

@@ -79,6 +79,10 @@ pub async fn a_change_of_the_template_changes_its_limits<B: Backend>(backend: B)
     let key = key("tenant:acme:daily");
     let history = other.admin.history(&key).await.expect("the ledger answers");
     assert_eq!(history.len(), 2, "changed once, by whoever came first");
+    replica.put(template(rolling(DAILY, 5, 120), 7)).await;
+    assert_eq!(replica.usage("tenant:acme:daily").await, (0, 5, 0));
+    let history = replica.admin.history(&key).await.expect("the ledger answers");
+    assert_eq!(history.len(), 2, "how many limits there may be changes none of them");
 }
 
 pub async fn a_lower_capacity_waits_for_each_limit<B: Backend>(backend: B) {
@@ -93,6 +97,9 @@ pub async fn a_lower_capacity_waits_for_each_limit<B: Backend>(backend: B) {
     assert!(matches!(replica.take(&[("bob:slots", 1)]).await, ReserveOutcome::Decreasing { .. }));
     replica.admin.apply_decreases().await.expect("the ledger answers");
     assert!(is_granted(&replica.take(&[("bob:slots", 1)]).await), "it had room to be lowered");
+    let too_much = ReserveOutcome::ExceedsCapacity { key: key("bob:slots") };
+    assert_eq!(replica.take(&[("bob:slots", 3)]).await, too_much, "and is known to be lower here");
+    assert_eq!(replica.follower.registry().decreasing(), [key("ann:slots")]);
     assert_eq!(replica.take(&[("ann:slots", 1)]).await, closed);
     replica.complete(holder, &[]).await;
     replica.admin.apply_decreases().await.expect("the ledger answers");

@@ -65,12 +65,12 @@ impl Books {
     /// The transfers of an account later than `after_ns`, but for those of leases.
     pub(super) fn log(
         &self,
-        account: AccountId,
+        id: AccountId,
         side: Side,
         after_ns: u64,
         order: Order,
     ) -> Box<dyn Iterator<Item = Recorded> + '_> {
-        let Some(account) = self.accounts.find(account) else { return Box::new(std::iter::empty()) };
+        let Some(account) = self.accounts.find(id) else { return Box::new(std::iter::empty()) };
         let entry = self.accounts.entry(account);
         let is_later = move |made: &&Made| made.timestamp_ns > after_ns;
         let recorded = |made: &Made| self.recorded(made);
@@ -85,15 +85,16 @@ impl Books {
                 Box::new(chain.take_while(is_later).map(recorded))
             }
             Order::OldestFirst => {
-                let log = &self.transfers.log;
-                let start = log.partition_point(|&index| self.transfers.made(index).timestamp_ns <= after_ns);
-                let later = log.get(start..).unwrap_or_default();
-                let made = later.iter().map(|&index| self.transfers.made(index));
-                let is_of_account = move |made: &&Made| {
-                    let (debit, credit) = self.ends(made);
-                    Some(account) == if side == Side::Debit { debit } else { credit }
-                };
-                Box::new(made.filter(is_of_account).map(recorded))
+                if side == Side::Debit {
+                    let log = self.transfers.debits.get(&account).map_or(&[][..], Vec::as_slice);
+                    let start =
+                        log.partition_point(|&index| self.transfers.made(index).timestamp_ns <= after_ns);
+                    let later = log.get(start..).unwrap_or_default();
+                    return Box::new(later.iter().map(move |&index| recorded(self.transfers.made(index))));
+                }
+                // Few are ever credited to one account.
+                let newest_first = self.log(id, side, after_ns, Order::NewestFirst);
+                Box::new(newest_first.collect::<Vec<_>>().into_iter().rev())
             }
         }
     }
@@ -329,6 +330,7 @@ impl Books {
             if let Some(voided) = voided {
                 self.transfers.holds_one_fewer(voided);
             }
+            self.transfers.spends_no_more_if_settled(voided.unwrap_or(made));
         }
         for &Applied { made, voided } in &self.applied {
             self.transfers.check_over(voided.unwrap_or(made), self.now_ns);
@@ -387,10 +389,10 @@ impl Books {
     }
 
     fn note_in_logs(&mut self, index: u32) {
-        self.transfers.log.push(index);
         let (debit, credit) = self.ends(self.transfers.made(index));
         let newest = Link::to(index);
         if let Some(debit) = debit {
+            self.transfers.debits.entry(debit).or_default().push(index);
             let earlier = std::mem::replace(&mut self.accounts.entry_mut(debit).newest_debit, newest);
             self.transfers.made_mut(index).earlier_debit = earlier;
         }
@@ -401,11 +403,11 @@ impl Books {
     }
 
     fn strike_from_logs(&mut self, index: u32) {
-        self.transfers.log.pop();
         let made = self.transfers.made(index);
         let (debit, credit) = self.ends(made);
         let (earlier_debit, earlier_credit) = (made.earlier_debit, made.earlier_credit);
         if let Some(debit) = debit {
+            self.transfers.debits.entry(debit).or_default().pop();
             self.accounts.entry_mut(debit).newest_debit = earlier_debit;
         }
         if let Some(credit) = credit {

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 
@@ -17,8 +18,9 @@ pub(super) struct Transfers {
     families: Slab<Family>,
     by_id: HashTable<Indexed>,
     hasher: DefaultHashBuilder,
-    /// Transfers that belong to no lease, by time: they are few, and kept for ever.
-    pub(super) log: Vec<u32>,
+    /// Of each account, the transfers of its log that debit it, by time. Few accounts have any: the logs of definitions, and
+    /// the operator's.
+    pub(super) debits: HashMap<u32, Vec<u32>, DefaultHashBuilder>,
     /// Families that were over at some time, oldest first. One that lives again is passed over when its turn comes.
     over: VecDeque<(u64, u32)>,
     /// Families that are over when what their leases spent has come back, by that moment.
@@ -152,7 +154,7 @@ impl Transfers {
             families: Slab::new(),
             by_id: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            log: Vec::new(),
+            debits: HashMap::default(),
             over: VecDeque::new(),
             spent: BTreeMap::new(),
             retention_ns,
@@ -299,6 +301,14 @@ impl Transfers {
             let family = &mut self.families[made.family as usize];
             let until_ns = made.long.div_ceil(NS_PER_SECOND / NS_PER_MS).saturating_mul(NS_PER_SECOND);
             family.spent_until_ns = family.spent_until_ns.max(until_ns);
+        }
+    }
+
+    /// Of a lease that is settled nothing can be given back any more. Its complete leaves a trace, or voids what it held.
+    pub(super) fn spends_no_more_if_settled(&mut self, index: u32) {
+        let made = &self.made[index as usize];
+        if made.code == TransferCode::Complete || made.state == State::Voided {
+            self.families[made.family as usize].spent_until_ns = 0;
         }
     }
 
