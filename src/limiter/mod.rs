@@ -5,6 +5,7 @@ mod complete;
 mod extend;
 mod lease_cache;
 mod local_denials;
+mod object_answers;
 mod objects;
 mod planned;
 mod reserve;
@@ -24,7 +25,8 @@ use crate::versions::Versions;
 pub use extend::ExtendOutcome;
 pub use lease_cache::LeaseCache;
 pub use local_denials::LocalDenials;
-pub use objects::{Object, ObjectError, ObjectReservation, ObjectState};
+pub use object_answers::{ObjectError, ObjectReservation, ObjectState};
+pub use objects::Object;
 
 /// Reserves and completes over any ledger. Cloning it is cheap.
 pub struct Limiter<L> {
