@@ -148,6 +148,25 @@ pub async fn nothing_stays_taken_wherever_one_gives_up(kind: &'static Fixture) {
     }
 }
 
+/// Gives up at every point of being served.
+pub async fn nothing_stays_taken_of_who_gives_up_while_being_served(kind: &'static Fixture) {
+    for yields in 0..30 {
+        let world = World::new(kind, 5, oldest_first(10)).await;
+        let lease = world.take(5).await;
+        let waiter = world.wait(3).await;
+        lease.cancel().await.expect("it is given back");
+        for _ in 0..yields {
+            tokio::task::yield_now().await;
+        }
+        if !waiter.is_waiting() {
+            return;
+        }
+        waiter.cancel().await;
+        assert_eq!(world.available().await, 5, "given up after {yields} yields");
+        assert_eq!(world.counts().await, (0, 1, 0));
+    }
+}
+
 /// Polls until it waits in the queue. No other call is made meanwhile: it might wait for what this one has begun.
 async fn poll_until_queued(world: &World, mut acquiring: Pin<&mut impl Future>) {
     for _ in 0..100 {

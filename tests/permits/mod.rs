@@ -154,6 +154,7 @@ permit_tests! {
         who_was_served_and_has_not_heard_of_it_gives_all_back,
         what_was_not_heard_of_goes_to_the_next,
         nothing_stays_taken_wherever_one_gives_up,
+        nothing_stays_taken_of_who_gives_up_while_being_served,
     ]
     lease: [
         a_dropped_lease_gives_back_what_its_kind_does,

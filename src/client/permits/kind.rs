@@ -124,10 +124,10 @@ mod tests {
 
     fn bucket(refill_amount: u64) -> TokenBucket {
         let fields = KindFields { refill_amount, refill_interval_ms: 1_000, ..KindFields::default() };
-        match Kind::from_fields(KindName::TokenBucket, &fields).expect("valid") {
-            Kind::TokenBucket(bucket) => bucket,
-            other => panic!("{other:?}"),
-        }
+        let Ok(Kind::TokenBucket(bucket)) = Kind::from_fields(KindName::TokenBucket, &fields) else {
+            panic!("it is one");
+        };
+        bucket
     }
 
     #[test]
