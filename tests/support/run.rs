@@ -7,7 +7,6 @@ use ledger_limiter::admin::AdminError;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{Definition, LeaseId};
 use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
-use ulid::Ulid;
 
 use crate::fixtures::*;
 use crate::limits::Named;
@@ -27,7 +26,7 @@ struct Numbers {
     leases: Vec<LeaseId>,
     attempts: Vec<LeaseId>,
     /// Of each limit its own.
-    replenishments: Vec<Vec<Ulid>>,
+    replenishments: Vec<Vec<LeaseId>>,
 }
 
 impl Numbers {
@@ -36,10 +35,7 @@ impl Numbers {
             limits,
             leases: (0..LEASES).map(|_| lease()).collect(),
             attempts: (0..ATTEMPTS).map(|_| lease()).collect(),
-            replenishments: limits
-                .iter()
-                .map(|_| (0..ATTEMPTS).map(|_| Ulid::generate()).collect())
-                .collect(),
+            replenishments: limits.iter().map(|_| (0..ATTEMPTS).map(|_| lease()).collect()).collect(),
         }
     }
 
