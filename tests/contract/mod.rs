@@ -106,8 +106,6 @@ macro_rules! contract_tests {
             a_batch_makes_its_limits,
         ]);
         $crate::contract_tests!(@module schedule_edges, $backend, [
-            a_lease_runs_until_its_bucket_is_full,
-            a_segment_lasts_to_the_millisecond,
             a_batch_gives_nothing_back_of_a_window_that_is_over,
             a_replica_that_knows_a_lower_capacity_refills_all,
             what_was_due_of_a_deleted_limit_is_back,

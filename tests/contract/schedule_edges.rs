@@ -1,36 +1,11 @@
 //! Where limits with a schedule meet something else: another replica, a change, a deletion, a batch.
 
-use std::time::Duration;
-
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{LeaseId, Status};
 use ledger_limiter::limiter::CompleteOutcome;
 
 use super::schedules::{SECOND, start, window_begins};
 use crate::fixtures::*;
-
-pub async fn a_lease_runs_until_its_bucket_is_full<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 5, 5, 400)).await;
-    let id = lease();
-    let first = replica.reserve(id, &[("rpm", 5)]).await;
-    assert!(is_granted(&first));
-    assert_eq!(replica.reserve(id, &[("rpm", 5)]).await, first, "asked again, within a second");
-    replica.complete(id, &[("rpm", 2)]).await;
-    assert_eq!(replica.usage("rpm").await, (3, 2, 0));
-}
-
-pub async fn a_segment_lasts_to_the_millisecond<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(sliding_window("rpm", 10, 1, 2)).await;
-    window_begins(&backend, &replica, 1_000).await;
-    backend.pass(Duration::from_millis(600)).await;
-    let id = lease();
-    replica.reserve(id, &[("rpm", 10)]).await;
-    window_begins(&backend, &replica, 1_000).await;
-    replica.complete(id, &[("rpm", 4)]).await;
-    assert_eq!(replica.usage("rpm").await, (6, 4, 0), "its segment leaves the window half a second later");
-}
 
 pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(backend: B) {
     let replica = start(&backend).await;
