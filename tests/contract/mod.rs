@@ -107,9 +107,8 @@ macro_rules! contract_tests {
             a_batch_makes_its_limits,
         ]);
         $crate::contract_tests!(@module schedule_edges, $backend, [
-            a_lease_runs_until_its_bucket_is_full,
-            a_segment_lasts_to_the_millisecond,
             a_batch_gives_nothing_back_of_a_window_that_is_over,
+            what_is_given_back_late_is_not_what_others_spent,
             a_replica_that_knows_a_lower_capacity_refills_all,
             what_was_due_of_a_deleted_limit_is_back,
             a_deleted_bucket_comes_back_smaller_and_without_a_schedule,

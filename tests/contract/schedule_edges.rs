@@ -1,36 +1,13 @@
 //! Where limits with a schedule meet something else: another replica, a change, a deletion, a batch.
 
-use std::time::Duration;
-
-use ledger_limiter::ledger::Ledger;
+use ledger_limiter::decide::lease::Lease;
+use ledger_limiter::decide::settle::{Next, Settlement, Used};
+use ledger_limiter::ledger::{ChainOutcome, Ledger};
 use ledger_limiter::limit::{LeaseId, Status};
 use ledger_limiter::limiter::CompleteOutcome;
 
 use super::schedules::{SECOND, start, window_begins};
 use crate::fixtures::*;
-
-pub async fn a_lease_runs_until_its_bucket_is_full<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 5, 5, 400)).await;
-    let id = lease();
-    let first = replica.reserve(id, &[("rpm", 5)]).await;
-    assert!(is_granted(&first));
-    assert_eq!(replica.reserve(id, &[("rpm", 5)]).await, first, "asked again, within a second");
-    replica.complete(id, &[("rpm", 2)]).await;
-    assert_eq!(replica.usage("rpm").await, (3, 2, 0));
-}
-
-pub async fn a_segment_lasts_to_the_millisecond<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(sliding_window("rpm", 10, 1, 2)).await;
-    window_begins(&backend, &replica, 1_000).await;
-    backend.pass(Duration::from_millis(600)).await;
-    let id = lease();
-    replica.reserve(id, &[("rpm", 10)]).await;
-    window_begins(&backend, &replica, 1_000).await;
-    replica.complete(id, &[("rpm", 4)]).await;
-    assert_eq!(replica.usage("rpm").await, (6, 4, 0), "its segment leaves the window half a second later");
-}
 
 pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(backend: B) {
     let replica = start(&backend).await;
@@ -51,6 +28,36 @@ pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(bac
     }
     assert_eq!(replica.usage("tokens").await, (98, 2, 0));
     assert_eq!(replica.usage("fixed").await, (0, 10, 0), "others spent it");
+}
+
+pub async fn what_is_given_back_late_is_not_what_others_spent<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    // Both have steps of two seconds; what is taken is back after one of them and after two.
+    for (definition, steps) in
+        [(fixed_window("fixed", 10, 2, 0), 1), (sliding_window("sliding", 10, 4, 2), 2)]
+    {
+        let name = definition.key.clone();
+        replica.put(definition).await;
+        window_begins(&backend, &replica, 2_000).await;
+        let id = lease();
+        assert!(is_granted(&replica.reserve(id, &[(name.as_str(), 10)]).await));
+        // A replica plans to give it back, and is stopped before it has sent anything.
+        let limit = &replica.info(name.as_str()).await.entry.limit;
+        let transfers = replica.ledger.lease_transfers(id, replica.ids.of_lease(id).family()).await;
+        let held = Lease::from_transfers(id, &transfers.expect("the ledger answers")).expect("it is granted");
+        let used =
+            Used { account: limit.account, amount: 0, debt_account: limit.debt_account, borrowed: None };
+        let now_ns = replica.ledger.now_ns();
+        let mut settlement = Settlement::new(replica.ids, held, &[used], now_ns).expect("of the lease");
+        let Ok(Next::Send(chain)) = settlement.next(|| now_ns) else { panic!("it has something to send") };
+        for _ in 0..steps {
+            window_begins(&backend, &replica, 2_000).await;
+        }
+        assert!(is_granted(&replica.take(&[(name.as_str(), 10)]).await), "all of it has come back");
+        let outcome = replica.ledger.submit_one(chain).await.expect("the ledger answers");
+        assert!(matches!(outcome, ChainOutcome::Created { .. }), "{outcome:?}");
+        assert_eq!(replica.usage(name.as_str()).await, (0, 10, 0), "{name}");
+    }
 }
 
 pub async fn a_replica_that_knows_a_lower_capacity_refills_all<B: Backend>(backend: B) {

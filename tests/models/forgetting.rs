@@ -2,33 +2,24 @@
 
 use std::time::Duration;
 
-use super::{Exactly, within};
+use ledger_limiter::limiter::ReserveOutcome;
+
+use super::{Exactly, replica, within};
 use crate::fixtures::*;
 use crate::memory::{MemoryBackend, RETENTION};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A service that is called once a second.
-async fn service(
-    definitions: Vec<ledger_limiter::limit::Definition>,
-) -> (Exactly, Replica<<Exactly as Backend>::Ledger>) {
-    let backend = Exactly(MemoryBackend::new());
-    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
-    for definition in definitions {
-        replica.put(definition).await;
-    }
-    (backend, replica)
-}
-
 #[test]
 fn leases_and_refills_are_forgotten() {
     within(async {
-        let definitions = vec![
+        let definitions = [
             token_bucket("bucket", 10_000, 3, 4),
             fixed_window("fixed", 1_000_000, 1, 0),
             sliding_window("sliding", 1_000_000, 2, 60),
         ];
-        let (backend, replica) = service(definitions).await;
+        let backend = Exactly(MemoryBackend::new());
+        let replica = replica(&backend, definitions).await;
         let wants = [("bucket", 10), ("fixed", 10), ("sliding", 10)];
         let at_rest = backend.0.ledger.transfers();
         let mut sizes = Vec::new();
@@ -60,14 +51,15 @@ fn leases_and_refills_are_forgotten() {
 fn a_lease_is_remembered_for_a_while_after_its_window() {
     within(async {
         for hours in [1, 24] {
-            let (backend, replica) = service(vec![fixed_window("fixed", 10, 86_400, 0)]).await;
+            let backend = Exactly(MemoryBackend::new());
+            let replica = replica(&backend, [fixed_window("fixed", 10, 86_400, 0)]).await;
             // Hours, and an odd time, before the window ends.
             let before_ms = hours * 3_600_000 - 77_777;
             let next_day_ms = (backend.now_ms() / 86_400_000 + 1) * 86_400_000;
             backend.pass_to(next_day_ms - before_ms);
             let id = lease();
             assert!(is_granted(&replica.reserve(id, &[("fixed", 10)]).await));
-            let settled = ledger_limiter::limiter::ReserveOutcome::LeaseSettled;
+            let settled = ReserveOutcome::LeaseSettled;
             for after in [Duration::ZERO, SECOND * 2, RETENTION - SECOND] {
                 backend.pass_to(next_day_ms + after.as_millis() as u64);
                 assert_eq!(backend.0.ledger.leases(), 1, "{after:?} after the window of {hours} h");

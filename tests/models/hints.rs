@@ -7,7 +7,7 @@ use ledger_limiter::limiter::{LocalDenials, ReserveOutcome};
 use proptest::prelude::*;
 
 use super::limit::Limit;
-use super::{Exactly, within};
+use super::{Exactly, replica, within};
 use crate::fixtures::*;
 
 /// The most that a hint is put off by chance.
@@ -53,13 +53,12 @@ fn scenes() -> impl Strategy<Value = Scene> {
 
 async fn play(scene: Scene) {
     let backend = Exactly::new();
-    let mut replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    let mut replica = replica(&backend, [scene.definition.clone()]).await;
     if scene.denies_locally {
         replica.limiter = replica.limiter.with_local_denials(LocalDenials::new(Duration::from_secs(3_600)));
     }
     let mut model = Limit::new(scene.definition.clone(), backend.now_ms());
     let capacity = scene.definition.capacity.get();
-    replica.put(scene.definition.clone()).await;
     backend.pass(Duration::from_millis(scene.idle_ms)).await;
     assert!(is_granted(&replica.take(&[("limit", capacity)]).await), "it was full");
     model.pass_to(backend.now_ms());

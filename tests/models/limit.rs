@@ -101,8 +101,29 @@ impl Limit {
         }
     }
 
+    /// Fills the legs that a lease has of it with what was used, in their order; answers what was used beyond them and
+    /// does not fit.
+    pub fn settle(&mut self, lease: u8, legs: &[(usize, &Leg)], actual: Option<u64>, now_ms: u64) -> u64 {
+        let mut left = actual.unwrap_or(u64::MAX);
+        for &(place, leg) in legs {
+            let kept = if leg.is_slot { 0 } else { left.min(leg.amount) };
+            left -= left.min(leg.amount);
+            self.keep((lease, place), leg, kept, now_ms);
+        }
+        let &(place, last) = legs.last().expect("it was reserved");
+        if left == 0 || actual.is_none() || last.is_slot || self.take_more((lease, place), last, left, now_ms)
+        {
+            return 0;
+        }
+        self.debt += match last.overage {
+            Overage::Debt => left,
+            Overage::Deny => 0,
+        };
+        left
+    }
+
     /// Gives back what a lease did not need, unless it has come back or the schedule was replaced.
-    pub fn keep(&mut self, owner: Owner, leg: &Leg, kept: u64, now_ms: u64) {
+    fn keep(&mut self, owner: Owner, leg: &Leg, kept: u64, now_ms: u64) {
         if leg.over_ms <= now_ms || leg.schedule.is_some_and(|schedule| schedule != self.schedule) {
             return;
         }
@@ -117,7 +138,7 @@ impl Limit {
     }
 
     /// Takes what a lease needed beyond what it had, for as long as it has that; false if there is no room.
-    pub fn take_more(&mut self, owner: Owner, leg: &Leg, amount: u64, now_ms: u64) -> bool {
+    fn take_more(&mut self, owner: Owner, leg: &Leg, amount: u64, now_ms: u64) -> bool {
         let replaced = leg.schedule.is_some_and(|schedule| schedule != self.schedule);
         if leg.over_ms <= now_ms || replaced || !self.has_room(amount) {
             return false;

@@ -4,6 +4,7 @@ mod bucket;
 mod forgetting;
 mod hints;
 mod limit;
+mod milliseconds;
 mod replicas;
 mod service;
 mod windows;
@@ -13,9 +14,10 @@ use std::time::Duration;
 
 use ledger_limiter::clock::Clock;
 use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::limit::Definition;
 use proptest::prelude::*;
 
-use crate::fixtures::Backend;
+use crate::fixtures::{Backend, Replica};
 use crate::limits::{LASTING, MOVING, Named};
 use crate::memory::MemoryBackend;
 use crate::operations::{Operation, operations, operations_in_time};
@@ -93,6 +95,18 @@ fn compare(limits: &'static [Named], operations: &[Operation]) {
         let mut comparing = Comparing { backend: &backend, model, told: Vec::new() };
         run(&backend, limits, operations, &mut comparing).await;
     });
+}
+
+/// A replica with these limits.
+async fn replica(
+    backend: &Exactly,
+    definitions: impl IntoIterator<Item = Definition>,
+) -> Replica<<Exactly as Backend>::Ledger> {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    for definition in definitions {
+        replica.put(definition).await;
+    }
+    replica
 }
 
 /// Runs something on a runtime of its own.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ledger_limiter::limit::{Definition, Overage};
+use ledger_limiter::limit::Definition;
 
 use super::limit::{Leg, Limit, Standing};
 use crate::limits::Named;
@@ -175,7 +175,7 @@ impl Service {
             let limit = self.limits.get_mut(key).expect("it was reserved");
             let actual = used.iter().find(|(name, _)| name == key).map(|(_, amount)| *amount);
             let of_key: Vec<_> = legs.iter().enumerate().filter(|(_, leg)| leg.key == *key).collect();
-            over += settle(limit, id, &of_key, actual, now_ms);
+            over += limit.settle(id, &of_key, actual, now_ms);
         }
         format!("settled, {over} over")
     }
@@ -242,24 +242,4 @@ impl Service {
         rows.sort();
         rows
     }
-}
-
-/// Fills the legs that a lease has of a limit with what was used, in their order; answers what was used beyond them and
-/// does not fit.
-fn settle(limit: &mut Limit, lease: u8, legs: &[(usize, &Leg)], actual: Option<u64>, now_ms: u64) -> u64 {
-    let mut left = actual.unwrap_or(u64::MAX);
-    for &(place, leg) in legs {
-        let kept = if leg.is_slot { 0 } else { left.min(leg.amount) };
-        left -= left.min(leg.amount);
-        limit.keep((lease, place), leg, kept, now_ms);
-    }
-    let &(place, last) = legs.last().expect("it was reserved");
-    if left == 0 || actual.is_none() || last.is_slot || limit.take_more((lease, place), last, left, now_ms) {
-        return 0;
-    }
-    limit.debt += match last.overage {
-        Overage::Debt => left,
-        Overage::Deny => 0,
-    };
-    left
 }

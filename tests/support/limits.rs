@@ -10,8 +10,8 @@ pub struct Named {
     pub forms: &'static [fn(u64) -> Definition],
 }
 
-/// A window of seconds that a run can outlive, and of more than it can.
-const SHORT_SECONDS: u64 = 5;
+/// A window that a run can outlive by passing, but not by taking its time; and one that it cannot.
+const SHORT_SECONDS: u64 = 15;
 const LONG_SECONDS: u64 = 3_600;
 /// A year's windows and a day's refills: no boundary falls into a run, however long it really takes.
 const YEAR_SECONDS: u64 = 31_622_400;

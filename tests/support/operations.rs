@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::limits::Named;
 
 /// Outlives everything that is reserved for a short time, also when it was rounded up since.
-const PASS_MS: u64 = 7_000;
+const PASS_MS: u64 = 17_000;
 /// How many leases there are, how many attempts to extend each of them, and how many refills by hand of each limit.
 pub const LEASES: u8 = 24;
 pub const ATTEMPTS: u8 = 4;

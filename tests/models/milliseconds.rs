@@ -1,0 +1,39 @@
+//! Moments that do not fall on a second, where a real ledger would have to be quick to show the difference.
+
+use std::time::Duration;
+
+use super::{Exactly, replica, within};
+use crate::fixtures::*;
+
+#[test]
+fn a_lease_runs_until_its_bucket_is_full() {
+    within(async {
+        let backend = Exactly::new();
+        let replica = replica(&backend, [token_bucket("rpm", 5, 5, 400)]).await;
+        let id = lease();
+        let first = replica.reserve(id, &[("rpm", 5)]).await;
+        assert!(is_granted(&first));
+        backend.pass(Duration::from_millis(399)).await;
+        assert_eq!(replica.reserve(id, &[("rpm", 5)]).await, first, "asked again, within a second");
+        replica.complete(id, &[("rpm", 2)]).await;
+        assert_eq!(replica.usage("rpm").await, (3, 2, 0));
+    });
+}
+
+#[test]
+fn a_segment_lasts_to_the_millisecond() {
+    within(async {
+        for (after_ms, available) in [(1_499, 6), (1_500, 10)] {
+            let backend = Exactly::new();
+            let replica = replica(&backend, [sliding_window("rpm", 10, 1, 2)]).await;
+            // The clock begins at a whole second, in the first half of which nothing happens.
+            let second_ms = backend.now_ms();
+            backend.pass_to(second_ms + 600);
+            let id = lease();
+            replica.reserve(id, &[("rpm", 10)]).await;
+            backend.pass_to(second_ms + after_ms);
+            replica.complete(id, &[("rpm", 4)]).await;
+            assert_eq!(replica.usage("rpm").await, (available, 10 - available, 0), "after {after_ms} ms");
+        }
+    });
+}
