@@ -16,12 +16,7 @@ impl Steps {
     /// The step of a moment; before the anchor it is step 0.
     pub fn at(self, unix_ms: u64) -> u64 {
         let since_ms = u128::from(unix_ms.saturating_sub(self.anchor_ms));
-        let mut step = narrow(since_ms * u128::from(self.per_span) / u128::from(self.span_ms.max(1)));
-        // The division may be one step ahead of a beginning that was rounded up.
-        while step > 0 && self.starts_at_ms(step) > unix_ms {
-            step -= 1;
-        }
-        step
+        narrow(since_ms * u128::from(self.per_span) / u128::from(self.span_ms.max(1)))
     }
 
     /// When a step begins, in milliseconds since the Unix epoch.

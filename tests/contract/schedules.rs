@@ -243,10 +243,10 @@ pub async fn a_running_lease_takes_more<B: Backend>(backend: B) {
 
 pub async fn replicas_refill_once<B: Backend>(backend: B) {
     let replicas = [start(&backend).await, start(&backend).await, start(&backend).await];
-    replicas[0].put(token_bucket("rpm", 5, 2, 1_000)).await;
+    replicas[0].put(token_bucket("rpm", 5, 2, 3_000)).await;
     replicas[1].take(&[("rpm", 5)]).await;
     for _ in 0..2 {
-        backend.pass(SECOND).await;
+        backend.pass(SECOND * 3).await;
         let granted = tokio::join!(
             granted_of(&replicas[0], "rpm", 3),
             granted_of(&replicas[1], "rpm", 3),
