@@ -14,33 +14,23 @@
 //! What the ledger refuses behind the guard (a reservation that expired, an extension without room, a closed account)
 //! is planned anew, without it or another way, and sent again.
 
+mod goals;
+mod plan;
+
 use smallvec::SmallVec;
 
-use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds, Purpose};
+pub use goals::Used;
+use goals::{Goal, ShrinkWay, goals_of};
+use plan::Role;
+
+use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds};
 use super::lease::{Hold, Lease, Leg};
-use super::schedule::{around_closed, repay};
 use super::share::{Part, Remainder};
-use crate::ledger::{
-    AccountId, Bound, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode,
-    TransferId, UserData,
-};
+use crate::ledger::{AccountId, Chain, ChainOutcome, LedgerError, Refusal, TransferId};
 use crate::limit::Overage;
 
 /// A chain is planned anew at most this often: twice for each leg, and some for other replicas in the way.
 const ROUNDS_MAX: u32 = 80;
-
-/// What was really used of one limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Used {
-    /// The limit's account.
-    pub account: AccountId,
-    /// How much was used.
-    pub amount: u64,
-    /// Where debt is recorded.
-    pub debt_account: AccountId,
-    /// Of a limit that lends of its future, what was borrowed: what is given back pays it back.
-    pub borrowed: Option<AccountId>,
-}
 
 /// An amount names a limit that the lease reserved nothing of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,58 +91,6 @@ pub struct Excess {
     pub amount: u128,
     /// Whether it was recorded as debt or only counted.
     pub overage: Overage,
-}
-
-/// What is to become of a leg. To shrink is to keep that much of it, of what a schedule brings back even nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goal {
-    Keep,
-    Release,
-    Shrink { to: u128, attempt: u8, way: ShrinkWay, borrowed: Option<AccountId> },
-    Extend { by: u128, overage: Overage, debt_account: AccountId },
-    Debt { by: u128, debt_account: AccountId },
-}
-
-/// On a closed account nothing can be reserved again, so it is reopened for the length of the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ShrinkWay {
-    Open,
-    Through { closing: TransferId },
-}
-
-/// Which transfer of the chain stands at an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Marker,
-    Void { leg: usize },
-    Reopen { leg: usize },
-    Reserve { leg: usize },
-    GiveBack { leg: usize },
-    Repay { leg: usize },
-    CloseAgain { leg: usize },
-    Debt { leg: usize },
-}
-
-/// The chain as it is put together.
-struct Steps {
-    roles: SmallVec<[Role; 8]>,
-    transfers: Vec<Transfer>,
-}
-
-impl Steps {
-    /// With room for a guard and for what most settlements do with so many legs.
-    fn for_legs(legs: usize) -> Self {
-        Self { roles: SmallVec::new(), transfers: Vec::with_capacity(1 + 2 * legs) }
-    }
-
-    fn push(&mut self, (role, transfer): (Role, Transfer)) {
-        self.roles.push(role);
-        self.transfers.push(transfer);
-    }
-
-    fn extend(&mut self, steps: impl IntoIterator<Item = (Role, Transfer)>) {
-        steps.into_iter().for_each(|step| self.push(step));
-    }
 }
 
 impl Settlement {
@@ -319,25 +257,6 @@ impl Settlement {
         Ok(())
     }
 
-    fn plan(&mut self, now_ns: u64) -> Result<Chain, LedgerError> {
-        self.exceed_expired(now_ns)?;
-        let guard = self.guard();
-        let mut steps = Steps::for_legs(self.goals.len());
-        steps.push(self.guard_step(guard)?);
-        for leg in (0..self.goals.len()).filter(|&leg| Some(leg) != guard) {
-            self.plan_leg(leg, now_ns, &mut steps)?;
-        }
-        self.sent = steps.roles;
-        Chain::from_vec(steps.transfers)
-            .ok_or_else(|| LedgerError::Unexpected("a settlement without transfers".to_owned()))
-    }
-
-    /// The leg whose void heads the chain, if there is one.
-    fn guard(&self) -> Option<usize> {
-        let releases = |(goal, leg): (&Goal, &Leg)| *goal == Goal::Release && leg.hold == Hold::Concurrency;
-        self.goals.iter().zip(&self.lease.legs).position(releases)
-    }
-
     /// What it does in a chain that it shares with others; `None` if it has nothing to share, or must go by itself.
     pub fn part(&self, now_ns: u64) -> Option<Part> {
         if self.state != State::Planning || self.lease.is_expired(now_ns) {
@@ -384,147 +303,6 @@ impl Settlement {
         })
     }
 
-    fn plan_leg(&self, leg: usize, now_ns: u64, steps: &mut Steps) -> Result<(), LedgerError> {
-        let reservation = self.leg(leg)?;
-        let remaining_seconds = reservation.remaining_seconds(now_ns);
-        match (self.goal(leg)?, remaining_seconds) {
-            (Goal::Keep, _) | (Goal::Extend { .. } | Goal::Shrink { .. }, None) => {}
-            (Goal::Release, _) => steps.push(self.void(leg)?),
-            (Goal::Shrink { to, attempt, way, borrowed }, Some(seconds)) => {
-                let mut shrink: SmallVec<[_; 2]> = SmallVec::new();
-                match reservation.hold {
-                    Hold::Scheduled { spent, .. } => {
-                        shrink.push(self.give_back(leg, attempt, to, spent)?);
-                        shrink.extend(self.repay(leg, attempt, borrowed)?);
-                    }
-                    Hold::Rolling(_) | Hold::Concurrency => {
-                        shrink.push(self.void(leg)?);
-                        shrink.push(self.reserve(leg, Purpose::Shrink, attempt, to, seconds)?);
-                    }
-                }
-                match way {
-                    ShrinkWay::Open => steps.extend(shrink),
-                    ShrinkWay::Through { closing } => {
-                        let closing = self.closed_again(leg, closing, &steps.roles)?;
-                        let [open, close] = around_closed(self.ids, reservation.account, closing);
-                        steps.push((Role::Reopen { leg }, open));
-                        steps.extend(shrink);
-                        steps.push((Role::CloseAgain { leg }, close));
-                    }
-                }
-            }
-            (Goal::Extend { by, .. }, Some(seconds)) => {
-                steps.push(self.reserve(leg, Purpose::Extend, 0, by, seconds)?);
-            }
-            (Goal::Debt { by, debt_account }, _) => {
-                let movement =
-                    Movement::Post { debit: debt_account, credit: self.ids.operator(), amount: by };
-                let id = self.lease_ids.transfer(Purpose::Debt, 0, leg);
-                steps.push((Role::Debt { leg }, self.transfer(id, TransferCode::Debt, movement)));
-            }
-        }
-        Ok(())
-    }
-
-    /// What heads the chain: the void of a leg, or a marker.
-    fn guard_step(&self, leg: Option<usize>) -> Result<(Role, Transfer), LedgerError> {
-        if let Some(leg) = leg {
-            return self.void_as(leg, self.guard_id());
-        }
-        let movement = Movement::Post { debit: self.ids.operator(), credit: self.ids.registry(), amount: 0 };
-        Ok((Role::Marker, self.transfer(self.guard_id(), TransferCode::Complete, movement)))
-    }
-
-    fn guard_id(&self) -> TransferId {
-        self.lease_ids.transfer(Purpose::Guard, 0, self.lease.top_ups)
-    }
-
-    fn void(&self, leg: usize) -> Result<(Role, Transfer), LedgerError> {
-        self.void_as(leg, self.lease_ids.transfer(Purpose::Void, 0, leg))
-    }
-
-    fn void_as(&self, leg: usize, id: TransferId) -> Result<(Role, Transfer), LedgerError> {
-        let reservation = self.leg(leg)?;
-        let code = reservation.hold.code();
-        let movement = Movement::Void { pending: reservation.transfer };
-        Ok((Role::Void { leg }, self.transfer(id, code, movement)))
-    }
-
-    fn reserve(
-        &self,
-        leg: usize,
-        purpose: Purpose,
-        attempt: u8,
-        amount: u128,
-        timeout_seconds: u32,
-    ) -> Result<(Role, Transfer), LedgerError> {
-        let code = if purpose == Purpose::Extend { TransferCode::Extend } else { TransferCode::Shrink };
-        let reservation = self.leg(leg)?;
-        let debit = reservation.account;
-        let movement = match reservation.hold {
-            Hold::Scheduled { spent, .. } => Movement::Post { debit, credit: spent, amount },
-            Hold::Rolling(_) | Hold::Concurrency => {
-                Movement::Pend { debit, credit: self.ids.operator(), amount, timeout_seconds }
-            }
-        };
-        let id = self.lease_ids.transfer(purpose, attempt, leg);
-        Ok((Role::Reserve { leg }, self.transfer(id, code, movement)))
-    }
-
-    /// What holds a leg's account closed, after earlier legs of the chain have opened it and closed it again.
-    fn closed_again(
-        &self,
-        leg: usize,
-        closing: TransferId,
-        roles: &[Role],
-    ) -> Result<TransferId, LedgerError> {
-        let account = self.leg(leg)?.account;
-        let opened = roles.iter().filter(|role| match **role {
-            Role::Reopen { leg } => self.lease.legs.get(leg).is_some_and(|other| other.account == account),
-            Role::Marker
-            | Role::Void { .. }
-            | Role::Reserve { .. }
-            | Role::GiveBack { .. }
-            | Role::CloseAgain { .. }
-            | Role::Repay { .. }
-            | Role::Debt { .. } => false,
-        });
-        Ok(opened.fold(closing, |closing, _| self.ids.close_again(closing)))
-    }
-
-    /// Moves what was not used of a leg back to its limit, unless that has come back by itself.
-    fn give_back(
-        &self,
-        leg: usize,
-        attempt: u8,
-        used: u128,
-        spent: AccountId,
-    ) -> Result<(Role, Transfer), LedgerError> {
-        let reservation = self.leg(leg)?;
-        let amount = reservation.amount.saturating_sub(used);
-        let (credit, bound) = (reservation.account, Bound::Has);
-        let movement = Movement::PostUpTo { debit: spent, credit, amount, bound };
-        let id = self.lease_ids.transfer(Purpose::Shrink, attempt, leg);
-        Ok((Role::GiveBack { leg }, self.transfer(id, TransferCode::GiveBack, movement)))
-    }
-
-    /// Pays back what was borrowed of the leg's limit, out of what was given back.
-    fn repay(
-        &self,
-        leg: usize,
-        attempt: u8,
-        borrowed: Option<AccountId>,
-    ) -> Result<Option<(Role, Transfer)>, LedgerError> {
-        let limit = self.leg(leg)?.account;
-        let id = self.lease_ids.transfer(Purpose::Repay, attempt, leg);
-        Ok(borrowed.map(|borrowed| (Role::Repay { leg }, repay(id, limit, borrowed))))
-    }
-
-    fn transfer(&self, id: TransferId, code: TransferCode, movement: Movement) -> Transfer {
-        let user_data = UserData { wide: self.lease.id.as_u128(), ..UserData::default() };
-        Transfer { id, code, user_data, movement }
-    }
-
     fn leg(&self, leg: usize) -> Result<Leg, LedgerError> {
         self.lease.legs.get(leg).copied().ok_or_else(|| self.no_leg(leg))
     }
@@ -543,47 +321,6 @@ impl Settlement {
 
     fn no_leg(&self, leg: usize) -> LedgerError {
         LedgerError::Unexpected(format!("lease {} has no leg {leg}", self.lease.id))
-    }
-}
-
-fn goals_of(legs: &[Leg], used: &[Used]) -> SmallVec<[Goal; 4]> {
-    let goal = |(place, leg): (usize, &Leg)| match used.iter().find(|used| used.account == leg.account) {
-        Some(used) => goal_of(leg, Some((share_of(legs, place, used.amount), used))),
-        None => goal_of(leg, None),
-    };
-    legs.iter().enumerate().map(goal).collect()
-}
-
-/// What a leg has to bear of an actual amount: the legs of one limit are filled in order, and the last one, which is held
-/// for longest, bears whatever is left.
-fn share_of(legs: &[Leg], place: usize, actual: u64) -> u128 {
-    let same_limit = |leg: &&Leg| legs.get(place).is_some_and(|this| this.account == leg.account);
-    let before: u128 = legs.iter().take(place).filter(same_limit).map(|leg| leg.amount).sum();
-    let left = u128::from(actual).saturating_sub(before);
-    match legs.get(place) {
-        Some(leg) if legs.iter().skip(place + 1).any(|later| same_limit(&later)) => left.min(leg.amount),
-        Some(_) | None => left,
-    }
-}
-
-/// Of `used` the leg has to bear so much.
-fn goal_of(leg: &Leg, used: Option<(u128, &Used)>) -> Goal {
-    let (overage, actual, used) = match (leg.hold, used) {
-        (Hold::Concurrency, _) => return Goal::Release,
-        (Hold::Rolling(_) | Hold::Scheduled { .. }, None) => return Goal::Keep,
-        (Hold::Rolling(overage) | Hold::Scheduled { overage, .. }, Some((actual, used))) => {
-            (overage, actual, used)
-        }
-    };
-    let is_pending = !matches!(leg.hold, Hold::Scheduled { .. });
-    if actual == 0 && is_pending {
-        Goal::Release
-    } else if actual < leg.amount {
-        Goal::Shrink { to: actual, attempt: 0, way: ShrinkWay::Open, borrowed: used.borrowed }
-    } else if actual > leg.amount {
-        Goal::Extend { by: actual - leg.amount, overage, debt_account: used.debt_account }
-    } else {
-        Goal::Keep
     }
 }
 
