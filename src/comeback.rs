@@ -10,7 +10,7 @@ use crate::decide::ids::Ids;
 use crate::decide::schedule::{self, Verdict};
 use crate::ledger::{Ledger, LedgerError, TransferId, find_closing};
 use crate::limit::Status;
-use crate::registry::Entry;
+use crate::registry::{Entry, KnownClock};
 
 /// How often it is tried while other replicas get in first: each time one of them has moved the clock on.
 const TRIES_MAX: usize = 64;
@@ -43,19 +43,21 @@ impl<L: Ledger> Comeback<L> {
 
     /// Brings a limit up to a moment, in the ledger's nanoseconds and not ahead of it.
     pub async fn bring_up(&self, entry: &Entry, now_ns: u64) -> Result<BroughtUp, LedgerError> {
-        match &entry.limit.schedule {
-            Some(schedule) if entry.is_due(now_ns) => self.catch_up(entry, schedule, now_ns).await,
-            Some(_) | None => Ok(BroughtUp::Before),
+        match (&entry.limit.schedule, entry.clock()) {
+            (Some(schedule), Some(clock)) if entry.is_due(now_ns) => {
+                self.catch_up(&entry.limit, schedule, clock, now_ns).await
+            }
+            (Some(_) | None, _) => Ok(BroughtUp::Before),
         }
     }
 
     async fn catch_up(
         &self,
-        entry: &Entry,
+        limit: &Limit,
         schedule: &schedule::Schedule,
+        clock: &KnownClock,
         now_ns: u64,
     ) -> Result<BroughtUp, LedgerError> {
-        let (limit, clock) = (&entry.limit, entry.clock());
         // One at a time: the others find it done. Who waited does not bring it up to the past.
         let _turn = clock.turn().await;
         let now_ns = now_ns.max(self.ledger.now_ns());
@@ -81,7 +83,7 @@ impl<L: Ledger> Comeback<L> {
                 Verdict::Replaced => return Ok(BroughtUp::Replaced),
             }
         }
-        let key = entry.key();
+        let key = &limit.state.definition.key;
         Err(LedgerError::Unexpected(format!("limit {key} cannot be brought up to its time")))
     }
 

@@ -15,7 +15,7 @@ use crate::decide::object::{self, Verdict};
 use crate::decide::reserve::takes_reservations;
 use crate::ledger::{Ledger, LedgerError, Recorded};
 use crate::limit::{Amount, Kind, LeaseId, LimitKey};
-use crate::registry::Entry;
+use crate::registry::{Entry, KnownClock};
 
 /// How often a release is tried while other replicas replace the schedule.
 const TRIES_MAX: usize = 64;
@@ -142,7 +142,10 @@ impl<L: Ledger> Object<'_, L> {
             burst: standing.burst,
             tokens: standing.tokens,
             last: standing.last_unix_ms,
-            last_event: standing.repaid_unix_ms.unwrap_or_default().max(entry.clock().last_event_ms()),
+            last_event: standing
+                .repaid_unix_ms
+                .unwrap_or_default()
+                .max(entry.clock().map_or(0, KnownClock::last_event_ms)),
         })
     }
 
@@ -207,8 +210,9 @@ impl<L: Ledger> Object<'_, L> {
     }
 
     fn happened(&self, at_ms: u64) {
-        if let Some(entry) = self.limiter.registry().get(self.key) {
-            entry.clock().happened(at_ms);
+        let entry = self.limiter.registry().get(self.key);
+        if let Some(clock) = entry.as_deref().and_then(Entry::clock) {
+            clock.happened(at_ms);
         }
     }
 

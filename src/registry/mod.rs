@@ -36,7 +36,8 @@ pub struct Entry {
     /// The limit.
     pub limit: Limit,
     denials_in_a_row: AtomicU32,
-    clock: Arc<KnownClock>,
+    /// Of a limit that has or had a schedule.
+    clock: Option<Arc<KnownClock>>,
     /// Of a limit that a template made, the state of the templates that it was compared with.
     followed: AtomicU64,
     /// Whether it was asked for since [`Registry::forget_idle`] came by.
@@ -134,7 +135,8 @@ impl Registry {
             Status::Active | Status::Deleted => decreasing.remove(&key),
         };
         let schedule = Schedule::of_version(ids, known.map(|entry| &entry.limit), &version);
-        let clock = known.map_or_else(Arc::default, |entry| Arc::clone(&entry.clock));
+        let known_clock = known.and_then(|entry| entry.clock.clone());
+        let clock = known_clock.or_else(|| schedule.as_ref().map(|_| Arc::default()));
         let limit = Limit { version: version.number, state: version.state, account, debt_account, schedule };
         let entry = Arc::new(Entry::new(limit, clock));
         limits.insert(key, Arc::clone(&entry));
@@ -143,7 +145,7 @@ impl Registry {
 }
 
 impl Entry {
-    fn new(limit: Limit, clock: Arc<KnownClock>) -> Self {
+    fn new(limit: Limit, clock: Option<Arc<KnownClock>>) -> Self {
         Self {
             limit,
             denials_in_a_row: AtomicU32::new(0),
@@ -182,12 +184,13 @@ impl Entry {
     /// Whether something of it may have come back by its schedule that this process has not seen to.
     pub fn is_due(&self, now_ns: u64) -> bool {
         let schedule = self.limit.schedule.as_ref();
-        schedule.is_some_and(|schedule| !schedule.is_up_to_date(self.clock.known_ms(), now_ns))
+        let known_ms = || self.clock().map_or(0, KnownClock::known_ms);
+        schedule.is_some_and(|schedule| !schedule.is_up_to_date(known_ms(), now_ns))
     }
 
     /// What is known of where its clock stands, if it has a schedule.
-    pub(crate) fn clock(&self) -> &KnownClock {
-        &self.clock
+    pub(crate) fn clock(&self) -> Option<&KnownClock> {
+        self.clock.as_deref()
     }
 
     /// Counts a denial; answers how many came before it in a row.
