@@ -9,7 +9,7 @@ use tigerbeetle_unofficial::core::{self as client, OperationKind, Transfer, acco
 use crate::failure::Failure;
 
 /// As many transfers as one request takes.
-pub(crate) const BATCH_TRANSFERS: usize = 8_189;
+pub(crate) const FULL_BATCH_TRANSFERS: usize = 8_189;
 
 /// Apart from the ledger that the service uses on the same replica.
 const LEDGER: u32 = 7;
@@ -66,10 +66,11 @@ impl Session {
     }
 }
 
-/// Sends full requests of pending transfers in all of the sessions at once, each waiting for its reply, and answers how
-/// many transfers were made in a second, after `warmup`.
+/// Sends requests of so many pending transfers in all of the sessions at once, each waiting for its reply, and answers
+/// how many transfers were made in a second, after `warmup`.
 pub(crate) fn transfers_per_second(
     sessions: &[Session],
+    transfers: usize,
     limits: usize,
     timeout_seconds: u32,
     warmup: Duration,
@@ -77,10 +78,7 @@ pub(crate) fn transfers_per_second(
 ) -> Result<f64, Failure> {
     let begin = Instant::now() + warmup;
     let run = |session: &Session, lane: usize| -> Result<f64, Failure> {
-        let send = || {
-            let transfers = reservations(BATCH_TRANSFERS, lane, limits, timeout_seconds);
-            session.send(Events::Transfers(transfers))
-        };
+        let send = || session.send(Events::Transfers(reservations(transfers, lane, limits, timeout_seconds)));
         while Instant::now() < begin {
             send()?;
         }
@@ -88,7 +86,7 @@ pub(crate) fn transfers_per_second(
         let (started, mut made) = (Instant::now(), 0);
         while started.elapsed() < time {
             send()?;
-            made += BATCH_TRANSFERS;
+            made += transfers;
         }
         Ok(made as f64 / started.elapsed().as_secs_f64())
     };

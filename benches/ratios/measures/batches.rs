@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Pace;
-use crate::client::{Session, transfers_per_second};
+use crate::client::{FULL_BATCH_TRANSFERS, Session, transfers_per_second};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{Service, TigerBeetle};
@@ -40,7 +40,7 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let pair = Pair::of_rounds(
         pace.pick(3, 1),
         || load.run(Limits::Keep)?.granted_per_second(),
-        || transfers_per_second(&sessions, LIMITS, WINDOW_SECONDS, warmup, time),
+        || transfers_per_second(&sessions, FULL_BATCH_TRANSFERS, LIMITS, WINDOW_SECONDS, warmup, time),
     )?;
     Ok(vec![Row {
         what: "batches of 256 over HTTP, transfers / client crate directly, full batches".to_owned(),

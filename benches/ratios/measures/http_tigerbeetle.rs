@@ -1,6 +1,9 @@
 //! What durable answers cost, against what many use today.
 
+use std::time::Duration;
+
 use super::Pace;
+use crate::client::{Session, transfers_per_second};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{Service, TigerBeetle};
@@ -13,16 +16,24 @@ pub(super) const NOTE: &str = "one requirement, 1,000 limits, a window of 2 s, e
     Redis runs GCRA as a script with `appendonly yes`, `appendfsync always`, over 1,000 keys, loaded by \
     `redis-benchmark`. This favours Redis: its load generator is in C, sends no HTTP and no JSON and takes far less of \
     the machine than the one of the service, and its GCRA forgets who asked, where a lease can be settled and asked for \
-    again. Both answer only what is on disk.";
+    again. Both answer only what is on disk. Directly: requests of as many pending transfers as there are connections, one \
+    after another without a pause, each with its timeout: what callers who all waited for their answers would reach if \
+    nothing stood between them and TigerBeetle.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let tigerbeetle = TigerBeetle::start()?;
     let service = Service::over_tigerbeetle(&tigerbeetle)?;
+    let session = Session::connect(&tigerbeetle.address)?;
+    let limits = Load::on(&service.address).limits;
     Load::on(&service.address).prepare()?;
-    [64, 256].into_iter().map(|connections| row(&service, connections, pace)).collect()
+    session.make_limits(limits)?;
+    let rows = |connections| rows(&service, &session, connections, pace);
+    let rows: Vec<[Row; 2]> = [64, 256].into_iter().map(rows).collect::<Result<_, _>>()?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
-fn row(service: &Service, connections: usize, pace: Pace) -> Result<Row, Failure> {
+/// The service against Redis, and the most that anything in front of TigerBeetle could reach.
+fn rows(service: &Service, session: &Session, connections: usize, pace: Pace) -> Result<[Row; 2], Failure> {
     let load = Load {
         connections,
         seconds: pace.pick(10, 2),
@@ -30,16 +41,26 @@ fn row(service: &Service, connections: usize, pace: Pace) -> Result<Row, Failure
         ..Load::on(&service.address)
     };
     let gcra = Gcra::start(connections)?;
-    let pair = Pair::of_rounds(
-        pace.pick(3, 1),
-        || load.run(Limits::Keep)?.granted_per_second(),
-        || gcra.requests_per_second(connections, load.limits, load.seconds as f64),
-    )?;
-    Ok(Row {
-        what: format!("reserve over HTTP, TigerBeetle, {connections} connections / Redis GCRA, AOF always"),
-        goal: Goal::AtLeast(1.0),
+    let redis = || gcra.requests_per_second(connections, load.limits, load.seconds as f64);
+    let pair = Pair::of_rounds(pace.pick(3, 1), || load.run(Limits::Keep)?.granted_per_second(), redis)?;
+    let timeout_seconds = u32::try_from(load.window_seconds).unwrap_or(u32::MAX);
+    let (warmup, time) = (Duration::from_secs(load.warmup_seconds), Duration::from_secs(load.seconds));
+    let directly = || {
+        let session = std::slice::from_ref(session);
+        transfers_per_second(session, connections, load.limits, timeout_seconds, warmup, time)
+    };
+    let bound = Pair::of_rounds(pace.pick(3, 1), directly, redis)?;
+    let row = |what, goal, pair: &Pair| Row {
+        what,
+        goal,
         unit: "",
         measured: pair.ratio,
         detail: format!("{}/s; Redis {}/s", number(pair.ours.median), number(pair.theirs.median)),
-    })
+    };
+    let reserves = format!("reserve over HTTP, TigerBeetle, {connections} connections");
+    let transfers = format!("client crate directly, {connections} transfers in each request");
+    Ok([
+        row(format!("{reserves} / Redis GCRA, AOF always"), Goal::AtLeast(1.0), &pair),
+        row(format!("{transfers} / Redis GCRA, AOF always"), Goal::Told, &bound),
+    ])
 }

@@ -14,7 +14,7 @@ pub(super) type Outcomes = SmallVec<[Result<ChainOutcome, LedgerError>; 1]>;
 /// Chains of one caller, and where to answer.
 pub(super) struct Message {
     pub(super) chains: Chains,
-    reply: Option<oneshot::Sender<Outcomes>>,
+    reply: oneshot::Sender<Outcomes>,
     /// Given back when it is taken out.
     place: Option<Place>,
 }
@@ -42,21 +42,12 @@ impl Drop for Place {
 impl Message {
     pub(super) fn new(chains: Chains, place: Place) -> (Self, oneshot::Receiver<Outcomes>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { chains, reply: Some(sender), place: Some(place) }, receiver)
-    }
-
-    /// The last message of a queue.
-    pub(super) fn end() -> Self {
-        Self { chains: Chains::new(), reply: None, place: None }
-    }
-
-    pub(super) fn is_end(&self) -> bool {
-        self.reply.is_none()
+        (Self { chains, reply: sender, place: Some(place) }, receiver)
     }
 
     /// Whether the caller has stopped waiting, so that it need not be sent.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+        self.reply.is_closed()
     }
 
     pub(super) fn leave_queue(&mut self) {
@@ -64,9 +55,7 @@ impl Message {
     }
 
     pub(super) fn answer(self, outcomes: Outcomes) {
-        if let Some(reply) = self.reply {
-            // The caller may have stopped waiting meanwhile.
-            reply.send(outcomes).ok();
-        }
+        // The caller may have stopped waiting meanwhile.
+        self.reply.send(outcomes).ok();
     }
 }

@@ -1,14 +1,16 @@
 //! Chains on their way to the ledger, in batches.
 //!
 //! A handle puts chains into a bounded queue and waits; one worker per session takes what is there, sends it as one
-//! request, and answers. Batching is by load, not by clock: an idle session takes a chain the moment it comes; while all
-//! sessions are busy, the next batch fills.
+//! request, and answers. Batching is by load: a chain that comes alone is taken at once; while requests are under way,
+//! the next batch fills until it is worth a request ([`traffic`]).
 
 mod batch;
 mod message;
+mod queue;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod worker;
 
 use std::future::Future;
@@ -16,13 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::smallvec;
-use tokio::sync::{Mutex, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, TryAcquireError, oneshot};
 use tokio::task::JoinSet;
 
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 use message::{Chains, Message, Outcomes, Place};
+use queue::Queue;
 pub use stats::SubmitterStats;
-use worker::{Queue, Worker};
+use worker::Worker;
 
 /// How much is sent at once, and how much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub enum SendError {
 
 /// The handle.
 pub struct Submitter {
-    queue: mpsc::UnboundedSender<Message>,
+    queue: Arc<Queue>,
     /// A permit for each transfer that may wait.
     room: Arc<Semaphore>,
     options: SubmitterOptions,
@@ -76,24 +79,15 @@ pub struct Submitter {
 impl Submitter {
     /// Starts a worker for each session. Needs a tokio runtime.
     pub fn start(connect: impl Connect, options: SubmitterOptions) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
         let stats = Arc::new(SubmitterStats::new());
-        let queue = Arc::new(Mutex::new(Queue::new(receiver)));
+        let queue = Arc::new(Queue::new(options, Arc::clone(&stats)));
         let connect = Arc::new(connect);
-        let learned_max = Arc::new(batch::LearnedMax::new(options.batch_transfers_max));
         let mut workers = JoinSet::new();
         for _ in 0..options.sessions {
-            let worker = Worker::new(
-                Arc::clone(&connect),
-                Arc::clone(&queue),
-                Arc::clone(&learned_max),
-                options.flush_interval,
-                Arc::clone(&stats),
-            );
-            workers.spawn(worker.run());
+            workers.spawn(Worker::new(Arc::clone(&connect), Arc::clone(&queue), Arc::clone(&stats)).run());
         }
         let room = Arc::new(Semaphore::new(options.queue_transfers_max.min(Semaphore::MAX_PERMITS)));
-        Self { queue: sender, room, options, stats, workers: Mutex::new(workers) }
+        Self { queue, room, options, stats, workers: Mutex::new(workers) }
     }
 
     /// What the workers measure.
@@ -135,16 +129,15 @@ impl Submitter {
         })?;
         let place = Place::new(room, transfers, Arc::clone(&self.stats));
         let (message, reply) = Message::new(chains, place);
-        self.queue.send(message).map_err(|_| LedgerError::ShutDown)?;
-        Ok(reply)
+        if self.queue.put(message) { Ok(reply) } else { Err(LedgerError::ShutDown) }
     }
 
     /// Takes nothing more, sends what waits, and ends when everything is answered.
     pub async fn shutdown(&self) {
         self.room.close();
         let mut workers = self.workers.lock().await;
-        // The workers end once the queue is closed and empty.
-        self.queue.send(Message::end()).ok();
+        // The workers end once the queue is empty.
+        self.queue.end();
         while workers.join_next().await.is_some() {}
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use self::script::Told::{Created, Overloaded, ShutDown, TooLong, Unreachable};
 use self::script::{ONE_SESSION, Script, pass};
 use super::SubmitterOptions;
-use super::message::Message;
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_takes_a_chain_at_once_and_while_it_is_busy_the_next_batch_fills() {
@@ -59,6 +58,41 @@ async fn each_session_has_one_request_in_flight_and_a_slow_one_holds_up_only_its
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_who_come_back_share_one_request_whatever_the_number_of_sessions() {
+    let script = Script { takes_ms: vec![2; 100], ..Script::default() };
+    let world = script.start(SubmitterOptions { sessions: 2, batch_transfers_max: 100, ..ONE_SESSION });
+    for round in 0..20 {
+        let callers: Vec<_> = (1..=20).map(|caller| world.ask(round * 20 + caller, &[1])).collect();
+        for caller in callers {
+            caller.answer().await;
+        }
+    }
+    assert_eq!(world.sizes(), [20; 20]);
+    // What comes while their request is under way waits for it.
+    let callers: Vec<_> = (1_001..=1_020).map(|caller| world.ask(caller, &[1])).collect();
+    pass(1).await;
+    let late = world.ask(1_021, &[1]);
+    for caller in callers {
+        caller.answer().await;
+    }
+    late.answer().await;
+    assert_eq!(world.sizes()[20..], [20, 1]);
+    let last_times_ms = world.times_ms()[20..].to_vec();
+    assert!(last_times_ms[1] - last_times_ms[0] >= 2, "{last_times_ms:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_too_long_holds_nobody_up_where_there_is_another_session() {
+    let script = Script { takes_ms: vec![1_000], ..Script::default() };
+    let world = script.start(SubmitterOptions { sessions: 2, batch_transfers_max: 100, ..ONE_SESSION });
+    let _slow: Vec<_> = (1..=20).map(|caller| world.ask(caller, &[1])).collect();
+    pass(1).await;
+    let behind = world.ask(21, &[1]);
+    assert_eq!(behind.answer().await, [Created(21)]);
+    assert!(world.now_ms() < 100, "{}", world.now_ms());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_is_not_full_waits_for_more_up_to_the_flush_interval() {
     let options = SubmitterOptions { flush_interval: Duration::from_millis(5), ..ONE_SESSION };
     let world = Script::default().start(options);
@@ -79,12 +113,12 @@ async fn a_full_batch_does_not_wait() {
     for caller in full_together {
         caller.answer().await;
     }
-    // What does not fit any more ends the wait as well, and starts a wait of its own.
+    // What does not fit any more ends the wait as well; its own is over when the request before it is answered.
     let (too_much_together, held_back) = (world.ask(4, &[4]), world.ask(5, &[7]));
     too_much_together.answer().await;
     held_back.answer().await;
     assert_eq!(world.lengths(), [vec![10], vec![4, 6], vec![4], vec![7]]);
-    assert_eq!(world.times_ms(), [0, 10, 20, 35]);
+    assert_eq!(world.times_ms(), [0, 10, 20, 30]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,14 +311,10 @@ async fn what_comes_too_late_for_a_shutdown_is_told_so_and_counted_out() {
     let world = Script::default().start(ONE_SESSION);
     let busy = world.keep_busy().await;
     // A caller may get its room just before the shutdown, and stand in the queue just behind its end.
-    world.submitter.queue.send(Message::end()).ok();
-    let (late, gave_up) = (world.ask(1, &[3, 3]), world.ask(3, &[1]));
-    pass(1).await;
-    gave_up.give_up().await;
+    world.submitter.queue.end();
+    let late = world.ask(1, &[3, 3]);
     assert_eq!(late.answer().await, [ShutDown, ShutDown]);
     assert_eq!(busy.answer().await, [Created(1_000)]);
-    // There is nobody left to take this.
-    assert_eq!(world.ask(4, &[2]).answer().await, [ShutDown]);
     assert_eq!(world.lengths(), [vec![1]]);
     assert!(world.is_idle());
 }

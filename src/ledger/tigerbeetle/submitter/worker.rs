@@ -1,74 +1,23 @@
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
-use super::batch::{self, LearnedMax};
-use super::message::Message;
+use super::batch;
+use super::queue::Queue;
 use super::stats::SubmitterStats;
 use super::{Connect, SendError, TransferSession};
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 
-/// What waits. The workers take turns to wait at it, so that one of them gets all there is.
-pub(super) struct Queue {
-    receiver: mpsc::UnboundedReceiver<Message>,
-    /// Taken out, and too large for the batch that it was taken for.
-    held_back: Option<Message>,
-    ended: bool,
-}
-
-impl Queue {
-    pub(super) fn new(receiver: mpsc::UnboundedReceiver<Message>) -> Self {
-        Self { receiver, held_back: None, ended: false }
-    }
-
-    async fn next(&mut self) -> Option<Message> {
-        if let Some(message) = self.held_back.take() {
-            return Some(message);
-        }
-        if self.ended {
-            return None;
-        }
-        let message = self.receiver.recv().await?;
-        if message.is_end() {
-            self.ended = true;
-            return None;
-        }
-        Some(message)
-    }
-
-    fn try_next(&mut self) -> Option<Message> {
-        if self.ended {
-            return None;
-        }
-        let message = self.receiver.try_recv().ok()?;
-        if message.is_end() {
-            self.ended = true;
-            return None;
-        }
-        Some(message)
-    }
-}
-
 /// Sends the batches of one session.
 pub(super) struct Worker<C> {
     connect: Arc<C>,
-    queue: Arc<Mutex<Queue>>,
-    learned_max: Arc<LearnedMax>,
-    flush_interval: Duration,
+    queue: Arc<Queue>,
     stats: Arc<SubmitterStats>,
 }
 
 impl<C: Connect> Worker<C> {
-    pub(super) fn new(
-        connect: Arc<C>,
-        queue: Arc<Mutex<Queue>>,
-        learned_max: Arc<LearnedMax>,
-        flush_interval: Duration,
-        stats: Arc<SubmitterStats>,
-    ) -> Self {
-        Self { connect, queue, learned_max, flush_interval, stats }
+    pub(super) fn new(connect: Arc<C>, queue: Arc<Queue>, stats: Arc<SubmitterStats>) -> Self {
+        Self { connect, queue, stats }
     }
 
     /// Takes batches and sends them until the queue has ended.
@@ -77,75 +26,16 @@ impl<C: Connect> Worker<C> {
         loop {
             // A batch is taken only when it can be sent: until then, the other workers may have it.
             self.connected(&mut session).await;
-            let Some(mut messages) = self.take_batch().await else { return };
-            // The batch may have waited for more.
-            messages.retain(|message| self.is_wanted(message));
+            let Some(mut messages) = self.queue.take().await else { return };
             let counts: Vec<usize> = messages.iter().map(|message| message.chains.len()).collect();
             let chains = messages.iter_mut().flat_map(|message| message.chains.drain(..)).collect();
+            let (sent_at, callers) = (Instant::now(), messages.len());
             let mut outcomes = self.send(&mut session, chains).await.into_iter();
             for (message, count) in messages.into_iter().zip(counts) {
                 message.answer(outcomes.by_ref().take(count).collect());
             }
+            self.queue.answered(callers, sent_at.elapsed());
         }
-    }
-
-    /// Everything that waits, up to a full request; `None` when nothing will come any more.
-    async fn take_batch(&self) -> Option<Vec<Message>> {
-        let mut queue = self.queue.lock().await;
-        let transfers_max = self.learned_max.get();
-        let mut messages = Vec::new();
-        let mut transfers = 0;
-        let mut flush_at = None;
-        loop {
-            let message = match flush_at {
-                None => queue.next().await?,
-                Some(flush_at) => match self.next_before(&mut queue, flush_at).await {
-                    Some(message) => message,
-                    None => return Some(messages),
-                },
-            };
-            let size = batch::transfers(&message.chains);
-            if !self.is_wanted(&message) {
-                continue;
-            }
-            if !messages.is_empty() && transfers + size > transfers_max {
-                queue.held_back = Some(message);
-                return Some(messages);
-            }
-            transfers += size;
-            messages.push(message);
-            if let Some(message) = messages.last_mut() {
-                message.leave_queue();
-            }
-            if transfers >= transfers_max {
-                return Some(messages);
-            }
-            if flush_at.is_none() {
-                flush_at = Some(Instant::now() + self.flush_interval);
-                // A worker that is woken runs at once. Those who are as ready to ask as the one that woke it ask first.
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-
-    fn is_wanted(&self, message: &Message) -> bool {
-        let abandoned = message.is_abandoned();
-        if abandoned {
-            self.stats.abandoned();
-        }
-        !abandoned
-    }
-
-    /// What is there already, or comes before the batch is to be sent.
-    async fn next_before(&self, queue: &mut Queue, flush_at: Instant) -> Option<Message> {
-        if let Some(message) = queue.try_next() {
-            return Some(message);
-        }
-        if self.flush_interval.is_zero() {
-            return None;
-        }
-        // The time is up: the batch goes as it is.
-        tokio::time::timeout_at(flush_at, queue.next()).await.unwrap_or(None)
     }
 
     /// The session, or a new one in place of one that was lost.
@@ -164,7 +54,7 @@ impl<C: Connect> Worker<C> {
     ) -> Vec<Result<ChainOutcome, LedgerError>> {
         let mut outcomes = Vec::with_capacity(chains.len());
         while !chains.is_empty() {
-            let transfers_max = self.learned_max.get();
+            let transfers_max = self.queue.learned_max.get();
             let rest = chains.split_off(batch::fitting(&chains, transfers_max).min(chains.len()));
             let transfers = batch::transfers(&chains);
             let connected = self.connected(session).await;
@@ -187,10 +77,10 @@ impl<C: Connect> Worker<C> {
                     chains = rest;
                 }
                 Err(SendError::TooMuchData) => {
-                    self.learned_max.too_many(transfers);
+                    self.queue.learned_max.too_many(transfers);
                     tracing::info!(
                         transfers,
-                        next_max = self.learned_max.get(),
+                        next_max = self.queue.learned_max.get(),
                         "TigerBeetle takes smaller requests"
                     );
                     chains.extend(rest);

@@ -1,0 +1,216 @@
+//! When a batch is worth a request of its own. Pure: it knows no queue, and the time is told.
+//!
+//! To the ledger a request costs as much as some two hundred transfers. Callers who wait for their answer and then ask
+//! again would fall into groups, one in each request under way and one that waits, and stay in them. So a small batch
+//! waits for what is under way, and then a moment for those who were just answered: if they come back, all share one
+//! request. Where callers come whether or not somebody was answered, waiting gains nothing, and is left out.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A batch of so many transfers waits for nobody: while the ledger makes it, others are answered and come back.
+const LARGE_BATCH_TRANSFERS: usize = 32;
+/// So few callers do not wait for each other: each has its answer sooner by itself.
+const FEW_CALLERS: usize = 8;
+/// The longest wait for those who were just answered.
+const PATIENCE: Duration = Duration::from_millis(1);
+/// A request that takes longer than this is waited for no more: its session may be lost.
+const HELD_UP_AFTER: Duration = Duration::from_millis(25);
+/// How much more often callers come behind an answer than else, if it is the answer that brings them.
+const RATE_RATIO_MIN: f64 = 1.5;
+/// How many waits are left out at the most after one that was in vain.
+const SKIPPED_WAITS_MAX: u32 = 64;
+
+/// What is under way, and who may come back.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    requests_under_way: usize,
+    callers_under_way: usize,
+    last_sent_at: Instant,
+    /// How many callers came since then.
+    came_since_sent: usize,
+    wait: Option<Wait>,
+    waits_to_skip: u32,
+    /// How many waits are left out after the next one that is in vain.
+    next_skip: u32,
+}
+
+/// The wait for callers who were answered.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    since: Instant,
+    answered: usize,
+    came: usize,
+    /// How many came while the request was under way, and how long that was.
+    came_before: usize,
+    took: Duration,
+}
+
+/// What to do with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Advice {
+    Send,
+    /// Unless something comes or is answered before.
+    SendAt(Instant),
+}
+
+impl Traffic {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            requests_under_way: 0,
+            callers_under_way: 0,
+            last_sent_at: now,
+            came_since_sent: 0,
+            wait: None,
+            waits_to_skip: 0,
+            next_skip: 1,
+        }
+    }
+
+    /// Whether so many callers with so many transfers are enough for a request.
+    pub(super) fn advise(&self, now: Instant, callers: usize, transfers: usize) -> Advice {
+        let until = match self.wait {
+            _ if transfers >= LARGE_BATCH_TRANSFERS => return Advice::Send,
+            _ if self.requests_under_way > 0 => {
+                if self.callers_under_way + callers <= FEW_CALLERS {
+                    return Advice::Send;
+                }
+                self.last_sent_at + HELD_UP_AFTER
+            }
+            Some(wait) if wait.came < wait.answered => wait.since + PATIENCE,
+            Some(_) | None => return Advice::Send,
+        };
+        if now < until { Advice::SendAt(until) } else { Advice::Send }
+    }
+
+    /// Somebody asks.
+    pub(super) fn came(&mut self) {
+        self.came_since_sent += 1;
+        if let Some(wait) = &mut self.wait {
+            wait.came += 1;
+        }
+    }
+
+    /// A request is under way, for so many callers.
+    pub(super) fn sent(&mut self, now: Instant, callers: usize) {
+        if let Some(wait) = self.wait.take() {
+            self.learn(wait, now);
+        }
+        self.requests_under_way += 1;
+        self.callers_under_way += callers;
+        self.last_sent_at = now;
+        self.came_since_sent = 0;
+    }
+
+    /// The callers of a request that took so long were answered.
+    pub(super) fn answered(&mut self, now: Instant, callers: usize, took: Duration) {
+        self.requests_under_way -= 1;
+        self.callers_under_way -= callers;
+        if self.waits_to_skip > 0 {
+            self.waits_to_skip -= 1;
+        } else if callers > FEW_CALLERS {
+            let came_before = self.came_since_sent;
+            self.wait = Some(Wait { since: now, answered: callers, came: 0, came_before, took });
+        }
+    }
+
+    fn learn(&mut self, wait: Wait, now: Instant) {
+        if wait.was_worth_it(now) {
+            self.next_skip = 1;
+        } else {
+            self.waits_to_skip = self.next_skip;
+            self.next_skip = (self.next_skip * 2).min(SKIPPED_WAITS_MAX);
+        }
+    }
+}
+
+impl Wait {
+    /// Whether callers came because they were answered: most of them, and more often than
+    /// before.
+    fn was_worth_it(&self, now: Instant) -> bool {
+        let waited = now - self.since;
+        let rate_before = self.came_before as f64 * waited.as_secs_f64();
+        let rate = self.came as f64 * self.took.as_secs_f64();
+        self.came * 2 > self.answered && rate > RATE_RATIO_MIN * rate_before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// So many callers come, and all of them are sent.
+    fn send(traffic: &mut Traffic, now: Instant, callers: usize) {
+        (0..callers).for_each(|_| traffic.came());
+        traffic.sent(now, callers);
+    }
+
+    #[test]
+    fn a_small_batch_waits_for_what_is_under_way_but_not_for_ever() {
+        let now = Instant::now();
+        let mut traffic = Traffic::new(now);
+        assert_eq!(traffic.advise(now, 20, 20), Advice::Send, "nothing is under way");
+        send(&mut traffic, now, 20);
+        let held_up_at = now + HELD_UP_AFTER;
+        assert_eq!(traffic.advise(now + MS, 1, 1), Advice::SendAt(held_up_at));
+        assert_eq!(traffic.advise(now + MS, 1, LARGE_BATCH_TRANSFERS), Advice::Send);
+        assert_eq!(traffic.advise(held_up_at, 1, 1), Advice::Send);
+    }
+
+    #[test]
+    fn few_callers_do_not_wait_for_each_other() {
+        let now = Instant::now();
+        let mut traffic = Traffic::new(now);
+        send(&mut traffic, now, 3);
+        assert_eq!(traffic.advise(now, FEW_CALLERS - 3, 5), Advice::Send);
+        assert_ne!(traffic.advise(now, FEW_CALLERS - 2, 6), Advice::Send);
+        traffic.answered(now + MS, 3, MS);
+        assert_eq!(traffic.advise(now + MS, 1, 1), Advice::Send, "nor for those who were answered");
+    }
+
+    #[test]
+    fn those_who_were_answered_are_waited_for_until_they_are_back() {
+        let now = Instant::now();
+        let mut traffic = Traffic::new(now);
+        send(&mut traffic, now, 20);
+        let answered_at = now + 2 * MS;
+        traffic.answered(answered_at, 20, 2 * MS);
+        for back in 1..20 {
+            traffic.came();
+            let waits = traffic.advise(answered_at, back, back);
+            assert_eq!(waits, Advice::SendAt(answered_at + PATIENCE), "{back} are back");
+        }
+        assert_eq!(traffic.advise(answered_at + PATIENCE, 19, 19), Advice::Send);
+        traffic.came();
+        assert_eq!(traffic.advise(answered_at, 20, 20), Advice::Send);
+    }
+
+    /// Twenty callers are answered again and again, and so many are there the next time; answers how many of a hundred
+    /// answers were waited behind.
+    fn waits_of_100(came_before: usize, came_back: usize) -> usize {
+        let mut now = Instant::now();
+        let mut traffic = Traffic::new(now);
+        let mut waits = 0;
+        for _ in 0..100 {
+            traffic.sent(now, 20);
+            (0..came_before).for_each(|_| traffic.came());
+            now += MS;
+            traffic.answered(now, 20, MS);
+            waits += usize::from(traffic.advise(now, 1, 1) != Advice::Send);
+            (0..came_back).for_each(|_| traffic.came());
+            now += PATIENCE;
+        }
+        waits
+    }
+
+    #[test]
+    fn what_was_waited_for_in_vain_is_seldom_waited_for_again() {
+        assert_eq!(waits_of_100(0, 20), 100);
+        assert_eq!(waits_of_100(0, 11), 100);
+        assert!(waits_of_100(0, 10) < 10, "half of them stay away");
+        assert!(waits_of_100(20, 20) < 10, "they come whether or not somebody was answered");
+    }
+}
