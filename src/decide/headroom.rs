@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 
 /// How many returns are kept at the most; later ones are found by letting a caller through.
 const RETURNS_MAX: usize = 4_096;
-/// How soon what should have come back is tried again if it had not.
-const RETRY_NS: u64 = 10_000_000;
+/// How soon what should have come back is tried again if it had not: the ledger lets expire behind a request.
+const RETRY_NS: u64 = 5_000_000;
 /// How often in a row.
 const RETRIES_MAX: u32 = 8;
 /// How much later than promised the ledger may be thought to give back.
@@ -86,22 +86,39 @@ impl Headroom {
         }
     }
 
+    /// The ledger is asked for `units` whatever is known here.
+    pub fn pass(&mut self, now_ns: u64, units: u64) -> Ticket {
+        self.collect_returns(now_ns);
+        let counted = self.units >= u128::from(units);
+        if counted {
+            self.units -= u128::from(units);
+        }
+        self.ticket(units, counted)
+    }
+
     /// Whether to ask the ledger for `units`.
     pub fn ask(&mut self, now_ns: u64, units: u64) -> Advice {
         self.collect_returns(now_ns);
-        let ticket = |counted| Advice::Ask(Ticket { units, counted, freed_before: self.freed });
         if self.units >= u128::from(units) {
-            let advice = ticket(true);
             self.units -= u128::from(units);
-            return advice;
+            return Advice::Ask(self.ticket(units, true));
         }
         if now_ns >= self.until_ns {
-            let advice = ticket(false);
+            // What is due and only thought to be late is found out about like everything else, but it is no news.
+            let is_due = |first: &Return| first.at_ns <= now_ns && first.units >= units;
+            let counted = self.returns.front().is_some_and(is_due);
+            if counted {
+                self.take_first_return(units);
+            }
             // The next one waits for what this one finds.
             self.until_ns = now_ns.saturating_add(self.bound_ns);
-            return advice;
+            return Advice::Ask(self.ticket(units, counted));
         }
         Advice::Wait { until_ns: self.promise(units) }
+    }
+
+    fn ticket(&self, units: u64, counted: bool) -> Ticket {
+        Ticket { units, counted, freed_before: self.freed }
     }
 
     /// The ledger granted. What it granted comes back at `returns_at_ns`, if it does so by itself.
@@ -120,8 +137,8 @@ impl Headroom {
         }
     }
 
-    /// The ledger said that the units do not fit.
-    pub fn refused(&mut self, now_ns: u64, ticket: Ticket) {
+    /// The ledger said that the units do not fit. Answers when there will be room for this caller, if that is known.
+    pub fn refused(&mut self, now_ns: u64, ticket: Ticket) -> Option<u64> {
         let was_opening = std::mem::take(&mut self.opening);
         self.until_ns = now_ns.saturating_add(self.bound_ns);
         // What came back since may have come after the ledger had decided.
@@ -131,9 +148,12 @@ impl Headroom {
             // The ledger gives back a little late, or another replica was quicker.
             self.retries += 1;
             self.lag_ns = (self.lag_ns + LAG_STEP_NS).min(LAG_MAX_NS);
-            let at_ns = now_ns.saturating_add(RETRY_NS).saturating_sub(self.lag_ns);
-            self.returns_at(Return { at_ns, units: ticket.units });
+            let until_ns = now_ns.saturating_add(RETRY_NS);
+            self.returns_at(Return { at_ns: until_ns.saturating_sub(self.lag_ns), units: ticket.units });
+            self.promised = self.promised.saturating_add(ticket.units.into());
+            return Some(until_ns);
         }
+        self.promise(ticket.units)
     }
 
     /// The ledger was asked, and what came of it says nothing about this limit.
@@ -156,6 +176,18 @@ impl Headroom {
         {
             self.returns.pop_front();
             self.freed(units.into());
+        }
+    }
+
+    /// Takes so many units of what comes back next, at most as many as that are.
+    fn take_first_return(&mut self, units: u64) {
+        if let Some(first) = self.returns.front_mut() {
+            first.units -= units;
+            if first.units == 0 {
+                self.returns.pop_front();
+            }
+            self.freed = self.freed.saturating_add(units.into());
+            self.promised = self.promised.saturating_sub(units.into());
         }
     }
 
@@ -275,6 +307,44 @@ mod tests {
             }
         }
         assert_eq!(sent.len(), 1 << 10);
+    }
+
+    #[test]
+    fn who_is_refused_what_is_late_is_told_when_it_is_tried_again() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        for at_ns in [10 * MS, 20 * MS] {
+            headroom.returns_at(Return { at_ns, units: 1 });
+        }
+        let late = ticket(headroom.ask(10 * MS, 1));
+        assert_eq!(headroom.refused(11 * MS, late), Some(11 * MS + RETRY_NS));
+        // That is its own: the next caller is promised what comes then.
+        let next = headroom.ask(11 * MS, 1);
+        assert_eq!(next, Advice::Wait { until_ns: Some(20 * MS + LAG_STEP_NS) });
+        ticket(headroom.ask(11 * MS + RETRY_NS, 1));
+    }
+
+    #[test]
+    fn who_finds_out_about_what_is_due_opens_nothing() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        headroom.lag_ns = LAG_MAX_NS;
+        headroom.returns_at(Return { at_ns: BOUND, units: 1 });
+        let due = ticket(headroom.ask(BOUND, 1));
+        headroom.granted(due, None);
+        assert!(is_kept_back(headroom.ask(BOUND + MS, 1)), "that was the one");
+        assert!(is_kept_back(headroom.ask(BOUND + 2 * LAG_MAX_NS - MS, 1)), "and it does not come twice");
+    }
+
+    #[test]
+    fn who_may_not_be_kept_back_is_counted_all_the_same() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 3);
+        let passes = [2, 1].map(|units| headroom.pass(1, units));
+        assert_eq!(passes.map(|ticket| ticket.counted), [true, false], "two of at most two are taken");
+        let [granted, refused] = passes;
+        headroom.granted(granted, Some(50 * MS));
+        headroom.refused(2, refused);
+        assert_eq!(headroom.ask(3, 2), Advice::Wait { until_ns: None }, "one of the two was promised");
+        assert!(is_kept_back(headroom.ask(50 * MS - 1, 1)));
+        ticket(headroom.ask(50 * MS, 2));
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl LocalDenials {
         let admission = match known.leases.get(&command.lease) {
             Some(Fate::Sent) => return Admission::Ask(Tickets::default()),
             Some(Fate::Denied(key)) => Admission::Deny { key, until_ns: None },
-            None if known.may_deny(command, limits) => known.ask(command, limits, now_ns),
+            None if known.may_tell(command, limits) => known.ask(command, limits, now_ns),
             None => Admission::Ask(Tickets::default()),
         };
         let fate = match &admission {
@@ -104,7 +104,7 @@ impl LocalDenials {
         admission
     }
 
-    /// The ledger had no room for the requirement at `index`.
+    /// The ledger had no room for the requirement at `index`. Answers when there will be, if that is known.
     pub(super) fn refused(
         &self,
         tickets: Tickets,
@@ -112,13 +112,13 @@ impl LocalDenials {
         limits: &[Option<&Limit>],
         index: usize,
         now_ns: u64,
-    ) {
-        let Some(known) = &self.known else { return };
-        let mut told = false;
+    ) -> Option<u64> {
+        let known = self.known.as_ref()?;
+        let (mut told, mut until_ns) = (false, None);
         for (place, ticket) in tickets.0.into_iter().enumerate() {
             match ticket {
                 Some((exhausted, ticket)) if place == index => {
-                    exhausted.headroom().refused(now_ns, ticket);
+                    until_ns = exhausted.headroom().refused(now_ns, ticket);
                     told = true;
                 }
                 Some((exhausted, ticket)) => exhausted.headroom().unused(ticket),
@@ -132,6 +132,7 @@ impl LocalDenials {
                 Headroom::exhausted(now_ns, saturating_nanos(known.bound), requirement.amount.get());
             known.insert(limit, headroom);
         }
+        until_ns
     }
 
     /// Something came back of a limit by its schedule: what was known of it is past.
@@ -152,11 +153,10 @@ impl LocalDenials {
 }
 
 impl Known {
-    fn may_deny(&self, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
+    /// Whether what is known here could answer. Other denials are the ledger's.
+    fn may_tell(&self, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
         let is_active = |limit: &Option<&Limit>| limit.is_some_and(|l| l.state.status == Status::Active);
         !self.limits.is_empty()
-            && self.is_new(command.lease)
-            // Other denials are the ledger's.
             && limits.iter().all(is_active)
             && reserve::impossible(command, limits).is_none()
     }
@@ -170,13 +170,19 @@ impl Known {
     }
 
     fn ask(&self, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Admission {
+        let is_new = self.is_new(command.lease);
         let mut tickets = Tickets::default();
         for (requirement, limit) in command.requirements().iter().zip(limits) {
             let Some(exhausted) = limit.and_then(|limit| self.exhausted(limit)) else {
                 tickets.0.push(None);
                 continue;
             };
-            let advice = exhausted.headroom().ask(now_ns, requirement.amount.get());
+            let units = requirement.amount.get();
+            let advice = if is_new {
+                exhausted.headroom().ask(now_ns, units)
+            } else {
+                Advice::Ask(exhausted.headroom().pass(now_ns, units))
+            };
             match advice {
                 Advice::Ask(ticket) => tickets.0.push(Some((exhausted, ticket))),
                 Advice::Wait { until_ns } => {

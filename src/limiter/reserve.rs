@@ -17,7 +17,7 @@ impl<L: Ledger> Limiter<L> {
         let limits = planned.limits();
         let tickets = match self.local_denials.admit(command, &limits, planned.now_ns) {
             Admission::Ask(tickets) => tickets,
-            Admission::Deny { key, until_ns } => return Ok(self.deny_locally(&planned, key, until_ns)),
+            Admission::Deny { key, until_ns } => return Ok(self.deny_for_room(&planned, key, until_ns)),
         };
         let empty = || LedgerError::Unexpected("a reserve without requirements".to_owned());
         let chain = reserve::plan(self.ids, command, &limits, planned.now_ns).ok_or_else(empty)?;
@@ -46,7 +46,7 @@ impl<L: Ledger> Limiter<L> {
             let answer = match admission {
                 Err(error) => Err(error),
                 Ok((planned, Admission::Deny { key, until_ns })) => {
-                    Ok(self.deny_locally(&planned, key, until_ns))
+                    Ok(self.deny_for_room(&planned, key, until_ns))
                 }
                 Ok((planned, Admission::Ask(tickets))) => match outcomes.next() {
                     Some(Ok(outcome)) => {
@@ -91,7 +91,7 @@ impl<L: Ledger> Limiter<L> {
         tickets: Tickets,
         outcome: ChainOutcome,
     ) -> Option<ReserveOutcome> {
-        self.learn_headroom(planned.command, limits, tickets, outcome);
+        let room_at_ns = self.learn_headroom(planned.command, limits, tickets, outcome);
         if reserve::doubts_definitions(planned.command, limits, outcome) {
             return None;
         }
@@ -100,6 +100,9 @@ impl<L: Ledger> Limiter<L> {
                 planned.granted();
                 self.remember(planned, limits, outcome);
                 Some(ReserveOutcome::Granted { reserved_at_unix_ms })
+            }
+            Verdict::Denied { denial: Denial::NoRoom(key), .. } if room_at_ns.is_some() => {
+                Some(self.deny_for_room(planned, key, room_at_ns))
             }
             Verdict::Denied { denial, repeated } => Some(self.deny(planned, denial, repeated)),
             Verdict::Recall => None,
@@ -125,27 +128,29 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    /// Tells what is known of exhausted limits what the ledger said of them.
+    /// Tells what is known of exhausted limits what the ledger said of them. Answers when the one that refused has room, if
+    /// that is known.
     fn learn_headroom(
         &self,
         command: &Reserve,
         limits: &Limits<'_>,
         tickets: Tickets,
         outcome: ChainOutcome,
-    ) {
+    ) -> Option<u64> {
         match outcome {
             ChainOutcome::Created { timestamp_ns } => tickets.granted(limits, timestamp_ns),
             ChainOutcome::Refused { index, refusal: Refusal::ExceedsCredits }
                 if reserve::impossible(command, limits).is_none() =>
             {
-                self.local_denials.refused(tickets, command, limits, index, self.ledger.now_ns());
+                return self.local_denials.refused(tickets, command, limits, index, self.ledger.now_ns());
             }
             ChainOutcome::Refused { .. } => tickets.unused(),
         }
+        None
     }
 
-    /// The answer where this replica knows of a limit that it has no room.
-    fn deny_locally(&self, planned: &Planned<'_>, key: LimitKey, until_ns: Option<u64>) -> ReserveOutcome {
+    /// The answer where a limit is known to have no room, until then if that is known.
+    fn deny_for_room(&self, planned: &Planned<'_>, key: LimitKey, until_ns: Option<u64>) -> ReserveOutcome {
         let Some((entry, until_ns)) = planned.entry(&key).zip(until_ns) else {
             return self.deny(planned, Denial::NoRoom(key), true);
         };

@@ -34,15 +34,33 @@ pub(crate) struct Caller<C> {
     /// How many asks it made; each caller begins at another limit.
     asks: usize,
     /// What it is to come back for, by the time; the number tells those of one time apart.
-    waiting: BTreeMap<(Instant, u64), Vec<Ask>>,
+    waiting: BTreeMap<(Instant, u64), Vec<Again>>,
     waits: u64,
 }
 
 /// What to do about the items of a call that were not granted.
 #[derive(Debug, PartialEq, Eq)]
 struct Retry {
-    asks: Vec<Ask>,
+    asks: Vec<Again>,
     after: Duration,
+}
+
+/// An item that is asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// Under the same lease: its outcome is unknown.
+    Same(Ask),
+    /// Under a new lease, made when the time has come: a denied one stays denied.
+    Anew { first: usize },
+}
+
+impl From<Again> for Ask {
+    fn from(again: Again) -> Self {
+        match again {
+            Again::Same(ask) => ask,
+            Again::Anew { first } => Self { lease: new_lease(), first },
+        }
+    }
 }
 
 impl<C: Connection> Caller<C> {
@@ -72,7 +90,7 @@ impl<C: Connection> Caller<C> {
             },
         }
         let (_, asks) = self.waiting.pop_first()?;
-        Some((asks, Instant::now()))
+        Some((asks.into_iter().map(Ask::from).collect(), Instant::now()))
     }
 
     async fn next_of_pace(&mut self) -> Option<(Vec<Ask>, Instant)> {
@@ -140,20 +158,21 @@ fn open_completes(answers: &[Completed], asks: &[Ask]) -> Vec<Ask> {
 }
 
 impl Retry {
-    /// A denied lease stays denied, so its next attempt has a new one; what is unknown is found out with the same. The
-    /// items of a batch come back together, after the longest of their hints.
+    /// The items of a batch come back together, after the longest of their hints.
     fn of_reserves(answers: &[Reserved], asks: &[Ask]) -> Option<Self> {
         let mut after = Duration::ZERO;
         let mut again = Vec::new();
         for (answer, ask) in answers.iter().zip(asks) {
-            let (lease, hint) = match answer {
+            let (item, hint) = match answer {
                 // Without a hint no waiting helps.
-                Reserved::Denied { retry_after } if !retry_after.is_zero() => (new_lease(), *retry_after),
-                Reserved::Unknown | Reserved::Failed(_) => (ask.lease, UNKNOWN_RETRY_AFTER),
+                Reserved::Denied { retry_after } if !retry_after.is_zero() => {
+                    (Again::Anew { first: ask.first }, *retry_after)
+                }
+                Reserved::Unknown | Reserved::Failed(_) => (Again::Same(*ask), UNKNOWN_RETRY_AFTER),
                 Reserved::Granted | Reserved::Denied { .. } | Reserved::Conflict => continue,
             };
             after = after.max(hint);
-            again.push(Ask { lease, first: ask.first });
+            again.push(item);
         }
         (!again.is_empty()).then_some(Self { asks: again, after })
     }
@@ -170,9 +189,8 @@ mod tests {
         let answers = [Reserved::Granted, denied(1_500), Reserved::Unknown, denied(0), Reserved::Conflict];
         let retry = Retry::of_reserves(&answers, &asks).expect("two come back");
         assert_eq!(retry.after, Duration::from_millis(1_500));
-        assert_eq!(retry.asks.iter().map(|ask| ask.first).collect::<Vec<_>>(), [1, 2]);
-        assert_ne!(retry.asks[0].lease, asks[1].lease);
-        assert_eq!(retry.asks[1], asks[2]);
+        assert_eq!(retry.asks, [Again::Anew { first: 1 }, Again::Same(asks[2])]);
+        assert_ne!(Ask::from(retry.asks[0]).lease, asks[1].lease);
         assert_eq!(Retry::of_reserves(&answers[3..], &asks[3..]), None);
     }
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
+use ledger_limiter::limit::LeaseId;
 use ledger_limiter::limiter::{CompleteOutcome, LocalDenials, ReserveOutcome};
+
+use ulid::Ulid;
 
 use crate::fixtures::*;
 
@@ -18,7 +21,7 @@ async fn start_denying<B: Backend>(backend: &B, bound: Duration) -> Replica<B::L
     replica
 }
 
-async fn exhaust<L: Ledger>(replica: &Replica<L>, key: &str) -> ledger_limiter::limit::LeaseId {
+async fn exhaust<L: Ledger>(replica: &Replica<L>, key: &str) -> LeaseId {
     let held = lease();
     assert!(is_granted(&replica.reserve(held, &[(key, 1)]).await));
     for _ in 0..3 {
@@ -64,21 +67,32 @@ pub async fn an_increase_makes_room_at_once<B: Backend>(backend: B) {
     assert_eq!(no_room(&replica.take(&[("rpm", 1)]).await), Some("rpm"));
 }
 
+fn hint_ms(outcome: &ReserveOutcome) -> u64 {
+    let ReserveOutcome::NoRoom { retry_after_ms, .. } = outcome else { panic!("{outcome:?}") };
+    *retry_after_ms
+}
+
 pub async fn a_return_makes_room_and_is_told_before<B: Backend>(backend: B) {
     let replica = start_denying(&backend, Duration::from_secs(1)).await;
     replica.put(rolling("rpm", 1, 2)).await;
     exhaust(&replica, "rpm").await;
     backend.pass(Duration::from_millis(2_100)).await;
     assert!(is_granted(&replica.take(&[("rpm", 1)]).await), "the bound is over, and so is the window");
-    let denial = |outcome| {
-        let ReserveOutcome::NoRoom { retry_after_ms, .. } = outcome else { panic!("{outcome:?}") };
-        retry_after_ms
-    };
-    denial(replica.take(&[("rpm", 1)]).await);
-    let hint_ms = denial(replica.take(&[("rpm", 1)]).await);
+    let hint_ms = hint_ms(&replica.take(&[("rpm", 1)]).await);
     assert!((1_000..=2_100).contains(&hint_ms), "it comes back in less than two seconds: {hint_ms}");
     backend.pass(Duration::from_millis(hint_ms + 100)).await;
     assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+}
+
+pub async fn a_lease_too_old_to_be_denied_here_is_told_what_is_known<B: Backend>(backend: B) {
+    let replica = start_denying(&backend, Duration::from_secs(1)).await;
+    replica.put(rolling("rpm", 1, 2)).await;
+    exhaust(&replica, "rpm").await;
+    backend.pass(Duration::from_millis(2_100)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+    let old = LeaseId::from_ulid(Ulid::from_parts(1_000, rand::random())).expect("not zero");
+    let hint_ms = hint_ms(&replica.reserve(old, &[("rpm", 1)]).await);
+    assert!((1_000..=2_100).contains(&hint_ms), "when it comes back is known: {hint_ms}");
 }
 
 pub async fn a_lease_denied_here_stays_denied_here<B: Backend>(backend: B) {

@@ -152,6 +152,7 @@ macro_rules! contract_tests {
             a_smaller_actual_makes_room_at_once,
             an_increase_makes_room_at_once,
             a_return_makes_room_and_is_told_before,
+            a_lease_too_old_to_be_denied_here_is_told_what_is_known,
             a_lease_denied_here_stays_denied_here,
             other_denials_stay_what_they_are,
             a_denial_takes_nothing_of_the_other_limits,
