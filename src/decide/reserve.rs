@@ -75,10 +75,23 @@ pub(super) struct Leg {
 
 /// The leg of a requirement, at a moment at which what was due of its limit has come back.
 pub(super) fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>, now_ns: u64) -> Leg {
-    let taken = limit.filter(|limit| takes_reservations(limit));
-    taken
-        .and_then(|limit| leg_on(ids, requirement, limit, now_ns))
-        .unwrap_or_else(|| impossible_leg(ids, &requirement.key))
+    let Some(limit) = limit.filter(|limit| takes_reservations(limit)) else {
+        return impossible_leg(ids, &requirement.key);
+    };
+    let definition = &limit.state.definition;
+    let pending = |hold: Hold, timeout_seconds| {
+        let (debit, credit, amount) = (limit.account, ids.operator(), requirement.amount.into());
+        let movement = Movement::Pend { debit, credit, amount, timeout_seconds };
+        Leg { code: hold.code(), movement, over_at_ms: 0 }
+    };
+    match definition.kind {
+        Kind::Rolling(rolling) => pending(Hold::Rolling(definition.overage), rolling.window_seconds()),
+        Kind::Concurrency(slots) => pending(Hold::Concurrency, slots.timeout_seconds()),
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+            spending_leg(requirement, limit, now_ns, definition.capacity.get())
+                .unwrap_or_else(|| impossible_leg(ids, &requirement.key))
+        }
+    }
 }
 
 /// A leg that no account can satisfy.
@@ -93,22 +106,6 @@ pub(super) fn impossible_leg(ids: Ids, key: &LimitKey) -> Leg {
         },
         over_at_ms: 0,
     }
-}
-
-fn leg_on(ids: Ids, requirement: &Requirement, limit: &Limit, now_ns: u64) -> Option<Leg> {
-    let (definition, debit, amount) = (&limit.state.definition, limit.account, requirement.amount.into());
-    let pending = |hold: Hold, timeout_seconds| Leg {
-        code: hold.code(),
-        movement: Movement::Pend { debit, credit: ids.operator(), amount, timeout_seconds },
-        over_at_ms: 0,
-    };
-    Some(match definition.kind {
-        Kind::Rolling(rolling) => pending(Hold::Rolling(definition.overage), rolling.window_seconds()),
-        Kind::Concurrency(slots) => pending(Hold::Concurrency, slots.timeout_seconds()),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
-            spending_leg(requirement, limit, now_ns, definition.capacity.get())?
-        }
-    })
 }
 
 /// The leg that spends of a limit with a schedule; `spent_max` is what may be spent of it with this together.

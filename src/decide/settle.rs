@@ -303,8 +303,8 @@ impl Settlement {
         })
     }
 
-    fn leg(&self, leg: usize) -> Result<Leg, LedgerError> {
-        self.lease.legs.get(leg).copied().ok_or_else(|| self.no_leg(leg))
+    fn leg(&self, leg: usize) -> Result<&Leg, LedgerError> {
+        self.lease.legs.get(leg).ok_or_else(|| self.no_leg(leg))
     }
 
     fn goal(&self, leg: usize) -> Result<Goal, LedgerError> {

@@ -1,18 +1,19 @@
 use std::fmt;
+use std::num::NonZeroU128;
 
 /// The id of an account. Never 0 and never the largest number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AccountId(u128);
+pub struct AccountId(NonZeroU128);
 
 impl AccountId {
     /// Takes a number as an id; the two that a ledger reserves are moved aside.
     pub fn from_u128(number: u128) -> Self {
-        Self(number.clamp(1, u128::MAX - 1))
+        Self(NonZeroU128::new(number.min(u128::MAX - 1)).unwrap_or(NonZeroU128::MIN))
     }
 
     /// The id as a number.
     pub fn as_u128(self) -> u128 {
-        self.0
+        self.0.get()
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU128;
 
 use smallvec::SmallVec;
 
@@ -6,17 +7,17 @@ use super::AccountId;
 
 /// The id of a transfer. Never 0 and never the largest number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TransferId(u128);
+pub struct TransferId(NonZeroU128);
 
 impl TransferId {
     /// Takes a number as an id; the two that a ledger reserves are moved aside.
     pub fn from_u128(number: u128) -> Self {
-        Self(number.clamp(1, u128::MAX - 1))
+        Self(NonZeroU128::new(number.min(u128::MAX - 1)).unwrap_or(NonZeroU128::MIN))
     }
 
     /// The id as a number.
     pub fn as_u128(self) -> u128 {
-        self.0
+        self.0.get()
     }
 }
 
@@ -27,7 +28,7 @@ pub struct TransferFamily(u128);
 impl TransferId {
     /// The family that it belongs to.
     pub fn family(self) -> TransferFamily {
-        TransferFamily(self.0 >> 16)
+        TransferFamily(self.as_u128() >> 16)
     }
 }
 

@@ -23,7 +23,7 @@ impl<L: Ledger> Limiter<L> {
     /// Settles a lease with what was really used.
     pub async fn complete(&self, command: &Complete) -> Result<CompleteOutcome, LimiterError> {
         match self.settling(command, self.find_lease(command).await?) {
-            Ok(settling) => self.settle(settling).await,
+            Ok(mut settling) => self.settle(&mut settling).await,
             Err(outcome) => Ok(outcome),
         }
     }
@@ -45,7 +45,7 @@ impl<L: Ledger> Limiter<L> {
             });
         }
         self.settle_together(&mut settlings).await;
-        let settled = join_all(settlings.into_iter().map(|settling| self.settle(settling))).await;
+        let settled = join_all(settlings.iter_mut().map(|settling| self.settle(settling))).await;
         let mut settled = settled.into_iter();
         let missing = || Err(LedgerError::Unexpected("a complete without an answer".to_owned()).into());
         places.into_iter().map(|known| known.or_else(|| settled.next()).unwrap_or_else(missing)).collect()
@@ -85,19 +85,19 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    async fn settle(&self, settling: Settling<'_>) -> Result<CompleteOutcome, LimiterError> {
-        let Settling { command, used, mut settlement } = settling;
+    async fn settle(&self, settling: &mut Settling<'_>) -> Result<CompleteOutcome, LimiterError> {
+        let Settling { command, used, settlement } = settling;
         loop {
             match settlement.next(|| self.ledger.now_ns())? {
                 Next::Send(chain) => settlement.heard(self.ledger.submit_one(chain).await?)?,
                 Next::FindClosing(account) => {
                     settlement.found_closing(find_closing(&*self.ledger, account).await?)?;
                 }
-                Next::Recall => settlement.recalled(self.read_lease(command.lease).await?, &used),
+                Next::Recall => settlement.recalled(self.read_lease(command.lease).await?, used),
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => {
                     settlement.freed().for_each(|(account, units)| self.local_denials.freed(account, units));
-                    let excess = |excess| excess_use(command, &used, excess);
+                    let excess = |excess| excess_use(command, used, excess);
                     let excesses: Vec<ExcessUse> = settlement.excesses().iter().filter_map(excess).collect();
                     excesses.iter().for_each(|excess| tell(command, excess));
                     return Ok(CompleteOutcome::Settled { excesses });

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hashbrown::DefaultHashBuilder;
 use quick_cache::sync::Cache;
-use smallvec::SmallVec;
 
 use crate::clock::{NS_PER_SECOND, saturating_nanos};
 use crate::decide::Limit;
@@ -51,7 +50,7 @@ struct Exhausted {
 
 /// What the callers of a command's limits were let through for, in the order of its requirements.
 #[derive(Default)]
-pub(super) struct Tickets(SmallVec<[Option<LetThrough>; 4]>);
+pub(super) struct Tickets(Vec<Option<LetThrough>>);
 
 type LetThrough = (Arc<Exhausted>, Ticket);
 

@@ -87,6 +87,11 @@ impl<L: Ledger> Limiter<L> {
         planned.entries.iter().all(|entry| is_in_force(entry.as_deref(), changed))
     }
 
+    /// Whether it can be sent as it is: its limits are in force, and nothing of them is due.
+    pub(super) fn is_ready(&self, planned: &Planned<'_>) -> bool {
+        self.all_in_force(planned) && !planned.is_due()
+    }
+
     /// Has templates make the limits that are missing; answers the keys for which they could not.
     async fn make_instances(&self, planned: &Planned<'_>) -> Result<SmallVec<[LimitKey; 1]>, LimiterError> {
         let changed = self.registry().templates_changed();
@@ -119,7 +124,7 @@ impl<L: Ledger> Limiter<L> {
         commands: &'a [Reserve],
     ) -> Vec<Result<Planned<'a>, LimiterError>> {
         let planned: Vec<_> = commands.iter().map(|command| self.planned(command)).collect();
-        if planned.iter().all(|planned| self.all_in_force(planned) && !planned.is_due()) {
+        if planned.iter().all(|planned| self.is_ready(planned)) {
             return planned.into_iter().map(Ok).collect();
         }
         join_all(commands.iter().map(|command| self.planned_and_due(command))).await

@@ -13,7 +13,10 @@ use crate::limit::LimitKey;
 impl<L: Ledger> Limiter<L> {
     /// Reserves everything that the command wants, or nothing.
     pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
-        let planned = self.planned_and_due(command).await?;
+        let mut planned = self.planned(command);
+        if !self.is_ready(&planned) {
+            planned = self.planned_and_due(command).await?;
+        }
         let limits = planned.limits();
         let tickets = match self.local_denials.admit(command, &limits, planned.now_ns) {
             Admission::Ask(tickets) => tickets,

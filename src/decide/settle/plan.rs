@@ -73,26 +73,28 @@ impl Settlement {
             (Goal::Keep, _) | (Goal::Extend { .. } | Goal::Shrink { .. }, None) => {}
             (Goal::Release, _) => steps.push(self.void(leg)?),
             (Goal::Shrink { to, attempt, way, borrowed }, Some(seconds)) => {
-                let mut shrink: SmallVec<[_; 2]> = SmallVec::new();
-                match reservation.hold {
-                    Hold::Scheduled { spent, .. } => {
-                        shrink.push(self.give_back(leg, attempt, to, spent)?);
-                        shrink.extend(self.repay(leg, attempt, borrowed)?);
-                    }
-                    Hold::Rolling(_) | Hold::Concurrency => {
-                        shrink.push(self.void(leg)?);
-                        shrink.push(self.reserve(leg, Purpose::Shrink, attempt, to, seconds)?);
-                    }
-                }
-                match way {
-                    ShrinkWay::Open => steps.extend(shrink),
+                let around = match way {
+                    ShrinkWay::Open => None,
                     ShrinkWay::Through { closing } => {
                         let closing = self.closed_again(leg, closing, &steps.roles)?;
-                        let [open, close] = around_closed(self.ids, reservation.account, closing);
-                        steps.push((Role::Reopen { leg }, open));
-                        steps.extend(shrink);
-                        steps.push((Role::CloseAgain { leg }, close));
+                        Some(around_closed(self.ids, reservation.account, closing))
                     }
+                };
+                if let Some([open, _]) = around {
+                    steps.push((Role::Reopen { leg }, open));
+                }
+                match reservation.hold {
+                    Hold::Scheduled { spent, .. } => {
+                        steps.push(self.give_back(leg, attempt, to, spent)?);
+                        steps.extend(self.repay(leg, attempt, borrowed)?);
+                    }
+                    Hold::Rolling(_) | Hold::Concurrency => {
+                        steps.push(self.void(leg)?);
+                        steps.push(self.reserve(leg, Purpose::Shrink, attempt, to, seconds)?);
+                    }
+                }
+                if let Some([_, close]) = around {
+                    steps.push((Role::CloseAgain { leg }, close));
                 }
             }
             (Goal::Extend { by, .. }, Some(seconds)) => {

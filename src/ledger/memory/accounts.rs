@@ -10,6 +10,8 @@ pub(super) struct Accounts {
     entries: Vec<Entry>,
     by_id: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// What was credited last: nearly always the operator.
+    last_credited: u32,
 }
 
 /// An account, and where its newest transfers that belong to no lease are.
@@ -25,6 +27,16 @@ impl Accounts {
     pub(super) fn find(&self, id: AccountId) -> Option<u32> {
         let is_it = |&index: &u32| self.entry(index).account.id == id;
         self.by_id.find(self.hasher.hash_one(id), is_it).copied()
+    }
+
+    /// Finds an account that is to be credited.
+    pub(super) fn find_credited(&mut self, id: AccountId) -> Option<u32> {
+        let last = self.last_credited;
+        if self.entries.get(last as usize).is_some_and(|entry| entry.account.id == id) {
+            return Some(last);
+        }
+        self.last_credited = self.find(id)?;
+        Some(self.last_credited)
     }
 
     /// The account of an index that was found.

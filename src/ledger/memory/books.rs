@@ -106,7 +106,7 @@ impl Books {
             self.transfers.made_mut(index).state = State::Expired;
             self.give_back(index);
             self.transfers.holds_one_fewer(index);
-            self.transfers.check_over(index, self.now_ns);
+            self.transfers.check_over(self.transfers.family_of(index), self.now_ns);
         }
         self.transfers.forget(self.now_ns);
     }
@@ -201,7 +201,7 @@ impl Books {
             return Err(Refusal::Malformed("accounts_must_be_different"));
         }
         let debit = self.accounts.find(debit).ok_or(Refusal::DebitAccountNotFound)?;
-        let credit = self.accounts.find(credit).ok_or(Refusal::CreditAccountNotFound)?;
+        let credit = self.accounts.find_credited(credit).ok_or(Refusal::CreditAccountNotFound)?;
         let amount = match movement {
             Movement::PostUpTo { bound, .. } => amount.min(self.at_most(debit, credit, *bound)),
             Movement::Post { .. }
@@ -332,8 +332,13 @@ impl Books {
             }
             self.transfers.spends_no_more_if_settled(voided.unwrap_or(made));
         }
+        // Most chains are of one family.
+        let mut checked = None;
         for &Applied { made, voided } in &self.applied {
-            self.transfers.check_over(voided.unwrap_or(made), self.now_ns);
+            let family = self.transfers.family_of(voided.unwrap_or(made));
+            if checked.replace(family) != Some(family) {
+                self.transfers.check_over(family, self.now_ns);
+            }
         }
     }
 
@@ -384,7 +389,7 @@ impl Books {
             let nothing = Moved::Void { pending: transfer.id };
             let burnt = Made::new(transfer.id, transfer.code, transfer.user_data, nothing, State::Burnt);
             let index = self.transfers.insert(place, burnt);
-            self.transfers.check_over(index, self.now_ns);
+            self.transfers.check_over(self.transfers.family_of(index), self.now_ns);
         }
     }
 

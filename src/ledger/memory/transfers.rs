@@ -313,8 +313,7 @@ impl Transfers {
     }
 
     /// Lets a family of which nothing is held be forgotten when its time has come.
-    pub(super) fn check_over(&mut self, index: u32, now_ns: u64) {
-        let family_index = self.family_of(index);
+    pub(super) fn check_over(&mut self, family_index: u32, now_ns: u64) {
         let family = &mut self.families[family_index as usize];
         let since_ns = family.spent_until_ns.max(now_ns);
         if family.of_log || family.held > 0 || family.over_since_ns == since_ns {
