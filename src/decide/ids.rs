@@ -1,7 +1,5 @@
 //! Ids. They are derived, not drawn, so that a request that is repeated, here or at another replica, meets itself.
 
-use std::hash::Hasher;
-
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
@@ -128,9 +126,9 @@ impl Ids {
     /// trees like; 64 bits of SipHash-2-4 over the lease, because monotonic ULIDs differ by one; then purpose, attempt
     /// and leg as they are, so that no two transfers of a lease can share an id.
     pub fn of_lease(self, lease: LeaseId) -> LeaseIds {
-        let mut hasher = SipHasher24::new_with_keys(u64::from(self.ledger), 0x6c65_6173_652d_7472);
-        hasher.write(&lease.as_u128().to_le_bytes());
-        LeaseIds(u128::from(lease.timestamp_ms()) << 80 | u128::from(hasher.finish()) << 16)
+        let hasher = SipHasher24::new_with_keys(u64::from(self.ledger), 0x6c65_6173_652d_7472);
+        let hash = hasher.hash(&lease.as_u128().to_le_bytes());
+        LeaseIds(u128::from(lease.timestamp_ms()) << 80 | u128::from(hash) << 16)
     }
 
     /// A part of a version of a definition. Two replicas that make the same version meet at its first part.
@@ -177,9 +175,7 @@ impl LeaseIds {
     /// The top-up that an attempt to extend the lease makes, and what tells it from another one of the same id: only 15
     /// bits are left to tell them apart by.
     pub fn top_up(self, extension: LeaseId) -> (TransferId, u64) {
-        let mut hasher = SipHasher24::new_with_keys(0, 0x746f_702d_7570);
-        hasher.write(&extension.as_u128().to_le_bytes());
-        let hash = hasher.finish();
+        let hash = SipHasher24::new_with_keys(0, 0x746f_702d_7570).hash(&extension.as_u128().to_le_bytes());
         (TransferId::from_u128(self.0 | TOP_UP | u128::from(hash & 0x7fff)), hash)
     }
 
@@ -222,6 +218,13 @@ mod tests {
             Sha256::digest(b"acct:operator")[..4]
         );
         assert_ne!(Ids::new(1).operator(), Ids::new(2).operator());
+    }
+
+    #[test]
+    fn lease_ids_stay_what_earlier_versions_made() {
+        let lease = lease(0x0190_0000_0000_u128 << 80 | 7);
+        let transfer = Ids::new(1).of_lease(lease).transfer(Purpose::Reserve, 0, 3);
+        assert_eq!(format!("{:032x}", transfer.as_u128()), "019000000000417d79599cb009f00103");
     }
 
     #[test]

@@ -30,6 +30,18 @@ impl TransferId {
     pub fn family(self) -> TransferFamily {
         TransferFamily(self.as_u128() >> 16)
     }
+
+    /// The bits that are its own in its family.
+    pub(crate) fn tail(self) -> u16 {
+        self.as_u128() as u16
+    }
+}
+
+impl TransferFamily {
+    /// Its transfer with this tail.
+    pub(crate) fn transfer(self, tail: u16) -> TransferId {
+        TransferId::from_u128(self.0 << 16 | u128::from(tail))
+    }
 }
 
 impl fmt::Debug for TransferId {

@@ -29,7 +29,7 @@ pub(super) struct Planned<'a> {
     pub(super) command: &'a Reserve,
     entries: Entries,
     /// The keys that a template would be for, if it could make more limits.
-    pub(super) too_many: SmallVec<[LimitKey; 1]>,
+    pub(super) too_many: Vec<LimitKey>,
     /// When it was planned, in the ledger's nanoseconds. What was due of its limits by then has come back. 0 where
     /// nothing depends on it.
     pub(super) now_ns: u64,
@@ -93,9 +93,9 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Has templates make the limits that are missing; answers the keys for which they could not.
-    async fn make_instances(&self, planned: &Planned<'_>) -> Result<SmallVec<[LimitKey; 1]>, LimiterError> {
+    async fn make_instances(&self, planned: &Planned<'_>) -> Result<Vec<LimitKey>, LimiterError> {
         let changed = self.registry().templates_changed();
-        let mut too_many = SmallVec::new();
+        let mut too_many = Vec::new();
         for (requirement, entry) in planned.command.requirements().iter().zip(&planned.entries) {
             if is_in_force(entry.as_deref(), changed) {
                 continue;
@@ -173,7 +173,7 @@ impl<L: Ledger> Limiter<L> {
         // In memory, reading the clock takes a tenth of what a reserve takes.
         let is_timed = self.local_denials.is_on() || entries.iter().flatten().any(is_scheduled);
         let now_ns = if is_timed { self.ledger.now_ns() } else { 0 };
-        Planned { command, entries, too_many: SmallVec::new(), now_ns }
+        Planned { command, entries, too_many: Vec::new(), now_ns }
     }
 }
 

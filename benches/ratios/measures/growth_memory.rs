@@ -1,6 +1,7 @@
 //! Whether a reserve costs more when there is more of everything.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use ledger_limiter::decide::command::{Complete, Reserve};
@@ -20,15 +21,24 @@ const WINDOW_SECONDS: u64 = 1;
 /// Longer than the measurement takes.
 const TIMEOUT_SECONDS: u64 = 86_400;
 /// So many times what it takes in the smallest size is what a reserve may take in the largest.
-const GROWTH_MAX: f64 = 1.5;
+const GOAL: Goal = Goal::AtMost(1.5);
 
 pub(super) const NOTE: &str = "the memory ledger in process, on one thread, three sizes in turn. Limits: a reserve of \
-    one limit that is drawn among all, with 10,000 of the last reservations live, as for the pairs. Live leases: one slot is reserved and the oldest of the live leases completed, and the pair is measured. At \
-    a million of either the tables no longer fit into the processor's caches; that is in the number.";
+    one limit that is drawn among all, with 10,000 of the last reservations live, as for the pairs. Live leases: one slot \
+    is reserved and the oldest of the live leases completed, and the pair is measured. At a million of either the tables \
+    no longer fit into the processor's caches. What one look into memory costs then is told by the bare map: the drawn \
+    key is looked up in a hash map of the standard library that holds a boxed number for each limit, and nothing else \
+    is done.";
 
 /// A store with a number of limits.
 struct Limits {
     store: InProcess,
+    keys: Vec<LimitKey>,
+}
+
+/// No store: a map of as many keys.
+struct Bare {
+    numbers: HashMap<LimitKey, Box<u64>>,
     keys: Vec<LimitKey>,
 }
 
@@ -43,8 +53,9 @@ struct Leases {
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let most = pace.pick(1_000_000, 50_000);
     Ok(vec![
-        growth(pace, "limits, reserve", [10, 10_000, most], Limits::start, Limits::reserve_ns)?,
-        growth(pace, "live leases, reserve + complete", [1, 10, most], Leases::start, Leases::pair_ns)?,
+        growth(pace, "limits, reserve", GOAL, [10, 10_000, most], Limits::start, Limits::reserve_ns)?,
+        growth(pace, "keys, a bare map", Goal::Told, [10, 10_000, most], Bare::start, Bare::look_up_ns)?,
+        growth(pace, "live leases, reserve + complete", GOAL, [1, 10, most], Leases::start, Leases::pair_ns)?,
     ])
 }
 
@@ -52,6 +63,7 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
 fn growth<S>(
     pace: Pace,
     what: &str,
+    goal: Goal,
     sizes: [usize; 3],
     start: fn(usize) -> Result<S, Failure>,
     measure_ns: fn(&mut S) -> Result<f64, Failure>,
@@ -65,7 +77,7 @@ fn growth<S>(
     let median = |size: fn(&[f64; 3]) -> f64| Spread::of(rounds.iter().map(size).collect());
     Ok(Row {
         what: format!("{} to {} {what}: time", count(smallest), count(largest)),
-        goal: Goal::AtMost(GROWTH_MAX),
+        goal,
         unit: "",
         measured: Spread::of(rounds.iter().map(|[small, _, large]| large / small).collect())?,
         detail: format!(
@@ -92,6 +104,28 @@ impl Limits {
             (0..CHUNK).map(|_| reserve(&[(draw()?, 1)])).collect::<Result<_, _>>()?;
         let started = Instant::now();
         self.store.reserve_all(&commands)?;
+        Ok(started.elapsed().as_secs_f64() * 1e9 / CHUNK as f64)
+    }
+}
+
+impl Bare {
+    fn start(size: usize) -> Result<Self, Failure> {
+        let keys = keys(size)?;
+        let numbers = keys.iter().cloned().zip((0..).map(Box::new)).collect();
+        Ok(Self { numbers, keys })
+    }
+
+    fn look_up_ns(&mut self) -> Result<f64, Failure> {
+        // Parsed anew, as a request brings it.
+        let draw = || {
+            let drawn = self.keys.get(rand::random_range(0..self.keys.len())).ok_or(Failure::Nothing)?;
+            key(drawn.as_str())
+        };
+        let drawn: Vec<LimitKey> = (0..CHUNK).map(|_| draw()).collect::<Result<_, _>>()?;
+        let started = Instant::now();
+        for key in &drawn {
+            black_box(self.numbers.get(key).map(|number| **number).ok_or(Failure::Nothing)?);
+        }
         Ok(started.elapsed().as_secs_f64() * 1e9 / CHUNK as f64)
     }
 }

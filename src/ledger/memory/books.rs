@@ -2,11 +2,15 @@ use super::accounts::Accounts;
 use super::compare::{compare, inherited};
 use super::expiries::Expiries;
 use super::link::Link;
-use super::transfers::{Made, Moved, Place, State, Transfers};
+use super::transfers::{Made, Moved, New, Place, State, Transfers};
 use crate::ledger::{
     Account, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount, Order,
-    Recorded, Refusal, Side, Transfer, TransferFamily, TransferId, UserData,
+    Recorded, Refusal, Side, Transfer, TransferFamily, TransferId,
 };
+
+/// Of the neighbours of a transfer in the logs, which is which.
+const DEBIT: usize = 0;
+const CREDIT: usize = 1;
 
 /// Accounts and transfers, and the rules by which they change.
 pub(super) struct Books {
@@ -57,7 +61,8 @@ impl Books {
     /// The transfers of a family that name a lease, oldest first.
     pub(super) fn lease_transfers(&self, lease: u128, family: TransferFamily) -> Vec<Recorded> {
         let Some(family) = self.transfers.find_family(family) else { return Vec::new() };
-        let of_lease = |made: &&Made| made.state != State::Burnt && made.wide == lease;
+        let of_lease =
+            |made: &&Made| made.state != State::Burnt && self.transfers.user_data(made).wide == lease;
         let made = self.transfers.of_family(family).map(|index| self.transfers.made(index));
         made.filter(of_lease).map(|made| self.recorded(made)).collect()
     }
@@ -76,12 +81,12 @@ impl Books {
         let recorded = |made: &Made| self.recorded(made);
         match order {
             Order::NewestFirst => {
-                let (newest, earlier): (Link, fn(&Made) -> Link) = match side {
-                    Side::Debit => (entry.newest_debit, |made| made.earlier_debit),
-                    Side::Credit => (entry.newest_credit, |made| made.earlier_credit),
+                let (newest, log) = match side {
+                    Side::Debit => (entry.newest_debit, DEBIT),
+                    Side::Credit => (entry.newest_credit, CREDIT),
                 };
                 let made = |link: Link| link.get().map(|index| self.transfers.made(index));
-                let chain = std::iter::successors(made(newest), move |of| made(earlier(of)));
+                let chain = std::iter::successors(made(newest), move |of| made(of.neighbours[log]));
                 Box::new(chain.take_while(is_later).map(recorded))
             }
             Order::OldestFirst => {
@@ -161,7 +166,8 @@ impl Books {
         let (moved, state, user_data, voided) = match transfer.movement {
             Movement::Void { pending } => {
                 let voided = self.void(transfer, pending, place.family, timestamp_ns)?;
-                let user_data = inherited(transfer.user_data, self.transfers.made(voided));
+                let user_data =
+                    inherited(transfer.user_data, self.transfers.user_data(self.transfers.made(voided)));
                 (Moved::Void { pending }, State::NotPending, user_data, Some(voided))
             }
             Movement::Post { .. }
@@ -172,13 +178,12 @@ impl Books {
                 (moved, state, transfer.user_data, None)
             }
         };
-        let mut made = Made::new(transfer.id, transfer.code, user_data, moved, state);
-        (made.linked, made.timestamp_ns) = (linked, timestamp_ns);
-        let index = self.transfers.insert(place, made);
+        let Transfer { id, code, .. } = *transfer;
+        let new = New { id, code, user_data, moved, state, linked, timestamp_ns };
+        let index = self.transfers.insert(place, &new);
         if let (State::Held, Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. }) = (state, moved) {
             self.expiries.join(&mut self.transfers, timeout_seconds, index);
-        }
-        if transfer.code.is_of_log() {
+        } else if code.is_of_log() {
             self.note_in_logs(index);
         }
         Ok(Applied { made: index, voided })
@@ -309,7 +314,7 @@ impl Books {
 
     /// Gives back what a pending transfer held.
     fn give_back(&mut self, index: u32) {
-        match self.transfers.made(index).moved {
+        match self.transfers.moved(index) {
             Moved::Pend { debit, credit, amount, .. } => {
                 self.accounts.entry_mut(debit).account.debits_pending -= amount;
                 self.accounts.entry_mut(credit).account.credits_pending -= amount;
@@ -322,10 +327,10 @@ impl Books {
     /// Counts what a chain opened and closed, once it is certain.
     fn conclude(&mut self) {
         for &Applied { made, voided } in &self.applied {
-            match self.transfers.made(made).moved {
-                Moved::Pend { .. } | Moved::Close { .. } => self.transfers.holds_one_more(made),
-                Moved::Post { .. } => self.transfers.keep_while_spent(made),
-                Moved::PostUpTo { .. } | Moved::Void { .. } => {}
+            if self.transfers.made(made).is_pending() {
+                self.transfers.holds_one_more(made);
+            } else {
+                self.transfers.keep_while_spent(made);
             }
             if let Some(voided) = voided {
                 self.transfers.holds_one_fewer(voided);
@@ -345,7 +350,7 @@ impl Books {
     /// Takes back every transfer of the chain, the newest first.
     fn take_back(&mut self) {
         while let Some(Applied { made, voided }) = self.applied.pop() {
-            let moved = self.transfers.made(made).moved;
+            let moved = self.transfers.moved(made);
             match moved {
                 Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount, .. } => {
                     self.accounts.entry_mut(debit).account.debits_posted -= amount;
@@ -360,7 +365,7 @@ impl Books {
             if let Some(voided) = voided {
                 self.hold_again(voided);
             }
-            if self.transfers.made(made).code.is_of_log() {
+            if self.transfers.made(made).is_in_logs() {
                 self.strike_from_logs(made);
             }
             self.transfers.remove_newest(made);
@@ -369,7 +374,7 @@ impl Books {
 
     fn hold_again(&mut self, index: u32) {
         self.transfers.made_mut(index).state = State::Held;
-        let moved = self.transfers.made(index).moved;
+        let moved = self.transfers.moved(index);
         if let Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. } = moved {
             self.expiries.rejoin(&mut self.transfers, timeout_seconds, index);
         }
@@ -377,7 +382,7 @@ impl Books {
     }
 
     fn stop_expiring(&mut self, index: u32) {
-        if let Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. } = self.transfers.made(index).moved {
+        if let Some(timeout_seconds) = self.transfers.made(index).timeout_seconds() {
             self.expiries.leave(&mut self.transfers, timeout_seconds, index);
         }
     }
@@ -387,30 +392,31 @@ impl Books {
             // Found anew: the family may have been taken back with its only transfers.
             let place = self.transfers.find(transfer.id, None);
             let nothing = Moved::Void { pending: transfer.id };
-            let burnt = Made::new(transfer.id, transfer.code, transfer.user_data, nothing, State::Burnt);
-            let index = self.transfers.insert(place, burnt);
+            let Transfer { id, code, user_data, .. } = *transfer;
+            let (state, linked, timestamp_ns) = (State::Burnt, false, 0);
+            let burnt = New { id, code, user_data, moved: nothing, state, linked, timestamp_ns };
+            let index = self.transfers.insert(place, &burnt);
             self.transfers.check_over(self.transfers.family_of(index), self.now_ns);
         }
     }
 
     fn note_in_logs(&mut self, index: u32) {
-        let (debit, credit) = self.ends(self.transfers.made(index));
+        let (debit, credit) = self.ends(index);
         let newest = Link::to(index);
         if let Some(debit) = debit {
             self.transfers.debits.entry(debit).or_default().push(index);
             let earlier = std::mem::replace(&mut self.accounts.entry_mut(debit).newest_debit, newest);
-            self.transfers.made_mut(index).earlier_debit = earlier;
+            self.transfers.made_mut(index).neighbours[DEBIT] = earlier;
         }
         if let Some(credit) = credit {
             let earlier = std::mem::replace(&mut self.accounts.entry_mut(credit).newest_credit, newest);
-            self.transfers.made_mut(index).earlier_credit = earlier;
+            self.transfers.made_mut(index).neighbours[CREDIT] = earlier;
         }
     }
 
     fn strike_from_logs(&mut self, index: u32) {
-        let made = self.transfers.made(index);
-        let (debit, credit) = self.ends(made);
-        let (earlier_debit, earlier_credit) = (made.earlier_debit, made.earlier_credit);
+        let (debit, credit) = self.ends(index);
+        let [earlier_debit, earlier_credit] = self.transfers.made(index).neighbours;
         if let Some(debit) = debit {
             self.transfers.debits.entry(debit).or_default().pop();
             self.accounts.entry_mut(debit).newest_debit = earlier_debit;
@@ -421,17 +427,17 @@ impl Books {
     }
 
     /// The accounts that a transfer debits and credits; a void has those of what it voids.
-    fn ends(&self, made: &Made) -> (Option<u32>, Option<u32>) {
-        match made.moved {
+    fn ends(&self, index: u32) -> (Option<u32>, Option<u32>) {
+        match self.transfers.moved(index) {
             Moved::Post { debit, credit, .. }
             | Moved::PostUpTo { debit, credit, .. }
             | Moved::Pend { debit, credit, .. }
             | Moved::Close { debit, credit } => (Some(debit), Some(credit)),
-            Moved::Void { pending } if pending != made.id => {
-                let held = self.transfers.find(pending, None).index;
-                held.map_or((None, None), |held| self.ends(self.transfers.made(held)))
+            // What was burnt names itself.
+            Moved::Void { pending } => {
+                let held = self.transfers.find(pending, None).index.filter(|&held| held != index);
+                held.map_or((None, None), |held| self.ends(held))
             }
-            Moved::Void { .. } => (None, None),
         }
     }
 
@@ -441,7 +447,9 @@ impl Books {
             Movement::Void { pending } => {
                 let held = self.transfers.find(pending, None).index.map(|index| self.transfers.made(index));
                 let held = held.filter(|held| held.state != State::Burnt);
-                held.map_or(transfer.user_data, |held| inherited(transfer.user_data, held))
+                held.map_or(transfer.user_data, |held| {
+                    inherited(transfer.user_data, self.transfers.user_data(held))
+                })
             }
             Movement::Post { .. }
             | Movement::PostUpTo { .. }
@@ -454,7 +462,7 @@ impl Books {
 
     fn recorded(&self, made: &Made) -> Recorded {
         let id = |index: u32| self.accounts.entry(index).account.id;
-        let movement = match made.moved {
+        let movement = match self.transfers.moved_by(made) {
             Moved::Post { debit, credit, amount } => {
                 Movement::Post { debit: id(debit), credit: id(credit), amount }
             }
@@ -467,8 +475,8 @@ impl Books {
             Moved::Close { debit, credit } => Movement::Close { debit: id(debit), credit: id(credit) },
             Moved::Void { pending } => Movement::Void { pending },
         };
-        let user_data = UserData { wide: made.wide, long: made.long, short: made.short };
-        let transfer = Transfer { id: made.id, code: made.code, user_data, movement };
+        let (id, user_data) = (self.transfers.id(made), self.transfers.user_data(made));
+        let transfer = Transfer { id, code: made.code, user_data, movement };
         Recorded { transfer, timestamp_ns: made.timestamp_ns }
     }
 }

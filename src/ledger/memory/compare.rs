@@ -1,8 +1,7 @@
-use super::transfers::Made;
 use crate::ledger::{Field, Movement, Refusal, Transfer, UserData};
 
 /// A void takes over what it does not say itself.
-pub(super) fn inherited(own: UserData, held: &Made) -> UserData {
+pub(super) fn inherited(own: UserData, held: UserData) -> UserData {
     UserData {
         wide: if own.wide == 0 { held.wide } else { own.wide },
         long: if own.long == 0 { held.long } else { own.long },

@@ -6,6 +6,10 @@ use hashbrown::DefaultHashBuilder;
 use super::link::Link;
 use super::transfers::Transfers;
 
+/// Which neighbour of a transfer is which.
+const BEFORE: usize = 0;
+const BEHIND: usize = 1;
+
 /// The pending transfers that come back by themselves.
 ///
 /// Time only goes forward, so those of one timeout expire in the order in which they were made: each timeout has a list
@@ -61,9 +65,9 @@ impl Expiries {
             next.push(Reverse((expires_at_ns, timeout_seconds)));
             List { first: Link::NONE, last: Link::NONE }
         });
-        transfers.made_mut(index).expires_before = list.last;
+        transfers.made_mut(index).neighbours[BEFORE] = list.last;
         match list.last.get() {
-            Some(last) => transfers.made_mut(last).expires_behind = Link::to(index),
+            Some(last) => transfers.made_mut(last).neighbours[BEHIND] = Link::to(index),
             None => list.first = Link::to(index),
         }
         list.last = Link::to(index);
@@ -71,15 +75,13 @@ impl Expiries {
 
     /// Takes a transfer out. It keeps the names of its neighbours, so that [`Expiries::rejoin`] can undo this.
     pub(super) fn leave(&mut self, transfers: &mut Transfers, timeout_seconds: u32, index: u32) {
-        let made = transfers.made(index);
-        let (before, behind) = (made.expires_before, made.expires_behind);
+        let [before, behind] = transfers.made(index).neighbours;
         self.connect(transfers, timeout_seconds, before, behind, before, behind);
     }
 
     /// Puts a transfer back between the neighbours that it had, if nothing but what has been undone happened since.
     pub(super) fn rejoin(&mut self, transfers: &mut Transfers, timeout_seconds: u32, index: u32) {
-        let made = transfers.made(index);
-        let (before, behind) = (made.expires_before, made.expires_behind);
+        let [before, behind] = transfers.made(index).neighbours;
         self.connect(transfers, timeout_seconds, before, behind, Link::to(index), Link::to(index));
     }
 
@@ -94,12 +96,12 @@ impl Expiries {
         to_behind: Link,
     ) {
         if let Some(before) = before.get() {
-            transfers.made_mut(before).expires_behind = to_behind;
+            transfers.made_mut(before).neighbours[BEHIND] = to_behind;
         } else if let Some(list) = self.lists.get_mut(&timeout_seconds) {
             list.first = to_behind;
         }
         if let Some(behind) = behind.get() {
-            transfers.made_mut(behind).expires_before = to_before;
+            transfers.made_mut(behind).neighbours[BEFORE] = to_before;
         } else if let Some(list) = self.lists.get_mut(&timeout_seconds) {
             list.last = to_before;
         }

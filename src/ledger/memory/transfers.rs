@@ -15,6 +15,7 @@ use crate::ledger::{Bound, Refusal, TransferCode, TransferFamily, TransferId, Us
 /// they have one entry in the table of ids. Within its family a transfer is found by walking along.
 pub(super) struct Transfers {
     made: Slab<Made>,
+    more: Slab<More>,
     families: Slab<Family>,
     by_id: HashTable<Indexed>,
     hasher: DefaultHashBuilder,
@@ -29,27 +30,54 @@ pub(super) struct Transfers {
     leases: usize,
 }
 
-/// A transfer that was made, or an id that was used up by one that could not be.
+/// A transfer that was made, or an id that was used up by one that could not be. There are millions of them, and each is
+/// one line of the processor's cache.
+#[repr(align(64))]
 pub(super) struct Made {
-    pub(super) id: TransferId,
-    /// See [`crate::ledger::UserData`].
-    pub(super) wide: u128,
-    pub(super) long: u64,
-    pub(super) short: u32,
-    pub(super) code: TransferCode,
-    /// Whether another transfer was linked behind it.
-    pub(super) linked: bool,
-    pub(super) state: State,
-    pub(super) moved: Moved,
+    moved: Packed,
+    /// The long part of its user data; or where its [`More`] is.
+    long_or_more: u64,
     pub(super) timestamp_ns: u64,
     family: u32,
     next_of_family: Link,
-    /// Its neighbours among those that expire.
-    pub(super) expires_before: Link,
-    pub(super) expires_behind: Link,
-    /// The transfers before it of the same accounts, of those that belong to no lease.
-    pub(super) earlier_debit: Link,
-    pub(super) earlier_credit: Link,
+    /// Its neighbours among those that expire, before and behind it. What does not expire may be in the logs of the accounts
+    /// that it debits and credits: then, those before it in these.
+    pub(super) neighbours: [Link; 2],
+    tail: u16,
+    pub(super) code: TransferCode,
+    pub(super) state: State,
+    /// Whether another transfer was linked behind it.
+    pub(super) linked: bool,
+    has_more: bool,
+}
+
+/// What seldom differs from transfer to transfer of a family, or is seldom so large.
+struct More {
+    wide: u128,
+    long: u64,
+    amount_high: u64,
+    short: u32,
+}
+
+/// What a transfer moved, as it is kept: the low half of its amount.
+#[derive(Clone, Copy)]
+enum Packed {
+    Post { debit: u32, credit: u32, amount: u64 },
+    PostUpTo { debit: u32, credit: u32, amount: u64, bound: Bound },
+    Pend { debit: u32, credit: u32, amount: u64, timeout_seconds: u32 },
+    Close { debit: u32, credit: u32 },
+    Void { pending: [u64; 2] },
+}
+
+/// A transfer to be taken in.
+pub(super) struct New {
+    pub(super) id: TransferId,
+    pub(super) code: TransferCode,
+    pub(super) user_data: UserData,
+    pub(super) moved: Moved,
+    pub(super) state: State,
+    pub(super) linked: bool,
+    pub(super) timestamp_ns: u64,
 }
 
 /// What a transfer moved, between accounts of these indexes.
@@ -74,19 +102,21 @@ pub(super) enum State {
 
 /// The transfers whose ids differ in their last bits only.
 struct Family {
+    id: TransferFamily,
+    /// The wide part of the user data of its first transfer, and mostly of all: the lease.
+    wide: u128,
     first: u32,
     last: u32,
     /// How many of its transfers are held.
     held: u32,
+    /// The bits of its ids' tails: an id whose bit is missing is none of them, and need not be looked for.
+    tails: u32,
+    /// When what its lease spent has come back, in seconds since the Unix epoch, so that those of one window wait together.
+    spent_until_seconds: u32,
     of_lease: bool,
     /// Whether it is a part of some account's log, which is kept for ever.
     of_log: bool,
-    /// When what its lease spent has come back, in nanoseconds since the Unix epoch and whole seconds, so that those of
-    /// one window wait together.
-    spent_until_ns: u64,
     over_since_ns: u64,
-    /// The bits of its ids' tails: an id whose bit is missing is none of them, and need not be looked for.
-    tails: u64,
 }
 
 /// A family in the table of ids, with a part of its hash: growing the table needs no look at the families, and looking
@@ -105,44 +135,74 @@ pub(super) struct Place {
 }
 
 impl Made {
-    /// When it comes back by itself; `None` if it does not.
-    pub(super) fn expires_at_ns(&self) -> Option<u64> {
+    /// After how many seconds it comes back by itself; `None` if it does not.
+    pub(super) fn timeout_seconds(&self) -> Option<u32> {
         match self.moved {
-            Moved::Pend { timeout_seconds, .. } if timeout_seconds > 0 => {
-                Some(self.timestamp_ns.saturating_add(u64::from(timeout_seconds) * NS_PER_SECOND))
-            }
-            Moved::Pend { .. }
-            | Moved::Post { .. }
-            | Moved::PostUpTo { .. }
-            | Moved::Close { .. }
-            | Moved::Void { .. } => None,
+            Packed::Pend { timeout_seconds: timeout_seconds @ 1.., .. } => Some(timeout_seconds),
+            Packed::Pend { .. }
+            | Packed::Post { .. }
+            | Packed::PostUpTo { .. }
+            | Packed::Close { .. }
+            | Packed::Void { .. } => None,
         }
     }
 
-    /// A transfer that is in no list yet.
-    pub(super) fn new(
-        id: TransferId,
-        code: TransferCode,
-        user_data: UserData,
-        moved: Moved,
-        state: State,
-    ) -> Self {
-        Self {
-            id,
-            wide: user_data.wide,
-            long: user_data.long,
-            short: user_data.short,
-            code,
-            linked: false,
-            state,
-            moved,
-            timestamp_ns: 0,
-            family: 0,
-            next_of_family: Link::NONE,
-            expires_before: Link::NONE,
-            expires_behind: Link::NONE,
-            earlier_debit: Link::NONE,
-            earlier_credit: Link::NONE,
+    /// When it comes back by itself.
+    pub(super) fn expires_at_ns(&self) -> Option<u64> {
+        let timeout_ns = u64::from(self.timeout_seconds()?) * NS_PER_SECOND;
+        Some(self.timestamp_ns.saturating_add(timeout_ns))
+    }
+
+    /// Whether it holds something until it is voided or comes back by itself, or did so.
+    pub(super) fn is_pending(&self) -> bool {
+        match self.moved {
+            Packed::Pend { .. } | Packed::Close { .. } => true,
+            Packed::Post { .. } | Packed::PostUpTo { .. } | Packed::Void { .. } => false,
+        }
+    }
+
+    /// Whether it is in the logs of its accounts.
+    pub(super) fn is_in_logs(&self) -> bool {
+        self.code.is_of_log() && self.timeout_seconds().is_none()
+    }
+}
+
+impl Packed {
+    /// With the high half of the amount.
+    fn of(moved: Moved) -> (Self, u64) {
+        let (moved, amount) = match moved {
+            Moved::Post { debit, credit, amount } => {
+                (Self::Post { debit, credit, amount: amount as u64 }, amount)
+            }
+            Moved::PostUpTo { debit, credit, amount, bound } => {
+                (Self::PostUpTo { debit, credit, amount: amount as u64, bound }, amount)
+            }
+            Moved::Pend { debit, credit, amount, timeout_seconds } => {
+                (Self::Pend { debit, credit, amount: amount as u64, timeout_seconds }, amount)
+            }
+            Moved::Close { debit, credit } => (Self::Close { debit, credit }, 0),
+            Moved::Void { pending } => {
+                let pending = pending.as_u128();
+                (Self::Void { pending: [(pending >> 64) as u64, pending as u64] }, 0)
+            }
+        };
+        (moved, (amount >> 64) as u64)
+    }
+
+    fn with_high(self, amount_high: u64) -> Moved {
+        let whole = |amount: u64| u128::from(amount_high) << 64 | u128::from(amount);
+        match self {
+            Self::Post { debit, credit, amount } => Moved::Post { debit, credit, amount: whole(amount) },
+            Self::PostUpTo { debit, credit, amount, bound } => {
+                Moved::PostUpTo { debit, credit, amount: whole(amount), bound }
+            }
+            Self::Pend { debit, credit, amount, timeout_seconds } => {
+                Moved::Pend { debit, credit, amount: whole(amount), timeout_seconds }
+            }
+            Self::Close { debit, credit } => Moved::Close { debit, credit },
+            Self::Void { pending: [high, low] } => {
+                Moved::Void { pending: TransferId::from_u128(u128::from(high) << 64 | u128::from(low)) }
+            }
         }
     }
 }
@@ -151,6 +211,7 @@ impl Transfers {
     pub(super) fn new(retention_ns: u64) -> Self {
         Self {
             made: Slab::new(),
+            more: Slab::new(),
             families: Slab::new(),
             by_id: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
@@ -181,6 +242,33 @@ impl Transfers {
         &mut self.made[index as usize]
     }
 
+    /// Its id.
+    pub(super) fn id(&self, made: &Made) -> TransferId {
+        self.family(made.family).id.transfer(made.tail)
+    }
+
+    /// What it carries along.
+    pub(super) fn user_data(&self, made: &Made) -> UserData {
+        match self.more(made) {
+            Some(&More { wide, long, short, .. }) => UserData { wide, long, short },
+            None => UserData { wide: self.family(made.family).wide, long: made.long_or_more, short: 0 },
+        }
+    }
+
+    /// What it moved.
+    pub(super) fn moved(&self, index: u32) -> Moved {
+        self.moved_by(self.made(index))
+    }
+
+    /// The same of a transfer itself.
+    pub(super) fn moved_by(&self, made: &Made) -> Moved {
+        made.moved.with_high(self.more(made).map_or(0, |more| more.amount_high))
+    }
+
+    fn more(&self, made: &Made) -> Option<&More> {
+        if made.has_more { self.more.get(made.long_or_more as usize) } else { None }
+    }
+
     /// Whether there is room for another.
     pub(super) fn has_room(&self) -> bool {
         self.made.len() < Link::ENTRIES_MAX && self.families.len() < Link::ENTRIES_MAX
@@ -189,25 +277,22 @@ impl Transfers {
     /// Finds an id. `near` is a family that is likely to be its own.
     pub(super) fn find(&self, id: TransferId, near: Option<u32>) -> Place {
         let family = near
-            .filter(|&near| self.family_id(near) == id.family())
+            .filter(|&near| self.family(near).id == id.family())
             .or_else(|| self.find_family(id.family()));
-        let may_be_in = |&family: &u32| self.family(family).tails & tail_bit(id) != 0;
-        let in_family = |family| self.of_family(family).find(|&index| self.made(index).id == id);
+        let may_be_in = |&family: &u32| self.family(family).tails & tail_bit(id.tail()) != 0;
+        let tail = id.tail();
+        let in_family = |family| self.of_family(family).find(|&index| self.made(index).tail == tail);
         Place { family, index: family.filter(may_be_in).and_then(in_family) }
     }
 
     pub(super) fn find_family(&self, id: TransferFamily) -> Option<u32> {
         let hash = self.hash(id);
-        let is_it = |entry: &Indexed| entry.hash == hash && self.family_id(entry.family) == id;
+        let is_it = |entry: &Indexed| entry.hash == hash && self.family(entry.family).id == id;
         self.by_id.find(spread(hash), is_it).map(|entry| entry.family)
     }
 
     fn hash(&self, id: TransferFamily) -> u32 {
         (self.hasher.hash_one(id) >> 32) as u32
-    }
-
-    fn family_id(&self, family: u32) -> TransferFamily {
-        self.made(self.family(family).first).id.family()
     }
 
     fn family(&self, family: u32) -> &Family {
@@ -220,41 +305,61 @@ impl Transfers {
     }
 
     /// Takes a transfer in, at the place where its id was not found. There must be room.
-    pub(super) fn insert(&mut self, place: Place, mut made: Made) -> u32 {
-        let (id, tail) = (made.id.family(), tail_bit(made.id));
-        let (of_lease, of_log) = (made.code.is_of_lease(), made.code.is_of_log());
-        let entry = self.made.vacant_entry();
-        let index = entry.key() as u32;
-        match place.family {
-            Some(family) => {
-                made.family = family;
-                entry.insert(made);
-                let family = &mut self.families[family as usize];
-                family.tails |= tail;
-                let last = std::mem::replace(&mut family.last, index);
-                self.made_mut(last).next_of_family = Link::to(index);
-            }
-            None => {
-                let family = self.families.vacant_key() as u32;
-                made.family = family;
-                entry.insert(made);
-                self.families.insert(Family {
-                    first: index,
-                    last: index,
-                    held: 0,
-                    of_lease,
-                    of_log,
-                    spent_until_ns: 0,
-                    over_since_ns: 0,
-                    tails: tail,
-                });
-                self.leases += usize::from(of_lease);
-                let hash = self.hash(id);
-                let rehash = |entry: &Indexed| spread(entry.hash);
-                self.by_id.insert_unique(spread(hash), Indexed { hash, family }, rehash);
-            }
+    pub(super) fn insert(&mut self, place: Place, new: &New) -> u32 {
+        let &New { id, code, user_data, moved, state, linked, timestamp_ns } = new;
+        let UserData { wide, long, short } = user_data;
+        let (moved, amount_high) = Packed::of(moved);
+        let index = self.made.vacant_key() as u32;
+        let family = match place.family {
+            Some(family) => family,
+            None => self.insert_family(id.family(), index, code, wide),
+        };
+        let entry = &mut self.families[family as usize];
+        entry.tails |= tail_bit(id.tail());
+        let has_more = short != 0 || amount_high != 0 || wide != entry.wide;
+        let last = std::mem::replace(&mut entry.last, index);
+        if last != index {
+            self.made_mut(last).next_of_family = Link::to(index);
         }
+        let long_or_more =
+            if has_more { self.more.insert(More { wide, long, amount_high, short }) as u64 } else { long };
+        let (next_of_family, neighbours, tail) = (Link::NONE, [Link::NONE; 2], id.tail());
+        self.made.insert(Made {
+            moved,
+            long_or_more,
+            timestamp_ns,
+            family,
+            next_of_family,
+            neighbours,
+            tail,
+            code,
+            state,
+            linked,
+            has_more,
+        });
         index
+    }
+
+    /// Makes the family of a transfer that is about to be made.
+    fn insert_family(&mut self, id: TransferFamily, first: u32, code: TransferCode, wide: u128) -> u32 {
+        let (of_lease, of_log) = (code.is_of_lease(), code.is_of_log());
+        let family = self.families.insert(Family {
+            id,
+            wide,
+            first,
+            last: first,
+            held: 0,
+            tails: 0,
+            spent_until_seconds: 0,
+            of_lease,
+            of_log,
+            over_since_ns: 0,
+        }) as u32;
+        self.leases += usize::from(of_lease);
+        let hash = self.hash(id);
+        let rehash = |entry: &Indexed| spread(entry.hash);
+        self.by_id.insert_unique(spread(hash), Indexed { hash, family }, rehash);
+        family
     }
 
     /// The family of a transfer.
@@ -273,11 +378,20 @@ impl Transfers {
             }
             None => self.remove_family(family),
         }
-        self.made.remove(index as usize);
+        self.remove_made(index);
+    }
+
+    /// Takes it out; answers the next of its family.
+    fn remove_made(&mut self, index: u32) -> Option<u32> {
+        let made = self.made.remove(index as usize);
+        if made.has_more {
+            self.more.remove(made.long_or_more as usize);
+        }
+        made.next_of_family.get()
     }
 
     fn remove_family(&mut self, family: u32) {
-        let hash = self.hash(self.family_id(family));
+        let hash = self.hash(self.family(family).id);
         if let Ok(entry) = self.by_id.find_entry(spread(hash), |other| other.family == family) {
             entry.remove();
         }
@@ -296,11 +410,13 @@ impl Transfers {
 
     /// A lease is remembered for as long as what it spent may be given back.
     pub(super) fn keep_while_spent(&mut self, index: u32) {
-        let made = &self.made[index as usize];
+        let made = self.made(index);
         if matches!(made.code, TransferCode::Spend | TransferCode::SpendDeny) {
-            let family = &mut self.families[made.family as usize];
-            let until_ns = made.long.div_ceil(NS_PER_SECOND / NS_PER_MS).saturating_mul(NS_PER_SECOND);
-            family.spent_until_ns = family.spent_until_ns.max(until_ns);
+            let (family, over_at_ms) = (made.family, self.user_data(made).long);
+            let until_seconds = over_at_ms.div_ceil(NS_PER_SECOND / NS_PER_MS);
+            let family = &mut self.families[family as usize];
+            let until_seconds = u32::try_from(until_seconds).unwrap_or(u32::MAX);
+            family.spent_until_seconds = family.spent_until_seconds.max(until_seconds);
         }
     }
 
@@ -308,14 +424,15 @@ impl Transfers {
     pub(super) fn spends_no_more_if_settled(&mut self, index: u32) {
         let made = &self.made[index as usize];
         if made.code == TransferCode::Complete || made.state == State::Voided {
-            self.families[made.family as usize].spent_until_ns = 0;
+            self.families[made.family as usize].spent_until_seconds = 0;
         }
     }
 
     /// Lets a family of which nothing is held be forgotten when its time has come.
     pub(super) fn check_over(&mut self, family_index: u32, now_ns: u64) {
         let family = &mut self.families[family_index as usize];
-        let since_ns = family.spent_until_ns.max(now_ns);
+        let spent_until_ns = u64::from(family.spent_until_seconds) * NS_PER_SECOND;
+        let since_ns = spent_until_ns.max(now_ns);
         if family.of_log || family.held > 0 || family.over_since_ns == since_ns {
             return;
         }
@@ -351,15 +468,14 @@ impl Transfers {
         let mut next = Some(self.family(family).first);
         self.remove_family(family);
         while let Some(index) = next {
-            next = self.made.remove(index as usize).next_of_family.get();
+            next = self.remove_made(index);
         }
     }
 }
 
-/// One of 64 bits for the part of an id that is its own in its family. Up to leg 7, first attempts have one each.
-fn tail_bit(id: TransferId) -> u64 {
-    let tail = id.as_u128() as u16;
-    1 << (((tail >> 5) + (tail & 0b1_1111)) & 63)
+/// One of 32 bits for the part of an id that is its own in its family. Of up to four legs each purpose has its own.
+fn tail_bit(tail: u16) -> u32 {
+    1 << ((tail >> 8 & 0b111) << 2 | tail & 0b11)
 }
 
 /// The table takes the place from the low bits of a hash and a tag from the high ones.
@@ -379,3 +495,6 @@ impl State {
         }
     }
 }
+
+/// A transfer, and its place in the slab, is one line of the processor's cache.
+const _: () = assert!(size_of::<Option<Made>>() == 64);
