@@ -6,8 +6,8 @@
 //! is let through to find out.
 //!
 //! The estimate is an upper bound of what this replica has seen to be free: it may let a caller through for whom there
-//! is no room, which costs a transfer; it never keeps one back for whom a return, a complete or a change that this
-//! replica knows of has made room.
+//! is no room, which costs a transfer; it keeps none back for whom a return, a complete or a change that this replica
+//! knows of has made room, but for how late the ledger is seen to give back.
 
 use std::collections::VecDeque;
 
@@ -40,6 +40,8 @@ pub struct Headroom {
     /// How much later than promised the ledger gives back, as far as was seen.
     lag_ns: u64,
     retries: u32,
+    /// Whether anything of it comes back at a time of its own.
+    has_returns: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +66,21 @@ pub enum Advice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     units: u64,
-    /// Whether this many units were thought to be free; if not, the caller is to find out.
-    counted: bool,
+    why: Why,
     freed_before: u128,
+}
+
+/// Why a caller was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// So many units were thought to be free, and are taken off.
+    Free,
+    /// To find out whether what is due has come back.
+    Due,
+    /// To find out.
+    Unknown,
+    /// It may not be kept back.
+    Must,
 }
 
 impl Headroom {
@@ -83,56 +97,67 @@ impl Headroom {
             opening: false,
             lag_ns: 0,
             retries: 0,
+            has_returns: false,
         }
     }
 
     /// The ledger is asked for `units` whatever is known here.
     pub fn pass(&mut self, now_ns: u64, units: u64) -> Ticket {
         self.collect_returns(now_ns);
-        let counted = self.units >= u128::from(units);
-        if counted {
-            self.units -= u128::from(units);
-        }
-        self.ticket(units, counted)
+        let why = if self.take(units) { Why::Free } else { Why::Must };
+        self.ticket(units, why)
     }
 
     /// Whether to ask the ledger for `units`.
     pub fn ask(&mut self, now_ns: u64, units: u64) -> Advice {
         self.collect_returns(now_ns);
-        if self.units >= u128::from(units) {
+        if self.take(units) {
+            return Advice::Ask(self.ticket(units, Why::Free));
+        }
+        if now_ns < self.until_ns {
+            return Advice::Wait { until_ns: self.promise(now_ns, units) };
+        }
+        // The next one waits for what this one finds.
+        self.until_ns = now_ns.saturating_add(self.bound_ns);
+        let why = if self.is_due(now_ns, units) { Why::Due } else { Why::Unknown };
+        Advice::Ask(self.ticket(units, why))
+    }
+
+    /// Takes units off those that are thought to be free.
+    fn take(&mut self, units: u64) -> bool {
+        let is_free = self.units >= u128::from(units);
+        if is_free {
             self.units -= u128::from(units);
-            return Advice::Ask(self.ticket(units, true));
         }
-        if now_ns >= self.until_ns {
-            // What is due and only thought to be late is found out about like everything else, but it is no news.
-            let is_due = |first: &Return| first.at_ns <= now_ns && first.units >= units;
-            let counted = self.returns.front().is_some_and(is_due);
-            if counted {
-                self.take_first_return(units);
-            }
-            // The next one waits for what this one finds.
-            self.until_ns = now_ns.saturating_add(self.bound_ns);
-            return Advice::Ask(self.ticket(units, counted));
-        }
-        Advice::Wait { until_ns: self.promise(units) }
+        is_free
     }
 
-    fn ticket(&self, units: u64, counted: bool) -> Ticket {
-        Ticket { units, counted, freed_before: self.freed }
+    fn ticket(&self, units: u64, why: Why) -> Ticket {
+        Ticket { units, why, freed_before: self.freed }
     }
 
-    /// The ledger granted. What it granted comes back at `returns_at_ns`, if it does so by itself.
-    pub fn granted(&mut self, ticket: Ticket, returns_at_ns: Option<u64>) {
+    /// Whether so many units should have come back next and are only thought to be late.
+    fn is_due(&self, now_ns: u64, units: u64) -> bool {
+        self.returns.front().is_some_and(|first| first.at_ns <= now_ns && first.units >= units)
+    }
+
+    /// The ledger granted, at this time. What it granted comes back at `returns_at_ns`, if it does so by itself.
+    pub fn granted(&mut self, now_ns: u64, ticket: Ticket, returns_at_ns: Option<u64>) {
         self.retries = 0;
         self.lag_ns -= self.lag_ns / 64;
-        if !ticket.counted {
-            self.opening = true;
+        match ticket.why {
+            Why::Free => {}
+            // It was no news. What was due may have been collected meanwhile.
+            Why::Due if self.is_due(now_ns, ticket.units) => self.take_first_return(ticket.units),
+            Why::Due => self.units = self.units.saturating_sub(ticket.units.into()),
+            Why::Unknown | Why::Must => self.opening = true,
         }
         if self.opening {
             // There is more than was known: twice as many may try, and so on until one is denied.
             self.units = self.units.saturating_add(u128::from(ticket.units) * 2);
         }
         if let Some(at_ns) = returns_at_ns {
+            self.has_returns = true;
             self.returns_at(Return { at_ns, units: ticket.units });
         }
     }
@@ -140,27 +165,54 @@ impl Headroom {
     /// The ledger said that the units do not fit. Answers when there will be room for this caller, if that is known.
     pub fn refused(&mut self, now_ns: u64, ticket: Ticket) -> Option<u64> {
         let was_opening = std::mem::take(&mut self.opening);
-        self.until_ns = now_ns.saturating_add(self.bound_ns);
+        // Who may not be kept back may have asked for more than others want to find out about.
+        if ticket.why != Why::Must {
+            self.until_ns = now_ns.saturating_add(self.bound_ns);
+        }
         // What came back since may have come after the ledger had decided.
         let freed_since = self.freed.saturating_sub(ticket.freed_before);
         self.units = self.units.min(u128::from(ticket.units.saturating_sub(1)).saturating_add(freed_since));
-        if ticket.counted && !was_opening && self.retries < RETRIES_MAX {
-            // The ledger gives back a little late, or another replica was quicker.
-            self.retries += 1;
-            self.lag_ns = (self.lag_ns + LAG_STEP_NS).min(LAG_MAX_NS);
-            let until_ns = now_ns.saturating_add(RETRY_NS);
-            self.returns_at(Return { at_ns: until_ns.saturating_sub(self.lag_ns), units: ticket.units });
-            self.promised = self.promised.saturating_add(ticket.units.into());
-            return Some(until_ns);
+        let is_late = match ticket.why {
+            Why::Free => !was_opening,
+            Why::Due => true,
+            Why::Unknown | Why::Must => false,
+        };
+        if is_late && self.retries < RETRIES_MAX {
+            return self.try_again(now_ns, ticket);
         }
-        self.promise(ticket.units)
+        self.promise(now_ns, ticket.units)
+    }
+
+    /// The ledger gives back a little late, or another replica was quicker. Only what has a time to come back at is
+    /// promised.
+    fn try_again(&mut self, now_ns: u64, ticket: Ticket) -> Option<u64> {
+        self.retries += 1;
+        self.lag_ns = (self.lag_ns + LAG_STEP_NS).min(LAG_MAX_NS);
+        let until_ns = now_ns.saturating_add(RETRY_NS);
+        let again = Return { at_ns: until_ns.saturating_sub(self.lag_ns), units: ticket.units };
+        // What was only due is among the returns still.
+        if ticket.why == Why::Free && !self.returns_at(again) || !self.has_returns {
+            return None;
+        }
+        self.promised = self.promised.saturating_add(ticket.units.into());
+        Some(until_ns)
     }
 
     /// The ledger was asked, and what came of it says nothing about this limit.
     pub fn unused(&mut self, ticket: Ticket) {
-        if ticket.counted {
-            self.units = self.units.saturating_add(u128::from(ticket.units));
+        match ticket.why {
+            Why::Free => self.units = self.units.saturating_add(ticket.units.into()),
+            // The next one finds out.
+            Why::Due | Why::Unknown => self.until_ns = 0,
+            Why::Must => {}
         }
+    }
+
+    /// The ledger refused so many units to somebody of whom nothing was known here, at a time before all that is known.
+    /// Answers when there will be room, if that is known.
+    pub fn refused_unseen(&mut self, now_ns: u64, units: u64) -> Option<u64> {
+        self.collect_returns(now_ns);
+        self.promise(now_ns, units)
     }
 
     /// A complete gave so many units back.
@@ -191,19 +243,25 @@ impl Headroom {
         }
     }
 
-    fn returns_at(&mut self, new: Return) {
+    /// Answers whether there was room to note it.
+    fn returns_at(&mut self, new: Return) -> bool {
         if self.returns.len() >= RETURNS_MAX {
-            return;
+            return false;
         }
         // Nearly always the last.
         let behind = self.returns.iter().rev().take_while(|other| other.at_ns > new.at_ns).count();
         self.returns.insert(self.returns.len() - behind, new);
+        true
     }
 
     /// When the units come back that nobody was promised yet, and so many more.
-    fn promise(&mut self, units: u64) -> Option<u64> {
+    fn promise(&mut self, now_ns: u64, units: u64) -> Option<u64> {
         let wanted = self.promised.saturating_add(units.into());
         let mut coming = self.units;
+        if coming >= wanted {
+            self.promised = wanted;
+            return Some(now_ns);
+        }
         let at = self.returns.iter().find(|coming_back| {
             coming = coming.saturating_add(coming_back.units.into());
             coming >= wanted
@@ -265,7 +323,7 @@ mod tests {
     fn what_came_back_is_let_through_and_no_more() {
         let mut headroom = Headroom::exhausted(0, BOUND, 1);
         let probe = ticket(headroom.ask(BOUND, 3));
-        headroom.granted(probe, Some(BOUND + 50 * MS));
+        headroom.granted(BOUND, probe, Some(BOUND + 50 * MS));
         // The probe opened twice its size, and there was no more room.
         let second = ticket(headroom.ask(BOUND + MS, 6));
         headroom.refused(BOUND + 2 * MS, second);
@@ -300,7 +358,7 @@ mod tests {
         let mut sent = vec![ticket(headroom.ask(BOUND, 1))];
         for _round in 0..10 {
             for ticket in std::mem::take(&mut sent) {
-                headroom.granted(ticket, None);
+                headroom.granted(BOUND, ticket, None);
             }
             while let Advice::Ask(ticket) = headroom.ask(BOUND + MS, 1) {
                 sent.push(ticket);
@@ -315,6 +373,7 @@ mod tests {
         for at_ns in [10 * MS, 20 * MS] {
             headroom.returns_at(Return { at_ns, units: 1 });
         }
+        headroom.has_returns = true;
         let late = ticket(headroom.ask(10 * MS, 1));
         assert_eq!(headroom.refused(11 * MS, late), Some(11 * MS + RETRY_NS));
         // That is its own: the next caller is promised what comes then.
@@ -329,18 +388,51 @@ mod tests {
         headroom.lag_ns = LAG_MAX_NS;
         headroom.returns_at(Return { at_ns: BOUND, units: 1 });
         let due = ticket(headroom.ask(BOUND, 1));
-        headroom.granted(due, None);
+        headroom.granted(BOUND, due, None);
         assert!(is_kept_back(headroom.ask(BOUND + MS, 1)), "that was the one");
         assert!(is_kept_back(headroom.ask(BOUND + 2 * LAG_MAX_NS - MS, 1)), "and it does not come twice");
+    }
+
+    #[test]
+    fn what_is_due_and_was_not_there_yet_is_not_lost() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        (headroom.lag_ns, headroom.opening, headroom.has_returns) = (LAG_MAX_NS, true, true);
+        headroom.returns_at(Return { at_ns: BOUND, units: 1 });
+        let due = ticket(headroom.ask(BOUND, 1));
+        assert_eq!(headroom.refused(BOUND + MS, due), Some(BOUND + MS + RETRY_NS));
+        assert!(is_kept_back(headroom.ask(BOUND + LAG_MAX_NS - MS, 1)));
+        let there = ticket(headroom.ask(BOUND + LAG_MAX_NS, 1));
+        headroom.unused(there);
+        ticket(headroom.ask(BOUND + LAG_MAX_NS, 1));
+    }
+
+    #[test]
+    fn who_found_out_nothing_leaves_that_to_the_next() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 1);
+        let probe = ticket(headroom.ask(BOUND, 1));
+        headroom.unused(probe);
+        let probe = ticket(headroom.ask(BOUND + 1, 1));
+        headroom.refused(BOUND + 2, probe);
+        // Nor does a refusal of what must be asked for put off the next one who finds out.
+        let must = headroom.pass(BOUND + 3, 100);
+        headroom.refused(2 * BOUND, must);
+        ticket(headroom.ask(2 * BOUND + 2, 1));
+    }
+
+    #[test]
+    fn what_has_no_time_to_come_back_at_is_not_promised() {
+        let mut headroom = Headroom::exhausted(0, BOUND, 10);
+        let guessed = ticket(headroom.ask(1, 9));
+        assert_eq!(headroom.refused(2, guessed), None);
     }
 
     #[test]
     fn who_may_not_be_kept_back_is_counted_all_the_same() {
         let mut headroom = Headroom::exhausted(0, BOUND, 3);
         let passes = [2, 1].map(|units| headroom.pass(1, units));
-        assert_eq!(passes.map(|ticket| ticket.counted), [true, false], "two of at most two are taken");
+        assert_eq!(passes.map(|ticket| ticket.why), [Why::Free, Why::Must], "two of at most two are taken");
         let [granted, refused] = passes;
-        headroom.granted(granted, Some(50 * MS));
+        headroom.granted(1, granted, Some(50 * MS));
         headroom.refused(2, refused);
         assert_eq!(headroom.ask(3, 2), Advice::Wait { until_ns: None }, "one of the two was promised");
         assert!(is_kept_back(headroom.ask(50 * MS - 1, 1)));

@@ -30,6 +30,8 @@ pub struct LocalDenials {
 struct Known {
     bound: Duration,
     limits: papaya::HashMap<AccountId, Arc<Exhausted>, DefaultHashBuilder>,
+    /// Counts what made room: a refusal that was decided before tells nothing any more.
+    rooms_made: AtomicU64,
     leases: Cache<LeaseId, Fate>,
 }
 
@@ -50,13 +52,16 @@ struct Exhausted {
 
 /// What the callers of a command's limits were let through for, in the order of its requirements.
 #[derive(Default)]
-pub(super) struct Tickets(Vec<Option<LetThrough>>);
+pub(super) struct Tickets {
+    let_through: Vec<Option<LetThrough>>,
+    rooms_made_before: u64,
+}
 
 type LetThrough = (Arc<Exhausted>, Ticket);
 
 /// Whether the ledger is to be asked.
 pub(super) enum Admission {
-    /// It is; it was not asked before if there are no tickets.
+    /// It is.
     Ask(Tickets),
     /// It need not be: this limit has no room, until then if that is known.
     Deny { key: LimitKey, until_ns: Option<u64> },
@@ -68,6 +73,7 @@ impl LocalDenials {
         let known = |bound: Duration| Known {
             bound,
             limits: papaya::HashMap::default(),
+            rooms_made: AtomicU64::new(0),
             leases: Cache::new(LEASES_MAX),
         };
         Self { known: (!bound.is_zero()).then(|| known(bound)), denied: AtomicU64::new(0) }
@@ -87,10 +93,10 @@ impl LocalDenials {
     pub(super) fn admit(&self, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Admission {
         let Some(known) = &self.known else { return Admission::Ask(Tickets::default()) };
         let admission = match known.leases.get(&command.lease) {
-            Some(Fate::Sent) => return Admission::Ask(Tickets::default()),
+            Some(Fate::Sent) => return Admission::Ask(known.no_tickets()),
             Some(Fate::Denied(key)) => Admission::Deny { key, until_ns: None },
             None if known.may_tell(command, limits) => known.ask(command, limits, now_ns),
-            None => Admission::Ask(Tickets::default()),
+            None => Admission::Ask(known.no_tickets()),
         };
         let fate = match &admission {
             Admission::Ask(_) => Fate::Sent,
@@ -113,40 +119,46 @@ impl LocalDenials {
         now_ns: u64,
     ) -> Option<u64> {
         let known = self.known.as_ref()?;
-        let (mut told, mut until_ns) = (false, None);
-        for (place, ticket) in tickets.0.into_iter().enumerate() {
+        let rooms_made_before = tickets.rooms_made_before;
+        let mut until_ns = None;
+        let mut was_let_through = false;
+        for (place, ticket) in tickets.let_through.into_iter().enumerate() {
             match ticket {
                 Some((exhausted, ticket)) if place == index => {
                     until_ns = exhausted.headroom().refused(now_ns, ticket);
-                    told = true;
+                    was_let_through = true;
                 }
                 Some((exhausted, ticket)) => exhausted.headroom().unused(ticket),
                 None => {}
             }
         }
-        if let (false, Some(requirement), Some(&Some(limit))) =
-            (told, command.requirements().get(index), limits.get(index))
-        {
-            let headroom =
-                Headroom::exhausted(now_ns, saturating_nanos(known.bound), requirement.amount.get());
-            known.insert(limit, headroom);
+        match (command.requirements().get(index), limits.get(index)) {
+            (Some(requirement), Some(&Some(limit))) if !was_let_through => {
+                known.learn(limit, requirement.amount.get(), now_ns, rooms_made_before)
+            }
+            _ => until_ns,
         }
-        until_ns
     }
 
     /// Something came back of a limit by its schedule: what was known of it is past.
     pub(super) fn forget(&self, account: AccountId) {
-        if let Some(known) = self.known.as_ref().filter(|known| !known.limits.is_empty()) {
-            known.limits.pin().remove(&account);
+        if let Some(known) = &self.known {
+            known.rooms_made.fetch_add(1, Ordering::SeqCst);
+            if !known.limits.is_empty() {
+                known.limits.pin().remove(&account);
+            }
         }
     }
 
     /// A complete gave so many units of a limit back.
     pub(super) fn freed(&self, account: AccountId, units: u128) {
-        if let Some(known) = self.known.as_ref().filter(|known| !known.limits.is_empty())
-            && let Some(exhausted) = known.limits.pin().get(&account)
-        {
-            exhausted.headroom().freed(units);
+        if let Some(known) = &self.known {
+            known.rooms_made.fetch_add(1, Ordering::SeqCst);
+            if !known.limits.is_empty()
+                && let Some(exhausted) = known.limits.pin().get(&account)
+            {
+                exhausted.headroom().freed(units);
+            }
         }
     }
 }
@@ -170,10 +182,10 @@ impl Known {
 
     fn ask(&self, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Admission {
         let is_new = self.is_new(command.lease);
-        let mut tickets = Tickets::default();
+        let mut tickets = self.no_tickets();
         for (requirement, limit) in command.requirements().iter().zip(limits) {
             let Some(exhausted) = limit.and_then(|limit| self.exhausted(limit)) else {
-                tickets.0.push(None);
+                tickets.let_through.push(None);
                 continue;
             };
             let units = requirement.amount.get();
@@ -183,7 +195,7 @@ impl Known {
                 Advice::Ask(exhausted.headroom().pass(now_ns, units))
             };
             match advice {
-                Advice::Ask(ticket) => tickets.0.push(Some((exhausted, ticket))),
+                Advice::Ask(ticket) => tickets.let_through.push(Some((exhausted, ticket))),
                 Advice::Wait { until_ns } => {
                     tickets.unused();
                     return Admission::Deny { key: requirement.key.clone(), until_ns };
@@ -203,14 +215,30 @@ impl Known {
         None
     }
 
-    fn insert(&self, limit: &Limit, headroom: Headroom) {
+    fn no_tickets(&self) -> Tickets {
+        let rooms_made_before = self.rooms_made.load(Ordering::SeqCst);
+        Tickets { let_through: Vec::new(), rooms_made_before }
+    }
+
+    /// The ledger refused so many units of a limit of which nothing was known when it was asked. Answers when there will be
+    /// room, if that is known now.
+    fn learn(&self, limit: &Limit, units: u64, now_ns: u64, rooms_made_before: u64) -> Option<u64> {
+        if let Some(known) = self.exhausted(limit) {
+            return known.headroom().refused_unseen(now_ns, units);
+        }
         let limits = self.limits.pin();
         if limits.len() >= LIMITS_MAX {
             // Some of them have had room for long; which, is not worth remembering.
             limits.clear();
         }
+        let headroom = Headroom::exhausted(now_ns, saturating_nanos(self.bound), units);
         let exhausted = Exhausted { version: limit.version, headroom: Mutex::new(headroom) };
         limits.insert(limit.account, Arc::new(exhausted));
+        // Looked at behind the insertion: whoever makes room from here on finds it.
+        if self.rooms_made.load(Ordering::SeqCst) != rooms_made_before {
+            limits.remove(&limit.account);
+        }
+        None
     }
 }
 
@@ -224,7 +252,7 @@ impl Exhausted {
 impl Tickets {
     /// The ledger granted at this time.
     pub(super) fn granted(self, limits: &[Option<&Limit>], timestamp_ns: u64) {
-        for (ticket, limit) in self.0.into_iter().zip(limits) {
+        for (ticket, limit) in self.let_through.into_iter().zip(limits) {
             let (Some((exhausted, ticket)), Some(limit)) = (ticket, limit) else { continue };
             let returns_at_ns = match limit.state.definition.kind {
                 Kind::Rolling(rolling) => {
@@ -237,13 +265,13 @@ impl Tickets {
                 | Kind::FixedWindow(_)
                 | Kind::SlidingWindow(_) => None,
             };
-            exhausted.headroom().granted(ticket, returns_at_ns);
+            exhausted.headroom().granted(timestamp_ns, ticket, returns_at_ns);
         }
     }
 
     /// What came of the command says nothing about these limits.
     pub(super) fn unused(self) {
-        for (exhausted, ticket) in self.0.into_iter().flatten() {
+        for (exhausted, ticket) in self.let_through.into_iter().flatten() {
             exhausted.headroom().unused(ticket);
         }
     }

@@ -24,7 +24,13 @@ impl<L: Ledger> Limiter<L> {
         };
         let empty = || LedgerError::Unexpected("a reserve without requirements".to_owned());
         let chain = reserve::plan(self.ids, command, &limits, planned.now_ns).ok_or_else(empty)?;
-        let outcome = self.ledger.submit_one(chain).await?;
+        let outcome = match self.ledger.submit_one(chain).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tickets.unused();
+                return Err(error.into());
+            }
+        };
         match self.conclude_at_once(&planned, &limits, tickets, outcome) {
             Some(answer) => Ok(answer),
             None => self.conclude(command, outcome).await,
@@ -60,7 +66,10 @@ impl<L: Ledger> Limiter<L> {
                             LedgerError::Unexpected("a lease that was not looked up".to_owned()).into()
                         })
                     }
-                    Some(Err(error)) => Err(error.into()),
+                    Some(Err(error)) => {
+                        tickets.unused();
+                        Err(error.into())
+                    }
                     None => Err(LedgerError::Unexpected("a chain without an outcome".to_owned()).into()),
                 },
             };

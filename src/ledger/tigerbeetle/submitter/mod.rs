@@ -36,7 +36,7 @@ pub struct SubmitterOptions {
     pub batch_transfers_max: usize,
     /// How many transfers may wait.
     pub queue_transfers_max: usize,
-    /// How long a batch that is not full waits for more; zero sends at once.
+    /// How long a batch that is not full waits for more at least; with zero only where that is worth it ([`traffic`]).
     pub flush_interval: Duration,
 }
 

@@ -9,12 +9,12 @@ use super::SubmitterOptions;
 use super::batch::{self, LearnedMax};
 use super::message::Message;
 use super::stats::SubmitterStats;
-use super::traffic::{Advice, Traffic};
+use super::traffic::{Advice, Request, Traffic};
 
 /// What waits, and the workers that wait for it.
 pub(super) struct Queue {
     line: Mutex<Line>,
-    /// Wakes a worker: there is something to send, or it is to look again when.
+    /// Wakes a worker: there is something to send, or it is to be sent sooner than it was.
     changed: Notify,
     flush_interval: Duration,
     pub(super) learned_max: LearnedMax,
@@ -27,15 +27,23 @@ struct Line {
     /// When the first of them came.
     since: Instant,
     has_ended: bool,
+    workers: usize,
     traffic: Traffic,
+}
+
+/// What makes a request. Never empty.
+pub(super) struct Batch {
+    pub(super) messages: Vec<Message>,
+    pub(super) request: Request,
 }
 
 /// What a worker finds.
 enum Found {
-    /// Never empty.
-    Batch(Vec<Message>),
+    Batch(Batch),
     /// Nothing to be sent before this moment, if any.
-    Nothing { until: Option<Instant> },
+    Nothing {
+        until: Option<Instant>,
+    },
     /// Nothing will come any more.
     End,
 }
@@ -48,7 +56,8 @@ impl Queue {
             transfers: 0,
             since: now,
             has_ended: false,
-            traffic: Traffic::new(now),
+            workers: options.sessions,
+            traffic: Traffic::new(),
         };
         Self {
             line: Mutex::new(line),
@@ -66,20 +75,21 @@ impl Queue {
 
     /// Puts a message at the end; answers whether it will be taken.
     pub(super) fn put(&self, message: Message) -> bool {
-        let now = Instant::now();
         let is_to_wake = {
             let mut line = self.line();
             if line.has_ended {
                 return false;
             }
+            let now = Instant::now();
+            let before = (!line.messages.is_empty()).then(|| self.send_at(&line, now));
             line.traffic.came();
-            if line.messages.is_empty() {
+            if before.is_none() {
                 line.since = now;
             }
             line.transfers += batch::transfers(&message.chains);
             line.messages.push_back(message);
-            // Of those who come while a batch waits, only the first and the last wake somebody.
-            line.messages.len() == 1 || self.send_at(&line, now) <= now
+            // A worker knows when the batch was to be sent.
+            before.is_none_or(|before| self.send_at(&line, now) < before)
         };
         if is_to_wake {
             self.changed.notify_one();
@@ -97,10 +107,10 @@ impl Queue {
 
     /// What waits, up to a full request, once it is worth one; `None` when nothing will come any more. It counts as under
     /// way until [`Queue::answered`].
-    pub(super) async fn take(&self) -> Option<Vec<Message>> {
+    pub(super) async fn take(&self) -> Option<Batch> {
         loop {
             match self.find() {
-                Found::Batch(messages) => return Some(messages),
+                Found::Batch(batch) => return Some(batch),
                 Found::Nothing { until: Some(until) } => {
                     timeout_at(until, self.changed.notified()).await.ok();
                 }
@@ -117,22 +127,24 @@ impl Queue {
     }
 
     fn find(&self) -> Found {
-        let now = Instant::now();
         let mut line = self.line();
+        let now = Instant::now();
         let send_at = self.send_at(&line, now);
         if !line.messages.is_empty() && send_at > now {
             return Found::Nothing { until: Some(send_at) };
         }
+        let waited = line.transfers;
         let messages = line.take(self.learned_max.get(), &self.stats);
         if messages.is_empty() {
             return if line.has_ended { Found::End } else { Found::Nothing { until: None } };
         }
-        line.traffic.sent(now, messages.len());
+        let transfers = waited - line.transfers;
+        let request = line.traffic.sent(now, messages.len(), transfers);
         line.since = now;
         if !line.messages.is_empty() {
             self.changed.notify_one();
         }
-        Found::Batch(messages)
+        Found::Batch(Batch { messages, request })
     }
 
     /// When what waits is to be sent, if nothing changes.
@@ -147,12 +159,24 @@ impl Queue {
         }
     }
 
-    /// So many callers of one request, which took so long, have their answers.
-    pub(super) fn answered(&self, callers: usize, took: Duration) {
+    /// A request is over. Told before its callers are, so that those who come back at once count as such.
+    pub(super) fn answered(&self, request: Request, messages: &[Message]) {
+        let callers = messages.iter().filter(|message| !message.is_abandoned()).count();
         let mut line = self.line();
-        line.traffic.answered(Instant::now(), callers, took);
+        line.traffic.answered(Instant::now(), request, callers);
         if !line.messages.is_empty() {
             self.changed.notify_one();
+        }
+    }
+
+    /// A worker is gone. Behind the last one nobody waits in vain.
+    pub(super) fn left(&self) {
+        let mut line = self.line();
+        line.workers = line.workers.saturating_sub(1);
+        if line.workers == 0 {
+            line.has_ended = true;
+            line.messages.clear();
+            line.transfers = 0;
         }
     }
 }

@@ -15,7 +15,7 @@ const LARGE_BATCH_TRANSFERS: usize = 32;
 const FEW_CALLERS: usize = 8;
 /// The longest wait for those who were just answered.
 const PATIENCE: Duration = Duration::from_millis(1);
-/// A request that takes longer than this is waited for no more: its session may be lost.
+/// A request that takes longer than this is not waited for: its session may be lost.
 const HELD_UP_AFTER: Duration = Duration::from_millis(25);
 /// How much more often callers come behind an answer than else, if it is the answer that brings them.
 const RATE_RATIO_MIN: f64 = 1.5;
@@ -25,15 +25,20 @@ const SKIPPED_WAITS_MAX: u32 = 64;
 /// What is under way, and who may come back.
 #[derive(Debug)]
 pub(super) struct Traffic {
-    requests_under_way: usize,
-    callers_under_way: usize,
-    last_sent_at: Instant,
-    /// How many callers came since then.
+    under_way: Vec<Request>,
+    /// How many callers came since the last of them.
     came_since_sent: usize,
     wait: Option<Wait>,
     waits_to_skip: u32,
     /// How many waits are left out after the next one that is in vain.
     next_skip: u32,
+}
+
+/// A request that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request {
+    sent_at: Instant,
+    callers: usize,
 }
 
 /// The wait for callers who were answered.
@@ -56,30 +61,25 @@ pub(super) enum Advice {
 }
 
 impl Traffic {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            requests_under_way: 0,
-            callers_under_way: 0,
-            last_sent_at: now,
-            came_since_sent: 0,
-            wait: None,
-            waits_to_skip: 0,
-            next_skip: 1,
-        }
+    pub(super) fn new() -> Self {
+        Self { under_way: Vec::new(), came_since_sent: 0, wait: None, waits_to_skip: 0, next_skip: 1 }
     }
 
     /// Whether so many callers with so many transfers are enough for a request.
     pub(super) fn advise(&self, now: Instant, callers: usize, transfers: usize) -> Advice {
-        let until = match self.wait {
-            _ if transfers >= LARGE_BATCH_TRANSFERS => return Advice::Send,
-            _ if self.requests_under_way > 0 => {
-                if self.callers_under_way + callers <= FEW_CALLERS {
-                    return Advice::Send;
-                }
-                self.last_sent_at + HELD_UP_AFTER
+        if transfers >= LARGE_BATCH_TRANSFERS {
+            return Advice::Send;
+        }
+        let in_time = self.under_way.iter().filter(|request| now < request.held_up_at());
+        let until = match (in_time.clone().map(Request::held_up_at).max(), self.wait) {
+            (Some(_), _)
+                if in_time.map(|request| request.callers).sum::<usize>() + callers <= FEW_CALLERS =>
+            {
+                return Advice::Send;
             }
-            Some(wait) if wait.came < wait.answered => wait.since + PATIENCE,
-            Some(_) | None => return Advice::Send,
+            (Some(held_up_at), _) => held_up_at,
+            (None, Some(wait)) if wait.came < wait.answered => wait.since + PATIENCE,
+            (None, Some(_) | None) => return Advice::Send,
         };
         if now < until { Advice::SendAt(until) } else { Advice::Send }
     }
@@ -92,25 +92,29 @@ impl Traffic {
         }
     }
 
-    /// A request is under way, for so many callers.
-    pub(super) fn sent(&mut self, now: Instant, callers: usize) {
-        if let Some(wait) = self.wait.take() {
+    /// A request is under way, for so many callers with so many transfers.
+    pub(super) fn sent(&mut self, now: Instant, callers: usize, transfers: usize) -> Request {
+        // A batch that was large did not wait.
+        if let Some(wait) = self.wait.take()
+            && (transfers < LARGE_BATCH_TRANSFERS || wait.came >= wait.answered)
+        {
             self.learn(wait, now);
         }
-        self.requests_under_way += 1;
-        self.callers_under_way += callers;
-        self.last_sent_at = now;
         self.came_since_sent = 0;
+        let request = Request { sent_at: now, callers };
+        self.under_way.push(request);
+        request
     }
 
-    /// The callers of a request that took so long were answered.
-    pub(super) fn answered(&mut self, now: Instant, callers: usize, took: Duration) {
-        self.requests_under_way -= 1;
-        self.callers_under_way -= callers;
+    /// A request is over, and so many of its callers are waiting for their answers.
+    pub(super) fn answered(&mut self, now: Instant, request: Request, callers: usize) {
+        if let Some(place) = self.under_way.iter().position(|other| *other == request) {
+            self.under_way.swap_remove(place);
+        }
         if self.waits_to_skip > 0 {
             self.waits_to_skip -= 1;
         } else if callers > FEW_CALLERS {
-            let came_before = self.came_since_sent;
+            let (came_before, took) = (self.came_since_sent, now - request.sent_at);
             self.wait = Some(Wait { since: now, answered: callers, came: 0, came_before, took });
         }
     }
@@ -122,6 +126,12 @@ impl Traffic {
             self.waits_to_skip = self.next_skip;
             self.next_skip = (self.next_skip * 2).min(SKIPPED_WAITS_MAX);
         }
+    }
+}
+
+impl Request {
+    fn held_up_at(&self) -> Instant {
+        self.sent_at + HELD_UP_AFTER
     }
 }
 
@@ -143,41 +153,45 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// So many callers come, and all of them are sent.
-    fn send(traffic: &mut Traffic, now: Instant, callers: usize) {
+    fn send(traffic: &mut Traffic, now: Instant, callers: usize) -> Request {
         (0..callers).for_each(|_| traffic.came());
-        traffic.sent(now, callers);
+        traffic.sent(now, callers, callers)
     }
 
     #[test]
     fn a_small_batch_waits_for_what_is_under_way_but_not_for_ever() {
         let now = Instant::now();
-        let mut traffic = Traffic::new(now);
+        let mut traffic = Traffic::new();
         assert_eq!(traffic.advise(now, 20, 20), Advice::Send, "nothing is under way");
         send(&mut traffic, now, 20);
         let held_up_at = now + HELD_UP_AFTER;
         assert_eq!(traffic.advise(now + MS, 1, 1), Advice::SendAt(held_up_at));
         assert_eq!(traffic.advise(now + MS, 1, LARGE_BATCH_TRANSFERS), Advice::Send);
         assert_eq!(traffic.advise(held_up_at, 1, 1), Advice::Send);
+        // Nor for what is stuck, while other requests come and go.
+        let next = send(&mut traffic, held_up_at, 1);
+        traffic.answered(held_up_at + MS, next, 1);
+        assert_eq!(traffic.advise(held_up_at + MS, 1, 1), Advice::Send);
     }
 
     #[test]
     fn few_callers_do_not_wait_for_each_other() {
         let now = Instant::now();
-        let mut traffic = Traffic::new(now);
-        send(&mut traffic, now, 3);
+        let mut traffic = Traffic::new();
+        let few = send(&mut traffic, now, 3);
         assert_eq!(traffic.advise(now, FEW_CALLERS - 3, 5), Advice::Send);
         assert_ne!(traffic.advise(now, FEW_CALLERS - 2, 6), Advice::Send);
-        traffic.answered(now + MS, 3, MS);
+        traffic.answered(now + MS, few, 3);
         assert_eq!(traffic.advise(now + MS, 1, 1), Advice::Send, "nor for those who were answered");
     }
 
     #[test]
     fn those_who_were_answered_are_waited_for_until_they_are_back() {
         let now = Instant::now();
-        let mut traffic = Traffic::new(now);
-        send(&mut traffic, now, 20);
+        let mut traffic = Traffic::new();
+        let request = send(&mut traffic, now, 20);
         let answered_at = now + 2 * MS;
-        traffic.answered(answered_at, 20, 2 * MS);
+        traffic.answered(answered_at, request, 20);
         for back in 1..20 {
             traffic.came();
             let waits = traffic.advise(answered_at, back, back);
@@ -192,13 +206,13 @@ mod tests {
     /// answers were waited behind.
     fn waits_of_100(came_before: usize, came_back: usize) -> usize {
         let mut now = Instant::now();
-        let mut traffic = Traffic::new(now);
+        let mut traffic = Traffic::new();
         let mut waits = 0;
         for _ in 0..100 {
-            traffic.sent(now, 20);
+            let request = traffic.sent(now, 20, 20);
             (0..came_before).for_each(|_| traffic.came());
             now += MS;
-            traffic.answered(now, 20, MS);
+            traffic.answered(now, request, 20);
             waits += usize::from(traffic.advise(now, 1, 1) != Advice::Send);
             (0..came_back).for_each(|_| traffic.came());
             now += PATIENCE;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::batch;
-use super::queue::Queue;
+use super::queue::{Batch, Queue};
 use super::stats::SubmitterStats;
 use super::{Connect, SendError, TransferSession};
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
@@ -26,15 +26,14 @@ impl<C: Connect> Worker<C> {
         loop {
             // A batch is taken only when it can be sent: until then, the other workers may have it.
             self.connected(&mut session).await;
-            let Some(mut messages) = self.queue.take().await else { return };
+            let Some(Batch { mut messages, request }) = self.queue.take().await else { return };
             let counts: Vec<usize> = messages.iter().map(|message| message.chains.len()).collect();
             let chains = messages.iter_mut().flat_map(|message| message.chains.drain(..)).collect();
-            let (sent_at, callers) = (Instant::now(), messages.len());
             let mut outcomes = self.send(&mut session, chains).await.into_iter();
+            self.queue.answered(request, &messages);
             for (message, count) in messages.into_iter().zip(counts) {
                 message.answer(outcomes.by_ref().take(count).collect());
             }
-            self.queue.answered(callers, sent_at.elapsed());
         }
     }
 
@@ -96,5 +95,12 @@ impl<C: Connect> Worker<C> {
             }
         }
         outcomes
+    }
+}
+
+/// However it ends: by itself, given up, or by a panic.
+impl<C> Drop for Worker<C> {
+    fn drop(&mut self) {
+        self.queue.left();
     }
 }
