@@ -93,6 +93,36 @@ async fn a_request_that_takes_too_long_holds_nobody_up_where_there_is_another_se
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_that_becomes_large_goes_when_it_is_due_then() {
+    let script = Script { takes_ms: vec![1_000], ..Script::default() };
+    let flush_interval = Duration::from_millis(5);
+    let world = script.start(SubmitterOptions {
+        sessions: 2,
+        batch_transfers_max: 100,
+        flush_interval,
+        ..ONE_SESSION
+    });
+    let _slow: Vec<_> = (1..=20).map(|caller| world.ask(caller, &[1])).collect();
+    pass(6).await;
+    let first = world.ask(21, &[1]);
+    pass(1).await;
+    let others = world.ask(22, &[31]);
+    assert_eq!((first.answer().await, others.answer().await), (vec![Created(21)], vec![Created(22)]));
+    assert_eq!(world.times_ms(), [5, 11]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_workers_that_are_gone() {
+    let world = Script { panics_at: Some(0), ..Script::default() }.start(ONE_SESSION);
+    let callers = [world.ask(1, &[10]), world.ask(2, &[1])];
+    for caller in callers {
+        assert_eq!(caller.answer().await, [ShutDown]);
+    }
+    assert_eq!(world.ask(3, &[1]).answer().await, [ShutDown]);
+    assert!(world.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_is_not_full_waits_for_more_up_to_the_flush_interval() {
     let options = SubmitterOptions { flush_interval: Duration::from_millis(5), ..ONE_SESSION };
     let world = Script::default().start(options);

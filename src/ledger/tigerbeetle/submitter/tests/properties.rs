@@ -98,7 +98,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(async {
-            let world = Script { transfers_max, takes_ms, lost, connect_ms }.start(options);
+            let world = Script { transfers_max, takes_ms, lost, connect_ms, panics_at: None }.start(options);
             let started = Instant::now();
             let mut callers = Vec::new();
             for (first, visit) in (0..).step_by(100).zip(&visits) {

@@ -74,11 +74,13 @@ pub(super) struct Script {
     /// Which requests, counted from 0, are lost with their session.
     pub(super) lost: Vec<usize>,
     pub(super) connect_ms: u64,
+    /// Which request, counted from 0, is a session's end by a panic.
+    pub(super) panics_at: Option<usize>,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { transfers_max: 8_189, takes_ms: Vec::new(), lost: Vec::new(), connect_ms: 0 }
+        Self { transfers_max: 8_189, takes_ms: Vec::new(), lost: Vec::new(), connect_ms: 0, panics_at: None }
     }
 }
 
@@ -126,6 +128,7 @@ impl TransferSession for Session {
             sent.push(Sent { session: *session, at_ms, numbers: numbers.clone(), lengths, answer });
             (sent.len() - 1, answer)
         };
+        assert_ne!(script.panics_at, Some(index), "as scripted");
         if answer == Answer::TooMuch {
             return Err(SendError::TooMuchData);
         }
