@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Pace;
-use crate::client::{Session, transfers_per_second};
+use crate::client::{Carry, Session, transfers_per_second};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{Service, TigerBeetle};
@@ -47,7 +47,14 @@ fn rows(service: &Service, session: &Session, connections: usize, pace: Pace) ->
     let (warmup, time) = (Duration::from_secs(load.warmup_seconds), Duration::from_secs(load.seconds));
     let directly = || {
         let session = std::slice::from_ref(session);
-        transfers_per_second(session, connections, load.limits, timeout_seconds, warmup, time)
+        transfers_per_second(
+            session,
+            (connections, Carry::Nothing),
+            load.limits,
+            timeout_seconds,
+            warmup,
+            time,
+        )
     };
     let bound = Pair::of_rounds(pace.pick(3, 1), directly, redis)?;
     let row = |what, goal, pair: &Pair| Row {
