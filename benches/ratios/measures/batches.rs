@@ -18,8 +18,8 @@ const WINDOW_SECONDS: u32 = 2;
 pub(super) const NOTE: &str = "256 reserves of one requirement in each request, on 64 connections, against the client \
     crate with requests of 8,189 pending transfers on 2 sessions (as many as the service has), both on 1,000 limits \
     with a timeout of 2 s, in turn on the same replica; 10 s after 3 s of warm-up. The direct transfers carry no user \
-    data, those of the service carry their lease; that, and the load generator on the same machine, favours the direct \
-    ones. What the lease costs TigerBeetle is told by direct transfers that carry one, too.";
+    data, those of the service carry their lease: what that costs TigerBeetle is told by direct transfers that carry one, too. \
+    The load generator on the same machine favours the direct ones.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let tigerbeetle = TigerBeetle::start()?;
