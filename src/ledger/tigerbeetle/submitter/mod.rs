@@ -2,7 +2,7 @@
 //!
 //! A handle puts chains into a bounded queue and waits; one worker per session takes what is there, sends it as one
 //! request, and answers. Batching is by load: a chain that comes alone is taken at once; while requests are under way,
-//! the next batch fills until it is worth a request ([`traffic`]).
+//! the next batch fills until it is worth a request (`traffic.rs`).
 
 mod batch;
 mod message;
@@ -36,7 +36,7 @@ pub struct SubmitterOptions {
     pub batch_transfers_max: usize,
     /// How many transfers may wait.
     pub queue_transfers_max: usize,
-    /// How long a batch that is not full waits for more at least; with zero only where that is worth it ([`traffic`]).
+    /// How long a batch that is not full waits for more at least; with zero only where that is worth it (`traffic.rs`).
     pub flush_interval: Duration,
 }
 
