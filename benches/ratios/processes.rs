@@ -22,14 +22,14 @@ pub(crate) struct Running(Child);
 
 /// A single replica in production mode, on a data file of its own.
 pub(crate) struct TigerBeetle {
-    _running: Running,
+    running: Running,
     pub(crate) address: String,
     folder: TempDir,
 }
 
 /// A `ratelimiterd`.
 pub(crate) struct Service {
-    _running: Running,
+    running: Running,
     pub(crate) address: String,
     _folder: TempDir,
 }
@@ -52,6 +52,40 @@ impl Running {
         let program = PathBuf::from(command.get_program());
         command.spawn().map(Self).map_err(|source| Failure::Run { program, source })
     }
+}
+
+impl Running {
+    fn cpu(&self) -> Result<CpuTime, Failure> {
+        let fields = stat(&self.0.id().to_string())?;
+        Ok(CpuTime(fields[0] + fields[1]))
+    }
+}
+
+/// Processor time, user's and kernel's together, in the kernel's ticks of 10 ms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CpuTime(u64);
+
+impl CpuTime {
+    /// That of the programs that this process ran to their end.
+    pub(crate) fn of_ended_programs() -> Result<Self, Failure> {
+        let fields = stat("self")?;
+        Ok(Self(fields[2] + fields[3]))
+    }
+
+    /// How much it was since then, in microseconds.
+    pub(crate) fn us_since(self, earlier: Self) -> f64 {
+        (self.0 - earlier.0) as f64 * 10_000.0
+    }
+}
+
+/// The processor times of a process and of its children that ended: each the user's, then the kernel's.
+fn stat(process: &str) -> Result<[u64; 4], Failure> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))
+        .map_err(Failure::file("the kernel tells no times"))?;
+    // The name of the program, in brackets, may hold anything.
+    let fields = text.rsplit_once(')').map(|(_, fields)| fields.split_whitespace().skip(11));
+    let times: Vec<u64> = fields.into_iter().flatten().take(4).filter_map(|it| it.parse().ok()).collect();
+    times.try_into().map_err(|_| Failure::Kernel("the processor time"))
 }
 
 impl Drop for Running {
@@ -90,7 +124,12 @@ impl TigerBeetle {
             .read_line(&mut line)
             .map_err(Failure::file("what TigerBeetle says cannot be read"))?;
         let port: u16 = line.trim().parse().map_err(|_| Failure::NotReady("TigerBeetle"))?;
-        Ok(Self { _running: running, address: format!("127.0.0.1:{port}"), folder })
+        Ok(Self { running, address: format!("127.0.0.1:{port}"), folder })
+    }
+
+    /// The processor time that it has taken.
+    pub(crate) fn cpu(&self) -> Result<CpuTime, Failure> {
+        self.running.cpu()
     }
 
     /// How long its data file is, in bytes.
@@ -104,6 +143,11 @@ impl Service {
     /// In front of a TigerBeetle.
     pub(crate) fn over_tigerbeetle(tigerbeetle: &TigerBeetle) -> Result<Self, Failure> {
         Self::start(&["--server-backend=tigerbeetle", "--tigerbeetle-addresses", &tigerbeetle.address])
+    }
+
+    /// The processor time that it has taken.
+    pub(crate) fn cpu(&self) -> Result<CpuTime, Failure> {
+        self.running.cpu()
     }
 
     /// Over the memory ledger, which forgets a lease `retention_seconds` after it is over.
@@ -122,7 +166,7 @@ impl Service {
             command
         })?;
         wait_until("ratelimiterd", || probe(&address).is_ok())?;
-        Ok(Self { _running: running, address, _folder: folder })
+        Ok(Self { running, address, _folder: folder })
     }
 }
 
