@@ -156,8 +156,7 @@ fn definition(
     timeout_seconds: u64,
 ) -> Result<Definition, Failure> {
     let kind = Kind::new(name, window_seconds, timeout_seconds).map_err(|error| Failure::invalid(&error))?;
-    let (unit, description) = (String::new(), String::new());
-    Definition::new(key.clone(), kind, amount(PLENTY)?, unit, description, Overage::Debt)
+    Definition::new(key.clone(), kind, amount(PLENTY)?, "", "", Overage::Debt)
         .map_err(|error| Failure::invalid(&error))
 }
 

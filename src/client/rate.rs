@@ -116,7 +116,7 @@ pub fn concurrency_limit(key: &str, places: u64, timeout_seconds: u64) -> Result
 
 fn define(key: &str, kind: Kind, capacity: Amount) -> Result<Definition, RateError> {
     let key = LimitKey::parse(key).map_err(DefinitionError::Key)?;
-    Ok(Definition::new(key, kind, capacity, String::new(), String::new(), Overage::default())?)
+    Ok(Definition::new(key, kind, capacity, "", "", Overage::default())?)
 }
 
 #[cfg(test)]

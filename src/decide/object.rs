@@ -20,7 +20,9 @@ use crate::ledger::{
     Account, Bound, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode,
     UserData,
 };
-use crate::limit::{Amount, Definition, Kind, LimitKey, Overage, RefillRate, Status, Steps, TokenBucket};
+use crate::limit::{
+    Amount, Definition, Kind, LimitKey, Overage, RefillRate, Status, Steps, Texts, TokenBucket,
+};
 
 /// What a reservation may act on, and from when on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -199,8 +201,7 @@ pub fn at_rate(current: Option<&Limit>, key: &LimitKey, rate: RefillRate, burst:
             key: key.clone(),
             kind,
             capacity: burst,
-            unit: Box::default(),
-            description: Box::default(),
+            texts: Texts::default(),
             overage: Overage::default(),
             instances_max: None,
         },

@@ -224,8 +224,8 @@ impl Body {
             key: definition.key.as_str().to_owned(),
             kind: BodyKind::of(definition.kind),
             capacity: definition.capacity.get(),
-            unit: definition.unit.to_string(),
-            description: definition.description.to_string(),
+            unit: definition.texts.unit().to_owned(),
+            description: definition.texts.description().to_owned(),
             overage: match definition.overage {
                 Overage::Debt => BodyOverage::Debt,
                 Overage::Deny => BodyOverage::Deny,
@@ -253,8 +253,8 @@ impl Body {
             LimitKey::parse_name(&self.key).map_err(invalid)?,
             Kind::from_fields(name, &fields).map_err(invalid)?,
             Amount::new(self.capacity).map_err(invalid)?,
-            self.unit,
-            self.description,
+            &self.unit,
+            &self.description,
             overage,
         );
         let definition = definition
@@ -286,8 +286,8 @@ mod tests {
             LimitKey::parse(&"k".repeat(256)).expect("valid"),
             Kind::new(KindName::Concurrency, 0, 300).expect("valid"),
             Amount::MAX,
-            "slots".to_owned(),
-            description.to_owned(),
+            "slots",
+            description,
             Overage::Deny,
         );
         LimitState { definition: definition.expect("valid"), status, origin: None }
@@ -296,9 +296,9 @@ mod tests {
     fn of_template() -> [LimitState; 2] {
         let template = LimitKey::parse_name("tenant:{tenant}").expect("valid");
         let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
-        let (capacity, text) = (Amount::new(5).expect("valid"), String::new());
-        let definition = Definition::new(template.clone(), kind, capacity, text.clone(), text, Overage::Debt)
-            .expect("valid");
+        let capacity = Amount::new(5).expect("valid");
+        let definition =
+            Definition::new(template.clone(), kind, capacity, "", "", Overage::Debt).expect("valid");
         let instance = definition.for_instance(LimitKey::parse("tenant:acme").expect("valid"));
         let origin = Some(Box::new(Origin { template, version: 7 }));
         [

@@ -1,6 +1,8 @@
+use std::num::NonZeroU64;
+
 /// An amount or a capacity: 1 to 2^63-1 units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Amount(u64);
+pub struct Amount(NonZeroU64);
 
 /// Why a number is no [`Amount`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,25 +17,22 @@ pub enum AmountError {
 
 impl Amount {
     /// The largest amount, 2^63-1: it fits signed 64-bit integers of every client language.
-    pub const MAX: Amount = Amount(i64::MAX as u64);
+    pub const MAX: Amount = Amount(NonZeroU64::MIN.saturating_add(i64::MAX as u64 - 1));
 
     /// Checks `units` and makes it an amount.
     pub fn new(units: u64) -> Result<Self, AmountError> {
-        match units {
-            0 => Err(AmountError::Zero),
-            too_large if too_large > Self::MAX.0 => Err(AmountError::TooLarge),
-            units => Ok(Self(units)),
-        }
+        let amount = NonZeroU64::new(units).map(Self).ok_or(AmountError::Zero)?;
+        if amount > Self::MAX { Err(AmountError::TooLarge) } else { Ok(amount) }
     }
 
     /// The amount in units of its limit.
     pub fn get(self) -> u64 {
-        self.0
+        self.0.get()
     }
 }
 
 impl From<Amount> for u128 {
     fn from(amount: Amount) -> u128 {
-        u128::from(amount.0)
+        u128::from(amount.get())
     }
 }

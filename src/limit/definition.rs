@@ -17,14 +17,19 @@ pub struct Definition {
     pub kind: Kind,
     /// How much may be reserved at once.
     pub capacity: Amount,
-    /// What one unit is, for people: `tokens`.
-    pub unit: Box<str>,
-    /// Free text for people.
-    pub description: Box<str>,
+    /// What it says to people.
+    pub texts: Texts,
     /// What becomes of an actual amount above the reserved one.
     pub overage: Overage,
     /// Of a template, how many limits it may make. `None` of a limit.
     pub instances_max: Option<Amount>,
+}
+
+/// What a definition says to people: most say little, and there are many.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Texts {
+    unit_and_description: Box<str>,
+    unit_bytes: u8,
 }
 
 /// How reservations of a limit come back, with the times that this kind has and no others.
@@ -152,16 +157,14 @@ impl Definition {
         key: LimitKey,
         kind: Kind,
         capacity: Amount,
-        unit: String,
-        description: String,
+        unit: &str,
+        description: &str,
         overage: Overage,
     ) -> Result<Self, DefinitionError> {
-        text_in_range("unit", &unit, UNIT_BYTES_MAX)?;
-        text_in_range("description", &description, DESCRIPTION_BYTES_MAX)?;
+        let texts = Texts::new(unit, description)?;
         let default = || Amount::new(INSTANCES_MAX_DEFAULT).ok();
         let instances_max = KeyTemplate::of(&key).and_then(|_| default());
-        let (unit, description) = (unit.into(), description.into());
-        Ok(Self { key, kind, capacity, unit, description, overage, instances_max })
+        Ok(Self { key, kind, capacity, texts, overage, instances_max })
     }
 
     /// The same, for a template of so many limits; 0 is the default.
@@ -181,6 +184,30 @@ impl Definition {
     /// The definition that a template gives to a key that matches it.
     pub fn for_instance(&self, key: LimitKey) -> Self {
         Self { key, instances_max: None, ..self.clone() }
+    }
+}
+
+impl Texts {
+    fn new(unit: &str, description: &str) -> Result<Self, DefinitionError> {
+        text_in_range("unit", unit, UNIT_BYTES_MAX)?;
+        text_in_range("description", description, DESCRIPTION_BYTES_MAX)?;
+        // It is below the limit that was checked.
+        let unit_bytes = unit.len() as u8;
+        Ok(Self { unit_and_description: [unit, description].concat().into(), unit_bytes })
+    }
+
+    fn split(&self) -> (&str, &str) {
+        self.unit_and_description.split_at(self.unit_bytes.into())
+    }
+
+    /// What one unit is: `tokens`.
+    pub fn unit(&self) -> &str {
+        self.split().0
+    }
+
+    /// Free text.
+    pub fn description(&self) -> &str {
+        self.split().1
     }
 }
 

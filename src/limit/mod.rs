@@ -19,7 +19,8 @@ mod token_bucket;
 pub use amount::{Amount, AmountError};
 pub use concurrency::Concurrency;
 pub use definition::{
-    DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Kind, KindFields, KindName, Overage, UNIT_BYTES_MAX,
+    DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Kind, KindFields, KindName, Overage, Texts,
+    UNIT_BYTES_MAX,
 };
 pub use fixed_window::FixedWindow;
 pub use key::{KEY_BYTES_MAX, KeyError, LimitKey};

@@ -170,8 +170,8 @@ impl Limit {
             LimitKey::parse(key).map_err(DefinitionError::Key)?,
             Kind::new(kind, window_seconds, timeout_seconds)?,
             Amount::new(settings.capacity).map_err(DefinitionError::Capacity)?,
-            String::new(),
-            "made by ratelimiter-loadtest".to_owned(),
+            "",
+            "made by ratelimiter-loadtest",
             Overage::Debt,
         )?;
         let body = DefinitionBody::from(&definition);

@@ -391,8 +391,8 @@ impl DefinitionBody {
             LimitKey::parse_name(&self.key)?,
             Kind::from_fields(kind, &fields)?,
             Amount::new(self.capacity).map_err(DefinitionError::Capacity)?,
-            self.unit,
-            self.description,
+            &self.unit,
+            &self.description,
             overage,
         )?
         .with_instances_max(self.max_instances)
@@ -424,8 +424,8 @@ impl From<&Definition> for DefinitionBody {
             refill_interval_ms: fields.refill_interval_ms,
             auto_replenish: fields.auto_replenish,
             max_instances: definition.instances_max.map_or(0, Amount::get),
-            unit: definition.unit.to_string(),
-            description: definition.description.to_string(),
+            unit: definition.texts.unit().to_owned(),
+            description: definition.texts.description().to_owned(),
             overage: match definition.overage {
                 Overage::Debt => OverageBody::Debt,
                 Overage::Deny => OverageBody::Deny,

@@ -168,9 +168,8 @@ fn definition(
     capacity: u64,
 ) -> Definition {
     let capacity = Amount::new(capacity).expect("a valid capacity");
-    let (unit, description) = (String::new(), String::new());
     let key = LimitKey::parse_name(name).expect("a valid key");
-    Definition::new(key, kind.expect("valid times"), capacity, unit, description, Overage::Debt)
+    Definition::new(key, kind.expect("valid times"), capacity, "", "", Overage::Debt)
         .expect("a valid definition")
 }
 
