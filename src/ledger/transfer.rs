@@ -238,8 +238,10 @@ impl TransferCode {
     /// Whether such transfers are ever asked for by their account. They are few; others are known by their ids only.
     pub fn is_of_log(self) -> bool {
         match self {
-            Self::Grant | Self::Cut | Self::Definition | Self::Close => true,
-            Self::ReserveRolling
+            Self::Definition | Self::Close => true,
+            Self::Grant
+            | Self::Cut
+            | Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
             | Self::Shrink

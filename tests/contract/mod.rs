@@ -5,6 +5,7 @@ pub mod capacity;
 pub mod complete;
 pub mod crash;
 pub mod crash_schedules;
+pub mod definitions;
 pub mod extend;
 pub mod local_denials;
 pub mod objects;
@@ -89,6 +90,11 @@ macro_rules! contract_tests {
             a_stale_replica_spends_by_the_new_schedule,
             a_deleted_bucket_can_come_back_as_another_kind,
             a_batch_finds_everything_due,
+        ]);
+        $crate::contract_tests!(@module definitions, $backend, [
+            parts_are_read_by_either_account,
+            a_version_is_written_once,
+            a_refused_version_leaves_nothing,
         ]);
         $crate::contract_tests!(@module templates, $backend, [
             the_first_reserve_makes_the_limit,

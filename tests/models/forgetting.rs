@@ -21,7 +21,10 @@ fn leases_and_refills_are_forgotten() {
         let backend = Exactly(MemoryBackend::new());
         let replica = replica(&backend, definitions).await;
         let wants = [("bucket", 10), ("fixed", 10), ("sliding", 10)];
+        // What was granted is forgotten, too.
+        backend.pass(RETENTION * 2).await;
         let at_rest = backend.0.ledger.transfers();
+        assert_eq!(at_rest, 3, "a part for each definition");
         let mut sizes = Vec::new();
         for second in 0..4 * RETENTION.as_secs() {
             let id = lease();

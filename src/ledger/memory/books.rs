@@ -1,16 +1,18 @@
+use std::collections::HashMap;
+
+use hashbrown::DefaultHashBuilder;
+
 use super::accounts::Accounts;
 use super::compare::{compare, inherited};
 use super::expiries::Expiries;
-use super::link::Link;
-use super::transfers::{Made, Moved, New, Place, State, Transfers};
+use super::log::{Log, NewPart};
+use super::made::{Made, Moved, New, State};
+use super::transfers::{Place, Transfers};
+use crate::clock::NS_PER_SECOND;
 use crate::ledger::{
-    Account, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount, Order,
-    Recorded, Refusal, Side, Transfer, TransferFamily, TransferId,
+    Account, AccountId, AccountQuery, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement,
+    NewAccount, Order, Recorded, Refusal, Side, Transfer, TransferCode, TransferFamily, TransferId,
 };
-
-/// Of the neighbours of a transfer in the logs, which is which.
-const DEBIT: usize = 0;
-const CREDIT: usize = 1;
 
 /// Accounts and transfers, and the rules by which they change.
 pub(super) struct Books {
@@ -19,8 +21,13 @@ pub(super) struct Books {
     accounts: Accounts,
     transfers: Transfers,
     expiries: Expiries,
-    /// The transfers of the chain that is being applied, in order. Kept for its room.
+    log: Log,
+    /// Of each account, the transfers that closed and opened it, by time. Few were ever closed.
+    closings: HashMap<u32, Vec<u32>, DefaultHashBuilder>,
+    /// The transfers of the chain that is being applied, in order, but for those of a definition. Kept for its room.
     applied: Vec<Applied>,
+    /// How many parts of a definition that chain has written.
+    written: u16,
 }
 
 /// A transfer of the chain, and what it voided.
@@ -38,7 +45,10 @@ impl Books {
             accounts: Accounts::default(),
             transfers: Transfers::new(retention_ns),
             expiries: Expiries::default(),
+            log: Log::default(),
+            closings: HashMap::default(),
             applied: Vec::new(),
+            written: 0,
         }
     }
 
@@ -47,7 +57,7 @@ impl Books {
     }
 
     pub(super) fn transfers(&self) -> usize {
-        self.transfers.len()
+        self.transfers.len() + self.log.len()
     }
 
     pub(super) fn open(&mut self, new: &NewAccount) -> Result<(), LedgerError> {
@@ -55,7 +65,7 @@ impl Books {
     }
 
     pub(super) fn account(&self, id: AccountId) -> Option<Account> {
-        self.accounts.find(id).map(|index| self.accounts.entry(index).account)
+        self.accounts.find(id).map(|index| self.accounts.account(index))
     }
 
     /// The transfers of a family that name a lease, oldest first.
@@ -67,40 +77,24 @@ impl Books {
         made.filter(of_lease).map(|made| self.recorded(made)).collect()
     }
 
-    /// The transfers of an account later than `after_ns`, but for those of leases.
-    pub(super) fn log(
-        &self,
-        id: AccountId,
-        side: Side,
-        after_ns: u64,
-        order: Order,
-    ) -> Box<dyn Iterator<Item = Recorded> + '_> {
-        let Some(account) = self.accounts.find(id) else { return Box::new(std::iter::empty()) };
-        let entry = self.accounts.entry(account);
-        let is_later = move |made: &&Made| made.timestamp_ns > after_ns;
-        let recorded = |made: &Made| self.recorded(made);
-        match order {
-            Order::NewestFirst => {
-                let (newest, log) = match side {
-                    Side::Debit => (entry.newest_debit, DEBIT),
-                    Side::Credit => (entry.newest_credit, CREDIT),
-                };
-                let made = |link: Link| link.get().map(|index| self.transfers.made(index));
-                let chain = std::iter::successors(made(newest), move |of| made(of.neighbours[log]));
-                Box::new(chain.take_while(is_later).map(recorded))
+    /// The definitions that an account debits or is credited with, or what closed and opened it. Other transfers are not
+    /// asked for by their account.
+    pub(super) fn account_transfers(&self, query: &AccountQuery) -> Vec<Recorded> {
+        let Some(account) = self.accounts.find(query.account) else { return Vec::new() };
+        let part = |place| self.log.recorded(place, &self.accounts);
+        match (query.code, query.side) {
+            (TransferCode::Definition, Side::Debit) => {
+                pick(query, self.log.debiting(account, query.after_ns).map(part))
             }
-            Order::OldestFirst => {
-                if side == Side::Debit {
-                    let log = self.transfers.debits.get(&account).map_or(&[][..], Vec::as_slice);
-                    let start =
-                        log.partition_point(|&index| self.transfers.made(index).timestamp_ns <= after_ns);
-                    let later = log.get(start..).unwrap_or_default();
-                    return Box::new(later.iter().map(move |&index| recorded(self.transfers.made(index))));
-                }
-                // Few are ever credited to one account.
-                let newest_first = self.log(id, side, after_ns, Order::NewestFirst);
-                Box::new(newest_first.collect::<Vec<_>>().into_iter().rev())
+            (TransferCode::Definition, Side::Credit) => {
+                let newest = self.accounts.head(account).newest_record;
+                pick(query, self.log.crediting(newest).map(part))
             }
+            (TransferCode::Close, Side::Debit) => {
+                let closings = self.closings.get(&account).map_or(&[][..], Vec::as_slice);
+                pick(query, closings.iter().map(|&index| self.recorded(self.transfers.made(index))))
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -108,9 +102,8 @@ impl Books {
     pub(super) fn advance_to(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
         while let Some(index) = self.expiries.pop_due(&mut self.transfers, self.now_ns) {
-            self.transfers.made_mut(index).state = State::Expired;
+            self.transfers.let_go(index, State::Expired);
             self.give_back(index);
-            self.transfers.holds_one_fewer(index);
             self.transfers.check_over(self.transfers.family_of(index), self.now_ns);
         }
         self.transfers.forget(self.now_ns);
@@ -123,27 +116,70 @@ impl Books {
         let mut near = None;
         let mut first_timestamp_ns = 0;
         self.applied.clear();
+        self.written = 0;
         for (index, transfer) in transfers.iter().enumerate() {
             let timestamp_ns = self.now_ns.max(self.last_timestamp_ns + 1);
             let place = self.transfers.find(transfer.id, near);
-            match self.make(transfer, place, index < last, timestamp_ns) {
-                Ok(applied) => {
-                    self.last_timestamp_ns = timestamp_ns;
+            let linked = index < last;
+            let done = if transfer.code == TransferCode::Definition {
+                self.write(transfer, place, linked, timestamp_ns)
+            } else {
+                self.make(transfer, place, linked, timestamp_ns).map(|applied| {
                     near = Some(self.transfers.family_of(applied.made));
                     self.applied.push(applied);
-                }
-                Err(refusal) => {
-                    self.take_back();
-                    self.burn(transfer, refusal);
-                    return ChainOutcome::Refused { index, refusal };
-                }
+                })
+            };
+            if let Err(refusal) = done {
+                self.take_back();
+                self.burn(transfer, refusal);
+                return ChainOutcome::Refused { index, refusal };
             }
+            self.last_timestamp_ns = timestamp_ns;
             if index == 0 {
                 first_timestamp_ns = timestamp_ns;
             }
         }
         self.conclude();
         ChainOutcome::Created { timestamp_ns: first_timestamp_ns }
+    }
+
+    /// Writes a part of a definition. Definitions are looked for among what is no definition, too, but not the other way
+    /// round: no id of this program's can be both.
+    fn write(
+        &mut self,
+        transfer: &Transfer,
+        place: Place,
+        linked: bool,
+        timestamp_ns: u64,
+    ) -> Result<(), Refusal> {
+        if let Some(index) = place.index {
+            return Err(self.refuse_known(transfer, index, linked));
+        }
+        if let Some(place) = self.log.find(transfer.id) {
+            let earlier = self.log.recorded(place, &self.accounts).transfer;
+            return Err(compare(transfer, linked, &earlier, self.log.is_linked(place)));
+        }
+        let Movement::Post { debit, credit, amount: 0 } = transfer.movement else {
+            return Err(Refusal::Malformed("a definition moves nothing"));
+        };
+        let (debit, credit) = self.ends(debit, credit)?;
+        self.check_movement(debit, credit, 0)?;
+        let Transfer { id, user_data, .. } = *transfer;
+        let part = NewPart { id, user_data, debit, credit, linked, timestamp_ns };
+        self.log.write(&part, self.written, &mut self.accounts.head_mut(credit).newest_record)?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Refuses a transfer whose id is borne by that one.
+    #[cold]
+    fn refuse_known(&self, transfer: &Transfer, index: u32, linked: bool) -> Refusal {
+        let earlier = self.transfers.made(index);
+        if earlier.state == State::Burnt {
+            Refusal::IdAlreadyFailed
+        } else {
+            self.compare(transfer, linked, earlier)
+        }
     }
 
     fn make(
@@ -153,86 +189,90 @@ impl Books {
         linked: bool,
         timestamp_ns: u64,
     ) -> Result<Applied, Refusal> {
-        if let Some(earlier) = place.index.map(|index| self.transfers.made(index)) {
-            return Err(if earlier.state == State::Burnt {
-                Refusal::IdAlreadyFailed
-            } else {
-                self.compare(transfer, linked, earlier)
-            });
+        if let Some(index) = place.index {
+            return Err(self.refuse_known(transfer, index, linked));
         }
         if !self.transfers.has_room() {
             return Err(Refusal::Overflow);
         }
-        let (moved, state, user_data, voided) = match transfer.movement {
-            Movement::Void { pending } => {
-                let voided = self.void(transfer, pending, place.family, timestamp_ns)?;
-                let user_data =
-                    inherited(transfer.user_data, self.transfers.user_data(self.transfers.made(voided)));
-                (Moved::Void { pending }, State::NotPending, user_data, Some(voided))
+        let (moved, state, voided) = self.carry_out(transfer, place.family, timestamp_ns)?;
+        let user_data = match voided {
+            Some(voided) => {
+                inherited(transfer.user_data, self.transfers.user_data(self.transfers.made(voided)))
             }
-            Movement::Post { .. }
-            | Movement::PostUpTo { .. }
-            | Movement::Pend { .. }
-            | Movement::Close { .. } => {
-                let (moved, state) = self.move_amount(&transfer.movement, timestamp_ns)?;
-                (moved, state, transfer.user_data, None)
-            }
+            None => transfer.user_data,
         };
         let Transfer { id, code, .. } = *transfer;
         let new = New { id, code, user_data, moved, state, linked, timestamp_ns };
         let index = self.transfers.insert(place, &new);
         if let (State::Held, Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. }) = (state, moved) {
             self.expiries.join(&mut self.transfers, timeout_seconds, index);
-        } else if code.is_of_log() {
-            self.note_in_logs(index);
+        }
+        if code == TransferCode::Close
+            && let Some(closings) = self.closings_like(voided.unwrap_or(index))
+        {
+            closings.push(index);
         }
         Ok(Applied { made: index, voided })
     }
 
-    fn move_amount(&mut self, movement: &Movement, timestamp_ns: u64) -> Result<(Moved, State), Refusal> {
-        let (debit, credit, amount, timeout_seconds) = match *movement {
-            Movement::Post { debit, credit, amount } | Movement::PostUpTo { debit, credit, amount, .. } => {
-                (debit, credit, amount, 0)
+    /// Moves what a transfer moves, and answers what that was; of a void, the index of what it voided, too. `near` is a
+    /// family that this is likely to be of.
+    fn carry_out(
+        &mut self,
+        transfer: &Transfer,
+        near: Option<u32>,
+        timestamp_ns: u64,
+    ) -> Result<(Moved, State, Option<u32>), Refusal> {
+        Ok(match transfer.movement {
+            Movement::Post { debit, credit, amount } => {
+                let (debit, credit) = self.ends(debit, credit)?;
+                self.check_movement(debit, credit, amount)?;
+                self.accounts.post(debit, credit, amount);
+                (Moved::Post { debit, credit, amount }, State::NotPending, None)
+            }
+            Movement::PostUpTo { debit, credit, amount, bound } => {
+                let (debit, credit) = self.ends(debit, credit)?;
+                let amount = amount.min(self.at_most(debit, credit, bound));
+                self.check_movement(debit, credit, amount)?;
+                self.accounts.post(debit, credit, amount);
+                (Moved::PostUpTo { debit, credit, amount, bound }, State::NotPending, None)
             }
             Movement::Pend { debit, credit, amount, timeout_seconds } => {
-                (debit, credit, amount, timeout_seconds)
+                let timeout_ns = u64::from(timeout_seconds) * NS_PER_SECOND;
+                timestamp_ns.checked_add(timeout_ns).ok_or(Refusal::Overflow)?;
+                let (debit, credit) = self.ends(debit, credit)?;
+                self.check_movement(debit, credit, amount)?;
+                self.accounts.hold(debit, credit, amount);
+                (Moved::Pend { debit, credit, amount, timeout_seconds }, State::Held, None)
             }
-            Movement::Close { debit, credit } => (debit, credit, 0, 0),
-            Movement::Void { .. } => return Err(Refusal::Malformed("a void moves nothing new")),
-        };
-        let timeout_ns = u64::from(timeout_seconds) * crate::clock::NS_PER_SECOND;
-        timestamp_ns.checked_add(timeout_ns).ok_or(Refusal::Overflow)?;
+            Movement::Close { debit, credit } => {
+                let (debit, credit) = self.ends(debit, credit)?;
+                self.check_movement(debit, credit, 0)?;
+                self.accounts.head_mut(debit).closed = true;
+                (Moved::Close { debit, credit }, State::Held, None)
+            }
+            Movement::Void { pending } => {
+                let voided = self.void(transfer, pending, near, timestamp_ns)?;
+                (Moved::Void { pending }, State::NotPending, Some(voided))
+            }
+        })
+    }
+
+    /// The indexes of two accounts.
+    fn ends(&mut self, debit: AccountId, credit: AccountId) -> Result<(u32, u32), Refusal> {
         if debit == credit {
             return Err(Refusal::Malformed("accounts_must_be_different"));
         }
         let debit = self.accounts.find(debit).ok_or(Refusal::DebitAccountNotFound)?;
         let credit = self.accounts.find_credited(credit).ok_or(Refusal::CreditAccountNotFound)?;
-        let amount = match movement {
-            Movement::PostUpTo { bound, .. } => amount.min(self.at_most(debit, credit, *bound)),
-            Movement::Post { .. }
-            | Movement::Pend { .. }
-            | Movement::Close { .. }
-            | Movement::Void { .. } => amount,
-        };
-        self.check_movement(debit, credit, amount)?;
-        let (moved, state) = match movement {
-            Movement::Post { .. } => (Moved::Post { debit, credit, amount }, State::NotPending),
-            &Movement::PostUpTo { bound, .. } => {
-                (Moved::PostUpTo { debit, credit, amount, bound }, State::NotPending)
-            }
-            Movement::Close { .. } => (Moved::Close { debit, credit }, State::Held),
-            Movement::Pend { .. } | Movement::Void { .. } => {
-                (Moved::Pend { debit, credit, amount, timeout_seconds }, State::Held)
-            }
-        };
-        self.carry_out(moved);
-        Ok((moved, state))
+        Ok((debit, credit))
     }
 
     /// The most that a transfer of such a bound may move.
     fn at_most(&self, debit: u32, credit: u32, bound: Bound) -> u128 {
-        let has = self.accounts.entry(debit).account.available();
-        let owes = self.accounts.entry(credit).account.owed();
+        let has = self.accounts.account(debit).available();
+        let owes = self.accounts.account(credit).owed();
         match bound {
             Bound::Has => has,
             Bound::Owes => owes,
@@ -241,41 +281,24 @@ impl Books {
     }
 
     fn check_movement(&self, debit: u32, credit: u32, amount: u128) -> Result<(), Refusal> {
-        let from = self.accounts.entry(debit);
-        let (rule, from) = (from.rule, &from.account);
-        let to = &self.accounts.entry(credit).account;
-        if from.closed {
+        let head = self.accounts.head(debit);
+        if head.closed {
             return Err(Refusal::DebitAccountClosed);
         }
-        if to.closed {
+        if self.accounts.head(credit).closed {
             return Err(Refusal::CreditAccountClosed);
         }
+        let (from, to) = (self.accounts.balances(debit), self.accounts.balances(credit));
         let sum = |posted: u128, pending: u128| {
             posted.checked_add(pending).and_then(|sum| sum.checked_add(amount)).ok_or(Refusal::Overflow)
         };
         let debits_after = sum(from.debits_posted, from.debits_pending)?;
         sum(to.credits_posted, to.credits_pending)?;
-        match rule {
+        match head.rule {
             AccountRule::DebitsMustNotExceedCredits if debits_after > from.credits_posted => {
                 Err(Refusal::ExceedsCredits)
             }
             AccountRule::DebitsMustNotExceedCredits | AccountRule::Unconstrained => Ok(()),
-        }
-    }
-
-    /// Moves what was checked. A void is carried out by [`Books::void`].
-    fn carry_out(&mut self, moved: Moved) {
-        match moved {
-            Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount, .. } => {
-                self.accounts.entry_mut(debit).account.debits_posted += amount;
-                self.accounts.entry_mut(credit).account.credits_posted += amount;
-            }
-            Moved::Pend { debit, credit, amount, .. } => {
-                self.accounts.entry_mut(debit).account.debits_pending += amount;
-                self.accounts.entry_mut(credit).account.credits_pending += amount;
-            }
-            Moved::Close { debit, .. } => self.accounts.entry_mut(debit).account.closed = true,
-            Moved::Void { .. } => {}
         }
     }
 
@@ -307,7 +330,7 @@ impl Books {
             return Err(Refusal::PendingExpired);
         }
         self.stop_expiring(index);
-        self.transfers.made_mut(index).state = State::Voided;
+        self.transfers.let_go(index, State::Voided);
         self.give_back(index);
         Ok(index)
     }
@@ -315,26 +338,16 @@ impl Books {
     /// Gives back what a pending transfer held.
     fn give_back(&mut self, index: u32) {
         match self.transfers.moved(index) {
-            Moved::Pend { debit, credit, amount, .. } => {
-                self.accounts.entry_mut(debit).account.debits_pending -= amount;
-                self.accounts.entry_mut(credit).account.credits_pending -= amount;
-            }
-            Moved::Close { debit, .. } => self.accounts.entry_mut(debit).account.closed = false,
+            Moved::Pend { debit, credit, amount, .. } => self.accounts.let_go(debit, credit, amount),
+            Moved::Close { debit, .. } => self.accounts.head_mut(debit).closed = false,
             Moved::Post { .. } | Moved::PostUpTo { .. } | Moved::Void { .. } => {}
         }
     }
 
-    /// Counts what a chain opened and closed, once it is certain.
+    /// Sees how long the families of a chain are to be remembered, once it is certain.
     fn conclude(&mut self) {
         for &Applied { made, voided } in &self.applied {
-            if self.transfers.made(made).is_pending() {
-                self.transfers.holds_one_more(made);
-            } else {
-                self.transfers.keep_while_spent(made);
-            }
-            if let Some(voided) = voided {
-                self.transfers.holds_one_fewer(voided);
-            }
+            self.transfers.keep_while_spent(made);
             self.transfers.spends_no_more_if_settled(voided.unwrap_or(made));
         }
         // Most chains are of one family.
@@ -353,8 +366,7 @@ impl Books {
             let moved = self.transfers.moved(made);
             match moved {
                 Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount, .. } => {
-                    self.accounts.entry_mut(debit).account.debits_posted -= amount;
-                    self.accounts.entry_mut(credit).account.credits_posted -= amount;
+                    self.accounts.take_back(debit, credit, amount);
                 }
                 Moved::Pend { .. } | Moved::Close { .. } => {
                     self.give_back(made);
@@ -365,20 +377,38 @@ impl Books {
             if let Some(voided) = voided {
                 self.hold_again(voided);
             }
-            if self.transfers.made(made).is_in_logs() {
-                self.strike_from_logs(made);
+            if self.transfers.made(made).code == TransferCode::Close
+                && let Some(closings) = self.closings_like(voided.unwrap_or(made))
+            {
+                closings.pop();
             }
             self.transfers.remove_newest(made);
+        }
+        if self.written > 0
+            && let Some((credit, newest)) = self.log.take_back()
+        {
+            self.accounts.head_mut(credit).newest_record = newest;
         }
     }
 
     fn hold_again(&mut self, index: u32) {
-        self.transfers.made_mut(index).state = State::Held;
-        let moved = self.transfers.moved(index);
-        if let Moved::Pend { timeout_seconds: timeout_seconds @ 1.., .. } = moved {
-            self.expiries.rejoin(&mut self.transfers, timeout_seconds, index);
+        self.transfers.hold_again(index);
+        match self.transfers.moved(index) {
+            Moved::Pend { debit, credit, amount, timeout_seconds } => {
+                if timeout_seconds > 0 {
+                    self.expiries.rejoin(&mut self.transfers, timeout_seconds, index);
+                }
+                self.accounts.hold(debit, credit, amount);
+            }
+            Moved::Close { debit, .. } => self.accounts.head_mut(debit).closed = true,
+            Moved::Post { .. } | Moved::PostUpTo { .. } | Moved::Void { .. } => {}
         }
-        self.carry_out(moved);
+    }
+
+    /// What closed and opened the account that a transfer debits.
+    fn closings_like(&mut self, index: u32) -> Option<&mut Vec<u32>> {
+        let debit = self.transfers.made(index).debit()?;
+        Some(self.closings.entry(debit).or_default())
     }
 
     fn stop_expiring(&mut self, index: u32) {
@@ -397,47 +427,6 @@ impl Books {
             let burnt = New { id, code, user_data, moved: nothing, state, linked, timestamp_ns };
             let index = self.transfers.insert(place, &burnt);
             self.transfers.check_over(self.transfers.family_of(index), self.now_ns);
-        }
-    }
-
-    fn note_in_logs(&mut self, index: u32) {
-        let (debit, credit) = self.ends(index);
-        let newest = Link::to(index);
-        if let Some(debit) = debit {
-            self.transfers.debits.entry(debit).or_default().push(index);
-            let earlier = std::mem::replace(&mut self.accounts.entry_mut(debit).newest_debit, newest);
-            self.transfers.made_mut(index).neighbours[DEBIT] = earlier;
-        }
-        if let Some(credit) = credit {
-            let earlier = std::mem::replace(&mut self.accounts.entry_mut(credit).newest_credit, newest);
-            self.transfers.made_mut(index).neighbours[CREDIT] = earlier;
-        }
-    }
-
-    fn strike_from_logs(&mut self, index: u32) {
-        let (debit, credit) = self.ends(index);
-        let [earlier_debit, earlier_credit] = self.transfers.made(index).neighbours;
-        if let Some(debit) = debit {
-            self.transfers.debits.entry(debit).or_default().pop();
-            self.accounts.entry_mut(debit).newest_debit = earlier_debit;
-        }
-        if let Some(credit) = credit {
-            self.accounts.entry_mut(credit).newest_credit = earlier_credit;
-        }
-    }
-
-    /// The accounts that a transfer debits and credits; a void has those of what it voids.
-    fn ends(&self, index: u32) -> (Option<u32>, Option<u32>) {
-        match self.transfers.moved(index) {
-            Moved::Post { debit, credit, .. }
-            | Moved::PostUpTo { debit, credit, .. }
-            | Moved::Pend { debit, credit, .. }
-            | Moved::Close { debit, credit } => (Some(debit), Some(credit)),
-            // What was burnt names itself.
-            Moved::Void { pending } => {
-                let held = self.transfers.find(pending, None).index.filter(|&held| held != index);
-                held.map_or((None, None), |held| self.ends(held))
-            }
         }
     }
 
@@ -461,7 +450,7 @@ impl Books {
     }
 
     fn recorded(&self, made: &Made) -> Recorded {
-        let id = |index: u32| self.accounts.entry(index).account.id;
+        let id = |index: u32| self.accounts.head(index).id;
         let movement = match self.transfers.moved_by(made) {
             Moved::Post { debit, credit, amount } => {
                 Movement::Post { debit: id(debit), credit: id(credit), amount }
@@ -478,5 +467,15 @@ impl Books {
         let (id, user_data) = (self.transfers.id(made), self.transfers.user_data(made));
         let transfer = Transfer { id, code: made.code, user_data, movement };
         Recorded { transfer, timestamp_ns: made.timestamp_ns }
+    }
+}
+
+/// Of an account's transfers by time, those that a query picks.
+fn pick(query: &AccountQuery, by_time: impl DoubleEndedIterator<Item = Recorded>) -> Vec<Recorded> {
+    let later = by_time.filter(|recorded| recorded.timestamp_ns > query.after_ns);
+    let count_max = query.count_max as usize;
+    match query.order {
+        Order::OldestFirst => later.take(count_max).collect(),
+        Order::NewestFirst => later.rev().take(count_max).collect(),
     }
 }

@@ -4,11 +4,8 @@ use std::collections::{BinaryHeap, HashMap};
 use hashbrown::DefaultHashBuilder;
 
 use super::link::Link;
+use super::made::Made;
 use super::transfers::Transfers;
-
-/// Which neighbour of a transfer is which.
-const BEFORE: usize = 0;
-const BEHIND: usize = 1;
 
 /// The pending transfers that come back by themselves.
 ///
@@ -33,16 +30,22 @@ impl Expiries {
         while let Some(&Reverse((due_ns, timeout_seconds))) = self.next.peek()
             && due_ns <= now_ns
         {
-            let first = self.lists.get(&timeout_seconds).and_then(|list| list.first.get());
-            let Some(first) = first else {
+            let list = self.lists.get_mut(&timeout_seconds);
+            let Some((list, first)) = list.and_then(|list| list.first.get().map(|first| (list, first)))
+            else {
                 self.next.pop();
                 self.lists.remove(&timeout_seconds);
                 continue;
             };
-            match transfers.made(first).expires_at_ns() {
+            let made = transfers.made(first);
+            match made.expires_at_ns() {
                 Some(expires_at_ns) if expires_at_ns > now_ns => self.look_again(expires_at_ns),
                 Some(_) | None => {
-                    self.leave(transfers, timeout_seconds, first);
+                    list.first = made.behind;
+                    match made.behind.get() {
+                        Some(behind) => transfers.made_mut(behind).before = Link::NONE,
+                        None => list.last = Link::NONE,
+                    }
                     return Some(first);
                 }
             }
@@ -65,9 +68,9 @@ impl Expiries {
             next.push(Reverse((expires_at_ns, timeout_seconds)));
             List { first: Link::NONE, last: Link::NONE }
         });
-        transfers.made_mut(index).neighbours[BEFORE] = list.last;
+        transfers.made_mut(index).before = list.last;
         match list.last.get() {
-            Some(last) => transfers.made_mut(last).neighbours[BEHIND] = Link::to(index),
+            Some(last) => transfers.made_mut(last).behind = Link::to(index),
             None => list.first = Link::to(index),
         }
         list.last = Link::to(index);
@@ -75,13 +78,13 @@ impl Expiries {
 
     /// Takes a transfer out. It keeps the names of its neighbours, so that [`Expiries::rejoin`] can undo this.
     pub(super) fn leave(&mut self, transfers: &mut Transfers, timeout_seconds: u32, index: u32) {
-        let [before, behind] = transfers.made(index).neighbours;
+        let &Made { before, behind, .. } = transfers.made(index);
         self.connect(transfers, timeout_seconds, before, behind, before, behind);
     }
 
     /// Puts a transfer back between the neighbours that it had, if nothing but what has been undone happened since.
     pub(super) fn rejoin(&mut self, transfers: &mut Transfers, timeout_seconds: u32, index: u32) {
-        let [before, behind] = transfers.made(index).neighbours;
+        let &Made { before, behind, .. } = transfers.made(index);
         self.connect(transfers, timeout_seconds, before, behind, Link::to(index), Link::to(index));
     }
 
@@ -96,12 +99,12 @@ impl Expiries {
         to_behind: Link,
     ) {
         if let Some(before) = before.get() {
-            transfers.made_mut(before).neighbours[BEHIND] = to_behind;
+            transfers.made_mut(before).behind = to_behind;
         } else if let Some(list) = self.lists.get_mut(&timeout_seconds) {
             list.first = to_behind;
         }
         if let Some(behind) = behind.get() {
-            transfers.made_mut(behind).neighbours[BEFORE] = to_before;
+            transfers.made_mut(behind).before = to_before;
         } else if let Some(list) = self.lists.get_mut(&timeout_seconds) {
             list.last = to_before;
         }

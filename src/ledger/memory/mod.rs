@@ -7,6 +7,8 @@ mod books;
 mod compare;
 mod expiries;
 mod link;
+mod log;
+mod made;
 mod transfers;
 
 use std::future::{Future, ready};
@@ -39,7 +41,8 @@ impl<C: Clock> MemoryLedger<C> {
         self.books_now().leases()
     }
 
-    /// How many transfers it remembers: those of leases, those that brought something back, and the log.
+    /// How many transfers it remembers: the log, those of leases, and those that brought something back, gave capacity or
+    /// took it, for as long as if they were leases.
     pub fn transfers(&self) -> usize {
         self.books_now().transfers()
     }
@@ -88,10 +91,7 @@ impl<C: Clock> Ledger for MemoryLedger<C> {
     }
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
-        let books = self.books_now();
-        let log = books.log(query.account, query.side, query.after_ns, query.order);
-        let matching = log.filter(|recorded| recorded.transfer.code == query.code);
-        Ok(matching.take(query.count_max as usize).collect())
+        Ok(self.books_now().account_transfers(&query))
     }
 
     fn now_ns(&self) -> u64 {

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 
@@ -6,8 +5,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
 use super::link::Link;
+use super::made::{Made, More, Moved, New, Packed, State};
 use crate::clock::{NS_PER_MS, NS_PER_SECOND};
-use crate::ledger::{Bound, Refusal, TransferCode, TransferFamily, TransferId, UserData};
+use crate::ledger::{TransferCode, TransferFamily, TransferId, UserData};
 
 /// The transfers, and the ids that were used up.
 ///
@@ -19,85 +19,12 @@ pub(super) struct Transfers {
     families: Slab<Family>,
     by_id: HashTable<Indexed>,
     hasher: DefaultHashBuilder,
-    /// Of each account, the transfers of its log that debit it, by time. Few accounts have any: the logs of definitions, and
-    /// the operator's.
-    pub(super) debits: HashMap<u32, Vec<u32>, DefaultHashBuilder>,
     /// Families that were over at some time, oldest first. One that lives again is passed over when its turn comes.
     over: VecDeque<(u64, u32)>,
     /// Families that are over when what their leases spent has come back, by that moment.
     spent: BTreeMap<u64, Vec<u32>>,
     retention_ns: u64,
     leases: usize,
-}
-
-/// A transfer that was made, or an id that was used up by one that could not be. There are millions of them, and each is
-/// one line of the processor's cache.
-#[repr(align(64))]
-pub(super) struct Made {
-    moved: Packed,
-    /// The long part of its user data; or where its [`More`] is.
-    long_or_more: u64,
-    pub(super) timestamp_ns: u64,
-    family: u32,
-    next_of_family: Link,
-    /// Its neighbours among those that expire, before and behind it. What does not expire may be in the logs of the accounts
-    /// that it debits and credits: then, those before it in these.
-    pub(super) neighbours: [Link; 2],
-    tail: u16,
-    pub(super) code: TransferCode,
-    pub(super) state: State,
-    /// Whether another transfer was linked behind it.
-    pub(super) linked: bool,
-    has_more: bool,
-}
-
-/// What seldom differs from transfer to transfer of a family, or is seldom so large.
-struct More {
-    wide: u128,
-    long: u64,
-    amount_high: u64,
-    short: u32,
-}
-
-/// What a transfer moved, as it is kept: the low half of its amount.
-#[derive(Clone, Copy)]
-enum Packed {
-    Post { debit: u32, credit: u32, amount: u64 },
-    PostUpTo { debit: u32, credit: u32, amount: u64, bound: Bound },
-    Pend { debit: u32, credit: u32, amount: u64, timeout_seconds: u32 },
-    Close { debit: u32, credit: u32 },
-    Void { pending: [u64; 2] },
-}
-
-/// A transfer to be taken in.
-pub(super) struct New {
-    pub(super) id: TransferId,
-    pub(super) code: TransferCode,
-    pub(super) user_data: UserData,
-    pub(super) moved: Moved,
-    pub(super) state: State,
-    pub(super) linked: bool,
-    pub(super) timestamp_ns: u64,
-}
-
-/// What a transfer moved, between accounts of these indexes.
-#[derive(Clone, Copy)]
-pub(super) enum Moved {
-    Post { debit: u32, credit: u32, amount: u128 },
-    PostUpTo { debit: u32, credit: u32, amount: u128, bound: Bound },
-    Pend { debit: u32, credit: u32, amount: u128, timeout_seconds: u32 },
-    Close { debit: u32, credit: u32 },
-    Void { pending: TransferId },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Its id was used up, and nothing was made.
-    Burnt,
-    NotPending,
-    Held,
-    Voided,
-    Expired,
 }
 
 /// The transfers whose ids differ in their last bits only.
@@ -114,7 +41,7 @@ struct Family {
     /// When what its lease spent has come back, in seconds since the Unix epoch, so that those of one window wait together.
     spent_until_seconds: u32,
     of_lease: bool,
-    /// Whether it is a part of some account's log, which is kept for ever.
+    /// Whether it is kept for ever.
     of_log: bool,
     over_since_ns: u64,
 }
@@ -134,79 +61,6 @@ pub(super) struct Place {
     pub(super) index: Option<u32>,
 }
 
-impl Made {
-    /// After how many seconds it comes back by itself; `None` if it does not.
-    pub(super) fn timeout_seconds(&self) -> Option<u32> {
-        match self.moved {
-            Packed::Pend { timeout_seconds: timeout_seconds @ 1.., .. } => Some(timeout_seconds),
-            Packed::Pend { .. }
-            | Packed::Post { .. }
-            | Packed::PostUpTo { .. }
-            | Packed::Close { .. }
-            | Packed::Void { .. } => None,
-        }
-    }
-
-    /// When it comes back by itself.
-    pub(super) fn expires_at_ns(&self) -> Option<u64> {
-        let timeout_ns = u64::from(self.timeout_seconds()?) * NS_PER_SECOND;
-        Some(self.timestamp_ns.saturating_add(timeout_ns))
-    }
-
-    /// Whether it holds something until it is voided or comes back by itself, or did so.
-    pub(super) fn is_pending(&self) -> bool {
-        match self.moved {
-            Packed::Pend { .. } | Packed::Close { .. } => true,
-            Packed::Post { .. } | Packed::PostUpTo { .. } | Packed::Void { .. } => false,
-        }
-    }
-
-    /// Whether it is in the logs of its accounts.
-    pub(super) fn is_in_logs(&self) -> bool {
-        self.code.is_of_log() && self.timeout_seconds().is_none()
-    }
-}
-
-impl Packed {
-    /// With the high half of the amount.
-    fn of(moved: Moved) -> (Self, u64) {
-        let (moved, amount) = match moved {
-            Moved::Post { debit, credit, amount } => {
-                (Self::Post { debit, credit, amount: amount as u64 }, amount)
-            }
-            Moved::PostUpTo { debit, credit, amount, bound } => {
-                (Self::PostUpTo { debit, credit, amount: amount as u64, bound }, amount)
-            }
-            Moved::Pend { debit, credit, amount, timeout_seconds } => {
-                (Self::Pend { debit, credit, amount: amount as u64, timeout_seconds }, amount)
-            }
-            Moved::Close { debit, credit } => (Self::Close { debit, credit }, 0),
-            Moved::Void { pending } => {
-                let pending = pending.as_u128();
-                (Self::Void { pending: [(pending >> 64) as u64, pending as u64] }, 0)
-            }
-        };
-        (moved, (amount >> 64) as u64)
-    }
-
-    fn with_high(self, amount_high: u64) -> Moved {
-        let whole = |amount: u64| u128::from(amount_high) << 64 | u128::from(amount);
-        match self {
-            Self::Post { debit, credit, amount } => Moved::Post { debit, credit, amount: whole(amount) },
-            Self::PostUpTo { debit, credit, amount, bound } => {
-                Moved::PostUpTo { debit, credit, amount: whole(amount), bound }
-            }
-            Self::Pend { debit, credit, amount, timeout_seconds } => {
-                Moved::Pend { debit, credit, amount: whole(amount), timeout_seconds }
-            }
-            Self::Close { debit, credit } => Moved::Close { debit, credit },
-            Self::Void { pending: [high, low] } => {
-                Moved::Void { pending: TransferId::from_u128(u128::from(high) << 64 | u128::from(low)) }
-            }
-        }
-    }
-}
-
 impl Transfers {
     pub(super) fn new(retention_ns: u64) -> Self {
         Self {
@@ -215,7 +69,6 @@ impl Transfers {
             families: Slab::new(),
             by_id: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            debits: HashMap::default(),
             over: VecDeque::new(),
             spent: BTreeMap::new(),
             retention_ns,
@@ -316,6 +169,7 @@ impl Transfers {
         };
         let entry = &mut self.families[family as usize];
         entry.tails |= tail_bit(id.tail());
+        entry.held += u32::from(state == State::Held);
         let has_more = short != 0 || amount_high != 0 || wide != entry.wide;
         let last = std::mem::replace(&mut entry.last, index);
         if last != index {
@@ -323,15 +177,15 @@ impl Transfers {
         }
         let long_or_more =
             if has_more { self.more.insert(More { wide, long, amount_high, short }) as u64 } else { long };
-        let (next_of_family, neighbours, tail) = (Link::NONE, [Link::NONE; 2], id.tail());
         self.made.insert(Made {
             moved,
             long_or_more,
             timestamp_ns,
             family,
-            next_of_family,
-            neighbours,
-            tail,
+            next_of_family: Link::NONE,
+            before: Link::NONE,
+            behind: Link::NONE,
+            tail: id.tail(),
             code,
             state,
             linked,
@@ -369,7 +223,8 @@ impl Transfers {
 
     /// Takes the newest transfer of its family out again.
     pub(super) fn remove_newest(&mut self, index: u32) {
-        let family = self.family_of(index);
+        let &Made { family, state, .. } = self.made(index);
+        self.families[family as usize].held -= u32::from(state == State::Held);
         let before = self.of_family(family).take_while(|&other| other != index).last();
         match before {
             Some(before) => {
@@ -398,14 +253,18 @@ impl Transfers {
         self.leases -= usize::from(self.families.remove(family as usize).of_lease);
     }
 
-    /// One more transfer of the family is held.
-    pub(super) fn holds_one_more(&mut self, index: u32) {
-        self.families[self.made[index as usize].family as usize].held += 1;
+    /// What a transfer held it holds no longer: it was voided, or has expired.
+    pub(super) fn let_go(&mut self, index: u32, state: State) {
+        let made = &mut self.made[index as usize];
+        made.state = state;
+        self.families[made.family as usize].held -= 1;
     }
 
-    /// One fewer is.
-    pub(super) fn holds_one_fewer(&mut self, index: u32) {
-        self.families[self.made[index as usize].family as usize].held -= 1;
+    /// Undoes that.
+    pub(super) fn hold_again(&mut self, index: u32) {
+        let made = &mut self.made[index as usize];
+        made.state = State::Held;
+        self.families[made.family as usize].held += 1;
     }
 
     /// A lease is remembered for as long as what it spent may be given back.
@@ -482,19 +341,3 @@ fn tail_bit(tail: u16) -> u32 {
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
-
-impl State {
-    /// What stands in the way of voiding such a transfer.
-    pub(super) fn refuses_void(self) -> Option<Refusal> {
-        match self {
-            State::Held => None,
-            State::Burnt => Some(Refusal::PendingNotFound),
-            State::NotPending => Some(Refusal::PendingNotPending),
-            State::Voided => Some(Refusal::PendingAlreadyVoided),
-            State::Expired => Some(Refusal::PendingExpired),
-        }
-    }
-}
-
-/// A transfer, and its place in the slab, is one line of the processor's cache.
-const _: () = assert!(size_of::<Option<Made>>() == 64);
