@@ -22,9 +22,12 @@ struct Settling<'a> {
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with what was really used.
     pub async fn complete(&self, command: &Complete) -> Result<CompleteOutcome, LimiterError> {
-        match self.settling(command, self.find_lease(command).await?) {
-            Ok(mut settling) => self.settle(&mut settling).await,
-            Err(outcome) => Ok(outcome),
+        let Some(lease) = self.find_lease(command).await? else { return Ok(CompleteOutcome::NothingToDo) };
+        let used = self.used(command.actuals());
+        let now_ns = self.ledger.now_ns();
+        match Settlement::new(self.ids, lease, &used, now_ns) {
+            Ok(mut settlement) => self.settle(command, &used, &mut settlement, Some(now_ns)).await,
+            Err(error) => Ok(CompleteOutcome::NotInLease { index: error.index }),
         }
     }
 
@@ -45,7 +48,11 @@ impl<L: Ledger> Limiter<L> {
             });
         }
         self.settle_together(&mut settlings).await;
-        let settled = join_all(settlings.iter_mut().map(|settling| self.settle(settling))).await;
+        let settled = join_all(settlings.iter_mut().map(|settling| {
+            let Settling { command, used, settlement } = settling;
+            self.settle(command, used, settlement, None)
+        }));
+        let settled = settled.await;
         let mut settled = settled.into_iter();
         let missing = || Err(LedgerError::Unexpected("a complete without an answer".to_owned()).into());
         places.into_iter().map(|known| known.or_else(|| settled.next()).unwrap_or_else(missing)).collect()
@@ -85,10 +92,16 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    async fn settle(&self, settling: &mut Settling<'_>) -> Result<CompleteOutcome, LimiterError> {
-        let Settling { command, used, settlement } = settling;
+    /// `now_ns` is the ledger's time, where it was read just now.
+    async fn settle(
+        &self,
+        command: &Complete,
+        used: &[Used],
+        settlement: &mut Settlement,
+        mut now_ns: Option<u64>,
+    ) -> Result<CompleteOutcome, LimiterError> {
         loop {
-            match settlement.next(|| self.ledger.now_ns())? {
+            match settlement.next(|| now_ns.take().unwrap_or_else(|| self.ledger.now_ns()))? {
                 Next::Send(chain) => settlement.heard(self.ledger.submit_one(chain).await?)?,
                 Next::FindClosing(account) => {
                     settlement.found_closing(find_closing(&*self.ledger, account).await?)?;

@@ -31,9 +31,15 @@ struct Steps {
 }
 
 impl Steps {
-    /// With room for a guard and for what most settlements do with so many legs.
-    fn for_legs(legs: usize) -> Self {
-        Self { roles: SmallVec::new(), transfers: Vec::with_capacity(1 + 2 * legs) }
+    /// With room for a guard and for what these goals take, unless an account is closed.
+    fn for_goals(goals: &[Goal]) -> Self {
+        let steps_of = |goal: &Goal| match goal {
+            Goal::Keep => 0,
+            Goal::Release | Goal::Extend { .. } | Goal::Debt { .. } => 1,
+            Goal::Shrink { .. } => 2,
+        };
+        let steps = 1 + goals.iter().map(steps_of).sum::<usize>();
+        Self { roles: SmallVec::new(), transfers: Vec::with_capacity(steps) }
     }
 
     fn push(&mut self, (role, transfer): (Role, Transfer)) {
@@ -50,7 +56,7 @@ impl Settlement {
     pub(super) fn plan(&mut self, now_ns: u64) -> Result<Chain, LedgerError> {
         self.exceed_expired(now_ns)?;
         let guard = self.guard();
-        let mut steps = Steps::for_legs(self.goals.len());
+        let mut steps = Steps::for_goals(&self.goals);
         steps.push(self.guard_step(guard)?);
         for leg in (0..self.goals.len()).filter(|&leg| Some(leg) != guard) {
             self.plan_leg(leg, now_ns, &mut steps)?;
