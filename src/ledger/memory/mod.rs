@@ -6,6 +6,7 @@ mod accounts;
 mod books;
 mod compare;
 mod expiries;
+mod index;
 mod link;
 mod log;
 mod made;

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 use slab::Slab;
 
+use super::index::Index;
 use super::link::Link;
 use super::made::{Made, More, Moved, New, Packed, State};
 use crate::clock::{NS_PER_MS, NS_PER_SECOND};
@@ -17,7 +18,7 @@ pub(super) struct Transfers {
     made: Slab<Made>,
     more: Slab<More>,
     families: Slab<Family>,
-    by_id: HashTable<Indexed>,
+    by_id: Index,
     hasher: DefaultHashBuilder,
     /// Families that were over at some time, oldest first. One that lives again is passed over when its turn comes.
     over: VecDeque<(u64, u32)>,
@@ -46,14 +47,6 @@ struct Family {
     over_since_ns: u64,
 }
 
-/// A family in the table of ids, with a part of its hash: growing the table needs no look at the families, and looking
-/// for an id none at those of others.
-#[derive(Clone, Copy)]
-struct Indexed {
-    hash: u32,
-    family: u32,
-}
-
 /// Where an id is, or would be.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
@@ -67,7 +60,7 @@ impl Transfers {
             made: Slab::new(),
             more: Slab::new(),
             families: Slab::new(),
-            by_id: HashTable::new(),
+            by_id: Index::default(),
             hasher: DefaultHashBuilder::default(),
             over: VecDeque::new(),
             spent: BTreeMap::new(),
@@ -139,9 +132,7 @@ impl Transfers {
     }
 
     pub(super) fn find_family(&self, id: TransferFamily) -> Option<u32> {
-        let hash = self.hash(id);
-        let is_it = |entry: &Indexed| entry.hash == hash && self.family(entry.family).id == id;
-        self.by_id.find(spread(hash), is_it).map(|entry| entry.family)
+        self.by_id.find(self.hash(id), |family| self.family(family).id == id)
     }
 
     fn hash(&self, id: TransferFamily) -> u32 {
@@ -210,9 +201,7 @@ impl Transfers {
             over_since_ns: 0,
         }) as u32;
         self.leases += usize::from(of_lease);
-        let hash = self.hash(id);
-        let rehash = |entry: &Indexed| spread(entry.hash);
-        self.by_id.insert_unique(spread(hash), Indexed { hash, family }, rehash);
+        self.by_id.insert(self.hash(id), family);
         family
     }
 
@@ -246,10 +235,7 @@ impl Transfers {
     }
 
     fn remove_family(&mut self, family: u32) {
-        let hash = self.hash(self.family(family).id);
-        if let Ok(entry) = self.by_id.find_entry(spread(hash), |other| other.family == family) {
-            entry.remove();
-        }
+        self.by_id.remove(self.hash(self.family(family).id), family);
         self.leases -= usize::from(self.families.remove(family as usize).of_lease);
     }
 
@@ -335,9 +321,4 @@ impl Transfers {
 /// One of 32 bits for the part of an id that is its own in its family. Of up to four legs each purpose has its own.
 fn tail_bit(tail: u16) -> u32 {
     1 << ((tail >> 8 & 0b111) << 2 | tail & 0b11)
-}
-
-/// The table takes the place from the low bits of a hash and a tag from the high ones.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
