@@ -133,13 +133,11 @@ impl Queue {
         if !line.messages.is_empty() && send_at > now {
             return Found::Nothing { until: Some(send_at) };
         }
-        let waited = line.transfers;
         let messages = line.take(self.learned_max.get(), &self.stats);
         if messages.is_empty() {
             return if line.has_ended { Found::End } else { Found::Nothing { until: None } };
         }
-        let transfers = waited - line.transfers;
-        let request = line.traffic.sent(now, messages.len(), transfers);
+        let request = line.traffic.sent(now, messages.len());
         line.since = now;
         if !line.messages.is_empty() {
             self.changed.notify_one();

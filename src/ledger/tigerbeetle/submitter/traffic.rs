@@ -3,18 +3,21 @@
 //! To the ledger a request costs as much as some two hundred transfers. Callers who wait for their answer and then ask
 //! again would fall into groups, one in each request under way and one that waits, and stay in them. So a small batch
 //! waits for what is under way, and then a moment for those who were just answered: if they come back, all share one
-//! request. Where callers come whether or not somebody was answered, waiting gains nothing, and is left out.
+//! request. A large one waits for them only while the ledger has another to make, which it does one after another. Where
+//! callers come whether or not somebody was answered, waiting gains nothing, and is left out.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A batch of so many transfers waits for nobody: while the ledger makes it, others are answered and come back.
+/// A batch of so many transfers does not wait while the ledger has nothing to do: while it makes them, others come back.
 const LARGE_BATCH_TRANSFERS: usize = 32;
 /// So few callers do not wait for each other: each has its answer sooner by itself.
 const FEW_CALLERS: usize = 8;
-/// The longest wait for those who were just answered.
+/// The longest wait for those who were just answered, if nothing is under way.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// The longest one behind what is.
+const PATIENCE_BEHIND_MAX: Duration = Duration::from_millis(50);
 /// A request that takes longer than this is not waited for: its session may be lost.
 const HELD_UP_AFTER: Duration = Duration::from_millis(25);
 /// How much more often callers come behind an answer than else, if it is the answer that brings them.
@@ -45,6 +48,7 @@ pub(super) struct Request {
 #[derive(Debug, Clone, Copy)]
 struct Wait {
     since: Instant,
+    until: Instant,
     answered: usize,
     came: usize,
     /// How many came while the request was under way, and how long that was.
@@ -67,21 +71,18 @@ impl Traffic {
 
     /// Whether so many callers with so many transfers are enough for a request.
     pub(super) fn advise(&self, now: Instant, callers: usize, transfers: usize) -> Advice {
-        if transfers >= LARGE_BATCH_TRANSFERS {
-            return Advice::Send;
-        }
-        let in_time = self.under_way.iter().filter(|request| now < request.held_up_at());
-        let until = match (in_time.clone().map(Request::held_up_at).max(), self.wait) {
-            (Some(_), _)
-                if in_time.map(|request| request.callers).sum::<usize>() + callers <= FEW_CALLERS =>
-            {
-                return Advice::Send;
+        let for_answered = self.wait.filter(|wait| wait.came < wait.answered).map(|wait| wait.until);
+        let until = if transfers >= LARGE_BATCH_TRANSFERS {
+            for_answered.filter(|_| !self.under_way.is_empty())
+        } else {
+            let in_time = self.under_way.iter().filter(|request| now < request.held_up_at());
+            match in_time.clone().map(Request::held_up_at).max() {
+                Some(_) if in_time.map(|it| it.callers).sum::<usize>() + callers <= FEW_CALLERS => None,
+                Some(held_up_at) => Some(held_up_at),
+                None => for_answered,
             }
-            (Some(held_up_at), _) => held_up_at,
-            (None, Some(wait)) if wait.came < wait.answered => wait.since + PATIENCE,
-            (None, Some(_) | None) => return Advice::Send,
         };
-        if now < until { Advice::SendAt(until) } else { Advice::Send }
+        until.filter(|&until| now < until).map_or(Advice::Send, Advice::SendAt)
     }
 
     /// Somebody asks.
@@ -92,11 +93,11 @@ impl Traffic {
         }
     }
 
-    /// A request is under way, for so many callers with so many transfers.
-    pub(super) fn sent(&mut self, now: Instant, callers: usize, transfers: usize) -> Request {
-        // A batch that was large did not wait.
+    /// A request is under way, for so many callers.
+    pub(super) fn sent(&mut self, now: Instant, callers: usize) -> Request {
+        // A batch that was large enough did not wait.
         if let Some(wait) = self.wait.take()
-            && (transfers < LARGE_BATCH_TRANSFERS || wait.came >= wait.answered)
+            && (now >= wait.until || wait.came >= wait.answered)
         {
             self.learn(wait, now);
         }
@@ -115,7 +116,10 @@ impl Traffic {
             self.waits_to_skip -= 1;
         } else if callers > FEW_CALLERS {
             let (came_before, took) = (self.came_since_sent, now - request.sent_at);
-            self.wait = Some(Wait { since: now, answered: callers, came: 0, came_before, took });
+            // What is under way behind it takes the ledger about half as long as this took, which waited for another, too.
+            let behind = (took / 3).clamp(PATIENCE, PATIENCE_BEHIND_MAX);
+            let until = now + if self.under_way.is_empty() { PATIENCE } else { behind };
+            self.wait = Some(Wait { since: now, until, answered: callers, came: 0, came_before, took });
         }
     }
 
@@ -136,8 +140,7 @@ impl Request {
 }
 
 impl Wait {
-    /// Whether callers came because they were answered: most of them, and more often than
-    /// before.
+    /// Whether callers came because they were answered: most of them, and more often than before.
     fn was_worth_it(&self, now: Instant) -> bool {
         let waited = now - self.since;
         let rate_before = self.came_before as f64 * waited.as_secs_f64();
@@ -155,7 +158,7 @@ mod tests {
     /// So many callers come, and all of them are sent.
     fn send(traffic: &mut Traffic, now: Instant, callers: usize) -> Request {
         (0..callers).for_each(|_| traffic.came());
-        traffic.sent(now, callers, callers)
+        traffic.sent(now, callers)
     }
 
     #[test]
@@ -202,6 +205,36 @@ mod tests {
         assert_eq!(traffic.advise(answered_at, 20, 20), Advice::Send);
     }
 
+    #[test]
+    fn a_large_batch_waits_for_them_while_another_is_under_way() {
+        let now = Instant::now();
+        let mut traffic = Traffic::new();
+        let (first, behind) = (send(&mut traffic, now, 20), send(&mut traffic, now + MS, 20));
+        let answered_at = now + 30 * MS;
+        traffic.answered(answered_at, first, 20);
+        for back in 1..20 {
+            traffic.came();
+            let waits = traffic.advise(answered_at, back, back * 256);
+            assert_eq!(waits, Advice::SendAt(answered_at + 10 * MS), "{back} are back");
+        }
+        assert_eq!(traffic.advise(answered_at + 10 * MS, 19, 19 * 256), Advice::Send);
+        traffic.came();
+        assert_eq!(traffic.advise(answered_at, 20, 20 * 256), Advice::Send);
+        traffic.answered(answered_at, behind, 20);
+        assert_eq!(traffic.advise(answered_at, 20, 20 * 256), Advice::Send, "the ledger has nothing to do");
+    }
+
+    #[test]
+    fn what_was_lost_after_a_long_time_is_not_waited_for_for_long() {
+        let now = Instant::now();
+        let mut traffic = Traffic::new();
+        let lost = send(&mut traffic, now, 20);
+        let lost_at = now + 10_000 * MS;
+        send(&mut traffic, lost_at, 20);
+        traffic.answered(lost_at, lost, 20);
+        assert_eq!(traffic.advise(lost_at, 1, 256), Advice::SendAt(lost_at + PATIENCE_BEHIND_MAX));
+    }
+
     /// Twenty callers are answered again and again, and so many are there the next time; answers how many of a hundred
     /// answers were waited behind.
     fn waits_of_100(came_before: usize, came_back: usize) -> usize {
@@ -209,7 +242,7 @@ mod tests {
         let mut traffic = Traffic::new();
         let mut waits = 0;
         for _ in 0..100 {
-            let request = traffic.sent(now, 20, 20);
+            let request = traffic.sent(now, 20);
             (0..came_before).for_each(|_| traffic.came());
             now += MS;
             traffic.answered(now, request, 20);
