@@ -66,19 +66,11 @@ impl Session {
     }
 }
 
-/// What the transfers carry along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carry {
-    Nothing,
-    /// 16 bytes that are each transfer's own, as those of the service carry their lease.
-    Lease,
-}
-
 /// Sends requests of so many pending transfers in all of the sessions at once, each waiting for its reply, and answers
 /// how many transfers were made in a second, after `warmup`.
 pub(crate) fn transfers_per_second(
     sessions: &[Session],
-    (transfers, carry): (usize, Carry),
+    transfers: usize,
     limits: usize,
     timeout_seconds: u32,
     warmup: Duration,
@@ -86,9 +78,7 @@ pub(crate) fn transfers_per_second(
 ) -> Result<f64, Failure> {
     let begin = Instant::now() + warmup;
     let run = |session: &Session, lane: usize| -> Result<f64, Failure> {
-        let send = || {
-            session.send(Events::Transfers(reservations((transfers, carry), lane, limits, timeout_seconds)))
-        };
+        let send = || session.send(Events::Transfers(reservations(transfers, lane, limits, timeout_seconds)));
         while Instant::now() < begin {
             send()?;
         }
@@ -117,7 +107,7 @@ pub(crate) fn round_trip_us(
     let end = Instant::now() + time;
     let mut times = Vec::new();
     while Instant::now() < end {
-        let transfers = reservations((1, Carry::Nothing), 0, limits, timeout_seconds);
+        let transfers = reservations(1, 0, limits, timeout_seconds);
         let started = Instant::now();
         session.send(Events::Transfers(transfers))?;
         times.push(started.elapsed().as_secs_f64() * 1e6);
@@ -125,20 +115,16 @@ pub(crate) fn round_trip_us(
     Ok(crate::rounds::Spread::of(times)?.median)
 }
 
-/// Pending transfers with ids in the order of time, on one limit after another.
-fn reservations(
-    (count, carry): (usize, Carry),
-    lane: usize,
-    limits: usize,
-    timeout_seconds: u32,
-) -> Vec<Transfer> {
+/// Pending transfers with ids in the order of time, on one limit after another. Each carries 16 bytes that are its own, as
+/// those of the service carry their lease.
+fn reservations(count: usize, lane: usize, limits: usize, timeout_seconds: u32) -> Vec<Transfer> {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let drawn = rand::random::<u32>() as usize;
     let first = transfer_id(since_epoch.as_nanos(), lane as u128);
     let reservation = |number: usize| {
         let id = first + ((number as u128) << 8);
         Transfer::new(id)
-            .with_user_data_128(if carry == Carry::Lease { id } else { 0 })
+            .with_user_data_128(id)
             .with_debit_account_id(((drawn + number) % limits + 1) as u128)
             .with_credit_account_id(OPERATOR)
             .with_amount(1)

@@ -49,12 +49,13 @@ impl Pair {
         mut ours: impl FnMut() -> Result<f64, Failure>,
         mut theirs: impl FnMut() -> Result<f64, Failure>,
     ) -> Result<Self, Failure> {
-        let values: Vec<(f64, f64)> =
-            (0..rounds).map(|_| Ok((ours()?, theirs()?))).collect::<Result<_, Failure>>()?;
-        Ok(Self {
-            ours: Spread::of(values.iter().map(|(ours, _)| *ours).collect())?,
-            theirs: Spread::of(values.iter().map(|(_, theirs)| *theirs).collect())?,
-            ratio: Spread::of(values.iter().map(|(ours, theirs)| ours / theirs).collect())?,
-        })
+        Self::of((0..rounds).map(|_| Ok((ours()?, theirs()?))).collect::<Result<_, Failure>>()?)
+    }
+
+    /// What each round gave of both.
+    pub(crate) fn of(rounds: Vec<(f64, f64)>) -> Result<Self, Failure> {
+        let ratio = Spread::of(rounds.iter().map(|(ours, theirs)| ours / theirs).collect())?;
+        let (ours, theirs) = rounds.into_iter().unzip();
+        Ok(Self { ours: Spread::of(ours)?, theirs: Spread::of(theirs)?, ratio })
     }
 }

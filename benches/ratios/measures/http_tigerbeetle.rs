@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Pace;
-use crate::client::{Carry, Session, transfers_per_second};
+use crate::client::{Session, transfers_per_second};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{CpuTime, Service, TigerBeetle};
@@ -28,8 +28,17 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     Load::on(&service.address).prepare()?;
     session.make_limits(limits)?;
     let rows = |connections| rows(&tigerbeetle, &service, &session, connections, pace);
-    let rows: Vec<[Row; 3]> = [64, 256].into_iter().map(rows).collect::<Result<_, _>>()?;
+    let rows: Vec<[Row; 4]> = [64, 256].into_iter().map(rows).collect::<Result<_, _>>()?;
     Ok(rows.into_iter().flatten().collect())
+}
+
+/// What a round gave: calls of the service per second, the processor time of each by program in microseconds, calls of
+/// Redis per second, and transfers through the client crate.
+struct Round {
+    reserves: f64,
+    cpu_us: [f64; 3],
+    redis: f64,
+    directly: f64,
 }
 
 /// The service against Redis, and the most that anything in front of TigerBeetle could reach.
@@ -39,7 +48,7 @@ fn rows(
     session: &Session,
     connections: usize,
     pace: Pace,
-) -> Result<[Row; 3], Failure> {
+) -> Result<[Row; 4], Failure> {
     let load = Load {
         connections,
         seconds: pace.pick(10, 2),
@@ -47,57 +56,65 @@ fn rows(
         ..Load::on(&service.address)
     };
     let gcra = Gcra::start(connections)?;
-    let redis = || gcra.requests_per_second(connections, load.limits, load.seconds as f64);
     let cpu = || -> Result<[CpuTime; 3], Failure> {
         Ok([CpuTime::of_ended_programs()?, service.cpu()?, tigerbeetle.cpu()?])
     };
-    let mut cpu_us_per_call = [0.0; 3];
-    let reserve = || {
-        let before = cpu()?;
-        let per_second = load.run(Limits::Keep)?.granted_per_second()?;
-        // What is before and behind the calls is small beside them.
-        let calls = per_second * (load.warmup_seconds + load.seconds) as f64;
-        for ((us, before), after) in cpu_us_per_call.iter_mut().zip(before).zip(cpu()?) {
-            *us = after.us_since(before) / calls;
-        }
-        Ok(per_second)
-    };
-    let pair = Pair::of_rounds(pace.pick(3, 1), reserve, redis)?;
     let timeout_seconds = u32::try_from(load.window_seconds).unwrap_or(u32::MAX);
     let (warmup, time) = (Duration::from_secs(load.warmup_seconds), Duration::from_secs(load.seconds));
-    let directly = || {
-        let session = std::slice::from_ref(session);
-        transfers_per_second(
-            session,
-            (connections, Carry::Nothing),
-            load.limits,
-            timeout_seconds,
-            warmup,
-            time,
-        )
+    let sessions = std::slice::from_ref(session);
+    let round = || {
+        let before = cpu()?;
+        let reserves = load.run(Limits::Keep)?.granted_per_second()?;
+        let after = cpu()?;
+        // What is before and behind the calls is small beside them.
+        let calls = reserves * (load.warmup_seconds + load.seconds) as f64;
+        let cpu_us = std::array::from_fn(|program| after[program].us_since(before[program]) / calls);
+        let redis = gcra.requests_per_second(connections, load.limits, load.seconds as f64)?;
+        let directly =
+            transfers_per_second(sessions, connections, load.limits, timeout_seconds, warmup, time)?;
+        Ok(Round { reserves, cpu_us, redis, directly })
     };
-    let bound = Pair::of_rounds(pace.pick(3, 1), directly, redis)?;
-    let row = |what, goal, pair: &Pair| Row {
-        what,
-        goal,
-        unit: "",
-        measured: pair.ratio,
-        detail: format!("{}/s; Redis {}/s", number(pair.ours.median), number(pair.theirs.median)),
+    let rounds: Vec<Round> = (0..pace.pick(3, 1)).map(|_| round()).collect::<Result<_, Failure>>()?;
+    let to_redis = |what, goal, side: fn(&Round) -> f64| {
+        let pair = Pair::of(rounds.iter().map(|round| (side(round), round.redis)).collect())?;
+        let detail = format!("{}/s; Redis {}/s", number(pair.ours.median), number(pair.theirs.median));
+        Ok::<_, Failure>(Row { what, goal, unit: "", measured: pair.ratio, detail })
     };
+    let cpu_us = |program: usize| Spread::of(rounds.iter().map(|round| round.cpu_us[program]).collect());
     let reserves = format!("reserve over HTTP, TigerBeetle, {connections} connections");
-    let transfers = format!("client crate directly, {connections} transfers in each request");
-    let [generator, service, tigerbeetle] = cpu_us_per_call.map(number);
     Ok([
         Row {
             what: format!("{reserves}: processor time of a call"),
             goal: Goal::Told,
             unit: " us",
-            measured: Spread::of(vec![cpu_us_per_call.iter().sum()])?,
+            measured: Spread::of(rounds.iter().map(Round::cpu_us).collect())?,
             detail: format!(
-                "{generator} us for the load generator, {service} us for the service, {tigerbeetle} us for TigerBeetle"
+                "{} us for the load generator, {} us for the service, {} us for TigerBeetle",
+                number(cpu_us(0)?.median),
+                number(cpu_us(1)?.median),
+                number(cpu_us(2)?.median)
             ),
         },
-        row(format!("{reserves} / Redis GCRA, AOF always"), Goal::AtLeast(1.0), &pair),
-        row(format!("{transfers} / Redis GCRA, AOF always"), Goal::Told, &bound),
+        to_redis(format!("{reserves} / Redis GCRA, AOF always"), Goal::AtLeast(1.0), |round| round.reserves)?,
+        to_redis(
+            format!("the same if no processor were ever idle, {connections} connections / Redis"),
+            Goal::Told,
+            |round| processors() * 1e6 / round.cpu_us(),
+        )?,
+        to_redis(
+            format!("client crate directly, {connections} transfers in each request / Redis"),
+            Goal::Told,
+            |round| round.directly,
+        )?,
     ])
+}
+
+impl Round {
+    fn cpu_us(&self) -> f64 {
+        self.cpu_us.iter().sum()
+    }
+}
+
+fn processors() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |processors| processors.get() as f64)
 }
