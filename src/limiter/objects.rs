@@ -37,7 +37,7 @@ impl<L: Ledger> Object<'_, L> {
     /// Takes tokens that are there, or none.
     pub async fn try_reserve(&self, tokens: Amount, lease: LeaseId) -> Result<bool, ObjectError> {
         let command = self.command(tokens, lease)?;
-        let planned = self.limiter.planned_in_force(&command).await?;
+        let planned = self.limiter.put_in_force(self.limiter.planned(&command)).await?;
         if !planned.too_many.is_empty() {
             return Err(ObjectError::TooManyInstances(self.key.clone()));
         }
@@ -49,11 +49,11 @@ impl<L: Ledger> Object<'_, L> {
     pub async fn reserve(&self, tokens: Amount, lease: LeaseId) -> Result<ObjectReservation, ObjectError> {
         let limiter = self.limiter;
         let command = self.command(tokens, lease)?;
-        let mut planned = limiter.planned_and_due(&command).await?;
+        let mut planned = limiter.made_ready(limiter.planned(&command)).await?;
         if planned.entry(self.key).is_some_and(|entry| tokens > entry.limit.state.definition.capacity) {
             // It may hold more by now.
             limiter.refresh().await?;
-            planned = limiter.planned_and_due(&command).await?;
+            planned = limiter.made_ready(limiter.planned(&command)).await?;
         }
         for attempt in 0..ATTEMPTS_MAX {
             if !planned.too_many.is_empty() {
@@ -70,7 +70,7 @@ impl<L: Ledger> Object<'_, L> {
                 Verdict::Denied => return Ok(self.denied(entry)),
                 Verdict::Replaced => {
                     limiter.refresh().await?;
-                    planned = limiter.planned_and_due(&command).await?;
+                    planned = limiter.made_ready(limiter.planned(&command)).await?;
                 }
             }
         }

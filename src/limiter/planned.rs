@@ -64,15 +64,12 @@ impl Planned<'_> {
 impl<L: Ledger> Limiter<L> {
     /// With limits that are in force. Definitions are read once more before a key counts as unknown, for it may have been
     /// defined at another replica a moment ago; and templates make the limits that are missing.
-    pub(super) async fn planned_in_force<'a>(
-        &self,
-        command: &'a Reserve,
-    ) -> Result<Planned<'a>, LimiterError> {
-        let planned = self.planned(command);
+    pub(super) async fn put_in_force<'a>(&self, planned: Planned<'a>) -> Result<Planned<'a>, LimiterError> {
         if self.all_in_force(&planned) {
             return Ok(planned);
         }
         self.refresh().await?;
+        let command = planned.command;
         let mut planned = self.planned(command);
         if !self.all_in_force(&planned) {
             let too_many = self.make_instances(&planned).await?;
@@ -110,11 +107,8 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// With limits that are in force, and of which everything has come back that is due.
-    pub(super) async fn planned_and_due<'a>(
-        &self,
-        command: &'a Reserve,
-    ) -> Result<Planned<'a>, LimiterError> {
-        let planned = self.planned_in_force(command).await?;
+    pub(super) async fn made_ready<'a>(&self, planned: Planned<'a>) -> Result<Planned<'a>, LimiterError> {
+        let planned = self.put_in_force(planned).await?;
         if planned.is_due() { self.bring_up(planned).await } else { Ok(planned) }
     }
 
@@ -127,7 +121,7 @@ impl<L: Ledger> Limiter<L> {
         if planned.iter().all(|planned| self.is_ready(planned)) {
             return planned.into_iter().map(Ok).collect();
         }
-        join_all(commands.iter().map(|command| self.planned_and_due(command))).await
+        join_all(planned.into_iter().map(|planned| self.made_ready(planned))).await
     }
 
     /// Lets come back what is due of the limits that a command names. Bringing up one takes its time, in which something of
@@ -148,7 +142,7 @@ impl<L: Ledger> Limiter<L> {
             planned.now_ns = now_ns;
             if replaced {
                 self.read_anew(&planned).await?;
-                planned = self.planned_in_force(planned.command).await?;
+                planned = self.put_in_force(self.planned(planned.command)).await?;
             }
             if !planned.is_due() {
                 return Ok(planned);

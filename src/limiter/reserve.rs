@@ -15,7 +15,7 @@ impl<L: Ledger> Limiter<L> {
     pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         let mut planned = self.planned(command);
         if !self.is_ready(&planned) {
-            planned = self.planned_and_due(command).await?;
+            planned = self.made_ready(planned).await?;
         }
         let limits = planned.limits();
         let tickets = match self.local_denials.admit(command, &limits, planned.now_ns) {
@@ -127,11 +127,11 @@ impl<L: Ledger> Limiter<L> {
         command: &Reserve,
         outcome: ChainOutcome,
     ) -> Result<ReserveOutcome, LimiterError> {
-        let mut planned = self.planned_in_force(command).await?;
+        let mut planned = self.put_in_force(self.planned(command)).await?;
         // A definition that the refusal does not fit to is stale.
         if reserve::doubts_definitions(command, &planned.limits(), outcome) {
             self.read_anew(&planned).await?;
-            planned = self.planned_in_force(command).await?;
+            planned = self.put_in_force(self.planned(command)).await?;
         }
         match reserve::interpret(command, &planned.limits(), outcome)? {
             Verdict::Granted { reserved_at_unix_ms } => Ok(ReserveOutcome::Granted { reserved_at_unix_ms }),
