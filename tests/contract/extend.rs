@@ -1,9 +1,10 @@
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use ledger_limiter::decide::command::Extend;
-use ledger_limiter::decide::ids::TOP_UPS_MAX;
+use ledger_limiter::decide::ids::{Ids, TOP_UPS_MAX};
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::LeaseId;
 use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
@@ -15,7 +16,24 @@ async fn ask<L: Ledger>(replica: &Replica<L>, command: &Extend) -> ExtendOutcome
 }
 
 async fn more<L: Ledger>(replica: &Replica<L>, lease: LeaseId, name: &str, amount: u64) -> ReserveOutcome {
-    answered(ask(replica, &extend(lease, self::lease(), name, amount)).await)
+    attempt(replica, lease, self::lease(), name, amount).await
+}
+
+async fn attempt<L: Ledger>(
+    replica: &Replica<L>,
+    lease: LeaseId,
+    attempt: LeaseId,
+    name: &str,
+    amount: u64,
+) -> ReserveOutcome {
+    answered(ask(replica, &extend(lease, attempt, name, amount)).await)
+}
+
+/// Names of so many attempts. Of 15 bits of each the ledger's ids are made: here none of them meet.
+fn attempts(ids: Ids, lease: LeaseId, count: usize) -> Vec<LeaseId> {
+    let mut seen = HashSet::new();
+    let drawn = std::iter::repeat_with(self::lease);
+    drawn.filter(|&attempt| seen.insert(ids.of_lease(lease).top_up(attempt).0)).take(count).collect()
 }
 
 fn answered(outcome: ExtendOutcome) -> ReserveOutcome {
@@ -195,9 +213,9 @@ pub async fn top_ups_and_a_complete_at_once_leave_nothing_behind<B: Backend>(bac
         let wants: &[(&str, u64)] =
             if round % 2 == 0 { &[("daily", 100)] } else { &[("daily", 100), ("slots", 1)] };
         here.reserve(lease, wants).await;
-        let extensions = (0..6).map(|turn| {
+        let extensions = (0..).zip(attempts(here.ids, lease, 6)).map(|(turn, name)| {
             let replica = Arc::clone(if turn % 2 == 0 { &here } else { &there });
-            tokio::spawn(async move { more(&replica, lease, "daily", 10).await })
+            tokio::spawn(async move { attempt(&replica, lease, name, "daily", 10).await })
         });
         let extensions: Vec<_> = extensions.collect();
         let completing = Arc::clone(if round % 4 < 2 { &here } else { &there });
@@ -241,12 +259,30 @@ pub async fn a_lease_can_be_extended_so_often<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     let lease = lease();
     replica.reserve(lease, &[("daily", 10), ("slots", 1)]).await;
-    for _ in 0..TOP_UPS_MAX {
-        assert!(is_granted(&more(&replica, lease, "daily", 1).await));
+    for name in attempts(replica.ids, lease, TOP_UPS_MAX) {
+        assert!(is_granted(&attempt(&replica, lease, name, "daily", 1).await));
     }
     let one_too_many = ask(&replica, &extend(lease, self::lease(), "daily", 1)).await;
     assert_eq!(one_too_many, ExtendOutcome::TooMany);
     replica.complete(lease, &[("daily", 12)]).await;
     assert_eq!(replica.usage("daily").await.1, 12);
     assert_eq!(replica.usage("slots").await.1, 0);
+}
+
+pub async fn attempts_whose_ids_meet_are_told_apart<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    let lease = lease();
+    replica.reserve(lease, &[("daily", 10)]).await;
+    let mut by_id = HashMap::new();
+    let [first, second] = std::iter::repeat_with(self::lease)
+        .find_map(|attempt| {
+            let met = by_id.insert(replica.ids.of_lease(lease).top_up(attempt).0, attempt);
+            met.map(|earlier| [earlier, attempt])
+        })
+        .expect("two of 32,769 meet");
+    assert!(is_granted(&attempt(&replica, lease, first, "daily", 5).await));
+    let unlucky = attempt(&replica, lease, second, "daily", 5).await;
+    assert_eq!(unlucky, ReserveOutcome::NoRoom { key: key("daily"), retry_after_ms: 1 });
+    assert!(is_granted(&attempt(&replica, lease, first, "daily", 5).await), "it is the same, not another");
+    assert_eq!(replica.usage("daily").await.1, 15);
 }

@@ -66,6 +66,7 @@ macro_rules! contract_tests {
             top_ups_and_a_complete_at_once_leave_nothing_behind,
             a_limit_that_decreases_takes_no_top_ups,
             a_lease_can_be_extended_so_often,
+            attempts_whose_ids_meet_are_told_apart,
         ]);
         $crate::contract_tests!(@module schedules, $backend, [
             a_bucket_starts_full_and_is_refilled,
