@@ -59,7 +59,8 @@ pub trait Ledger: Send + Sync + 'static {
         family: TransferFamily,
     ) -> impl Future<Output = Result<Vec<Recorded>, LedgerError>> + Send;
 
-    /// The transfers of one account that the query picks. Those whose code is not of the log may be missing from it.
+    /// The transfers of one account that the query picks: definitions by either account, what closed and opened an account by
+    /// that. Others may be missing from it.
     fn account_transfers(
         &self,
         query: AccountQuery,

@@ -235,7 +235,7 @@ impl TransferCode {
         }
     }
 
-    /// Whether such transfers are ever asked for by their account. They are few; others are known by their ids only.
+    /// Whether such transfers are ever asked for by their account. Others are known by their ids only, and forgotten in time.
     pub fn is_of_log(self) -> bool {
         match self {
             Self::Definition | Self::Close => true,

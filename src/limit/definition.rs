@@ -5,6 +5,7 @@ use super::{
 
 /// The longest unit, in bytes.
 pub const UNIT_BYTES_MAX: usize = 64;
+const _: () = assert!(UNIT_BYTES_MAX <= u8::MAX as usize, "texts keep its length in a byte");
 /// The longest description, in bytes.
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 
@@ -25,7 +26,7 @@ pub struct Definition {
     pub instances_max: Option<Amount>,
 }
 
-/// What a definition says to people: most say little, and there are many.
+/// What a definition says to people, its unit and its description, in one text: most say little, and there are many.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Texts {
     unit_and_description: Box<str>,

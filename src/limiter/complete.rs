@@ -12,7 +12,7 @@ use crate::limit::LeaseId;
 
 type AllUsed = SmallVec<[Used; 4]>;
 
-/// A complete on its way.
+/// A complete of a batch on its way.
 struct Settling<'a> {
     command: &'a Complete,
     used: AllUsed,

@@ -121,7 +121,9 @@ impl<L: Ledger> Limiter<L> {
         if planned.iter().all(|planned| self.is_ready(planned)) {
             return planned.into_iter().map(Ok).collect();
         }
-        join_all(planned.into_iter().map(|planned| self.made_ready(planned))).await
+        // Each is planned when its turn comes: by then others may have brought its limits up to a later time.
+        let ready = |command| async move { self.made_ready(self.planned(command)).await };
+        join_all(commands.iter().map(ready)).await
     }
 
     /// Lets come back what is due of the limits that a command names. Bringing up one takes its time, in which something of

@@ -15,6 +15,7 @@ pub(super) struct Accounts {
     heads: Vec<Head>,
     /// Of each of these, in its place: both are found by the index, neither by way of the other.
     balances: Vec<Balances>,
+    /// What the accounts of debt are.
     quiet: Vec<Head>,
     quiet_balances: HashMap<u32, Balances, DefaultHashBuilder>,
     by_id: HashTable<u32>,
@@ -116,7 +117,7 @@ impl Accounts {
     }
 
     /// Undoes that.
-    pub(super) fn take_back(&mut self, debit: u32, credit: u32, amount: u128) {
+    pub(super) fn unpost(&mut self, debit: u32, credit: u32, amount: u128) {
         if amount > 0 {
             self.balances_mut(debit).debits_posted -= amount;
             self.balances_mut(credit).credits_posted -= amount;
@@ -132,7 +133,7 @@ impl Accounts {
     }
 
     /// Undoes that.
-    pub(super) fn let_go(&mut self, debit: u32, credit: u32, amount: u128) {
+    pub(super) fn unhold(&mut self, debit: u32, credit: u32, amount: u128) {
         if amount > 0 {
             self.balances_mut(debit).debits_pending -= amount;
             self.balances_mut(credit).credits_pending -= amount;

@@ -77,12 +77,12 @@ impl Books {
         made.filter(of_lease).map(|made| self.recorded(made)).collect()
     }
 
-    /// The definitions that an account debits or is credited with, or what closed and opened it. Other transfers are not
-    /// asked for by their account.
-    pub(super) fn account_transfers(&self, query: &AccountQuery) -> Vec<Recorded> {
-        let Some(account) = self.accounts.find(query.account) else { return Vec::new() };
+    /// The parts of definitions that debit or credit an account, or what closed and opened it. Other transfers are not asked
+    /// for by their account.
+    pub(super) fn account_transfers(&self, query: &AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
+        let Some(account) = self.accounts.find(query.account) else { return Ok(Vec::new()) };
         let part = |place| self.log.recorded(place, &self.accounts);
-        match (query.code, query.side) {
+        Ok(match (query.code, query.side) {
             (TransferCode::Definition, Side::Debit) => {
                 pick(query, self.log.debiting(account, query.after_ns).map(part))
             }
@@ -94,8 +94,11 @@ impl Books {
                 let closings = self.closings.get(&account).map_or(&[][..], Vec::as_slice);
                 pick(query, closings.iter().map(|&index| self.recorded(self.transfers.made(index))))
             }
-            _ => Vec::new(),
-        }
+            (code, side) => {
+                let message = format!("transfers of {code:?} are not kept by the account that they {side:?}");
+                return Err(LedgerError::Unexpected(message));
+            }
+        })
     }
 
     /// Lets time pass: reservations expire, and leases that are long over are forgotten.
@@ -155,9 +158,9 @@ impl Books {
         if let Some(index) = place.index {
             return Err(self.refuse_known(transfer, index, linked));
         }
-        if let Some(place) = self.log.find(transfer.id) {
-            let earlier = self.log.recorded(place, &self.accounts).transfer;
-            return Err(compare(transfer, linked, &earlier, self.log.is_linked(place)));
+        if let Some(part) = self.log.find(transfer.id) {
+            let earlier = self.log.recorded(part, &self.accounts).transfer;
+            return Err(compare(transfer, linked, &earlier, self.log.is_linked(part)));
         }
         let Movement::Post { debit, credit, amount: 0 } = transfer.movement else {
             return Err(Refusal::Malformed("a definition moves nothing"));
@@ -338,7 +341,7 @@ impl Books {
     /// Gives back what a pending transfer held.
     fn give_back(&mut self, index: u32) {
         match self.transfers.moved(index) {
-            Moved::Pend { debit, credit, amount, .. } => self.accounts.let_go(debit, credit, amount),
+            Moved::Pend { debit, credit, amount, .. } => self.accounts.unhold(debit, credit, amount),
             Moved::Close { debit, .. } => self.accounts.head_mut(debit).closed = false,
             Moved::Post { .. } | Moved::PostUpTo { .. } | Moved::Void { .. } => {}
         }
@@ -366,7 +369,7 @@ impl Books {
             let moved = self.transfers.moved(made);
             match moved {
                 Moved::Post { debit, credit, amount } | Moved::PostUpTo { debit, credit, amount, .. } => {
-                    self.accounts.take_back(debit, credit, amount);
+                    self.accounts.unpost(debit, credit, amount);
                 }
                 Moved::Pend { .. } | Moved::Close { .. } => {
                     self.give_back(made);
@@ -384,6 +387,7 @@ impl Books {
             }
             self.transfers.remove_newest(made);
         }
+        // A chain writes one definition at the most, the newest of all; nothing else of the chain depends on it.
         if self.written > 0
             && let Some((credit, newest)) = self.log.take_back()
         {

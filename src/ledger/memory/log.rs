@@ -86,6 +86,7 @@ impl Log {
         let is_next = new.id.tail() == written && short == u32::from(written) && written < u16::MAX;
         let is_of_record = |record: &Record| {
             (record.family, record.debit, record.credit) == (new.id.family(), new.debit, new.credit)
+                && record.timestamp_ns + u64::from(written) == new.timestamp_ns
         };
         if !is_next || written > 0 && !self.records.last().is_some_and(is_of_record) {
             return Err(Refusal::Malformed("a part of a definition is out of place"));
@@ -136,7 +137,7 @@ impl Log {
         Some((credit, earlier))
     }
 
-    /// The parts that debit an account, by time, from the record on in which there is one later than `after_ns`.
+    /// The parts that debit an account, by time: all that are later than `after_ns`, and perhaps some that are not.
     pub(super) fn debiting(&self, account: u32, after_ns: u64) -> impl DoubleEndedIterator<Item = PartPlace> {
         let records = self.debiting.get(&account).map_or(&[][..], Vec::as_slice);
         let is_earlier = |&index: &u32| {

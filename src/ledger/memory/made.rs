@@ -12,7 +12,7 @@ pub(super) struct Made {
     pub(super) timestamp_ns: u64,
     pub(super) family: u32,
     pub(super) next_of_family: Link,
-    /// Its neighbours among those that expire after the same time.
+    /// Its neighbours among those that expire after the same time; when it has left them, those that it had.
     pub(super) before: Link,
     pub(super) behind: Link,
     pub(super) tail: u16,

@@ -1,6 +1,6 @@
 //! A small double-entry ledger in memory: pending transfers with timeouts, linked chains, closing, and TigerBeetle's
 //! outcomes, in TigerBeetle's order of checks. It is the embedded default, and the reference that the real one is
-//! tested against.
+//! tested against. Definitions it takes as this program writes them, and in no other form.
 
 mod accounts;
 mod books;
@@ -92,7 +92,7 @@ impl<C: Clock> Ledger for MemoryLedger<C> {
     }
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
-        Ok(self.books_now().account_transfers(&query))
+        self.books_now().account_transfers(&query)
     }
 
     fn now_ns(&self) -> u64 {

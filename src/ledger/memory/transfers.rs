@@ -10,7 +10,7 @@ use super::made::{Made, More, Moved, New, Packed, State};
 use crate::clock::{NS_PER_MS, NS_PER_SECOND};
 use crate::ledger::{TransferCode, TransferFamily, TransferId, UserData};
 
-/// The transfers, and the ids that were used up.
+/// The transfers but for those of definitions, and the ids that were used up.
 ///
 /// They are kept in families: a lease's transfers are made together, looked for together and forgotten together, so
 /// they have one entry in the table of ids. Within its family a transfer is found by walking along.
@@ -160,6 +160,7 @@ impl Transfers {
         };
         let entry = &mut self.families[family as usize];
         entry.tails |= tail_bit(id.tail());
+        entry.of_log |= code.is_of_log();
         entry.held += u32::from(state == State::Held);
         let has_more = short != 0 || amount_high != 0 || wide != entry.wide;
         let last = std::mem::replace(&mut entry.last, index);

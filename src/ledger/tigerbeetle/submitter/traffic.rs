@@ -29,8 +29,8 @@ const SKIPPED_WAITS_MAX: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Traffic {
     under_way: Vec<Request>,
-    /// How many callers came since the last of them.
-    came_since_sent: usize,
+    /// How many callers ever came.
+    came: usize,
     wait: Option<Wait>,
     waits_to_skip: u32,
     /// How many waits are left out after the next one that is in vain.
@@ -42,6 +42,8 @@ pub(super) struct Traffic {
 pub(super) struct Request {
     sent_at: Instant,
     callers: usize,
+    /// How many callers had come by then, these included.
+    came: usize,
 }
 
 /// The wait for callers who were answered.
@@ -49,6 +51,8 @@ pub(super) struct Request {
 struct Wait {
     since: Instant,
     until: Instant,
+    /// Whether the ledger has another request to make meanwhile.
+    is_behind_another: bool,
     answered: usize,
     came: usize,
     /// How many came while the request was under way, and how long that was.
@@ -66,20 +70,20 @@ pub(super) enum Advice {
 
 impl Traffic {
     pub(super) fn new() -> Self {
-        Self { under_way: Vec::new(), came_since_sent: 0, wait: None, waits_to_skip: 0, next_skip: 1 }
+        Self { under_way: Vec::new(), came: 0, wait: None, waits_to_skip: 0, next_skip: 1 }
     }
 
     /// Whether so many callers with so many transfers are enough for a request.
     pub(super) fn advise(&self, now: Instant, callers: usize, transfers: usize) -> Advice {
-        let for_answered = self.wait.filter(|wait| wait.came < wait.answered).map(|wait| wait.until);
+        let for_answered = self.wait.filter(|wait| wait.came < wait.answered);
         let until = if transfers >= LARGE_BATCH_TRANSFERS {
-            for_answered.filter(|_| !self.under_way.is_empty())
+            for_answered.filter(|wait| wait.is_behind_another).map(|wait| wait.until)
         } else {
             let in_time = self.under_way.iter().filter(|request| now < request.held_up_at());
             match in_time.clone().map(Request::held_up_at).max() {
                 Some(_) if in_time.map(|it| it.callers).sum::<usize>() + callers <= FEW_CALLERS => None,
                 Some(held_up_at) => Some(held_up_at),
-                None => for_answered,
+                None => for_answered.map(|wait| wait.until),
             }
         };
         until.filter(|&until| now < until).map_or(Advice::Send, Advice::SendAt)
@@ -87,7 +91,7 @@ impl Traffic {
 
     /// Somebody asks.
     pub(super) fn came(&mut self) {
-        self.came_since_sent += 1;
+        self.came += 1;
         if let Some(wait) = &mut self.wait {
             wait.came += 1;
         }
@@ -95,14 +99,13 @@ impl Traffic {
 
     /// A request is under way, for so many callers.
     pub(super) fn sent(&mut self, now: Instant, callers: usize) -> Request {
-        // A batch that was large enough did not wait.
+        // What was sent sooner, because it was large or full, says nothing of who would have come back.
         if let Some(wait) = self.wait.take()
             && (now >= wait.until || wait.came >= wait.answered)
         {
             self.learn(wait, now);
         }
-        self.came_since_sent = 0;
-        let request = Request { sent_at: now, callers };
+        let request = Request { sent_at: now, callers, came: self.came };
         self.under_way.push(request);
         request
     }
@@ -112,14 +115,25 @@ impl Traffic {
         if let Some(place) = self.under_way.iter().position(|other| *other == request) {
             self.under_way.swap_remove(place);
         }
+        let took = now - request.sent_at;
+        // One that takes far longer than this one did may be lost, and the ledger has nothing to do.
+        let is_in_time = |other: &Request| now - other.sent_at < 3 * took.max(HELD_UP_AFTER);
+        let is_behind_another = self.under_way.iter().any(is_in_time);
+        if let (false, Some(wait)) = (is_behind_another, &mut self.wait) {
+            wait.is_behind_another = false;
+            wait.until = wait.until.min(now + PATIENCE);
+        }
         if self.waits_to_skip > 0 {
             self.waits_to_skip -= 1;
         } else if callers > FEW_CALLERS {
-            let (came_before, took) = (self.came_since_sent, now - request.sent_at);
-            // What is under way behind it takes the ledger about half as long as this took, which waited for another, too.
+            // With two sessions, what is under way behind it takes the ledger about half as long as this took, which waited
+            // for another, too.
             let behind = (took / 3).clamp(PATIENCE, PATIENCE_BEHIND_MAX);
-            let until = now + if self.under_way.is_empty() { PATIENCE } else { behind };
-            self.wait = Some(Wait { since: now, until, answered: callers, came: 0, came_before, took });
+            let until = now + if is_behind_another { behind } else { PATIENCE };
+            let came_before = self.came - request.came;
+            let since = now;
+            self.wait =
+                Some(Wait { since, until, is_behind_another, answered: callers, came: 0, came_before, took });
         }
     }
 
@@ -225,6 +239,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_waited_for_longer_because_something_was_under_way() {
+        let now = Instant::now();
+        let mut traffic = Traffic::new();
+        let (first, few) = (send(&mut traffic, now, 20), send(&mut traffic, now, 3));
+        let answered_at = now + 150 * MS;
+        traffic.answered(answered_at, first, 20);
+        assert_eq!(traffic.advise(answered_at, 12, 12 * 256), Advice::SendAt(answered_at + 50 * MS));
+        traffic.answered(answered_at + MS, few, 3);
+        assert_eq!(traffic.advise(answered_at + MS, 12, 12 * 256), Advice::Send);
+        assert_eq!(traffic.advise(answered_at + MS, 12, 12), Advice::SendAt(answered_at + MS + PATIENCE));
+    }
+
+    #[test]
+    fn a_large_batch_does_not_wait_behind_what_is_stuck() {
+        let now = Instant::now();
+        let mut traffic = Traffic::new();
+        send(&mut traffic, now, 20);
+        let sent_at = now + 10_000 * MS;
+        let next = send(&mut traffic, sent_at, 20);
+        traffic.answered(sent_at + 30 * MS, next, 20);
+        assert_eq!(traffic.advise(sent_at + 30 * MS, 1, 256), Advice::Send);
+    }
+
+    #[test]
     fn what_was_lost_after_a_long_time_is_not_waited_for_for_long() {
         let now = Instant::now();
         let mut traffic = Traffic::new();
@@ -251,6 +289,23 @@ mod tests {
             now += PATIENCE;
         }
         waits
+    }
+
+    #[test]
+    fn who_comes_anyway_is_seldom_waited_for_at_two_sessions() {
+        let mut now = Instant::now();
+        let mut traffic = Traffic::new();
+        let mut before = traffic.sent(now, 20);
+        let mut waits = 0;
+        for _ in 0..100 {
+            // A caller comes each millisecond, and each request is sent 20 ms behind the one before, and takes 40.
+            (0..20).for_each(|_| traffic.came());
+            now += 20 * MS;
+            let next = traffic.sent(now, 20);
+            traffic.answered(now, std::mem::replace(&mut before, next), 20);
+            waits += usize::from(traffic.advise(now, 1, 256) != Advice::Send);
+        }
+        assert!(waits < 20, "{waits} of 100");
     }
 
     #[test]
