@@ -1,13 +1,7 @@
 use super::{
     Amount, AmountError, Concurrency, FixedWindow, INSTANCES_MAX_DEFAULT, KeyError, KeyTemplate, LimitKey,
-    Rolling, SECONDS_MAX, Scheduled, SlidingWindow, TokenBucket,
+    Rolling, SECONDS_MAX, Scheduled, SlidingWindow, Texts, TokenBucket,
 };
-
-/// The longest unit, in bytes.
-pub const UNIT_BYTES_MAX: usize = 64;
-const _: () = assert!(UNIT_BYTES_MAX <= u8::MAX as usize, "texts keep its length in a byte");
-/// The longest description, in bytes.
-pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 
 /// What an operator says of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +18,6 @@ pub struct Definition {
     pub overage: Overage,
     /// Of a template, how many limits it may make. `None` of a limit.
     pub instances_max: Option<Amount>,
-}
-
-/// What a definition says to people, its unit and its description, in one text: most say little, and there are many.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Texts {
-    unit_and_description: Box<str>,
-    unit_bytes: u8,
 }
 
 /// How reservations of a limit come back, with the times that this kind has and no others.
@@ -188,30 +175,6 @@ impl Definition {
     }
 }
 
-impl Texts {
-    fn new(unit: &str, description: &str) -> Result<Self, DefinitionError> {
-        text_in_range("unit", unit, UNIT_BYTES_MAX)?;
-        text_in_range("description", description, DESCRIPTION_BYTES_MAX)?;
-        // It is below the limit that was checked.
-        let unit_bytes = unit.len() as u8;
-        Ok(Self { unit_and_description: [unit, description].concat().into(), unit_bytes })
-    }
-
-    fn split(&self) -> (&str, &str) {
-        self.unit_and_description.split_at(self.unit_bytes.into())
-    }
-
-    /// What one unit is: `tokens`.
-    pub fn unit(&self) -> &str {
-        self.split().0
-    }
-
-    /// Free text.
-    pub fn description(&self) -> &str {
-        self.split().1
-    }
-}
-
 impl Kind {
     /// Builds a kind from both times, of which exactly the one that the kind has may be other than zero.
     pub fn new(name: KindName, window_seconds: u64, timeout_seconds: u64) -> Result<Self, DefinitionError> {
@@ -327,11 +290,6 @@ pub(super) fn in_range(field: &'static str, found: u64, min: u64, max: u64) -> R
     } else {
         Err(DefinitionError::OutOfRange { field, min, max, found })
     }
-}
-
-fn text_in_range(field: &'static str, text: &str, bytes_max: usize) -> Result<(), DefinitionError> {
-    let bytes = text.len();
-    if bytes > bytes_max { Err(DefinitionError::TextTooLong { field, bytes_max, bytes }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -14,14 +14,12 @@ mod sliding_window;
 mod state;
 mod steps;
 mod template;
+mod texts;
 mod token_bucket;
 
 pub use amount::{Amount, AmountError};
 pub use concurrency::Concurrency;
-pub use definition::{
-    DESCRIPTION_BYTES_MAX, Definition, DefinitionError, Kind, KindFields, KindName, Overage, Texts,
-    UNIT_BYTES_MAX,
-};
+pub use definition::{Definition, DefinitionError, Kind, KindFields, KindName, Overage};
 pub use fixed_window::FixedWindow;
 pub use key::{KEY_BYTES_MAX, KeyError, LimitKey};
 pub use lease::{LeaseId, LeaseIdError};
@@ -32,6 +30,7 @@ pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};
 pub use state::{LimitState, Origin, Status};
 pub use steps::Steps;
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
+pub use texts::{DESCRIPTION_BYTES_MAX, Texts, UNIT_BYTES_MAX};
 pub use token_bucket::{REFILL_INTERVAL_MS_MAX, TokenBucket};
 
 /// The longest window or timeout of a limit, in seconds: 366 days.

@@ -37,7 +37,7 @@ impl<L: Ledger> Limiter<L> {
     /// Reserves more of a limit for a lease that is running.
     pub async fn extend(&self, command: &Extend) -> Result<ExtendOutcome, LimiterError> {
         let wish = command.as_reserve();
-        let mut planned = self.made_ready(self.planned(&wish)).await?;
+        let mut planned = self.planned_ready(&wish).await?;
         for _ in 0..ROUNDS_MAX {
             let (lease, family) = (command.lease, self.ids.of_lease(command.lease).family());
             let transfers = self.ledger.lease_transfers(lease, family).await?;
@@ -59,7 +59,7 @@ impl<L: Ledger> Limiter<L> {
             let outcome = self.ledger.submit_one(chain).await?;
             if self.doubts(&planned, outcome) {
                 self.refresh().await?;
-                planned = self.made_ready(self.planned(&wish)).await?;
+                planned = self.planned_ready(&wish).await?;
             }
             match top_up::interpret(&wish, &planned.limits(), over_at_ns, outcome)? {
                 Verdict::Granted { reserved_at_unix_ms } => {

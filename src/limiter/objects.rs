@@ -49,11 +49,11 @@ impl<L: Ledger> Object<'_, L> {
     pub async fn reserve(&self, tokens: Amount, lease: LeaseId) -> Result<ObjectReservation, ObjectError> {
         let limiter = self.limiter;
         let command = self.command(tokens, lease)?;
-        let mut planned = limiter.made_ready(limiter.planned(&command)).await?;
+        let mut planned = limiter.planned_ready(&command).await?;
         if planned.entry(self.key).is_some_and(|entry| tokens > entry.limit.state.definition.capacity) {
             // It may hold more by now.
             limiter.refresh().await?;
-            planned = limiter.made_ready(limiter.planned(&command)).await?;
+            planned = limiter.planned_ready(&command).await?;
         }
         for attempt in 0..ATTEMPTS_MAX {
             if !planned.too_many.is_empty() {
@@ -70,7 +70,7 @@ impl<L: Ledger> Object<'_, L> {
                 Verdict::Denied => return Ok(self.denied(entry)),
                 Verdict::Replaced => {
                     limiter.refresh().await?;
-                    planned = limiter.made_ready(limiter.planned(&command)).await?;
+                    planned = limiter.planned_ready(&command).await?;
                 }
             }
         }

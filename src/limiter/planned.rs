@@ -112,6 +112,11 @@ impl<L: Ledger> Limiter<L> {
         if planned.is_due() { self.bring_up(planned).await } else { Ok(planned) }
     }
 
+    /// The plan of a command, made ready.
+    pub(super) async fn planned_ready<'a>(&self, command: &'a Reserve) -> Result<Planned<'a>, LimiterError> {
+        self.made_ready(self.planned(command)).await
+    }
+
     /// The same for each command of a batch, together, so that they share the ledger's requests.
     pub(super) async fn planned_batch<'a>(
         &self,
@@ -122,8 +127,7 @@ impl<L: Ledger> Limiter<L> {
             return planned.into_iter().map(Ok).collect();
         }
         // Each is planned when its turn comes: by then others may have brought its limits up to a later time.
-        let ready = |command| async move { self.made_ready(self.planned(command)).await };
-        join_all(commands.iter().map(ready)).await
+        join_all(commands.iter().map(|command| self.planned_ready(command))).await
     }
 
     /// Lets come back what is due of the limits that a command names. Bringing up one takes its time, in which something of

@@ -68,7 +68,7 @@ impl Accounts {
 
     /// What the account of an index that was found is.
     pub(super) fn head(&self, index: u32) -> &Head {
-        self.heads.get(index as usize).unwrap_or_else(|| self.quiet_head(index))
+        head_of(&self.heads, &self.quiet, index)
     }
 
     pub(super) fn head_mut(&mut self, index: u32) -> &mut Head {
@@ -76,11 +76,6 @@ impl Accounts {
             Some(head) => head,
             None => &mut self.quiet[(index - QUIET_FIRST) as usize],
         }
-    }
-
-    #[cold]
-    fn quiet_head(&self, index: u32) -> &Head {
-        &self.quiet[(index - QUIET_FIRST) as usize]
     }
 
     /// What was moved on it.
@@ -153,9 +148,7 @@ impl Accounts {
         let head = Head { id, newest_record: Link::NONE, rule, closed: false, code };
         let index = self.add(head).ok_or(LedgerError::Overloaded)?;
         let Self { heads, quiet, by_id, hasher, .. } = self;
-        let head =
-            |index: u32| heads.get(index as usize).or_else(|| quiet.get((index - QUIET_FIRST) as usize));
-        let hash = |&index: &u32| head(index).map_or(0, |head| hasher.hash_one(head.id));
+        let hash = |&index: &u32| hasher.hash_one(head_of(heads, quiet, index).id);
         by_id.insert_unique(hasher.hash_one(id), index, hash);
         Ok(())
     }
@@ -183,6 +176,15 @@ impl Accounts {
             }
         }
     }
+}
+
+fn head_of<'a>(heads: &'a [Head], quiet: &'a [Head], index: u32) -> &'a Head {
+    heads.get(index as usize).unwrap_or_else(|| quiet_head(quiet, index))
+}
+
+#[cold]
+fn quiet_head(quiet: &[Head], index: u32) -> &Head {
+    &quiet[(index - QUIET_FIRST) as usize]
 }
 
 /// The balances of an account on which nothing moved as yet.

@@ -188,7 +188,7 @@ impl Transfers {
 
     /// Makes the family of a transfer that is about to be made.
     fn insert_family(&mut self, id: TransferFamily, first: u32, code: TransferCode, wide: u128) -> u32 {
-        let (of_lease, of_log) = (code.is_of_lease(), code.is_of_log());
+        let of_lease = code.is_of_lease();
         let family = self.families.insert(Family {
             id,
             wide,
@@ -198,7 +198,7 @@ impl Transfers {
             tails: 0,
             spent_until_seconds: 0,
             of_lease,
-            of_log,
+            of_log: false,
             over_since_ns: 0,
         }) as u32;
         self.leases += usize::from(of_lease);

@@ -54,7 +54,8 @@ struct Wait {
     /// Whether the ledger has another request to make meanwhile.
     is_behind_another: bool,
     answered: usize,
-    came: usize,
+    /// How many callers had ever come when it began.
+    came_then: usize,
     /// How many came while the request was under way, and how long that was.
     came_before: usize,
     took: Duration,
@@ -75,7 +76,7 @@ impl Traffic {
 
     /// Whether so many callers with so many transfers are enough for a request.
     pub(super) fn advise(&self, now: Instant, callers: usize, transfers: usize) -> Advice {
-        let for_answered = self.wait.filter(|wait| wait.came < wait.answered);
+        let for_answered = self.wait.filter(|wait| self.came_in(wait) < wait.answered);
         let until = if transfers >= LARGE_BATCH_TRANSFERS {
             for_answered.filter(|wait| wait.is_behind_another).map(|wait| wait.until)
         } else {
@@ -92,16 +93,18 @@ impl Traffic {
     /// Somebody asks.
     pub(super) fn came(&mut self) {
         self.came += 1;
-        if let Some(wait) = &mut self.wait {
-            wait.came += 1;
-        }
+    }
+
+    /// How many came since a wait began.
+    fn came_in(&self, wait: &Wait) -> usize {
+        self.came - wait.came_then
     }
 
     /// A request is under way, for so many callers.
     pub(super) fn sent(&mut self, now: Instant, callers: usize) -> Request {
         // What was sent sooner, because it was large or full, says nothing of who would have come back.
         if let Some(wait) = self.wait.take()
-            && (now >= wait.until || wait.came >= wait.answered)
+            && (now >= wait.until || self.came_in(&wait) >= wait.answered)
         {
             self.learn(wait, now);
         }
@@ -130,15 +133,15 @@ impl Traffic {
             // for another, too.
             let behind = (took / 3).clamp(PATIENCE, PATIENCE_BEHIND_MAX);
             let until = now + if is_behind_another { behind } else { PATIENCE };
-            let came_before = self.came - request.came;
-            let since = now;
+            let (came_then, came_before) = (self.came, self.came - request.came);
+            let (since, answered) = (now, callers);
             self.wait =
-                Some(Wait { since, until, is_behind_another, answered: callers, came: 0, came_before, took });
+                Some(Wait { since, until, is_behind_another, answered, came_then, came_before, took });
         }
     }
 
     fn learn(&mut self, wait: Wait, now: Instant) {
-        if wait.was_worth_it(now) {
+        if wait.was_worth_it(now, self.came_in(&wait)) {
             self.next_skip = 1;
         } else {
             self.waits_to_skip = self.next_skip;
@@ -154,12 +157,12 @@ impl Request {
 }
 
 impl Wait {
-    /// Whether callers came because they were answered: most of them, and more often than before.
-    fn was_worth_it(&self, now: Instant) -> bool {
+    /// Whether so many callers came because they were answered: most of them, and more often than before.
+    fn was_worth_it(&self, now: Instant, came: usize) -> bool {
         let waited = now - self.since;
         let rate_before = self.came_before as f64 * waited.as_secs_f64();
-        let rate = self.came as f64 * self.took.as_secs_f64();
-        self.came * 2 > self.answered && rate > RATE_RATIO_MIN * rate_before
+        let rate = came as f64 * self.took.as_secs_f64();
+        came * 2 > self.answered && rate > RATE_RATIO_MIN * rate_before
     }
 }
 
