@@ -10,18 +10,18 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use divan::Bencher;
 use ledger_limiter::api::{self, Api, Readiness};
-use ledger_limiter::clock::{Clock, ManualClock};
 use ledger_limiter::decide::Limit;
-use ledger_limiter::decide::command::{Complete, Reserve};
 use ledger_limiter::decide::ids::{Ids, Purpose};
 use ledger_limiter::decide::lease::Lease;
 use ledger_limiter::decide::reserve::{Verdict, interpret, plan};
 use ledger_limiter::decide::settle::{Next, Settlement, Used};
 use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::ledger::memory::{Clock, ManualClock};
 use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
+use ledger_limiter::protocol::{Complete, Reserve};
+use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
 use ledger_limiter::registry::Entry;
 use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
-use ledger_limiter::wire::{ReserveAnswer, ReserveBody};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -67,7 +67,7 @@ impl Store {
             }
             replica
         });
-        let entries = KEYS.map(|name| replica.follower.registry().get(&key(name)).expect("it is defined"));
+        let entries = KEYS.map(|name| replica.registry().get(&key(name)).expect("it is defined"));
         Self { runtime, clock, replica, entries: entries.to_vec() }
     }
 
@@ -162,9 +162,9 @@ fn reserve_and_complete_below(bencher: Bencher) {
     bencher.with_inputs(both).bench_local_refs(|(reserve, complete)| {
         store.clock.advance(STEP);
         store.runtime.block_on(async {
-            let granted = store.replica.limiter.reserve(reserve).await.expect("the ledger answers");
+            let granted = store.replica.limiter().reserve(reserve).await.expect("the ledger answers");
             assert!(fixtures::is_granted(&granted), "{granted:?}");
-            store.replica.limiter.complete(complete).await.expect("the ledger answers")
+            store.replica.limiter().complete(complete).await.expect("the ledger answers")
         })
     });
 }

@@ -103,7 +103,7 @@ async fn no_limit_is_exceeded_and_every_slot_comes_back() {
     });
     let peak = audit(&ledger, &key("slots"), &[TransferCode::ReserveConcurrency]).await;
     assert!(peak <= SLOTS.into() && peak > 0, "slots: at most {peak} of {SLOTS} were reserved at once");
-    let rolling = [TransferCode::ReserveRolling, TransferCode::Shrink, TransferCode::Extend];
+    let rolling = [TransferCode::ReserveRolling, TransferCode::Shrink, TransferCode::Overage];
     let peak = audit(&ledger, &key("rate"), &rolling).await;
     assert!(peak <= RATE.into() && peak > 0, "rate: at most {peak} of {RATE} were reserved at once");
 }

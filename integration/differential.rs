@@ -65,7 +65,7 @@ async fn operations_have_the_same_answers() {
 /// A transfer among few accounts and few ids, so that most of them meet something that was there before.
 fn transfers() -> impl Strategy<Value = Transfer> {
     let account = |number: u128| AccountId::from_u128(number);
-    let bound = prop_oneof![Just(Bound::Has), Just(Bound::Owes), Just(Bound::HasAndOwes)];
+    let bound = prop_oneof![Just(Bound::DebitBalance), Just(Bound::CreditOwed), Just(Bound::Both)];
     let movement = prop_oneof![
         3 => (1..6_u128, 1..6_u128, 0..8_u128).prop_map(move |(debit, credit, amount)| Movement::Post {
             debit: account(debit),
@@ -172,11 +172,11 @@ async fn raw_chains_have_the_same_outcomes() {
             .collect();
         memory.create_accounts(accounts.clone()).await.expect("accounts");
         tigerbeetle.create_accounts(accounts.clone()).await.expect("accounts");
-        let drawn = chains.new_tree(&mut runner).expect("chains").current();
+        let fresh_ulid = chains.new_tree(&mut runner).expect("chains").current();
         // Everything comes twice, behind capacity for the accounts that need it.
         let chains: Vec<Chain> = std::iter::once(vec![grant(1), grant(2)])
-            .chain(drawn.iter().cloned())
-            .chain(drawn.iter().cloned())
+            .chain(fresh_ulid.iter().cloned())
+            .chain(fresh_ulid.iter().cloned())
             .filter_map(|chain| Chain::new(chain.into_iter().map(|transfer| moved(transfer, base))))
             .collect();
         let expected = memory.submit(chains.clone()).await;

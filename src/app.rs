@@ -7,19 +7,16 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::admin::Admin;
 use crate::api::{self, Api, Readiness};
-use crate::clock::SystemClock;
 use crate::config::{Backend, Settings};
-use crate::decide::ids::Ids;
-use crate::instances;
+use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
+use crate::ledger::memory::SystemClock;
 use crate::limit::LimitState;
-use crate::limiter::{LeaseCache, Limiter, LocalDenials};
+use crate::limiter::LimiterOptions;
 use crate::registry::file::{FileError, RegistryFile};
-use crate::registry::{Follower, Registry};
-use crate::telemetry::{Metrics, MetricsRegistry, with_sources};
+use crate::telemetry::{Metrics, MetricsRegistry};
 
 /// How long requests that are in flight may take when the process is asked to stop; it must be gone within 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -59,7 +56,7 @@ pub async fn serve(
         Backend::Memory => {
             let retention = Duration::from_secs(settings.memory.retention_seconds);
             let ledger = MemoryLedger::new(SystemClock::new(), retention);
-            serve_over(ledger, Ids::new(1), Metrics::new(MetricsRegistry::default()), settings, stop).await
+            serve_over(ledger, Metrics::new(MetricsRegistry::default()), settings, stop).await
         }
         #[cfg(feature = "tigerbeetle")]
         Backend::TigerBeetle => {
@@ -67,8 +64,7 @@ pub async fn serve(
                 crate::ledger::tigerbeetle::TigerBeetleLedger::connect((&settings.tigerbeetle).into());
             let mut registry = MetricsRegistry::default();
             ledger.register_metrics(&mut registry);
-            let ids = Ids::new(settings.tigerbeetle.ledger);
-            serve_over(ledger, ids, Metrics::new(registry), settings, stop).await
+            serve_over(ledger, Metrics::new(registry), settings, stop).await
         }
         #[cfg(not(feature = "tigerbeetle"))]
         Backend::TigerBeetle => Err(AppError::NoTigerBeetle),
@@ -77,7 +73,6 @@ pub async fn serve(
 
 async fn serve_over<L: Ledger>(
     ledger: L,
-    ids: Ids,
     metrics: Metrics,
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -90,31 +85,17 @@ async fn serve_over<L: Ledger>(
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
-    let ledger = Arc::new(ledger);
-    let follower =
-        Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), Some(file)));
-    let admin = Arc::new(Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower)));
-    // The memory ledger finds a lease and denies as fast as anything in front of it would.
-    let (leases_max, local_denial_ms) = match backend {
-        Backend::Memory => (0, 0),
-        Backend::TigerBeetle => (settings.limiter.lease_cache_capacity, settings.limiter.local_denial_ms),
-    };
-    let policy = settings.retry_policy.policy();
-    let leases = LeaseCache::new(leases_max);
-    let local_denials = LocalDenials::new(Duration::from_millis(local_denial_ms));
-    let limiter = Limiter::new(Arc::clone(&ledger), ids, Arc::clone(&follower), policy, leases)
-        .with_local_denials(local_denials);
+    let engine = Arc::new(Engine::new(Arc::new(ledger), engine_options(&settings, file)));
     let api = Arc::new(Api {
-        limiter,
-        admin: Arc::clone(&admin),
-        readiness: Readiness::new(Arc::clone(&ledger), ids.operator()),
+        engine: Arc::clone(&engine),
+        readiness: Readiness::new(Arc::clone(engine.ledger()), engine.operator_account()),
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
         metrics,
     });
 
     let mut background = JoinSet::new();
-    background.spawn(keep_up(Arc::clone(&api), Arc::clone(&follower), seed, settings.clone()));
+    background.spawn(run_engine(Arc::clone(&api), seed));
     tracing::info!(%address, ?backend, "ratelimiterd listens");
     let served = tokio::select! {
         served = serve_http(listener, api, stop) => served,
@@ -123,40 +104,45 @@ async fn serve_over<L: Ledger>(
     };
     // Nobody can ask for anything now: what is left in the ledger's queue is drained, then the rest stops.
     background.shutdown().await;
-    if tokio::time::timeout(Duration::from_secs(1), ledger.shutdown()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(1), engine.ledger().shutdown()).await.is_err() {
         tracing::warn!("the ledger did not answer everything before the process stopped");
     }
     tracing::info!("ratelimiterd stopped");
     served
 }
 
-/// Makes the ledger ready as soon as it answers, then follows the log of definitions and applies decreases.
-async fn keep_up<L: Ledger>(
-    api: Arc<Api<L>>,
-    follower: Arc<Follower<L>>,
-    seed: Vec<LimitState>,
-    settings: Settings,
-) {
-    while let Err(error) = api.admin.bootstrap(&seed).await {
-        tracing::warn!(error = with_sources(&error), "the ledger is not ready; trying again");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    api.readiness.set_bootstrapped();
-    tracing::info!("the definitions are read");
-    let poll = async {
-        let mut ticks = tokio::time::interval(Duration::from_millis(settings.registry.poll_interval_ms));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = follower.refresh_and_save().await {
-                tracing::warn!(error = with_sources(&error), "the log of definitions could not be read");
-            }
+/// The engine's options, from the settings.
+fn engine_options(settings: &Settings, file: RegistryFile) -> EngineOptions {
+    let mut limiter =
+        LimiterOptions { retry_policy: settings.retry_policy.policy(), ..LimiterOptions::default() };
+    let ledger_number = match settings.server.backend {
+        // The memory ledger finds leases and denies as fast as any cache in front of it would.
+        Backend::Memory => 1,
+        Backend::TigerBeetle => {
+            limiter.leases_max = settings.limiter.lease_cache_capacity;
+            limiter.deny_alone_max = Duration::from_millis(settings.limiter.local_denial_ms);
+            settings.tigerbeetle.ledger
         }
     };
-    let decreases = api.admin.run_decreases(Duration::from_millis(settings.registry.decrease_interval_ms));
-    let idle = Duration::from_secs(settings.registry.instance_idle_seconds);
-    let forgetting = instances::forget_idle(follower.registry(), idle);
-    tokio::join!(poll, decreases, forgetting);
+    let registry = &settings.registry;
+    let loops = LoopOptions {
+        poll_interval: Duration::from_millis(registry.poll_interval_ms),
+        decrease_interval: Duration::from_millis(registry.decrease_interval_ms),
+        instance_idle: Duration::from_secs(registry.instance_idle_seconds),
+    };
+    EngineOptions::default()
+        .with_ledger_number(ledger_number)
+        .with_limiter(limiter)
+        .with_registry_file(file)
+        .with_loops(loops)
+}
+
+/// Makes the ledger ready as soon as it answers, then runs the engine's background loops.
+async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>) {
+    api.engine.bootstrap_until_ready(&seed).await;
+    api.readiness.set_bootstrapped();
+    tracing::info!("the definitions are read");
+    api.engine.run_loops().await;
 }
 
 async fn serve_http<L: Ledger>(

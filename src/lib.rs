@@ -1,52 +1,43 @@
 //! ratelimiterd: a distributed rate and quota limiter whose counters are a ledger.
 //!
-//! In the order in which a request meets them:
+//! Each module imports only modules that stand below it in this table; a test holds the allowed imports
+//! (`tests/import_edges.rs`).
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`config`] | settings from a file, flags and environment, checked |
-//! | [`app`] | puts everything together, starts it and stops it |
-//! | [`api`] | HTTP: bodies in, commands out, answers and statuses back |
-//! | [`wire`] | the JSON types |
-//! | [`limiter`] | the flows of reserve and complete |
-//! | [`admin`] | changes of limits, and the loop that applies decreases |
-//! | [`versions`] | versions of limits, as chains of the ledger |
-//! | [`instances`] | limits that templates make on first use |
-//! | [`comeback`] | what comes back by the schedules of limits |
-//! | [`registry`] | the definitions: snapshot, log, file |
-//! | [`decide`] | the decisions, pure |
+//! | [`server`] | the program: configuration, HTTP API, start and stop |
+//! | [`client`] | the client library: leases, waiting, retries, over HTTP or in process |
+//! | [`engine`] | builds a limiter and its registry over a ledger, and runs their background loops |
+//! | [`limiter`] | the operations: reserve, complete, extend, objects |
+//! | [`registry`] | the definitions of limits: read from the ledger's log, changed through it |
+//! | [`decide`] | the decisions, pure: what to send to the ledger, and what its answers mean |
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
-//! | [`limit`] | the vocabulary |
-//! | [`client`] | the library for callers: leases, waiting, retries, over HTTP or in process |
-//! | [`probe`] | asks a running service whether it is ready |
-//! | [`telemetry`] | what operators see |
-
+//! | [`protocol`] | the commands and outcomes of each operation, and their JSON |
+//! | [`limit`] | the vocabulary: keys, amounts, ids, definitions |
+//! | [`telemetry`] | metric primitives, and errors as one line |
 //!
-//! The feature `server` has `config`, `app`, `api` and `probe`; `client` has [`client`], and `tower-layer` its tower layer;
-//! `tigerbeetle` has the ledger that lasts. Without any of them the crate is the limiter over the memory ledger.
+//! The feature `server` adds [`server`]; `client` adds [`client`], and `tower-layer` its tower layer; `tigerbeetle` adds the ledger
+//! that lasts. Without any of them the crate is the limiter over the memory ledger.
 
-pub mod admin;
 #[cfg(feature = "server")]
 pub mod api;
 #[cfg(feature = "server")]
 pub mod app;
 #[cfg(feature = "client")]
 pub mod client;
-pub mod clock;
-pub mod comeback;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod decide;
-pub mod instances;
+pub mod engine;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;
 #[cfg(feature = "server")]
 pub mod probe;
+pub mod protocol;
 pub mod registry;
 pub mod telemetry;
-pub mod versions;
-pub mod wire;
+mod time;
 
 /// The examples of the README.
 #[cfg(all(doctest, feature = "client"))]

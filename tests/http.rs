@@ -27,8 +27,7 @@ impl Service {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         let api = Api {
-            limiter: replica.limiter.clone(),
-            admin: Arc::clone(&replica.admin),
+            engine: Arc::clone(&replica.engine),
             readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
             request_timeout: Duration::from_secs(1),
             batch_requests_max: 4,

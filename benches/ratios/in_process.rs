@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ledger_limiter::admin::Admin;
-use ledger_limiter::clock::{Clock, SystemClock};
 use ledger_limiter::config::RetryPolicySettings;
-use ledger_limiter::decide::command::{Actual, Complete, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::ledger::memory::{Clock, SystemClock};
 use ledger_limiter::limit::{Amount, Definition, Kind, KindName, LeaseId, LimitKey, Overage};
-use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, ReserveOutcome};
+use ledger_limiter::limiter::{LeaseCache, Limiter};
+use ledger_limiter::protocol::{Actual, Complete, Requirement, Reserve};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::registry::Admin;
 use ledger_limiter::registry::{Follower, Registry};
 use tokio::runtime::Runtime;
 use ulid::Ulid;
@@ -81,7 +82,7 @@ impl InProcess {
     ) -> Result<(), Failure> {
         self.runtime.block_on(async {
             for definition in definitions {
-                self.admin.put(&definition?).await?;
+                self.admin().put(&definition?).await?;
             }
             Ok(())
         })
@@ -116,14 +117,14 @@ impl InProcess {
 
     async fn granted(&self, command: &Reserve) -> Result<(), Failure> {
         self.clock.step();
-        let outcome = self.limiter.reserve(command).await?;
+        let outcome = self.limiter().reserve(command).await?;
         let is_granted = matches!(outcome, ReserveOutcome::Granted { .. });
         if is_granted { Ok(()) } else { Err(Failure::Load(format!("{outcome:?}"))) }
     }
 
     async fn settled(&self, command: &Complete) -> Result<(), Failure> {
         self.clock.step();
-        let outcome = self.limiter.complete(command).await?;
+        let outcome = self.limiter().complete(command).await?;
         let is_settled = matches!(outcome, CompleteOutcome::Settled { .. });
         if is_settled { Ok(()) } else { Err(Failure::Load(format!("{outcome:?}"))) }
     }

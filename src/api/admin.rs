@@ -8,16 +8,17 @@ use axum::response::Response;
 use super::Api;
 use super::json::{Body, answer, parse, parse_or_default};
 use super::reject::Reject;
-use crate::admin::{AdminError, LimitUsage};
-use crate::clock::unix_ms;
-use crate::decide::record::Version;
+use crate::decide::definition_codec::DefinitionVersion;
 use crate::ledger::Ledger;
+use crate::limit::json::{DefinitionJson, StatusJson};
 use crate::limit::{LimitKey, Status};
-use crate::telemetry::Route;
-use crate::wire::{
-    ChangeAnswer, DefinitionBody, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer,
-    ReplenishAnswer, ReplenishBody, StatusBody, UsageBody, VersionBody,
+use crate::protocol::{
+    ChangeAnswer, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ReplenishAnswer,
+    ReplenishBody, UsageBody, VersionBody,
 };
+use crate::registry::{AdminError, LimitUsage};
+use crate::telemetry::Route;
+use crate::time::unix_ms;
 
 const HISTORY: &str = "/history";
 const REPLENISH: &str = "/replenish";
@@ -28,17 +29,17 @@ pub(super) type KeyPath = Result<Path<String>, PathRejection>;
 /// `PUT /v1/admin/limits`
 pub(super) async fn put<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Admin);
-    let body: DefinitionBody = parse(body)?;
+    let body: DefinitionJson = parse(body)?;
     let definition = body.into_definition().map_err(|error| Reject::Invalid(error.to_string()))?;
-    let status = api.in_time(api.admin.put(&definition)).await?;
-    let (status, _) = StatusBody::of(status);
+    let status = api.in_time(api.engine.admin().put(&definition)).await?;
+    let (status, _) = StatusJson::of(status);
     Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
 }
 
 /// `GET /v1/admin/limits`
 pub(super) async fn list<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Admin);
-    let limits = api.in_time(api.admin.list()).await?.iter().map(LimitInfo::from).collect();
+    let limits = api.in_time(api.engine.admin().list()).await?.iter().map(LimitInfo::from).collect();
     Ok(answer(StatusCode::OK, LimitsAnswer { limits }))
 }
 
@@ -51,13 +52,13 @@ pub(super) async fn get_or_history<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Admin);
     let path = path?.0;
     let limit = match parse_key(&path) {
-        Ok(key) => api.in_time(api.admin.get(&key)).await,
+        Ok(key) => api.in_time(api.engine.admin().get(&key)).await,
         Err(reject) => Err(reject),
     };
     match (limit, path.strip_suffix(HISTORY)) {
         (Ok(limit), _) => Ok(answer(StatusCode::OK, LimitAnswer { limit: LimitInfo::from(&limit) })),
         (Err(Reject::Admin(AdminError::UnknownKey(_)) | Reject::Invalid(_)), Some(key)) => {
-            let versions = api.in_time(api.admin.history(&parse_key(key)?)).await?;
+            let versions = api.in_time(api.engine.admin().history(&parse_key(key)?)).await?;
             let versions = versions.iter().map(VersionBody::from).collect();
             Ok(answer(StatusCode::OK, HistoryAnswer { versions }))
         }
@@ -71,7 +72,7 @@ pub(super) async fn delete<L: Ledger>(
     path: KeyPath,
 ) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Admin);
-    api.in_time(api.admin.delete(&parse_key(&path?.0)?)).await?;
+    api.in_time(api.engine.admin().delete(&parse_key(&path?.0)?)).await?;
     Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
 }
 
@@ -86,7 +87,7 @@ pub(super) async fn replenish<L: Ledger>(
     let key = path.strip_suffix(REPLENISH).ok_or(Reject::WrongMethod)?;
     let body: ReplenishBody = parse_or_default(body)?;
     let id = body.into_id().map_err(Reject::Invalid)?;
-    let replenished = api.in_time(api.admin.replenish(&parse_key(key)?, id)).await?;
+    let replenished = api.in_time(api.engine.admin().replenish(&parse_key(key)?, id)).await?;
     Ok(answer(StatusCode::OK, ReplenishAnswer { ok: true, replenished }))
 }
 
@@ -96,10 +97,10 @@ fn parse_key(text: &str) -> Result<LimitKey, Reject> {
 
 impl From<&LimitUsage> for LimitInfo {
     fn from(usage: &LimitUsage) -> Self {
-        let state = &usage.entry.limit.state;
-        let (status, pending_decrease_to) = StatusBody::of(state.status);
+        let state = usage.state();
+        let (status, pending_decrease_to) = StatusJson::of(state.status);
         Self {
-            definition: DefinitionBody::from(&state.definition),
+            definition: DefinitionJson::from(&state.definition),
             status,
             pending_decrease_to,
             usage: UsageBody { available: usage.available, reserved: usage.reserved, debt: usage.debt },
@@ -107,10 +108,10 @@ impl From<&LimitUsage> for LimitInfo {
     }
 }
 
-impl From<&Version> for VersionBody {
-    fn from(version: &Version) -> Self {
+impl From<&DefinitionVersion> for VersionBody {
+    fn from(version: &DefinitionVersion) -> Self {
         let state = &version.state;
-        let (_, pending_decrease_to) = StatusBody::of(state.status);
+        let (_, pending_decrease_to) = StatusJson::of(state.status);
         Self {
             version: version.number,
             at_unix_ms: unix_ms(version.timestamp_ns),
@@ -119,7 +120,7 @@ impl From<&Version> for VersionBody {
                 Status::Decreasing { .. } => "decreasing".to_owned(),
                 Status::Deleted => "deleted".to_owned(),
             },
-            definition: DefinitionBody::from(&state.definition),
+            definition: DefinitionJson::from(&state.definition),
             pending_decrease_to,
         }
     }

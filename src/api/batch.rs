@@ -7,8 +7,8 @@ use super::json::answer;
 use super::reject::{Reject, unavailable};
 use crate::ledger::Ledger;
 use crate::limiter::LimiterError;
+use crate::protocol::{BatchAnswer, INVALID_REQUEST};
 use crate::telemetry::{Counter, Metrics, with_sources};
-use crate::wire::{BatchAnswer, INVALID_REQUEST};
 
 /// How the items of a batch are answered.
 pub(super) trait BatchItem: Serialize {

@@ -8,11 +8,11 @@ use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
 use super::reject::Reject;
 use super::{Api, record};
-use crate::decide::command::Complete;
 use crate::ledger::Ledger;
-use crate::limiter::CompleteOutcome;
+use crate::protocol::Complete;
+use crate::protocol::CompleteOutcome;
+use crate::protocol::{BACKEND_ERROR, CompleteAnswer, CompleteBody, INVALID_REQUEST};
 use crate::telemetry::{Counter, Metrics, Route};
-use crate::wire::{BACKEND_ERROR, CompleteAnswer, CompleteBody, INVALID_REQUEST};
 
 /// `POST /v1/complete`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
@@ -22,7 +22,7 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
             Ok(command) => command,
             Err(reject) => return reject.into_response(),
         };
-    match api.in_time(api.limiter.complete(&command)).await {
+    match api.in_time(api.engine.limiter().complete(&command)).await {
         Ok(completion) => match conclude(&api.metrics, &command, &completion) {
             Ok(()) => answer(StatusCode::OK, CompleteAnswer::settled()),
             Err(message) => Reject::Invalid(message).into_response(),
@@ -39,7 +39,7 @@ pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body)
     let _in_flight = api.metrics.request(Route::CompleteBatch);
     let items = parse_batch(body, api.batch_requests_max)?;
     let items = items.into_iter().map(|item| item.and_then(CompleteBody::into_command)).collect();
-    let run = async |commands: &[Complete]| api.limiter.complete_batch(commands).await;
+    let run = async |commands: &[Complete]| api.engine.limiter().complete_batch(commands).await;
     let conclude = |command: &Complete, completion| match conclude(&api.metrics, command, &completion) {
         Ok(()) => CompleteAnswer::settled(),
         Err(message) => CompleteAnswer::invalid(&format!("{INVALID_REQUEST}: {message}")),

@@ -7,10 +7,10 @@ use super::json::{Body, parse};
 use super::reject::Reject;
 use super::reserve::respond;
 use super::{Api, record};
-use crate::decide::command::Extend;
 use crate::ledger::Ledger;
+use crate::protocol::Extend;
+use crate::protocol::ExtendBody;
 use crate::telemetry::Route;
-use crate::wire::ExtendBody;
 
 /// `POST /v1/extend`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
@@ -20,7 +20,7 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
         Ok(command) => command,
         Err(reject) => return reject.into_response(),
     };
-    match api.in_time(api.limiter.extend(&command)).await {
+    match api.in_time(api.engine.limiter().extend(&command)).await {
         Ok(outcome) => {
             let Extend { lease, requirement, .. } = &command;
             record(*lease, "", std::iter::once(&requirement.key), &outcome);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BODY_BYTES_MAX;
 use super::reject::Reject;
-use crate::wire::BatchBody;
+use crate::protocol::BatchBody;
 
 /// The body of a request as it came: of any content type, because there is only one that it can be.
 pub(super) struct Body(Result<Bytes, Reject>);

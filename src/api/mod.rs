@@ -28,9 +28,8 @@ use tracing::field::Empty;
 pub use health::Readiness;
 use reject::Reject;
 
-use crate::admin::Admin;
+use crate::engine::Engine;
 use crate::ledger::Ledger;
-use crate::limiter::Limiter;
 use crate::telemetry::Metrics;
 
 /// The longest body, in bytes.
@@ -38,10 +37,8 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// What the handlers need.
 pub struct Api<L> {
-    /// Reserves and completes.
-    pub limiter: Limiter<L>,
-    /// Changes limits.
-    pub admin: Arc<Admin<L>>,
+    /// The limiter and its registry.
+    pub engine: Arc<Engine<L>>,
     /// Whether the ledger answers.
     pub readiness: Readiness<L>,
     /// How long a request may take before its outcome counts as unknown.

@@ -10,12 +10,13 @@ use super::reject::Reject;
 use super::{Api, record};
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
-use crate::telemetry::Route;
-use crate::wire::{
+use crate::limit::json::StatusJson;
+use crate::protocol::{
     ChangeAnswer, ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody,
     ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
-    ObjectTryAnswer, StatusBody,
+    ObjectTryAnswer,
 };
+use crate::telemetry::Route;
 
 /// What can be asked of an object: the last segment of its path. Keys may hold slashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub(super) async fn get<L: Ledger>(
 ) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Objects);
     let (key, action) = key_and_action(path)?;
-    let object = api.limiter.object(&key);
+    let object = api.engine.limiter().object(&key);
     match action {
         Action::AvailablePermits => {
             let available_permits = api.in_time(object.available_permits()).await?;
@@ -97,7 +98,7 @@ pub(super) async fn put<L: Ledger>(
     }
     let body: ObjectRateBody = parse(body)?;
     let (rate, burst) = body.into_parts().map_err(Reject::Invalid)?;
-    let (status, _) = StatusBody::of(api.in_time(api.admin.set_rate(&key, rate, burst)).await?);
+    let (status, _) = StatusJson::of(api.in_time(api.engine.admin().set_rate(&key, rate, burst)).await?);
     Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
 }
 
@@ -113,7 +114,7 @@ impl<L: Ledger> Api<L> {
     async fn try_reserve(&self, key: &LimitKey, body: Body) -> Result<Response, Reject> {
         let body: ObjectReserveBody = parse(body)?;
         let (tokens, lease) = body.into_parts().map_err(Reject::Invalid)?;
-        let ok = self.in_time(self.limiter.object(key).try_reserve(tokens, lease)).await?;
+        let ok = self.in_time(self.engine.limiter().object(key).try_reserve(tokens, lease)).await?;
         record(lease, "", std::iter::once(key), &ok);
         Ok(answer(StatusCode::OK, ObjectTryAnswer { ok, lease_id: lease.to_string() }))
     }
@@ -121,7 +122,7 @@ impl<L: Ledger> Api<L> {
     async fn reserve_ahead(&self, key: &LimitKey, body: Body) -> Result<Response, Reject> {
         let body: ObjectReserveBody = parse(body)?;
         let (tokens, lease) = body.into_parts().map_err(Reject::Invalid)?;
-        let reservation = self.in_time(self.limiter.object(key).reserve(tokens, lease)).await?;
+        let reservation = self.in_time(self.engine.limiter().object(key).reserve(tokens, lease)).await?;
         record(lease, "", std::iter::once(key), &reservation);
         Ok(answer(StatusCode::OK, ObjectReserveAnswer::new(reservation, lease)))
     }
@@ -129,7 +130,7 @@ impl<L: Ledger> Api<L> {
     async fn cancel(&self, key: &LimitKey, body: Body) -> Result<Response, Reject> {
         let body: ObjectCancelBody = parse(body)?;
         let lease = body.into_lease().map_err(Reject::Invalid)?;
-        let ok = self.in_time(self.limiter.object(key).cancel(lease)).await?;
+        let ok = self.in_time(self.engine.limiter().object(key).cancel(lease)).await?;
         record(lease, "", std::iter::once(key), &ok);
         Ok(answer(StatusCode::OK, ObjectCancelAnswer { ok }))
     }
@@ -137,7 +138,8 @@ impl<L: Ledger> Api<L> {
     async fn release(&self, key: &LimitKey, body: Body) -> Result<Response, Reject> {
         let body: ObjectReleaseBody = parse(body)?;
         let (tokens, release) = body.into_parts().map_err(Reject::Invalid)?;
-        let available_permits = self.in_time(self.limiter.object(key).release(tokens, release)).await?;
+        let available_permits =
+            self.in_time(self.engine.limiter().object(key).release(tokens, release)).await?;
         Ok(answer(StatusCode::OK, ObjectReleaseAnswer { ok: true, available_permits }))
     }
 }

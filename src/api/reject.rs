@@ -3,13 +3,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::json::answer;
-use crate::admin::AdminError;
 use crate::limiter::{LimiterError, ObjectError};
-use crate::telemetry::with_sources;
-use crate::wire::{
+use crate::protocol::{
     BACKEND_ERROR, CompleteAnswer, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, ReserveAnswer,
     TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
 };
+use crate::registry::AdminError;
+use crate::telemetry::with_sources;
 
 const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -52,9 +52,7 @@ impl Reject {
             Self::TimedOut
             | Self::NoAnswer(_)
             | Self::Object(ObjectError::Limiter(_))
-            | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            | Self::Admin(AdminError::Registry(_)) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -78,9 +76,7 @@ impl Reject {
             Self::TimedOut
             | Self::NoAnswer(_)
             | Self::Object(ObjectError::Limiter(_))
-            | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
-                BACKEND_ERROR
-            }
+            | Self::Admin(AdminError::Registry(_)) => BACKEND_ERROR,
         }
     }
 

@@ -8,11 +8,11 @@ use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
 use super::reject::Reject;
 use super::{Api, record};
-use crate::decide::command::Reserve;
 use crate::ledger::Ledger;
-use crate::limiter::ReserveOutcome;
+use crate::protocol::Reserve;
+use crate::protocol::ReserveOutcome;
+use crate::protocol::{BACKEND_ERROR, ReserveAnswer, ReserveBody};
 use crate::telemetry::{Counter, Metrics, Route};
-use crate::wire::{BACKEND_ERROR, ReserveAnswer, ReserveBody};
 
 /// `POST /v1/reserve`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
@@ -22,7 +22,7 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
         Ok(command) => command,
         Err(reject) => return reject.into_response(),
     };
-    match api.in_time(api.limiter.reserve(&command)).await {
+    match api.in_time(api.engine.limiter().reserve(&command)).await {
         Ok(reservation) => {
             api.metrics.reserves.count(&reservation);
             log(&command, &reservation);
@@ -54,7 +54,7 @@ pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body)
     let _in_flight = api.metrics.request(Route::ReserveBatch);
     let items = parse_batch(body, api.batch_requests_max)?;
     let items = items.into_iter().map(|item| item.and_then(ReserveBody::into_command)).collect();
-    let run = async |commands: &[Reserve]| api.limiter.reserve_batch(commands).await;
+    let run = async |commands: &[Reserve]| api.engine.limiter().reserve_batch(commands).await;
     let conclude = |_: &Reserve, reservation| {
         api.metrics.reserves.count(&reservation);
         ReserveAnswer::from(reservation)

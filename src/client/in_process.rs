@@ -6,34 +6,26 @@ use tokio::task::AbortHandle;
 
 use super::{
     Amount, CallError, Complete, Extend, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport,
-    Reserve, ReserveOutcome, Transport, Usage,
+    ReleaseId, Reserve, ReserveOutcome, Transport, Usage,
 };
-use crate::admin::{Admin, AdminError};
-use crate::clock::SystemClock;
-use crate::decide::ids::Ids;
-use crate::decide::retry_after::RetryPolicy;
-use crate::instances;
+use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
+use crate::ledger::memory::SystemClock;
 use crate::limit::{Definition, LimitState, RefillRate, Status};
-use crate::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ObjectError};
+use crate::limiter::{LimiterError, ObjectError};
+use crate::protocol::CompleteOutcome;
+use crate::registry::Entry;
 use crate::registry::file::{FileError, RegistryFile};
-use crate::registry::{Entry, Follower, Registry};
+use crate::registry::{Admin, AdminError};
 
 /// How long a lease that is over is remembered, so that a late duplicate of it is known.
 const RETENTION: Duration = Duration::from_secs(600);
-/// How often a lower capacity is tried that was asked for and has no room yet.
-const DECREASE_INTERVAL: Duration = Duration::from_millis(500);
-
-/// For how long a limit that a template made is remembered when nobody asks for it, up to twice as long.
-const INSTANCE_IDLE: Duration = Duration::from_secs(600);
-
 /// The limiter in this process, over a ledger in memory unless it is told another: the same answers as over HTTP,
 /// without a service.
 pub struct InProcess<L: Ledger = MemoryLedger<SystemClock>> {
-    limiter: Limiter<L>,
-    admin: Arc<Admin<L>>,
-    upkeep: AbortHandle,
+    engine: Arc<Engine<L>>,
+    loops: AbortHandle,
 }
 
 /// Why there is no limiter in this process.
@@ -62,82 +54,85 @@ impl InProcess {
     }
 
     async fn from_states(limits: &[LimitState]) -> Result<Self, InProcessError> {
-        Self::over(Arc::new(MemoryLedger::new(SystemClock::new(), RETENTION)), Ids::new(1), limits).await
+        Self::over(
+            Arc::new(MemoryLedger::new(SystemClock::new(), RETENTION)),
+            EngineOptions::default(),
+            limits,
+        )
+        .await
     }
 }
 
 impl<L: Ledger> InProcess<L> {
     /// Over any ledger, with the limits that it has and those of `limits` that it never had.
-    pub async fn over(ledger: Arc<L>, ids: Ids, limits: &[LimitState]) -> Result<Self, InProcessError> {
-        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
-        let admin = Arc::new(Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower)));
-        admin.bootstrap(limits).await?;
-        // Without a cache of leases: other replicas of a ledger that lasts are not seen by it, and in memory it gains
-        // nothing.
-        let registry = Arc::clone(follower.registry());
-        let limiter = Limiter::new(ledger, ids, follower, RetryPolicy::default(), LeaseCache::new(0));
-        let loop_admin = Arc::clone(&admin);
-        let upkeep = tokio::spawn(async move {
-            let decreases = loop_admin.run_decreases(DECREASE_INTERVAL);
-            tokio::join!(decreases, instances::forget_idle(&registry, INSTANCE_IDLE));
+    pub async fn over(
+        ledger: Arc<L>,
+        options: EngineOptions,
+        limits: &[LimitState],
+    ) -> Result<Self, InProcessError> {
+        let engine = Arc::new(Engine::new(ledger, options));
+        engine.bootstrap(limits).await?;
+        let loops = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            async move { engine.run_loops().await }
         });
-        Ok(Self { limiter, admin, upkeep: upkeep.abort_handle() })
+        Ok(Self { engine, loops: loops.abort_handle() })
     }
 
     /// Creates, changes, deletes and lists limits.
     pub fn admin(&self) -> &Admin<L> {
-        &self.admin
+        self.engine.admin()
     }
 
     /// A limit as it was last heard of here, unless it was deleted; of one that is not known here, its template.
     pub(super) fn known(&self, key: &LimitKey) -> Option<Arc<Entry>> {
-        let registry = self.limiter.registry();
+        let registry = self.engine.registry().snapshot();
         let entry = registry.get(key).or_else(|| registry.template_of(key));
         entry.filter(|entry| entry.limit.state.status != Status::Deleted)
     }
 
     /// Hears of every change that was made until now.
     pub(super) async fn refresh(&self) -> Result<(), CallError> {
-        Ok(self.limiter.refresh().await?)
+        Ok(self.engine.registry().refresh().await.map_err(LimiterError::from)?)
     }
 
     /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.
     pub(super) fn now_ns(&self) -> u64 {
-        self.limiter.now_ns()
+        self.engine.limiter().now_ns()
     }
 }
 
 impl<L: Ledger> Drop for InProcess<L> {
     fn drop(&mut self) {
-        self.upkeep.abort();
+        self.loops.abort();
     }
 }
 
 impl<L: Ledger> Transport for InProcess<L> {
     async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
-        Ok(self.limiter.reserve(command).await?)
+        Ok(self.engine.limiter().reserve(command).await?)
     }
 
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {
-        settled(self.limiter.complete(command).await)
+        settled(self.engine.limiter().complete(command).await)
     }
 
     async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
-        let outcomes = self.limiter.reserve_batch(commands).await;
+        let outcomes = self.engine.limiter().reserve_batch(commands).await;
         outcomes.into_iter().map(|outcome| outcome.map_err(CallError::from)).collect()
     }
 
     async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<(), CallError>> {
-        self.limiter.complete_batch(commands).await.into_iter().map(settled).collect()
+        self.engine.limiter().complete_batch(commands).await.into_iter().map(settled).collect()
     }
 
     async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
-        let outcome = self.limiter.extend(command).await?;
+        let outcome = self.engine.limiter().extend(command).await?;
         outcome.answered().map_err(|message| CallError::Refused { message })
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
-        match self.admin.get(key).await {
+        match self.engine.admin().get(key).await {
             Ok(usage) => {
                 let (available, reserved, debt) = (usage.available, usage.reserved, usage.debt);
                 Ok(Some(Usage { available, reserved, debt }))
@@ -150,7 +145,7 @@ impl<L: Ledger> Transport for InProcess<L> {
 
 impl<L: Ledger> ObjectTransport for InProcess<L> {
     async fn try_reserve(&self, key: &LimitKey, tokens: Amount, lease: LeaseId) -> Result<bool, CallError> {
-        Ok(self.limiter.object(key).try_reserve(tokens, lease).await?)
+        Ok(self.engine.limiter().object(key).try_reserve(tokens, lease).await?)
     }
 
     async fn reserve_ahead(
@@ -159,25 +154,25 @@ impl<L: Ledger> ObjectTransport for InProcess<L> {
         tokens: Amount,
         lease: LeaseId,
     ) -> Result<ObjectReservation, CallError> {
-        Ok(self.limiter.object(key).reserve(tokens, lease).await?)
+        Ok(self.engine.limiter().object(key).reserve(tokens, lease).await?)
     }
 
     async fn cancel(&self, key: &LimitKey, lease: LeaseId) -> Result<bool, CallError> {
-        Ok(self.limiter.object(key).cancel(lease).await?)
+        Ok(self.engine.limiter().object(key).cancel(lease).await?)
     }
 
-    async fn release(&self, key: &LimitKey, tokens: Amount, release: LeaseId) -> Result<u64, CallError> {
-        Ok(self.limiter.object(key).release(tokens, release).await?)
+    async fn release(&self, key: &LimitKey, tokens: Amount, release: ReleaseId) -> Result<u64, CallError> {
+        Ok(self.engine.limiter().object(key).release(tokens, release).await?)
     }
 
     async fn available_permits(&self, key: &LimitKey) -> Result<u64, CallError> {
-        Ok(self.limiter.object(key).available_permits().await?)
+        Ok(self.engine.limiter().object(key).available_permits().await?)
     }
 
     async fn set_rate(&self, key: &LimitKey, limit: f64, burst: Amount) -> Result<(), CallError> {
         let refused = |message| CallError::Refused { message };
         let rate = RefillRate::per_second(limit).map_err(|error| refused(format!("limit {error}")))?;
-        match self.admin.set_rate(key, rate, burst).await {
+        match self.engine.admin().set_rate(key, rate, burst).await {
             Ok(_) => Ok(()),
             Err(error @ AdminError::KindChange(_)) => Err(refused(error.to_string())),
             Err(error) => Err(CallError::unknown(error)),
@@ -185,7 +180,7 @@ impl<L: Ledger> ObjectTransport for InProcess<L> {
     }
 
     async fn state(&self, key: &LimitKey) -> Result<ObjectState, CallError> {
-        Ok(self.limiter.object(key).state().await?)
+        Ok(self.engine.limiter().object(key).state().await?)
     }
 }
 

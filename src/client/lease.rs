@@ -3,8 +3,9 @@ use std::fmt;
 use super::limiter::Verdict;
 use super::shared::Duty;
 use super::{Actual, Amount, CallError, Complete, Denial, Extend, LeaseId, Requirement, Reserve, Transport};
-use crate::decide::command::CommandError;
+use crate::limit::ExtendId;
 use crate::limit::{AmountError, LimitKey};
+use crate::protocol::CommandError;
 
 /// What was granted to one call. Complete it with what the call really used.
 ///
@@ -66,7 +67,7 @@ pub enum Extended {
 
 impl<T: Transport> Lease<T> {
     pub(super) fn new(mut duty: Duty<T>, command: Reserve, reserved_at_unix_ms: u64) -> Self {
-        duty.turn_to(Complete::of_untold(&command));
+        duty.turn_to(Complete::of_unknown_usage(&command));
         Self { duty, command, reserved_at_unix_ms }
     }
 
@@ -112,7 +113,7 @@ impl<T: Transport> Lease<T> {
 
     /// Gives back what can be given back for certain, as dropping it does, and waits until that is done.
     pub(super) async fn release(self) -> Result<(), CallError> {
-        let complete = Complete::of_untold(&self.command);
+        let complete = Complete::of_unknown_usage(&self.command);
         self.settle(complete).await
     }
 
@@ -123,7 +124,7 @@ impl<T: Transport> Lease<T> {
     pub async fn extend(&self, key: &str, amount: u64) -> Result<Extended, ExtendError> {
         let key = self.key(key).ok_or_else(|| ExtendError::NotInLease { key: key.to_owned() })?;
         let requirement = Requirement { key: key.clone(), amount: Amount::new(amount)? };
-        let command = Extend { lease: self.command.lease, extension: LeaseId::generate(), requirement };
+        let command = Extend { lease: self.command.lease, extend_id: ExtendId::generate(), requirement };
         match Verdict::of(self.duty.shared().calls.extend(&command).await?) {
             Verdict::Granted { .. } => Ok(Extended::Granted),
             Verdict::Denied(denial) => Ok(Extended::Denied(denial)),
@@ -139,7 +140,7 @@ impl<T: Transport> Lease<T> {
 
     /// From now on it may be used.
     pub(super) fn handed_out(mut self) -> Self {
-        self.duty.turn_to(Complete::of_untold(&self.command));
+        self.duty.turn_to(Complete::of_unknown_usage(&self.command));
         self
     }
 
@@ -150,7 +151,7 @@ impl<T: Transport> Lease<T> {
             Ok(()) => self.duty.discharge(),
             // It is tried further in the background.
             Err(CallError::Unknown(_) | CallError::Closed) => {}
-            Err(CallError::Refused { .. }) => self.duty.turn_to(Complete::of_untold(&self.command)),
+            Err(CallError::Refused { .. }) => self.duty.turn_to(Complete::of_unknown_usage(&self.command)),
         }
         result
     }

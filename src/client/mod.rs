@@ -55,7 +55,7 @@ pub use reservation::Reservation;
 pub use stats::KeyStats;
 pub use transport::{CallError, Transport};
 
-pub use crate::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
-pub use crate::limit::{Amount, LeaseId, LimitKey};
-pub use crate::limiter::{ObjectReservation, ObjectState, ReserveOutcome};
-pub use crate::wire::UsageBody as Usage;
+pub use crate::limit::{Amount, ExtendId, LeaseId, LimitKey, ReleaseId};
+pub use crate::protocol::UsageBody as Usage;
+pub use crate::protocol::{Actual, Complete, Extend, Requirement, Reserve};
+pub use crate::protocol::{ObjectReservation, ObjectState, ReserveOutcome};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::repeat::{Pauses, repeat};
-use super::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, RepeatPolicy};
+use super::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ReleaseId, RepeatPolicy};
 
 /// One attempt at each call of a bucket as an object. Every call can be made again with the same ids, and is carried out
 /// once.
@@ -35,7 +35,7 @@ pub trait ObjectTransport: Send + Sync + 'static {
         &self,
         key: &LimitKey,
         tokens: Amount,
-        release: LeaseId,
+        release: ReleaseId,
     ) -> impl Future<Output = Result<u64, CallError>> + Send;
 
     /// How many tokens can be taken at once.
@@ -124,7 +124,7 @@ impl<T: ObjectTransport> BucketObject<T> {
 
     /// Puts tokens back, never more than it holds; answers how many can be taken then.
     pub async fn release(&self, tokens: u64) -> Result<u64, CallError> {
-        let (tokens, release) = (amount("tokens", tokens)?, LeaseId::generate());
+        let (tokens, release) = (amount("tokens", tokens)?, ReleaseId::generate());
         repeat(self.pauses(), || self.transport.release(&self.key, tokens, release)).await
     }
 

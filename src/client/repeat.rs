@@ -137,7 +137,7 @@ impl Pauses {
         Self { next: first_pause, pause_max, deadline: now + give_up_after }
     }
 
-    /// How long to wait until the call should be made again; `None` if it should not. `fraction` is drawn by chance from
+    /// How long to wait until the call should be made again; `None` if it should not. `fraction` is fresh_ulid by chance from
     /// 0 to 1.
     pub(super) fn next(&mut self, now: Instant, fraction: f64) -> Option<Duration> {
         // Up to a half shorter, so that callers who failed together do not come back together.

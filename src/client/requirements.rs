@@ -1,6 +1,6 @@
 use super::{Amount, LeaseId, LimitKey, Requirement, Reserve};
-use crate::decide::command::CommandError;
 use crate::limit::{AmountError, KeyError};
+use crate::protocol::CommandError;
 
 /// What one call wants of its limits: 1 to 32 of them, none twice.
 #[derive(Debug, Clone, PartialEq, Eq)]

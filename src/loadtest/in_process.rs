@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::admin::Admin;
-use ledger_limiter::clock::SystemClock;
 use ledger_limiter::config::RetryPolicySettings;
-use ledger_limiter::decide::command::{Actual, CommandError, Complete, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::ledger::memory::SystemClock;
 use ledger_limiter::limit::Status;
-use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ReserveOutcome};
+use ledger_limiter::limiter::{LeaseCache, Limiter, LimiterError};
+use ledger_limiter::protocol::{Actual, CommandError, Complete, Requirement, Reserve};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::registry::Admin;
 use ledger_limiter::registry::{Follower, Registry};
 use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
 

@@ -70,7 +70,7 @@ impl Histogram {
 
     /// Counts a time.
     pub fn observe_time(&self, time: Duration) {
-        self.observe(crate::clock::saturating_nanos(time) / 1_000);
+        self.observe(crate::time::saturating_nanos(time) / 1_000);
     }
 
     /// How many values were counted.

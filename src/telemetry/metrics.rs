@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::{Histogram, Unit, names};
-use crate::limiter::{CompleteOutcome, ReserveOutcome};
+use crate::protocol::{CompleteOutcome, ReserveOutcome};
 
 /// What the service counts, and what `GET /metrics` shows.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use ledger_limiter::api::{self, Api, Readiness};
-use ledger_limiter::clock::ManualClock;
+use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -62,8 +62,7 @@ impl FaultyServer {
         replica.put(rolling("rpm", 1_000, 3_600)).await;
         replica.put(concurrency("slots", 100, 3_600)).await;
         let api = Api {
-            limiter: replica.limiter.clone(),
-            admin: Arc::clone(&replica.admin),
+            engine: Arc::clone(&replica.engine),
             readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
             request_timeout: Duration::from_secs(1),
             metrics: Metrics::new(MetricsRegistry::default()),

@@ -125,15 +125,15 @@ async fn every_answer_is_understood() {
     let refused = http.complete(&complete(id, &[("slots", 1)])).await.expect_err("a foreign key");
     let CallError::Refused { message } = refused else { panic!("{refused:?}") };
     assert_eq!(message, "actuals[0].key is not in the lease");
-    let refused = http.extend(&extend(id, lease(), "slots", 1)).await.expect_err("a foreign key");
+    let refused = http.extend(&extend(id, extend_id(), "slots", 1)).await.expect_err("a foreign key");
     assert!(matches!(&refused, CallError::Refused { message } if message == "key is not in the lease"));
-    let extension = lease();
+    let extension = extend_id();
     let extended = http.extend(&extend(id, extension, "rpm", 1)).await.expect("an answer");
     assert!(is_granted(&extended));
     let conflict = http.extend(&extend(id, extension, "rpm", 2)).await.expect("an answer");
     assert_eq!(conflict, ReserveOutcome::LeaseConflict);
     http.complete(&complete(id, &[("rpm", 1)])).await.expect("it is settled");
-    let settled = http.extend(&extend(id, lease(), "rpm", 1)).await.expect("an answer");
+    let settled = http.extend(&extend(id, extend_id(), "rpm", 1)).await.expect("an answer");
     assert_eq!(settled, ReserveOutcome::LeaseSettled);
     let settled = http.reserve(&reserve(id, &[("rpm", 1)])).await.expect("an answer");
     assert_eq!(settled, ReserveOutcome::LeaseSettled);

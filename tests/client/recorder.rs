@@ -8,9 +8,9 @@ use std::time::Duration;
 use ledger_limiter::client::{
     CallError, Complete, Extend, LeaseId, LimitKey, Requirements, Reserve, ReserveOutcome, Transport, Usage,
 };
-use ledger_limiter::clock::ManualClock;
+use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
-use ledger_limiter::limiter::CompleteOutcome;
+use ledger_limiter::protocol::CompleteOutcome;
 
 use crate::fixtures::*;
 use crate::memory::MemoryBackend;
@@ -78,7 +78,7 @@ impl Transport for Recorder {
     async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
         self.log.lock().expect("no panic").reserves.push(command.lease);
         let call = async {
-            let outcome = self.replica.limiter.reserve(command).await.expect("the ledger answers");
+            let outcome = self.replica.limiter().reserve(command).await.expect("the ledger answers");
             if is_granted(&outcome) {
                 self.log.lock().expect("no panic").granted.push(command.lease);
             }
@@ -90,7 +90,7 @@ impl Transport for Recorder {
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {
         self.log.lock().expect("no panic").completes.push(command.lease);
         let call = async {
-            let outcome = self.replica.limiter.complete(command).await.expect("the ledger answers");
+            let outcome = self.replica.limiter().complete(command).await.expect("the ledger answers");
             if let CompleteOutcome::Settled { .. } = &outcome {
                 self.log.lock().expect("no panic").settled.push(command.lease);
             }
@@ -117,7 +117,7 @@ impl Transport for Recorder {
 
     async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
         let call =
-            async { self.replica.limiter.extend(command).await.expect("the ledger answers").answered() };
+            async { self.replica.limiter().extend(command).await.expect("the ledger answers").answered() };
         self.carry_out(call).await?.map_err(|message| CallError::Refused { message })
     }
 

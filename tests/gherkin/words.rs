@@ -5,7 +5,7 @@ use std::str::FromStr;
 use cucumber::Parameter;
 use cucumber::gherkin::Step;
 use ledger_limiter::limit::{Overage, Status};
-use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
 /// `1 of gpt-4o:rpm, 1800 of gpt-4o:tpm and 1 of gpt-4o:concurrency`.
 #[derive(Debug, Clone, Default, Parameter)]
@@ -87,9 +87,9 @@ pub fn of_reservation(reservation: &ReserveOutcome) -> String {
 
 pub fn of_completion(completion: &CompleteOutcome) -> String {
     match completion {
-        CompleteOutcome::Settled { excesses } => {
+        CompleteOutcome::Settled { overages } => {
             let mut told = "settles it".to_owned();
-            for excess in excesses {
+            for excess in overages {
                 let became = match excess.overage {
                     Overage::Debt => "become debt",
                     Overage::Deny => "are only counted",

@@ -82,7 +82,7 @@ async fn definitions_of_other_kinds_name_the_field() {
         ),
         (
             json!({ "key": "user-{id}", "kind": "rolling", "capacity": 1, "window_seconds": 60 }),
-            "key holds \"user-{id}\"; a placeholder is all that stands between two colons",
+            "key must not hold \"user-{id}\"; a placeholder fills a whole segment",
         ),
     ] {
         let (status, answer) = service.put(&body).await;

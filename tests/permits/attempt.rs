@@ -129,10 +129,10 @@ pub async fn after_retry_after_there_is_room(kind: &'static Fixture) {
     let retry_after = world.fail(5).await.retry_after().expect("waiting helps");
     match kind.comes_back {
         // Nobody knows.
-        ComesBack::OnRelease | ComesBack::ByHand => {
+        Refill::OnRelease | Refill::ByHand => {
             assert!(retry_after <= Duration::from_millis(250), "{retry_after:?}");
         }
-        ComesBack::After(span) => {
+        Refill::After(span) => {
             drop(lease);
             let before = Instant::now();
             advance(retry_after - Duration::from_millis(2)).await;

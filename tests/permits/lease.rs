@@ -10,8 +10,8 @@ use super::world::*;
 /// What is free once a lease of three of five is over.
 fn free_after_release(kind: &Fixture) -> u128 {
     match kind.comes_back {
-        ComesBack::OnRelease => 5,
-        ComesBack::After(_) | ComesBack::ByHand => 2,
+        Refill::OnRelease => 5,
+        Refill::After(_) | Refill::ByHand => 2,
     }
 }
 
@@ -83,13 +83,13 @@ pub async fn a_dropped_lease_serves_who_waits_as_its_kind_does(kind: &'static Fi
     let waiter = world.wait(5).await;
     drop(lease);
     settle().await;
-    assert_eq!(waiter.is_waiting(), kind.comes_back != ComesBack::OnRelease);
+    assert_eq!(waiter.is_waiting(), kind.comes_back != Refill::OnRelease);
     world.replenish().await;
     let (lease, at) = waiter.end().await;
     assert!(lease.expect("an answer").is_acquired());
     match kind.comes_back {
-        ComesBack::OnRelease | ComesBack::ByHand => assert_eq!(at, before),
-        ComesBack::After(span) => {
+        Refill::OnRelease | Refill::ByHand => assert_eq!(at, before),
+        Refill::After(span) => {
             assert!(at > before && at <= before + span + Duration::from_millis(2), "{:?}", at - before);
         }
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ledger_limiter::clock::Clock;
+use ledger_limiter::ledger::memory::Clock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::ledger::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Recorded,

@@ -19,10 +19,10 @@ mod world;
 use std::time::Duration;
 
 use crate::fixtures::{bucket_by_hand, concurrency, fixed_window, rolling, sliding_window, token_bucket};
-use world::{ComesBack, Fixture};
+use world::{Fixture, Refill};
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
-const AFTER_TEN_SECONDS: ComesBack = ComesBack::After(TEN_SECONDS);
+const AFTER_TEN_SECONDS: Refill = Refill::After(TEN_SECONDS);
 
 const ROLLING: Fixture = Fixture {
     define: |name, capacity| rolling(name, capacity, 10),
@@ -32,7 +32,7 @@ const ROLLING: Fixture = Fixture {
 
 const CONCURRENCY: Fixture = Fixture {
     define: |name, capacity| concurrency(name, capacity, 3_600),
-    comes_back: ComesBack::OnRelease,
+    comes_back: Refill::OnRelease,
     by_itself: Some(Duration::from_secs(3_600)),
 };
 
@@ -44,7 +44,7 @@ const TOKEN_BUCKET: Fixture = Fixture {
 
 const BUCKET_BY_HAND: Fixture = Fixture {
     define: |name, capacity| bucket_by_hand(name, capacity, capacity),
-    comes_back: ComesBack::ByHand,
+    comes_back: Refill::ByHand,
     by_itself: None,
 };
 

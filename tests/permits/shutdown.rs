@@ -53,7 +53,7 @@ pub async fn what_was_dropped_is_given_back_when_it_is_done(kind: &'static Fixtu
         drop(world.take(1).await);
     }
     world.limiter.shutdown().await;
-    let expected = if kind.comes_back == ComesBack::OnRelease { 5 } else { 0 };
+    let expected = if kind.comes_back == Refill::OnRelease { 5 } else { 0 };
     assert_eq!(world.available_anew().await, expected);
 }
 

@@ -73,9 +73,9 @@ pub async fn it_is_idle_since_the_last_came_back(kind: &'static Fixture) {
     world.come_back(second).await;
     let idle_then = idle(&world).await.expect("all has come back");
     match kind.comes_back {
-        ComesBack::OnRelease | ComesBack::ByHand => assert_eq!(idle_then, Duration::ZERO),
+        Refill::OnRelease | Refill::ByHand => assert_eq!(idle_then, Duration::ZERO),
         // Both came back a second before the span was over that was waited for.
-        ComesBack::After(_) => assert!(idle_then <= Duration::from_secs(3), "{idle_then:?}"),
+        Refill::After(_) => assert!(idle_then <= Duration::from_secs(3), "{idle_then:?}"),
     }
     advance(Duration::from_secs(3)).await;
     assert_eq!(idle(&world).await, Some(idle_then + Duration::from_secs(3)));

@@ -17,17 +17,17 @@ pub async fn who_waits_is_served_the_moment_it_comes_back(kind: &'static Fixture
     let retry_after = world.fail(5).await.retry_after().expect("waiting helps");
     let waiter = world.wait(5).await;
     let back = match kind.comes_back {
-        ComesBack::OnRelease => {
+        Refill::OnRelease => {
             sleep(Duration::from_millis(777)).await;
             lease.release().await.expect("it is given back");
             Instant::now()
         }
-        ComesBack::ByHand => {
+        Refill::ByHand => {
             sleep(Duration::from_millis(777)).await;
             world.replenish().await;
             Instant::now()
         }
-        ComesBack::After(_) => Instant::now() + retry_after,
+        Refill::After(_) => Instant::now() + retry_after,
     };
     let (lease, at) = waiter.end().await;
     assert!(lease.expect("an answer").is_acquired());
@@ -90,7 +90,7 @@ pub async fn a_clock_that_went_back_goes_on(kind: &'static Fixture) {
 
 pub async fn only_what_is_put_back_by_hand_is_replenished(kind: &'static Fixture) {
     let world = World::new(kind, 5, NO_QUEUE).await;
-    let is_by_hand = kind.comes_back == ComesBack::ByHand;
+    let is_by_hand = kind.comes_back == Refill::ByHand;
     let _lease = world.take(5).await;
     for _ in 0..2 {
         assert_eq!(world.limiter.replenish().await.expect("an answer"), is_by_hand);

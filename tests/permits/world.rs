@@ -7,8 +7,8 @@ use ledger_limiter::client::InProcess;
 use ledger_limiter::client::permits::{
     FailureReason, PermitError, PermitLease, PermitLimiter, PermitOptions, Permits, QueueOrder,
 };
-use ledger_limiter::decide::ids::Ids;
-use ledger_limiter::limit::{Definition, LeaseId};
+use ledger_limiter::engine::EngineOptions;
+use ledger_limiter::limit::{Definition, ReplenishId};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance, timeout};
 
@@ -25,14 +25,14 @@ pub const KEY: &str = "limit";
 pub struct Fixture {
     /// A limit of this name and capacity.
     pub define: fn(&str, u64) -> Definition,
-    pub comes_back: ComesBack,
+    pub comes_back: Refill,
     /// When it comes back if nothing is heard of the lease any more.
     pub by_itself: Option<Duration>,
 }
 
 /// How permits come back.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum ComesBack {
+pub enum Refill {
     OnRelease,
     /// At the latest so long after they were taken, whatever becomes of the lease.
     After(Duration),
@@ -66,7 +66,9 @@ impl World {
     /// With one limit of this capacity, of which nothing is taken.
     pub async fn new(kind: &'static Fixture, capacity: u64, options: PermitOptions) -> Self {
         let ledger = TestLedger::new();
-        let home = InProcess::over(Arc::clone(&ledger), Ids::new(1), &[]).await.expect("a fresh ledger");
+        let home = InProcess::over(Arc::clone(&ledger), EngineOptions::default(), &[])
+            .await
+            .expect("a fresh ledger");
         let home = Arc::new(home);
         let limiter = PermitLimiter::new(Arc::clone(&home), key(KEY), options);
         let world = Self { kind, ledger, home, limiter };
@@ -106,13 +108,13 @@ impl World {
     /// Lets all permits of a lease come back as those of its kind do.
     pub async fn come_back(&self, lease: Lease) {
         match self.kind.comes_back {
-            ComesBack::OnRelease => lease.release().await.expect("it is given back"),
-            ComesBack::After(span) => {
+            Refill::OnRelease => lease.release().await.expect("it is given back"),
+            Refill::After(span) => {
                 drop(lease);
                 settle().await;
                 advance(span + Duration::from_millis(2)).await;
             }
-            ComesBack::ByHand => {
+            Refill::ByHand => {
                 drop(lease);
                 settle().await;
                 self.replenish().await;
@@ -123,11 +125,11 @@ impl World {
 
     /// Puts back by hand what comes back so, of every limit.
     pub async fn replenish(&self) {
-        if self.kind.comes_back == ComesBack::ByHand {
+        if self.kind.comes_back == Refill::ByHand {
             // Through the limiter, so that those who wait there hear of it; others find it when they ask again.
             let is_open = self.limiter.replenish().await.is_ok();
             for name in [KEY, "a", "link0", "link1"].into_iter().skip(is_open.into()) {
-                self.home.admin().replenish(&key(name), LeaseId::generate()).await.ok();
+                self.home.admin().replenish(&key(name), ReplenishId::generate()).await.ok();
             }
         }
         settle().await;

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::client::CallError;
-use crate::wire::{AnswerError, ErrorBody};
+use crate::protocol::{AnswerError, ErrorBody};
 
 /// Why an attempt tells nothing.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use answer::{AttemptError, read};
 
 use super::{CallError, Complete, Extend, LimitKey, Reserve, ReserveOutcome, Transport, Usage};
-use crate::wire::{
+use crate::protocol::{
     AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, LimitAnswer, ReserveAnswer,
     ReserveBody,
 };

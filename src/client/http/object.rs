@@ -4,8 +4,10 @@ use serde::de::DeserializeOwned;
 
 use super::answer::read_success;
 use super::{Http, json};
-use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
-use crate::wire::{
+use crate::client::{
+    Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport, ReleaseId,
+};
+use crate::protocol::{
     ChangeAnswer, ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody,
     ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
     ObjectTryAnswer,
@@ -56,7 +58,7 @@ impl ObjectTransport for Http {
         Ok(answer.ok)
     }
 
-    async fn release(&self, key: &LimitKey, tokens: Amount, release: LeaseId) -> Result<u64, CallError> {
+    async fn release(&self, key: &LimitKey, tokens: Amount, release: ReleaseId) -> Result<u64, CallError> {
         let body = ObjectReleaseBody { tokens: tokens.get(), release_id: Some(release.to_string()) };
         let answer: ObjectReleaseAnswer = self.post_object(key, "release", &body).await?;
         Ok(answer.available_permits)

@@ -1,8 +1,8 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::admin::AdminError;
 use crate::client::{CallError, LimitKey};
+use crate::registry::AdminError;
 
 /// Why there is no lease, not even a failed one. Nothing is taken, and nothing is counted.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,11 +48,9 @@ impl From<AdminError> for PermitError {
         match error {
             AdminError::UnknownKey(key) => Self::UnknownLimit { key },
             AdminError::TooManyInstances(key) => Self::TooManyInstances { key },
-            AdminError::KindChange(_)
-            | AdminError::Ledger(_)
-            | AdminError::Refresh(_)
-            | AdminError::Record(_)
-            | AdminError::Contended(_) => Self::Call(CallError::unknown(error)),
+            AdminError::KindChange(_) | AdminError::Registry(_) | AdminError::Contended(_) => {
+                Self::Call(CallError::unknown(error))
+            }
         }
     }
 }

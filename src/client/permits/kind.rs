@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::client::shared::GivenBack;
-use crate::clock::NS_PER_MS;
 use crate::decide::Limit;
-use crate::decide::schedule::Schedule;
+use crate::decide::refill::Schedule;
 use crate::limit::{Kind, Steps, TokenBucket};
+use crate::time::NS_PER_MS;
 
 /// What makes permits come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ComesBack {
+pub(super) enum Refill {
     /// Their lease, when it is over.
     OnRelease,
     /// Time, for each lease its own, whatever becomes of it.
@@ -28,7 +28,7 @@ pub(super) struct Missing {
     step: u64,
 }
 
-impl ComesBack {
+impl Refill {
     pub(super) fn of(kind: Kind) -> Self {
         match kind {
             Kind::Concurrency(_) => Self::OnRelease,

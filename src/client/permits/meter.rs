@@ -7,18 +7,19 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::error::PermitError;
-use super::kind::{ComesBack, Missing, comes_back_in, scheduled_in};
+use super::kind::{Missing, Refill, comes_back_in, scheduled_in};
 use super::lease::{FailureReason, Held, PermitLease, Use};
 use super::options::PermitOptions;
 use super::pause::Denied;
 use super::queue::Queue;
 use super::returns::Returns;
 use super::wanted::Wanted;
-use crate::admin::{AdminError, LimitUsage};
 use crate::client::{Acquired, Amount, Denial, InProcess, Lease, LeaseId, LimitKey, Limiter, Requirements};
 use crate::ledger::Ledger;
+use crate::limit::ReplenishId;
 use crate::limit::{AmountError, Status};
 use crate::registry::Entry;
+use crate::registry::{AdminError, LimitUsage};
 
 /// How soon who waits for nothing looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -134,11 +135,11 @@ impl<L: Ledger> Meter<L> {
     /// The permits of a lease are given back, as far as they are when it is over.
     pub(super) fn gives_back(&self, lease: LeaseId, state: Use) {
         let comes_back = self.comes_back();
-        if state == Use::Unused || comes_back == Some(ComesBack::OnRelease) {
+        if state == Use::Unused || comes_back == Some(Refill::OnRelease) {
             let (mut state, now) = (self.state(), Instant::now());
             let permits = state.returns.given_back(lease, now);
             state.missing.give_back(permits);
-            if comes_back == Some(ComesBack::ByHand) {
+            if comes_back == Some(Refill::ByHand) {
                 state.returns.seen_taken(now);
             }
         }
@@ -146,7 +147,7 @@ impl<L: Ledger> Meter<L> {
 
     /// Refills a bucket that is refilled by hand.
     pub(super) async fn replenish(&self) -> Result<bool, PermitError> {
-        let is_replenished = self.home.admin().replenish(&self.key, LeaseId::generate()).await?;
+        let is_replenished = self.home.admin().replenish(&self.key, ReplenishId::generate()).await?;
         if is_replenished {
             self.state().returns.seen_taken(Instant::now());
             self.limiter.gave_back();
@@ -158,8 +159,8 @@ impl<L: Ledger> Meter<L> {
     pub(super) async fn free_at(&self, permits: u128) -> Option<Instant> {
         match self.comes_back()? {
             // A timeout is the last of all hopes: nobody is told to wait for it.
-            ComesBack::OnRelease | ComesBack::ByHand => return None,
-            ComesBack::ByLease | ComesBack::BySchedule => {}
+            Refill::OnRelease | Refill::ByHand => return None,
+            Refill::ByLease | Refill::BySchedule => {}
         }
         let usage = self.usage().await.ok().filter(is_open)?;
         let (missing, now) = (permits.saturating_sub(usage.available), Instant::now());
@@ -192,8 +193,8 @@ impl<L: Ledger> Meter<L> {
         self.home.known(&self.key)
     }
 
-    fn comes_back(&self) -> Option<ComesBack> {
-        Some(ComesBack::of(self.known()?.limit.state.definition.kind))
+    fn comes_back(&self) -> Option<Refill> {
+        Some(Refill::of(self.known()?.limit.state.definition.kind))
     }
 
     fn capacity(&self) -> Option<u64> {

@@ -84,7 +84,7 @@ pub(super) enum LeaseEnd {
     LeftToExpire,
 }
 
-/// What is drawn by chance.
+/// What is fresh_ulid by chance.
 pub(super) trait Chance {
     /// A fresh lease id.
     fn lease_id(&mut self) -> LeaseId;

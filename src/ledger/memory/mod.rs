@@ -4,6 +4,7 @@
 
 mod accounts;
 mod books;
+mod clock;
 mod compare;
 mod expiries;
 mod index;
@@ -17,13 +18,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use books::Books;
+pub use clock::{Clock, ManualClock, SystemClock};
 
 use super::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Recorded,
     TransferFamily,
 };
-use crate::clock::{Clock, saturating_nanos};
 use crate::limit::LeaseId;
+use crate::time::saturating_nanos;
 
 /// The ledger. Its state is gone with it.
 pub struct MemoryLedger<C> {

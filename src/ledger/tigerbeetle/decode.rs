@@ -93,7 +93,7 @@ fn decode_transfer(transfer: &client::Transfer) -> Result<Recorded, LedgerError>
 }
 
 fn bound_of(kind: transfer::Flags) -> Option<Bound> {
-    [Bound::Has, Bound::Owes, Bound::HasAndOwes].into_iter().find(|&bound| balancing(bound) == kind)
+    [Bound::DebitBalance, Bound::CreditOwed, Bound::Both].into_iter().find(|&bound| balancing(bound) == kind)
 }
 
 /// Why a transfer failed; `None` if only because another of its chain did.

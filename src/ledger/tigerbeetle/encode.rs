@@ -69,8 +69,8 @@ fn encode_transfer(ledger: u32, transfer: &Transfer, linked: bool) -> client::Tr
 /// The flags of a transfer that moves as much as there is.
 pub(super) fn balancing(bound: Bound) -> transfer::Flags {
     match bound {
-        Bound::Has => transfer::Flags::BALANCING_DEBIT,
-        Bound::Owes => transfer::Flags::BALANCING_CREDIT,
-        Bound::HasAndOwes => transfer::Flags::BALANCING_DEBIT | transfer::Flags::BALANCING_CREDIT,
+        Bound::DebitBalance => transfer::Flags::BALANCING_DEBIT,
+        Bound::CreditOwed => transfer::Flags::BALANCING_CREDIT,
+        Bound::Both => transfer::Flags::BALANCING_DEBIT | transfer::Flags::BALANCING_CREDIT,
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use crate::clock::saturating_nanos;
+use crate::time::saturating_nanos;
 
 /// The cluster's time, as its replies tell it, carried on by the local monotonic clock.
 ///

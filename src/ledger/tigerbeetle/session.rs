@@ -136,7 +136,7 @@ impl client::Callbacks for Completions {
             let (payload, timestamp) = reply.map_or((Vec::new(), None), |reply| {
                 (reply.payload.to_vec(), reply.timestamp.duration_since(std::time::UNIX_EPOCH).ok())
             });
-            let timestamp_ns = timestamp.map_or(0, crate::clock::saturating_nanos);
+            let timestamp_ns = timestamp.map_or(0, crate::time::saturating_nanos);
             Reply { payload, timestamp_ns }
         });
         // Whoever asked may have stopped waiting.
