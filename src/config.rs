@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::decide::retry_after::{Backoff, RetryPolicy};
+#[cfg(feature = "tigerbeetle")]
+use crate::ledger::tigerbeetle::TigerBeetleOptions;
+#[cfg(feature = "tigerbeetle")]
+use crate::ledger::tigerbeetle::submitter::SubmitterOptions;
 
 /// What every variable of a setting begins with.
 pub const VARIABLE_PREFIX: &str = "RATELIMITERD_";
@@ -342,6 +346,23 @@ impl TigerBeetleSettings {
         // The longest chain is a complete of 32 requirements on closed accounts.
         between("tigerbeetle.max_batch_events", self.max_batch_events, 160, 8_189)?;
         between("tigerbeetle.queue_capacity", self.queue_capacity, 8_192, 1 << 24)
+    }
+}
+
+#[cfg(feature = "tigerbeetle")]
+impl From<&TigerBeetleSettings> for TigerBeetleOptions {
+    fn from(settings: &TigerBeetleSettings) -> Self {
+        Self {
+            cluster_id: settings.cluster_id,
+            addresses: settings.addresses.clone(),
+            ledger: settings.ledger,
+            submitter: SubmitterOptions {
+                sessions: settings.sessions,
+                batch_transfers_max: settings.max_batch_events,
+                queue_transfers_max: settings.queue_capacity,
+                flush_interval: Duration::from_micros(settings.flush_interval_micros),
+            },
+        }
     }
 }
 

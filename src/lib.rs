@@ -16,7 +16,8 @@
 //! | [`limit`] | the vocabulary: keys, amounts, ids, definitions |
 //! | [`telemetry`] | metric primitives, and errors as one line |
 //!
-//! The feature `server` adds [`server`]; `client` adds [`client`], and `tower-layer` its tower layer; `tigerbeetle` adds the ledger
+//! The feature `server` adds [`server`]; `client` adds [`client`], `permits` its
+//! permits and `tower-layer` its tower layer; `tigerbeetle` adds the ledger
 //! that lasts. Without any of them the crate is the limiter over the memory ledger.
 
 #[cfg(feature = "server")]
@@ -40,6 +41,6 @@ pub mod telemetry;
 mod time;
 
 /// The examples of the README.
-#[cfg(all(doctest, feature = "client"))]
+#[cfg(all(doctest, feature = "permits"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
-use crate::ledger::{AccountId, TransferFamily, TransferId};
+use crate::ledger::{AccountId, LeaseQuery, TransferId};
 use crate::limit::{ExtendId, LeaseId, LimitKey, ReleaseId, ReplenishId};
 use crate::protocol::{EXTENDS_MAX, REQUIREMENTS_MAX};
 
@@ -152,6 +152,11 @@ impl Ids {
         LeaseIds(u128::from(lease.timestamp_ms()) << 80 | u128::from(hash) << 16)
     }
 
+    /// The query for a lease's transfers.
+    pub fn lease_query(self, lease: LeaseId) -> LeaseQuery {
+        LeaseQuery { lease, first: self.of_lease(lease).transfer(Purpose::Reserve, 0, 0) }
+    }
+
     /// One part of a definition version. Two replicas that make the same version collide at its first part.
     pub fn definition_part(self, key: &LimitKey, version: u64, part: u16) -> TransferId {
         let hash = digest(self.ledger, &format!("definition:{key}"));
@@ -198,11 +203,6 @@ impl LeaseIds {
     pub fn extension(self, extend_id: ExtendId) -> (TransferId, u64) {
         let tag = SipHasher24::new_with_keys(0, 0x746f_702d_7570).hash(&extend_id.as_u128().to_le_bytes());
         (TransferId::from_u128(self.0 | EXTENSION | u128::from(tag & 0x7fff)), tag)
-    }
-
-    /// The family of the lease's transfers.
-    pub fn family(self) -> TransferFamily {
-        self.transfer(Purpose::Reserve, 0, 0).family()
     }
 }
 

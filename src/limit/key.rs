@@ -91,6 +91,12 @@ impl fmt::Debug for LimitKey {
     }
 }
 
+impl AsRef<str> for LimitKey {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::borrow::Borrow<str> for LimitKey {
     fn borrow(&self) -> &str {
         &self.0

@@ -18,7 +18,7 @@ impl<L: Ledger> Limiter<L> {
         let lease = command.lease;
         let mut resolved = self.resolve(&wanted).await?;
         for _ in 0..ROUNDS_MAX {
-            let transfers = self.ledger.lease_transfers(lease, self.ids.of_lease(lease).family()).await?;
+            let transfers = self.ledger.lease_transfers(self.ids.lease_query(lease)).await?;
             let limit = resolved.limits().first().copied().flatten();
             let now_ns = resolved.at_ns_or(|| self.ledger.now_ns());
             let (chain, lease_expires_at_ns) =

@@ -115,7 +115,7 @@ impl<L: Ledger> Limiter<L> {
 
     /// Reads a lease from its transfers; `None` if it reserved nothing.
     async fn read_lease(&self, lease: LeaseId) -> Result<Option<Lease>, LedgerError> {
-        let transfers = self.ledger.lease_transfers(lease, self.ids.of_lease(lease).family()).await?;
+        let transfers = self.ledger.lease_transfers(self.ids.lease_query(lease)).await?;
         Ok(Lease::from_transfers(lease, &transfers))
     }
 }

@@ -318,8 +318,7 @@ impl<L: Ledger> Object<'_, L> {
     }
 
     async fn transfers(&self, lease: LeaseId) -> Result<Vec<Recorded>, ObjectError> {
-        let family = self.limiter.ids.of_lease(lease).family();
-        Ok(self.limiter.ledger.lease_transfers(lease, family).await?)
+        Ok(self.limiter.ledger.lease_transfers(self.limiter.ids.lease_query(lease)).await?)
     }
 }
 

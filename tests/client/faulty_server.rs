@@ -1,4 +1,4 @@
-//! An HTTP server in front of a limiter over the memory ledger, which drops, delays, duplicates and truncates.
+//! An HTTP server in front of a limiter over the memory ledger. It can drop, delay, duplicate and truncate exchanges.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,20 +19,20 @@ use tower::ServiceExt;
 use crate::fixtures::*;
 use crate::memory::MemoryBackend;
 
-/// What the server does to an exchange.
+/// What the server does to one exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Hangs up without carrying it out.
+    /// Hangs up without carrying the request out.
     DropRequest,
-    /// Carries it out and hangs up.
+    /// Carries the request out and hangs up.
     DropAnswer,
-    /// Carries it out and answers when nobody waits any more.
+    /// Carries the request out and answers when its caller no longer waits.
     Delay,
-    /// Carries it out twice, and gives the second answer.
+    /// Carries the request out twice and sends the second answer.
     Duplicate,
-    /// Carries it out and hangs up in the middle of the answer.
+    /// Carries the request out and hangs up in the middle of the answer.
     Truncate,
-    /// Answers that its ledger gave no answer, though it carried it out.
+    /// Carries the request out and answers that its ledger gave no answer.
     Unavailable,
 }
 
@@ -55,7 +55,8 @@ pub struct FaultyServer {
 }
 
 impl FaultyServer {
-    /// A server with the limits `rpm`, 1,000 in an hour, and `slots`, 100 of them.
+    /// A server with the limits `rpm`, 1,000 in an hour, and `slots`, 100 of them. `delay` is that of
+    /// [`Fault::Delay`].
     pub async fn start(delay: Duration) -> Arc<Self> {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
@@ -78,7 +79,7 @@ impl FaultyServer {
         server
     }
 
-    /// What becomes of the next exchanges; of all after them nothing does.
+    /// Sets the faults of the next exchanges. Those after them have none.
     pub fn set_faults(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         let mut waiting = self.faults.lock().expect("no panic");
         waiting.clear();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ledger_limiter::ledger::{
-    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Recorded,
-    TransferFamily,
+    Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
+    Recorded,
 };
 use ledger_limiter::limit::{LeaseId, Status};
 
@@ -64,12 +64,8 @@ impl<L: Ledger> Ledger for Dying<L> {
         self.call(self.inner.accounts(ids)).await
     }
 
-    async fn lease_transfers(
-        &self,
-        lease: LeaseId,
-        family: TransferFamily,
-    ) -> Result<Vec<Recorded>, LedgerError> {
-        self.call(self.inner.lease_transfers(lease, family)).await
+    async fn lease_transfers(&self, query: LeaseQuery) -> Result<Vec<Recorded>, LedgerError> {
+        self.call(self.inner.lease_transfers(query)).await
     }
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {

@@ -44,7 +44,7 @@ pub async fn what_is_given_back_late_is_not_what_others_spent<B: Backend>(backen
         // A replica plans to give it back, and is stopped before it has sent anything.
         let info = replica.info(name.as_str()).await;
         let limit = info.limit();
-        let transfers = replica.ledger.lease_transfers(id, replica.ids.of_lease(id).family()).await;
+        let transfers = replica.ledger.lease_transfers(replica.ids.lease_query(id)).await;
         let held = Lease::from_transfers(id, &transfers.expect("the ledger answers")).expect("it is granted");
         let used =
             Used { account: limit.account, amount: 0, debt_account: limit.debt_account, borrowed: None };

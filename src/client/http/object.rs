@@ -1,12 +1,13 @@
+//! Buckets as objects, over HTTP.
+
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::read_success;
 use super::{Http, json};
-use crate::client::{
-    Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport, ReleaseId,
-};
+use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
+use crate::limit::ReleaseId;
 use crate::protocol::{
     ChangeAnswer, ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody,
     ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
@@ -22,7 +23,7 @@ impl Http {
         body: String,
     ) -> Result<A, CallError> {
         let path = format!("/v1/objects/{key}/{action}");
-        let (status, answer) = self.exchange(method, &path, body).await.map_err(CallError::unknown)?;
+        let (status, answer) = self.exchange(method, &path, body).await?;
         read_success(status, &answer)
     }
 
@@ -49,7 +50,7 @@ impl ObjectTransport for Http {
         lease: LeaseId,
     ) -> Result<ObjectReservation, CallError> {
         let answer: ObjectReserveAnswer = self.post_object(key, "reserve", &reserve(tokens, lease)).await?;
-        Ok(answer.into_reservation())
+        Ok(ObjectReservation::of(answer.into_reservation()))
     }
 
     async fn cancel(&self, key: &LimitKey, lease: LeaseId) -> Result<bool, CallError> {
@@ -78,7 +79,7 @@ impl ObjectTransport for Http {
 
     async fn state(&self, key: &LimitKey) -> Result<ObjectState, CallError> {
         let answer: ObjectStateAnswer = self.object(Method::GET, key, "state", String::new()).await?;
-        Ok(answer.into())
+        Ok(ObjectState::of(answer.into()))
     }
 }
 

@@ -1,4 +1,5 @@
-//! New sessions, tried for again and again. The only place that knows the crate that spaces the attempts.
+//! Sessions with a cluster: connects until it succeeds, and replaces a session that failed. The only module that knows
+//! the crate for the pauses between attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,10 @@ use super::{decode, encode};
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 use crate::telemetry::with_sources;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The first pause between two attempts.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Makes sessions with one cluster.
 #[derive(Clone)]
@@ -25,7 +28,7 @@ pub(super) struct Connector {
     clock: Arc<LedgerClock>,
 }
 
-/// A session that keeps the clock, and is replaced when it is lost.
+/// A session that sets the [`LedgerClock`] and can replace itself.
 pub(super) struct ClusterSession {
     session: Session,
     connector: Connector,
@@ -41,29 +44,38 @@ impl Connector {
         Self { cluster_id, addresses: addresses.into(), ledger, clock }
     }
 
-    /// Tries until there is a session and the cluster has answered on it. A session that was only begun may take a while
-    /// to reach the cluster, and whoever handed it a request would wait that long while another one is idle.
+    /// Makes a session, and tries again until the cluster has answered on it.
+    ///
+    /// A new session may take a while to reach the cluster. A request on it would wait that long although another
+    /// session is idle, so the session counts only after its first reply.
     pub(super) async fn session(&self) -> ClusterSession {
         let mut pauses = ExponentialBackoffBuilder::new()
-            .with_initial_interval(FIRST_PAUSE)
-            .with_max_interval(LONGEST_PAUSE)
+            .with_initial_interval(PAUSE_MIN)
+            .with_max_interval(PAUSE_MAX)
             .with_max_elapsed_time(None)
             .build();
         loop {
             match Session::connect(self.cluster_id, &self.addresses).await {
                 Ok(session) => {
                     let session = ClusterSession { session, connector: self.clone() };
-                    // Whether there is such an account does not matter.
+                    // Any reply will do; the account need not exist.
                     match session.request(Request::LookupAccounts(vec![1])).await {
                         Ok(_) => return session,
-                        Err(error) => {
-                            tracing::warn!(error = with_sources(&error), "TigerBeetle does not answer yet");
-                        }
+                        // No pause: on a cluster that is away, the request has waited for its time-out.
+                        Err(error) => tracing::warn!(
+                            error = with_sources(&error),
+                            "TigerBeetle does not answer yet; trying again with a new session"
+                        ),
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = with_sources(&error), "no session with TigerBeetle");
-                    tokio::time::sleep(pauses.next_backoff().unwrap_or(LONGEST_PAUSE)).await;
+                    let pause = pauses.next_backoff().unwrap_or(PAUSE_MAX);
+                    tracing::warn!(
+                        error = with_sources(&error),
+                        pause_ms = pause.as_millis(),
+                        "cannot open a session with TigerBeetle; trying again after a pause"
+                    );
+                    tokio::time::sleep(pause).await;
                 }
             }
         }
@@ -73,7 +85,7 @@ impl Connector {
 impl ClusterSession {
     pub(super) async fn request(&self, request: Request) -> Result<Reply, RequestError> {
         let reply = self.session.request(request).await?;
-        self.connector.clock.heard(reply.timestamp_ns);
+        self.connector.clock.observe(reply.timestamp_ns);
         Ok(reply)
     }
 }
@@ -87,8 +99,10 @@ impl Connect for Connector {
 }
 
 impl TransferSession for ClusterSession {
-    /// A cluster evicts idle sessions when new ones come. Every chain can be sent again, so what was lost with a session
-    /// is sent once more on a new one before anybody hears of it.
+    /// Sends the chains; after a failure once more, on a new session, before the caller is told.
+    ///
+    /// A cluster evicts an idle session when it needs room for a new one. Chains can always be sent again, so an
+    /// eviction costs the caller time, not an unknown outcome.
     async fn create_transfers(&mut self, chains: &[Chain]) -> Result<Vec<ChainOutcome>, SendError> {
         let encode =
             |session: &Self| Request::CreateTransfers(encode::chains(session.connector.ledger, chains));
@@ -100,13 +114,13 @@ impl TransferSession for ClusterSession {
         match result {
             Ok(reply) => Ok(decode::outcomes(chains, &reply.payload, reply.timestamp_ns)),
             Err(error) if error.is_too_much_data() => Err(SendError::TooMuchData),
-            Err(error) => Err(SendError::Lost(failed(error))),
+            Err(error) => Err(SendError::Lost(into_ledger_error(error))),
         }
     }
 }
 
-/// What a request without a reply means to those who wait for it.
-pub(super) fn failed(error: RequestError) -> LedgerError {
+/// The error for a caller whose request has no reply.
+pub(super) fn into_ledger_error(error: RequestError) -> LedgerError {
     if error.is_too_much_data() {
         return LedgerError::RequestTooLarge;
     }

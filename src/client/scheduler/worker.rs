@@ -1,3 +1,5 @@
+//! The task that feeds events to the state and carries out its actions.
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,45 +10,39 @@ use tokio::time::{Instant, sleep_until};
 
 use super::calls;
 use super::error::ScheduleError;
-use super::job::{Job, Used};
+use super::event::{Action, Event, LeaseEnd, RandomSource, ReserveAnswer};
+use super::job::{Job, JobNumber, UsedAmounts};
+use super::message::Message;
 use super::observer::{Observer, SchedulerEvent};
 use super::options::SchedulerOptions;
-use super::state::{Action, Chance, Event, JobNumber, LeaseEnd, ReserveAnswer, State};
+use super::state::State;
 use crate::client::{Complete, LeaseId, Transport};
 
-/// What the handles of a scheduler tell it.
-pub(super) enum Message {
-    /// A job, and whom to tell under which lease it may run.
-    Submit { number: JobNumber, job: Job, reply: oneshot::Sender<Result<LeaseId, ScheduleError>> },
-    /// The job is over, or nobody wants it any more. Without amounts, it never ran.
-    Left { job: JobNumber, used: Option<Used> },
-    /// Nothing more is to be started; whom to tell when all is done.
-    ShutDown { done: oneshot::Sender<()> },
-}
-
-/// Carries out what the state decides.
-pub(super) struct Driver<T, O> {
+/// The worker of a scheduler. There is one, and it owns the state.
+pub(super) struct Worker<T, O> {
     transport: Arc<T>,
     observer: O,
     messages: mpsc::UnboundedReceiver<Message>,
-    state: State<Dice>,
+    state: State<ThreadRandom>,
     jobs: HashMap<JobNumber, Entry>,
     calls: JoinSet<Event>,
+    /// The callers that wait for the end of the shutdown.
     shut_downs: Vec<oneshot::Sender<()>>,
 }
 
 struct Entry {
     job: Job,
     reply: Option<oneshot::Sender<Result<LeaseId, ScheduleError>>>,
-    /// Unknown until it is over, and for ever if it never ran.
-    used: Option<Used>,
+    /// `None` until the job is dropped, and if it never ran.
+    used: Option<UsedAmounts>,
     submitted_at: Instant,
     started_at: Option<Instant>,
 }
 
-struct Dice;
+/// Fresh lease ids and random numbers.
+struct ThreadRandom;
 
-impl Chance for Dice {
+impl RandomSource for ThreadRandom {
     fn lease_id(&mut self) -> LeaseId {
         LeaseId::generate()
     }
@@ -56,7 +52,7 @@ impl Chance for Dice {
     }
 }
 
-impl<T: Transport, O: Observer> Driver<T, O> {
+impl<T: Transport, O: Observer> Worker<T, O> {
     pub(super) fn new(
         transport: T,
         options: SchedulerOptions,
@@ -67,17 +63,17 @@ impl<T: Transport, O: Observer> Driver<T, O> {
             transport: Arc::new(transport),
             observer,
             messages,
-            state: State::new(options, Dice),
+            state: State::new(options, ThreadRandom),
             jobs: HashMap::new(),
             calls: JoinSet::new(),
             shut_downs: Vec::new(),
         }
     }
 
-    /// Ends when it was shut down, or all its handles are gone, and everything is done.
+    /// Runs until the scheduler is shut down, or all its handles are dropped, and no job and no lease is left.
     pub(super) async fn run(mut self) {
         let mut is_open = true;
-        while !self.state.is_over() {
+        while !self.state.is_done() {
             let wakes_at = self.state.wakes_at();
             let woken = async {
                 match wakes_at {
@@ -87,7 +83,7 @@ impl<T: Transport, O: Observer> Driver<T, O> {
             };
             let event = tokio::select! {
                 message = self.messages.recv(), if is_open => match message {
-                    Some(message) => self.read(message),
+                    Some(message) => self.event(message),
                     None => {
                         is_open = false;
                         Event::ShutDown
@@ -98,16 +94,17 @@ impl<T: Transport, O: Observer> Driver<T, O> {
             };
             self.observe_event(&event);
             for action in self.state.handle(Instant::now(), event) {
-                self.act(action);
+                self.carry_out(action);
             }
         }
         for done in self.shut_downs {
-            // Whoever asked may have stopped waiting.
+            // It fails if the caller was cancelled.
             done.send(()).ok();
         }
     }
 
-    fn read(&mut self, message: Message) -> Event {
+    /// Stores the content of a message. Returns its event.
+    fn event(&mut self, message: Message) -> Event {
         match message {
             Message::Submit { number, job, reply } => {
                 let event = Event::Submitted {
@@ -120,11 +117,11 @@ impl<T: Transport, O: Observer> Driver<T, O> {
                 self.jobs.insert(number, entry);
                 event
             }
-            Message::Left { job, used } => {
+            Message::Dropped { job, used } => {
                 if let Some(entry) = self.jobs.get_mut(&job) {
                     entry.used = used;
                 }
-                Event::Left { job }
+                Event::Dropped { job }
             }
             Message::ShutDown { done } => {
                 self.shut_downs.push(done);
@@ -133,7 +130,7 @@ impl<T: Transport, O: Observer> Driver<T, O> {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn carry_out(&mut self, action: Action) {
         match action {
             Action::Reserve { job, lease } => {
                 self.observe(job, &SchedulerEvent::Attempted { lease });
@@ -144,13 +141,13 @@ impl<T: Transport, O: Observer> Driver<T, O> {
                 let Some(entry) = self.jobs.get_mut(&job) else { return };
                 entry.started_at = Some(Instant::now());
                 let waited = entry.submitted_at.elapsed();
-                entry.tell(Ok(lease));
+                entry.reply(Ok(lease));
                 self.observe(job, &SchedulerEvent::Started { lease, waited });
             }
             Action::Fail { job, error } => {
                 self.observe(job, &SchedulerEvent::Failed { error: &error });
                 if let Some(entry) = self.jobs.get_mut(&job) {
-                    entry.tell(Err(error));
+                    entry.reply(Err(error));
                 }
             }
             Action::Forget { job, end } => {
@@ -180,7 +177,7 @@ impl<T: Transport, O: Observer> Driver<T, O> {
         });
     }
 
-    /// Tells what happened; what was decided is told when it is done.
+    /// Reports an event to the observer. Actions are reported when they are carried out.
     fn observe_event(&mut self, event: &Event) {
         match event {
             Event::Submitted { job, .. } => {
@@ -193,7 +190,7 @@ impl<T: Transport, O: Observer> Driver<T, O> {
             Event::Reserved { job, answer: ReserveAnswer::Unknown(_) } => {
                 self.observe(*job, &SchedulerEvent::Unknown);
             }
-            Event::Left { job } => {
+            Event::Dropped { job } => {
                 if let Some(started_at) = self.jobs.get(job).and_then(|entry| entry.started_at) {
                     self.observe(*job, &SchedulerEvent::Ended { ran: started_at.elapsed() });
                 }
@@ -205,21 +202,23 @@ impl<T: Transport, O: Observer> Driver<T, O> {
     fn observe(&mut self, job: JobNumber, event: &SchedulerEvent<'_>) {
         let Some(entry) = self.jobs.get(&job) else { return };
         let (observer, queue) = (&mut self.observer, &entry.job.queue);
-        // An observer that panics must not take the jobs with it.
+        // A panic of the observer must not end the worker.
         if catch_unwind(AssertUnwindSafe(|| observer.observe(queue, event))).is_err() {
-            tracing::error!("the observer of a scheduler panicked");
+            tracing::error!("the observer of a scheduler panicked; the scheduler goes on");
         }
     }
 }
 
 impl Entry {
-    fn tell(&mut self, answer: Result<LeaseId, ScheduleError>) {
+    /// Replies to the caller, once.
+    fn reply(&mut self, answer: Result<LeaseId, ScheduleError>) {
         if let Some(reply) = self.reply.take() {
-            // Whoever gave up is on the way to say so.
+            // It fails if the caller was cancelled. The message of its guard follows.
             reply.send(answer).ok();
         }
     }
 
+    /// The complete of a lease: with the used amounts, or with nothing used if the job never ran.
     fn complete(&self, lease: LeaseId) -> Complete {
         let reserve = self.job.wants.under(lease);
         match &self.used {
