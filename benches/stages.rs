@@ -9,7 +9,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use divan::Bencher;
-use ledger_limiter::api::{self, Api, Readiness};
 use ledger_limiter::decide::Limit;
 use ledger_limiter::decide::ids::{Ids, Purpose};
 use ledger_limiter::decide::lease::Lease;
@@ -20,7 +19,9 @@ use ledger_limiter::ledger::memory::{Clock, ManualClock};
 use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
 use ledger_limiter::protocol::{Complete, Reserve};
 use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
-use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
+use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::server::metrics::Metrics;
+use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 

@@ -20,23 +20,17 @@
 //! permits and `tower-layer` its tower layer; `tigerbeetle` adds the ledger
 //! that lasts. Without any of them the crate is the limiter over the memory ledger.
 
-#[cfg(feature = "server")]
-pub mod api;
-#[cfg(feature = "server")]
-pub mod app;
 #[cfg(feature = "client")]
 pub mod client;
-#[cfg(feature = "server")]
-pub mod config;
 pub mod decide;
 pub mod engine;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;
-#[cfg(feature = "server")]
-pub mod probe;
 pub mod protocol;
 pub mod registry;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod telemetry;
 mod time;
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use ledger_limiter::app::{self, AppError};
-use ledger_limiter::config::{self, ConfigError, LogFormat, Settings};
-use ledger_limiter::probe::{ProbeError, probe};
+use ledger_limiter::server::config::{self, ConfigError, LogFormat, Settings};
+use ledger_limiter::server::probe::{ProbeError, probe};
+use ledger_limiter::server::{self, AppError};
 use ledger_limiter::telemetry::with_sources;
 use tracing_subscriber::EnvFilter;
 
@@ -137,7 +137,7 @@ fn serve(settings: Settings) -> Result<(), MainError> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(MainError::Runtime)?;
     runtime.block_on(async {
         let stop = stop_signal()?;
-        Ok(app::serve(settings, stop).await?)
+        Ok(server::serve(settings, stop).await?)
     })
 }
 

@@ -11,7 +11,8 @@ use ledger_limiter::limiter::{Limiter, LimiterError};
 use ledger_limiter::protocol::{
     Actual, CommandError, Complete, CompleteOutcome, Requirement, Reserve, ReserveOutcome,
 };
-use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
+use ledger_limiter::server::metrics::Metrics;
+use ledger_limiter::telemetry::MetricsRegistry;
 
 use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};
 use crate::workload::{Limit, Workload};
@@ -37,12 +38,12 @@ pub(crate) async fn memory(retention: Duration) -> Result<InProcess<MemoryLedger
 /// A limiter over a TigerBeetle cluster.
 #[cfg(feature = "tigerbeetle")]
 pub(crate) async fn tigerbeetle(
-    settings: &ledger_limiter::config::TigerBeetleSettings,
+    settings: &ledger_limiter::server::config::TigerBeetleSettings,
 ) -> Result<InProcess<ledger_limiter::ledger::tigerbeetle::TigerBeetleLedger>, SetupError> {
     let ledger = ledger_limiter::ledger::tigerbeetle::TigerBeetleLedger::connect(settings.into());
     let mut registry = MetricsRegistry::default();
     ledger.register_metrics(&mut registry);
-    let leases_max = ledger_limiter::config::LimiterSettings::default().lease_cache_capacity;
+    let leases_max = ledger_limiter::server::config::LimiterSettings::default().lease_cache_capacity;
     let limiter = ledger_limiter::limiter::LimiterOptions { leases_max, ..Default::default() };
     let options = EngineOptions::default().with_ledger_number(settings.ledger).with_limiter(limiter);
     InProcess::start(ledger, registry, options).await

@@ -1,12 +1,10 @@
-//! What operators see: how errors are told, and every metric with its name.
+//! Metric primitives, the name of every metric, and errors as one line.
 //!
-//! Each part counts for itself, in atomics that are written without any order between them, and hands clones to the
-//! [`MetricsRegistry`] that `GET /metrics` shows. Nothing is counted per key, so the metrics do not grow with the limits.
+//! Each part of the program counts in atomics of its own and registers clones of them in the [`MetricsRegistry`] that
+//! `GET /metrics` shows. No metric has the limit key as a label, so the metrics do not grow with the limits.
 
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 mod histogram;
-#[cfg(any(feature = "server", feature = "tigerbeetle"))]
-mod metrics;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub mod names;
 
@@ -15,15 +13,13 @@ use std::error::Error;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use histogram::{Histogram, Unit};
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
-pub use metrics::{CompleteCounts, InFlight, Metrics, ReserveCounts, Route};
-#[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use prometheus_client::metrics::counter::Counter;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use prometheus_client::metrics::gauge::Gauge;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use prometheus_client::registry::Registry as MetricsRegistry;
 
-/// An error and what caused it, in one line.
+/// An error and its sources, in one line.
 pub fn with_sources(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();

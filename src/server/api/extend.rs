@@ -10,7 +10,7 @@ use super::{Api, record};
 use crate::ledger::Ledger;
 use crate::protocol::Extend;
 use crate::protocol::ExtendBody;
-use crate::telemetry::Route;
+use crate::server::metrics::Route;
 
 /// `POST /v1/extend`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {

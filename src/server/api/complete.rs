@@ -12,7 +12,8 @@ use crate::ledger::Ledger;
 use crate::protocol::Complete;
 use crate::protocol::CompleteOutcome;
 use crate::protocol::{BACKEND_ERROR, CompleteAnswer, CompleteBody, INVALID_REQUEST};
-use crate::telemetry::{Counter, Metrics, Route};
+use crate::server::metrics::{Metrics, Route};
+use crate::telemetry::Counter;
 
 /// `POST /v1/complete`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {

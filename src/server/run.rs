@@ -7,8 +7,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api, Readiness};
-use crate::config::{Backend, Settings};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
@@ -16,7 +14,10 @@ use crate::ledger::memory::SystemClock;
 use crate::limit::LimitState;
 use crate::limiter::LimiterOptions;
 use crate::registry::file::{FileError, RegistryFile};
-use crate::telemetry::{Metrics, MetricsRegistry};
+use crate::server::api::{self, Api, Readiness};
+use crate::server::config::{Backend, Settings};
+use crate::server::metrics::Metrics;
+use crate::telemetry::MetricsRegistry;
 
 /// How long requests that are in flight may take when the process is asked to stop; it must be gone within 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);

@@ -8,7 +8,8 @@ use super::reject::{Reject, unavailable};
 use crate::ledger::Ledger;
 use crate::limiter::LimiterError;
 use crate::protocol::{BatchAnswer, INVALID_REQUEST};
-use crate::telemetry::{Counter, Metrics, with_sources};
+use crate::server::metrics::Metrics;
+use crate::telemetry::{Counter, with_sources};
 
 /// How the items of a batch are answered.
 pub(super) trait BatchItem: Serialize {

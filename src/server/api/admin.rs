@@ -17,7 +17,7 @@ use crate::protocol::{
     ReplenishBody, UsageBody, VersionBody,
 };
 use crate::registry::{AdminError, LimitUsage};
-use crate::telemetry::Route;
+use crate::server::metrics::Route;
 use crate::time::unix_ms;
 
 const HISTORY: &str = "/history";

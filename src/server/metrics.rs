@@ -1,3 +1,5 @@
+//! What the service counts, and what `GET /metrics` shows.
+
 use std::fmt;
 use std::time::Instant;
 
@@ -7,8 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Histogram, Unit, names};
 use crate::protocol::{CompleteOutcome, ReserveOutcome};
+use crate::telemetry::{Histogram, Unit, names};
 
 /// What the service counts, and what `GET /metrics` shows.
 #[derive(Debug)]

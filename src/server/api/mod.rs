@@ -30,7 +30,7 @@ use reject::Reject;
 
 use crate::engine::Engine;
 use crate::ledger::Ledger;
-use crate::telemetry::Metrics;
+use crate::server::metrics::Metrics;
 
 /// The longest body, in bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;

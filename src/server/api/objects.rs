@@ -16,7 +16,7 @@ use crate::protocol::{
     ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
     ObjectTryAnswer,
 };
-use crate::telemetry::Route;
+use crate::server::metrics::Route;
 
 /// What can be asked of an object: the last segment of its path. Keys may hold slashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use crate::ledger::Ledger;
 use crate::protocol::Reserve;
 use crate::protocol::ReserveOutcome;
 use crate::protocol::{BACKEND_ERROR, ReserveAnswer, ReserveBody};
-use crate::telemetry::{Counter, Metrics, Route};
+use crate::server::metrics::{Metrics, Route};
+use crate::telemetry::Counter;
 
 /// `POST /v1/reserve`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
