@@ -11,10 +11,10 @@ use ledger_limiter::server::{self, AppError};
 use ledger_limiter::telemetry::with_sources;
 use tracing_subscriber::EnvFilter;
 
-/// Names the configuration file, and is no setting itself.
+/// Names the configuration file. It is not a setting itself.
 const CONFIG_VARIABLE: &str = "RATELIMITERD_CONFIG";
 
-/// Where `probe` asks unless it is told.
+/// The default address of `probe`.
 const PROBE_ADDRESS: &str = "127.0.0.1:8080";
 
 /// Why the program failed.
@@ -24,9 +24,9 @@ enum MainError {
     Config(#[from] ConfigError),
     #[error("setting log.filter: {0}")]
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
-    #[error("the runtime could not be started")]
+    #[error("the async runtime could not be started")]
     Runtime(#[source] std::io::Error),
-    #[error("signals cannot be waited for")]
+    #[error("the signal handlers could not be installed")]
     Signals(#[source] std::io::Error),
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -39,14 +39,14 @@ fn main() -> ExitCode {
     let result = match matches.subcommand() {
         Some(("serve", matches)) => read_settings(matches).map_err(MainError::from).and_then(serve),
         Some(("check-config", matches)) => read_settings(matches).map_err(MainError::from).map(|_| {
-            // A closed standard output takes nothing from the answer, which is the exit code.
+            // The exit code is the answer: a closed standard output does not matter.
             writeln!(std::io::stdout(), "the configuration is valid").ok();
         }),
         Some(("probe", matches)) => {
             let address = matches.get_one::<String>("address").map_or(PROBE_ADDRESS, String::as_str);
             probe(address).map_err(MainError::from)
         }
-        // The parser lets nothing else through.
+        // The parser accepts no other command.
         Some(_) | None => Ok(()),
     };
     match result {
@@ -65,7 +65,7 @@ fn command() -> Command {
             .env(CONFIG_VARIABLE)
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
-            .help("The configuration file, in TOML; without it the defaults hold");
+            .help("The configuration file, in TOML; without it the defaults apply");
         config::names().into_iter().fold(command.arg(config), |command, (name, default)| {
             command.arg(
                 Arg::new(name.clone())
@@ -84,8 +84,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(with_settings(Command::new("serve").about("Serves the HTTP API")))
         .subcommand(with_settings(
-            Command::new("check-config")
-                .about("Reads the configuration as serve would, and says what is wrong"),
+            Command::new("check-config").about("Checks the configuration as serve would read it"),
         ))
         .subcommand(
             Command::new("probe").about("Exits with 0 if a running ratelimiterd is ready").arg(
@@ -118,14 +117,14 @@ fn read_settings(matches: &ArgMatches) -> Result<Settings, ConfigError> {
     }
 }
 
-/// Kubernetes tells every pod of a service named ratelimiterd in variables of these names.
+/// Kubernetes sets variables of these names in every pod beside a service named ratelimiterd.
 fn is_of_orchestrator(name: &str) -> bool {
     ["RATELIMITERD_SERVICE_", "RATELIMITERD_PORT"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn serve(settings: Settings) -> Result<(), MainError> {
     let filter = EnvFilter::try_new(&settings.log.filter)?;
-    // Colours are for people: a file or a pipe gets none.
+    // Only a terminal gets colours.
     let colours = std::io::stderr().is_terminal();
     let logs =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
@@ -141,7 +140,7 @@ fn serve(settings: Settings) -> Result<(), MainError> {
     })
 }
 
-/// Ready when the process is asked to stop.
+/// Resolves when the process receives SIGTERM or SIGINT.
 fn stop_signal() -> Result<impl Future<Output = ()> + Send, MainError> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(MainError::Signals)?;

@@ -12,6 +12,7 @@ mod fixtures;
 mod gherkin;
 mod http;
 mod http_objects;
+mod import_edges;
 #[path = "support/limits.rs"]
 mod limits;
 #[cfg(feature = "loadtest")]

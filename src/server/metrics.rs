@@ -15,9 +15,9 @@ use crate::telemetry::{Histogram, Unit, names};
 /// What the service counts, and what `GET /metrics` shows.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Items of reserves, by what came of them.
+    /// Reserves by outcome; each item of a batch counts.
     pub reserves: ReserveCounts,
-    /// Items of completes, by what came of them.
+    /// Completes by outcome; each item of a batch counts.
     pub completes: CompleteCounts,
     requests_in_flight: Gauge,
     request_seconds: RouteTimes,
@@ -36,7 +36,7 @@ pub struct ReserveCounts {
     pub too_many_instances: Counter,
     pub conflict: Counter,
     pub settled: Counter,
-    /// There was no answer.
+    /// The outcome is unknown.
     pub unknown: Counter,
 }
 
@@ -47,11 +47,11 @@ pub struct CompleteCounts {
     pub settled: Counter,
     pub nothing_to_do: Counter,
     pub not_in_lease: Counter,
-    /// There was no answer.
+    /// The outcome is unknown.
     pub unknown: Counter,
 }
 
-/// A group of paths whose times are told apart.
+/// A group of paths with a latency histogram of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Route {
@@ -75,7 +75,7 @@ struct RouteTimes {
     admin: Histogram,
 }
 
-/// A request that is being answered, until this is dropped.
+/// A request in flight. Dropping it records its latency.
 #[derive(Debug)]
 pub struct InFlight<'a> {
     started: Instant,
@@ -83,11 +83,11 @@ pub struct InFlight<'a> {
     seconds: &'a Histogram,
 }
 
-/// One label and its value. The values are few and known, so that each has its metric from the start.
+/// One label and its value. All values are known, so each metric exists from the start.
 type Label = [(&'static str, &'static str); 1];
 
 impl Metrics {
-    /// Adds what the service counts to what `registry` has already, from its ledger.
+    /// Adds the service's metrics to those that its ledger has registered.
     pub fn new(mut registry: Registry) -> Self {
         let requests_in_flight = Gauge::default();
         let help = "Requests that are being answered";
@@ -98,7 +98,7 @@ impl Metrics {
         Self { reserves, completes, requests_in_flight, request_seconds, registry }
     }
 
-    /// Counts a request for as long as the answer lives.
+    /// Counts a request as in flight until the guard is dropped.
     pub fn request(&self, route: Route) -> InFlight<'_> {
         self.requests_in_flight.inc();
         InFlight {
@@ -108,7 +108,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, in the text form.
+    /// All metrics in Prometheus' text format.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -123,7 +123,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Makes the counters of one name.
+/// Makes the counters of one metric, by outcome.
 fn counters(registry: &mut Registry, name: &str, help: &str) -> impl Fn(&'static str) -> Counter {
     let family = Family::<Label, Counter>::default();
     registry.register(name, help, family.clone());
@@ -147,7 +147,7 @@ impl ReserveCounts {
         }
     }
 
-    /// Counts what came of a reserve.
+    /// Counts the outcome of a reserve.
     pub fn count(&self, outcome: &ReserveOutcome) {
         let counter = match outcome {
             ReserveOutcome::Granted { .. } => &self.granted,
@@ -175,7 +175,7 @@ impl CompleteCounts {
         }
     }
 
-    /// Counts what came of a complete.
+    /// Counts the outcome of a complete.
     pub fn count(&self, outcome: &CompleteOutcome) {
         let counter = match outcome {
             CompleteOutcome::Settled { .. } => &self.settled,

@@ -1,33 +1,33 @@
-//! Asks a running `ratelimiterd` whether it is ready: the health check of an image that holds no shell and no client.
+//! Asks a running `ratelimiterd` whether it is ready: the health check of an image without a shell or an HTTP client.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// How long the answer may take.
+/// The longest time to wait for the answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why it is not ready.
+/// Why the service is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// The address is no `HOST:PORT`.
+    /// The address is not `HOST:PORT`.
     #[error("{0:?} is not HOST:PORT")]
     Address(String),
-    /// Nothing answers there.
+    /// Nothing answers at the address.
     #[error("{address} does not answer")]
     Io {
         /// The address.
         address: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// It answers, and is not ready.
+    /// The service answers that it is not ready.
     #[error("{0}")]
     NotReady(String),
 }
 
-/// `GET /readyz` at an address; an error unless it answers 200.
+/// Requests `GET /readyz` at an address; an error unless the answer is 200.
 pub fn probe(address: &str) -> Result<(), ProbeError> {
     let io = |source| ProbeError::Io { address: address.to_owned(), source };
     let resolved = address.to_socket_addrs().map_err(io)?.next();

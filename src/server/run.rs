@@ -1,4 +1,4 @@
-//! Puts the parts together, starts them in order and stops them in order.
+//! Runs the service: builds the parts, starts them in order and stops them in order.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,36 +19,36 @@ use crate::server::config::{Backend, Settings};
 use crate::server::metrics::Metrics;
 use crate::telemetry::MetricsRegistry;
 
-/// How long requests that are in flight may take when the process is asked to stop; it must be gone within 10 s.
+/// How long requests in flight may take after a stop signal. The process must exit within 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Why the service did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The registry file is damaged or cannot be read.
-    #[error("the registry file cannot be used")]
+    #[error("the registry file (registry.path) cannot be used")]
     Registry(#[from] FileError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address} (server.listen_addr)")]
     Listen {
         /// The address.
         address: std::net::SocketAddr,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// The server failed.
-    #[error("the server failed")]
+    /// The HTTP server failed.
+    #[error("the HTTP server failed")]
     Serve(#[source] std::io::Error),
-    /// What follows the log and applies decreases has ended, which it never should.
-    #[error("the background tasks ended")]
+    /// The background loops ended, which they never should: a bug.
+    #[error("the background loops ended unexpectedly")]
     BackgroundEnded,
-    /// The backend was left out of this build.
+    /// This build does not include the backend.
     #[error("server.backend is tigerbeetle, and this program was built without it")]
     NoTigerBeetle,
 }
 
-/// Serves until `stop` is ready, then finishes what is in flight.
+/// Serves until `stop` resolves, then finishes the requests in flight.
 pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -100,13 +100,13 @@ async fn serve_over<L: Ledger>(
     tracing::info!(%address, ?backend, "ratelimiterd listens");
     let served = tokio::select! {
         served = serve_http(listener, api, stop) => served,
-        // They run for ever: an end is a fault, and a service without them would only seem to work.
+        // The loops run forever. Without them the service would only seem to work.
         _ = background.join_next() => Err(AppError::BackgroundEnded),
     };
-    // Nobody can ask for anything now: what is left in the ledger's queue is drained, then the rest stops.
+    // No request can arrive now. The ledger drains its queue, then the process ends.
     background.shutdown().await;
     if tokio::time::timeout(Duration::from_secs(1), engine.ledger().shutdown()).await.is_err() {
-        tracing::warn!("the ledger did not answer everything before the process stopped");
+        tracing::warn!("the ledger did not answer every request before the process stopped");
     }
     tracing::info!("ratelimiterd stopped");
     served
@@ -155,7 +155,7 @@ async fn serve_http<L: Ledger>(
     let stop = async move {
         stop.await;
         tracing::info!("stopping");
-        // The other end is gone only if the server failed already.
+        // The receiver is gone only if the server has failed already.
         stopping.send(()).ok();
     };
     let serving = axum::serve(listener, api::router(api)).with_graceful_shutdown(stop).into_future();
@@ -168,7 +168,7 @@ async fn serve_http<L: Ledger>(
     tokio::select! {
         served = serving => served.map_err(AppError::Serve),
         () = drained => {
-            tracing::warn!("connections were still open when the process stopped");
+            tracing::warn!("closing connections that did not finish in time");
             Ok(())
         }
     }

@@ -1,3 +1,5 @@
+//! `/v1/admin/limits`: create, change, delete and show limits.
+
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
@@ -23,7 +25,7 @@ use crate::time::unix_ms;
 const HISTORY: &str = "/history";
 const REPLENISH: &str = "/replenish";
 
-/// The rest of a path, which is a key and perhaps more; it may not even be text.
+/// The rest of a path: a key, perhaps with a suffix. It is an error if it is not valid UTF-8.
 pub(super) type KeyPath = Result<Path<String>, PathRejection>;
 
 /// `PUT /v1/admin/limits`
@@ -43,8 +45,8 @@ pub(super) async fn list<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Result<Re
     Ok(answer(StatusCode::OK, LimitsAnswer { limits }))
 }
 
-/// `GET /v1/admin/limits/{key}` and `GET /v1/admin/limits/{key}/history`. Keys may hold slashes, so a limit whose name
-/// ends in `/history` is asked for by its whole path and comes first.
+/// `GET /v1/admin/limits/{key}` and `GET /v1/admin/limits/{key}/history`. Keys may hold slashes, so a limit whose key is the
+/// whole path comes before the history of the key without `/history`.
 pub(super) async fn get_or_history<L: Ledger>(
     State(api): State<Arc<Api<L>>>,
     path: KeyPath,
@@ -76,7 +78,7 @@ pub(super) async fn delete<L: Ledger>(
     Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
 }
 
-/// `POST /v1/admin/limits/{key}/replenish`, with a body or none.
+/// `POST /v1/admin/limits/{key}/replenish`; the body is optional.
 pub(super) async fn replenish<L: Ledger>(
     State(api): State<Arc<Api<L>>>,
     path: KeyPath,

@@ -1,3 +1,5 @@
+//! `POST /v1/complete` and `POST /v1/complete/batch`.
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -66,7 +68,7 @@ impl BatchItem for CompleteAnswer {
     }
 }
 
-/// Whether the lease is settled, or what is wrong with the command.
+/// Counts and logs the outcome. `Ok` if the lease is settled; otherwise what is wrong with the command.
 fn conclude(metrics: &Metrics, command: &Complete, completion: &CompleteOutcome) -> Result<(), String> {
     metrics.completes.count(completion);
     record(command.lease, &command.job_id, command.actuals().iter().map(|actual| &actual.key), completion);

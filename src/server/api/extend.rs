@@ -1,3 +1,5 @@
+//! `POST /v1/extend`.
+
 use std::sync::Arc;
 
 use axum::extract::State;

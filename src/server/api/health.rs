@@ -1,3 +1,5 @@
+//! `GET /healthz` and `GET /readyz`.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::ledger::{AccountId, Ledger};
 use crate::protocol::ErrorBody;
 use crate::telemetry::with_sources;
 
-/// How long the ledger may take to answer before it counts as away.
+/// The time after which the ledger counts as not answering.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether the ledger answers and the definitions were read.
@@ -21,7 +23,7 @@ pub struct Readiness<L> {
     ledger: Arc<L>,
     operator: AccountId,
     bootstrapped: watch::Sender<bool>,
-    /// One probe at a time: while the ledger is away, requests to it pile up.
+    /// One probe at a time, so that probes do not pile up while the ledger does not answer.
     probe: tokio::sync::Mutex<()>,
 }
 
@@ -31,20 +33,20 @@ impl<L: Ledger> Readiness<L> {
         Self { ledger, operator, bootstrapped: watch::Sender::new(false), probe: tokio::sync::Mutex::new(()) }
     }
 
-    /// From now on the definitions are there.
+    /// Records that the definitions have been read.
     pub fn set_bootstrapped(&self) {
         self.bootstrapped.send_replace(true);
     }
 
-    /// Waits until the definitions are there: an answer before that would call every key unknown.
+    /// Waits until the definitions have been read: an answer before that would call every key unknown.
     pub(super) async fn bootstrapped(&self) {
         if !*self.bootstrapped.borrow() {
-            // The sender lives as long as this does.
+            // The sender lives as long as `self`, so the wait cannot fail.
             self.bootstrapped.subscribe().wait_for(|bootstrapped| *bootstrapped).await.ok();
         }
     }
 
-    /// What stands in the way of answering, if anything.
+    /// Why the service is not ready; `None` if it is.
     async fn obstacle(&self) -> Option<String> {
         let probe = async {
             let _one_at_a_time = self.probe.lock().await;

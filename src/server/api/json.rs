@@ -1,3 +1,5 @@
+//! Reading JSON bodies and writing JSON answers.
+
 use std::convert::Infallible;
 
 use axum::Json;
@@ -14,7 +16,7 @@ use super::BODY_BYTES_MAX;
 use super::reject::Reject;
 use crate::protocol::BatchBody;
 
-/// The body of a request as it came: of any content type, because there is only one that it can be.
+/// The bytes of a request's body, or why it could not be read.
 pub(super) struct Body(Result<Bytes, Reject>);
 
 impl<S: Sync> FromRequest<S> for Body {
@@ -26,7 +28,7 @@ impl<S: Sync> FromRequest<S> for Body {
     }
 }
 
-/// Nearly every body comes in one piece, which is taken as it is.
+/// Reads a body. Nearly every body arrives in one piece, which is not copied.
 async fn read(body: &mut Limited<axum::body::Body>) -> Result<Bytes, Reject> {
     let Some(first) = next_piece(body).await? else { return Ok(Bytes::new()) };
     let Some(second) = next_piece(body).await? else { return Ok(first) };
@@ -44,7 +46,7 @@ async fn next_piece(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes
             true => Reject::TooLarge,
             false => Reject::Unreadable(format!("the body cannot be read: {error}")),
         })?;
-        // Trailers say nothing here.
+        // Trailers are ignored.
         if let Ok(piece) = frame.into_data() {
             return Ok(Some(piece));
         }
@@ -52,18 +54,18 @@ async fn next_piece(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes
     Ok(None)
 }
 
-/// Reads a body that is one value, or nothing at all, which is its default.
+/// Parses a body that is one value; an empty body is the default.
 pub(super) fn parse_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T, Reject> {
     let bytes = body.0?;
     if bytes.is_empty() { Ok(T::default()) } else { parse_text(&bytes).map_err(Reject::Invalid) }
 }
 
-/// Reads a body that is one value.
+/// Parses a body that is one value.
 pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Reject> {
     parse_text(&body.0?).map_err(Reject::Invalid)
 }
 
-/// Reads a body that is a batch, and each of its items by itself.
+/// Parses a batch, and each of its items by itself.
 pub(super) fn parse_batch<T: DeserializeOwned>(
     body: Body,
     requests_max: usize,
@@ -78,9 +80,9 @@ pub(super) fn parse_batch<T: DeserializeOwned>(
     Ok(batch.requests.iter().map(|item| parse_text(item.get().as_bytes())).collect())
 }
 
-/// Reads JSON; the error begins with the name of the field that is wrong.
+/// Parses JSON; the error begins with the name of the bad field.
 fn parse_text<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
-    // Keeping track of the field costs as much as reading does, and only what is wrong needs it.
+    // Tracking the field doubles the cost of parsing, so only a body with an error is parsed again with it.
     serde_json::from_slice(text).or_else(|_| parse_with_path(text))
 }
 
@@ -94,7 +96,7 @@ fn parse_with_path<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> 
     Ok(value)
 }
 
-/// An answer with its status.
+/// An answer with a status.
 pub(super) fn answer<T: Serialize>(status: StatusCode, body: T) -> Response {
     (status, Json(body)).into_response()
 }

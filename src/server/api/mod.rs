@@ -1,4 +1,14 @@
-//! HTTP: bodies in, commands out, answers and statuses back. Nothing is decided here.
+//! The HTTP API: a body becomes a command, an outcome becomes an answer with its status. Nothing is decided here.
+//!
+//! | file | endpoints |
+//! | --- | --- |
+//! | `reserve.rs`, `complete.rs` | `/v1/reserve`, `/v1/complete`, and their batches |
+//! | `extend.rs` | `/v1/extend` |
+//! | `objects.rs` | `/v1/objects` |
+//! | `admin.rs` | `/v1/admin/limits` |
+//! | `health.rs`, `metrics.rs` | `/healthz`, `/readyz`, `/metrics` |
+//! | `json.rs`, `batch.rs` | reading bodies and batches |
+//! | `reject.rs` | the one place that turns errors into statuses |
 
 mod admin;
 mod batch;
@@ -41,15 +51,15 @@ pub struct Api<L> {
     pub engine: Arc<Engine<L>>,
     /// Whether the ledger answers.
     pub readiness: Readiness<L>,
-    /// How long a request may take before its outcome counts as unknown.
+    /// The time after which the outcome of a request counts as unknown.
     pub request_timeout: Duration,
-    /// How many items a batch may have.
+    /// The most items of a batch.
     pub batch_requests_max: usize,
-    /// What is counted.
+    /// The counters.
     pub metrics: Metrics,
 }
 
-/// The routes of the API. Requests are logged if the log was told to before this is called.
+/// The routes of the API. Requests are logged if the log level is debug when this is called.
 pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
     let router = Router::new()
         .route("/v1/reserve", post(reserve::one))
@@ -69,14 +79,14 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
         .fallback(async || Reject::NoRoute)
         .method_not_allowed_fallback(async || Reject::WrongMethod)
         .with_state(api);
-    // A layer costs every request as much as its answer does, also one that does nothing.
+    // Even a layer that does nothing costs every request a boxed service and a boxed future.
     if tracing::enabled!(tracing::Level::DEBUG) {
         return router.layer(middleware::from_fn(log_request));
     }
     router
 }
 
-/// One line per request, with what the handlers record in its span.
+/// Logs one line per request, with the fields that its handler recorded.
 async fn log_request(request: Request, next: Next) -> Response {
     let (method, path) = (request.method(), request.uri().path());
     let span = tracing::debug_span!("request", %method, path, lease_id = Empty, job_id = Empty, keys = Empty, outcome = Empty);
@@ -87,7 +97,7 @@ async fn log_request(request: Request, next: Next) -> Response {
     response
 }
 
-/// Tells the request's line what it was about and what came of it.
+/// Adds lease, job, keys and outcome to the log line of the current request.
 fn record<'a>(
     lease: crate::limit::LeaseId,
     job_id: &str,
@@ -106,7 +116,7 @@ fn record<'a>(
 }
 
 impl<L: Ledger> Api<L> {
-    /// Waits for the service to be up and for an answer, as long as a request may take.
+    /// Waits until the definitions are read, and then for the answer, at most as long as a request may take.
     async fn in_time<T, E: Into<Reject>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
@@ -115,7 +125,7 @@ impl<L: Ledger> Api<L> {
             self.readiness.bootstrapped().await;
             answer.await
         });
-        // Where the answer is there at once, as with the memory ledger, no timer is needed.
+        // The memory ledger answers at once: then no timer is armed.
         let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
         if let Poll::Ready(answer) = at_once {
             return answer.map_err(Into::into);

@@ -1,3 +1,5 @@
+//! `/v1/objects/{key}/...`: a token bucket as an object per key.
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -18,7 +20,7 @@ use crate::protocol::{
 };
 use crate::server::metrics::Route;
 
-/// What can be asked of an object: the last segment of its path. Keys may hold slashes.
+/// The operations on an object: the last segment of the path. The key before it may hold slashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     TryReserve,

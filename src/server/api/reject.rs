@@ -1,3 +1,5 @@
+//! From errors to statuses.
+
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,21 +15,21 @@ use crate::telemetry::with_sources;
 
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// Every answer that is a failure of the request: the one place that turns errors into statuses.
+/// Why a request failed. This is the one place that turns errors into statuses.
 #[derive(Debug)]
 pub(super) enum Reject {
-    /// The body is not what it should be; the message begins with the field's name.
+    /// The body is malformed; the message begins with the name of the field.
     Invalid(String),
     TooLarge,
     Unreadable(String),
     NoRoute,
     WrongMethod,
-    /// No answer in time: the outcome is unknown.
+    /// The answer took too long: the outcome is unknown.
     TimedOut,
-    /// No answer from the ledger: the outcome is unknown.
+    /// The limiter has no answer: the outcome is unknown.
     NoAnswer(LimiterError),
     Admin(AdminError),
-    /// An object does not do this.
+    /// The operation on an object failed.
     Object(ObjectError),
 }
 
@@ -83,10 +85,10 @@ impl Reject {
     fn message(&self) -> String {
         match self {
             Self::Invalid(message) | Self::Unreadable(message) => message.clone(),
-            Self::TooLarge => format!("the body is over {} bytes", super::BODY_BYTES_MAX),
-            Self::NoRoute => "there is nothing at this path".to_owned(),
-            Self::WrongMethod => "this path takes another method".to_owned(),
-            Self::TimedOut => "no answer in time; the outcome is unknown".to_owned(),
+            Self::TooLarge => format!("the body is larger than {} bytes", super::BODY_BYTES_MAX),
+            Self::NoRoute => "no endpoint has this path".to_owned(),
+            Self::WrongMethod => "the endpoint does not take this method".to_owned(),
+            Self::TimedOut => "the ledger did not answer in time; the outcome is unknown: repeat the request with the same ids".to_owned(),
             Self::NoAnswer(error) => with_sources(error),
             Self::Admin(error) => with_sources(error),
             Self::Object(error) => with_sources(error),
@@ -98,7 +100,7 @@ impl Reject {
         self.status() == StatusCode::SERVICE_UNAVAILABLE
     }
 
-    /// As the answer to a reserve, whose unknown outcome has a body of its own.
+    /// The response to a reserve: its unknown outcome has a body of its own.
     pub(super) fn into_reserve_response(self) -> Response {
         if !self.is_unknown_outcome() {
             return self.into_response();
@@ -107,7 +109,7 @@ impl Reject {
         unavailable(answer(self.status(), ReserveAnswer::failed(BACKEND_ERROR)))
     }
 
-    /// As the answer to a complete, whose unknown outcome has a body of its own.
+    /// The response to a complete: its unknown outcome has a body of its own.
     pub(super) fn into_complete_response(self) -> Response {
         if !self.is_unknown_outcome() {
             return self.into_response();
@@ -117,7 +119,7 @@ impl Reject {
     }
 
     fn log(&self) {
-        tracing::warn!(error = self.message(), "no answer from the ledger");
+        tracing::warn!(error = self.message(), "a request has no answer; its outcome is unknown");
     }
 }
 
@@ -133,7 +135,7 @@ impl IntoResponse for Reject {
     }
 }
 
-/// Tells when to ask again.
+/// Adds `Retry-After`.
 pub(super) fn unavailable(mut response: Response) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     response

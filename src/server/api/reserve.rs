@@ -1,3 +1,5 @@
+//! `POST /v1/reserve` and `POST /v1/reserve/batch`.
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -36,7 +38,7 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
     }
 }
 
-/// An outcome with its status.
+/// The answer to an outcome, with its status.
 pub(super) fn respond(reservation: ReserveOutcome) -> Response {
     let status = match reservation {
         ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => StatusCode::CONFLICT,
