@@ -198,8 +198,8 @@ async fn bad_input_names_the_field() {
             "job_id must be at most 128 bytes",
         ),
         (json!({ "requirements": [] }), "missing field `lease_id`"),
-        (json!([]), ""),
-        (json!("text"), ""),
+        (json!([]), "invalid length 0"),
+        (json!("text"), "invalid type: string \"text\""),
     ];
     for (body, message) in rows {
         let (status, answer) = service.post("/v1/reserve", &body).await;
