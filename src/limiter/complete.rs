@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use super::{Limiter, LimiterError};
+use crate::decide::Limit;
 use crate::decide::settle::{Ending, LegOverage, Next, Settlement, Used};
 use crate::ledger::{Ledger, find_closing};
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
@@ -75,7 +76,7 @@ impl<L: Ledger> Limiter<L> {
                 account: limit.map_or_else(|| self.ids.limit(&actual.key), |limit| limit.account),
                 amount: actual.amount,
                 debt_account: limit.map_or_else(|| self.ids.debt(&actual.key), |limit| limit.debt_account),
-                borrowed: limit.and_then(|limit| limit.borrowed_account()),
+                borrowed: limit.and_then(Limit::borrowed_account),
             }
         };
         actuals.iter().map(used).collect()

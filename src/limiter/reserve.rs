@@ -20,12 +20,14 @@ struct Attempt<'a> {
 }
 
 /// A reserve that is ready to be sent, or was denied by the denial cache.
+#[expect(clippy::large_enum_variant, reason = "a box would cost every reserve an allocation")]
 enum Prepared<'a> {
     Send(Chain, Attempt<'a>),
     Denied(ReserveOutcome),
 }
 
 /// A reserve of a batch whose outcome is among those of the batch, or which the denial cache denied.
+#[expect(clippy::large_enum_variant, reason = "a box would cost every reserve an allocation")]
 enum BatchItem<'a> {
     Sent(Attempt<'a>),
     Denied(ReserveOutcome),
