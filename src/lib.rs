@@ -4,9 +4,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`config`] | settings from a file, flags and environment, checked |
-//! | [`app`] | puts everything together, starts it and stops it |
-//! | [`api`] | HTTP: bodies in, commands out, answers and statuses back |
+//! | [`server`] | the program `ratelimiterd`: settings, start and stop, the HTTP API |
 //! | [`wire`] | the JSON types |
 //! | [`limiter`] | the flows of reserve and complete |
 //! | [`admin`] | changes of limits, and the loop that applies decreases |
@@ -18,32 +16,25 @@
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
 //! | [`limit`] | the vocabulary |
 //! | [`client`] | the library for callers: leases, waiting, retries, over HTTP or in process |
-//! | [`probe`] | asks a running service whether it is ready |
 //! | [`telemetry`] | what operators see |
 
 //!
-//! The feature `server` has `config`, `app`, `api` and `probe`; `client` has [`client`], and `tower-layer` its tower layer;
+//! The feature `server` has [`server`]; `client` has [`client`], and `tower-layer` its tower layer;
 //! `tigerbeetle` has the ledger that lasts. Without any of them the crate is the limiter over the memory ledger.
 
 pub mod admin;
-#[cfg(feature = "server")]
-pub mod api;
-#[cfg(feature = "server")]
-pub mod app;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
 pub mod comeback;
-#[cfg(feature = "server")]
-pub mod config;
 pub mod decide;
 pub mod instances;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;
-#[cfg(feature = "server")]
-pub mod probe;
 pub mod registry;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod telemetry;
 pub mod versions;
 pub mod wire;

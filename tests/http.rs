@@ -8,8 +8,9 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use axum::{Router, response::Response};
-use ledger_limiter::api::{self, Api, BODY_BYTES_MAX, Readiness};
-use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
+use ledger_limiter::server::Metrics;
+use ledger_limiter::server::api::{self, Api, BODY_BYTES_MAX, Readiness};
+use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::api::{self, Api, Readiness};
-use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
+use ledger_limiter::server::Metrics;
+use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tokio::process::Command;
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use ledger_limiter::admin::Admin;
 use ledger_limiter::clock::{Clock, SystemClock};
-use ledger_limiter::config::RetryPolicySettings;
 use ledger_limiter::decide::command::{Actual, Complete, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::limit::{Amount, Definition, Kind, KindName, LeaseId, LimitKey, Overage};
 use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, ReserveOutcome};
 use ledger_limiter::registry::{Follower, Registry};
+use ledger_limiter::server::config::RetryPolicySettings;
 use tokio::runtime::Runtime;
 use ulid::Ulid;
 

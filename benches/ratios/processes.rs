@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ledger_limiter::probe::probe;
+use ledger_limiter::server::probe::probe;
 use tempfile::TempDir;
 
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgGroup, Command, value_parser};
-use ledger_limiter::config;
+use ledger_limiter::server::config;
 
 /// The sections of the service's settings that a limiter in this process takes too.
 const BACKEND_SECTIONS: [&str; 2] = ["memory.", "tigerbeetle."];

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ledger_limiter::admin::Admin;
 use ledger_limiter::clock::SystemClock;
-use ledger_limiter::config::RetryPolicySettings;
 use ledger_limiter::decide::command::{Actual, CommandError, Complete, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
@@ -13,7 +12,9 @@ use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::limit::Status;
 use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ReserveOutcome};
 use ledger_limiter::registry::{Follower, Registry};
-use ledger_limiter::telemetry::{Metrics, MetricsRegistry};
+use ledger_limiter::server::Metrics;
+use ledger_limiter::server::config::RetryPolicySettings;
+use ledger_limiter::telemetry::MetricsRegistry;
 
 use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};
 use crate::workload::{Limit, Workload};
@@ -40,12 +41,13 @@ pub(crate) async fn memory(retention: Duration) -> Result<InProcess<MemoryLedger
 /// Over a TigerBeetle cluster.
 #[cfg(feature = "tigerbeetle")]
 pub(crate) async fn tigerbeetle(
-    settings: &ledger_limiter::config::TigerBeetleSettings,
+    settings: &ledger_limiter::server::config::TigerBeetleSettings,
 ) -> Result<InProcess<ledger_limiter::ledger::tigerbeetle::TigerBeetleLedger>, SetupError> {
     let ledger = ledger_limiter::ledger::tigerbeetle::TigerBeetleLedger::connect(settings.into());
     let mut registry = MetricsRegistry::default();
     ledger.register_metrics(&mut registry);
-    let leases = LeaseCache::new(ledger_limiter::config::LimiterSettings::default().lease_cache_capacity);
+    let leases =
+        LeaseCache::new(ledger_limiter::server::config::LimiterSettings::default().lease_cache_capacity);
     InProcess::start(ledger, Ids::new(settings.ledger), registry, leases).await
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 #[cfg(feature = "tigerbeetle")]
-use ledger_limiter::config::TigerBeetleSettings;
-use ledger_limiter::config::{self, Backend, ConfigError};
+use ledger_limiter::server::config::TigerBeetleSettings;
+use ledger_limiter::server::config::{self, Backend, ConfigError};
 use serde::{Serialize, Serializer};
 
 use crate::address::{Address, AddressError};

@@ -1,12 +1,11 @@
-//! What operators see: how errors are told, and every metric with its name.
+//! The names and types of the metrics, and errors as one log line.
 //!
-//! Each part counts for itself, in atomics that are written without any order between them, and hands clones to the
-//! [`MetricsRegistry`] that `GET /metrics` shows. Nothing is counted per key, so the metrics do not grow with the limits.
+//! Each part of the service counts in atomics without ordering between them, and registers clones of its metrics in
+//! the [`MetricsRegistry`] that `GET /metrics` shows. No metric has a limit key as a label, so the number of metrics
+//! does not grow with the number of limits.
 
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 mod histogram;
-#[cfg(any(feature = "server", feature = "tigerbeetle"))]
-mod metrics;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub mod names;
 
@@ -15,15 +14,13 @@ use std::error::Error;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use histogram::{Histogram, Unit};
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
-pub use metrics::{CompleteCounts, InFlight, Metrics, ReserveCounts, Route};
-#[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use prometheus_client::metrics::counter::Counter;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use prometheus_client::metrics::gauge::Gauge;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use prometheus_client::registry::Registry as MetricsRegistry;
 
-/// An error and what caused it, in one line.
+/// An error and its sources in one line, joined with `: `.
 pub fn with_sources(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::admin::{Admin, LimitUsage};
-use ledger_limiter::config::RetryPolicySettings;
 use ledger_limiter::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
@@ -13,6 +12,7 @@ use ledger_limiter::limit::{
 };
 use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, ReserveOutcome};
 use ledger_limiter::registry::{Follower, Registry};
+use ledger_limiter::server::config::RetryPolicySettings;
 use ulid::Ulid;
 
 /// A ledger to test over, and a way to let its time pass.

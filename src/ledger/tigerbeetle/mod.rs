@@ -10,8 +10,6 @@ mod session;
 pub mod submitter;
 
 use std::sync::Arc;
-#[cfg(feature = "server")]
-use std::time::Duration;
 
 use tigerbeetle_unofficial::core::error::CreateAccountErrorKind;
 use tigerbeetle_unofficial::core::{account, query_filter};
@@ -25,8 +23,6 @@ use super::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Order, Recorded,
     Side, TransferFamily,
 };
-#[cfg(feature = "server")]
-use crate::config::TigerBeetleSettings;
 use crate::limit::LeaseId;
 use crate::telemetry::MetricsRegistry;
 
@@ -41,23 +37,6 @@ pub struct TigerBeetleOptions {
     pub ledger: u32,
     /// Of the submitter.
     pub submitter: SubmitterOptions,
-}
-
-#[cfg(feature = "server")]
-impl From<&TigerBeetleSettings> for TigerBeetleOptions {
-    fn from(settings: &TigerBeetleSettings) -> Self {
-        Self {
-            cluster_id: settings.cluster_id,
-            addresses: settings.addresses.clone(),
-            ledger: settings.ledger,
-            submitter: SubmitterOptions {
-                sessions: settings.sessions,
-                batch_transfers_max: settings.max_batch_events,
-                queue_transfers_max: settings.queue_capacity,
-                flush_interval: Duration::from_micros(settings.flush_interval_micros),
-            },
-        }
-    }
 }
 
 /// A ledger in a cluster. It connects when the cluster is there, and again when it was away.

@@ -1,0 +1,99 @@
+//! The HTTP API: reads bodies into commands, runs them, and writes outcomes as answers with a status. One file per
+//! endpoint. It decides nothing.
+
+mod admin;
+mod batch;
+mod complete;
+mod extend;
+mod health;
+mod json;
+mod metrics;
+mod objects;
+mod path;
+mod reject;
+mod request_log;
+mod reserve;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+
+pub use health::Readiness;
+use reject::Reject;
+
+use super::Metrics;
+use crate::admin::Admin;
+use crate::ledger::Ledger;
+use crate::limiter::Limiter;
+
+/// The longest body of a request, in bytes.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The state that the handlers share.
+pub struct Api<L> {
+    /// Reserves, completes and extends.
+    pub limiter: Limiter<L>,
+    /// Changes limits and reads their usage.
+    pub admin: Arc<Admin<L>>,
+    /// Whether requests can be answered.
+    pub readiness: Readiness<L>,
+    /// How long a request may take before its outcome is unknown.
+    pub request_timeout: Duration,
+    /// The most items of a batch.
+    pub batch_requests_max: usize,
+    /// The counters of the API.
+    pub metrics: Metrics,
+}
+
+/// The routes of the API over `api`.
+///
+/// Requests are logged only if the subscriber enables debug lines at the time of this call.
+pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
+    let router = Router::new()
+        .route("/v1/reserve", post(reserve::one))
+        .route("/v1/reserve/batch", post(reserve::batch))
+        .route("/v1/extend", post(extend::one))
+        .route("/v1/complete", post(complete::one))
+        .route("/v1/complete/batch", post(complete::batch))
+        .route("/v1/admin/limits", put(admin::put).get(admin::list))
+        .route("/v1/admin/limits/{*key}", get(admin::get).delete(admin::delete).post(admin::replenish))
+        .route("/v1/objects/{*path}", get(objects::get).post(objects::post).put(objects::put))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(async || Reject::NoRoute)
+        .method_not_allowed_fallback(async || Reject::WrongMethod)
+        .with_state(api);
+    request_log::layer(router)
+}
+
+impl<L: Ledger> Api<L> {
+    /// Waits until the definitions are read, and for `answer`, at most [`Api::request_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// The error of `answer`, or [`Reject::TimedOut`].
+    async fn in_time<T, E: Into<Reject>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Reject> {
+        let mut answer = pin!(async {
+            self.readiness.bootstrapped().await;
+            answer.await
+        });
+        // The memory ledger answers at the first poll; no timer is made for it.
+        let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
+        if let Poll::Ready(answer) = at_once {
+            return answer.map_err(Into::into);
+        }
+        match tokio::time::timeout(self.request_timeout, answer).await {
+            Ok(answer) => answer.map_err(Into::into),
+            Err(_) => Err(Reject::TimedOut),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Failed requests: the one place that turns errors into statuses.
+
+use axum::extract::rejection::PathRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::json::answer;
+use crate::admin::AdminError;
+use crate::limiter::{LimiterError, ObjectError};
+use crate::telemetry::with_sources;
+use crate::wire::{
+    BACKEND_ERROR, CompleteAnswer, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, ReserveAnswer,
+    TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
+};
+
+/// The `Retry-After` of every 503.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(super) enum Reject {
+    /// A field is missing, malformed or out of range; the message begins with its name.
+    Invalid(String),
+    /// The body is longer than [`super::BODY_BYTES_MAX`].
+    TooLarge,
+    /// The connection or the encoding of the path failed before a field could be read.
+    Unreadable(String),
+    /// No endpoint has the path.
+    NoRoute,
+    /// The endpoint does not take the method.
+    WrongMethod,
+    /// The request took longer than the request timeout; the outcome is unknown.
+    TimedOut,
+    /// The ledger gave no answer; the outcome is unknown.
+    NoAnswer(LimiterError),
+    /// An admin request failed.
+    Admin(AdminError),
+    /// A request to `/v1/objects` failed.
+    Object(ObjectError),
+}
+
+impl Reject {
+    /// The status of the answer, and the name in its `error` field. A 503 means that the outcome is unknown.
+    fn status_and_name(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Invalid(_) | Self::Unreadable(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
+            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Admin(AdminError::UnknownKey(_)) | Self::Object(ObjectError::UnknownKey(_)) => {
+                (StatusCode::NOT_FOUND, UNKNOWN_LIMIT_KEY)
+            }
+            Self::Admin(AdminError::KindChange(_)) => (StatusCode::CONFLICT, "kind_change"),
+            Self::Admin(AdminError::Contended(_)) => (StatusCode::CONFLICT, "contended"),
+            Self::Admin(AdminError::TooManyInstances(_)) | Self::Object(ObjectError::TooManyInstances(_)) => {
+                (StatusCode::CONFLICT, TOO_MANY_INSTANCES)
+            }
+            Self::Object(ObjectError::NotABucket { .. }) => (StatusCode::CONFLICT, "not_a_bucket"),
+            Self::Object(ObjectError::LeaseConflict(_)) => (StatusCode::CONFLICT, LEASE_CONFLICT),
+            Self::Object(ObjectError::LeaseSettled(_)) => (StatusCode::CONFLICT, LEASE_SETTLED),
+            Self::TimedOut
+            | Self::NoAnswer(_)
+            | Self::Object(ObjectError::Limiter(_))
+            | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, BACKEND_ERROR)
+            }
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Invalid(message) | Self::Unreadable(message) => message.clone(),
+            Self::TooLarge => format!("the body must be at most {} bytes long", super::BODY_BYTES_MAX),
+            Self::NoRoute => "no endpoint has this path".to_owned(),
+            Self::WrongMethod => "this path does not take this method".to_owned(),
+            Self::TimedOut => "the ledger did not answer in time; the outcome is unknown".to_owned(),
+            Self::NoAnswer(error) => with_sources(error),
+            Self::Admin(error) => with_sources(error),
+            Self::Object(error) => with_sources(error),
+        }
+    }
+
+    /// The answer to a reserve. An unknown outcome has the body of a reserve answer.
+    pub(super) fn into_reserve_response(self) -> Response {
+        self.into_response_or(ReserveAnswer::failed(BACKEND_ERROR))
+    }
+
+    /// The answer to a complete. An unknown outcome has the body of a complete answer.
+    pub(super) fn into_complete_response(self) -> Response {
+        self.into_response_or(CompleteAnswer { ok: false, error: BACKEND_ERROR.to_owned() })
+    }
+
+    /// The answer; its body is `unknown` if the outcome is unknown.
+    fn into_response_or(self, unknown: impl Serialize) -> Response {
+        if !self.is_unknown_outcome() {
+            return self.into_response();
+        }
+        self.log();
+        unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, unknown))
+    }
+
+    fn is_unknown_outcome(&self) -> bool {
+        self.status_and_name().0 == StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    /// Logs a request whose outcome is unknown.
+    pub(super) fn log(&self) {
+        tracing::warn!(
+            error = self.message(),
+            "no answer from the ledger; the outcome of a request is unknown"
+        );
+    }
+}
+
+impl IntoResponse for Reject {
+    fn into_response(self) -> Response {
+        let (status, name) = self.status_and_name();
+        let response = answer(status, ErrorBody { error: name.to_owned(), message: self.message() });
+        if self.is_unknown_outcome() {
+            self.log();
+            return unavailable(response);
+        }
+        response
+    }
+}
+
+/// Adds the `Retry-After` header of a 503.
+pub(super) fn unavailable(mut response: Response) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    response
+}
+
+impl From<PathRejection> for Reject {
+    fn from(rejection: PathRejection) -> Self {
+        Self::Unreadable(rejection.body_text())
+    }
+}
+
+impl From<LimiterError> for Reject {
+    fn from(error: LimiterError) -> Self {
+        Self::NoAnswer(error)
+    }
+}
+
+impl From<AdminError> for Reject {
+    fn from(error: AdminError) -> Self {
+        Self::Admin(error)
+    }
+}
+
+impl From<ObjectError> for Reject {
+    fn from(error: ObjectError) -> Self {
+        Self::Object(error)
+    }
+}

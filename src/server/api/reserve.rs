@@ -1,0 +1,83 @@
+//! `POST /v1/reserve` and `POST /v1/reserve/batch`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::Api;
+use super::batch::BatchItem;
+use super::json::{Body, answer, parse, parse_batch};
+use super::reject::Reject;
+use super::request_log::record;
+use crate::decide::command::Reserve;
+use crate::ledger::Ledger;
+use crate::limiter::ReserveOutcome;
+use crate::server::Metrics;
+use crate::server::metrics::Route;
+use crate::telemetry::Counter;
+use crate::wire::{BACKEND_ERROR, INVALID_REQUEST, ReserveAnswer, ReserveBody};
+
+/// `POST /v1/reserve`
+pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Reserve);
+    let command = parse::<ReserveBody>(body)?.into_command().map_err(Reject::Invalid)?;
+    match api.in_time(api.limiter.reserve(&command)).await {
+        Ok(outcome) => {
+            api.metrics.reserves.count(&outcome);
+            let keys = command.requirements().iter().map(|requirement| &requirement.key);
+            record(command.lease, &command.job_id, keys, &outcome);
+            Ok(respond(outcome))
+        }
+        Err(reject) => {
+            api.metrics.reserves.unknown.inc();
+            Ok(reject.into_reserve_response())
+        }
+    }
+}
+
+/// `POST /v1/reserve/batch`
+pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::ReserveBatch);
+    let items = parse_batch(body, api.batch_requests_max)?;
+    let items = items.into_iter().map(|item| item.and_then(ReserveBody::into_command)).collect();
+    let run = async |commands: &[Reserve]| api.limiter.reserve_batch(commands).await;
+    let conclude = |_: &Reserve, outcome| {
+        api.metrics.reserves.count(&outcome);
+        ReserveAnswer::from(outcome)
+    };
+    Ok(api.answer_batch(items, run, conclude).await)
+}
+
+/// The answer to a reserve or an extend, with its status.
+pub(super) fn respond(outcome: ReserveOutcome) -> Response {
+    let status = match outcome {
+        ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => StatusCode::CONFLICT,
+        ReserveOutcome::Granted { .. }
+        | ReserveOutcome::NoRoom { .. }
+        | ReserveOutcome::Decreasing { .. }
+        | ReserveOutcome::ExceedsCapacity { .. }
+        | ReserveOutcome::UnknownKey { .. }
+        | ReserveOutcome::TooManyInstances { .. } => StatusCode::OK,
+    };
+    answer(status, ReserveAnswer::from(outcome))
+}
+
+impl BatchItem for ReserveAnswer {
+    fn invalid(message: &str) -> Self {
+        Self::failed(&format!("{INVALID_REQUEST}: {message}"))
+    }
+
+    fn unknown() -> Self {
+        Self::failed(BACKEND_ERROR)
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.error == BACKEND_ERROR
+    }
+
+    fn unknown_counter(metrics: &Metrics) -> &Counter {
+        &metrics.reserves.unknown
+    }
+}

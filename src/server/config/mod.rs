@@ -1,0 +1,21 @@
+//! The settings of `ratelimiterd`.
+//!
+//! A setting takes its value from the first of these that names it: its flag, its environment variable, the TOML file,
+//! its default. One dotted name identifies it: `server.listen_addr` is the flag `--server-listen-addr` and the
+//! variable `RATELIMITERD_SERVER_LISTEN_ADDR`. An unknown or bad setting is an error that names it.
+//! `ratelimiterd.toml` describes each setting.
+
+mod check;
+mod cluster_id;
+mod names;
+mod read;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use check::ConfigError;
+pub use names::{CONFIG_VARIABLE, check_variables, flag, names, variable};
+pub use settings::{
+    Backend, BackoffSettings, LimiterSettings, LogFormat, LogSettings, MemorySettings, RegistrySettings,
+    RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,
+};

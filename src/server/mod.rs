@@ -1,0 +1,18 @@
+//! The program `ratelimiterd`: settings, start and stop, the HTTP API, its metrics.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`config`] | the settings: file, flags and environment, checked |
+//! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
+//! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
+//! | `metrics` | the counters of the API and the text of `GET /metrics` |
+//! | `run` | starts the parts in order, and stops them in order |
+
+pub mod api;
+pub mod config;
+mod metrics;
+pub mod probe;
+mod run;
+
+pub use metrics::Metrics;
+pub use run::{ServeError, serve};
