@@ -94,7 +94,9 @@ fn parse_with_path<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> 
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
+        // The whole body, or a place that is not a field.
+        let names_no_field = path == "." || path == "?";
+        if names_no_field { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
     })?;
     reader.end().map_err(|error| error.to_string())?;
     Ok(value)
