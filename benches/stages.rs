@@ -9,20 +9,19 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use divan::Bencher;
-use ledger_limiter::clock::{Clock, ManualClock};
 use ledger_limiter::decide::Limit;
-use ledger_limiter::decide::command::{Complete, Reserve};
 use ledger_limiter::decide::ids::{Ids, Purpose};
 use ledger_limiter::decide::lease::Lease;
-use ledger_limiter::decide::reserve::{Verdict, interpret, plan};
+use ledger_limiter::decide::reserve::{ReserveResult, interpret, plan};
 use ledger_limiter::decide::settle::{Next, Settlement, Used};
 use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::ledger::memory::{Clock, ManualClock};
 use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
-use ledger_limiter::registry::Entry;
+use ledger_limiter::protocol::{Complete, Reserve};
+use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
 use ledger_limiter::server::Metrics;
 use ledger_limiter::server::api::{self, Api, Readiness};
 use ledger_limiter::telemetry::MetricsRegistry;
-use ledger_limiter::wire::{ReserveAnswer, ReserveBody};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -52,7 +51,7 @@ struct Store {
     runtime: Runtime,
     clock: Arc<ManualClock>,
     replica: Replica<MemoryLedger<Arc<ManualClock>>>,
-    entries: Vec<Arc<Entry>>,
+    limits: Vec<Limit>,
 }
 
 impl Store {
@@ -68,13 +67,13 @@ impl Store {
             }
             replica
         });
-        let entries = KEYS.map(|name| replica.follower.registry().get(&key(name)).expect("it is defined"));
-        Self { runtime, clock, replica, entries: entries.to_vec() }
+        let limits = KEYS.map(|name| replica.registry().limit(&key(name)).expect("it is defined"));
+        Self { runtime, clock, replica, limits: limits.to_vec() }
     }
 
     /// The limits of the first so many requirements.
     fn limits(&self, legs: usize) -> Vec<Option<&Limit>> {
-        self.entries.iter().take(legs).map(|entry| Some(&entry.limit)).collect()
+        self.limits.iter().take(legs).map(Some).collect()
     }
 
     fn chain(&self, command: &Reserve) -> Chain {
@@ -100,8 +99,8 @@ fn plan_and_interpret(bencher: Bencher, legs: usize) {
     let limits = store.limits(legs);
     bencher.with_inputs(|| call(legs)).bench_local_refs(|command| {
         let chain = plan(store.replica.ids, command, &limits, 0).expect("it has legs");
-        let verdict = interpret(command, &limits, ChainOutcome::Created { timestamp_ns: 1 });
-        assert!(matches!(verdict, Ok(Verdict::Granted { .. })));
+        let result = interpret(command, &limits, ChainOutcome::Created { timestamp_ns: 1 }, None);
+        assert!(matches!(result, Ok(ReserveResult::Granted { .. })));
         chain
     });
 }
@@ -110,9 +109,8 @@ fn plan_and_interpret(bencher: Bencher, legs: usize) {
 fn settle_below(bencher: Bencher) {
     let store = Store::new();
     let now_ns = store.clock.now_ns();
-    let used: Vec<Used> = store.entries[2..]
+    let used: Vec<Used> = store.limits[2..]
         .iter()
-        .map(|entry| &entry.limit)
         .map(|limit| Used {
             account: limit.account,
             amount: ACTUAL,
@@ -163,9 +161,9 @@ fn reserve_and_complete_below(bencher: Bencher) {
     bencher.with_inputs(both).bench_local_refs(|(reserve, complete)| {
         store.clock.advance(STEP);
         store.runtime.block_on(async {
-            let granted = store.replica.limiter.reserve(reserve).await.expect("the ledger answers");
+            let granted = store.replica.limiter().reserve(reserve).await.expect("the ledger answers");
             assert!(fixtures::is_granted(&granted), "{granted:?}");
-            store.replica.limiter.complete(complete).await.expect("the ledger answers")
+            store.replica.limiter().complete(complete).await.expect("the ledger answers")
         })
     });
 }
@@ -205,10 +203,9 @@ fn http(bencher: Bencher, legs: usize) {
 }
 
 fn router(store: &Store) -> Router {
-    let Replica { ledger, ids, admin, limiter, .. } = &store.replica;
+    let Replica { ledger, ids, engine } = &store.replica;
     let api = Api {
-        limiter: limiter.clone(),
-        admin: Arc::clone(admin),
+        engine: Arc::clone(engine),
         readiness: Readiness::new(Arc::clone(ledger), ids.operator()),
         request_timeout: Duration::from_secs(1),
         batch_requests_max: 256,

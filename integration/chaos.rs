@@ -1,5 +1,6 @@
-//! Several hundred callers in front of two services and three TigerBeetle replicas, while one after another is killed,
-//! paused and restarted, the primary included. `CHAOS_SECONDS` sets how long; `./scripts/test --chaos-seconds N`.
+//! 200 callers use two services over three TigerBeetle replicas, while each service and each replica in turn, the
+//! primary included, is killed or paused and then healed. `scripts/test --chaos-seconds N`, or the variable
+//! `CHAOS_SECONDS`, sets the duration.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,15 +22,15 @@ use crate::support::service::Service;
 const CALLERS: usize = 200;
 const SLOTS: u64 = 50;
 const RATE: u64 = 2_000;
-/// A reservation outlives the test's faults, so that whatever comes back was given back.
+/// Longer than the test, so that a slot that is available again was released and did not expire.
 const SLOT_TIMEOUT_SECONDS: u64 = 600;
 const WINDOW_SECONDS: u64 = 5;
-/// Each replica killed, each paused, each service killed.
+/// The kinds of faults: each replica killed (0 to 2), each replica paused (3 to 5), each service killed (6 and 7).
 const FAULTS: usize = 8;
-/// What a request may take beyond the service's time-out on two busy cores.
+/// The longest time that a request may take beyond the service's time-out, on two busy cores.
 const SLACK: Duration = Duration::from_secs(10);
-/// How soon calls are granted again once everything runs.
-const RETURN: Duration = Duration::from_secs(5);
+/// The longest time until calls are granted again after a fault was healed.
+const RECOVERY: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct Counts {
@@ -45,7 +46,7 @@ fn chaos_seconds() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_limit_is_exceeded_and_every_slot_comes_back() {
+async fn no_limit_is_exceeded_and_every_slot_is_released() {
     let mut cluster = Cluster::start().await;
     let addresses = cluster.addresses();
     let mut services = [Service::start(&addresses).await, Service::start(&addresses).await];
@@ -70,21 +71,21 @@ async fn no_limit_is_exceeded_and_every_slot_comes_back() {
     let mut fault = 0;
     while started.elapsed() < Duration::from_secs(chaos_seconds()) {
         let unavailable_before = counts.unavailable.load(Ordering::SeqCst);
-        injure(&mut cluster, &mut services, fault).await;
+        inject(&mut cluster, &mut services, fault).await;
         let unavailable = counts.unavailable.load(Ordering::SeqCst) - unavailable_before;
-        let ledger_was_hurt = fault % FAULTS < 6;
+        let hits_the_ledger = fault % FAULTS < 6;
         assert!(
-            ledger_was_hurt || unavailable == 0,
-            "{unavailable} requests failed although there was a quorum"
+            hits_the_ledger || unavailable == 0,
+            "{unavailable} requests failed although all three replicas ran"
         );
         fault += 1;
         let healed = Instant::now();
         let since_ms = u64::try_from(started.elapsed().as_millis()).expect("a short test");
-        let returned = || async { counts.last_grant_ms.load(Ordering::SeqCst) > since_ms };
-        eventually("calls are granted again", RETURN + SLACK, returned).await;
-        let returned_ms = healed.elapsed().as_millis();
+        let recovered = || async { counts.last_grant_ms.load(Ordering::SeqCst) > since_ms };
+        eventually("calls are granted again", RECOVERY + SLACK, recovered).await;
+        let recovered_ms = healed.elapsed().as_millis();
         eprintln!(
-            "fault {fault}: {unavailable} unavailable; granted again {returned_ms} ms after it was healed"
+            "fault {fault}: {unavailable} unavailable; granted again {recovered_ms} ms after it was healed"
         );
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
@@ -93,51 +94,51 @@ async fn no_limit_is_exceeded_and_every_slot_comes_back() {
     let [granted, denied, unknown] =
         [&counts.granted, &counts.denied, &counts.unknown].map(|count| count.load(Ordering::SeqCst));
     eprintln!("{fault} faults: {granted} granted, {denied} denied, {unknown} of unknown outcome");
-    assert!(granted > 1_000 && unknown > 0, "the faults were met under load");
+    assert!(granted > 1_000 && unknown > 0, "calls were granted, and the faults made some outcomes unknown");
 
     let (_, body) = services[1].get("/v1/admin/limits/slots").await;
-    assert_eq!(body["limit"]["usage"]["available"], json!(SLOTS), "every slot came back: {body}");
+    assert_eq!(body["limit"]["usage"]["available"], json!(SLOTS), "every slot was released: {body}");
     let ledger = TigerBeetleLedger::connect(TigerBeetleOptions {
         addresses: addresses.split(',').map(str::to_owned).collect(),
         ..options("", 1)
     });
     let peak = audit(&ledger, &key("slots"), &[TransferCode::ReserveConcurrency]).await;
     assert!(peak <= SLOTS.into() && peak > 0, "slots: at most {peak} of {SLOTS} were reserved at once");
-    let rolling = [TransferCode::ReserveRolling, TransferCode::Shrink, TransferCode::Extend];
+    let rolling = [TransferCode::ReserveRolling, TransferCode::Shrink, TransferCode::Overage];
     let peak = audit(&ledger, &key("rate"), &rolling).await;
     assert!(peak <= RATE.into() && peak > 0, "rate: at most {peak} of {RATE} were reserved at once");
 }
 
-/// Hurts one part for some seconds and heals it: of three replicas two always run.
-async fn injure(cluster: &mut Cluster, services: &mut [Service; 2], fault: usize) {
-    let hurt = Duration::from_secs(3);
+/// Kills or pauses one part for three seconds and heals it. Two of the three replicas always run.
+async fn inject(cluster: &mut Cluster, services: &mut [Service; 2], fault: usize) {
+    let down = Duration::from_secs(3);
     match fault % FAULTS {
         victim @ 0..3 => {
             cluster.kill(victim).await;
-            tokio::time::sleep(hurt).await;
+            tokio::time::sleep(down).await;
             cluster.run(victim).await;
         }
         victim @ 3..6 => {
             cluster.pause(victim - 3).await;
-            tokio::time::sleep(hurt).await;
+            tokio::time::sleep(down).await;
             cluster.resume(victim - 3).await;
         }
         victim => {
             services[victim - 6].kill().await;
-            tokio::time::sleep(hurt).await;
+            tokio::time::sleep(down).await;
             services[victim - 6].run().await;
         }
     }
 }
 
-/// Reserves and completes as a client should, at whichever service answers.
+/// Reserves and completes until `stop` is set, as a caller should, at a random service each time.
 async fn call(bases: Arc<[String]>, stop: Arc<AtomicBool>, counts: Arc<Counts>, started: Instant) {
     let client = Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
     while !stop.load(Ordering::SeqCst) {
         let lease_id = lease().to_string();
         let requirements = json!([{ "key": "slots", "amount": 1 }, { "key": "rate", "amount": 10 }]);
         let reserve = json!({ "lease_id": lease_id, "requirements": requirements });
-        let answer = known(&client, &bases, "/v1/reserve", &reserve, &counts).await;
+        let answer = until_known(&client, &bases, "/v1/reserve", &reserve, &counts).await;
         if answer["allowed"] != json!(true) {
             counts.denied.fetch_add(1, Ordering::SeqCst);
             let hint_ms = answer["retry_after_ms"].as_u64().unwrap_or(0).clamp(20, 500);
@@ -149,13 +150,13 @@ async fn call(bases: Arc<[String]>, stop: Arc<AtomicBool>, counts: Arc<Counts>, 
         counts.last_grant_ms.store(now_ms, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(20)).await;
         let complete = json!({ "lease_id": lease_id, "actuals": [{ "key": "rate", "actual_amount": 3 }] });
-        let answer = known(&client, &bases, "/v1/complete", &complete, &counts).await;
+        let answer = until_known(&client, &bases, "/v1/complete", &complete, &counts).await;
         assert_eq!(answer["ok"], json!(true), "{answer}");
     }
 }
 
 /// Repeats a request, with the same lease, until its outcome is known.
-async fn known(client: &Client, bases: &[String], path: &str, body: &Value, counts: &Counts) -> Value {
+async fn until_known(client: &Client, bases: &[String], path: &str, body: &Value, counts: &Counts) -> Value {
     loop {
         let base = bases.choose(&mut rand::rng()).expect("there are services");
         let sent = Instant::now();
@@ -171,7 +172,7 @@ async fn known(client: &Client, bases: &[String], path: &str, body: &Value, coun
                 assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
                 counts.unavailable.fetch_add(1, Ordering::SeqCst);
             }
-            // The service was killed.
+            // This service is down.
             Err(_) => {}
         }
         counts.unknown.fetch_add(1, Ordering::SeqCst);
@@ -179,7 +180,7 @@ async fn known(client: &Client, bases: &[String], path: &str, body: &Value, coun
     }
 }
 
-/// The most that was ever reserved of a limit at one instant, from the ledger's own transfers alone.
+/// The most that was ever reserved of a limit at one instant, computed from the ledger's transfers alone.
 async fn audit<L: Ledger>(ledger: &L, key: &LimitKey, codes: &[TransferCode]) -> i128 {
     let mut transfers = Vec::new();
     for code in codes {
@@ -187,10 +188,10 @@ async fn audit<L: Ledger>(ledger: &L, key: &LimitKey, codes: &[TransferCode]) ->
     }
     let held: std::collections::HashMap<_, _> = transfers
         .iter()
-        .filter_map(|made| match made.transfer.movement {
+        .filter_map(|recorded| match recorded.transfer.movement {
             Movement::Pend { amount, timeout_seconds, .. } => {
-                let until_ns = made.timestamp_ns + u64::from(timeout_seconds) * 1_000_000_000;
-                Some((made.transfer.id, (i128::try_from(amount).expect("a small amount"), until_ns)))
+                let until_ns = recorded.timestamp_ns + u64::from(timeout_seconds) * 1_000_000_000;
+                Some((recorded.transfer.id, (i128::try_from(amount).expect("a small amount"), until_ns)))
             }
             Movement::Void { .. }
             | Movement::Post { .. }
@@ -200,8 +201,8 @@ async fn audit<L: Ledger>(ledger: &L, key: &LimitKey, codes: &[TransferCode]) ->
         .collect();
     let voided: std::collections::HashMap<_, _> = transfers
         .iter()
-        .filter_map(|made| match made.transfer.movement {
-            Movement::Void { pending } => Some((pending, made.timestamp_ns)),
+        .filter_map(|recorded| match recorded.transfer.movement {
+            Movement::Void { pending } => Some((pending, recorded.timestamp_ns)),
             Movement::Pend { .. }
             | Movement::Post { .. }
             | Movement::PostUpTo { .. }
@@ -209,10 +210,10 @@ async fn audit<L: Ledger>(ledger: &L, key: &LimitKey, codes: &[TransferCode]) ->
         })
         .collect();
     let mut steps = Vec::with_capacity(transfers.len() * 2);
-    for made in &transfers {
-        if let Some((amount, until_ns)) = held.get(&made.transfer.id) {
-            let end_ns = voided.get(&made.transfer.id).unwrap_or(until_ns);
-            steps.extend([(made.timestamp_ns, *amount), (*end_ns, -amount)]);
+    for recorded in &transfers {
+        if let Some((amount, until_ns)) = held.get(&recorded.transfer.id) {
+            let end_ns = voided.get(&recorded.transfer.id).unwrap_or(until_ns);
+            steps.extend([(recorded.timestamp_ns, *amount), (*end_ns, -amount)]);
         }
     }
     steps.sort_unstable();
@@ -223,6 +224,7 @@ async fn audit<L: Ledger>(ledger: &L, key: &LimitKey, codes: &[TransferCode]) ->
     running.max().unwrap_or(0)
 }
 
+/// All transfers with this code that debit the limit's account or void such a transfer.
 async fn read_all<L: Ledger>(ledger: &L, key: &LimitKey, code: TransferCode) -> Vec<Recorded> {
     let account = Ids::new(1).limit(key);
     let mut transfers: Vec<Recorded> = Vec::new();

@@ -1,5 +1,5 @@
-//! The memory ledger is the reference: the same operations, and the same raw chains, have the same outcomes on a real
-//! TigerBeetle.
+//! The memory ledger against a real TigerBeetle: random operations of the limiter get the same answers on both, and
+//! random raw chains the same outcomes.
 
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::{
@@ -17,11 +17,12 @@ use crate::operations::{Operation, operations};
 use crate::run::{Witness, run};
 use crate::support::TigerBeetleBackend;
 
-/// How many random sequences are run; each on a ledger number of its own.
+/// The random sequences to run, each on its own ledger number.
 const SEQUENCES: usize = 12;
-/// How many at once: every replica of every sequence has two sessions, of the 64 that a cluster takes.
+/// The sequences to run at once. Each replica in a sequence has two of the 64 sessions that a cluster takes.
 const AT_ONCE: usize = 4;
 
+/// One line for each operation: its answer, and the state of every limit after it.
 #[derive(Default)]
 struct Rows(Vec<String>);
 
@@ -31,10 +32,11 @@ impl Witness for Rows {
     }
 
     fn until_step(&self, _: usize) -> std::time::Duration {
-        panic!("no step falls into a run over time that really passes")
+        panic!("in real time, no operation waits for a step of a schedule")
     }
 }
 
+/// Runs the operations on a backend and returns a line for each.
 async fn trace<B: Backend>(backend: &B, operations: &[Operation]) -> Vec<String> {
     let mut rows = Rows::default();
     run(backend, LASTING, operations, &mut rows).await;
@@ -47,7 +49,7 @@ async fn operations_have_the_same_answers() {
     let mut sequences = tokio::task::JoinSet::new();
     for _ in 0..SEQUENCES {
         if sequences.len() == AT_ONCE {
-            sequences.join_next().await.expect("there are some").expect("it has the same answers");
+            sequences.join_next().await.expect("a sequence runs").expect("it has the same answers");
         }
         let operations = operations(LASTING, 40).new_tree(&mut runner).expect("operations").current();
         sequences.spawn(async move {
@@ -62,10 +64,10 @@ async fn operations_have_the_same_answers() {
     sequences.join_all().await;
 }
 
-/// A transfer among few accounts and few ids, so that most of them meet something that was there before.
+/// A transfer between few accounts with one of few ids, so that most transfers meet an earlier one.
 fn transfers() -> impl Strategy<Value = Transfer> {
     let account = |number: u128| AccountId::from_u128(number);
-    let bound = prop_oneof![Just(Bound::Has), Just(Bound::Owes), Just(Bound::HasAndOwes)];
+    let bound = prop_oneof![Just(Bound::DebitBalance), Just(Bound::CreditOwed), Just(Bound::Both)];
     let movement = prop_oneof![
         3 => (1..6_u128, 1..6_u128, 0..8_u128).prop_map(move |(debit, credit, amount)| Movement::Post {
             debit: account(debit),
@@ -103,7 +105,7 @@ fn transfers() -> impl Strategy<Value = Transfer> {
     })
 }
 
-/// Accounts 1 and 2 are limited, 3 and 4 are not, 5 does not exist.
+/// Accounts 1 and 2 must not be overdrawn, 3 and 4 are unconstrained, and 5 does not exist.
 fn accounts() -> Vec<NewAccount> {
     let account =
         |number, rule| NewAccount { id: AccountId::from_u128(number), rule, code: AccountCode::Limit };
@@ -115,6 +117,7 @@ fn accounts() -> Vec<NewAccount> {
     ]
 }
 
+/// Posts 6 to an account.
 fn grant(to: u128) -> Transfer {
     let [debit, credit] = [3, to].map(AccountId::from_u128);
     Transfer {
@@ -125,8 +128,9 @@ fn grant(to: u128) -> Transfer {
     }
 }
 
-/// Ids are shared by all ledgers of a cluster, so those of each sequence are moved to a place of their own.
-fn moved(transfer: Transfer, by: u128) -> Transfer {
+/// Adds `by` to all ids of a transfer. All ledgers of a cluster share one id space, so each sequence needs ids of its
+/// own.
+fn with_ids_shifted(transfer: Transfer, by: u128) -> Transfer {
     let id = |id: TransferId| TransferId::from_u128(id.as_u128() + by);
     let account = |id: AccountId| AccountId::from_u128(id.as_u128() + by);
     let movement = match transfer.movement {
@@ -147,7 +151,7 @@ fn moved(transfer: Transfer, by: u128) -> Transfer {
     Transfer { id: id(transfer.id), movement, ..transfer }
 }
 
-/// Whether two outcomes are the same but for the time.
+/// Whether two outcomes are equal, apart from their timestamps.
 fn alike(a: ChainOutcome, b: ChainOutcome) -> bool {
     match (a, b) {
         (ChainOutcome::Created { .. }, ChainOutcome::Created { .. }) => true,
@@ -172,12 +176,14 @@ async fn raw_chains_have_the_same_outcomes() {
             .collect();
         memory.create_accounts(accounts.clone()).await.expect("accounts");
         tigerbeetle.create_accounts(accounts.clone()).await.expect("accounts");
-        let drawn = chains.new_tree(&mut runner).expect("chains").current();
-        // Everything comes twice, behind capacity for the accounts that need it.
+        let random = chains.new_tree(&mut runner).expect("chains").current();
+        // First capacity for the accounts that need it, then every chain twice.
         let chains: Vec<Chain> = std::iter::once(vec![grant(1), grant(2)])
-            .chain(drawn.iter().cloned())
-            .chain(drawn.iter().cloned())
-            .filter_map(|chain| Chain::new(chain.into_iter().map(|transfer| moved(transfer, base))))
+            .chain(random.iter().cloned())
+            .chain(random.iter().cloned())
+            .filter_map(|chain| {
+                Chain::new(chain.into_iter().map(|transfer| with_ids_shifted(transfer, base)))
+            })
             .collect();
         let expected = memory.submit(chains.clone()).await;
         let found = tigerbeetle.submit(chains.clone()).await;
@@ -205,6 +211,6 @@ async fn raw_chains_have_the_same_outcomes() {
     ];
     assert!(
         common.iter().all(|name| refused.contains(*name)),
-        "the chains meet the common refusals: {refused:#?}"
+        "the chains cause each common refusal: {refused:#?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Tests against a real TigerBeetle.
+//! Tests on a real TigerBeetle. `contract_tests!` and the Gherkin features also run over the memory ledger (`tests/`).
 #![allow(unreachable_pub, missing_docs, dead_code, reason = "modules are shared between test binaries")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

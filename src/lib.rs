@@ -1,45 +1,40 @@
 //! ratelimiterd: a distributed rate and quota limiter whose counters are a ledger.
 //!
-//! In the order in which a request meets them:
+//! Each module imports only modules that stand below it in this table; a test holds the allowed imports
+//! (`tests/import_edges.rs`).
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`server`] | the program `ratelimiterd`: settings, start and stop, the HTTP API |
-//! | [`wire`] | the JSON types |
-//! | [`limiter`] | the flows of reserve and complete |
-//! | [`admin`] | changes of limits, and the loop that applies decreases |
-//! | [`versions`] | versions of limits, as chains of the ledger |
-//! | [`instances`] | limits that templates make on first use |
-//! | [`comeback`] | what comes back by the schedules of limits |
-//! | [`registry`] | the definitions: snapshot, log, file |
-//! | [`decide`] | the decisions, pure |
+//! | [`server`] | the program: configuration, HTTP API, start and stop |
+//! | [`client`] | the client library: leases, waiting, retries, over HTTP or in process |
+//! | [`engine`] | builds a limiter and its registry over a ledger, and runs their background loops |
+//! | [`limiter`] | the operations: reserve, complete, extend, objects |
+//! | [`registry`] | the definitions of limits: read from the ledger's log, changed through it |
+//! | [`decide`] | the decisions, pure: what to send to the ledger, and what its answers mean |
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
-//! | [`limit`] | the vocabulary |
-//! | [`client`] | the library for callers: leases, waiting, retries, over HTTP or in process |
-//! | [`telemetry`] | what operators see |
-
+//! | [`protocol`] | the commands and outcomes of each operation, and their JSON |
+//! | [`limit`] | the vocabulary: keys, amounts, ids, definitions |
+//! | [`telemetry`] | metric primitives, and errors as one line |
 //!
-//! The feature `server` has [`server`]; `client` has [`client`], and `tower-layer` its tower layer;
-//! `tigerbeetle` has the ledger that lasts. Without any of them the crate is the limiter over the memory ledger.
+//! The feature `server` adds [`server`]; `client` adds [`client`], `permits` its
+//! permits and `tower-layer` its tower layer; `tigerbeetle` adds the ledger
+//! that lasts. Without any of them the crate is the limiter over the memory ledger.
 
-pub mod admin;
 #[cfg(feature = "client")]
 pub mod client;
-pub mod clock;
-pub mod comeback;
 pub mod decide;
-pub mod instances;
+pub mod engine;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;
+pub mod protocol;
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod telemetry;
-pub mod versions;
-pub mod wire;
+mod time;
 
 /// The examples of the README.
-#[cfg(all(doctest, feature = "client"))]
+#[cfg(all(doctest, feature = "permits"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

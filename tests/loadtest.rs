@@ -17,8 +17,7 @@ async fn service() -> (String, Replica<<MemoryBackend as Backend>::Ledger>) {
     let backend = MemoryBackend::new();
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
     let api = Api {
-        limiter: replica.limiter.clone(),
-        admin: Arc::clone(&replica.admin),
+        engine: Arc::clone(&replica.engine),
         readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
         request_timeout: Duration::from_secs(5),
         batch_requests_max: 256,

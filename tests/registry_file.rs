@@ -75,7 +75,7 @@ async fn damage_names_the_file_and_the_place() {
         ("".to_owned(), "line 1 column 0"),
         ("[{\"definition\"".to_owned(), "line 1 column 14"),
         ("{}".to_owned(), "line 1 column"),
-        (format!("[{},{}]", good("a"), good("a")), "[1]: a stands twice"),
+        (format!("[{},{}]", good("a"), good("a")), "[1]: key a appears twice"),
         (format!("[{},{}]", good("a"), good("b").replace("60", "0")), "[1]: definition.window_seconds"),
         (format!("[{}]", good("a").replace("rolling", "leaky")), "[0].definition.kind"),
         (format!("[{}]", good("a").replace("active", "decreasing")), "[0]: pending_decrease_to"),

@@ -119,13 +119,13 @@ pub(crate) fn round_trip_us(
 /// those of the service carry their lease.
 fn reservations(count: usize, lane: usize, limits: usize, timeout_seconds: u32) -> Vec<Transfer> {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let drawn = rand::random::<u32>() as usize;
+    let fresh_ulid = rand::random::<u32>() as usize;
     let first = transfer_id(since_epoch.as_nanos(), lane as u128);
     let reservation = |number: usize| {
         let id = first + ((number as u128) << 8);
         Transfer::new(id)
             .with_user_data_128(id)
-            .with_debit_account_id(((drawn + number) % limits + 1) as u128)
+            .with_debit_account_id(((fresh_ulid + number) % limits + 1) as u128)
             .with_credit_account_id(OPERATOR)
             .with_amount(1)
             .with_code(1)

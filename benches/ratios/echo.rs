@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::routing::post;
 use axum::{Json, Router};
-use ledger_limiter::wire::{ReserveAnswer, ReserveBody};
+use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
 use tokio::net::TcpListener;
 
 use crate::failure::Failure;

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use ledger_limiter::admin::AdminError;
 use ledger_limiter::limiter::LimiterError;
+use ledger_limiter::registry::AdminError;
 use tigerbeetle_unofficial::core::error::SendError;
 use tigerbeetle_unofficial::error::NewClientError;
 

@@ -5,15 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ledger_limiter::admin::Admin;
-use ledger_limiter::clock::{Clock, SystemClock};
-use ledger_limiter::decide::command::{Actual, Complete, Requirement, Reserve};
-use ledger_limiter::decide::ids::Ids;
-use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::engine::{Engine, EngineOptions};
+use ledger_limiter::ledger::memory::{Clock, MemoryLedger, SystemClock};
 use ledger_limiter::limit::{Amount, Definition, Kind, KindName, LeaseId, LimitKey, Overage};
-use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, ReserveOutcome};
-use ledger_limiter::registry::{Follower, Registry};
-use ledger_limiter::server::config::RetryPolicySettings;
+use ledger_limiter::protocol::{Actual, Complete, CompleteOutcome, Requirement, Reserve, ReserveOutcome};
 use tokio::runtime::Runtime;
 use ulid::Ulid;
 
@@ -34,8 +29,7 @@ pub(crate) struct WorkClock {
 /// The limiter and what it needs.
 pub(crate) struct InProcess {
     clock: Arc<WorkClock>,
-    limiter: Limiter<MemoryLedger<Arc<WorkClock>>>,
-    admin: Admin<MemoryLedger<Arc<WorkClock>>>,
+    engine: Engine<MemoryLedger<Arc<WorkClock>>>,
     runtime: Runtime,
 }
 
@@ -63,15 +57,11 @@ impl InProcess {
     pub(crate) fn start(step: Duration) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Failure::file("the runtime cannot be started"))?;
-        let (ids, clock) = (Ids::new(1), Arc::new(WorkClock::new(step)));
+        let clock = Arc::new(WorkClock::new(step));
         let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock), Duration::ZERO));
-        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
-        let admin = Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower));
-        runtime.block_on(admin.bootstrap(&[]))?;
-        let policy = RetryPolicySettings::default().policy();
-        // The service has no cache of leases over the memory ledger either.
-        let limiter = Limiter::new(ledger, ids, follower, policy, LeaseCache::new(0));
-        Ok(Self { clock, limiter, admin, runtime })
+        let engine = Engine::new(ledger, EngineOptions::default());
+        runtime.block_on(engine.bootstrap(&[]))?;
+        Ok(Self { clock, engine, runtime })
     }
 
     /// Makes limits.
@@ -81,7 +71,7 @@ impl InProcess {
     ) -> Result<(), Failure> {
         self.runtime.block_on(async {
             for definition in definitions {
-                self.admin.put(&definition?).await?;
+                self.engine.admin().put(&definition?).await?;
             }
             Ok(())
         })
@@ -116,14 +106,14 @@ impl InProcess {
 
     async fn granted(&self, command: &Reserve) -> Result<(), Failure> {
         self.clock.step();
-        let outcome = self.limiter.reserve(command).await?;
+        let outcome = self.engine.limiter().reserve(command).await?;
         let is_granted = matches!(outcome, ReserveOutcome::Granted { .. });
         if is_granted { Ok(()) } else { Err(Failure::Load(format!("{outcome:?}"))) }
     }
 
     async fn settled(&self, command: &Complete) -> Result<(), Failure> {
         self.clock.step();
-        let outcome = self.limiter.complete(command).await?;
+        let outcome = self.engine.limiter().complete(command).await?;
         let is_settled = matches!(outcome, CompleteOutcome::Settled { .. });
         if is_settled { Ok(()) } else { Err(Failure::Load(format!("{outcome:?}"))) }
     }

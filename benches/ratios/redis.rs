@@ -43,7 +43,7 @@ impl Gcra {
         Ok(gcra)
     }
 
-    /// How many requests a second Redis answers on so many connections, over keys drawn among `keys`, for about
+    /// How many requests a second Redis answers on so many connections, over keys fresh_ulid among `keys`, for about
     /// `seconds`.
     pub(crate) fn requests_per_second(
         &self,

@@ -1,4 +1,4 @@
-//! A real TigerBeetle: a container where a Docker engine answers, a local process where none does.
+//! Access to a real TigerBeetle: `server` runs it, `service` runs `ratelimiterd` in front of it.
 
 pub mod server;
 pub mod service;
@@ -13,10 +13,10 @@ use ledger_limiter::ledger::tigerbeetle::{TigerBeetleLedger, TigerBeetleOptions}
 
 use crate::fixtures::Backend;
 
-/// How long TigerBeetle may take beyond a timeout until an expired balance is free.
+/// The longest time from a timeout until TigerBeetle has freed the expired amount.
 const EXPIRY_SLACK: Duration = Duration::from_millis(300);
 
-/// A ledger number of its own on a server that the tests share: nothing that another test does shows in it.
+/// A ledger number of its own on the shared server, so that tests do not see each other's data.
 pub struct TigerBeetleBackend {
     address: String,
     ledger: u32,
@@ -30,7 +30,7 @@ impl TigerBeetleBackend {
     }
 }
 
-/// Options as the service has them by default, for one replica.
+/// The service's default options for a cluster of one replica, with one session.
 pub fn options(address: &str, ledger: u32) -> TigerBeetleOptions {
     TigerBeetleOptions {
         cluster_id: 0,

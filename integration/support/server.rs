@@ -1,5 +1,8 @@
-//! Starting, stopping and restarting a single-replica TigerBeetle: in a container where `TIGERBEETLE_IMAGE` names an
-//! image (`./scripts/test` sets it where a Docker engine answers), as a local process otherwise.
+//! Starts, stops and restarts TigerBeetle servers.
+//!
+//! A server of one replica runs in a container if `TIGERBEETLE_IMAGE` names an image (`scripts/test` sets it where a
+//! Docker engine answers), and as a local process otherwise. The cluster of three replicas always runs as local
+//! processes.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -15,15 +18,15 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
-/// What every container and volume of these tests is named, so that a script can remove those of a run that was killed.
+/// The prefix of the name of every container and volume, by which `scripts/test` removes those that a killed run left.
 const NAME_PREFIX: &str = "ratelimiterd-test";
 const FORMAT: [&str; 5] = ["format", "--cluster=0", "--replica=0", "--replica-count=1", "--development"];
 const DATA_FILE: &str = "0_0.tigerbeetle";
-/// A replica in development mode takes 8 connections and leaves the next ones unanswered; the tests, with several
-/// replicas of the service each, need more.
+/// A replica in development mode takes 8 connections and does not answer on further ones. The tests need more, because
+/// each runs several replicas of the service.
 const START: [&str; 4] = ["start", "--development", "--experimental", "--limit-pipeline-requests=57"];
 
-/// A single-replica TigerBeetle with a data file of its own, which keeps its address when it is restarted.
+/// A TigerBeetle of one replica with its own data file. It keeps its address when it is restarted.
 pub enum Server {
     Process(Box<Process>),
     Container(Box<Container>),
@@ -41,15 +44,15 @@ pub struct Container {
 }
 
 impl Server {
-    /// Formats a data file; the server does not run yet if it is a process.
+    /// Formats a data file and starts the server.
     pub async fn start() -> Self {
         match std::env::var("TIGERBEETLE_IMAGE") {
             Ok(image) if !image.is_empty() => {
-                eprintln!("TigerBeetle runs in a container of {image}");
+                eprintln!("starting TigerBeetle in a container of {image}");
                 Self::Container(Box::new(Container::start(&image).await))
             }
             Ok(_) | Err(_) => {
-                eprintln!("TigerBeetle runs as a local process: {}", binary().display());
+                eprintln!("starting TigerBeetle as a local process: {}", binary().display());
                 let mut process = Process::format().await;
                 process.run().await;
                 Self::Process(Box::new(process))
@@ -64,7 +67,7 @@ impl Server {
         }
     }
 
-    /// Kills it, as a crash would.
+    /// Kills the server, as a crash would.
     pub async fn stop(&mut self) {
         match self {
             Self::Process(process) => process.kill().await,
@@ -74,7 +77,7 @@ impl Server {
         }
     }
 
-    /// Starts it on the same data and address.
+    /// Starts the server again, with the same data and address.
     pub async fn start_again(&mut self) {
         match self {
             Self::Process(process) => process.run().await,
@@ -84,7 +87,7 @@ impl Server {
 }
 
 impl Process {
-    /// A data file and a free port, and nothing running.
+    /// Formats a data file and chooses a free port. Does not start the server.
     pub async fn format() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         format(&folder.path().join(DATA_FILE)).await;
@@ -148,7 +151,7 @@ impl Container {
     }
 }
 
-/// Three replicas as local processes; they can be killed and paused one by one.
+/// A cluster of three replicas, which can be killed and paused one by one.
 pub struct Cluster {
     ports: [u16; 3],
     children: [Option<Child>; 3],
@@ -157,7 +160,7 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
-        eprintln!("TigerBeetle runs as three local processes, to be killed and paused one by one");
+        eprintln!("starting TigerBeetle as three local processes: {}", binary().display());
         let folder = TempDir::new().expect("a temporary folder");
         let mut cluster =
             Self { ports: [free_port(), free_port(), free_port()], children: [None, None, None], folder };
@@ -177,7 +180,7 @@ impl Cluster {
         cluster
     }
 
-    /// As the service takes them: `HOST:PORT,HOST:PORT,HOST:PORT`.
+    /// The addresses as the service takes them: `HOST:PORT,HOST:PORT,HOST:PORT`.
     pub fn addresses(&self) -> String {
         self.ports.map(|port| format!("127.0.0.1:{port}")).join(",")
     }
@@ -220,13 +223,13 @@ impl Cluster {
     }
 }
 
-/// The address of the server that most tests share, each with a ledger number of its own.
+/// The address of the server that most tests share. Each test uses a ledger number of its own.
 pub async fn shared() -> &'static str {
     static SHARED: OnceCell<String> = OnceCell::const_new();
     SHARED.get_or_init(|| async { start_shared().await }).await
 }
 
-/// The server outlives the runtime of the test that happens to start it, so it runs on one of its own.
+/// Starts the shared server on a runtime of its own, because it outlives the test that starts it.
 async fn start_shared() -> String {
     let (started, address) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -246,10 +249,10 @@ async fn start_shared() -> String {
     address.await.expect("TigerBeetle starts")
 }
 
-/// With the address 0 the server takes a free port and ends when its standard input closes: with this process, however
-/// that ends.
+/// Starts a server that ends with this process, however this process ends. With the address 0 the server takes a free
+/// port, prints it, and ends when its standard input closes.
 async fn start_bound_to_this_process() -> (u16, Child, TempDir) {
-    eprintln!("TigerBeetle runs as a local process: {}", binary().display());
+    eprintln!("starting TigerBeetle as a local process: {}", binary().display());
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join(DATA_FILE);
     format(&file).await;
@@ -273,14 +276,13 @@ async fn format(file: &std::path::Path) {
     assert!(formatted.expect("the server's program runs").success(), "a data file is formatted");
 }
 
-/// The server's program, as the scripts set it up.
+/// The path of the server's program.
 fn binary() -> PathBuf {
-    let path =
-        std::env::var_os("TB_BIN").expect("TB_BIN names the TigerBeetle server; ./scripts/test sets it");
+    let path = std::env::var_os("TB_BIN").expect("TB_BIN names the TigerBeetle server; scripts/test sets it");
     PathBuf::from(path)
 }
 
-/// A port that nothing listens on. Another process may take it before it is used; tests that fail so fail loudly.
+/// A port on which no process listens. Another process may take it before it is used; the test then fails to start.
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound").port()

@@ -1,4 +1,4 @@
-//! The `ratelimiterd` program as a process of its own.
+//! Runs the `ratelimiterd` program as a process.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use super::server::free_port;
 
-/// A service that can be killed and run again on its address; it is killed when this is dropped.
+/// A service process. It can be killed and run again on its address, and is killed on drop.
 pub struct Service {
     address: String,
     tigerbeetle: String,
@@ -20,15 +20,16 @@ pub struct Service {
 }
 
 impl Service {
-    /// What a request may take, as the service is set.
+    /// The `server.request_timeout_ms` of the service.
     pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-    /// Starts it in front of a TigerBeetle, which need not be there; answers once it listens.
+    /// Starts a service and waits until it listens. `tigerbeetle` is the address of a TigerBeetle, which need not run
+    /// yet.
     pub async fn start(tigerbeetle: &str) -> Self {
         Self::start_seeded(tigerbeetle, &Value::Array(Vec::new())).await
     }
 
-    /// The same, with this registry file.
+    /// Starts a service with this registry file; see [`Service::start`].
     pub async fn start_seeded(tigerbeetle: &str, registry: &Value) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::write(folder.path().join("registry.json"), registry.to_string()).expect("a registry file");
@@ -39,7 +40,7 @@ impl Service {
         service
     }
 
-    /// Runs it, on the address it had; answers once it listens.
+    /// Runs the service on its address and waits until it listens.
     pub async fn run(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
         let child = Command::new(env!("CARGO_BIN_EXE_ratelimiterd"))
@@ -81,7 +82,7 @@ impl Service {
         send(self.client.put(format!("{}{path}", self.base())).json(body)).await
     }
 
-    /// Kills it, as a crash would.
+    /// Kills the service, as a crash would.
     pub async fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().await.expect("it was running");

@@ -1,48 +1,53 @@
+//! Why limits deny, and why waiting for them ends without a lease.
+
 use std::time::Duration;
 
-use super::{CallError, LimitKey};
+use super::{CallError, ErrorKind, LimitKey};
 
-/// Why nothing was granted. A denied attempt is over: the next one has a lease id of its own.
+/// Why nothing was granted. Nothing is reserved then, of any limit.
+///
+/// A denied attempt is over: the next one takes a new lease id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Denial {
-    /// There is no room now.
-    #[error("limit {key} has no room; come back in {retry_after:?}")]
+    /// The limit has no room now.
+    #[error("limit {key} has no room; try again in {retry_after:?}")]
     NoRoom {
-        /// The limit.
+        /// The limit without room.
         key: LimitKey,
-        /// When to come back.
+        /// When room is expected, from now.
         retry_after: Duration,
     },
-    /// The limit's capacity is being lowered, and it takes nothing until that is done.
-    #[error("the capacity of limit {key} is being lowered; come back in {retry_after:?}")]
+    /// The limit grants nothing while its capacity is being lowered.
+    #[error("the capacity of limit {key} is being lowered; try again in {retry_after:?}")]
     Decreasing {
         /// The limit.
         key: LimitKey,
-        /// When to come back.
+        /// When to ask again, from now.
         retry_after: Duration,
     },
-    /// The amount is over the limit's capacity: it can never fit.
-    #[error("the amount wanted of limit {key} is over its capacity")]
+    /// The amount is above the limit's capacity: it can never be granted.
+    #[error("the amount is above the capacity of limit {key}; ask for less or raise the capacity")]
     ExceedsCapacity {
         /// The limit.
         key: LimitKey,
     },
-    /// There is no such limit.
+    /// No limit has this key, and no template matches it.
     #[error("there is no limit {key}")]
     UnknownKey {
-        /// What was asked for.
+        /// The key asked for.
         key: LimitKey,
     },
-    /// A template would make the limit, but may make no more.
-    #[error("limit {key} cannot be made: its template has made as many as it may")]
+    /// The template of this key has reached its `max_instances`.
+    #[error("limit {key} cannot be created: its template has reached max_instances")]
     TooManyInstances {
-        /// What was asked for.
+        /// The key asked for.
         key: LimitKey,
     },
 }
 
 impl Denial {
-    /// The limit that denied.
+    /// The limit that denied. Of several it is one.
     pub fn key(&self) -> &LimitKey {
         match self {
             Self::NoRoom { key, .. }
@@ -53,25 +58,48 @@ impl Denial {
         }
     }
 
-    /// When to come back, `None` if no waiting helps.
+    /// When to ask again, from the moment of the denial; `None` if waiting does not help.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NoRoom { retry_after, .. } | Self::Decreasing { retry_after, .. } => Some(*retry_after),
             Self::ExceedsCapacity { .. } | Self::UnknownKey { .. } | Self::TooManyInstances { .. } => None,
         }
     }
+
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoRoom { .. } => ErrorKind::NoRoom,
+            Self::Decreasing { .. } => ErrorKind::Decreasing,
+            Self::ExceedsCapacity { .. } => ErrorKind::ExceedsCapacity,
+            Self::UnknownKey { .. } => ErrorKind::UnknownKey,
+            Self::TooManyInstances { .. } => ErrorKind::TooManyInstances,
+        }
+    }
 }
 
-/// Why there is no lease.
+/// Why waiting ended without a lease.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum AcquireError {
-    /// There was no room until the deadline.
-    #[error("there was no room until the deadline")]
+    /// There was no room before the deadline.
+    #[error("there was no room before the deadline")]
     DeadlinePassed(#[source] Denial),
-    /// No waiting helps.
-    #[error("it can never be granted")]
+    /// Waiting does not help.
+    #[error("the request can never be granted")]
     Never(#[source] Denial),
-    /// A call has no answer.
+    /// The call has no answer.
     #[error(transparent)]
     Call(#[from] CallError),
+}
+
+impl AcquireError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::DeadlinePassed(_) => ErrorKind::DeadlinePassed,
+            Self::Never(denial) => denial.kind(),
+            Self::Call(error) => error.kind(),
+        }
+    }
 }

@@ -1,156 +1,259 @@
-use std::path::Path;
+//! The limiter in this process.
+
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
 use super::{
-    Amount, CallError, Complete, Extend, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport,
-    Reserve, ReserveOutcome, Transport, Usage,
+    Amount, AttemptResult, CallError, Complete, ErrorKind, Extend, IntoLimitKey, LeaseId, LimitInfo,
+    LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Reserve, Transport, Usage,
 };
-use crate::admin::{Admin, AdminError};
-use crate::clock::SystemClock;
-use crate::decide::ids::Ids;
-use crate::decide::retry_after::RetryPolicy;
-use crate::instances;
+use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
-use crate::ledger::memory::MemoryLedger;
-use crate::limit::{Definition, LimitState, RefillRate, Status};
-use crate::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ObjectError};
+use crate::ledger::memory::{MemoryLedger, SystemClock};
+#[cfg(feature = "permits")]
+use crate::limit::Status;
+use crate::limit::{Definition, LimitState, RefillRate, ReleaseId, ReplenishId};
+use crate::limiter::{LimiterError, ObjectError};
+use crate::protocol::CompleteOutcome;
+#[cfg(feature = "permits")]
+use crate::registry::Entry;
 use crate::registry::file::{FileError, RegistryFile};
-use crate::registry::{Entry, Follower, Registry};
+use crate::registry::{Admin, AdminError};
 
-/// How long a lease that is over is remembered, so that a late duplicate of it is known.
+/// How long the memory ledger remembers a settled lease, so that a late duplicate of it is recognised.
 const RETENTION: Duration = Duration::from_secs(600);
-/// How often a lower capacity is tried that was asked for and has no room yet.
-const DECREASE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// For how long a limit that a template made is remembered when nobody asks for it, up to twice as long.
-const INSTANCE_IDLE: Duration = Duration::from_secs(600);
-
-/// The limiter in this process, over a ledger in memory unless it is told another: the same answers as over HTTP,
-/// without a service.
+/// A limiter in this process, over a ledger in memory by default. It answers as the service does over HTTP.
+///
+/// Hand it to a [`Limiter`](super::Limiter), or share it in an [`Arc`] between several of them. Its background task
+/// ends when it is dropped.
+///
+/// ```
+/// # use std::error::Error;
+/// use ledger_limiter::client::{InProcess, Rate, Usage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn Error>> {
+/// let limits = InProcess::with_limits([Rate::per_minute(60, 10)?.limit("rpm")?]).await?;
+/// limits.put_limit(&Rate::per_minute(60, 20)?.limit("rpm")?).await?;
+/// let rpm = limits.limit("rpm").await?.ok_or("the limit is gone")?;
+/// assert_eq!(rpm.usage, Usage { available: 20, reserved: 0, debt: 0 });
+/// limits.delete_limit("rpm").await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct InProcess<L: Ledger = MemoryLedger<SystemClock>> {
-    limiter: Limiter<L>,
-    admin: Arc<Admin<L>>,
-    upkeep: AbortHandle,
+    engine: Arc<Engine<L>>,
+    background: AbortHandle,
 }
 
-/// Why there is no limiter in this process.
+/// Why a limiter in this process did not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InProcessError {
-    /// The limits file cannot be used.
-    #[error("the limits file cannot be used")]
-    File(#[from] FileError),
-    /// The limits could not be made.
-    #[error("the limits could not be made")]
-    Admin(#[from] AdminError),
+    /// The limits file cannot be read.
+    #[error("cannot read the limits file {path}")]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The limits file is malformed.
+    #[error("the limits file {path} is malformed at {location}: {message}")]
+    MalformedFile {
+        /// The file.
+        path: PathBuf,
+        /// The entry and field, or the line and column.
+        location: String,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The ledger did not create the limits.
+    #[error("the limits could not be created")]
+    Limits(#[from] CallError),
+}
+
+impl InProcessError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::ReadFile { .. } => ErrorKind::File,
+            Self::MalformedFile { .. } => ErrorKind::InvalidRequest,
+            Self::Limits(error) => error.kind(),
+        }
+    }
 }
 
 impl InProcess {
-    /// With the limits of a file such as `examples/limits.json`, an array of `{definition, status,
-    /// pending_decrease_to}`, which is only read.
+    /// Starts over a ledger in memory, with the limits of a file such as `examples/limits.json`.
+    ///
+    /// The file is an array of `{definition, status, pending_decrease_to}`. It is only read, never written.
     pub async fn from_file(path: impl AsRef<Path>) -> Result<Self, InProcessError> {
         let limits = RegistryFile::new(path.as_ref().to_owned(), false).read_existing()?;
-        Self::from_states(&limits).await
+        Self::in_memory(&limits).await
     }
 
-    /// With these limits.
-    pub async fn with_limits(limits: Vec<Definition>) -> Result<Self, InProcessError> {
+    /// Starts over a ledger in memory, with these limits.
+    pub async fn with_limits(limits: impl IntoIterator<Item = Definition>) -> Result<Self, InProcessError> {
         let limits: Vec<LimitState> = limits.into_iter().map(LimitState::active).collect();
-        Self::from_states(&limits).await
+        Self::in_memory(&limits).await
     }
 
-    async fn from_states(limits: &[LimitState]) -> Result<Self, InProcessError> {
-        Self::over(Arc::new(MemoryLedger::new(SystemClock::new(), RETENTION)), Ids::new(1), limits).await
+    async fn in_memory(limits: &[LimitState]) -> Result<Self, InProcessError> {
+        let ledger = Arc::new(MemoryLedger::new(SystemClock::new(), RETENTION));
+        Self::assemble(ledger, 1, limits).await
     }
 }
 
 impl<L: Ledger> InProcess<L> {
-    /// Over any ledger, with the limits that it has and those of `limits` that it never had.
-    pub async fn over(ledger: Arc<L>, ids: Ids, limits: &[LimitState]) -> Result<Self, InProcessError> {
-        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
-        let admin = Arc::new(Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower)));
-        admin.bootstrap(limits).await?;
-        // Without a cache of leases: other replicas of a ledger that lasts are not seen by it, and in memory it gains
-        // nothing.
-        let registry = Arc::clone(follower.registry());
-        let limiter = Limiter::new(ledger, ids, follower, RetryPolicy::default(), LeaseCache::new(0));
-        let loop_admin = Arc::clone(&admin);
-        let upkeep = tokio::spawn(async move {
-            let decreases = loop_admin.run_decreases(DECREASE_INTERVAL);
-            tokio::join!(decreases, instances::forget_idle(&registry, INSTANCE_IDLE));
+    /// Starts over any ledger. It has the limits that the ledger has, and those of `limits` that the ledger never
+    /// had.
+    ///
+    /// `ledger_number` is part of the ids of all accounts: processes that share a ledger use the same number, 1 by
+    /// convention.
+    pub async fn over(
+        ledger: Arc<L>,
+        ledger_number: u32,
+        limits: impl IntoIterator<Item = Definition>,
+    ) -> Result<Self, InProcessError> {
+        let limits: Vec<LimitState> = limits.into_iter().map(LimitState::active).collect();
+        Self::assemble(ledger, ledger_number, &limits).await
+    }
+
+    async fn assemble(
+        ledger: Arc<L>,
+        ledger_number: u32,
+        limits: &[LimitState],
+    ) -> Result<Self, InProcessError> {
+        let options = EngineOptions::default().with_ledger_number(ledger_number);
+        let engine = Arc::new(Engine::new(ledger, options));
+        engine.bootstrap(limits).await.map_err(CallError::from)?;
+        let background = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            async move { engine.run_loops().await }
         });
-        Ok(Self { limiter, admin, upkeep: upkeep.abort_handle() })
+        Ok(Self { engine, background: background.abort_handle() })
     }
 
-    /// Creates, changes, deletes and lists limits.
+    /// Creates a limit, or changes it to this definition.
+    ///
+    /// A lower capacity takes effect when enough of it is free; until then the limit is
+    /// [`Decreasing`](LimitStatus::Decreasing) and grants nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::KindChange`] if the limit has another kind; [`ErrorKind::TooManyInstances`] if a template has
+    /// created more instances than it would be allowed to; [`ErrorKind::Contended`] if other processes keep
+    /// changing the limit.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves it open whether the limit is changed.
+    pub async fn put_limit(&self, definition: &Definition) -> Result<LimitStatus, CallError> {
+        Ok(LimitStatus::of(self.engine.admin().put(definition).await?))
+    }
+
+    /// Deletes a limit or a template. What is reserved of it can still be completed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownKey`] if there is no such limit.
+    pub async fn delete_limit(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
+        Ok(self.engine.admin().delete(&definition_key(&key)?).await?)
+    }
+
+    /// A limit or a template, with its usage; `None` if there is none of this key.
+    pub async fn limit(&self, key: impl IntoLimitKey) -> Result<Option<LimitInfo>, CallError> {
+        match self.engine.admin().get(&definition_key(&key)?).await {
+            Ok(usage) => Ok(Some(LimitInfo::of(&usage))),
+            Err(AdminError::UnknownKey(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All limits and templates, sorted by key. The instances of templates are not listed.
+    pub async fn limits(&self) -> Result<Vec<LimitInfo>, CallError> {
+        Ok(self.engine.admin().list().await?.iter().map(LimitInfo::of).collect())
+    }
+
+    /// Refills a token bucket that is refilled manually. Returns false if the limit is not such a bucket.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownKey`] if there is no such limit.
+    pub async fn replenish(&self, key: impl IntoLimitKey) -> Result<bool, CallError> {
+        Ok(self.engine.admin().replenish(&key.into_limit_key()?, ReplenishId::generate()).await?)
+    }
+
+    /// The parts inside, for this crate's tests. It may change at any time.
+    #[doc(hidden)]
     pub fn admin(&self) -> &Admin<L> {
-        &self.admin
+        self.engine.admin()
     }
 
-    /// A limit as it was last heard of here, unless it was deleted; of one that is not known here, its template.
+    /// A limit as this process knows it, or else the template of its key. `None` if it is deleted or unknown here.
+    #[cfg(feature = "permits")]
     pub(super) fn known(&self, key: &LimitKey) -> Option<Arc<Entry>> {
-        let registry = self.limiter.registry();
+        let registry = self.engine.registry().snapshot();
         let entry = registry.get(key).or_else(|| registry.template_of(key));
         entry.filter(|entry| entry.limit.state.status != Status::Deleted)
     }
 
-    /// Hears of every change that was made until now.
+    /// Reads every change of a definition that was made until now.
+    #[cfg(feature = "permits")]
     pub(super) async fn refresh(&self) -> Result<(), CallError> {
-        Ok(self.limiter.refresh().await?)
+        Ok(self.engine.registry().refresh().await.map_err(LimiterError::from)?)
     }
 
     /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.
+    #[cfg(feature = "permits")]
     pub(super) fn now_ns(&self) -> u64 {
-        self.limiter.now_ns()
+        self.engine.limiter().now_ns()
     }
 }
 
 impl<L: Ledger> Drop for InProcess<L> {
     fn drop(&mut self) {
-        self.upkeep.abort();
+        self.background.abort();
     }
 }
 
 impl<L: Ledger> Transport for InProcess<L> {
-    async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
-        Ok(self.limiter.reserve(command).await?)
+    async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
+        Ok(self.engine.limiter().reserve(command).await?.into())
     }
 
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {
-        settled(self.limiter.complete(command).await)
+        settled(self.engine.limiter().complete(command).await)
     }
 
-    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
-        let outcomes = self.limiter.reserve_batch(commands).await;
-        outcomes.into_iter().map(|outcome| outcome.map_err(CallError::from)).collect()
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<AttemptResult, CallError>> {
+        let outcomes = self.engine.limiter().reserve_batch(commands).await;
+        outcomes.into_iter().map(|outcome| Ok(outcome?.into())).collect()
     }
 
     async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<(), CallError>> {
-        self.limiter.complete_batch(commands).await.into_iter().map(settled).collect()
+        self.engine.limiter().complete_batch(commands).await.into_iter().map(settled).collect()
     }
 
-    async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
-        let outcome = self.limiter.extend(command).await?;
-        outcome.answered().map_err(|message| CallError::Refused { message })
+    async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
+        let outcome = self.engine.limiter().extend(command).await?;
+        Ok(outcome.answered().map_err(CallError::invalid)?.into())
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
-        match self.admin.get(key).await {
-            Ok(usage) => {
-                let (available, reserved, debt) = (usage.available, usage.reserved, usage.debt);
-                Ok(Some(Usage { available, reserved, debt }))
-            }
-            Err(AdminError::UnknownKey(_)) => Ok(None),
-            Err(error) => Err(CallError::unknown(error)),
-        }
+        Ok(self.limit(key).await?.map(|limit| limit.usage))
     }
 }
 
 impl<L: Ledger> ObjectTransport for InProcess<L> {
     async fn try_reserve(&self, key: &LimitKey, tokens: Amount, lease: LeaseId) -> Result<bool, CallError> {
-        Ok(self.limiter.object(key).try_reserve(tokens, lease).await?)
+        Ok(self.engine.limiter().object(key).try_reserve(tokens, lease).await?)
     }
 
     async fn reserve_ahead(
@@ -159,55 +262,88 @@ impl<L: Ledger> ObjectTransport for InProcess<L> {
         tokens: Amount,
         lease: LeaseId,
     ) -> Result<ObjectReservation, CallError> {
-        Ok(self.limiter.object(key).reserve(tokens, lease).await?)
+        Ok(ObjectReservation::of(self.engine.limiter().object(key).reserve(tokens, lease).await?))
     }
 
     async fn cancel(&self, key: &LimitKey, lease: LeaseId) -> Result<bool, CallError> {
-        Ok(self.limiter.object(key).cancel(lease).await?)
+        Ok(self.engine.limiter().object(key).cancel(lease).await?)
     }
 
-    async fn release(&self, key: &LimitKey, tokens: Amount, release: LeaseId) -> Result<u64, CallError> {
-        Ok(self.limiter.object(key).release(tokens, release).await?)
+    async fn release(&self, key: &LimitKey, tokens: Amount, release: ReleaseId) -> Result<u64, CallError> {
+        Ok(self.engine.limiter().object(key).release(tokens, release).await?)
     }
 
     async fn available_permits(&self, key: &LimitKey) -> Result<u64, CallError> {
-        Ok(self.limiter.object(key).available_permits().await?)
+        Ok(self.engine.limiter().object(key).available_permits().await?)
     }
 
     async fn set_rate(&self, key: &LimitKey, limit: f64, burst: Amount) -> Result<(), CallError> {
-        let refused = |message| CallError::Refused { message };
-        let rate = RefillRate::per_second(limit).map_err(|error| refused(format!("limit {error}")))?;
-        match self.admin.set_rate(key, rate, burst).await {
-            Ok(_) => Ok(()),
-            Err(error @ AdminError::KindChange(_)) => Err(refused(error.to_string())),
-            Err(error) => Err(CallError::unknown(error)),
-        }
+        let invalid = |error| CallError::invalid(format!("limit {error}"));
+        let rate = RefillRate::per_second(limit).map_err(invalid)?;
+        self.engine.admin().set_rate(key, rate, burst).await?;
+        Ok(())
     }
 
     async fn state(&self, key: &LimitKey) -> Result<ObjectState, CallError> {
-        Ok(self.limiter.object(key).state().await?)
+        Ok(ObjectState::of(self.engine.limiter().object(key).state().await?))
     }
 }
 
+#[doc(hidden)]
 impl From<ObjectError> for CallError {
     fn from(error: ObjectError) -> Self {
-        match error {
-            ObjectError::Limiter(error) => error.into(),
-            ObjectError::UnknownKey(_)
-            | ObjectError::TooManyInstances(_)
-            | ObjectError::NotABucket { .. }
-            | ObjectError::LeaseConflict(_)
-            | ObjectError::LeaseSettled(_) => Self::Refused { message: error.to_string() },
-        }
+        let kind = match &error {
+            ObjectError::Limiter(_) => return Self::unknown(error),
+            ObjectError::UnknownKey(_) => ErrorKind::UnknownKey,
+            ObjectError::TooManyInstances(_) => ErrorKind::TooManyInstances,
+            ObjectError::NotABucket { .. } => ErrorKind::NotABucket,
+            ObjectError::LeaseConflict(_) => ErrorKind::LeaseConflict,
+            ObjectError::LeaseSettled(_) => ErrorKind::LeaseSettled,
+        };
+        Self::refused(kind, error.to_string())
     }
 }
 
+#[doc(hidden)]
 impl From<LimiterError> for CallError {
     fn from(error: LimiterError) -> Self {
         Self::unknown(error)
     }
 }
 
+#[doc(hidden)]
+impl From<AdminError> for CallError {
+    fn from(error: AdminError) -> Self {
+        let kind = match &error {
+            AdminError::Registry(_) => {
+                return Self::unknown(error);
+            }
+            AdminError::Contended(_) => return Self::unknown_of_kind(ErrorKind::Contended, error),
+            AdminError::UnknownKey(_) => ErrorKind::UnknownKey,
+            AdminError::KindChange(_) => ErrorKind::KindChange,
+            AdminError::TooManyInstances(_) => ErrorKind::TooManyInstances,
+        };
+        Self::refused(kind, error.to_string())
+    }
+}
+
+#[doc(hidden)]
+impl From<FileError> for InProcessError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { path, source, .. } => Self::ReadFile { path, source },
+            FileError::Damaged { path, place: location, message } => {
+                Self::MalformedFile { path, location, message }
+            }
+        }
+    }
+}
+
+/// A key of a limit or a template.
+fn definition_key(key: &impl IntoLimitKey) -> Result<LimitKey, CallError> {
+    Ok(LimitKey::parse_name(key.as_ref())?)
+}
+
 fn settled(outcome: Result<CompleteOutcome, LimiterError>) -> Result<(), CallError> {
-    outcome?.settled().map_err(|message| CallError::Refused { message })
+    outcome?.settled().map_err(CallError::invalid)
 }

@@ -1,33 +1,46 @@
+//! A lease and its end: completed by its owner, or in the background when it is dropped.
+
 use std::fmt;
+use std::time::SystemTime;
 
-use super::limiter::Verdict;
-use super::shared::Duty;
-use super::{Actual, Amount, CallError, Complete, Denial, Extend, LeaseId, Requirement, Reserve, Transport};
-use crate::decide::command::CommandError;
+use super::shared::CompletionGuard;
+use super::time::unix_ms;
+use super::{
+    Actual, Amount, AttemptResult, CallError, Complete, Denial, ErrorKind, Extend, IntoLimitKey, LeaseId,
+    Requirement, Reserve, Transport,
+};
+use crate::limit::ExtendId;
 use crate::limit::{AmountError, LimitKey};
+use crate::protocol::CommandError;
 
-/// What was granted to one call. Complete it with what the call really used.
+/// What was granted to one call. Complete it with what the call really used, or cancel it if nothing was used.
 ///
-/// Dropping it without that gives back in the background what can be given back for certain, the places of concurrency
-/// limits. What it took of the other limits stays taken until it expires, because nobody said how much was used.
-#[must_use = "a lease that is dropped is over"]
+/// # Dropping
+///
+/// A lease that is dropped is completed in the background, without amounts. That releases the slots of concurrency
+/// limits at once. Other limits keep the reserved amount until it expires, because nobody said how much was used. The
+/// drop does not block, and it may happen on any thread. If the tokio runtime has ended by then, all of it expires.
+#[must_use = "dropping a lease ends it"]
 pub struct Lease<T: Transport> {
-    duty: Duty<T>,
+    guard: CompletionGuard<T>,
     command: Reserve,
-    reserved_at_unix_ms: u64,
+    reserved_at: SystemTime,
 }
 
-/// Why a lease could not be completed as it was told. It is over all the same: what can be given back is given back in
-/// the background, with the actual amounts if they were good.
+/// Why a lease was not completed with the given amounts.
+///
+/// The lease is over all the same. It is completed in the background: with the amounts if they are valid, and without
+/// them otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum CompleteError {
-    /// The lease holds nothing of the limit.
-    #[error("the lease holds nothing of limit {key}")]
+    /// The lease does not hold the limit.
+    #[error("the lease does not hold limit {key}; complete it with the keys that it was acquired for")]
     NotInLease {
-        /// What was named.
+        /// The key given.
         key: String,
     },
-    /// An amount is too large or stands twice.
+    /// An amount is too large, or a key is given twice.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// The call has no answer.
@@ -35,137 +48,190 @@ pub enum CompleteError {
     Call(#[from] CallError),
 }
 
-/// Why there is no answer to the wish for more.
+/// Why a lease was neither extended nor denied the extension.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExtendError {
-    /// The lease holds nothing of the limit.
-    #[error("the lease holds nothing of limit {key}")]
+    /// The lease does not hold the limit.
+    #[error("the lease does not hold limit {key}; only limits that it holds can be extended")]
     NotInLease {
-        /// What was named.
+        /// The key given.
         key: String,
     },
-    /// The number is no amount.
+    /// The amount is out of range.
     #[error("amount {0}")]
     Amount(#[from] AmountError),
-    /// Everything that the lease held has expired.
-    #[error("the lease is over")]
+    /// The lease was completed, or everything it held has expired.
+    #[error("the lease is over; acquire another")]
     LeaseOver,
     /// The call has no answer.
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
-/// The answer to the wish for more.
+/// The answer to an extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extended {
-    /// The lease holds it too.
+    /// The lease holds the extra amount too.
     Granted,
     /// The lease holds what it held before.
     Denied(Denial),
 }
 
+impl CompleteError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotInLease { .. } | Self::Command(_) => ErrorKind::InvalidRequest,
+            Self::Call(error) => error.kind(),
+        }
+    }
+}
+
+impl ExtendError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotInLease { .. } | Self::Amount(_) => ErrorKind::InvalidRequest,
+            Self::LeaseOver => ErrorKind::LeaseSettled,
+            Self::Call(error) => error.kind(),
+        }
+    }
+}
+
 impl<T: Transport> Lease<T> {
-    pub(super) fn new(mut duty: Duty<T>, command: Reserve, reserved_at_unix_ms: u64) -> Self {
-        duty.turn_to(Complete::of_untold(&command));
-        Self { duty, command, reserved_at_unix_ms }
+    pub(super) fn new(mut guard: CompletionGuard<T>, command: Reserve, reserved_at: SystemTime) -> Self {
+        guard.set_complete(Complete::of_unknown_usage(&command));
+        Self { guard, command, reserved_at }
     }
 
-    /// Its name.
+    /// The id of the lease.
     pub fn id(&self) -> LeaseId {
         self.command.lease
     }
 
-    /// When it was granted, in the ledger's time.
-    pub fn reserved_at_unix_ms(&self) -> u64 {
-        self.reserved_at_unix_ms
+    /// When the lease was granted, in the ledger's time, to the millisecond.
+    pub fn reserved_at(&self) -> SystemTime {
+        self.reserved_at
     }
 
-    /// What it was granted at first, sorted by key.
+    /// The same, in milliseconds since the Unix epoch.
+    #[cfg(feature = "permits")]
+    pub(super) fn reserved_at_unix_ms(&self) -> u64 {
+        unix_ms(self.reserved_at)
+    }
+
+    /// What was granted at first, sorted by key. Extensions are not listed.
     pub fn requirements(&self) -> &[Requirement] {
         self.command.requirements()
     }
 
-    /// Settles it with what was really used. A limit that is not named keeps its reservation until it expires; a place of
-    /// a concurrency limit comes back named or not.
+    /// Settles the lease with the amounts that were really used, extensions included.
     ///
-    /// Dropping the future once it runs does not stop it: the complete is then made in the background, with the same
-    /// amounts.
-    pub async fn complete<K: AsRef<str>>(
+    /// A limit without an amount keeps its reservation until it expires. Slots of concurrency limits are released
+    /// with or without an amount. Amounts are 0 to 2^63-1; one above the reserved amount is the limit's overage.
+    ///
+    /// # Errors
+    ///
+    /// [`CompleteError`] if an amount is invalid or the call has no answer. The lease is over all the same.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future after its first poll does not stop the call: the complete goes on in the background,
+    /// with the same amounts. Before the first poll it drops the lease.
+    pub async fn complete<K: IntoLimitKey>(
         self,
         actuals: impl IntoIterator<Item = (K, u64)>,
     ) -> Result<(), CompleteError> {
-        let actual = |(name, amount): (K, u64)| {
-            let key = self.key(name.as_ref());
-            let key = key.ok_or_else(|| CompleteError::NotInLease { key: name.as_ref().to_owned() })?;
-            Ok(Actual { key: key.clone(), amount })
+        let actual = |(key, amount): (K, u64)| {
+            let held = self.held(key.as_ref());
+            let held = held.ok_or_else(|| CompleteError::NotInLease { key: key.as_ref().to_owned() })?;
+            Ok(Actual { key: held.clone(), amount })
         };
         let actuals: Result<Vec<Actual>, CompleteError> = actuals.into_iter().map(actual).collect();
         let complete = Complete::new(self.command.lease, self.command.job_id.clone(), actuals?)?;
         Ok(self.settle(complete).await?)
     }
 
-    /// Gives everything back: nothing was used.
+    /// Releases everything, because nothing was used.
+    ///
+    /// # Cancellation
+    ///
+    /// Like [`complete`](Self::complete), it goes on in the background.
     pub async fn cancel(self) -> Result<(), CallError> {
         let complete = Complete::of_unused(&self.command);
         self.settle(complete).await
     }
 
-    /// Gives back what can be given back for certain, as dropping it does, and waits until that is done.
+    /// Completes the lease without amounts, as dropping it does, and waits for the answer.
+    #[cfg(feature = "permits")]
     pub(super) async fn release(self) -> Result<(), CallError> {
-        let complete = Complete::of_untold(&self.command);
+        let complete = Complete::of_unknown_usage(&self.command);
         self.settle(complete).await
     }
 
-    /// Asks for more of a limit that it holds some of, for a call that goes on for longer than was thought. What is granted
-    /// is settled with the same complete, which names what was used in all.
+    /// Reserves more of a limit that the lease holds, for a call that lasts longer than expected.
     ///
-    /// Each call of this is an attempt of its own; it does not wait for room.
-    pub async fn extend(&self, key: &str, amount: u64) -> Result<Extended, ExtendError> {
-        let key = self.key(key).ok_or_else(|| ExtendError::NotInLease { key: key.to_owned() })?;
-        let requirement = Requirement { key: key.clone(), amount: Amount::new(amount)? };
-        let command = Extend { lease: self.command.lease, extension: LeaseId::generate(), requirement };
-        match Verdict::of(self.duty.shared().calls.extend(&command).await?) {
-            Verdict::Granted { .. } => Ok(Extended::Granted),
-            Verdict::Denied(denial) => Ok(Extended::Denied(denial)),
-            Verdict::TooLate => Err(ExtendError::LeaseOver),
+    /// It asks once and does not wait for room. The later complete settles the extra amount too, so name the total
+    /// there. Each call is a new attempt: two calls that are granted extend the lease twice.
+    ///
+    /// # Errors
+    ///
+    /// [`ExtendError`] if the lease does not hold the limit, the amount is not 1 to 2^63-1, the lease is over, or
+    /// the call has no answer.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves it open whether the lease was extended. The complete settles it either way.
+    pub async fn extend(&self, key: impl IntoLimitKey, amount: u64) -> Result<Extended, ExtendError> {
+        let held = self.held(key.as_ref());
+        let held = held.ok_or_else(|| ExtendError::NotInLease { key: key.as_ref().to_owned() })?;
+        let requirement = Requirement { key: held.clone(), amount: Amount::new(amount)? };
+        let command = Extend { lease: self.command.lease, extend_id: ExtendId::generate(), requirement };
+        match self.guard.shared().calls.extend(&command).await? {
+            AttemptResult::Granted { .. } => Ok(Extended::Granted),
+            AttemptResult::Denied(denial) => Ok(Extended::Denied(denial)),
+            AttemptResult::LeaseConflict | AttemptResult::LeaseSettled => Err(ExtendError::LeaseOver),
         }
     }
 
-    /// From now on, that nobody says otherwise means that nothing was used.
+    /// From now on, dropping the lease means that nothing was used.
     pub(super) fn kept_unused(mut self) -> Self {
-        self.duty.turn_to(Complete::of_unused(&self.command));
+        self.guard.set_complete(Complete::of_unused(&self.command));
         self
     }
 
-    /// From now on it may be used.
+    /// From now on, dropping the lease leaves it open how much was used.
     pub(super) fn handed_out(mut self) -> Self {
-        self.duty.turn_to(Complete::of_untold(&self.command));
+        self.guard.set_complete(Complete::of_unknown_usage(&self.command));
         self
     }
 
     async fn settle(mut self, complete: Complete) -> Result<(), CallError> {
-        self.duty.turn_to(complete.clone());
-        let result = self.duty.shared().complete(&complete).await;
+        self.guard.set_complete(complete.clone());
+        let result = self.guard.shared().complete(&complete).await;
         match &result {
-            Ok(()) => self.duty.discharge(),
-            // It is tried further in the background.
-            Err(CallError::Unknown(_) | CallError::Closed) => {}
-            Err(CallError::Refused { .. }) => self.duty.turn_to(Complete::of_untold(&self.command)),
+            Ok(()) => self.guard.disarm(),
+            // The guard repeats it in the background.
+            Err(CallError::Unknown { .. } | CallError::Closed) => {}
+            Err(CallError::Refused { .. }) => {
+                self.guard.set_complete(Complete::of_unknown_usage(&self.command))
+            }
         }
         result
     }
 
-    fn key(&self, name: &str) -> Option<&LimitKey> {
+    fn held(&self, name: &str) -> Option<&LimitKey> {
         self.requirements().iter().map(|requirement| &requirement.key).find(|key| key.as_str() == name)
     }
 }
 
 impl<T: Transport> fmt::Debug for Lease<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, reserved_at_unix_ms, .. } = self;
+        let Self { command, reserved_at, .. } = self;
         f.debug_struct("Lease")
             .field("command", command)
-            .field("reserved_at_unix_ms", reserved_at_unix_ms)
+            .field("reserved_at", reserved_at)
             .finish_non_exhaustive()
     }
 }

@@ -1,21 +1,32 @@
+//! The handle of the client library: acquires leases and waits for room.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "permits")]
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::shared::{Duty, GivenBack, Shared};
+#[cfg(feature = "permits")]
+use super::shared::Releases;
+use super::shared::{CompletionGuard, Shared};
 use super::{
-    AcquireError, CallError, Denial, KeyStats, Lease, LimitKey, RepeatPolicy, Repeating, Requirements,
-    Reservation, ReserveOutcome, Transport,
+    AcquireError, AttemptResult, CallError, Denial, ErrorKind, IntoLimitKey, KeyStats, Lease, RepeatPolicy,
+    Repeating, Requirements, Reservation, Transport,
 };
 
-/// How often an attempt is made anew whose lease was over before its grant was heard of.
+/// How often one attempt is made when each grant expires before its answer arrives.
 pub(super) const LATE_GRANTS_MAX: usize = 3;
 
-/// Leases of limits, over any transport. Cloning it is cheap, and the clones are one: they share their counts, and
-/// closing one closes all.
+/// Acquires leases over any transport.
+///
+/// Cloning it is cheap. All clones share their counters, and closing one closes all.
+///
+/// # Cancellation
+///
+/// Any of its futures can be dropped at any point. If a request is under way then, the limiter finds out its
+/// outcome in the background and cancels what was granted. So a dropped future never leaves a reservation behind.
 pub struct Limiter<T> {
     shared: Arc<Shared<T>>,
 }
@@ -24,7 +35,7 @@ pub struct Limiter<T> {
 pub enum Acquired<T: Transport> {
     /// Everything is reserved.
     Granted(Lease<T>),
-    /// Nothing is.
+    /// Nothing is reserved.
     Denied(Denial),
 }
 
@@ -35,11 +46,11 @@ impl<T> Clone for Limiter<T> {
 }
 
 impl<T: Transport> Limiter<T> {
-    /// A limiter that repeats calls of unknown outcome as it does by default.
+    /// A limiter with the default [`RepeatPolicy`].
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, which it needs to give back leases that are dropped.
+    /// Outside of a tokio runtime, on which it completes dropped leases.
     pub fn new(transport: T) -> Self {
         Self::with_policy(transport, RepeatPolicy::default())
     }
@@ -48,29 +59,52 @@ impl<T: Transport> Limiter<T> {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, which it needs to give back leases that are dropped.
+    /// Outside of a tokio runtime, on which it completes dropped leases.
     pub fn with_policy(transport: T, policy: RepeatPolicy) -> Self {
         Self { shared: Arc::new(Shared::new(Repeating::new(transport, policy))) }
     }
 
-    /// The calls that this is made of, one lease id at a time: reserve, complete, and batches of them. What they reserve
-    /// has no guard.
+    /// The calls under the leases: reserve, complete, and batches of them, with repetitions.
+    ///
+    /// Nothing guards what they reserve: the caller must complete it.
     pub fn calls(&self) -> &Repeating<T> {
         &self.shared.calls
     }
 
-    /// Asks once, and does not wait for room.
+    /// Asks once and does not wait for room.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] if the call has no answer, or the limiter is closed. A denial is not an error.
     pub async fn try_acquire(&self, wants: &Requirements) -> Result<Acquired<T>, CallError> {
         self.attempt(wants, None).await
     }
 
-    /// Waits until everything is reserved. Dropping the future gives up: what turns out to be reserved is given back.
+    /// Waits until everything is reserved.
+    ///
+    /// It asks again whenever the hint of a denial has passed, each time under a fresh lease id. There is no queue:
+    /// other callers may take the room first.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Never`] if waiting does not help; [`AcquireError::Call`] if a call has no answer or the
+    /// limiter is closed.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future gives up. What was granted by then is cancelled in the background.
     pub async fn acquire(&self, wants: &Requirements) -> Result<Lease<T>, AcquireError> {
         self.wait(wants, None).await
     }
 
-    /// Waits until everything is reserved, at most until `deadline`: the last attempt begins then. So does the last
-    /// repetition of an attempt whose outcome is unknown.
+    /// Waits like [`acquire`](Self::acquire), but the last attempt begins at `deadline`.
+    ///
+    /// The last repetition of an attempt of unknown outcome begins at the deadline too. An attempt under way is not
+    /// cut off, so the answer may come later.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire), and [`AcquireError::DeadlinePassed`].
     pub async fn acquire_until(
         &self,
         wants: &Requirements,
@@ -79,7 +113,11 @@ impl<T: Transport> Limiter<T> {
         self.wait(wants, Some(deadline)).await
     }
 
-    /// Asks once. Where there is no room now, answers when to come back.
+    /// Asks once. Returns a reservation that holds a lease or says when to ask again.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
     pub async fn reserve(&self, wants: &Requirements) -> Result<Reservation<T>, AcquireError> {
         match self.attempt(wants, None).await? {
             Acquired::Granted(lease) => Ok(Reservation::held(lease)),
@@ -87,44 +125,51 @@ impl<T: Transport> Limiter<T> {
         }
     }
 
-    /// What can be reserved of a limit now, `None` if there is none of this name.
-    pub async fn available(&self, key: &LimitKey) -> Result<Option<u128>, CallError> {
-        Ok(self.shared.calls.usage(key).await?.map(|usage| usage.available))
+    /// What can be reserved of a limit now, in its units; `None` if there is no limit of this key.
+    pub async fn available(&self, key: impl IntoLimitKey) -> Result<Option<u128>, CallError> {
+        let key = key.into_limit_key()?;
+        Ok(self.shared.calls.usage(&key).await?.map(|usage| usage.available))
     }
 
-    /// How a limit stands, and what its callers here got; `None` if there is none of this name.
-    pub async fn stats(&self, key: &LimitKey) -> Result<Option<KeyStats>, CallError> {
-        let Some(usage) = self.shared.calls.usage(key).await? else { return Ok(None) };
-        let [queued, granted, denied] = self.shared.stats.read(key);
+    /// The use of a limit, and what the callers of this limiter got of it; `None` if there is no limit of this key.
+    pub async fn stats(&self, key: impl IntoLimitKey) -> Result<Option<KeyStats>, CallError> {
+        let key = key.into_limit_key()?;
+        let Some(usage) = self.shared.calls.usage(&key).await? else { return Ok(None) };
+        let [queued, granted, denied] = self.shared.stats.read(&key);
         let (available, reserved) = (usage.available, usage.reserved);
         Ok(Some(KeyStats { available, reserved, queued, granted, denied }))
     }
 
-    /// Begins to count from zero again. Nothing that is reserved changes.
+    /// Sets the counters `granted` and `denied` of all keys to 0. Reservations do not change.
     pub fn reset(&self) {
         self.shared.stats.reset();
     }
 
-    /// Lets nobody acquire any more, also those who wait. Leases can still be completed.
+    /// Refuses new attempts from now on, and ends all waiting with [`CallError::Closed`]. Leases can still be
+    /// completed.
     pub fn close(&self) {
         self.shared.closed.cancel();
     }
 
-    /// Closes, and waits until everything that is given back in the background is given back, or given up. There is no
-    /// waiting in a drop: call this before the runtime ends.
+    /// Closes the limiter and waits for everything that it completes in the background.
+    ///
+    /// A drop does not wait, so call this before the runtime ends. A complete that keeps failing ends with the
+    /// [`RepeatPolicy`]. Dropping the future only stops the waiting.
     pub async fn shutdown(&self) {
         self.close();
         self.shared.drain().await;
     }
 
-    /// What completes of these leases have given back.
-    pub(super) fn given_back(&self) -> watch::Receiver<GivenBack> {
-        self.shared.given_back.subscribe()
+    /// Counts the completes that may have released room.
+    #[cfg(feature = "permits")]
+    pub(super) fn releases(&self) -> watch::Receiver<Releases> {
+        self.shared.releases.subscribe()
     }
 
-    /// Some of every limit may have been given back by other means.
-    pub(super) fn gave_back(&self) {
-        self.shared.gave_back(true);
+    /// Wakes the waiters, because room of any limit may have become available without a complete.
+    #[cfg(feature = "permits")]
+    pub(super) fn count_release(&self) {
+        self.shared.count_release(true);
     }
 
     async fn wait(&self, wants: &Requirements, deadline: Option<Instant>) -> Result<Lease<T>, AcquireError> {
@@ -140,12 +185,13 @@ impl<T: Transport> Limiter<T> {
                 return Err(AcquireError::DeadlinePassed(denial));
             }
             queued.get_or_insert_with(|| self.shared.stats.queue(wants));
-            let back_at = now + retry_after.max(Duration::from_millis(1));
-            self.pause_until(deadline.map_or(back_at, |deadline| deadline.min(back_at))).await?;
+            // At least a millisecond, so that a hint of 0 does not make a busy loop.
+            let ask_at = now + retry_after.max(Duration::from_millis(1));
+            self.pause_until(deadline.map_or(ask_at, |deadline| deadline.min(ask_at))).await?;
         }
     }
 
-    /// One attempt, under a lease id of its own.
+    /// One attempt, under a fresh lease id.
     async fn attempt(
         &self,
         wants: &Requirements,
@@ -156,25 +202,25 @@ impl<T: Transport> Limiter<T> {
                 return Err(CallError::Closed);
             }
             let command = wants.attempt();
-            let mut duty = Duty::to_resolve(&self.shared, command.clone());
-            let outcome = match deadline {
+            let mut guard = CompletionGuard::for_reserve(&self.shared, command.clone());
+            let result = match deadline {
                 Some(deadline) => self.shared.calls.reserve_until(&command, deadline).await,
                 None => self.shared.calls.reserve(&command).await,
             };
-            if !outcome.as_ref().is_err_and(CallError::is_unknown) {
-                duty.discharge();
+            if !result.as_ref().is_err_and(CallError::is_unknown) {
+                guard.disarm();
             }
-            match Verdict::of(outcome?) {
-                Verdict::Granted { reserved_at_unix_ms } => {
+            match result? {
+                AttemptResult::Granted { reserved_at } => {
                     self.shared.stats.granted(wants);
-                    return Ok(Acquired::Granted(Lease::new(duty, command, reserved_at_unix_ms)));
+                    return Ok(Acquired::Granted(Lease::new(guard, command, reserved_at)));
                 }
-                Verdict::Denied(denial) => {
+                AttemptResult::Denied(denial) => {
                     self.shared.stats.denied(denial.key());
                     return Ok(Acquired::Denied(denial));
                 }
-                // It took so long to hear of the grant that nothing is left of it.
-                Verdict::TooLate => {}
+                // The id is fresh, so the grant expired before its answer arrived.
+                AttemptResult::LeaseConflict | AttemptResult::LeaseSettled => {}
             }
         }
         Err(always_too_late())
@@ -197,33 +243,8 @@ impl<T: Transport> fmt::Debug for Acquired<T> {
     }
 }
 
-/// The answer to one whose every grant comes too late.
+/// The error of a caller whose every grant expired before its answer arrived.
 pub(super) fn always_too_late() -> CallError {
-    CallError::Refused { message: "leases are over before their grants are heard of".to_owned() }
-}
-
-/// What an outcome means to one who asked under a fresh id.
-pub(super) enum Verdict {
-    Granted { reserved_at_unix_ms: u64 },
-    Denied(Denial),
-    TooLate,
-}
-
-impl Verdict {
-    pub(super) fn of(outcome: ReserveOutcome) -> Self {
-        let hint = Duration::from_millis;
-        match outcome {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => Self::Granted { reserved_at_unix_ms },
-            ReserveOutcome::NoRoom { key, retry_after_ms } => {
-                Self::Denied(Denial::NoRoom { key, retry_after: hint(retry_after_ms) })
-            }
-            ReserveOutcome::Decreasing { key, retry_after_ms } => {
-                Self::Denied(Denial::Decreasing { key, retry_after: hint(retry_after_ms) })
-            }
-            ReserveOutcome::ExceedsCapacity { key } => Self::Denied(Denial::ExceedsCapacity { key }),
-            ReserveOutcome::UnknownKey { key } => Self::Denied(Denial::UnknownKey { key }),
-            ReserveOutcome::TooManyInstances { key } => Self::Denied(Denial::TooManyInstances { key }),
-            ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => Self::TooLate,
-        }
-    }
+    let message = "the lease expired before its grant arrived; raise the window or the time-out";
+    CallError::refused(ErrorKind::LeaseSettled, message)
 }

@@ -1,17 +1,22 @@
+//! The requirements of a call to a language model.
+
 use std::fmt;
 
 use super::{Requirements, RequirementsError};
 
-/// How many tokens a call can take at the most, from its prompt and the most that it may put out.
+/// Estimates the most tokens that a call can use, from its prompt and its longest output.
 ///
-/// The default counts a token for each byte of the prompt: no tokenizer makes more of it.
+/// The default counts one token for each byte of the prompt. No tokenizer makes more tokens than that.
 type Estimate = Box<dyn Fn(&str, u64) -> u64 + Send + Sync>;
 
-/// A call to a model of a provider, as its limits see it.
+/// A call to a model of a provider, and the limits that it takes from.
 ///
-/// It takes one request from `global:llm:PROVIDER:MODEL:rpm`, the tokens that it can take at the most from `...:tpm`, one
-/// place of `...:concurrency`, and, with [`LlmCall::with_daily_tokens`], the same tokens from
-/// `tenant:TENANT:llm:daily_tokens`.
+/// It takes:
+///
+/// - 1 request from `global:llm:PROVIDER:MODEL:rpm`;
+/// - the most tokens that it can use from `global:llm:PROVIDER:MODEL:tpm`;
+/// - 1 slot of `global:llm:PROVIDER:MODEL:concurrency`;
+/// - with [`with_daily_tokens`](Self::with_daily_tokens), the same tokens from `tenant:TENANT:llm:daily_tokens`.
 pub struct LlmCall {
     rpm: String,
     tpm: String,
@@ -21,7 +26,8 @@ pub struct LlmCall {
 }
 
 impl LlmCall {
-    /// A call to a model, which takes nothing of a tenant's budget.
+    /// A call to a model, without a tenant. Names that make no limit keys are refused by
+    /// [`requirements`](Self::requirements).
     pub fn new(provider: &str, model: &str) -> Self {
         let of_model = |limit: &str| format!("global:llm:{provider}:{model}:{limit}");
         Self {
@@ -33,19 +39,24 @@ impl LlmCall {
         }
     }
 
-    /// It takes its tokens from the daily budget of a tenant too.
+    /// Takes the tokens from the daily budget of a tenant too.
     #[must_use]
     pub fn with_daily_tokens(self, tenant: &str) -> Self {
         Self { daily_tokens: Some(format!("tenant:{tenant}:llm:daily_tokens")), ..self }
     }
 
-    /// Estimates otherwise, with a tokenizer, say. What is too low an estimate becomes the limit's debt.
+    /// Replaces the estimate of the tokens, for example by a tokenizer. Its arguments are the prompt and the longest
+    /// output in tokens. Usage above the estimate becomes overage of the limits.
     #[must_use]
     pub fn with_estimate(self, tokens_max: impl Fn(&str, u64) -> u64 + Send + Sync + 'static) -> Self {
         Self { tokens_max: Box::new(tokens_max), ..self }
     }
 
-    /// What it wants, before anybody knows how many tokens it takes.
+    /// What the call needs before its usage is known. `output_tokens_max` is the longest output, in tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`RequirementsError`] if the names make no limit keys, or the estimate is 0 or above 2^63-1.
     pub fn requirements(
         &self,
         prompt: &str,
@@ -56,12 +67,12 @@ impl LlmCall {
         Requirements::new(model.into_iter().chain(self.daily_tokens.iter().map(|key| (key, tokens))))
     }
 
-    /// What it used, to complete its lease with.
+    /// The amounts to complete the lease with, for a call that used this many tokens, prompt and output together.
     pub fn actuals(&self, tokens: u64) -> impl Iterator<Item = (&str, u64)> {
         self.token_keys().map(move |key| (key, tokens))
     }
 
-    /// The limits that it takes tokens from: those to extend when it goes on for longer than was thought.
+    /// The limits that tokens are taken from. Extend these when the output gets longer than expected.
     pub fn token_keys(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.tpm.as_str()).chain(self.daily_tokens.as_deref())
     }
@@ -91,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_takes_from_every_limit_that_it_has() {
+    fn a_call_takes_from_the_limits_of_its_model_and_tenant() {
         let call = LlmCall::new("openai", "gpt-4o");
         let of_model = |limit: &str, amount| (format!("global:llm:openai:gpt-4o:{limit}"), amount);
         let model = [of_model("concurrency", 1), of_model("rpm", 1), of_model("tpm", 106)];
@@ -111,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_or_no_amount_is_refused() {
+    fn bad_names_and_amounts_are_refused() {
         assert!(LlmCall::new("open ai", "gpt-4o").requirements("prompt", 1).is_err());
         assert!(LlmCall::new("openai", "gpt-4o").requirements("", 0).is_err());
         assert!(LlmCall::new("openai", "gpt-4o").requirements("prompt", u64::MAX).is_err());

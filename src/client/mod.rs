@@ -1,33 +1,79 @@
-//! The library for callers: leases of several limits at once, over HTTP or in process with the same code.
+//! The client library: leases of several limits at once, over HTTP or in process, with the same code.
 //!
-//! From the wire up:
+//! A call to something that is limited goes through three steps. It acquires a [`Lease`] for its [`Requirements`],
+//! does its work, and completes the lease with what it really used:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use ledger_limiter::client::{InProcess, Limiter, Rate, Requirements, concurrency_limit};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Over HTTP it is `Http::new("http://127.0.0.1:8080")?`, and the service has the limits.
+//! let transport = InProcess::with_limits([
+//!     Rate::per_minute(60_000, 60_000)?.limit("tokens")?,
+//!     concurrency_limit("slots", 10, Duration::from_secs(300))?,
+//! ])
+//! .await?;
+//! let limiter = Limiter::new(transport);
+//!
+//! // At most 1,000 tokens, and a slot: both or neither. `acquire` waits for room, `try_acquire` does not.
+//! let lease = limiter.acquire(&Requirements::new([("tokens", 1_000), ("slots", 1)])?).await?;
+//! let tokens_used = 870; // The call.
+//! lease.complete([("tokens", tokens_used)]).await?;
+//! assert_eq!(limiter.available("tokens").await?, Some(59_130));
+//!
+//! // Leases that were dropped are completed in the background. Wait for that before the runtime ends.
+//! limiter.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Start here:
+//!
+//! | type | what it is |
+//! | --- | --- |
+//! | [`Limiter`] | the handle: acquires leases, waits for room, reads statistics |
+//! | [`Requirements`], [`LlmCall`] | the amounts that a call needs; those of a call to a language model |
+//! | [`Lease`], [`Reservation`] | what was granted; a lease that is taken later |
+//! | [`Denial`], [`CallError`], [`ErrorKind`] | why nothing was granted; why there is no answer; the kinds of all errors |
+//! | [`Rate`], [`concurrency_limit`] | definitions of limits, for [`InProcess`] |
+//!
+//! A transport carries the calls:
+//!
+//! | type | what it is |
+//! | --- | --- |
+//! | [`Http`] | calls a service |
+//! | [`InProcess`] | is the limiter, in this process; it also creates, changes and lists limits |
+//! | [`Batcher`] | sends the calls of many callers together |
+//! | [`Repeating`] | repeats calls of unknown outcome under the same ids; every [`Limiter`] has one |
+//! | [`Transport`], [`ObjectTransport`] | the traits, for transports of your own |
+//!
+//! Other ways to use limits:
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | [`Transport`] | one attempt at a call, whoever carries it out |
-//! | [`Repeating`] | a transport that repeats a call whose outcome is unknown, under the same lease id |
-//! | [`Http`] | the transport to a service |
-//! | [`InProcess`] | the transport to a limiter in this process |
-//! | [`Limiter`] | the handle: waits for room, with a new lease id after each denial |
-//! | [`Lease`] | what was granted; completed by its owner, or in the background when it is dropped |
-//! | [`Reservation`] | a lease, or the time to come back for one |
-//! | [`Requirements`] | what a call wants of its limits |
-//! | [`LlmCall`] | the requirements of a call to a model |
-//! | [`Rate`] | definitions of limits, for those in this process |
-//! | [`Batcher`] | a transport that makes one call of many |
-//! | [`BucketObject`] | the bucket of one key as an object, over an [`ObjectTransport`]: either of the two |
-//! | [`permits`] | permits of one limit in this process: a queue, statistics, chains, partitions |
-//! | [`scheduler`] | runs jobs when there is room for them, a queue for each model |
-//! | `tower` | limits the requests of an HTTP service; with the feature `tower-layer` |
+//! | [`BucketObject`] | one token bucket as an object: take tokens, borrow them, set the rate |
+//! | `permits` | permits of one limit, as in .NET: a queue, statistics, chains, partitions; needs the feature `permits` |
+//! | [`scheduler`] | runs jobs when there is room for them, with a queue for each model |
+//! | `tower` | a tower layer for HTTP services; needs the feature `tower-layer` |
+//!
+//! Every function that asks for a key takes a [`LimitKey`] or a text ([`IntoLimitKey`]). Futures may be dropped at
+//! any point: see [`Limiter`] for what happens then.
 
 mod batcher;
 mod denial;
+mod error;
 mod http;
 mod in_process;
+mod key;
 mod lease;
+mod limit_info;
 mod limiter;
 mod llm;
 mod object;
+#[cfg(feature = "permits")]
 pub mod permits;
 mod rate;
 mod repeat;
@@ -36,26 +82,31 @@ mod reservation;
 pub mod scheduler;
 mod shared;
 mod stats;
+mod time;
 #[cfg(feature = "tower-layer")]
 pub mod tower;
 mod transport;
 
 pub use batcher::{Batcher, BatcherOptions};
 pub use denial::{AcquireError, Denial};
+pub use error::{CallError, ErrorKind};
 pub use http::{Http, HttpError, HttpOptions};
 pub use in_process::{InProcess, InProcessError};
+pub use key::IntoLimitKey;
 pub use lease::{CompleteError, ExtendError, Extended, Lease};
+pub use limit_info::{LimitInfo, LimitStatus, Usage};
 pub use limiter::{Acquired, Limiter};
 pub use llm::LlmCall;
-pub use object::{BucketObject, BucketReservation, ObjectTransport};
+pub use object::{BucketObject, BucketReservation, ObjectReservation, ObjectState, ObjectTransport};
 pub use rate::{Rate, RateError, concurrency_limit};
 pub use repeat::{RepeatPolicy, Repeating};
 pub use requirements::{Requirements, RequirementsError};
 pub use reservation::Reservation;
 pub use stats::KeyStats;
-pub use transport::{CallError, Transport};
+pub use transport::{AttemptResult, Transport};
 
-pub use crate::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
-pub use crate::limit::{Amount, LeaseId, LimitKey};
-pub use crate::limiter::{ObjectReservation, ObjectState, ReserveOutcome};
-pub use crate::wire::UsageBody as Usage;
+pub use crate::limit::{
+    Amount, AmountError, Definition, DefinitionError, ExtendId, KeyError, Kind, KindFields, KindName,
+    LeaseId, LimitKey, Overage, ReleaseId,
+};
+pub use crate::protocol::{Actual, CommandError, Complete, Extend, Requirement, Reserve};

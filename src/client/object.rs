@@ -1,17 +1,23 @@
+//! A token bucket as an object per key: take tokens now, or borrow those of later refills.
+
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::repeat::{Pauses, repeat};
-use super::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, RepeatPolicy};
+use super::time::{some_system_time, system_time};
+use super::{Amount, CallError, IntoLimitKey, LeaseId, LimitKey, RepeatPolicy};
+use crate::limit::ReleaseId;
+use crate::protocol;
 
-/// One attempt at each call of a bucket as an object. Every call can be made again with the same ids, and is carried out
-/// once.
+/// Makes one attempt at each call of a bucket as an object.
+///
+/// Every call is idempotent: made again with the same ids, it is carried out once.
 pub trait ObjectTransport: Send + Sync + 'static {
-    /// Takes tokens that are there, or none.
+    /// Takes tokens if they are available. Returns whether it took them.
     fn try_reserve(
         &self,
         key: &LimitKey,
@@ -19,7 +25,7 @@ pub trait ObjectTransport: Send + Sync + 'static {
         lease: LeaseId,
     ) -> impl Future<Output = Result<bool, CallError>> + Send;
 
-    /// Takes tokens that are there or will be, and tells when.
+    /// Takes tokens that are available or that later refills will bring.
     fn reserve_ahead(
         &self,
         key: &LimitKey,
@@ -27,21 +33,21 @@ pub trait ObjectTransport: Send + Sync + 'static {
         lease: LeaseId,
     ) -> impl Future<Output = Result<ObjectReservation, CallError>> + Send;
 
-    /// Gives back what a reservation took, unless it may act already.
+    /// Releases the tokens of a reservation, unless its date to act has passed. Returns whether they are released.
     fn cancel(&self, key: &LimitKey, lease: LeaseId) -> impl Future<Output = Result<bool, CallError>> + Send;
 
-    /// Puts tokens back; answers how many can be taken then.
+    /// Adds tokens to the bucket, up to its burst. Returns the tokens available then.
     fn release(
         &self,
         key: &LimitKey,
         tokens: Amount,
-        release: LeaseId,
+        release: ReleaseId,
     ) -> impl Future<Output = Result<u64, CallError>> + Send;
 
-    /// How many tokens can be taken at once.
+    /// The tokens available now.
     fn available_permits(&self, key: &LimitKey) -> impl Future<Output = Result<u64, CallError>> + Send;
 
-    /// Sets how many tokens come per second and how many the bucket holds, and makes it if it is not there.
+    /// Sets the refill rate, in tokens per second, and the burst. Creates the bucket if there is none.
     fn set_rate(
         &self,
         key: &LimitKey,
@@ -49,22 +55,56 @@ pub trait ObjectTransport: Send + Sync + 'static {
         burst: Amount,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// How it stands.
+    /// The state of the bucket.
     fn state(&self, key: &LimitKey) -> impl Future<Output = Result<ObjectState, CallError>> + Send;
 }
 
-/// The bucket of one key, for those who know limiters as objects. Calls of unknown outcome are repeated. Cloning it is
-/// cheap.
+/// The outcome of a reservation that may borrow tokens of later refills.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ObjectReservation {
+    /// Whether it was made. It is not if the tokens exceed the burst, or if the limit is closed.
+    pub ok: bool,
+    /// The tokens taken; 0 if it was not made.
+    pub tokens: u64,
+    /// When it was made or refused, in the ledger's time.
+    pub creation_date: SystemTime,
+    /// When all its tokens are available, in the ledger's time; `None` if it was not made.
+    pub date_to_act: Option<SystemTime>,
+    /// The refill rate at that time, in tokens per second.
+    pub limit: f64,
+}
+
+/// The state of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ObjectState {
+    /// The refill rate, in tokens per second; 0 if the bucket is refilled manually.
+    pub limit: f64,
+    /// The most tokens the bucket holds.
+    pub burst: u64,
+    /// Tokens available less tokens owed; below 0 if reservations have borrowed.
+    pub tokens: i64,
+    /// When the last refill was due, in the ledger's time.
+    pub last: SystemTime,
+    /// The latest date to act of any reservation, in the ledger's time: when everything owed is repaid, or else the
+    /// latest that the limiter granted. `None` if none is known.
+    pub last_event: Option<SystemTime>,
+}
+
+/// The bucket of one key, for callers that know rate limiters as objects.
+///
+/// Calls of unknown outcome are repeated. Cloning it is cheap.
 ///
 /// ```
 /// # use std::error::Error;
-/// # use std::sync::Arc;
-/// use ledger_limiter::client::{BucketObject, InProcess, LimitKey};
+/// use std::sync::Arc;
+///
+/// use ledger_limiter::client::{BucketObject, InProcess};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn Error>> {
-/// let limits = Arc::new(InProcess::with_limits(Vec::new()).await?);
-/// let bucket = BucketObject::new(limits, LimitKey::parse("user:ann")?);
+/// let limits = Arc::new(InProcess::with_limits([]).await?);
+/// let bucket = BucketObject::new(limits, "user:ann")?;
+/// // 10 tokens per second, at most 3 at once.
 /// bucket.set_rate(10.0, 3).await?;
 /// assert!(bucket.try_reserve(2).await?);
 /// let reservation = bucket.reserve(3).await?;
@@ -79,7 +119,9 @@ pub struct BucketObject<T> {
     policy: RepeatPolicy,
 }
 
-/// A reservation of an object, which may take what will only be there in the future.
+/// A reservation of tokens, some of which may only be available later.
+///
+/// Dropping it releases nothing: the tokens stay taken until they are cancelled or the bucket is refilled.
 pub struct BucketReservation<T> {
     object: BucketObject<T>,
     lease: LeaseId,
@@ -93,28 +135,41 @@ impl<T> Clone for BucketObject<T> {
 }
 
 impl<T: ObjectTransport> BucketObject<T> {
-    /// The bucket of a key.
-    pub fn new(transport: Arc<T>, key: LimitKey) -> Self {
+    /// The bucket of a key, with the default [`RepeatPolicy`]. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not a key.
+    pub fn new(transport: Arc<T>, key: impl IntoLimitKey) -> Result<Self, CallError> {
         Self::with_policy(transport, key, RepeatPolicy::default())
     }
 
     /// The same, with calls of unknown outcome repeated as `policy` says.
-    pub fn with_policy(transport: Arc<T>, key: LimitKey, policy: RepeatPolicy) -> Self {
-        Self { transport, key, policy }
+    pub fn with_policy(
+        transport: Arc<T>,
+        key: impl IntoLimitKey,
+        policy: RepeatPolicy,
+    ) -> Result<Self, CallError> {
+        Ok(Self { transport, key: key.into_limit_key()?, policy })
     }
 
-    /// Its key.
+    /// The key of the bucket.
     pub fn key(&self) -> &LimitKey {
         &self.key
     }
 
-    /// Takes tokens that are there, or none.
+    /// Takes tokens if they are available. Returns whether it took them.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future leaves it open whether the tokens are taken. That holds for every call of an object.
     pub async fn try_reserve(&self, tokens: u64) -> Result<bool, CallError> {
         let (tokens, lease) = (amount("tokens", tokens)?, LeaseId::generate());
         repeat(self.pauses(), || self.transport.try_reserve(&self.key, tokens, lease)).await
     }
 
-    /// Takes tokens that are there or will be, and tells when.
+    /// Takes tokens that are available or that later refills will bring. [`BucketReservation::delay`] says when to
+    /// act.
     pub async fn reserve(&self, tokens: u64) -> Result<BucketReservation<T>, CallError> {
         let (tokens, lease) = (amount("tokens", tokens)?, LeaseId::generate());
         let attempt = || self.transport.reserve_ahead(&self.key, tokens, lease);
@@ -122,25 +177,27 @@ impl<T: ObjectTransport> BucketObject<T> {
         Ok(BucketReservation { object: self.clone(), lease, made })
     }
 
-    /// Puts tokens back, never more than it holds; answers how many can be taken then.
+    /// Adds tokens to the bucket, up to its burst. Returns the tokens available then.
     pub async fn release(&self, tokens: u64) -> Result<u64, CallError> {
-        let (tokens, release) = (amount("tokens", tokens)?, LeaseId::generate());
+        let (tokens, release) = (amount("tokens", tokens)?, ReleaseId::generate());
         repeat(self.pauses(), || self.transport.release(&self.key, tokens, release)).await
     }
 
-    /// How many tokens can be taken at once.
+    /// The tokens available now.
     pub async fn available_permits(&self) -> Result<u64, CallError> {
         repeat(self.pauses(), || self.transport.available_permits(&self.key)).await
     }
 
-    /// Sets how many tokens come per second and how many it holds, and makes it if it is not there. What was due by then
-    /// comes at the old rate.
+    /// Sets the refill rate, in tokens per second, and the burst. Creates the bucket if there is none.
+    ///
+    /// `limit` is above 0 and may be a fraction, such as `1.0 / 60.0` for one token per minute. Refills that are
+    /// due by then come at the old rate.
     pub async fn set_rate(&self, limit: f64, burst: u64) -> Result<(), CallError> {
         let burst = amount("burst", burst)?;
         repeat(self.pauses(), || self.transport.set_rate(&self.key, limit, burst)).await
     }
 
-    /// How it stands.
+    /// The state of the bucket.
     pub async fn state(&self) -> Result<ObjectState, CallError> {
         repeat(self.pauses(), || self.transport.state(&self.key)).await
     }
@@ -151,27 +208,28 @@ impl<T: ObjectTransport> BucketObject<T> {
 }
 
 impl<T: ObjectTransport> BucketReservation<T> {
-    /// Whether it was made. It is not if it is more than the bucket holds, or the limit is closed.
+    /// Whether the reservation was made. It is not if the tokens exceed the burst, or if the limit is closed.
     pub fn ok(&self) -> bool {
         self.made.ok
     }
 
-    /// How much it took, its dates and the rate it was made at.
+    /// The tokens, the dates and the rate of the reservation.
     pub fn details(&self) -> ObjectReservation {
         self.made
     }
 
-    /// The lease that it is; completing it settles with what was really used.
+    /// The id of the lease that holds the tokens. Completing that lease settles it with what was really used.
     pub fn lease(&self) -> LeaseId {
         self.lease
     }
 
-    /// How long after it was made it may act.
+    /// How long after the reservation was made all its tokens are available; zero if they were available at once.
     pub fn delay(&self) -> Duration {
-        Duration::from_millis(self.made.date_to_act.saturating_sub(self.made.creation_date))
+        let date_to_act = self.made.date_to_act.unwrap_or(self.made.creation_date);
+        date_to_act.duration_since(self.made.creation_date).unwrap_or_default()
     }
 
-    /// Gives back what it took, unless it may act already. True if it is given back.
+    /// Releases the tokens, unless the date to act has passed. Returns whether they are released.
     pub async fn cancel(&self) -> Result<bool, CallError> {
         let BucketObject { transport, key, .. } = &self.object;
         repeat(self.object.pauses(), || transport.cancel(key, self.lease)).await
@@ -185,6 +243,21 @@ impl<T> fmt::Debug for BucketReservation<T> {
     }
 }
 
+impl ObjectReservation {
+    pub(super) fn of(reservation: protocol::ObjectReservation) -> Self {
+        let protocol::ObjectReservation { ok, tokens, creation_date, date_to_act, limit } = reservation;
+        let (creation_date, date_to_act) = (system_time(creation_date), some_system_time(date_to_act));
+        Self { ok, tokens, creation_date, date_to_act, limit }
+    }
+}
+
+impl ObjectState {
+    pub(super) fn of(state: protocol::ObjectState) -> Self {
+        let protocol::ObjectState { limit, burst, tokens, last, last_event } = state;
+        Self { limit, burst, tokens, last: system_time(last), last_event: some_system_time(last_event) }
+    }
+}
+
 fn amount(field: &str, units: u64) -> Result<Amount, CallError> {
-    Amount::new(units).map_err(|error| CallError::Refused { message: format!("{field} {error}") })
+    Amount::new(units).map_err(|error| CallError::invalid(format!("{field} {error}")))
 }

@@ -1,46 +1,61 @@
-use crate::limit::{
-    Amount, Concurrency, Definition, DefinitionError, Kind, LimitKey, Overage, Rolling, SECONDS_MAX,
-};
+//! Definitions of limits in code.
 
-/// A rate with a burst, to define a limit by.
+use std::time::Duration;
+
+use super::{ErrorKind, IntoLimitKey};
+use crate::limit::{Amount, Concurrency, Definition, DefinitionError, Kind, Overage, Rolling, SECONDS_MAX};
+
+/// A rate with a burst, from which a rolling limit is defined.
 ///
-/// The limit is a rolling one: at most `capacity` units in any `window_seconds`. It never lets through more than the
-/// burst at once nor, over longer times, more than the rate. Because windows are whole seconds, one of the two may come
-/// out lower than asked: ten per second with a burst of 15 become 10 in any second, and five per minute with a burst of
-/// three become 3 in any 36 seconds. Unlike a token bucket, a window that was used up comes back as it was used, not drop
-/// by drop.
+/// The limit grants at most [`capacity`](Self::capacity) units in any [`window`](Self::window). That is never more
+/// than the burst at once, and over longer times never more than the rate.
+///
+/// Windows are whole seconds, so one of the two may be lower than asked for. Ten per second with a burst of 15
+/// become 10 in any second. Five per minute with a burst of 3 become 3 in any 36 seconds.
+///
+/// Unlike a token bucket, a window that was used up at once expires at once, not unit by unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     capacity: Amount,
     window: Rolling,
 }
 
-/// Why a rate makes no limit.
+/// Why a limit cannot be defined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RateError {
-    /// Nothing would ever come back.
+    /// The rate is 0.
     #[error("the rate must be at least 1")]
     ZeroRate,
-    /// Nothing could ever be taken.
+    /// The burst is 0.
     #[error("the burst must be at least 1")]
     ZeroBurst,
-    /// A window shorter than a second would be needed.
-    #[error("the burst must be at least {burst_min}, what comes back in a second, not {burst}")]
+    /// The limit would need a window shorter than a second.
+    #[error("the burst must be at least {burst_min}, the units of one second, not {burst}")]
     BurstTooSmall {
         /// The smallest burst of this rate.
         burst_min: u64,
-        /// What it was.
+        /// The burst asked for.
         burst: u64,
     },
-    /// Taking the whole burst would last too long to come back.
-    #[error("a burst of {burst} comes back only after more than {SECONDS_MAX} seconds")]
+    /// The limit would need too long a window.
+    #[error(
+        "a burst of {burst} takes more than {SECONDS_MAX} seconds at this rate; lower the burst or raise the rate"
+    )]
     BurstTooLarge {
-        /// What it was.
+        /// The burst asked for.
         burst: u64,
     },
-    /// The limit cannot be defined.
+    /// Another field of the definition is invalid.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
+}
+
+impl RateError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidRequest
+    }
 }
 
 impl Rate {
@@ -72,8 +87,8 @@ impl Rate {
             return Err(RateError::BurstTooSmall { burst_min: units.div_ceil(span_seconds), burst });
         }
         let window_ceil = (u128::from(burst) * wide_span).div_ceil(wide_units);
-        // The whole burst in a window rounded up, or a window rounded down and what the rate brings in it: neither is
-        // ever too much, so the one that lets more through is taken.
+        // Two limits are safe: the whole burst in a window rounded up, and the units of the rate in a window
+        // rounded down. Take the one with the higher rate.
         let whole_burst = (u128::from(burst), window_ceil);
         let whole_rate = (wide_units * window_floor / wide_span, window_floor);
         let (capacity, window_seconds) = if whole_rate.0 * whole_burst.1 > whole_burst.0 * whole_rate.1 {
@@ -91,31 +106,38 @@ impl Rate {
         Ok(Self { capacity, window: Rolling::new(window_seconds)? })
     }
 
-    /// How much may be taken in any window.
+    /// The most units granted in any window.
     pub fn capacity(self) -> u64 {
         self.capacity.get()
     }
 
-    /// How long a window is.
-    pub fn window_seconds(self) -> u32 {
-        self.window.window_seconds()
+    /// The length of a window, in whole seconds.
+    pub fn window(self) -> Duration {
+        Duration::from_secs(self.window.window_seconds().into())
     }
 
-    /// A limit of this rate.
-    pub fn limit(self, key: &str) -> Result<Definition, RateError> {
+    /// The definition of a limit with this rate.
+    pub fn limit(self, key: impl IntoLimitKey) -> Result<Definition, RateError> {
         define(key, Kind::Rolling(self.window), self.capacity)
     }
 }
 
-/// A limit of `places` calls at the same time. The place of a caller who never completes comes back after
-/// `timeout_seconds`.
-pub fn concurrency_limit(key: &str, places: u64, timeout_seconds: u64) -> Result<Definition, RateError> {
-    let places = Amount::new(places).map_err(DefinitionError::Capacity)?;
-    define(key, Kind::Concurrency(Concurrency::new(timeout_seconds)?), places)
+/// The definition of a limit of `slots` calls at the same time.
+///
+/// A slot is released when its lease is completed. If nobody completes the lease, the slot expires after `timeout`,
+/// which is 1 second to 366 days and is rounded up to whole seconds.
+pub fn concurrency_limit(
+    key: impl IntoLimitKey,
+    slots: u64,
+    timeout: Duration,
+) -> Result<Definition, RateError> {
+    let slots = Amount::new(slots).map_err(DefinitionError::Capacity)?;
+    let timeout_seconds = timeout.as_secs().saturating_add(u64::from(timeout.subsec_nanos() > 0));
+    define(key, Kind::Concurrency(Concurrency::new(timeout_seconds)?), slots)
 }
 
-fn define(key: &str, kind: Kind, capacity: Amount) -> Result<Definition, RateError> {
-    let key = LimitKey::parse(key).map_err(DefinitionError::Key)?;
+fn define(key: impl IntoLimitKey, kind: Kind, capacity: Amount) -> Result<Definition, RateError> {
+    let key = key.into_limit_key().map_err(DefinitionError::Key)?;
     Ok(Definition::new(key, kind, capacity, "", "", Overage::default())?)
 }
 
@@ -125,9 +147,10 @@ mod tests {
 
     use super::*;
 
-    fn made(rate: Result<Rate, RateError>) -> (u64, u32) {
+    /// Capacity and seconds of the window.
+    fn made(rate: Result<Rate, RateError>) -> (u64, u64) {
         let rate = rate.expect("a good rate");
-        (rate.capacity(), rate.window_seconds())
+        (rate.capacity(), rate.window().as_secs())
     }
 
     #[test]
@@ -151,21 +174,30 @@ mod tests {
         assert_eq!(Rate::per_hour(1, 10_000), Err(RateError::BurstTooLarge { burst: 10_000 }));
         assert!(matches!(Rate::per_second(u64::MAX, u64::MAX), Err(RateError::Definition(_))));
         assert!(Rate::per_second(1, 1).expect("good").limit(":bad").is_err());
-        assert!(concurrency_limit("slots", 0, 60).is_err());
-        assert!(concurrency_limit("slots", 1, 0).is_err());
+        assert!(concurrency_limit("slots", 0, Duration::from_secs(60)).is_err());
+        assert!(concurrency_limit("slots", 1, Duration::ZERO).is_err());
+        assert!(concurrency_limit("slots", 1, Duration::MAX).is_err());
+    }
+
+    #[test]
+    fn time_outs_are_rounded_up_to_whole_seconds() {
+        for (ms, seconds) in [(1, 1), (1_000, 1), (1_001, 2)] {
+            let limit = concurrency_limit("slots", 1, Duration::from_millis(ms)).expect("valid");
+            assert_eq!(limit.kind, Kind::Concurrency(Concurrency::new(seconds).expect("valid")));
+        }
     }
 
     proptest! {
         #[test]
-        fn neither_rate_nor_burst_is_exceeded(units in 1..1_000_000_u64, burst in 1..1_000_000_u64) {
+        fn the_limit_exceeds_neither_rate_nor_burst(units in 1..1_000_000_u64, burst in 1..1_000_000_u64) {
             for (span, rate) in
                 [(1, Rate::per_second(units, burst)), (60, Rate::per_minute(units, burst))]
             {
                 let Ok(rate) = rate else { continue };
                 prop_assert!(rate.capacity() <= burst);
-                prop_assert!(rate.capacity() * span <= units * u64::from(rate.window_seconds()));
+                prop_assert!(rate.capacity() * span <= units * rate.window().as_secs());
                 // Never less than half of the rate.
-                prop_assert!(2 * rate.capacity() * span >= units * u64::from(rate.window_seconds()));
+                prop_assert!(2 * rate.capacity() * span >= units * rate.window().as_secs());
             }
         }
     }

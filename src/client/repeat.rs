@@ -1,19 +1,31 @@
+//! Repeats calls of unknown outcome, under the same ids.
+
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{CallError, Complete, Extend, LimitKey, Reserve, ReserveOutcome, Transport, Usage};
+use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Reserve, Transport, Usage};
 
-/// When a call whose outcome is unknown is made again.
+/// Longer times of a policy count as this, so that adding them to a moment cannot overflow.
+const TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// When a call of unknown outcome is repeated.
+///
+/// Each pause is shortened at random by up to a half, so that callers that failed together do not repeat together.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ledger_limiter::client::RepeatPolicy;
+///
+/// let policy = RepeatPolicy::default().first_pause(Duration::from_millis(10)).give_up_after(Duration::from_secs(5));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RepeatPolicy {
-    /// The first pause. Each further one is twice as long.
-    pub first_pause: Duration,
-    /// The longest pause.
-    pub pause_max: Duration,
-    /// No repetition begins later than this after the first attempt.
-    pub give_up_after: Duration,
+    pub(super) first_pause: Duration,
+    pub(super) pause_max: Duration,
+    pub(super) give_up_after: Duration,
 }
 
 impl Default for RepeatPolicy {
@@ -26,8 +38,29 @@ impl Default for RepeatPolicy {
     }
 }
 
-/// A transport whose calls are repeated, with the same ids, while their outcome is unknown. What is unknown in the end
-/// is so after the last repetition.
+impl RepeatPolicy {
+    /// Sets the first pause. Each further pause is twice as long. 50 ms by default.
+    #[must_use]
+    pub fn first_pause(self, first_pause: Duration) -> Self {
+        Self { first_pause, ..self }
+    }
+
+    /// Sets the longest pause. 2 s by default.
+    #[must_use]
+    pub fn pause_max(self, pause_max: Duration) -> Self {
+        Self { pause_max, ..self }
+    }
+
+    /// Sets for how long after the first attempt repetitions may begin. 30 s by default; zero means no repetition.
+    #[must_use]
+    pub fn give_up_after(self, give_up_after: Duration) -> Self {
+        Self { give_up_after, ..self }
+    }
+}
+
+/// A transport that repeats calls while their outcome is unknown.
+///
+/// An error of unknown outcome is that of the last repetition.
 pub struct Repeating<T> {
     transport: T,
     policy: RepeatPolicy,
@@ -46,17 +79,17 @@ impl<T: Transport> Repeating<T> {
         Self { transport, policy }
     }
 
-    /// What makes the attempts.
+    /// The transport that makes the attempts.
     pub fn transport(&self) -> &T {
         &self.transport
     }
 
-    /// [`Transport::reserve`], but no repetition begins after `deadline` either.
+    /// [`Transport::reserve`], with no repetition that begins after `deadline`.
     pub async fn reserve_until(
         &self,
         command: &Reserve,
         deadline: Instant,
-    ) -> Result<ReserveOutcome, CallError> {
+    ) -> Result<AttemptResult, CallError> {
         let mut pauses = Pauses::new(self.policy, Instant::now());
         pauses.deadline = pauses.deadline.min(deadline);
         repeat(pauses, || self.transport.reserve(command)).await
@@ -64,7 +97,7 @@ impl<T: Transport> Repeating<T> {
 }
 
 impl<T: Transport> Transport for Repeating<T> {
-    async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
+    async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         repeat(Pauses::new(self.policy, Instant::now()), || self.transport.reserve(command)).await
     }
 
@@ -72,7 +105,7 @@ impl<T: Transport> Transport for Repeating<T> {
         repeat(Pauses::new(self.policy, Instant::now()), || self.transport.complete(command)).await
     }
 
-    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<AttemptResult, CallError>> {
         let attempt = |commands: Vec<Reserve>| async move { self.transport.reserve_batch(&commands).await };
         repeat_batch(Pauses::new(self.policy, Instant::now()), commands.to_vec(), attempt).await
     }
@@ -82,7 +115,7 @@ impl<T: Transport> Transport for Repeating<T> {
         repeat_batch(Pauses::new(self.policy, Instant::now()), commands.to_vec(), attempt).await
     }
 
-    async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
+    async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         repeat(Pauses::new(self.policy, Instant::now()), || self.transport.extend(command)).await
     }
 
@@ -91,7 +124,7 @@ impl<T: Transport> Transport for Repeating<T> {
     }
 }
 
-/// Makes a call until its outcome is known.
+/// Makes a call until its outcome is known or the pauses are over.
 pub(super) async fn repeat<R, F>(mut pauses: Pauses, attempt: impl Fn() -> F) -> Result<R, CallError>
 where
     F: Future<Output = Result<R, CallError>>,
@@ -104,7 +137,7 @@ where
     }
 }
 
-/// Repeats those items of a batch whose outcome is unknown, until none is.
+/// Repeats the items of a batch whose outcome is unknown, until none is left or the pauses are over.
 async fn repeat_batch<C: Clone, R, F>(
     mut pauses: Pauses,
     commands: Vec<C>,
@@ -116,31 +149,30 @@ where
     let mut results = attempt(commands.clone()).await;
     loop {
         let is_unknown = |result: &Result<R, CallError>| result.as_ref().is_err_and(CallError::is_unknown);
-        let places: Vec<usize> =
-            (0..results.len()).filter(|&place| results.get(place).is_some_and(is_unknown)).collect();
-        if places.is_empty() || !pauses.pause().await {
+        let indexes: Vec<usize> =
+            (0..results.len()).filter(|&index| results.get(index).is_some_and(is_unknown)).collect();
+        if indexes.is_empty() || !pauses.pause().await {
             return results;
         }
-        let again: Vec<C> = places.iter().filter_map(|&place| commands.get(place)).cloned().collect();
-        for (place, result) in places.into_iter().zip(attempt(again).await) {
-            if let Some(slot) = results.get_mut(place) {
-                *slot = result;
+        let again: Vec<C> = indexes.iter().filter_map(|&index| commands.get(index)).cloned().collect();
+        for (index, repeated) in indexes.into_iter().zip(attempt(again).await) {
+            if let Some(result) = results.get_mut(index) {
+                *result = repeated;
             }
         }
     }
 }
 
 impl Pauses {
-    /// For a call whose first attempt is made now.
+    /// The pauses of a call whose first attempt is made now.
     pub(super) fn new(policy: RepeatPolicy, now: Instant) -> Self {
         let RepeatPolicy { first_pause, pause_max, give_up_after } = policy;
-        Self { next: first_pause, pause_max, deadline: now + give_up_after }
+        let next = first_pause.min(TIME_MAX);
+        Self { next, pause_max: pause_max.min(TIME_MAX), deadline: now + give_up_after.min(TIME_MAX) }
     }
 
-    /// How long to wait until the call should be made again; `None` if it should not. `fraction` is drawn by chance from
-    /// 0 to 1.
+    /// The pause before the next repetition; `None` if there is none. `fraction` is random, from 0 to 1.
     pub(super) fn next(&mut self, now: Instant, fraction: f64) -> Option<Duration> {
-        // Up to a half shorter, so that callers who failed together do not come back together.
         let pause = self.next.mul_f64(1.0 - fraction / 2.0);
         if now + pause > self.deadline {
             return None;
@@ -149,10 +181,37 @@ impl Pauses {
         Some(pause)
     }
 
-    /// Waits until the call should be made again, or answers that it should not.
+    /// Waits for the next repetition. Returns false if there is none.
     async fn pause(&mut self) -> bool {
         let Some(pause) = self.next(Instant::now(), rand::random()) else { return false };
         tokio::time::sleep(pause).await;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_until_the_policy_gives_up() {
+        let ms = Duration::from_millis;
+        let policy = RepeatPolicy::default().first_pause(ms(100)).pause_max(ms(300)).give_up_after(ms(1_000));
+        let now = Instant::now();
+        let mut pauses = Pauses::new(policy, now);
+        let all: Vec<_> = (0..3).map(|_| pauses.next(now, 0.0)).collect();
+        assert_eq!(all, [Some(ms(100)), Some(ms(200)), Some(ms(300))]);
+        assert_eq!(pauses.next(now, 1.0), Some(ms(150)), "chance shortens a pause by up to a half");
+        assert_eq!(pauses.next(now + ms(701), 0.0), None);
+    }
+
+    #[test]
+    fn the_longest_times_do_not_overflow() {
+        let longest = Duration::MAX;
+        let policy = RepeatPolicy::default().first_pause(longest).pause_max(longest).give_up_after(longest);
+        let now = Instant::now();
+        let mut pauses = Pauses::new(policy, now);
+        assert_eq!(pauses.next(now, 0.0), Some(TIME_MAX));
+        assert_eq!(pauses.next(now, 0.0), Some(TIME_MAX));
     }
 }

@@ -1,44 +1,56 @@
-use super::{Amount, LeaseId, LimitKey, Requirement, Reserve};
-use crate::decide::command::CommandError;
+//! What a call needs of its limits.
+
+use super::{Amount, CommandError, ErrorKind, IntoLimitKey, LeaseId, LimitKey, Requirement, Reserve};
 use crate::limit::{AmountError, KeyError};
 
-/// What one call wants of its limits: 1 to 32 of them, none twice.
+/// What one call needs: an amount of each of 1 to 32 limits.
+///
+/// They are plain data and reserve nothing. The same requirements can be used for any number of calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirements {
-    /// What every attempt sends, but for the lease id, which is each attempt's own.
+    /// The reserve command of every attempt. Each attempt replaces the lease id.
     template: Reserve,
 }
 
-/// Why these are no requirements. The text begins with the name of the field.
+/// Why requirements are invalid. The text begins with the name of the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequirementsError {
-    /// A name is no limit key.
+    /// A text is not a limit key.
     #[error("requirements[{index}].key {source}")]
     Key {
-        /// Its place.
+        /// The index of the requirement.
         index: usize,
-        /// Why.
+        /// What is wrong with the key.
         source: KeyError,
     },
-    /// A number is no amount.
+    /// An amount is out of range.
     #[error("requirements[{index}].amount {source}")]
     Amount {
-        /// Its place.
+        /// The index of the requirement.
         index: usize,
-        /// Why.
+        /// What is wrong with the amount.
         source: AmountError,
     },
-    /// There are none, too many, or one twice; or the job id is too long.
+    /// There are none or too many, a key is given twice, or the job id is too long.
     #[error(transparent)]
     Command(#[from] CommandError),
 }
 
+impl RequirementsError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidRequest
+    }
+}
+
 impl Requirements {
-    /// Checks names and numbers.
-    pub fn new<K: AsRef<str>>(wants: impl IntoIterator<Item = (K, u64)>) -> Result<Self, RequirementsError> {
+    /// Requirements of these keys and amounts. A key may be given once; an amount is 1 to 2^63-1 units of its limit.
+    pub fn new<K: IntoLimitKey>(
+        wants: impl IntoIterator<Item = (K, u64)>,
+    ) -> Result<Self, RequirementsError> {
         let check = |(index, (key, amount)): (usize, (K, u64))| {
-            let key =
-                LimitKey::parse(key.as_ref()).map_err(|source| RequirementsError::Key { index, source })?;
+            let key = key.into_limit_key().map_err(|source| RequirementsError::Key { index, source })?;
             let amount = Amount::new(amount).map_err(|source| RequirementsError::Amount { index, source })?;
             Ok(Requirement { key, amount })
         };
@@ -48,30 +60,31 @@ impl Requirements {
         Ok(Self { template })
     }
 
-    /// So much of one limit.
+    /// An amount of one limit.
+    #[cfg(feature = "permits")]
     pub(super) fn of_one(key: &LimitKey, amount: Amount) -> Self {
         let requirement = Requirement { key: key.clone(), amount };
         Self { template: Reserve::of_one(LeaseId::generate(), requirement) }
     }
 
-    /// Names the job that all this is for, in logs only; at most 128 bytes.
+    /// Names the job that needs this, for logs only. The name has at most 128 bytes.
     pub fn with_job_id(self, job_id: impl Into<String>) -> Result<Self, RequirementsError> {
         let Reserve { lease, .. } = self.template;
         let template = Reserve::new(lease, job_id.into(), self.template.requirements().to_vec())?;
         Ok(Self { template })
     }
 
-    /// What is wanted, sorted by key.
+    /// The requirements, sorted by key.
     pub fn list(&self) -> &[Requirement] {
         self.template.requirements()
     }
 
-    /// A reserve of its own lease.
+    /// The reserve command of one attempt, with a fresh lease id.
     pub fn attempt(&self) -> Reserve {
         self.under(LeaseId::generate())
     }
 
-    /// A reserve of this lease.
+    /// The reserve command with this lease id.
     pub(super) fn under(&self, lease: LeaseId) -> Reserve {
         let mut reserve = self.template.clone();
         reserve.lease = lease;
@@ -84,9 +97,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bad_requirements_are_told_by_their_place() {
+    fn errors_name_the_field_and_its_index() {
         let error = |wants: &[(&str, u64)]| {
-            Requirements::new(wants.iter().copied()).expect_err("it is refused").to_string()
+            let error = Requirements::new(wants.iter().copied()).expect_err("it is refused");
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+            error.to_string()
         };
         assert_eq!(error(&[]), "requirements must be between 1 and 32 long, not 0");
         assert_eq!(error(&[("a", 1), (":b", 1)]).find("requirements[1].key must begin"), Some(0));
@@ -97,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn every_attempt_has_a_lease_of_its_own() {
+    fn each_attempt_has_a_fresh_lease_id() {
         let wants = Requirements::new([("b", 1), ("a", 2)]).expect("valid");
         let (first, second) = (wants.attempt(), wants.attempt());
         assert_ne!(first.lease, second.lease);

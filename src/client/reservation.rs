@@ -1,15 +1,21 @@
+//! A lease that is taken later.
+
 use std::fmt;
 
 use tokio::time::Instant;
 
 use super::{AcquireError, CallError, Denial, Lease, Limiter, Requirements, Transport};
 
-/// A hold with the time at which it is ready.
+/// A lease, or the time at which to ask for one.
 ///
-/// One that is ready at once holds a lease already, and dropping it gives everything back. One that is ready later holds
-/// nothing: nobody can hold what is not free yet, so its time is the limiter's hint when to come back, and others may be
-/// there first.
-#[must_use = "a reservation that is dropped is given back"]
+/// If there was room, the reservation holds a lease. Otherwise it holds nothing, because capacity that is not free
+/// yet cannot be held. Its time is then the limiter's hint, and other callers may take the room first.
+///
+/// # Dropping
+///
+/// A reservation that holds a lease cancels it in the background: everything is released, because nothing was used.
+/// One that holds nothing needs nothing.
+#[must_use = "dropping a reservation releases it"]
 pub struct Reservation<T: Transport> {
     ready_at: Instant,
     state: State<T>,
@@ -25,7 +31,7 @@ impl<T: Transport> Reservation<T> {
         Self { ready_at: Instant::now(), state: State::Held(lease.kept_unused()) }
     }
 
-    /// Where no waiting helps, there is no reservation.
+    /// Fails if waiting does not help.
     pub(super) fn waiting(
         limiter: Limiter<T>,
         wants: Requirements,
@@ -36,12 +42,12 @@ impl<T: Transport> Reservation<T> {
         Ok(Self { ready_at, state: State::Waiting { limiter, wants, denial } })
     }
 
-    /// When to take its lease.
+    /// When to take the lease; now or earlier if it is held.
     pub fn ready_at(&self) -> Instant {
         self.ready_at
     }
 
-    /// Why it is not ready at once.
+    /// Why there is no lease yet; `None` if one is held.
     pub fn denial(&self) -> Option<&Denial> {
         match &self.state {
             State::Held(_) => None,
@@ -49,7 +55,12 @@ impl<T: Transport> Reservation<T> {
         }
     }
 
-    /// Waits until it is ready and takes its lease, then waits on where others were there first.
+    /// Returns the lease that is held, or waits until [`ready_at`](Self::ready_at) and then for room, like
+    /// [`Limiter::acquire`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future gives up. A lease that is granted by then is cancelled in the background.
     pub async fn lease(self) -> Result<Lease<T>, AcquireError> {
         match self.state {
             State::Held(lease) => Ok(lease.handed_out()),
@@ -60,7 +71,7 @@ impl<T: Transport> Reservation<T> {
         }
     }
 
-    /// Gives back what it holds, and waits until that is done.
+    /// Releases everything that is held and waits for the answer. Dropping the future does not stop it.
     pub async fn cancel(self) -> Result<(), CallError> {
         match self.state {
             State::Held(lease) => lease.cancel().await,

@@ -1,3 +1,5 @@
+//! What a limiter, its clones and its leases share, and the guard that completes a lease when its caller gives up.
+
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -6,40 +8,41 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stats::Stats;
-use super::{CallError, Complete, Repeating, Reserve, ReserveOutcome, Transport};
+use super::{AttemptResult, CallError, Complete, Repeating, Reserve, Transport};
 use crate::telemetry::with_sources;
 
-/// What a limiter, its clones and its leases have in common.
+/// The state of a limiter and all its clones.
 pub(super) struct Shared<T> {
     pub(super) calls: Repeating<T>,
     pub(super) stats: Stats,
     pub(super) closed: CancellationToken,
-    pub(super) given_back: watch::Sender<GivenBack>,
+    pub(super) releases: watch::Sender<Releases>,
     background: TaskTracker,
-    /// Leases may be dropped on any thread.
+    /// Runs the background completes: a lease may be dropped on a thread without a runtime.
     runtime: Handle,
 }
 
-/// Counts the completes that were carried out here, for those who wait for what they give back.
+/// Counts the completes that succeeded here, for waiters that want to know when room is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct GivenBack {
-    /// All of them: each gives back the places of concurrency limits.
-    pub(super) places: u64,
-    /// Those that told what was used: each may give back some of every limit.
-    pub(super) amounts: u64,
+pub(super) struct Releases {
+    /// All of them: each releases the slots of concurrency limits.
+    pub(super) completes: u64,
+    /// Those with amounts: each may release some of every limit.
+    pub(super) completes_with_amounts: u64,
 }
 
-/// What must become of a lease even if nobody waits for it any more.
+/// What still has to be done for a lease.
 enum Task {
-    /// A reserve whose outcome nobody has seen: it is repeated, and what turns out to be granted is given back.
+    /// The outcome of a reserve is unknown: repeat the reserve, and cancel the lease if it is granted.
     Resolve(Reserve),
-    /// A complete that has not been answered.
+    /// A complete has no answer yet.
     Complete(Complete),
 }
 
-/// A task with an owner. It is carried out in the background when the owner goes away, unless it was discharged: so
-/// whatever is granted is completed, at whatever point a caller gives up.
-pub(super) struct Duty<T: Transport> {
+/// Makes sure that every granted lease is completed, wherever its caller gives up.
+///
+/// Dropping the guard carries out its task in the background, unless it is disarmed.
+pub(super) struct CompletionGuard<T: Transport> {
     shared: Arc<Shared<T>>,
     task: Option<Task>,
 }
@@ -50,13 +53,13 @@ impl<T: Transport> Shared<T> {
             calls,
             stats: Stats::default(),
             closed: CancellationToken::new(),
-            given_back: watch::Sender::default(),
+            releases: watch::Sender::default(),
             background: TaskTracker::new(),
             runtime: Handle::current(),
         }
     }
 
-    /// Waits for everything that is done in the background.
+    /// Waits until no task runs in the background.
     pub(super) async fn drain(&self) {
         self.background.close();
         self.background.wait().await;
@@ -66,48 +69,44 @@ impl<T: Transport> Shared<T> {
         let complete = match task {
             Task::Complete(complete) => complete,
             Task::Resolve(reserve) => match self.calls.reserve(&reserve).await? {
-                ReserveOutcome::Granted { .. } => Complete::of_unused(&reserve),
-                ReserveOutcome::NoRoom { .. }
-                | ReserveOutcome::Decreasing { .. }
-                | ReserveOutcome::ExceedsCapacity { .. }
-                | ReserveOutcome::UnknownKey { .. }
-                | ReserveOutcome::TooManyInstances { .. }
-                | ReserveOutcome::LeaseConflict
-                | ReserveOutcome::LeaseSettled => return Ok(()),
+                AttemptResult::Granted { .. } => Complete::of_unused(&reserve),
+                AttemptResult::Denied(_) | AttemptResult::LeaseConflict | AttemptResult::LeaseSettled => {
+                    return Ok(());
+                }
             },
         };
         self.complete(&complete).await
     }
 
-    /// Settles a lease, and tells those who wait for what it gives back.
+    /// Settles a lease and wakes the waiters for its room.
     pub(super) async fn complete(&self, complete: &Complete) -> Result<(), CallError> {
         self.calls.complete(complete).await?;
-        self.gave_back(!complete.actuals().is_empty());
+        self.count_release(!complete.actuals().is_empty());
         Ok(())
     }
 
-    /// Tells those who wait that something was given back.
-    pub(super) fn gave_back(&self, amounts: bool) {
-        self.given_back.send_modify(|given_back| {
-            given_back.places += 1;
-            given_back.amounts += u64::from(amounts);
+    /// Wakes the waiters, because room was released.
+    pub(super) fn count_release(&self, with_amounts: bool) {
+        self.releases.send_modify(|releases| {
+            releases.completes += 1;
+            releases.completes_with_amounts += u64::from(with_amounts);
         });
     }
 }
 
-impl<T: Transport> Duty<T> {
-    /// To find out what became of a reserve that is about to be sent.
-    pub(super) fn to_resolve(shared: &Arc<Shared<T>>, reserve: Reserve) -> Self {
+impl<T: Transport> CompletionGuard<T> {
+    /// A guard for a reserve that is about to be sent. Its task is to find out the outcome.
+    pub(super) fn for_reserve(shared: &Arc<Shared<T>>, reserve: Reserve) -> Self {
         Self { shared: Arc::clone(shared), task: Some(Task::Resolve(reserve)) }
     }
 
-    /// To complete instead.
-    pub(super) fn turn_to(&mut self, complete: Complete) {
+    /// Replaces the task by this complete.
+    pub(super) fn set_complete(&mut self, complete: Complete) {
         self.task = Some(Task::Complete(complete));
     }
 
     /// Nothing is left to do.
-    pub(super) fn discharge(&mut self) {
+    pub(super) fn disarm(&mut self) {
         self.task = None;
     }
 
@@ -116,17 +115,19 @@ impl<T: Transport> Duty<T> {
     }
 }
 
-impl<T: Transport> Drop for Duty<T> {
+impl<T: Transport> Drop for CompletionGuard<T> {
     fn drop(&mut self) {
         let Some(task) = self.task.take() else { return };
         let shared = Arc::clone(&self.shared);
         let done = async move {
             if let Err(error) = shared.carry_out(task).await {
-                // What was reserved stays so until it expires.
-                tracing::warn!(error = with_sources(&error), "a lease could not be given back");
+                tracing::warn!(
+                    error = with_sources(&error),
+                    "a lease could not be completed in the background; what it reserved expires by itself"
+                );
             }
         };
-        // Never blocks. Where the runtime is gone already, nothing is done: what was reserved expires.
+        // Spawning never blocks. On a runtime that has ended the task never runs, and the reservation expires.
         self.shared.background.spawn_on(done, &self.shared.runtime);
     }
 }

@@ -1,3 +1,5 @@
+//! What the callers of one limiter got of each limit.
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,25 +8,26 @@ use quick_cache::sync::Cache;
 
 use super::{LimitKey, Requirements};
 
-/// As many keys as are counted; of more, those not used lately begin anew.
+/// The most keys with counters. Beyond that, the keys used least lately lose theirs and start at 0 again.
 const KEYS_MAX: usize = 16_384;
 
-/// How a limit stands, and what its callers here got.
+/// The use of a limit by all callers, and what the callers of this limiter got of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyStats {
-    /// What can be reserved now, by anybody.
+    /// What can be reserved now, by any caller.
     pub available: u128,
-    /// What is reserved, by anybody.
+    /// What is reserved now, by all callers.
     pub reserved: u128,
-    /// How many callers of this limiter wait to come back after a denial.
+    /// The callers of this limiter that wait after a denial.
     pub queued: u64,
-    /// How many leases of it were granted to this limiter.
+    /// The leases granted to this limiter.
     pub granted: u64,
-    /// How many attempts of this limiter it denied.
+    /// The attempts of this limiter that the limit denied.
     pub denied: u64,
 }
 
-/// What was granted and denied here, by key.
+/// The counters of all keys.
 pub(super) struct Stats {
     by_key: Cache<LimitKey, Arc<Counters>>,
 }
@@ -36,7 +39,7 @@ pub(super) struct Counters {
     denied: AtomicU64,
 }
 
-/// A caller who waits; counted until it is dropped.
+/// A waiter, counted until it is dropped.
 pub(super) struct Queued(Vec<Arc<Counters>>);
 
 impl Default for Stats {
@@ -70,7 +73,7 @@ impl Stats {
         [&counters.queued, &counters.granted, &counters.denied].map(|counter| counter.load(Ordering::Relaxed))
     }
 
-    /// Counts from zero again; who waits still waits.
+    /// Sets granted and denied to 0. Waiters still wait, so `queued` stays.
     pub(super) fn reset(&self) {
         for (_, counters) in self.by_key.iter() {
             counters.granted.store(0, Ordering::Relaxed);

@@ -1,74 +1,87 @@
-use std::error::Error;
+//! The calls that a transport makes for the client library.
+
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use super::{Complete, Extend, LimitKey, Reserve, ReserveOutcome, Usage};
+use super::time::system_time;
+use super::{CallError, Complete, Denial, Extend, LimitKey, Reserve, Usage};
+use crate::protocol::ReserveOutcome;
 
-/// One attempt at each call of the limiter, without a second one: [`super::Repeating`] repeats.
+/// Makes one attempt at each call of the limiter. [`Repeating`](super::Repeating) adds the repetitions.
 ///
-/// Every call can be made again with the same ids, and is carried out once. Dropping the future of a call leaves its
-/// outcome unknown.
+/// Every call is idempotent: made again with the same ids, it is carried out once and answered alike. Dropping the
+/// future of a call leaves its outcome unknown.
 pub trait Transport: Send + Sync + 'static {
-    /// Reserves everything that the command wants, or nothing.
-    fn reserve(&self, command: &Reserve) -> impl Future<Output = Result<ReserveOutcome, CallError>> + Send;
+    /// Reserves everything that the command asks for, or nothing.
+    fn reserve(&self, command: &Reserve) -> impl Future<Output = Result<AttemptResult, CallError>> + Send;
 
-    /// Settles a lease; one that is unknown, settled or expired is settled already.
+    /// Settles a lease. One that is unknown, settled or expired needs nothing: that is a success.
     fn complete(&self, command: &Complete) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Reserves for each command; answers each in its place.
+    /// Reserves for each command by itself. The results are in the order of the commands.
     fn reserve_batch(
         &self,
         commands: &[Reserve],
-    ) -> impl Future<Output = Vec<Result<ReserveOutcome, CallError>>> + Send;
+    ) -> impl Future<Output = Vec<Result<AttemptResult, CallError>>> + Send;
 
-    /// Settles each lease; answers each in its place.
+    /// Settles each lease by itself. The results are in the order of the commands.
     fn complete_batch(
         &self,
         commands: &[Complete],
     ) -> impl Future<Output = Vec<Result<(), CallError>>> + Send;
 
-    /// Reserves more of a limit for a lease that is running.
-    fn extend(&self, command: &Extend) -> impl Future<Output = Result<ReserveOutcome, CallError>> + Send;
+    /// Reserves more of a limit for a running lease.
+    fn extend(&self, command: &Extend) -> impl Future<Output = Result<AttemptResult, CallError>> + Send;
 
-    /// How a limit stands, `None` if there is none of this name.
+    /// The usage of a limit; `None` if there is no limit of this key.
     fn usage(&self, key: &LimitKey) -> impl Future<Output = Result<Option<Usage>, CallError>> + Send;
 }
 
-/// Why a call has no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CallError {
-    /// It may have been carried out or not: the same call with the same ids finds out.
-    #[error("the outcome is unknown")]
-    Unknown(#[source] Arc<dyn Error + Send + Sync>),
-    /// It was not carried out, and never will be as it is.
-    #[error("the call was refused: {message}")]
-    Refused {
-        /// Why, in the words of the one who refused.
-        message: String,
+/// The result of one attempt to reserve or to extend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttemptResult {
+    /// Everything is reserved.
+    Granted {
+        /// When, in the ledger's time, to the millisecond.
+        reserved_at: SystemTime,
     },
-    /// It was not made: this side is closed.
-    #[error("the limiter is closed")]
-    Closed,
+    /// Nothing is reserved.
+    Denied(Denial),
+    /// Nothing is reserved: the id was used for another request.
+    LeaseConflict,
+    /// Nothing is reserved: the lease was completed, or it expired. Under a fresh id that means that the grant
+    /// expired before its answer arrived.
+    LeaseSettled,
 }
 
-impl CallError {
-    /// Unknown, because of an error.
-    pub fn unknown(error: impl Error + Send + Sync + 'static) -> Self {
-        Self::Unknown(Arc::new(error))
-    }
-
-    /// Whether the same call should be made again.
-    pub fn is_unknown(&self) -> bool {
-        match self {
-            Self::Unknown(_) => true,
-            Self::Refused { .. } | Self::Closed => false,
+#[doc(hidden)]
+impl From<ReserveOutcome> for AttemptResult {
+    fn from(outcome: ReserveOutcome) -> Self {
+        let hint = Duration::from_millis;
+        match outcome {
+            ReserveOutcome::Granted { reserved_at_unix_ms } => {
+                Self::Granted { reserved_at: system_time(reserved_at_unix_ms) }
+            }
+            ReserveOutcome::NoRoom { key, retry_after_ms } => {
+                Self::Denied(Denial::NoRoom { key, retry_after: hint(retry_after_ms) })
+            }
+            ReserveOutcome::Decreasing { key, retry_after_ms } => {
+                Self::Denied(Denial::Decreasing { key, retry_after: hint(retry_after_ms) })
+            }
+            ReserveOutcome::ExceedsCapacity { key } => Self::Denied(Denial::ExceedsCapacity { key }),
+            ReserveOutcome::UnknownKey { key } => Self::Denied(Denial::UnknownKey { key }),
+            ReserveOutcome::TooManyInstances { key } => Self::Denied(Denial::TooManyInstances { key }),
+            ReserveOutcome::LeaseConflict => Self::LeaseConflict,
+            ReserveOutcome::LeaseSettled => Self::LeaseSettled,
         }
     }
 }
 
-/// A transport that several owners share.
+/// A transport with several owners.
 impl<T: Transport> Transport for Arc<T> {
-    async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
+    async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         T::reserve(self, command).await
     }
 
@@ -76,7 +89,7 @@ impl<T: Transport> Transport for Arc<T> {
         T::complete(self, command).await
     }
 
-    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<AttemptResult, CallError>> {
         T::reserve_batch(self, commands).await
     }
 
@@ -84,7 +97,7 @@ impl<T: Transport> Transport for Arc<T> {
         T::complete_batch(self, commands).await
     }
 
-    async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
+    async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         T::extend(self, command).await
     }
 

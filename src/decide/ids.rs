@@ -1,13 +1,17 @@
-//! Ids. They are derived, not drawn, so that a request that is repeated, here or at another replica, meets itself.
+//! Ids of accounts and transfers. They are derived from names, not random, so that a repeated request meets its own earlier
+//! transfers, at this replica or another.
+
+use std::fmt::Display;
 
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
-use crate::ledger::{AccountId, TransferFamily, TransferId};
-use crate::limit::{LeaseId, LimitKey};
+use crate::ledger::{AccountId, LeaseQuery, TransferId};
+use crate::limit::{ExtendId, LeaseId, LimitKey, ReleaseId, ReplenishId};
+use crate::protocol::{EXTENDS_MAX, REQUIREMENTS_MAX};
 
-/// Makes the ids of one TigerBeetle ledger. Two ledgers of one cluster share its id space, so the ledger's number is in
-/// every id, but for ledger 1.
+/// Derives the ids of one TigerBeetle ledger. The ledgers of a cluster share one id space, so every id depends on the
+/// ledger's number; ledger 1 adds nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Ids {
     ledger: u32,
@@ -16,45 +20,46 @@ pub struct Ids {
     instances: AccountId,
 }
 
-/// Makes the ids of one lease's transfers.
+/// Derives the ids of one lease's transfers.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseIds(u128);
 
-/// Which transfer of a lease it is, besides the leg that it belongs to.
+/// The purpose of a lease's transfer. The numbers are stored in ids and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Purpose {
-    /// The reservation.
+    /// The reservation of a requirement.
     Reserve = 1,
-    /// Its void.
+    /// The void of a reservation.
     Void = 2,
-    /// What stays reserved when it settles below its estimate.
+    /// What stays reserved when a lease settles below its reservation.
     Shrink = 3,
-    /// What is reserved on top when it settles above.
-    Extend = 4,
-    /// What of that could not be reserved.
+    /// The additional reservation when a lease settles above its reservation.
+    Overage = 4,
+    /// Overage that found no room.
     Debt = 5,
-    /// The guard of a complete, or the trace of a top-up: whatever comes first takes the id.
+    /// The guard of a complete, or the trace of an extend: the first of them takes the id.
     Guard = 6,
-    /// What its complete gives back pays back what was borrowed.
+    /// Repays borrowed tokens out of what a complete releases.
     Repay = 7,
-    /// What it borrows, pays back at once, and is found to owe.
+    /// Borrows tokens, repays what it can at once, and measures what is owed then.
     Borrow = 8,
 }
 
-/// The most attempts at one transfer of a lease; 3 bits of its id count them.
+/// The most attempts at one transfer of a lease: 3 bits of its id count them.
 pub const ATTEMPTS_MAX: u8 = 8;
-/// The most requirements of a lease; 5 bits of an id count them.
-pub const LEGS_MAX: usize = 32;
-/// The most top-ups of a lease. Each is a leg of it, counted on from those that it was granted at first.
-pub const TOP_UPS_MAX: usize = 32;
-/// Marks the ids of legs that are top-ups, above every purpose.
-const TOP_UP_LEG: u128 = 1 << 14;
-/// Marks the ids of top-ups themselves.
-const TOP_UP: u128 = 1 << 15;
+/// The most legs of a lease before it is extended: 5 bits of an id count them.
+const LEGS_MAX: usize = 32;
+const _: () =
+    assert!(REQUIREMENTS_MAX <= LEGS_MAX && EXTENDS_MAX <= LEGS_MAX, "5 bits of an id count the legs");
+/// Marks the ids that belong to a leg added by an extend. Such legs are numbered on from [`LEGS_MAX`]. The bit is above
+/// every purpose.
+const EXTENSION_LEG: u128 = 1 << 14;
+/// Marks the ids of the reservations that extends make.
+const EXTENSION: u128 = 1 << 15;
 
 impl Ids {
-    /// For a ledger's number.
+    /// The ids of the ledger with this number.
     pub fn new(ledger: u32) -> Self {
         let account = |label| AccountId::from_u128(digest(ledger, label));
         Self {
@@ -65,17 +70,22 @@ impl Ids {
         }
     }
 
-    /// The account that funds and receives everything.
+    /// The number of the ledger.
+    pub fn ledger_number(self) -> u32 {
+        self.ledger
+    }
+
+    /// The account that funds every limit and receives every reservation.
     pub fn operator(self) -> AccountId {
         self.operator
     }
 
-    /// The account whose transfers are the log of definitions.
+    /// The account whose transfers are the log of definition versions.
     pub fn registry(self) -> AccountId {
         self.registry
     }
 
-    /// The account whose transfers are the definitions of limits that templates made.
+    /// The account whose transfers are the definition versions of template instances.
     pub fn instances(self) -> AccountId {
         self.instances
     }
@@ -90,48 +100,64 @@ impl Ids {
         self.account(&format!("acct:debt:{key}"))
     }
 
-    /// The account of what was spent of a limit, in one of its places, by the schedule that a version of it set.
-    pub fn spent(self, key: &LimitKey, since_version: u64, place: usize) -> AccountId {
-        self.account(&format!("acct:spent:{key}:{since_version}:{place}"))
+    /// A spent account of the schedule that started with version `since_version` of a limit.
+    pub fn spent(self, key: &LimitKey, since_version: u64, index: usize) -> AccountId {
+        self.account(&format!("acct:spent:{key}:{since_version}:{index}"))
     }
 
-    /// The account that is a limit's clock.
+    /// The account that is a limit's refill clock.
     pub fn clock(self, key: &LimitKey) -> AccountId {
         self.account(&format!("acct:clock:{key}"))
     }
 
-    /// The account of what was borrowed of a limit's future. It does not depend on the schedule.
+    /// The account of tokens borrowed ahead of a limit's refills. All schedules of the limit share it.
     pub fn borrowed(self, key: &LimitKey) -> AccountId {
         self.account(&format!("acct:borrowed:{key}"))
     }
 
-    /// The account by which what is owed is measured.
+    /// The account through which reservations ahead measure what is owed.
     pub fn measure(self) -> AccountId {
         self.account("acct:measure")
     }
 
-    /// The trace of what somebody asked to be put back into a limit, once for each ULID.
-    pub fn put_back(self, key: &LimitKey, asked: LeaseId) -> TransferId {
-        let hash = digest(self.ledger, &format!("put-back:{key}:{asked}"));
-        TransferId::from_u128(u128::from(asked.timestamp_ms()) << 80 | hash >> 48)
+    /// The trace of a manual refill, which happens once per id.
+    pub fn replenish(self, key: &LimitKey, id: ReplenishId) -> TransferId {
+        self.manual_refill(key, id, id.timestamp_ms())
     }
 
-    /// The transfer that moves a limit's clock on from there.
-    pub fn advance(self, key: &LimitKey, clock_ms: u64) -> TransferId {
+    /// The trace of a release into a bucket, which happens once per id.
+    pub fn release(self, key: &LimitKey, id: ReleaseId) -> TransferId {
+        self.manual_refill(key, id, id.timestamp_ms())
+    }
+
+    fn manual_refill(self, key: &LimitKey, ulid: impl Display, timestamp_ms: u64) -> TransferId {
+        let hash = digest(self.ledger, &format!("put-back:{key}:{ulid}"));
+        TransferId::from_u128(u128::from(timestamp_ms) << 80 | hash >> 48)
+    }
+
+    /// The transfer that advances a limit's refill clock from `clock_ms`.
+    pub fn advance_clock(self, key: &LimitKey, clock_ms: u64) -> TransferId {
         let hash = digest(self.ledger, &format!("advance:{key}:{clock_ms}"));
         TransferId::from_u128(u128::from(clock_ms) << 80 | hash >> 48)
     }
 
-    /// Of a lease's transfers: the lease's 48 bits of milliseconds, so that ids are ordered by time, which the ledger's
-    /// trees like; 64 bits of SipHash-2-4 over the lease, because monotonic ULIDs differ by one; then purpose, attempt
-    /// and leg as they are, so that no two transfers of a lease can share an id.
+    /// The ids of a lease's transfers. From the highest bit down:
+    ///
+    /// - 48 bits: the milliseconds of the lease's ULID. The ledger's trees are a fifth faster with ids ordered by time.
+    /// - 64 bits: SipHash-2-4 of the lease id, because monotonic ULIDs differ by one.
+    /// - 16 bits: purpose, attempt and leg, unhashed, so that no two transfers of a lease share an id.
     pub fn of_lease(self, lease: LeaseId) -> LeaseIds {
         let hasher = SipHasher24::new_with_keys(u64::from(self.ledger), 0x6c65_6173_652d_7472);
         let hash = hasher.hash(&lease.as_u128().to_le_bytes());
         LeaseIds(u128::from(lease.timestamp_ms()) << 80 | u128::from(hash) << 16)
     }
 
-    /// A part of a version of a definition. Two replicas that make the same version meet at its first part.
+    /// The query for a lease's transfers.
+    pub fn lease_query(self, lease: LeaseId) -> LeaseQuery {
+        LeaseQuery { lease, first: self.of_lease(lease).transfer(Purpose::Reserve, 0, 0) }
+    }
+
+    /// One part of a definition version. Two replicas that make the same version collide at its first part.
     pub fn definition_part(self, key: &LimitKey, version: u64, part: u16) -> TransferId {
         let hash = digest(self.ledger, &format!("definition:{key}"));
         let [high, _] = halves(hash);
@@ -140,12 +166,12 @@ impl Ids {
         )
     }
 
-    /// The `nth` of several ids around one that was drawn: for transfers that are guarded by another of their chain,
-    /// and must not be stuck when an id of theirs is used up.
-    pub fn around(self, drawn: u128, nth: u8) -> TransferId {
-        let hash = digest(self.ledger, &format!("drawn:{drawn}:{nth}"));
+    /// The `nth` id derived from a fresh ULID. It is for transfers that another transfer of their chain keeps from acting twice.
+    /// The ledger may refuse them for a passing reason, which uses the id up; the next attempt takes a new ULID.
+    pub fn fresh(self, fresh_ulid: u128, nth: u8) -> TransferId {
+        let hash = digest(self.ledger, &format!("drawn:{fresh_ulid}:{nth}"));
         let [_, low] = halves(hash);
-        TransferId::from_u128(drawn >> 64 << 64 | u128::from(low))
+        TransferId::from_u128(fresh_ulid >> 64 << 64 | u128::from(low))
     }
 
     /// The transfer that voids a closing transfer.
@@ -153,7 +179,7 @@ impl Ids {
         TransferId::from_u128(digest(self.ledger, &format!("reopen:{}", closing.as_u128())))
     }
 
-    /// The transfer that closes again what was reopened for a moment.
+    /// The transfer that closes an account again at the end of the chain that reopened it.
     pub fn close_again(self, closing: TransferId) -> TransferId {
         TransferId::from_u128(digest(self.ledger, &format!("close-again:{}", closing.as_u128())))
     }
@@ -164,24 +190,19 @@ impl Ids {
 }
 
 impl LeaseIds {
-    /// One transfer of the lease.
+    /// The id of one transfer. Legs are numbered in the order of their keys; extensions count on from 32.
     pub fn transfer(self, purpose: Purpose, attempt: u8, leg: usize) -> TransferId {
-        debug_assert!(attempt < ATTEMPTS_MAX && leg < LEGS_MAX + TOP_UPS_MAX);
+        debug_assert!(attempt < ATTEMPTS_MAX && leg < LEGS_MAX + EXTENDS_MAX);
         let low = (purpose as u128) << 8 | u128::from(attempt & 0b111) << 5 | (leg as u128 & 0b1_1111);
-        let mark = if leg < LEGS_MAX { 0 } else { TOP_UP_LEG };
+        let mark = if leg < LEGS_MAX { 0 } else { EXTENSION_LEG };
         TransferId::from_u128(self.0 | mark | low)
     }
 
-    /// The top-up that an attempt to extend the lease makes, and what tells it from another one of the same id: only 15
-    /// bits are left to tell them apart by.
-    pub fn top_up(self, extension: LeaseId) -> (TransferId, u64) {
-        let hash = SipHasher24::new_with_keys(0, 0x746f_702d_7570).hash(&extension.as_u128().to_le_bytes());
-        (TransferId::from_u128(self.0 | TOP_UP | u128::from(hash & 0x7fff)), hash)
-    }
-
-    /// What they have in common.
-    pub fn family(self) -> TransferFamily {
-        self.transfer(Purpose::Reserve, 0, 0).family()
+    /// The reservation that an extend makes: its id, and a tag. Only 15 bits are left in the id for the hash of the extend
+    /// id, so two extends of a lease can share a transfer id; the tag, stored in the user data, tells them apart.
+    pub fn extension(self, extend_id: ExtendId) -> (TransferId, u64) {
+        let tag = SipHasher24::new_with_keys(0, 0x746f_702d_7570).hash(&extend_id.as_u128().to_le_bytes());
+        (TransferId::from_u128(self.0 | EXTENSION | u128::from(tag & 0x7fff)), tag)
     }
 }
 
@@ -211,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn account_ids_are_what_other_programs_expect() {
+    fn account_ids_are_sha_256_of_their_labels() {
         // `printf acct:operator | sha256sum`, the first 16 bytes read little-endian.
         assert_eq!(
             Ids::new(1).operator().as_u128().to_le_bytes()[..4],
@@ -221,14 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn lease_ids_stay_what_earlier_versions_made() {
+    fn transfer_ids_of_leases_are_those_of_earlier_versions() {
         let lease = lease(0x0190_0000_0000_u128 << 80 | 7);
         let transfer = Ids::new(1).of_lease(lease).transfer(Purpose::Reserve, 0, 3);
         assert_eq!(format!("{:032x}", transfer.as_u128()), "019000000000417d79599cb009f00103");
     }
 
     #[test]
-    fn lease_ids_are_ordered_by_time_and_never_meet() {
+    fn transfer_ids_of_leases_are_ordered_by_time_and_differ() {
         let ids = Ids::new(1);
         let monotonic = (0..1_000).map(|n| lease(0x0190_0000_0000_u128 << 80 | n));
         let mut seen = HashSet::new();
@@ -237,7 +258,8 @@ mod tests {
             for (purpose, leg) in [(Purpose::Reserve, 0), (Purpose::Reserve, 31)].into_iter().chain(legs) {
                 assert!(seen.insert(ids.of_lease(lease).transfer(purpose, 0, leg)));
             }
-            assert!(seen.insert(ids.of_lease(lease).top_up(lease).0));
+            let extend_id = ExtendId::from_ulid(ulid::Ulid(lease.as_u128())).expect("not zero");
+            assert!(seen.insert(ids.of_lease(lease).extension(extend_id).0));
         }
         let earlier = ids.of_lease(lease(1_u128 << 80)).transfer(Purpose::Guard, 7, 31);
         let later = ids.of_lease(lease(2_u128 << 80)).transfer(Purpose::Reserve, 0, 0);

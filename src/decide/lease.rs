@@ -1,76 +1,75 @@
-//! A lease as the ledger tells it: no memory of this process is needed to know how it stands.
+//! A lease, read back from its transfers. The ledger alone tells its status; no memory of this process is needed.
 
 use super::Limit;
-use super::command::Reserve;
+use super::borrow;
 use super::ids::Ids;
-use super::object;
-use crate::clock::{NS_PER_MS, NS_PER_SECOND, unix_ms};
 use crate::ledger::{AccountId, Movement, Recorded, Transfer, TransferCode, TransferId};
 use crate::limit::{LeaseId, Overage};
+use crate::protocol::Reserve;
+use crate::time::{NS_PER_MS, NS_PER_SECOND, unix_ms};
 
 /// What a granted lease reserved, and whether it was settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Its name.
+    /// The lease's id.
     pub id: LeaseId,
-    /// Its reservations: those that it was granted at first, sorted by key, then its top-ups. Never empty.
-    pub legs: Vec<Leg>,
-    /// How many of them are top-ups.
-    pub top_ups: usize,
-    /// Whether it was completed.
+    /// The reservations: those of the grant, sorted by key, then those of extends, by time. Never empty.
+    pub legs: Vec<HeldLeg>,
+    /// How many of the legs come from extends.
+    pub extensions: usize,
+    /// Whether the lease was completed.
     pub settled: bool,
 }
 
 /// One reservation of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leg {
-    /// The pending transfer.
+pub struct HeldLeg {
+    /// The transfer that reserved.
     pub transfer: TransferId,
     /// The limit's account.
     pub account: AccountId,
-    /// How much was reserved.
+    /// The amount reserved.
     pub amount: u128,
-    /// How it comes back. The limit may have changed since.
+    /// How the amount becomes available again, as the limit said at the time of the reservation.
     pub hold: Hold,
-    /// When it comes back by itself, in the ledger's nanoseconds.
+    /// When it expires or is refilled, in the ledger's nanoseconds.
     pub expires_at_ns: u64,
-    /// When it was reserved, likewise.
+    /// When it was reserved, in the ledger's nanoseconds.
     pub reserved_at_ns: u64,
 }
 
-/// How a reservation comes back.
+/// How a reservation becomes available again, and what happens to overage that finds no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// After its window only. What is used beyond it and does not fit is treated as its limit said when it was
-    /// reserved.
+    /// It expires after the window.
     Rolling(Overage),
-    /// On complete.
+    /// Its complete releases it, or it expires after the timeout.
     Concurrency,
-    /// By its limit's schedule, out of the account that keeps it until then. What is used beyond it is treated likewise.
+    /// The schedule of its limit refills it.
     Scheduled {
-        /// What becomes of what is used beyond it and does not fit.
+        /// What happens to overage that finds no room.
         overage: Overage,
-        /// The account that keeps it.
+        /// The spent account that holds the amount until then.
         spent: AccountId,
     },
 }
 
-/// How a lease stands that is asked for again.
+/// The status of a lease whose id is sent in another reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Still granted.
+pub enum LeaseStatus {
+    /// The lease is still granted.
     Granted {
-        /// The first grant, in milliseconds since the Unix epoch.
+        /// The time of the grant, in milliseconds since the Unix epoch.
         reserved_at_unix_ms: u64,
     },
-    /// It was granted for other requirements.
+    /// The lease was granted for other requirements.
     Conflict,
-    /// It was completed, or all of it has expired.
+    /// The lease was completed, or all of it has expired.
     Settled,
 }
 
 impl Hold {
-    /// The code of a transfer that reserves so.
+    /// The code of a transfer that reserves in this way.
     pub fn code(self) -> TransferCode {
         match self {
             Hold::Rolling(Overage::Debt) => TransferCode::ReserveRolling,
@@ -83,48 +82,19 @@ impl Hold {
 }
 
 impl Lease {
-    /// Reads a lease's transfers, oldest first. `None` if it reserved nothing.
+    /// Reads a lease from its transfers, oldest first. `None` if it reserved nothing.
     ///
-    /// A top-up that came when everything else had expired is none of its: a lease that is over stays so.
+    /// An extension that the ledger created after all other legs had expired does not belong to the lease: an expired lease
+    /// stays expired.
     pub fn from_transfers(id: LeaseId, transfers: &[Recorded]) -> Option<Self> {
         let mut lease = Self::from_each(id, transfers.iter().copied())?;
         if transfers.iter().any(|recorded| recorded.transfer.code == TransferCode::Borrow) {
-            lease.hold_until_it_acts(transfers);
+            lease.hold_until_date_to_act(transfers);
         }
         Some(lease)
     }
 
-    fn from_each(id: LeaseId, transfers: impl ExactSizeIterator<Item = Recorded>) -> Option<Self> {
-        let mut lease = Self { id, legs: Vec::with_capacity(transfers.len()), top_ups: 0, settled: false };
-        let mut is_top_up = false;
-        for recorded in transfers {
-            match Leg::from_recorded(&recorded) {
-                Some(leg) if !is_top_up => lease.legs.push(leg),
-                Some(leg) => {
-                    is_top_up = false;
-                    if !lease.is_expired(leg.reserved_at_ns) {
-                        lease.legs.push(leg);
-                        lease.top_ups += 1;
-                    }
-                }
-                None if recorded.transfer.code == TransferCode::TopUp => is_top_up = true,
-                // What stands beside a reservation that took of the future.
-                None if matches!(recorded.transfer.code, TransferCode::Borrow | TransferCode::Measure) => {}
-                None => lease.settled = true,
-            }
-        }
-        if lease.legs.is_empty() { None } else { Some(lease) }
-    }
-
-    /// What it took can be given back until it may act, however soon the bucket is full then.
-    fn hold_until_it_acts(&mut self, transfers: &[Recorded]) {
-        let promise = object::promise(self.reserved_at_unix_ms(), transfers);
-        if let (Some(promise), Some(leg)) = (promise, self.legs.first_mut()) {
-            leg.expires_at_ns = leg.expires_at_ns.max(promise.acts_unix_ms.saturating_mul(NS_PER_MS));
-        }
-    }
-
-    /// What a chain that was just created reserved: the same that its transfers would tell.
+    /// The lease that a chain granted at `timestamp_ns`: the same that its recorded transfers would tell.
     pub fn from_grant(id: LeaseId, chain: &[Transfer], timestamp_ns: u64) -> Option<Self> {
         let recorded = |(nth, &transfer): (usize, &Transfer)| Recorded {
             transfer,
@@ -133,31 +103,61 @@ impl Lease {
         Self::from_each(id, chain.iter().enumerate().map(recorded))
     }
 
-    /// When it was granted, in milliseconds since the Unix epoch.
+    fn from_each(id: LeaseId, transfers: impl ExactSizeIterator<Item = Recorded>) -> Option<Self> {
+        let mut lease = Self { id, legs: Vec::with_capacity(transfers.len()), extensions: 0, settled: false };
+        let mut follows_extend_trace = false;
+        for recorded in transfers {
+            match HeldLeg::from_recorded(&recorded) {
+                Some(leg) if !follows_extend_trace => lease.legs.push(leg),
+                Some(leg) => {
+                    follows_extend_trace = false;
+                    if !lease.is_expired(leg.reserved_at_ns) {
+                        lease.legs.push(leg);
+                        lease.extensions += 1;
+                    }
+                }
+                None if recorded.transfer.code == TransferCode::Extend => follows_extend_trace = true,
+                // These accompany a reservation ahead.
+                None if matches!(recorded.transfer.code, TransferCode::Borrow | TransferCode::Measure) => {}
+                None => lease.settled = true,
+            }
+        }
+        if lease.legs.is_empty() { None } else { Some(lease) }
+    }
+
+    /// A reservation ahead can be cancelled until its date to act, even if the bucket is full earlier.
+    fn hold_until_date_to_act(&mut self, transfers: &[Recorded]) {
+        let ahead = borrow::reservation_ahead(self.reserved_at_unix_ms(), transfers);
+        if let (Some(ahead), Some(leg)) = (ahead, self.legs.first_mut()) {
+            leg.expires_at_ns = leg.expires_at_ns.max(ahead.acts_at_unix_ms.saturating_mul(NS_PER_MS));
+        }
+    }
+
+    /// The time of the grant, in milliseconds since the Unix epoch.
     pub fn reserved_at_unix_ms(&self) -> u64 {
         self.legs.first().map_or(0, |leg| unix_ms(leg.reserved_at_ns))
     }
 
-    /// Whether every reservation has come back by itself.
+    /// Whether every leg has expired.
     pub fn is_expired(&self, now_ns: u64) -> bool {
         self.legs.iter().all(|leg| leg.is_expired(now_ns))
     }
 
-    /// How it stands for a command that bears its id.
-    pub fn standing(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Standing {
-        if !self.is_of(ids, command, limits) {
-            Standing::Conflict
+    /// The status of the lease for a command with its id. `limits` are in the order of the command's requirements.
+    pub fn status(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> LeaseStatus {
+        if !self.was_granted_for(ids, command, limits) {
+            LeaseStatus::Conflict
         } else if self.settled || self.is_expired(now_ns) {
-            Standing::Settled
+            LeaseStatus::Settled
         } else {
-            Standing::Granted { reserved_at_unix_ms: self.reserved_at_unix_ms() }
+            LeaseStatus::Granted { reserved_at_unix_ms: self.reserved_at_unix_ms() }
         }
     }
 
-    /// Whether it was granted exactly what the command wants; the legs of both are sorted by key.
-    fn is_of(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
+    /// Whether the lease was granted for exactly these requirements. Legs and requirements are both sorted by key.
+    fn was_granted_for(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
         let wanted = command.requirements();
-        wanted.len() + self.top_ups == self.legs.len()
+        wanted.len() + self.extensions == self.legs.len()
             && wanted.iter().zip(limits).zip(&self.legs).all(|((requirement, limit), leg)| {
                 let account = limit.map_or_else(|| ids.limit(&requirement.key), |limit| limit.account);
                 leg.account == account && leg.amount == u128::from(requirement.amount)
@@ -165,7 +165,8 @@ impl Lease {
     }
 }
 
-impl Leg {
+impl HeldLeg {
+    /// The leg that a transfer reserved; `None` if the transfer has another purpose.
     fn from_recorded(recorded: &Recorded) -> Option<Self> {
         let Transfer { id, code, user_data, movement } = recorded.transfer;
         let reserved_at_ns = recorded.timestamp_ns;
@@ -174,8 +175,8 @@ impl Leg {
         };
         let pending = |hold| match movement {
             Movement::Pend { debit, amount, timeout_seconds, .. } => {
-                let held_ns = u64::from(timeout_seconds) * NS_PER_SECOND;
-                leg(debit, amount, hold, reserved_at_ns.saturating_add(held_ns))
+                let timeout_ns = u64::from(timeout_seconds) * NS_PER_SECOND;
+                leg(debit, amount, hold, reserved_at_ns.saturating_add(timeout_ns))
             }
             Movement::Post { .. }
             | Movement::PostUpTo { .. }
@@ -184,8 +185,8 @@ impl Leg {
         };
         let spent = |overage| match movement {
             Movement::Post { debit, credit, amount } => {
-                let over_at_ns = user_data.long.saturating_mul(NS_PER_MS);
-                leg(debit, amount, Hold::Scheduled { overage, spent: credit }, over_at_ns)
+                let refilled_at_ns = user_data.long.saturating_mul(NS_PER_MS);
+                leg(debit, amount, Hold::Scheduled { overage, spent: credit }, refilled_at_ns)
             }
             Movement::Pend { .. }
             | Movement::PostUpTo { .. }
@@ -203,25 +204,26 @@ impl Leg {
             | TransferCode::Definition
             | TransferCode::Close
             | TransferCode::Shrink
-            | TransferCode::Extend
+            | TransferCode::Overage
             | TransferCode::Debt
             | TransferCode::Complete
-            | TransferCode::TopUp
-            | TransferCode::GiveBack
-            | TransferCode::Advance
-            | TransferCode::ComeBack
+            | TransferCode::Extend
+            | TransferCode::Release
+            | TransferCode::AdvanceClock
+            | TransferCode::Refill
             | TransferCode::Borrow
             | TransferCode::Repay
             | TransferCode::Measure => None,
         }
     }
 
-    /// Whether it has come back by itself.
+    /// Whether it has expired or was refilled by schedule.
     pub fn is_expired(&self, now_ns: u64) -> bool {
         self.expires_at_ns <= now_ns
     }
 
-    /// What is left of its time in whole seconds, rounded up so that nothing comes back early. `None` if it is over.
+    /// The time left in whole seconds, rounded up so that a new reservation for it never expires early. `None` if none is
+    /// left.
     pub fn remaining_seconds(&self, now_ns: u64) -> Option<u32> {
         let remaining_ns = self.expires_at_ns.checked_sub(now_ns).filter(|&ns| ns > 0)?;
         u32::try_from(remaining_ns.div_ceil(NS_PER_SECOND)).ok()

@@ -1,127 +1,132 @@
-//! Reserving: a command and the limits it names become one linked chain, a leg for each requirement; what the ledger
-//! says of the chain becomes an answer.
+//! Reserve: a command and its limits become one linked chain, a leg for each requirement; the chain's outcome becomes a
+//! result.
 
 use super::Limit;
-use super::command::{Requirement, Reserve};
 use super::ids::{Ids, Purpose};
 use super::lease::Hold;
-use super::schedule::Spending;
-use crate::clock::unix_ms;
+use super::refill::SpendTarget;
 use crate::ledger::{Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, UserData};
 use crate::limit::{Kind, LimitKey, Status};
+use crate::protocol::{Requirement, Reserve};
+use crate::time::unix_ms;
 
-/// More than any limit can hold, and far from overflowing the operator's account.
-const IMPOSSIBLE_AMOUNT: u128 = 1 << 120;
+/// More than any limit can hold, and too little to overflow the operator's account.
+const UNSATISFIABLE_AMOUNT: u128 = 1 << 120;
 
-/// What the outcome of a chain means.
+/// The meaning of a chain's outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Every requirement is reserved, since this millisecond.
+pub enum ReserveResult {
+    /// Every requirement is reserved.
     Granted {
-        /// The ledger's time, in milliseconds since the Unix epoch.
+        /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
         reserved_at_unix_ms: u64,
     },
-    /// Nothing is reserved, and this lease stays denied.
+    /// Nothing is reserved, and the lease id stays denied.
     Denied {
         /// Why.
         denial: Denial,
-        /// Whether the lease was denied before.
+        /// Whether the ledger had denied this lease id before.
         repeated: bool,
     },
-    /// The lease was granted before: its transfers tell how it stands.
-    Recall,
+    /// The lease id was granted before: its transfers tell its status.
+    AlreadyGranted,
 }
 
-/// Why nothing could be reserved.
+/// Why nothing was reserved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
-    /// No limit of this name takes reservations.
+    /// No limit with this key takes reservations.
     UnknownKey(LimitKey),
-    /// The amount is over the capacity: it can never fit.
+    /// The amount is above the capacity: it can never fit.
     ExceedsCapacity(LimitKey),
     /// The capacity is being lowered.
     Decreasing(LimitKey),
     /// There is no room now.
     NoRoom(LimitKey),
-    /// Its schedule was replaced on the way: there is no room where it was looked for, and may be where it is now.
-    Replaced(LimitKey),
+    /// A new version replaced the limit's schedule meanwhile. The accounts of the new schedule may have room.
+    ScheduleReplaced(LimitKey),
 }
 
-/// The chain that reserves. `limits` stand in the order of the command's requirements.
+/// One leg of a chain to be sent: what it moves, under which code.
+pub(super) struct PlannedLeg {
+    pub(super) code: TransferCode,
+    pub(super) movement: Movement,
+    /// When everything that it spends is refilled, in milliseconds since the Unix epoch; 0 for a reservation with a timeout.
+    pub(super) refilled_at_ms: u64,
+}
+
+/// The chain that reserves. `limits` are in the order of the command's requirements; every refill that was due at `now_ns` has
+/// been made. `None` if there are no requirements.
 ///
-/// A key that is not known gets a leg that no account can satisfy: every denial is thus a refusal by the ledger, which
-/// remembers it, and a denied lease stays denied whatever is defined or freed later.
+/// An unknown key becomes a leg that no account can satisfy. Thus the ledger itself refuses every denial and remembers it, and
+/// a denied lease id stays denied whatever is defined or released later.
 pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Option<Chain> {
     let lease_ids = ids.of_lease(command.lease);
     let legs = command.requirements().iter().zip(limits).enumerate();
-    Chain::new(legs.map(|(leg, (requirement, limit))| {
-        let Leg { code, movement, over_at_ms } = leg_of(ids, requirement, *limit, now_ns);
+    Chain::new(legs.map(|(index, (requirement, limit))| {
+        let PlannedLeg { code, movement, refilled_at_ms } = plan_leg(ids, requirement, *limit, now_ns);
+        let wide = command.lease.as_u128();
         Transfer {
-            id: lease_ids.transfer(Purpose::Reserve, 0, leg),
+            id: lease_ids.transfer(Purpose::Reserve, 0, index),
             code,
-            user_data: UserData { wide: command.lease.as_u128(), long: over_at_ms, ..UserData::default() },
+            user_data: UserData { wide, long: refilled_at_ms, ..UserData::default() },
             movement,
         }
     }))
 }
 
-/// What one leg moves, and under which code.
-pub(super) struct Leg {
-    pub(super) code: TransferCode,
-    pub(super) movement: Movement,
-    /// When what it spends has come back, in milliseconds since the Unix epoch; 0 if a timeout tells.
-    pub(super) over_at_ms: u64,
-}
-
-/// The leg of a requirement, at a moment at which what was due of its limit has come back.
-pub(super) fn leg_of(ids: Ids, requirement: &Requirement, limit: Option<&Limit>, now_ns: u64) -> Leg {
+/// The leg for a requirement. Every refill of the limit that was due at `now_ns` has been made.
+pub(super) fn plan_leg(
+    ids: Ids,
+    requirement: &Requirement,
+    limit: Option<&Limit>,
+    now_ns: u64,
+) -> PlannedLeg {
     let Some(limit) = limit.filter(|limit| takes_reservations(limit)) else {
-        return impossible_leg(ids, &requirement.key);
+        return unsatisfiable_leg(ids, &requirement.key);
     };
     let definition = &limit.state.definition;
     let pending = |hold: Hold, timeout_seconds| {
         let (debit, credit, amount) = (limit.account, ids.operator(), requirement.amount.into());
         let movement = Movement::Pend { debit, credit, amount, timeout_seconds };
-        Leg { code: hold.code(), movement, over_at_ms: 0 }
+        PlannedLeg { code: hold.code(), movement, refilled_at_ms: 0 }
     };
     match definition.kind {
         Kind::Rolling(rolling) => pending(Hold::Rolling(definition.overage), rolling.window_seconds()),
-        Kind::Concurrency(slots) => pending(Hold::Concurrency, slots.timeout_seconds()),
+        Kind::Concurrency(concurrency) => pending(Hold::Concurrency, concurrency.timeout_seconds()),
         Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
-            spending_leg(requirement, limit, now_ns, definition.capacity.get())
-                .unwrap_or_else(|| impossible_leg(ids, &requirement.key))
+            plan_spending_leg(requirement, limit, now_ns, definition.capacity.get())
+                .unwrap_or_else(|| unsatisfiable_leg(ids, &requirement.key))
         }
     }
 }
 
 /// A leg that no account can satisfy.
-pub(super) fn impossible_leg(ids: Ids, key: &LimitKey) -> Leg {
-    Leg {
-        code: TransferCode::ReserveRolling,
-        movement: Movement::Pend {
-            debit: ids.limit(key),
-            credit: ids.operator(),
-            amount: IMPOSSIBLE_AMOUNT,
-            timeout_seconds: 1,
-        },
-        over_at_ms: 0,
-    }
+pub(super) fn unsatisfiable_leg(ids: Ids, key: &LimitKey) -> PlannedLeg {
+    let movement = Movement::Pend {
+        debit: ids.limit(key),
+        credit: ids.operator(),
+        amount: UNSATISFIABLE_AMOUNT,
+        timeout_seconds: 1,
+    };
+    PlannedLeg { code: TransferCode::ReserveRolling, movement, refilled_at_ms: 0 }
 }
 
-/// The leg that spends of a limit with a schedule; `spent_max` is what may be spent of it with this together.
-pub(super) fn spending_leg(
+/// The leg that spends from a limit with a schedule; `None` if it has none. `spent_max` is the most that is spent then in
+/// total, this leg included.
+pub(super) fn plan_spending_leg(
     requirement: &Requirement,
     limit: &Limit,
     now_ns: u64,
     spent_max: u64,
-) -> Option<Leg> {
-    let Spending { spent, over_at_ms } = limit.schedule.as_ref()?.spending(now_ns, spent_max)?;
+) -> Option<PlannedLeg> {
+    let SpendTarget { spent, refilled_at_ms } = limit.schedule.as_ref()?.spend_target(now_ns, spent_max)?;
     let code = Hold::Scheduled { overage: limit.state.definition.overage, spent }.code();
     let (debit, amount) = (limit.account, requirement.amount.into());
-    Some(Leg { code, movement: Movement::Post { debit, credit: spent, amount }, over_at_ms })
+    Some(PlannedLeg { code, movement: Movement::Post { debit, credit: spent, amount }, refilled_at_ms })
 }
 
-/// Whether the limit exists for callers. A decreasing one does: its account is closed, so the ledger denies.
+/// Whether the limit exists for callers. A decreasing limit does: its account is closed, so the ledger denies.
 pub fn takes_reservations(limit: &Limit) -> bool {
     match limit.state.status {
         Status::Active | Status::Decreasing { .. } => true,
@@ -134,23 +139,8 @@ pub fn all_known(limits: &[Option<&Limit>]) -> bool {
     limits.iter().all(|limit| limit.is_some_and(takes_reservations))
 }
 
-/// Whether a refusal speaks against the definitions known here, which may be stale: look once more before answering.
-pub fn doubts_definitions(command: &Reserve, limits: &[Option<&Limit>], outcome: ChainOutcome) -> bool {
-    match outcome {
-        ChainOutcome::Created { .. } => false,
-        ChainOutcome::Refused { index, refusal } => {
-            let is_active = |limit: &Limit| limit.state.status == Status::Active;
-            let replaced = refusal == Refusal::CreditAccountClosed;
-            let closed_unawares = refusal == Refusal::DebitAccountClosed
-                && limits.get(index).is_some_and(|limit| limit.is_some_and(is_active));
-            // An unknown key was looked for again before the chain was sent.
-            replaced || closed_unawares || all_known(limits) && impossible(command, limits).is_some()
-        }
-    }
-}
-
-/// The first requirement that can never be granted under these definitions: they may be stale, so look once more
-/// before believing it.
+/// The first requirement that these definitions can never grant. An unknown key comes before an amount above the capacity.
+/// The definitions may be stale: read them again before answering so.
 pub fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option<Denial> {
     let each = || command.requirements().iter().zip(limits);
     let unknown = each()
@@ -165,27 +155,52 @@ pub fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option<Denial
     })
 }
 
-/// What the outcome of the planned chain means.
+/// Whether a refusal contradicts the definitions known here, which may be stale. `impossible` is what [`impossible`] says of
+/// them.
+pub fn contradicts_definitions(
+    limits: &[Option<&Limit>],
+    outcome: ChainOutcome,
+    impossible: Option<&Denial>,
+) -> bool {
+    match outcome {
+        ChainOutcome::Created { .. } => false,
+        ChainOutcome::Refused { index, refusal } => {
+            let is_active = |limit: &Limit| limit.state.status == Status::Active;
+            let replaced = refusal == Refusal::CreditAccountClosed;
+            let closed_unexpectedly = refusal == Refusal::DebitAccountClosed
+                && limits.get(index).is_some_and(|limit| limit.is_some_and(is_active));
+            // An unknown key needs no second look: it was looked up before the chain was sent.
+            replaced || closed_unexpectedly || all_known(limits) && impossible.is_some()
+        }
+    }
+}
+
+/// The meaning of the outcome of the planned chain. `impossible` is what [`impossible`] says of the same limits.
 pub fn interpret(
     command: &Reserve,
     limits: &[Option<&Limit>],
     outcome: ChainOutcome,
-) -> Result<Verdict, LedgerError> {
+    impossible: Option<Denial>,
+) -> Result<ReserveResult, LedgerError> {
     let (index, refusal) = match outcome {
         ChainOutcome::Created { timestamp_ns } => {
-            return Ok(Verdict::Granted { reserved_at_unix_ms: unix_ms(timestamp_ns) });
+            return Ok(ReserveResult::Granted { reserved_at_unix_ms: unix_ms(timestamp_ns) });
         }
         ChainOutcome::Refused { index, refusal } => (index, refusal),
     };
     match refusal {
-        Refusal::Exists | Refusal::ExistsWithDifferent(_) => Ok(Verdict::Recall),
+        Refusal::Exists | Refusal::ExistsWithDifferent(_) => Ok(ReserveResult::AlreadyGranted),
         Refusal::ExceedsCredits
         | Refusal::IdAlreadyFailed
         | Refusal::DebitAccountClosed
         | Refusal::CreditAccountClosed
         | Refusal::DebitAccountNotFound => {
             let repeated = refusal == Refusal::IdAlreadyFailed;
-            Ok(Verdict::Denied { denial: denial(command, limits, index, refusal)?, repeated })
+            let denial = match impossible {
+                Some(impossible) => impossible,
+                None => denial(command, limits, index, refusal)?,
+            };
+            Ok(ReserveResult::Denied { denial, repeated })
         }
         Refusal::ExceedsDebits
         | Refusal::CreditAccountNotFound
@@ -196,7 +211,10 @@ pub fn interpret(
         | Refusal::PendingExpired
         | Refusal::Overflow
         | Refusal::Malformed(_) => {
-            Err(LedgerError::Unexpected(format!("a reservation refused at leg {index}: {refusal:?}")))
+            let lease = command.lease;
+            let message =
+                format!("the reservation for lease {lease} was refused at leg {index}: {refusal:?}");
+            Err(LedgerError::Unexpected(message))
         }
     }
 }
@@ -207,19 +225,19 @@ fn denial(
     index: usize,
     refusal: Refusal,
 ) -> Result<Denial, LedgerError> {
-    if let Some(impossible) = impossible(command, limits) {
-        return Ok(impossible);
-    }
     let (Some(requirement), Some(Some(limit))) = (command.requirements().get(index), limits.get(index))
     else {
-        return Err(LedgerError::Unexpected(format!("a refusal at leg {index} of a shorter chain")));
+        let (lease, legs) = (command.lease, command.requirements().len());
+        let message =
+            format!("the reservation for lease {lease} has {legs} legs and was refused at leg {index}");
+        return Err(LedgerError::Unexpected(message));
     };
     let key = requirement.key.clone();
     if refusal == Refusal::CreditAccountClosed {
-        return Ok(Denial::Replaced(key));
+        return Ok(Denial::ScheduleReplaced(key));
     }
     let closed_before = refusal == Refusal::IdAlreadyFailed && limit.state.status != Status::Active;
-    // Room that is missing proves that the account is open, whatever is known of it here.
+    // A refusal for lack of room proves that the account is open, whatever status is known here.
     let decreasing = refusal == Refusal::DebitAccountClosed || closed_before;
     Ok(if decreasing { Denial::Decreasing(key) } else { Denial::NoRoom(key) })
 }

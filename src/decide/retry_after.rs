@@ -1,31 +1,31 @@
-//! When a denied caller should come back. The write path reads nothing, so this is a rule of thumb: it grows with the
-//! number of denials in a row and is capped.
+//! Retry-after: the hint of a denial. The write path reads nothing, so the hint is a heuristic: it grows with the number of
+//! denials in a row, up to a cap.
 
 use crate::limit::Kind;
 
-/// The growth of the hints of one kind of limit, in milliseconds.
+/// How hints grow with denials in a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
-    /// The first hint.
+    /// The first hint, in milliseconds.
     pub base_ms: u64,
-    /// The longest hint, without its jitter.
+    /// The longest hint without jitter, in milliseconds.
     pub max_ms: u64,
-    /// What each further denial multiplies it by, 1 or more.
+    /// Each further denial multiplies the hint by this factor, 1 or more.
     pub factor: f64,
-    /// At most this much is added by chance, so that callers do not come back all at once.
+    /// At most this much is added at random, in milliseconds, so that callers do not retry all at once.
     pub jitter_ms: u64,
 }
 
-/// The hints of every kind of denial.
+/// The hints for every kind of denial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
     /// For concurrency limits; the limit's timeout caps it too.
     pub concurrency: Backoff,
     /// For rolling limits; the first hint is at least `window_share` of the window.
     pub rolling: Backoff,
-    /// The share of a rolling window that a first hint is at least.
+    /// The first hint of a rolling limit is at least this share of its window.
     pub window_share: f64,
-    /// For limits whose capacity is being lowered.
+    /// The hint for limits whose capacity is being lowered, in milliseconds.
     pub decreasing_ms: u64,
 }
 
@@ -42,30 +42,30 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// The hint for a limit without room, in milliseconds, at least 1. `streak` counts the denials in a row before
-    /// this one; `chance` is drawn from 0 to 1. Of a limit with a schedule something comes back in `step_in_ms`, if that
+    /// this one; `random` is fresh_ulid from 0 to 1. Of a limit with a schedule something comes back in `step_in_ms`, if that
     /// is known: nobody is told to come back before.
-    pub fn no_room_ms(&self, kind: Kind, streak: u32, step_in_ms: Option<u64>, chance: f64) -> u64 {
+    pub fn no_room_ms(&self, kind: Kind, streak: u32, step_in_ms: Option<u64>, random: f64) -> u64 {
         if let (Some(scheduled), Some(step_in_ms)) = (kind.scheduled(), step_in_ms) {
-            let streak = if scheduled.comes_back_whole() { 0 } else { streak };
-            return self.rolling.at_step_ms(step_in_ms, streak, chance).max(1);
+            let streak = if scheduled.each_step_refills_all() { 0 } else { streak };
+            return self.rolling.at_step_ms(step_in_ms, streak, random).max(1);
         }
         match kind {
             Kind::Rolling(rolling) => {
                 let share_ms = f64::from(rolling.window_seconds()) * 1_000.0 * self.window_share;
-                self.rolling.hint_ms(share_ms, streak, chance).max(1)
+                self.rolling.hint_ms(share_ms, streak, random).max(1)
             }
-            // Refilled by hand, and nobody knows when.
+            // A manually refilled bucket: the next refill has no known time.
             Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
-                self.rolling.hint_ms(0.0, streak, chance).max(1)
+                self.rolling.hint_ms(0.0, streak, random).max(1)
             }
             Kind::Concurrency(concurrency) => {
                 let cap_ms = u64::from(concurrency.timeout_seconds()) * 1_000;
-                self.concurrency.hint_ms(0.0, streak, chance).min(cap_ms).max(1)
+                self.concurrency.hint_ms(0.0, streak, random).min(cap_ms).max(1)
             }
         }
     }
 
-    /// The hint for a limit that is known to have room in `wait_ms`: then, and no later than the longest hint.
+    /// The hint for a limit that is known to have room in `wait_ms`, in milliseconds: that time, capped at the longest hint.
     pub fn room_known_ms(&self, kind: Kind, wait_ms: u64) -> u64 {
         let max_ms = match kind {
             Kind::Concurrency(_) => self.concurrency.max_ms,
@@ -78,17 +78,17 @@ impl RetryPolicy {
 }
 
 impl Backoff {
-    /// Grows from the time of a step that is known; the cap does not make anybody come before it.
-    fn at_step_ms(&self, step_in_ms: u64, streak: u32, chance: f64) -> u64 {
+    /// A hint that starts at the time of the next refill. The cap never makes it earlier.
+    fn at_step_ms(&self, step_in_ms: u64, streak: u32, random: f64) -> u64 {
         let grown = Self { base_ms: 0, max_ms: self.max_ms.max(step_in_ms), ..*self };
-        grown.hint_ms(step_in_ms as f64, streak, chance)
+        grown.hint_ms(step_in_ms as f64, streak, random)
     }
 
-    fn hint_ms(&self, base_at_least_ms: f64, streak: u32, chance: f64) -> u64 {
+    fn hint_ms(&self, base_at_least_ms: f64, streak: u32, random: f64) -> u64 {
         let base_ms = (self.base_ms as f64).max(base_at_least_ms);
         let exponent = i32::try_from(streak).unwrap_or(i32::MAX);
         let grown_ms = (base_ms * self.factor.powi(exponent)).min(self.max_ms as f64);
-        (grown_ms + self.jitter_ms as f64 * chance).round() as u64
+        (grown_ms + self.jitter_ms as f64 * random).round() as u64
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_sets_the_first_hint() {
+    fn the_first_hint_is_at_least_a_tenth_of_the_window() {
         let rolling = |seconds| Kind::new(KindName::Rolling, seconds, 0).expect("valid");
         assert_eq!(RetryPolicy::default().no_room_ms(rolling(1), 0, None, 0.0), 100);
         assert_eq!(RetryPolicy::default().no_room_ms(rolling(10), 0, None, 0.0), 1_000);
@@ -122,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_to_come_before_something_comes_back() {
+    fn no_hint_is_earlier_than_the_next_refill() {
         let fields = KindFields { window_seconds: 86_400, ..KindFields::default() };
         let day = Kind::from_fields(KindName::FixedWindow, &fields).expect("valid");
         let hint = |streak| RetryPolicy::default().no_room_ms(day, streak, Some(3_600_000), 0.0);
-        assert_eq!([hint(0), hint(7)], [3_600_000, 3_600_000], "then all of it is back");
+        assert_eq!([hint(0), hint(7)], [3_600_000, 3_600_000], "the next refill refills everything");
         let fields = KindFields { refill_amount: 1, refill_interval_ms: 200, ..KindFields::default() };
         let bucket = Kind::from_fields(KindName::TokenBucket, &fields).expect("valid");
         let hints = [0, 1, 30].map(|n| RetryPolicy::default().no_room_ms(bucket, n, Some(200), 0.0));
-        assert_eq!(hints, [200, 300, 5_000], "more than one refill may be wanted");
+        assert_eq!(hints, [200, 300, 5_000], "the amount may need more than one refill");
     }
 }

@@ -1,12 +1,14 @@
+//! Accounts: their ids, rules, codes and balances.
+
 use std::fmt;
 use std::num::NonZeroU128;
 
-/// The id of an account. Never 0 and never the largest number.
+/// The id of an account. Never 0 and never the largest number: a ledger reserves both.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(NonZeroU128);
 
 impl AccountId {
-    /// Takes a number as an id; the two that a ledger reserves are moved aside.
+    /// Makes an id of a number. The two reserved numbers become their neighbours.
     pub fn from_u128(number: u128) -> Self {
         Self(NonZeroU128::new(number.min(u128::MAX - 1)).unwrap_or(NonZeroU128::MIN))
     }
@@ -23,62 +25,62 @@ impl fmt::Debug for AccountId {
     }
 }
 
-/// An account to be made.
+/// An account to be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewAccount {
-    /// Its id.
+    /// The account's id.
     pub id: AccountId,
-    /// What it must always satisfy.
+    /// The rule that its balance always satisfies.
     pub rule: AccountRule,
-    /// What it is for.
+    /// The purpose of the account.
     pub code: AccountCode,
 }
 
-/// What an account must always satisfy.
+/// A rule that the ledger enforces on an account's balance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountRule {
-    /// Nothing.
+    /// Any balance is allowed.
     Unconstrained,
     /// Posted and pending debits together never exceed posted credits.
     DebitsMustNotExceedCredits,
 }
 
-/// What an account is for, so that the ledger can be read as an audit log.
+/// The purpose of an account, so that the ledger can be read as an audit log. The numbers are stored in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum AccountCode {
-    /// It funds and receives everything.
+    /// Funds the limits and receives what they spend.
     Operator = 1,
-    /// Every version of every definition is a row of transfers out of it.
+    /// Debited by every transfer that is part of a definition version.
     Registry = 2,
     /// A limit: its posted balance is the capacity, its pending debits are the reservations.
     Limit = 3,
-    /// What a limit's callers used beyond what they could reserve; also the receiving end of its definitions.
+    /// The debt of a limit: overage that could not be reserved. Also credited by the limit's definition versions.
     Debt = 4,
-    /// What was spent of a limit and comes back by its schedule.
+    /// What was spent of a limit and is refilled by its schedule.
     Spent = 5,
-    /// A limit's clock: its posted credits are the milliseconds up to which what was due has come back.
+    /// The clock of a limit: its posted credits are the time, in milliseconds, up to which the limit is refilled.
     Clock = 6,
-    /// What was borrowed of a bucket's future: its posted debits less credits are owed.
+    /// What was borrowed of a bucket's future refills: its posted debits less its credits are owed.
     Borrowed = 7,
-    /// What is owed is moved to it and back, so that the ledger tells how much it was.
+    /// What a bucket owes is moved here and back in one chain, so that the ledger records the amount.
     Measure = 8,
 }
 
-/// An account as the ledger has it.
+/// An account with its balances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
-    /// Its id.
+    /// The account's id.
     pub id: AccountId,
-    /// Debits of pending transfers.
+    /// The sum of pending debits.
     pub debits_pending: u128,
-    /// Debits of posted transfers.
+    /// The sum of posted debits.
     pub debits_posted: u128,
-    /// Credits of pending transfers.
+    /// The sum of pending credits.
     pub credits_pending: u128,
-    /// Credits of posted transfers.
+    /// The sum of posted credits.
     pub credits_posted: u128,
-    /// Whether it refuses everything but voids.
+    /// Whether the account is closed: it refuses every transfer except voids.
     pub closed: bool,
 }
 
@@ -88,12 +90,12 @@ impl Account {
         self.credits_posted.saturating_sub(self.debits_posted)
     }
 
-    /// Posted debits less credits: what an account owes that was debited ahead.
+    /// Posted debits less credits, pending ones included: what the account owes.
     pub fn owed(&self) -> u128 {
         self.debits_posted.saturating_sub(self.credits_posted.saturating_add(self.credits_pending))
     }
 
-    /// What can still be reserved.
+    /// The posted balance less pending debits: the amount that can still be reserved.
     pub fn available(&self) -> u128 {
         self.posted_balance().saturating_sub(self.debits_pending)
     }

@@ -1,7 +1,8 @@
-//! The ledger: accounts, transfers, linked chains, and what became of them. The limiter is written once over the
-//! [`Ledger`] trait; [`memory`] serves tests and the embedded mode, [`tigerbeetle`] everything that must last.
+//! The ledger: accounts, transfers, linked chains, and their outcomes.
 //!
-//! The types are this project's own: nothing of the client crate shows here.
+//! The limiter is written once, over the [`Ledger`] trait. [`memory`] serves tests and the embedded mode;
+//! `tigerbeetle` keeps its data on a TigerBeetle cluster. All types here are this project's own: no type of the
+//! TigerBeetle client leaves its module.
 
 mod account;
 pub mod memory;
@@ -12,21 +13,21 @@ mod transfer;
 
 use std::error::Error;
 use std::future::Future;
+use std::sync::Arc;
 
 pub use account::{Account, AccountCode, AccountId, AccountRule, NewAccount};
 pub use outcome::{ChainOutcome, Field, Refusal};
-pub use transfer::{
-    Bound, Chain, Movement, Recorded, Transfer, TransferCode, TransferFamily, TransferId, UserData,
-};
+pub(crate) use transfer::TransferFamily;
+pub use transfer::{Bound, Chain, Movement, Recorded, Transfer, TransferCode, TransferId, UserData};
 
 use crate::limit::LeaseId;
 
 /// A double-entry ledger with pending transfers, timeouts, linked chains and closing.
 ///
-/// An answer that was lost (a time-out, a dropped future) leaves the outcome unknown: every chain that this crate
-/// sends can be sent again.
+/// *Cancellation:* a dropped future does not recall its request. A lost response (a time-out, a dropped future) leaves
+/// the outcome unknown; the caller sends the same chain again, because a transfer id never acts twice.
 pub trait Ledger: Send + Sync + 'static {
-    /// Applies each chain whole or not at all, in order, and answers each in its place.
+    /// Applies the chains in order, each whole or not at all. The result has one entry per chain, in the same order.
     fn submit(
         &self,
         chains: Vec<Chain>,
@@ -40,108 +41,120 @@ pub trait Ledger: Send + Sync + 'static {
         }
     }
 
-    /// Creates the accounts that do not exist yet.
+    /// Creates those of the accounts that do not exist yet.
     fn create_accounts(
         &self,
         accounts: Vec<NewAccount>,
     ) -> impl Future<Output = Result<(), LedgerError>> + Send;
 
-    /// Looks accounts up; one that does not exist is `None` in its place.
+    /// Looks accounts up. The result has one entry per id, in the same order; `None` for an account that does not
+    /// exist.
     fn accounts(
         &self,
         ids: Vec<AccountId>,
     ) -> impl Future<Output = Result<Vec<Option<Account>>, LedgerError>> + Send;
 
-    /// Every transfer of a lease, oldest first. Their ids are all of `family`, by which a ledger may find them.
+    /// Reads the transfers of one lease, oldest first: at least the first 128, which is more than tell its status.
     fn lease_transfers(
         &self,
-        lease: LeaseId,
-        family: TransferFamily,
+        query: LeaseQuery,
     ) -> impl Future<Output = Result<Vec<Recorded>, LedgerError>> + Send;
 
-    /// The transfers of one account that the query picks: definitions by either account, what closed and opened an account by
-    /// that. Others may be missing from it.
+    /// Reads the transfers of one account that match the query.
+    ///
+    /// A ledger must serve [`TransferCode::Definition`] on either side and [`TransferCode::Close`] on the debit side,
+    /// voids of closing transfers included. Any other query may fail with [`LedgerError::Unexpected`].
     fn account_transfers(
         &self,
         query: AccountQuery,
     ) -> impl Future<Output = Result<Vec<Recorded>, LedgerError>> + Send;
 
-    /// The ledger's time in nanoseconds since the Unix epoch, as far as it is known here: never ahead of it.
+    /// The ledger's time as known in this process, in nanoseconds since the Unix epoch. Never ahead of the ledger's own
+    /// clock; 0 while unknown.
     fn now_ns(&self) -> u64;
 
-    /// Lets what is in flight finish, as far as it can.
+    /// Refuses new chains, and returns when all accepted chains are answered.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Which transfers of an account are wanted.
+/// The transfers of one lease. A ledger may find them by either field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseQuery {
+    /// The lease, which each of its transfers carries in [`UserData::wide`].
+    pub lease: LeaseId,
+    /// The id of the lease's first reservation. The ids of one lease differ in their lowest 16 bits only.
+    pub first: TransferId,
+}
+
+/// Some transfers of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccountQuery {
     /// The account.
     pub account: AccountId,
-    /// Whether it is the one debited or the one credited.
+    /// The side of the transfer on which the account is.
     pub side: Side,
-    /// Only transfers of this purpose.
+    /// Only transfers with this code.
     pub code: TransferCode,
     /// Only transfers later than this, in nanoseconds since the Unix epoch.
     pub after_ns: u64,
-    /// Oldest or newest first.
+    /// The order of the result.
     pub order: Order,
-    /// How many at the most.
+    /// The most transfers to read. A ledger may read fewer at once; an empty result is the end.
     pub count_max: u32,
 }
 
 /// A side of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The account that is debited.
+    /// The debited account.
     Debit,
-    /// The account that is credited.
+    /// The credited account.
     Credit,
 }
 
-/// The order of an answer.
+/// The order of a query's result, by timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// By time, oldest first.
+    /// Oldest first.
     OldestFirst,
-    /// By time, newest first.
+    /// Newest first.
     NewestFirst,
 }
 
-/// Why the ledger gave no answer. After any of these but [`LedgerError::Overloaded`],
-/// [`LedgerError::ChainTooLong`] and [`LedgerError::RequestTooLarge`] it is unknown whether the request was carried out.
+/// Why the ledger gave no outcome.
+///
+/// After [`LedgerError::Overloaded`], [`LedgerError::ChainTooLong`] and [`LedgerError::RequestTooLarge`] nothing was
+/// done. After any other error the outcome is unknown.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
     /// The queue in front of the ledger is full; nothing was sent.
-    #[error("the queue in front of the ledger is full")]
+    #[error("the queue in front of the ledger is full; nothing was sent, try again later")]
     Overloaded,
-    /// A chain has more transfers than the ledger takes in one request; it was not sent.
-    #[error(
-        "a chain of {transfers} transfers is longer than the {transfers_max} that the ledger takes at once"
-    )]
+    /// A chain has more transfers than the ledger takes in one request; nothing of it was done.
+    #[error("a chain has {transfers} transfers, the ledger takes at most {transfers_max} in one request")]
     ChainTooLong {
-        /// The chain's length.
+        /// The length of the chain, in transfers.
         transfers: usize,
-        /// The longest that is taken.
+        /// The longest chain that the ledger takes, as far as known.
         transfers_max: usize,
     },
-    /// A look-up asks for more than the ledger takes in one request; it was not made.
-    #[error("a look-up is larger than the ledger takes at once")]
+    /// A look-up is larger than the ledger takes in one request; nothing was read.
+    #[error("a look-up is larger than the ledger takes in one request; ask for fewer at once")]
     RequestTooLarge,
-    /// The connection failed.
-    #[error("the ledger is not reachable")]
-    Unreachable(#[source] std::sync::Arc<dyn Error + Send + Sync>),
-    /// This side of the connection was shut down.
-    #[error("the ledger's connection is shut down")]
+    /// The ledger did not respond, or the connection failed.
+    #[error("the ledger is unreachable")]
+    Unreachable(#[source] Arc<dyn Error + Send + Sync>),
+    /// This process shut its connection to the ledger down.
+    #[error("the connection to the ledger is shut down")]
     ShutDown,
-    /// The ledger said something that no run of this program can lead to: another program writes to it, or a bug.
-    #[error("the ledger answered what cannot be: {0}")]
+    /// A response that no run of this program leads to: another program writes to the ledger, or there is a bug.
+    #[error("unexpected ledger response: {0}")]
     Unexpected(String),
 }
 
-/// The transfer that holds an account closed, `None` if the account is open.
+/// Finds the transfer that holds an account closed; `None` if the account is open.
 ///
-/// Voids carry the code of what they void, so the newest transfer of that code tells.
+/// A void carries the code of the transfer that it voids, so the newest transfer with that code tells.
 pub(crate) async fn find_closing<L: Ledger>(
     ledger: &L,
     account: AccountId,

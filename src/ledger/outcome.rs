@@ -1,70 +1,74 @@
-/// What became of a chain.
+//! The outcome of a chain, and the reasons for which a ledger refuses a transfer.
+
+/// The outcome of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainOutcome {
     /// Every transfer was made.
     Created {
-        /// When the first of them was made, in nanoseconds since the Unix epoch.
+        /// When the first transfer was made, in nanoseconds since the Unix epoch.
         timestamp_ns: u64,
     },
-    /// None was made.
+    /// No transfer was made.
     Refused {
-        /// The first transfer that could not be made; nothing is said of those behind it.
+        /// The index of the first transfer that could not be made. Nothing is known of the transfers behind it.
         index: usize,
-        /// Why it could not.
+        /// Why that transfer could not be made.
         refusal: Refusal,
     },
 }
 
-/// Why a transfer could not be made. Those marked *final* use up the transfer's id: it fails for ever after, with
-/// [`Refusal::IdAlreadyFailed`].
+/// Why a transfer could not be made.
+///
+/// A *final* refusal uses up the transfer's id: from then on the same id fails with [`Refusal::IdAlreadyFailed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It was made before, exactly so.
+    /// The same transfer was made before.
     Exists,
-    /// Another transfer was made before under its id.
+    /// Another transfer was made before with this id; they differ in this field.
     ExistsWithDifferent(Field),
-    /// It could not be made before, for a final reason.
+    /// A transfer with this id failed before, for a final reason.
     IdAlreadyFailed,
-    /// The debited account has less than that available. Final.
+    /// The debited account has less than the amount available. Final.
     ExceedsCredits,
-    /// The credited account has less debited than that. Final.
+    /// The credited account has fewer debits than the amount. Final.
     ExceedsDebits,
-    /// Final.
+    /// The debited account does not exist. Final.
     DebitAccountNotFound,
-    /// Final.
+    /// The credited account does not exist. Final.
     CreditAccountNotFound,
-    /// Final.
+    /// The debited account is closed. Final.
     DebitAccountClosed,
-    /// Final.
+    /// The credited account is closed. Final.
     CreditAccountClosed,
-    /// What it voids does not exist. Final.
+    /// The transfer to void does not exist. Final.
     PendingNotFound,
-    /// What it voids is no pending transfer.
+    /// The transfer to void is not a pending one.
     PendingNotPending,
-    /// What it voids was posted.
+    /// The transfer to void was posted.
     PendingAlreadyPosted,
-    /// What it voids was voided by another.
+    /// The transfer to void was voided by another transfer.
     PendingAlreadyVoided,
-    /// What it voids has expired.
+    /// The transfer to void has expired.
     PendingExpired,
-    /// A balance would exceed 128 bits or an expiry 63.
+    /// A balance would exceed 128 bits, or an expiry time 63 bits.
     Overflow,
-    /// No ledger would take it: a fault of this program.
+    /// No ledger would take this transfer: a bug in this program. Carries the ledger's name for the reason.
     Malformed(&'static str),
 }
 
-/// A field in which a transfer differs from an earlier one of its id. The first that differs, in this order, is told.
+/// A field in which a transfer differs from an earlier one with the same id. The ledger names the first such field, in
+/// the order of this enum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// Post, pend, close or void; or whether another transfer is linked behind it.
     Flags,
-    /// What it voids.
+    /// The transfer to void.
     PendingId,
     /// The timeout.
     Timeout,
-    /// The account that is debited.
+    /// The debited account.
     DebitAccount,
-    /// The account that is credited.
+    /// The credited account.
     CreditAccount,
     /// The amount.
     Amount,
@@ -76,12 +80,12 @@ pub enum Field {
     UserDataShort,
     /// The ledger's number.
     Ledger,
-    /// The purpose.
+    /// The transfer's code.
     Code,
 }
 
 impl Refusal {
-    /// Whether the transfer's id is used up.
+    /// Whether the refusal uses up the transfer's id.
     pub fn is_final(self) -> bool {
         match self {
             Self::ExceedsCredits

@@ -1,3 +1,5 @@
+//! Transfers, and the chains in which they are created.
+
 use std::fmt;
 use std::num::NonZeroU128;
 
@@ -10,7 +12,7 @@ use super::AccountId;
 pub struct TransferId(NonZeroU128);
 
 impl TransferId {
-    /// Takes a number as an id; the two that a ledger reserves are moved aside.
+    /// Takes a number as an id. The ledger reserves 0 and 2^128-1: they become 1 and 2^128-2.
     pub fn from_u128(number: u128) -> Self {
         Self(NonZeroU128::new(number.min(u128::MAX - 1)).unwrap_or(NonZeroU128::MIN))
     }
@@ -21,24 +23,24 @@ impl TransferId {
     }
 }
 
-/// What ids have in common that differ in their last 16 bits only. All transfers that name a lease are of one family.
+/// The upper 112 bits of transfer ids. All transfers of a lease share them: they are one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TransferFamily(u128);
 
 impl TransferId {
-    /// The family that it belongs to.
+    /// The family of this id.
     pub fn family(self) -> TransferFamily {
         TransferFamily(self.as_u128() >> 16)
     }
 
-    /// The bits that are its own in its family.
+    /// The lower 16 bits, which tell the id from others of its family.
     pub(crate) fn tail(self) -> u16 {
         self.as_u128() as u16
     }
 }
 
 impl TransferFamily {
-    /// Its transfer with this tail.
+    /// The id with these lower 16 bits.
     pub(crate) fn transfer(self, tail: u16) -> TransferId {
         TransferId::from_u128(self.0 << 16 | u128::from(tail))
     }
@@ -50,69 +52,69 @@ impl fmt::Debug for TransferId {
     }
 }
 
-/// One transfer to be made.
+/// A transfer to be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transfer {
-    /// Its id; the same id never acts twice.
+    /// The id. Two transfers with one id never both take effect.
     pub id: TransferId,
-    /// What it is for. A void carries the code of what it voids.
+    /// The purpose. A void carries the code of the transfer that it voids.
     pub code: TransferCode,
-    /// What it carries along.
+    /// Data that the ledger stores and does not interpret.
     pub user_data: UserData,
-    /// What it moves.
+    /// The accounts and the amount.
     pub movement: Movement,
 }
 
-/// What a transfer moves.
+/// What a transfer does to accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Movement {
-    /// Moves an amount for good.
+    /// Moves an amount.
     Post {
         /// The account that is debited.
         debit: AccountId,
         /// The account that is credited.
         credit: AccountId,
-        /// How much.
+        /// The amount.
         amount: u128,
     },
-    /// Moves for good as much as there is, at most an amount. As it is recorded, the amount is what it moved.
+    /// Moves as much as the bound allows, at most an amount. The recorded transfer holds the amount that it moved.
     PostUpTo {
         /// The account that is debited.
         debit: AccountId,
         /// The account that is credited.
         credit: AccountId,
-        /// How much at the most.
+        /// The most to move.
         amount: u128,
-        /// What tells how much there is.
+        /// What bounds the amount.
         bound: Bound,
     },
-    /// Holds an amount until it is voided or `timeout_seconds` have passed.
+    /// Reserves an amount until it is voided or expires.
     Pend {
         /// The account that is debited.
         debit: AccountId,
         /// The account that is credited.
         credit: AccountId,
-        /// How much.
+        /// The amount.
         amount: u128,
-        /// For how long; 0 is without end.
+        /// The time until it expires, in seconds; 0 means never.
         timeout_seconds: u32,
     },
-    /// Closes the debited account to everything but voids, until this is voided. Moves nothing.
+    /// Closes the debited account: until this transfer is voided, the account refuses everything but voids.
     Close {
         /// The account that is closed.
         debit: AccountId,
-        /// The other end.
+        /// The account that is credited, with nothing.
         credit: AccountId,
     },
-    /// Undoes a pending or closing transfer. Without user data of its own it takes over that transfer's.
+    /// Undoes a pending or closing transfer. A void without user data inherits that of the transfer.
     Void {
-        /// What it undoes.
+        /// The transfer to undo.
         pending: TransferId,
     },
 }
 
 impl Movement {
-    /// How much it moves, of its own.
+    /// The amount; 0 for closings and voids.
     pub fn amount(self) -> u128 {
         match self {
             Self::Post { amount, .. } | Self::PostUpTo { amount, .. } | Self::Pend { amount, .. } => amount,
@@ -121,18 +123,18 @@ impl Movement {
     }
 }
 
-/// What a transfer that moves as much as there is never moves more than.
+/// What bounds the amount of a balancing transfer ([`Movement::PostUpTo`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// What the debited account has.
-    Has,
+    /// The debited account's available balance.
+    DebitBalance,
     /// What the credited account owes: its posted debits less its credits.
-    Owes,
-    /// Either.
-    HasAndOwes,
+    CreditOwed,
+    /// The smaller of the two.
+    Both,
 }
 
-/// What a transfer is for, so that the ledger can be read as an audit log.
+/// The purpose of a transfer, so that the ledger can be read as an audit log. The numbers are stored and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum TransferCode {
@@ -140,42 +142,41 @@ pub enum TransferCode {
     Grant = 1,
     /// Capacity taken from a limit.
     Cut = 2,
-    /// A piece of an encoded definition.
+    /// One part of an encoded definition version.
     Definition = 3,
-    /// The closing of a limit.
+    /// Closes an account, or the void that reopens it.
     Close = 4,
-    /// A reservation on a rolling limit; what is used beyond it and does not fit becomes debt.
+    /// A reservation on a rolling limit; overage that finds no room becomes debt.
     ReserveRolling = 10,
     /// A reservation on a concurrency limit.
     ReserveConcurrency = 11,
-    /// What stays reserved of a rolling reservation that settled below its estimate.
+    /// What stays reserved of a rolling reservation that settled below its amount.
     Shrink = 12,
-    /// What was reserved on top of a rolling reservation that settled above its estimate.
-    Extend = 13,
-    /// What a rolling reservation used beyond what could be reserved.
+    /// What was reserved in addition for a reservation that settled above its amount.
+    Overage = 13,
+    /// Overage that found no room.
     Debt = 14,
-    /// The trace of a complete that moves nothing at its head.
+    /// The marker at the head of a complete that voids no concurrency reservation.
     Complete = 15,
-    /// A reservation on a rolling limit; what is used beyond it and does not fit is only counted.
+    /// A reservation on a rolling limit; overage that finds no room is only counted.
     ReserveRollingDeny = 16,
-    /// The trace of a top-up, in front of what it reserves.
-    TopUp = 17,
-    /// A reservation on a limit of which what is spent comes back by a schedule; what is used beyond it and does not fit
-    /// becomes debt.
+    /// The trace of an extend, at the head of its chain.
+    Extend = 17,
+    /// A reservation on a limit with a refill schedule; overage that finds no room becomes debt.
     Spend = 20,
-    /// Likewise; what is used beyond it and does not fit is only counted.
+    /// A reservation on a limit with a refill schedule; overage that finds no room is only counted.
     SpendDeny = 21,
-    /// What of a reservation on such a limit was not used.
-    GiveBack = 22,
-    /// The trace of time that has gone on to a later step of a limit's schedule, in front of what comes back by it.
-    Advance = 23,
-    /// What comes back by a schedule, or because somebody asked for it.
-    ComeBack = 24,
-    /// What a reservation takes that will only be there in the future, or may be.
+    /// Releases the unused part of a reservation on a limit with a refill schedule.
+    Release = 22,
+    /// Advances a limit's refill clock, at the head of the refills that are due.
+    AdvanceClock = 23,
+    /// A refill: by schedule, or on request.
+    Refill = 24,
+    /// Borrows tokens ahead of refills.
     Borrow = 25,
-    /// What was borrowed is paid back.
+    /// Repays borrowed tokens.
     Repay = 26,
-    /// What is owed behind a reservation, moved away and back to be seen.
+    /// Moves what is owed to the measure account and back, so that the ledger records how much it is.
     Measure = 27,
 }
 
@@ -189,53 +190,54 @@ impl TransferCode {
         TransferCode::ReserveRolling,
         TransferCode::ReserveConcurrency,
         TransferCode::Shrink,
-        TransferCode::Extend,
+        TransferCode::Overage,
         TransferCode::Debt,
         TransferCode::Complete,
         TransferCode::ReserveRollingDeny,
-        TransferCode::TopUp,
+        TransferCode::Extend,
         TransferCode::Spend,
         TransferCode::SpendDeny,
-        TransferCode::GiveBack,
-        TransferCode::Advance,
-        TransferCode::ComeBack,
+        TransferCode::Release,
+        TransferCode::AdvanceClock,
+        TransferCode::Refill,
         TransferCode::Borrow,
         TransferCode::Repay,
         TransferCode::Measure,
     ];
 
-    /// The code that a number stands for.
+    /// The code with this number.
     pub fn from_u16(number: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|&code| code as u16 == number)
     }
 
-    /// Whether such transfers belong to a lease, which their user data names.
+    /// Whether transfers of this code belong to a lease, which their user data names.
     pub fn is_of_lease(self) -> bool {
         match self {
             Self::Grant
             | Self::Cut
             | Self::Definition
             | Self::Close
-            | Self::Advance
-            | Self::ComeBack
+            | Self::AdvanceClock
+            | Self::Refill
             | Self::Repay => false,
             Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
             | Self::Shrink
-            | Self::Extend
+            | Self::Overage
             | Self::Debt
             | Self::Complete
-            | Self::TopUp
+            | Self::Extend
             | Self::Spend
             | Self::SpendDeny
-            | Self::GiveBack
+            | Self::Release
             | Self::Borrow
             | Self::Measure => true,
         }
     }
 
-    /// Whether such transfers are ever asked for by their account. Others are known by their ids only, and forgotten in time.
+    /// Whether transfers of this code are looked up by account. Others are looked up by id only, and the memory ledger forgets
+    /// them in time.
     pub fn is_of_log(self) -> bool {
         match self {
             Self::Definition | Self::Close => true,
@@ -245,15 +247,15 @@ impl TransferCode {
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
             | Self::Shrink
-            | Self::Extend
+            | Self::Overage
             | Self::Debt
             | Self::Complete
-            | Self::TopUp
+            | Self::Extend
             | Self::Spend
             | Self::SpendDeny
-            | Self::GiveBack
-            | Self::Advance
-            | Self::ComeBack
+            | Self::Release
+            | Self::AdvanceClock
+            | Self::Refill
             | Self::Borrow
             | Self::Repay
             | Self::Measure => false,
@@ -261,43 +263,43 @@ impl TransferCode {
     }
 }
 
-/// What a transfer carries along, uninterpreted by the ledger.
+/// Data of a transfer that the ledger stores and does not interpret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UserData {
-    /// 16 bytes; of a transfer that belongs to a lease, the lease.
+    /// 16 bytes: the lease, for a transfer that belongs to one.
     pub wide: u128,
-    /// 8 bytes; of what a lease spends, when all of it has come back, in milliseconds since the Unix epoch.
+    /// 8 bytes: for a reservation on a limit with a schedule, when all of it is refilled, in milliseconds since the Unix epoch.
     pub long: u64,
     /// 4 bytes.
     pub short: u32,
 }
 
-/// A transfer as the ledger has it.
+/// A transfer as the ledger recorded it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
     /// The transfer.
     pub transfer: Transfer,
-    /// When it was made, in nanoseconds since the Unix epoch; unique in its ledger.
+    /// When the ledger created it, in nanoseconds since the Unix epoch; unique in the ledger.
     pub timestamp_ns: u64,
 }
 
-/// Transfers that are made all together or not at all. Never empty.
+/// Transfers that the ledger creates all together or not at all. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain(SmallVec<[Transfer; 1]>);
 
 impl Chain {
-    /// A chain of these transfers, or `None` of none.
+    /// A chain of these transfers; `None` if there are none.
     pub fn new(transfers: impl IntoIterator<Item = Transfer>) -> Option<Self> {
         let transfers: SmallVec<_> = transfers.into_iter().collect();
         if transfers.is_empty() { None } else { Some(Self(transfers)) }
     }
 
-    /// The same of a list, without copying it.
+    /// A chain of these transfers, without copying the list; `None` if it is empty.
     pub fn from_vec(transfers: Vec<Transfer>) -> Option<Self> {
         if transfers.is_empty() { None } else { Some(Self(SmallVec::from_vec(transfers))) }
     }
 
-    /// Its transfers, in order.
+    /// The transfers, in order.
     pub fn transfers(&self) -> &[Transfer] {
         &self.0
     }

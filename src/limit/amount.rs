@@ -1,16 +1,18 @@
+//! Amounts and capacities.
+
 use std::num::NonZeroU64;
 
 /// An amount or a capacity: 1 to 2^63-1 units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(NonZeroU64);
 
-/// Why a number is no [`Amount`].
+/// Why a number is not an [`Amount`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
-    /// It is zero.
+    /// The number is zero.
     #[error("must be at least 1")]
     Zero,
-    /// It is over [`Amount::MAX`].
+    /// The number is above [`Amount::MAX`].
     #[error("must be at most {}", Amount::MAX.get())]
     TooLarge,
 }
@@ -25,7 +27,7 @@ impl Amount {
         if amount > Self::MAX { Err(AmountError::TooLarge) } else { Ok(amount) }
     }
 
-    /// The amount in units of its limit.
+    /// The amount, in units of its limit.
     pub fn get(self) -> u64 {
         self.0.get()
     }

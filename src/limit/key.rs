@@ -1,3 +1,5 @@
+//! Limit keys.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,31 +11,31 @@ pub const KEY_BYTES_MAX: usize = 256;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitKey(Arc<str>);
 
-/// Why a text is no limit key.
+/// Why a text is not a limit key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// It is empty.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// It is longer than [`KEY_BYTES_MAX`].
+    /// The text is longer than [`KEY_BYTES_MAX`] bytes.
     #[error("must be at most {KEY_BYTES_MAX} bytes long, not {0}")]
     TooLong(usize),
-    /// Its first character is neither a letter nor a digit.
+    /// The first character is neither a letter nor a digit.
     #[error("must begin with a letter or a digit, not {0:?}")]
     BadStart(char),
-    /// A part in braces is no placeholder.
+    /// Braces enclose something other than a placeholder.
     #[error(
-        "holds {0:?}; a placeholder is all that stands between two colons, as {{tenant}}, has a name of a-z 0-9 _, \
-         and stands once"
+        "must not hold {0:?}; a placeholder fills a whole segment, as in a:{{tenant}}:b, its name is made of a-z 0-9 _, \
+         and appears once"
     )]
     BadPlaceholder(String),
-    /// It holds a character outside the alphabet of keys.
+    /// The text holds a character that keys may not have.
     #[error("must not hold {0:?}; allowed are A-Z a-z 0-9 : . _ / @ + = -")]
     BadCharacter(char),
 }
 
 impl LimitKey {
-    /// Checks `text` and makes it a key.
+    /// Checks `text` and makes it the key of a limit.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let first = text.chars().next().ok_or(KeyError::Empty)?;
         if text.len() > KEY_BYTES_MAX {
@@ -46,8 +48,7 @@ impl LimitKey {
         Ok(Self(text.into()))
     }
 
-    /// The same, but the text may also be that of a template (see [`super::KeyTemplate`]), which names a definition and
-    /// no limit.
+    /// Checks `text` and makes it the key of a definition: of a limit, or of a template (see [`super::KeyTemplate`]).
     pub fn parse_name(text: &str) -> Result<Self, KeyError> {
         if !text.contains(['{', '}']) {
             return Self::parse(text);
@@ -60,7 +61,7 @@ impl LimitKey {
         {
             return Err(KeyError::BadStart(first));
         }
-        super::template::check_parts(text)?;
+        super::template::check_segments(text)?;
         Ok(Self(text.into()))
     }
 
@@ -90,6 +91,12 @@ impl fmt::Debug for LimitKey {
     }
 }
 
+impl AsRef<str> for LimitKey {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::borrow::Borrow<str> for LimitKey {
     fn borrow(&self) -> &str {
         &self.0
@@ -101,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_checked() {
+    fn only_well_formed_texts_are_keys() {
         for good in ["a", "global:llm:openai:gpt-4o:rpm", "0/x@y+z=w-_.", &"k".repeat(256)] {
             assert_eq!(LimitKey::parse(good).as_ref().map(LimitKey::as_str), Ok(good));
         }

@@ -1,34 +1,36 @@
-use super::{Amount, Definition, LimitKey, Scheduled};
+//! The state of a limit: its definition, and whether it takes reservations.
 
-/// A definition with its live state. While a decrease waits, `definition.capacity` is still the current capacity.
+use super::{Amount, Definition, LimitKey, ScheduledKind};
+
+/// A definition with its live state. While a decrease waits to be applied, `definition.capacity` is the current capacity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitState {
-    /// What the operator said.
+    /// The definition.
     pub definition: Definition,
     /// Whether it takes reservations.
     pub status: Status,
-    /// Of a limit that a template made and nobody has changed by hand, that template.
+    /// For an instance that no operator has changed since: the template that made it.
     pub origin: Option<Box<Origin>>,
 }
 
-/// The template that a limit was made from, as it was then.
+/// The template version that made an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Its key.
+    /// The template's key.
     pub template: LimitKey,
-    /// Its version.
+    /// The template's version.
     pub version: u64,
 }
 
 impl LimitState {
-    /// The schedule by which what was spent of it comes back, if its kind has one. Nothing is spent of a template.
-    pub fn scheduled(&self) -> Option<Scheduled> {
+    /// The refill schedule of its kind, if it has one. A template has none, because nothing is reserved on it.
+    pub fn scheduled(&self) -> Option<ScheduledKind> {
         self.definition.kind.scheduled().filter(|_| self.definition.instances_max.is_none())
     }
 
-    /// Whether its schedule is another than it was in an earlier version. The log that all read does not tell the versions
-    /// that a template made, so a limit that is taken out of its template's hands begins anew.
-    pub fn begins_schedule(&self, earlier: Option<&LimitState>) -> bool {
+    /// Whether this version starts a new schedule instead of continuing that of the version before. An instance that an
+    /// operator takes over starts a new one: the log that every replica follows does not hold the instance's versions.
+    pub fn starts_new_schedule(&self, earlier: Option<&LimitState>) -> bool {
         earlier.is_none_or(|earlier| {
             earlier.definition.kind != self.definition.kind
                 || earlier.origin.is_some() && self.origin.is_none()
@@ -44,13 +46,13 @@ impl LimitState {
 /// Whether a limit takes reservations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It does.
+    /// The limit takes reservations.
     Active,
-    /// Its capacity is being lowered; it takes none until that is applied.
+    /// A lower capacity waits to be applied; until then the limit takes no reservations.
     Decreasing {
-        /// The capacity that waits to be applied, below the current one.
+        /// The capacity that waits, below the current one.
         to: Amount,
     },
-    /// It was deleted and takes none. Its account stays, closed, so that what is reserved on it can be settled.
+    /// The limit was deleted. Its account stays, closed, so that leases on it can be settled.
     Deleted,
 }

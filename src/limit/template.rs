@@ -1,72 +1,74 @@
+//! Templates: definitions that make limits for all keys of a form.
+
 use std::cmp::Reverse;
 
 use super::LimitKey;
 use super::key::{KeyError, check_characters};
 
-/// How many limits a template may make unless its definition says otherwise.
+/// The most instances that a template may make unless its definition says otherwise.
 pub const INSTANCES_MAX_DEFAULT: u64 = 100_000;
 
-/// A key with placeholders, such as `tenant:{tenant}:llm:daily_tokens`: its definition is that of every key that has
-/// something in the place of each. A placeholder is all that stands between two colons.
+/// A key with placeholders, such as `tenant:{tenant}:llm:daily_tokens`. Its definition applies to every key that has a value
+/// for each placeholder. A placeholder must fill a whole segment: `a:{tenant}:b`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyTemplate(LimitKey);
 
-/// A part of a template.
-enum Part<'a> {
+/// A segment of a template.
+enum Segment<'a> {
     Literal(&'a str),
     Placeholder(&'a str),
 }
 
 impl KeyTemplate {
-    /// The template that a definition's key is, if it is one.
+    /// The template of a definition's key, if the key has placeholders.
     pub fn of(key: &LimitKey) -> Option<Self> {
         key.as_str().contains('{').then(|| Self(key.clone()))
     }
 
-    /// The key of its definition.
+    /// The key of the template's definition.
     pub fn key(&self) -> &LimitKey {
         &self.0
     }
 
-    /// Whether its definition is for this key.
+    /// Whether the template's definition applies to this key.
     pub fn matches(&self, key: &LimitKey) -> bool {
         let mut values = key.as_str().split(':');
-        let all = parts(self.0.as_str()).all(|part| match (part, values.next()) {
-            (Part::Literal(literal), Some(value)) => value == literal,
-            (Part::Placeholder(_), Some(value)) => !value.is_empty(),
-            (Part::Literal(_) | Part::Placeholder(_), None) => false,
+        let all = segments(self.0.as_str()).all(|segment| match (segment, values.next()) {
+            (Segment::Literal(literal), Some(value)) => value == literal,
+            (Segment::Placeholder(_), Some(value)) => !value.is_empty(),
+            (Segment::Literal(_) | Segment::Placeholder(_), None) => false,
         });
         all && values.next().is_none()
     }
 
-    /// Orders templates that match one key, the most specific first: the one with fewer placeholders, then the one whose
-    /// first difference is literal.
+    /// Orders templates that match the same key, the most specific first: the one with fewer placeholders, then the one that
+    /// has a literal segment where they first differ.
     pub fn precedence(&self) -> impl Ord + use<> {
         let placeholders: Vec<bool> =
-            parts(self.0.as_str()).map(|part| matches!(part, Part::Placeholder(_))).collect();
+            segments(self.0.as_str()).map(|segment| matches!(segment, Segment::Placeholder(_))).collect();
         let count = placeholders.iter().filter(|is_placeholder| **is_placeholder).count();
         (count, placeholders, Reverse(self.0.clone()))
     }
 }
 
-fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
-    text.split(':').map(|part| match part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        Some(name) => Part::Placeholder(name),
-        None => Part::Literal(part),
+fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
+    text.split(':').map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(name) => Segment::Placeholder(name),
+        None => Segment::Literal(segment),
     })
 }
 
-/// Checks the parts of a text that holds braces.
-pub(super) fn check_parts(text: &str) -> Result<(), KeyError> {
+/// Checks the segments of a text that holds braces.
+pub(super) fn check_segments(text: &str) -> Result<(), KeyError> {
     let mut names = Vec::new();
-    for part in parts(text) {
-        match part {
-            Part::Placeholder(name) if is_name(name) && !names.contains(&name) => names.push(name),
-            Part::Placeholder(name) => return Err(KeyError::BadPlaceholder(format!("{{{name}}}"))),
-            Part::Literal(literal) if literal.contains(['{', '}']) => {
+    for segment in segments(text) {
+        match segment {
+            Segment::Placeholder(name) if is_name(name) && !names.contains(&name) => names.push(name),
+            Segment::Placeholder(name) => return Err(KeyError::BadPlaceholder(format!("{{{name}}}"))),
+            Segment::Literal(literal) if literal.contains(['{', '}']) => {
                 return Err(KeyError::BadPlaceholder(literal.to_owned()));
             }
-            Part::Literal(literal) => check_characters(literal)?,
+            Segment::Literal(literal) => check_characters(literal)?,
         }
     }
     Ok(())
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_stands_for_one_part() {
+    fn a_placeholder_matches_exactly_one_segment() {
         let daily = template("tenant:{tenant}:llm:daily_tokens");
         let matches = |text: &str| daily.matches(&LimitKey::parse(text).expect("valid"));
         assert!(matches("tenant:acme:llm:daily_tokens"));
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_comes_first() {
+    fn the_most_specific_template_sorts_first() {
         let mut templates = [
             "{a}:{b}:{c}",
             "tenant:{b}:{c}",
@@ -128,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_checked() {
+    fn only_well_formed_texts_are_templates() {
         for good in ["{a}", "user:{user_id}", "{a}:{b}:rpm", "a::{b}"] {
             assert_eq!(LimitKey::parse_name(good).map(|key| key.to_string()).as_deref(), Ok(good));
-            assert!(LimitKey::parse(good).is_err(), "{good} names no limit");
+            assert!(LimitKey::parse(good).is_err(), "{good} is not the key of a limit");
         }
         for bad in ["user-{id}", "{}", "{A}", "{a}:{a}", "{a", "a}", "{a}{b}", "{a b}"] {
             assert!(matches!(LimitKey::parse_name(bad), Err(KeyError::BadPlaceholder(_))), "{bad}");

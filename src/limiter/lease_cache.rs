@@ -1,3 +1,6 @@
+//! The lease cache: the leases that this process granted lately. It spares a complete one look-up. The ledger decides in any
+//! case; without the cache every answer is the same.
+
 use std::num::NonZeroUsize;
 
 use quick_cache::sync::Cache;
@@ -5,18 +8,17 @@ use quick_cache::sync::Cache;
 use crate::decide::lease::Lease;
 use crate::limit::LeaseId;
 
-/// The leases that this process granted lately: a shortcut that spares a complete one look-up. Whatever it says, the
-/// ledger decides; with it switched off every answer is the same.
-pub struct LeaseCache(Option<Cache<LeaseId, Lease>>);
+/// The leases that this process granted lately.
+pub(super) struct LeaseCache(Option<Cache<LeaseId, Lease>>);
 
 impl LeaseCache {
-    /// Remembers up to this many leases; 0 switches it off.
-    pub fn new(leases_max: usize) -> Self {
+    /// Remembers up to this many leases; 0 switches the cache off.
+    pub(super) fn new(leases_max: usize) -> Self {
         Self(NonZeroUsize::new(leases_max).map(|max| Cache::new(max.get())))
     }
 
-    /// Whether it remembers anything at all.
-    pub fn is_on(&self) -> bool {
+    /// Whether the cache remembers anything at all.
+    pub(super) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
@@ -26,6 +28,7 @@ impl LeaseCache {
         }
     }
 
+    /// Removes a lease and returns it.
     pub(super) fn take(&self, id: LeaseId) -> Option<Lease> {
         self.0.as_ref()?.remove(&id).map(|(_, lease)| lease)
     }

@@ -1,225 +1,232 @@
+//! Reserve.
+
 use futures_util::future::join_all;
 
-use super::local_denials::{Admission, Tickets};
-use super::planned::{Limits, Planned};
-use super::{Limiter, LimiterError, ReserveOutcome};
-use crate::clock::{NS_PER_MS, unix_ms};
-use crate::decide::command::Reserve;
-use crate::decide::lease::{Lease, Standing};
-use crate::decide::reserve::{self, Denial, Verdict};
+use super::denial_cache::{Admission, AdmissionTickets};
+use super::resolve::Resolved;
+use super::{Limiter, LimiterError};
+use crate::decide::lease::{Lease, LeaseStatus};
+use crate::decide::reserve::{self, Denial, ReserveResult};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError, Refusal};
-use crate::limit::LimitKey;
+use crate::protocol::{Reserve, ReserveOutcome};
+use crate::time::unix_ms;
+
+/// A reserve whose chain was sent.
+struct Attempt<'a> {
+    resolved: Resolved<'a>,
+    tickets: AdmissionTickets,
+    /// The chain, if its lease is to be remembered.
+    chain: Option<Chain>,
+}
+
+/// A reserve that is ready to be sent, or was denied by the denial cache.
+enum Prepared<'a> {
+    Send(Chain, Attempt<'a>),
+    Denied(ReserveOutcome),
+}
+
+/// A reserve of a batch whose outcome is among those of the batch, or which the denial cache denied.
+enum BatchItem<'a> {
+    Sent(Attempt<'a>),
+    Denied(ReserveOutcome),
+}
+
+/// What the outcome of a chain says.
+enum Conclusion<'a> {
+    /// The answer.
+    Answer(ReserveOutcome),
+    /// The definitions may be stale, or the lease was granted before: look that up.
+    LookUp(Resolved<'a>),
+}
 
 impl<L: Ledger> Limiter<L> {
-    /// Reserves everything that the command wants, or nothing.
+    /// Reserves every requirement of the command, or nothing.
+    ///
+    /// If the future is dropped, the outcome is unknown; the same command finds out.
     pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
-        let mut planned = self.planned(command);
-        if !self.is_ready(&planned) {
-            planned = self.made_ready(planned).await?;
-        }
-        let limits = planned.limits();
-        let tickets = match self.local_denials.admit(command, &limits, planned.now_ns) {
-            Admission::Ask(tickets) => tickets,
-            Admission::Deny { key, until_ns } => return Ok(self.deny_for_room(&planned, key, until_ns)),
+        let resolved = self.resolve(command).await?;
+        self.reserve_resolved(resolved).await
+    }
+
+    pub(super) async fn reserve_resolved(
+        &self,
+        resolved: Resolved<'_>,
+    ) -> Result<ReserveOutcome, LimiterError> {
+        let (chain, attempt) = match self.prepare(resolved)? {
+            Prepared::Send(chain, attempt) => (chain, attempt),
+            Prepared::Denied(answer) => return Ok(answer),
         };
-        let empty = || LedgerError::Unexpected("a reserve without requirements".to_owned());
-        let chain = reserve::plan(self.ids, command, &limits, planned.now_ns).ok_or_else(empty)?;
-        let outcome = match self.ledger.submit_one(chain).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                tickets.unused();
-                return Err(error.into());
-            }
-        };
-        match self.conclude_at_once(&planned, &limits, tickets, outcome) {
-            Some(answer) => Ok(answer),
-            None => self.conclude(command, outcome).await,
+        let outcome = self.ledger.submit_one(chain).await?;
+        match self.conclude(attempt, outcome)? {
+            Conclusion::Answer(answer) => Ok(answer),
+            Conclusion::LookUp(resolved) => self.look_up_and_conclude(resolved, outcome).await,
         }
     }
 
-    /// Reserves for each command, in order, in one hand-over to the ledger; answers each in its place.
+    /// Reserves for each command, in order, in one submission to the ledger. The answers are in the order of the commands.
     pub async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, LimiterError>> {
-        let planned = self.planned_batch(commands).await;
         let mut chains = Vec::with_capacity(commands.len());
-        let mut admissions = Vec::with_capacity(commands.len());
-        for planned in planned {
-            admissions.push(planned.map(|planned| {
-                let admission = self.admit(&planned, &mut chains);
-                (planned, admission)
-            }));
+        let mut items = Vec::with_capacity(commands.len());
+        for resolved in self.resolve_batch(commands).await {
+            items.push(match resolved.and_then(|resolved| self.prepare(resolved)) {
+                Ok(Prepared::Send(chain, attempt)) => {
+                    chains.push(chain);
+                    Ok(BatchItem::Sent(attempt))
+                }
+                Ok(Prepared::Denied(answer)) => Ok(BatchItem::Denied(answer)),
+                Err(error) => Err(error),
+            });
         }
         let mut outcomes = self.ledger.submit(chains).await.into_iter();
-        let mut answers = Vec::with_capacity(commands.len());
-        let mut to_look_up = Vec::new();
-        for (place, admission) in admissions.into_iter().enumerate() {
-            let answer = match admission {
-                Err(error) => Err(error),
-                Ok((planned, Admission::Deny { key, until_ns })) => {
-                    Ok(self.deny_for_room(&planned, key, until_ns))
+        let mut answers: Vec<Option<Result<ReserveOutcome, LimiterError>>> =
+            Vec::with_capacity(commands.len());
+        let mut look_ups = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let attempt = match item {
+                Ok(BatchItem::Sent(attempt)) => attempt,
+                Ok(BatchItem::Denied(answer)) => {
+                    answers.push(Some(Ok(answer)));
+                    continue;
                 }
-                Ok((planned, Admission::Ask(tickets))) => match outcomes.next() {
-                    Some(Ok(outcome)) => {
-                        let answer = self.conclude_at_once(&planned, &planned.limits(), tickets, outcome);
-                        answer.ok_or_else(|| {
-                            let command = planned.command;
-                            to_look_up.push(async move { (place, self.conclude(command, outcome).await) });
-                            LedgerError::Unexpected("a lease that was not looked up".to_owned()).into()
-                        })
-                    }
-                    Some(Err(error)) => {
-                        tickets.unused();
-                        Err(error.into())
-                    }
-                    None => Err(LedgerError::Unexpected("a chain without an outcome".to_owned()).into()),
-                },
+                Err(error) => {
+                    answers.push(Some(Err(error)));
+                    continue;
+                }
             };
-            answers.push(answer);
+            let outcome = outcomes.next().unwrap_or_else(|| Err(missing_outcome()));
+            let concluded =
+                outcome.map_err(LimiterError::from).and_then(|it| Ok((self.conclude(attempt, it)?, it)));
+            answers.push(match concluded {
+                Ok((Conclusion::Answer(answer), _)) => Some(Ok(answer)),
+                Ok((Conclusion::LookUp(resolved), outcome)) => {
+                    look_ups.push(async move { (index, self.look_up_and_conclude(resolved, outcome).await) });
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
         }
-        // Together, so that they share the ledger's requests.
-        for (place, answer) in join_all(to_look_up).await {
-            if let Some(slot) = answers.get_mut(place) {
-                *slot = answer;
+        // Together, so that the look-ups share requests to the ledger.
+        for (index, answer) in join_all(look_ups).await {
+            if let Some(slot) = answers.get_mut(index) {
+                *slot = Some(answer);
             }
         }
-        answers
+        answers.into_iter().flatten().collect()
     }
 
-    /// Whether the ledger is to be asked; if it is, with which chain.
-    fn admit(&self, planned: &Planned<'_>, chains: &mut Vec<Chain>) -> Admission {
-        let limits = planned.limits();
-        let admission = self.local_denials.admit(planned.command, &limits, planned.now_ns);
-        if let Admission::Ask(_) = admission {
-            // A command has at least one requirement, so each that asks has its chain.
-            chains.extend(reserve::plan(self.ids, planned.command, &limits, planned.now_ns));
-        }
-        admission
+    /// Asks the denial cache, and plans the chain if the ledger is to be asked.
+    fn prepare<'a>(&self, resolved: Resolved<'a>) -> Result<Prepared<'a>, LimiterError> {
+        let (chain, tickets) = {
+            let (command, limits, at_ns) = (resolved.command, resolved.limits(), resolved.at_ns());
+            let tickets = match self.denial_cache.admit(command, &limits, at_ns) {
+                Admission::Ask(tickets) => tickets,
+                Admission::Deny { key, until_ns } => {
+                    return Ok(Prepared::Denied(self.deny_until(&resolved, key, until_ns)));
+                }
+            };
+            let empty = || LedgerError::Unexpected(format!("lease {} has no requirements", command.lease));
+            (reserve::plan(self.ids, command, &limits, at_ns).ok_or_else(empty)?, tickets)
+        };
+        let remembered = self.lease_cache.is_on().then(|| chain.clone());
+        Ok(Prepared::Send(chain, Attempt { resolved, tickets, chain: remembered }))
     }
 
-    /// The answer where the outcome of the chain tells it: nearly always.
-    fn conclude_at_once(
+    /// What the outcome of the chain says. It is nearly always the answer.
+    fn conclude<'a>(
         &self,
-        planned: &Planned<'_>,
-        limits: &Limits<'_>,
-        tickets: Tickets,
+        attempt: Attempt<'a>,
         outcome: ChainOutcome,
-    ) -> Option<ReserveOutcome> {
-        let room_at_ns = self.learn_headroom(planned.command, limits, tickets, outcome);
-        if reserve::doubts_definitions(planned.command, limits, outcome) {
-            return None;
-        }
-        match reserve::interpret(planned.command, limits, outcome).ok()? {
-            Verdict::Granted { reserved_at_unix_ms } => {
-                planned.granted();
-                self.remember(planned, limits, outcome);
-                Some(ReserveOutcome::Granted { reserved_at_unix_ms })
-            }
-            Verdict::Denied { denial: Denial::NoRoom(key), .. } if room_at_ns.is_some() => {
-                Some(self.deny_for_room(planned, key, room_at_ns))
-            }
-            Verdict::Denied { denial, repeated } => Some(self.deny(planned, denial, repeated)),
-            Verdict::Recall => None,
-        }
-    }
-
-    /// The answer where the ledger must be asked once more.
-    async fn conclude(
-        &self,
-        command: &Reserve,
-        outcome: ChainOutcome,
-    ) -> Result<ReserveOutcome, LimiterError> {
-        let mut planned = self.put_in_force(self.planned(command)).await?;
-        // A definition that the refusal does not fit to is stale.
-        if reserve::doubts_definitions(command, &planned.limits(), outcome) {
-            self.read_anew(&planned).await?;
-            planned = self.put_in_force(self.planned(command)).await?;
-        }
-        match reserve::interpret(command, &planned.limits(), outcome)? {
-            Verdict::Granted { reserved_at_unix_ms } => Ok(ReserveOutcome::Granted { reserved_at_unix_ms }),
-            Verdict::Denied { denial, repeated } => Ok(self.deny(&planned, denial, repeated)),
-            Verdict::Recall => self.recall(&planned).await,
-        }
-    }
-
-    /// Tells what is known of exhausted limits what the ledger said of them. Answers when the one that refused has room, if
-    /// that is known.
-    fn learn_headroom(
-        &self,
-        command: &Reserve,
-        limits: &Limits<'_>,
-        tickets: Tickets,
-        outcome: ChainOutcome,
-    ) -> Option<u64> {
+    ) -> Result<Conclusion<'a>, LimiterError> {
         match outcome {
-            ChainOutcome::Created { timestamp_ns } => tickets.granted(limits, timestamp_ns),
-            ChainOutcome::Refused { index, refusal: Refusal::ExceedsCredits }
-                if reserve::impossible(command, limits).is_none() =>
-            {
-                return self.local_denials.refused(tickets, command, limits, index, self.ledger.now_ns());
+            ChainOutcome::Created { timestamp_ns } => {
+                Ok(Conclusion::Answer(self.conclude_grant(attempt, timestamp_ns)))
             }
-            ChainOutcome::Refused { .. } => tickets.unused(),
+            ChainOutcome::Refused { index, refusal } => self.conclude_refusal(attempt, index, refusal),
         }
-        None
     }
 
-    /// The answer where a limit is known to have no room, until then if that is known.
-    fn deny_for_room(&self, planned: &Planned<'_>, key: LimitKey, until_ns: Option<u64>) -> ReserveOutcome {
-        let Some((entry, until_ns)) = planned.entry(&key).zip(until_ns) else {
-            return self.deny(planned, Denial::NoRoom(key), true);
-        };
-        let wait_ms = until_ns.saturating_sub(self.ledger.now_ns()).div_ceil(NS_PER_MS);
-        let kind = entry.limit.state.definition.kind;
-        ReserveOutcome::NoRoom { key, retry_after_ms: self.retry_policy.room_known_ms(kind, wait_ms) }
-    }
-
-    fn remember(&self, planned: &Planned<'_>, limits: &Limits<'_>, outcome: ChainOutcome) {
-        if let (true, ChainOutcome::Created { timestamp_ns }) = (self.leases.is_on(), outcome)
-            && let Some(chain) = reserve::plan(self.ids, planned.command, limits, planned.now_ns)
-            && let Some(lease) = Lease::from_grant(planned.command.lease, chain.transfers(), timestamp_ns)
+    fn conclude_grant(&self, attempt: Attempt<'_>, timestamp_ns: u64) -> ReserveOutcome {
+        let Attempt { resolved, tickets, chain } = attempt;
+        tickets.granted(&resolved.limits(), timestamp_ns);
+        resolved.reset_denial_streaks();
+        if let Some(chain) = chain
+            && let Some(lease) = Lease::from_grant(resolved.command.lease, chain.transfers(), timestamp_ns)
         {
-            self.leases.insert(lease);
+            self.lease_cache.insert(lease);
         }
+        ReserveOutcome::Granted { reserved_at_unix_ms: unix_ms(timestamp_ns) }
     }
 
-    pub(super) fn deny(&self, planned: &Planned<'_>, denial: Denial, repeated: bool) -> ReserveOutcome {
-        match denial {
-            Denial::UnknownKey(key) if planned.too_many.contains(&key) => {
-                ReserveOutcome::TooManyInstances { key }
-            }
-            Denial::UnknownKey(key) => ReserveOutcome::UnknownKey { key },
-            Denial::ExceedsCapacity(key) => ReserveOutcome::ExceedsCapacity { key },
-            Denial::Decreasing(key) => {
-                ReserveOutcome::Decreasing { key, retry_after_ms: self.retry_policy.decreasing_ms }
-            }
-            Denial::Replaced(key) => ReserveOutcome::NoRoom { key, retry_after_ms: 1 },
-            Denial::NoRoom(key) => {
-                let hint_ms = planned.entry(&key).map(|entry| {
-                    let kind = entry.limit.state.definition.kind;
-                    let step_in_ms = entry.limit.schedule.as_ref().and_then(|schedule| {
-                        // At least a millisecond: the step is the one behind this moment's.
-                        Some(schedule.next_step_ms(planned.now_ns)?.saturating_sub(unix_ms(planned.now_ns)))
-                    });
-                    // A lease that is sent again is no further call that found no room.
-                    let streak = if repeated { entry.denials_in_a_row() } else { entry.denied() };
-                    self.retry_policy.no_room_ms(kind, streak, step_in_ms, rand::random())
-                });
-                ReserveOutcome::NoRoom { key, retry_after_ms: hint_ms.unwrap_or(1) }
-            }
-        }
-    }
-
-    /// The lease was granted before: its transfers tell how it stands.
-    async fn recall(&self, planned: &Planned<'_>) -> Result<ReserveOutcome, LimiterError> {
-        let command = planned.command;
-        let transfers =
-            self.ledger.lease_transfers(command.lease, self.ids.of_lease(command.lease).family()).await?;
-        let Some(lease) = Lease::from_transfers(command.lease, &transfers) else {
-            // An id of it is taken, but not by a reservation of this lease.
-            return Ok(ReserveOutcome::LeaseConflict);
+    fn conclude_refusal<'a>(
+        &self,
+        attempt: Attempt<'a>,
+        index: usize,
+        refusal: Refusal,
+    ) -> Result<Conclusion<'a>, LimiterError> {
+        let Attempt { resolved, tickets, chain: _ } = attempt;
+        let outcome = ChainOutcome::Refused { index, refusal };
+        let (command, limits) = (resolved.command, resolved.limits());
+        let impossible = reserve::impossible(command, &limits);
+        let room_at_ns = if refusal == Refusal::ExceedsCredits && impossible.is_none() {
+            self.denial_cache.refused(tickets, command, &limits, index, self.ledger.now_ns())
+        } else {
+            None
         };
-        Ok(match lease.standing(self.ids, command, &planned.limits(), self.ledger.now_ns()) {
-            Standing::Granted { reserved_at_unix_ms } => ReserveOutcome::Granted { reserved_at_unix_ms },
-            Standing::Conflict => ReserveOutcome::LeaseConflict,
-            Standing::Settled => ReserveOutcome::LeaseSettled,
+        if reserve::contradicts_definitions(&limits, outcome, impossible.as_ref()) {
+            drop(limits);
+            return Ok(Conclusion::LookUp(resolved));
+        }
+        let result = reserve::interpret(command, &limits, outcome, impossible)?;
+        drop(limits);
+        Ok(match result {
+            ReserveResult::Granted { reserved_at_unix_ms } => {
+                Conclusion::Answer(ReserveOutcome::Granted { reserved_at_unix_ms })
+            }
+            ReserveResult::Denied { denial: Denial::NoRoom(key), .. } if room_at_ns.is_some() => {
+                Conclusion::Answer(self.deny_until(&resolved, key, room_at_ns))
+            }
+            ReserveResult::Denied { denial, repeated } => {
+                Conclusion::Answer(self.deny(&resolved, denial, repeated))
+            }
+            ReserveResult::AlreadyGranted => Conclusion::LookUp(resolved),
         })
     }
+
+    /// Concludes after a look at the definitions or at the lease.
+    async fn look_up_and_conclude(
+        &self,
+        mut resolved: Resolved<'_>,
+        outcome: ChainOutcome,
+    ) -> Result<ReserveOutcome, LimiterError> {
+        let impossible = resolved.impossible();
+        if reserve::contradicts_definitions(&resolved.limits(), outcome, impossible.as_ref()) {
+            resolved = self.resolve_again(resolved).await?;
+        }
+        let (limits, impossible) = (resolved.limits(), resolved.impossible());
+        match reserve::interpret(resolved.command, &limits, outcome, impossible)? {
+            ReserveResult::Granted { reserved_at_unix_ms } => {
+                Ok(ReserveOutcome::Granted { reserved_at_unix_ms })
+            }
+            ReserveResult::Denied { denial, repeated } => Ok(self.deny(&resolved, denial, repeated)),
+            ReserveResult::AlreadyGranted => self.status_of_granted(&resolved).await,
+        }
+    }
+
+    /// The answer for a lease id that was granted before.
+    async fn status_of_granted(&self, resolved: &Resolved<'_>) -> Result<ReserveOutcome, LimiterError> {
+        let command = resolved.command;
+        let Some(lease) = self.read_lease(command.lease).await? else {
+            // One of the lease's transfer ids is taken, but not by a reservation of this lease.
+            return Ok(ReserveOutcome::LeaseConflict);
+        };
+        Ok(match lease.status(self.ids, command, &resolved.limits(), self.ledger.now_ns()) {
+            LeaseStatus::Granted { reserved_at_unix_ms } => ReserveOutcome::Granted { reserved_at_unix_ms },
+            LeaseStatus::Conflict => ReserveOutcome::LeaseConflict,
+            LeaseStatus::Settled => ReserveOutcome::LeaseSettled,
+        })
+    }
+}
+
+fn missing_outcome() -> LedgerError {
+    LedgerError::Unexpected("the ledger returned fewer outcomes than chains".to_owned())
 }

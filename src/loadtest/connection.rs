@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use ledger_limiter::wire::ErrorBody;
+use ledger_limiter::protocol::ErrorBody;
 use tokio::net::TcpStream;
 
 /// Why a call has no answer.

@@ -8,8 +8,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
+use ledger_limiter::limit::json::StatusJson;
+use ledger_limiter::protocol::{BatchAnswer, ChangeAnswer, CompleteAnswer, ReserveAnswer};
 use ledger_limiter::telemetry::with_sources;
-use ledger_limiter::wire::{BatchAnswer, ChangeAnswer, CompleteAnswer, ReserveAnswer, StatusBody};
 use serde::de::DeserializeOwned;
 
 use crate::address::Address;
@@ -48,8 +49,8 @@ impl Target for Server {
         let body = serde_json::to_vec(&limit.body).map_err(|error| failed(error.to_string()))?;
         match connection.call(Method::PUT, LIMITS, body.into()).await {
             Ok((StatusCode::OK, body)) => match serde_json::from_slice::<ChangeAnswer>(&body) {
-                Ok(ChangeAnswer { status: StatusBody::Active, .. }) => Ok(()),
-                Ok(ChangeAnswer { status: StatusBody::Decreasing, .. }) => {
+                Ok(ChangeAnswer { status: StatusJson::Active, .. }) => Ok(()),
+                Ok(ChangeAnswer { status: StatusJson::Decreasing, .. }) => {
                     Err(SetupError::InUse { key: limit.body.key.clone() })
                 }
                 Err(error) => Err(failed(error.to_string())),

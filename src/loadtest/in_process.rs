@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::admin::Admin;
-use ledger_limiter::clock::SystemClock;
-use ledger_limiter::decide::command::{Actual, CommandError, Complete, Requirement, Reserve};
-use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::engine::{Engine, EngineOptions};
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::ledger::memory::{MemoryLedger, SystemClock};
 use ledger_limiter::limit::Status;
-use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, LimiterError, ReserveOutcome};
-use ledger_limiter::registry::{Follower, Registry};
+use ledger_limiter::limiter::{Limiter, LimiterError};
+use ledger_limiter::protocol::{
+    Actual, CommandError, Complete, CompleteOutcome, Requirement, Reserve, ReserveOutcome,
+};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::config::RetryPolicySettings;
 use ledger_limiter::telemetry::MetricsRegistry;
 
 use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};
@@ -21,24 +19,23 @@ use crate::workload::{Limit, Workload};
 
 /// A limiter over some ledger.
 pub(crate) struct InProcess<L> {
-    limiter: Limiter<L>,
-    admin: Admin<L>,
+    engine: Engine<L>,
     metrics: Metrics,
 }
 
-/// A caller of it.
+/// One caller of the limiter.
 pub(crate) struct InProcessCaller<L> {
     limiter: Limiter<L>,
     workload: Arc<Workload>,
 }
 
-/// Over a ledger in memory.
+/// A limiter over a ledger in memory.
 pub(crate) async fn memory(retention: Duration) -> Result<InProcess<MemoryLedger<SystemClock>>, SetupError> {
     let ledger = MemoryLedger::new(SystemClock::new(), retention);
-    InProcess::start(ledger, Ids::new(1), MetricsRegistry::default(), LeaseCache::new(0)).await
+    InProcess::start(ledger, MetricsRegistry::default(), EngineOptions::default()).await
 }
 
-/// Over a TigerBeetle cluster.
+/// A limiter over a TigerBeetle cluster.
 #[cfg(feature = "tigerbeetle")]
 pub(crate) async fn tigerbeetle(
     settings: &ledger_limiter::server::config::TigerBeetleSettings,
@@ -46,25 +43,17 @@ pub(crate) async fn tigerbeetle(
     let ledger = ledger_limiter::ledger::tigerbeetle::TigerBeetleLedger::connect(settings.into());
     let mut registry = MetricsRegistry::default();
     ledger.register_metrics(&mut registry);
-    let leases =
-        LeaseCache::new(ledger_limiter::server::config::LimiterSettings::default().lease_cache_capacity);
-    InProcess::start(ledger, Ids::new(settings.ledger), registry, leases).await
+    let leases_max = ledger_limiter::server::config::LimiterSettings::default().lease_cache_capacity;
+    let limiter = ledger_limiter::limiter::LimiterOptions { leases_max, ..Default::default() };
+    let options = EngineOptions::default().with_ledger_number(settings.ledger).with_limiter(limiter);
+    InProcess::start(ledger, registry, options).await
 }
 
 impl<L: Ledger> InProcess<L> {
-    async fn start(
-        ledger: L,
-        ids: Ids,
-        registry: MetricsRegistry,
-        leases: LeaseCache,
-    ) -> Result<Self, SetupError> {
-        let ledger = Arc::new(ledger);
-        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
-        let admin = Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower));
-        admin.bootstrap(&[]).await?;
-        let policy = RetryPolicySettings::default().policy();
-        let limiter = Limiter::new(ledger, ids, follower, policy, leases);
-        Ok(Self { limiter, admin, metrics: Metrics::new(registry) })
+    async fn start(ledger: L, registry: MetricsRegistry, options: EngineOptions) -> Result<Self, SetupError> {
+        let engine = Engine::new(Arc::new(ledger), options);
+        engine.bootstrap(&[]).await?;
+        Ok(Self { engine, metrics: Metrics::new(registry) })
     }
 }
 
@@ -72,12 +61,12 @@ impl<L: Ledger> Target for InProcess<L> {
     type Connection = InProcessCaller<L>;
 
     async fn connect(&self, workload: Arc<Workload>) -> Result<InProcessCaller<L>, SetupError> {
-        Ok(InProcessCaller { limiter: self.limiter.clone(), workload })
+        Ok(InProcessCaller { limiter: self.engine.limiter().clone(), workload })
     }
 
     async fn put(&self, _: &mut InProcessCaller<L>, limit: &Limit) -> Result<(), SetupError> {
-        // The ledger may be one that was used before.
-        match self.admin.put(&limit.definition).await? {
+        // The ledger may have been used before.
+        match self.engine.admin().put(&limit.definition).await? {
             Status::Active | Status::Deleted => Ok(()),
             Status::Decreasing { .. } => Err(SetupError::InUse { key: limit.body.key.clone() }),
         }

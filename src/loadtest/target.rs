@@ -82,7 +82,7 @@ pub(crate) enum SetupError {
     #[error("the limit {key} is in use with a higher capacity; name others with --prefix")]
     InUse { key: String },
     #[error("the ledger could not be made ready")]
-    Ledger(#[from] ledger_limiter::admin::AdminError),
+    Ledger(#[from] ledger_limiter::registry::AdminError),
     #[error("there is nothing to ask for")]
     Workload(#[from] WorkloadError),
     #[error("no room for the measurements")]

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use bytes::{Bytes, BytesMut};
+use ledger_limiter::limit::json::DefinitionJson;
 use ledger_limiter::limit::{
     Amount, AmountError, Definition, DefinitionError, Kind, KindName, LeaseId, LimitKey, Overage,
 };
-use ledger_limiter::wire::DefinitionBody;
 use rand::Rng;
 use ulid::Ulid;
 
@@ -28,7 +28,7 @@ pub(crate) struct Workload {
 #[derive(Debug)]
 pub(crate) struct Limit {
     pub(crate) definition: Definition,
-    pub(crate) body: DefinitionBody,
+    pub(crate) body: DefinitionJson,
     pub(crate) amount: Amount,
     pub(crate) actual_amount: u64,
     requirement: String,
@@ -174,14 +174,14 @@ impl Limit {
             "made by ratelimiter-loadtest",
             Overage::Debt,
         )?;
-        let body = DefinitionBody::from(&definition);
+        let body = DefinitionJson::from(&definition);
         Ok(Self { definition, body, amount: Amount::new(amount)?, actual_amount, requirement, actual })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ledger_limiter::wire::{BatchBody, CompleteBody, ReserveBody};
+    use ledger_limiter::protocol::{BatchBody, CompleteBody, ReserveBody};
 
     use super::*;
 

@@ -1,5 +1,5 @@
-//! The registry file: a JSON array of limits, rewritten whole. With the memory ledger it is where definitions last;
-//! with TigerBeetle it is a copy, and the seed of an empty ledger.
+//! The registry file: a JSON array of limits, rewritten whole. In memory mode it is the only lasting store of definitions. Beside
+//! TigerBeetle it is a copy, and the seed of an empty ledger.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,31 +8,31 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limit::LimitState;
-use crate::wire::RegistryEntryBody;
+use crate::limit::json::LimitStateJson;
 
-/// Where the definitions are kept on disk.
+/// The file that holds the definitions.
 #[derive(Debug, Clone)]
 pub struct RegistryFile {
     path: PathBuf,
     is_copy: bool,
-    turn: Arc<Mutex<()>>,
+    writing: Arc<Mutex<()>>,
 }
 
 /// Why the registry file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The file system refused.
+    /// An operation of the file system failed.
     #[error("{path}: {doing} failed")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// The operation, such as `reading`.
         doing: &'static str,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// It is no registry.
+    /// The content is not a registry.
     #[error("{path} is damaged at {place}: {message}")]
     Damaged {
         /// The file.
@@ -45,17 +45,17 @@ pub enum FileError {
 }
 
 impl RegistryFile {
-    /// A file at `path`. Of a copy, a failing write is no failure of the change that it was to record.
+    /// A file at `path`. `is_copy` says that the definitions last elsewhere: then a change succeeds although its write fails.
     pub fn new(path: PathBuf, is_copy: bool) -> Self {
-        Self { path, is_copy, turn: Arc::default() }
+        Self { path, is_copy, writing: Arc::default() }
     }
 
-    /// Whether the truth is elsewhere.
+    /// Whether the definitions last elsewhere.
     pub fn is_copy(&self) -> bool {
         self.is_copy
     }
 
-    /// Reads it; a file that is not there is an empty registry. Removes what a crash while writing left behind.
+    /// Reads the file. A missing file is an empty registry. Removes the temporary file that a crash while writing left behind.
     pub fn read(&self) -> Result<Vec<LimitState>, FileError> {
         let temporary = self.temporary();
         match fs::remove_file(&temporary) {
@@ -69,7 +69,7 @@ impl RegistryFile {
         }
     }
 
-    /// Reads it and changes nothing; it must be there.
+    /// Reads the file, which must exist, and changes nothing.
     pub fn read_existing(&self) -> Result<Vec<LimitState>, FileError> {
         let text = fs::read_to_string(&self.path).map_err(|source| self.io("reading", source))?;
         self.parse(&text)
@@ -79,7 +79,7 @@ impl RegistryFile {
         let damaged =
             |place: String, message: String| FileError::Damaged { path: self.path.clone(), place, message };
         let mut reader = serde_json::Deserializer::from_str(text);
-        let entries: Vec<RegistryEntryBody> = serde_path_to_error::deserialize(&mut reader)
+        let entries: Vec<LimitStateJson> = serde_path_to_error::deserialize(&mut reader)
             .map_err(|error| damaged(error.path().to_string(), error.inner().to_string()))?;
         reader.end().map_err(|error| damaged("its end".to_owned(), error.to_string()))?;
         let mut states: Vec<LimitState> = Vec::with_capacity(entries.len());
@@ -87,36 +87,39 @@ impl RegistryFile {
         for (index, entry) in entries.into_iter().enumerate() {
             let state = entry.into_state().map_err(|message| damaged(format!("[{index}]"), message))?;
             if !keys.insert(state.definition.key.clone()) {
-                return Err(damaged(format!("[{index}]"), format!("{} stands twice", state.definition.key)));
+                return Err(damaged(
+                    format!("[{index}]"),
+                    format!("key {} appears twice", state.definition.key),
+                ));
             }
             states.push(state);
         }
         Ok(states)
     }
 
-    /// Replaces the file: a crash at any moment leaves the old one or the new one. The writing goes on when nobody waits
-    /// for it any more, so `states` is asked for by whoever has the turn to write.
+    /// Replaces the file: a crash at any moment leaves the old content or the new. If the future is dropped, the write goes on;
+    /// writes happen one at a time, and each calls `states` when its turn comes.
     pub async fn write(
         &self,
         states: impl FnOnce() -> Vec<LimitState> + Send + 'static,
     ) -> Result<(), FileError> {
         let this = self.clone();
         let write = tokio::task::spawn_blocking(move || {
-            let _turn = this.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = this.writing.lock().unwrap_or_else(PoisonError::into_inner);
             this.write_blocking(&states())
         });
         write.await.unwrap_or_else(|error| Err(self.io("writing", io::Error::other(error))))
     }
 
     fn write_blocking(&self, states: &[LimitState]) -> Result<(), FileError> {
-        let entries: Vec<RegistryEntryBody> = states.iter().map(RegistryEntryBody::from).collect();
+        let entries: Vec<LimitStateJson> = states.iter().map(LimitStateJson::from).collect();
         let mut text =
             serde_json::to_string_pretty(&entries).map_err(|error| self.io("encoding", error.into()))?;
         text.push('\n');
         let temporary = self.temporary();
         let written = write_synced(&temporary, &text).and_then(|()| fs::rename(&temporary, &self.path));
         if let Err(source) = written {
-            // A half-written temporary file is of no use; that it cannot be removed changes nothing of the answer.
+            // The half-written temporary file is useless. A failure to remove it does not change the answer.
             fs::remove_file(&temporary).ok();
             return Err(self.io("writing", source));
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 
-use crate::limiter::{CompleteOutcome, ReserveOutcome};
+use crate::protocol::{CompleteOutcome, ReserveOutcome};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
 /// The counters of the API, beside those that the ledger registered.

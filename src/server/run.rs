@@ -1,8 +1,8 @@
 //! Starts the service in order, serves, and stops it in order.
 //!
-//! Start: the registry file, the listener, the parts, the background tasks, the HTTP server. The service answers
+//! Start: the registry file, the listener, the engine, its background loops, the HTTP server. The service answers
 //! `GET /healthz` at once and `GET /readyz` as soon as the definitions are read.
-//! Stop: the HTTP server drains its requests, the background tasks end, the ledger drains its queue.
+//! Stop: the HTTP server drains its requests, the background loops end, the ledger drains its queue.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,24 +15,18 @@ use tokio::task::JoinSet;
 use super::Metrics;
 use super::api::{self, Api, Readiness};
 use super::config::{Backend, Settings};
-use crate::admin::Admin;
-use crate::clock::SystemClock;
-use crate::decide::ids::Ids;
-use crate::instances;
+use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
-use crate::ledger::memory::MemoryLedger;
+use crate::ledger::memory::{MemoryLedger, SystemClock};
 use crate::limit::LimitState;
-use crate::limiter::{LeaseCache, Limiter, LocalDenials};
+use crate::limiter::LimiterOptions;
 use crate::registry::file::{FileError, RegistryFile};
-use crate::registry::{Follower, Registry};
-use crate::telemetry::{MetricsRegistry, with_sources};
+use crate::telemetry::MetricsRegistry;
 
 /// How long requests in flight may take after the stop signal. The process must end within 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the ledger may take to drain its queue after that.
 const LEDGER_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
-/// The pause between two attempts to make the ledger ready.
-const BOOTSTRAP_RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why the service did not start, or ended without a stop signal.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +47,8 @@ pub enum ServeError {
     /// The HTTP server failed.
     #[error("the HTTP server failed")]
     Http(#[source] std::io::Error),
-    /// The background tasks ended, which never happens without a fault.
-    #[error("the background tasks ended; restart ratelimiterd, because it no longer follows the definitions")]
+    /// The background loops ended, which never happens without a fault.
+    #[error("the background loops ended; restart ratelimiterd, because it no longer follows the definitions")]
     BackgroundEnded,
     /// This build has no TigerBeetle ledger.
     #[error(
@@ -78,7 +72,7 @@ pub async fn serve(
         Backend::Memory => {
             let retention = Duration::from_secs(settings.memory.retention_seconds);
             let ledger = MemoryLedger::new(SystemClock::new(), retention);
-            serve_over(ledger, Ids::new(1), Metrics::new(MetricsRegistry::default()), settings, stop).await
+            serve_over(ledger, Metrics::new(MetricsRegistry::default()), settings, stop).await
         }
         #[cfg(feature = "tigerbeetle")]
         Backend::TigerBeetle => {
@@ -86,8 +80,7 @@ pub async fn serve(
                 crate::ledger::tigerbeetle::TigerBeetleLedger::connect((&settings.tigerbeetle).into());
             let mut registry = MetricsRegistry::default();
             ledger.register_metrics(&mut registry);
-            let ids = Ids::new(settings.tigerbeetle.ledger);
-            serve_over(ledger, ids, Metrics::new(registry), settings, stop).await
+            serve_over(ledger, Metrics::new(registry), settings, stop).await
         }
         #[cfg(not(feature = "tigerbeetle"))]
         Backend::TigerBeetle => Err(ServeError::NoTigerBeetle),
@@ -96,7 +89,6 @@ pub async fn serve(
 
 async fn serve_over<L: Ledger>(
     ledger: L,
-    ids: Ids,
     metrics: Metrics,
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -109,19 +101,25 @@ async fn serve_over<L: Ledger>(
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
-    let ledger = Arc::new(ledger);
-    let Parts { api, follower } = assemble(&ledger, ids, file, metrics, &settings);
+    let engine = Arc::new(Engine::new(Arc::new(ledger), engine_options(&settings, file)));
+    let api = Arc::new(Api {
+        engine: Arc::clone(&engine),
+        readiness: Readiness::new(Arc::clone(engine.ledger()), engine.operator_account()),
+        request_timeout: settings.server.request_timeout(),
+        batch_requests_max: settings.server.max_batch_requests,
+        metrics,
+    });
     let mut background = JoinSet::new();
-    background.spawn(run_background(Arc::clone(&api), follower, seed, settings));
+    background.spawn(run_engine(Arc::clone(&api), seed));
     tracing::info!(%address, ?backend, "ratelimiterd listens");
     let served = tokio::select! {
         served = serve_http(listener, api, stop) => served,
-        // The tasks run forever. Without them the service would answer from outdated definitions.
+        // The loops run forever. Without them the service would answer from outdated definitions.
         _ = background.join_next() => Err(ServeError::BackgroundEnded),
     };
     // The HTTP server has ended, so the queue of the ledger only gets shorter from here on.
     background.shutdown().await;
-    if tokio::time::timeout(LEDGER_SHUTDOWN_TIMEOUT, ledger.shutdown()).await.is_err() {
+    if tokio::time::timeout(LEDGER_SHUTDOWN_TIMEOUT, engine.ledger().shutdown()).await.is_err() {
         tracing::warn!(
             timeout = ?LEDGER_SHUTDOWN_TIMEOUT,
             "the ledger did not drain its queue in time; the outcomes of its last requests are unknown"
@@ -131,81 +129,38 @@ async fn serve_over<L: Ledger>(
     served
 }
 
-/// The parts of the service over one ledger.
-struct Parts<L> {
-    api: Arc<Api<L>>,
-    follower: Arc<Follower<L>>,
-}
-
-/// Builds the parts of the service over `ledger`. Nothing runs yet.
-fn assemble<L: Ledger>(
-    ledger: &Arc<L>,
-    ids: Ids,
-    file: RegistryFile,
-    metrics: Metrics,
-    settings: &Settings,
-) -> Parts<L> {
-    let follower =
-        Arc::new(Follower::new(Arc::clone(ledger), ids, Arc::new(Registry::default()), Some(file)));
-    let admin = Arc::new(Admin::new(Arc::clone(ledger), ids, Arc::clone(&follower)));
-    // The memory ledger finds a lease, and denies, as fast as a cache in front of it would.
-    let (leases_max, local_denial_ms) = match settings.server.backend {
-        Backend::Memory => (0, 0),
-        Backend::TigerBeetle => (settings.limiter.lease_cache_capacity, settings.limiter.local_denial_ms),
+/// The options of the engine that the settings ask for.
+fn engine_options(settings: &Settings, file: RegistryFile) -> EngineOptions {
+    let mut limiter =
+        LimiterOptions { retry_policy: settings.retry_policy.policy(), ..LimiterOptions::default() };
+    let ledger_number = match settings.server.backend {
+        // The memory ledger finds a lease, and denies, as fast as a cache in front of it would.
+        Backend::Memory => 1,
+        Backend::TigerBeetle => {
+            limiter.leases_max = settings.limiter.lease_cache_capacity;
+            limiter.deny_alone_max = Duration::from_millis(settings.limiter.local_denial_ms);
+            settings.tigerbeetle.ledger
+        }
     };
-    let policy = settings.retry_policy.policy();
-    let leases = LeaseCache::new(leases_max);
-    let local_denials = LocalDenials::new(Duration::from_millis(local_denial_ms));
-    let limiter = Limiter::new(Arc::clone(ledger), ids, Arc::clone(&follower), policy, leases)
-        .with_local_denials(local_denials);
-    let api = Arc::new(Api {
-        limiter,
-        admin,
-        readiness: Readiness::new(Arc::clone(ledger), ids.operator()),
-        request_timeout: settings.server.request_timeout(),
-        batch_requests_max: settings.server.max_batch_requests,
-        metrics,
-    });
-    Parts { api, follower }
+    let registry = &settings.registry;
+    let loops = LoopOptions {
+        poll_interval: Duration::from_millis(registry.poll_interval_ms),
+        decrease_interval: Duration::from_millis(registry.decrease_interval_ms),
+        instance_idle: Duration::from_secs(registry.instance_idle_seconds),
+    };
+    EngineOptions::default()
+        .with_ledger_number(ledger_number)
+        .with_limiter(limiter)
+        .with_registry_file(file)
+        .with_loops(loops)
 }
 
-/// Makes the ledger ready as soon as it answers. Then follows the definition log, applies decreases and drops idle
-/// instances, forever.
-async fn run_background<L: Ledger>(
-    api: Arc<Api<L>>,
-    follower: Arc<Follower<L>>,
-    seed: Vec<LimitState>,
-    settings: Settings,
-) {
-    while let Err(error) = api.admin.bootstrap(&seed).await {
-        tracing::warn!(
-            error = with_sources(&error),
-            "cannot read the definitions from the ledger yet; ratelimiterd tries again"
-        );
-        tokio::time::sleep(BOOTSTRAP_RETRY_PAUSE).await;
-    }
+/// Makes the ledger ready as soon as it answers, then runs the background loops, forever.
+async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>) {
+    api.engine.bootstrap_until_ready(&seed).await;
     api.readiness.set_bootstrapped();
     tracing::info!("the definitions are read; ratelimiterd answers requests");
-    let poll = follow(&follower, Duration::from_millis(settings.registry.poll_interval_ms));
-    let decreases = api.admin.run_decreases(Duration::from_millis(settings.registry.decrease_interval_ms));
-    let idle = Duration::from_secs(settings.registry.instance_idle_seconds);
-    let forgetting = instances::forget_idle(follower.registry(), idle);
-    tokio::join!(poll, decreases, forgetting);
-}
-
-/// Reads the definition log every `interval`, forever.
-async fn follow<L: Ledger>(follower: &Follower<L>, interval: Duration) {
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = follower.refresh_and_save().await {
-            tracing::warn!(
-                error = with_sources(&error),
-                "cannot update the definitions; the last ones stay in effect until the next attempt"
-            );
-        }
-    }
+    api.engine.run_loops().await;
 }
 
 /// Serves HTTP until `stop` is ready and the open requests are answered, or [`DRAIN_TIMEOUT`] after `stop`.

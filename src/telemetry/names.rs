@@ -1,25 +1,25 @@
-//! The name of every metric. The text form of a counter adds `_total` to it, that of a histogram `_bucket`, `_sum` and
-//! `_count`.
+//! The name of every metric. The Prometheus text format appends `_total` to the name of a counter, and `_bucket`,
+//! `_sum` and `_count` to that of a histogram.
 
-/// Items of reserves, by `outcome`.
+/// Reserves by `outcome`, each item of a batch.
 pub const RESERVES: &str = "ratelimiterd_reserves";
-/// Items of completes, by `outcome`.
+/// Completes by `outcome`, each item of a batch.
 pub const COMPLETES: &str = "ratelimiterd_completes";
-/// Requests that are being answered.
+/// HTTP requests that have no response yet.
 pub const REQUESTS_IN_FLIGHT: &str = "ratelimiterd_requests_in_flight";
-/// How long answers took, by `route`.
+/// The time from the whole request body to the response, by `route`.
 pub const REQUEST_SECONDS: &str = "ratelimiterd_request_seconds";
-/// Transfers that wait for a session.
+/// Transfers that wait in the queue for a session.
 pub const LEDGER_QUEUE_TRANSFERS: &str = "ratelimiterd_ledger_queue_transfers";
 /// Transfers in each request to the ledger.
 pub const LEDGER_REQUEST_TRANSFERS: &str = "ratelimiterd_ledger_request_transfers";
-/// Transfers in the largest of them.
+/// Transfers in the largest request to the ledger.
 pub const LEDGER_REQUEST_TRANSFERS_MAX: &str = "ratelimiterd_ledger_request_transfers_max";
-/// How long each request to the ledger was under way.
+/// The time that each request to the ledger was in flight.
 pub const LEDGER_REQUEST_SECONDS: &str = "ratelimiterd_ledger_request_seconds";
-/// Messages that were not sent because nobody waited for them any more.
+/// Messages that were not sent because their caller had given up.
 pub const LEDGER_ABANDONED_MESSAGES: &str = "ratelimiterd_ledger_abandoned_messages";
-/// Requests that were lost with their session.
+/// Requests to the ledger that were lost with their session.
 pub const LEDGER_LOST_REQUESTS: &str = "ratelimiterd_ledger_lost_requests";
 /// Requests that were larger than the ledger takes.
 pub const LEDGER_REFUSED_REQUESTS: &str = "ratelimiterd_ledger_refused_requests";

@@ -1,4 +1,4 @@
-//! An HTTP server in front of a limiter over the memory ledger, which drops, delays, duplicates and truncates.
+//! An HTTP server in front of a limiter over the memory ledger. It can drop, delay, duplicate and truncate exchanges.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use ledger_limiter::clock::ManualClock;
+use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::server::Metrics;
 use ledger_limiter::server::api::{self, Api, Readiness};
@@ -20,20 +20,20 @@ use tower::ServiceExt;
 use crate::fixtures::*;
 use crate::memory::MemoryBackend;
 
-/// What the server does to an exchange.
+/// What the server does to one exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Hangs up without carrying it out.
+    /// Hangs up without carrying the request out.
     DropRequest,
-    /// Carries it out and hangs up.
+    /// Carries the request out and hangs up.
     DropAnswer,
-    /// Carries it out and answers when nobody waits any more.
+    /// Carries the request out and answers when its caller no longer waits.
     Delay,
-    /// Carries it out twice, and gives the second answer.
+    /// Carries the request out twice and sends the second answer.
     Duplicate,
-    /// Carries it out and hangs up in the middle of the answer.
+    /// Carries the request out and hangs up in the middle of the answer.
     Truncate,
-    /// Answers that its ledger gave no answer, though it carried it out.
+    /// Carries the request out and answers that its ledger gave no answer.
     Unavailable,
 }
 
@@ -56,15 +56,15 @@ pub struct FaultyServer {
 }
 
 impl FaultyServer {
-    /// A server with the limits `rpm`, 1,000 in an hour, and `slots`, 100 of them.
+    /// A server with the limits `rpm`, 1,000 in an hour, and `slots`, 100 of them. `delay` is that of
+    /// [`Fault::Delay`].
     pub async fn start(delay: Duration) -> Arc<Self> {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         replica.put(rolling("rpm", 1_000, 3_600)).await;
         replica.put(concurrency("slots", 100, 3_600)).await;
         let api = Api {
-            limiter: replica.limiter.clone(),
-            admin: Arc::clone(&replica.admin),
+            engine: Arc::clone(&replica.engine),
             readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
             request_timeout: Duration::from_secs(1),
             metrics: Metrics::new(MetricsRegistry::default()),
@@ -80,7 +80,7 @@ impl FaultyServer {
         server
     }
 
-    /// What becomes of the next exchanges; of all after them nothing does.
+    /// Sets the faults of the next exchanges. Those after them have none.
     pub fn set_faults(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         let mut waiting = self.faults.lock().expect("no panic");
         waiting.clear();

@@ -1,4 +1,4 @@
-//! Whatever is granted is completed exactly once, wherever its caller gives up.
+//! Every grant is completed exactly once, wherever its caller gives up.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -9,14 +9,14 @@ use ledger_limiter::client::{Acquired, Limiter};
 
 use super::recorder::{Fault, Recorder, one_of_each};
 
-/// A future that is dropped at its await point of a number, counted from 0.
+/// Drops a future instead of polling it again after a number of polls.
 struct CancelAt<F> {
     future: Option<Pin<Box<F>>>,
     polls_left: usize,
 }
 
 impl<F: Future> Future for CancelAt<F> {
-    /// `None` if it was cancelled.
+    /// `None` if the future was dropped.
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -30,7 +30,7 @@ impl<F: Future> Future for CancelAt<F> {
     }
 }
 
-/// Runs a call from acquire to complete and gives up at every point that it has. Answers how many points there were.
+/// Runs a call from acquire to complete and gives up at each of its polls in turn. Returns the number of polls.
 async fn give_up_everywhere(faults: &[Fault]) -> usize {
     for point in 0.. {
         let recorder = Recorder::new(2).await;
@@ -38,7 +38,7 @@ async fn give_up_everywhere(faults: &[Fault]) -> usize {
         let limiter = Limiter::new(Arc::clone(&recorder));
         let call = async {
             let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
-            // A top-up that nobody has heard of is settled too.
+            // An extension whose answer was lost is settled too.
             lease.extend("rpm", 1).await.expect("an answer");
             lease.complete([("rpm", 1)]).await.expect("it is settled");
         };
@@ -51,11 +51,11 @@ async fn give_up_everywhere(faults: &[Fault]) -> usize {
             assert_eq!(granted, settled, "point {point}: every grant is completed, and nothing else");
             assert_eq!(log.settled.len(), settled.len(), "point {point}: exactly once");
             if faults.is_empty() && done {
-                assert_eq!(log.completes.len(), 1, "who waits for the answer sends one complete");
+                assert_eq!(log.completes.len(), 1, "a caller that waits for the answer sends one complete");
             }
         }
         let (_, slots) = recorder.reserved().await;
-        assert_eq!(slots, 0, "point {point}: no place stays taken");
+        assert_eq!(slots, 0, "point {point}: no slot stays reserved");
         if done {
             return point;
         }
@@ -66,11 +66,11 @@ async fn give_up_everywhere(faults: &[Fault]) -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_grant_is_completed_once_wherever_its_caller_gives_up() {
     let points = give_up_everywhere(&[]).await;
-    assert!(points >= 6, "every call has its points: {points}");
+    assert!(points >= 6, "a call takes several polls: {points}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_is_completed_once_also_where_answers_are_lost() {
+async fn a_grant_is_completed_once_when_answers_are_lost() {
     use Fault::{AnswerLost, RequestLost};
     for faults in [
         vec![AnswerLost],
@@ -79,12 +79,12 @@ async fn a_grant_is_completed_once_also_where_answers_are_lost() {
         vec![AnswerLost, AnswerLost, AnswerLost, AnswerLost, AnswerLost, AnswerLost],
     ] {
         let points = give_up_everywhere(&faults).await;
-        assert!(points > 6, "{faults:?} has further points: {points}");
+        assert!(points > 6, "{faults:?} takes more polls: {points}");
     }
 }
 
 #[tokio::test]
-async fn a_dropped_lease_gives_back_its_place_and_keeps_the_rest() {
+async fn dropping_a_lease_releases_its_slot_and_keeps_the_rest() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     drop(limiter.acquire(&one_of_each()).await.expect("there is room"));
@@ -93,17 +93,17 @@ async fn a_dropped_lease_gives_back_its_place_and_keeps_the_rest() {
 }
 
 #[tokio::test]
-async fn a_lease_may_be_dropped_on_a_thread_without_a_runtime() {
+async fn a_lease_can_be_dropped_on_a_thread_without_a_runtime() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
-    std::thread::spawn(move || drop(lease)).join().expect("it does not block or panic");
+    std::thread::spawn(move || drop(lease)).join().expect("the drop does not panic");
     limiter.shutdown().await;
     assert_eq!(recorder.reserved().await, (1, 0));
 }
 
 #[tokio::test]
-async fn a_cancelled_lease_gives_back_everything() {
+async fn cancelling_a_lease_releases_everything() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let Acquired::Granted(lease) = limiter.try_acquire(&one_of_each()).await.expect("an answer") else {
@@ -114,7 +114,7 @@ async fn a_cancelled_lease_gives_back_everything() {
 }
 
 #[tokio::test]
-async fn bad_amounts_end_the_lease_and_free_its_place() {
+async fn a_complete_with_bad_amounts_ends_the_lease_and_releases_its_slot() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     for bad in [("other", 1), ("rpm", u64::MAX)] {

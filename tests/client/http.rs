@@ -1,4 +1,4 @@
-//! The client over HTTP against a server that drops, delays, duplicates and truncates answers.
+//! The transport over HTTP, against a server that drops, delays, duplicates and truncates answers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ledger_limiter::client::{
-    Acquired, CallError, Denial, Extended, Http, HttpOptions, Limiter, RepeatPolicy, ReserveOutcome,
-    Transport,
+    Acquired, AttemptResult, CallError, Denial, ErrorKind, Extended, Http, HttpOptions, Limiter,
+    RepeatPolicy, Transport, Usage,
 };
 use rand::seq::IndexedRandom;
 
 use super::faulty_server::{FAULTS, Fault, FaultyServer};
-use super::wants;
+use super::{is_granted, wants};
 use crate::fixtures::*;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
@@ -22,17 +22,17 @@ async fn server() -> Arc<FaultyServer> {
 }
 
 fn http(server: &FaultyServer) -> Http {
-    let options = HttpOptions { request_timeout: REQUEST_TIMEOUT, ..HttpOptions::default() };
+    let options = HttpOptions::default().request_timeout(REQUEST_TIMEOUT);
     Http::with_options(&server.url, options).expect("a good address")
 }
 
 fn limiter(server: &FaultyServer) -> Limiter<Http> {
-    let first_pause = Duration::from_millis(5);
-    Limiter::with_policy(http(server), RepeatPolicy { first_pause, ..RepeatPolicy::default() })
+    let policy = RepeatPolicy::default().first_pause(Duration::from_millis(5));
+    Limiter::with_policy(http(server), policy)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_goes_through_whatever_becomes_of_its_answers() {
+async fn a_call_succeeds_once_with_any_fault() {
     for fault in FAULTS {
         let server = server().await;
         let limiter = limiter(&server);
@@ -50,7 +50,7 @@ async fn a_call_goes_through_whatever_becomes_of_its_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_callers_are_counted_exactly_among_random_faults() {
+async fn many_callers_are_counted_exactly_with_random_faults() {
     let server = server().await;
     let limiter = limiter(&server);
     let faults: Vec<Option<Fault>> = {
@@ -79,7 +79,7 @@ async fn many_callers_are_counted_exactly_among_random_faults() {
 }
 
 #[tokio::test]
-async fn connections_are_used_again() {
+async fn connections_are_reused() {
     let server = server().await;
     let limiter = limiter(&server);
     for _ in 0..10 {
@@ -90,7 +90,7 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
-async fn one_attempt_is_one_attempt() {
+async fn the_transport_repeats_nothing() {
     let server = server().await;
     let http = http(&server);
     for fault in FAULTS {
@@ -99,17 +99,20 @@ async fn one_attempt_is_one_attempt() {
         match fault {
             Fault::Duplicate => assert!(result.is_ok(), "{result:?}"),
             Fault::DropRequest | Fault::DropAnswer | Fault::Delay | Fault::Truncate | Fault::Unavailable => {
-                assert!(result.is_err_and(|error| error.is_unknown()), "{fault:?}");
+                let error = result.expect_err("no answer");
+                assert!(error.is_unknown(), "{fault:?}");
+                assert_eq!(error.is_timeout(), fault == Fault::Delay, "{fault:?}");
+                assert_eq!(error.is_unavailable(), fault != Fault::Delay, "{fault:?}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn nobody_there_is_an_unknown_outcome() {
+async fn the_outcome_is_unknown_without_a_server() {
     let http = Http::new("http://127.0.0.1:1").expect("a good address");
     let error = http.reserve(&reserve(lease(), &[("rpm", 1)])).await.expect_err("nobody answers");
-    assert!(error.is_unknown(), "{error:?}");
+    assert!(error.is_unknown() && error.is_unavailable(), "{error:?}");
 }
 
 #[tokio::test]
@@ -121,24 +124,25 @@ async fn every_answer_is_understood() {
     assert!(is_granted(&granted));
     assert_eq!(http.reserve(&reserve(id, &[("rpm", 1)])).await.expect("an answer"), granted);
     let conflict = http.reserve(&reserve(id, &[("rpm", 2)])).await.expect("an answer");
-    assert_eq!(conflict, ReserveOutcome::LeaseConflict);
+    assert_eq!(conflict, AttemptResult::LeaseConflict);
     let refused = http.complete(&complete(id, &[("slots", 1)])).await.expect_err("a foreign key");
-    let CallError::Refused { message } = refused else { panic!("{refused:?}") };
-    assert_eq!(message, "actuals[0].key is not in the lease");
-    let refused = http.extend(&extend(id, lease(), "slots", 1)).await.expect_err("a foreign key");
-    assert!(matches!(&refused, CallError::Refused { message } if message == "key is not in the lease"));
-    let extension = lease();
+    let CallError::Refused { kind, message } = refused else { panic!("{refused:?}") };
+    assert_eq!((kind, message.as_str()), (ErrorKind::InvalidRequest, "actuals[0].key is not in the lease"));
+    let refused = http.extend(&extend(id, extend_id(), "slots", 1)).await.expect_err("a foreign key");
+    let CallError::Refused { kind, message } = refused else { panic!("{refused:?}") };
+    assert_eq!((kind, message.as_str()), (ErrorKind::InvalidRequest, "key is not in the lease"));
+    let extension = extend_id();
     let extended = http.extend(&extend(id, extension, "rpm", 1)).await.expect("an answer");
     assert!(is_granted(&extended));
     let conflict = http.extend(&extend(id, extension, "rpm", 2)).await.expect("an answer");
-    assert_eq!(conflict, ReserveOutcome::LeaseConflict);
+    assert_eq!(conflict, AttemptResult::LeaseConflict);
     http.complete(&complete(id, &[("rpm", 1)])).await.expect("it is settled");
-    let settled = http.extend(&extend(id, lease(), "rpm", 1)).await.expect("an answer");
-    assert_eq!(settled, ReserveOutcome::LeaseSettled);
+    let settled = http.extend(&extend(id, extend_id(), "rpm", 1)).await.expect("an answer");
+    assert_eq!(settled, AttemptResult::LeaseSettled);
     let settled = http.reserve(&reserve(id, &[("rpm", 1)])).await.expect("an answer");
-    assert_eq!(settled, ReserveOutcome::LeaseSettled);
+    assert_eq!(settled, AttemptResult::LeaseSettled);
     let usage = http.usage(&key("rpm")).await.expect("an answer").expect("the limit is there");
-    assert_eq!((usage.available, usage.reserved), (999, 1));
+    assert_eq!(usage, Usage { available: 999, reserved: 1, debt: 0 });
     assert_eq!(http.usage(&key("no/such:key")).await.expect("an answer"), None);
     let limiter = limiter(&server);
     let Acquired::Denied(denial) = limiter.try_acquire(&wants(&[("rpm", 1_001)])).await.expect("an answer")
@@ -149,7 +153,7 @@ async fn every_answer_is_understood() {
 }
 
 #[tokio::test]
-async fn batches_answer_in_place_and_repeat_only_what_is_unknown() {
+async fn a_batch_keeps_its_order_and_repeats_only_unknown_outcomes() {
     let server = server().await;
     let limiter = limiter(&server);
     let many: Vec<_> = (0..300)

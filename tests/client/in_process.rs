@@ -1,12 +1,13 @@
-//! The limiter in this process, with limits from a file and given in code.
+//! The limiter in this process, with limits from a file and from code.
 
 use std::path::Path;
 
-use ledger_limiter::client::{Acquired, Denial, InProcess, InProcessError, Limiter};
-use ledger_limiter::registry::file::FileError;
+use ledger_limiter::client::{
+    Acquired, Denial, ErrorKind, InProcess, InProcessError, LimitKey, LimitStatus, Limiter, Usage,
+};
 
 use super::wants;
-use crate::fixtures::{concurrency, key, rolling};
+use crate::fixtures::{amount, concurrency, key, rolling};
 
 const TPM: &str = "global:llm:openai:gpt-4o:tpm";
 const SLOTS: &str = "global:llm:openai:gpt-4o:concurrency";
@@ -18,42 +19,86 @@ async fn the_example_limits_settle_below_their_estimate() {
     let limiter = Limiter::new(InProcess::from_file(&file).await.expect("the example is good"));
     let wants = wants(&[("global:llm:openai:gpt-4o:rpm", 1), (TPM, 1_200), (SLOTS, 1), (DAILY, 1_200)]);
     let lease = limiter.acquire(&wants).await.expect("there is room");
-    assert_eq!(limiter.available(&key(SLOTS)).await.expect("an answer"), Some(9));
+    assert_eq!(limiter.available(SLOTS).await.expect("an answer"), Some(9));
     lease.complete([(TPM, 870), (DAILY, 870)]).await.expect("it is settled");
-    assert_eq!(limiter.available(&key(SLOTS)).await.expect("an answer"), Some(10));
-    assert_eq!(limiter.available(&key(TPM)).await.expect("an answer"), Some(60_000 - 870));
-    assert_eq!(limiter.available(&key(DAILY)).await.expect("an answer"), Some(1_000_000 - 870));
-    assert_eq!(limiter.available(&key("nowhere")).await.expect("an answer"), None);
+    assert_eq!(limiter.available(SLOTS).await.expect("an answer"), Some(10));
+    assert_eq!(limiter.available(TPM).await.expect("an answer"), Some(60_000 - 870));
+    assert_eq!(limiter.available(DAILY).await.expect("an answer"), Some(1_000_000 - 870));
+    assert_eq!(limiter.available("nowhere").await.expect("an answer"), None);
 }
 
 #[tokio::test]
-async fn a_limits_file_must_be_there_and_is_left_alone() {
+async fn a_limits_file_must_exist_and_is_not_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("limits.json");
-    let error = InProcess::from_file(&path).await.err().expect("it is not there");
-    assert!(matches!(error, InProcessError::File(FileError::Io { .. })), "{error:?}");
+    let error = InProcess::from_file(&path).await.err().expect("it does not exist");
+    assert!(matches!(&error, InProcessError::ReadFile { path: at, .. } if *at == path), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::File);
     std::fs::write(&path, "[]").expect("a file");
     std::fs::write(folder.path().join("limits.json.tmp"), "another's").expect("a file");
     InProcess::from_file(&path).await.expect("an empty list is a good one");
     assert!(folder.path().join("limits.json.tmp").exists());
     std::fs::write(&path, "[{}]").expect("a file");
-    let error = InProcess::from_file(&path).await.err().expect("it is damaged");
-    assert!(matches!(error, InProcessError::File(FileError::Damaged { .. })), "{error:?}");
+    let error = InProcess::from_file(&path).await.err().expect("it is malformed");
+    assert!(matches!(&error, InProcessError::MalformedFile { path: at, .. } if *at == path), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 }
 
 #[tokio::test]
-async fn limits_given_in_code_can_be_changed() {
-    let limits = vec![rolling("rpm", 2, 60), concurrency("slots", 1, 60)];
+async fn limits_from_code_can_be_changed() {
+    let limits = [rolling("rpm", 2, 60), concurrency("slots", 1, 60)];
     let limiter = Limiter::new(InProcess::with_limits(limits).await.expect("they are good"));
     let both = wants(&[("rpm", 1), ("slots", 1)]);
     let lease = limiter.acquire(&both).await.expect("there is room");
     let Acquired::Denied(Denial::NoRoom { key, .. }) = limiter.try_acquire(&both).await.expect("an answer")
     else {
-        panic!("the place is taken");
+        panic!("the slot is taken");
     };
     assert_eq!(key.as_str(), "slots");
-    let admin = limiter.calls().transport().admin();
-    admin.put(&concurrency("slots", 2, 60)).await.expect("the ledger answers");
-    limiter.acquire(&both).await.expect("there is room now").cancel().await.expect("it is given back");
+    let limits = limiter.calls().transport();
+    let status = limits.put_limit(&concurrency("slots", 2, 60)).await.expect("an answer");
+    assert_eq!(status, LimitStatus::Active);
+    limiter.acquire(&both).await.expect("there is room now").cancel().await.expect("it is released");
     lease.complete([("rpm", 1)]).await.expect("it is settled");
+}
+
+#[tokio::test]
+async fn limits_can_be_listed_lowered_and_deleted() {
+    let template = rolling("tenant:{tenant}:rpm", 5, 60);
+    let limits = InProcess::with_limits([rolling("rpm", 2, 60), template.clone()]).await.expect("good");
+    let keys: Vec<_> =
+        limits.limits().await.expect("an answer").into_iter().map(|it| it.definition.key).collect();
+    assert_eq!(keys.iter().map(LimitKey::as_str).collect::<Vec<_>>(), ["rpm", "tenant:{tenant}:rpm"]);
+    let shown = limits.limit("tenant:{tenant}:rpm").await.expect("an answer").expect("it is there");
+    assert_eq!(shown.definition, template);
+
+    let limiter = Limiter::new(std::sync::Arc::new(limits));
+    let limits = limiter.calls().transport();
+    let lease = limiter.acquire(&wants(&[("rpm", 2)])).await.expect("there is room");
+    let lowered = LimitStatus::Decreasing { to: amount(1) };
+    assert_eq!(limits.put_limit(&rolling("rpm", 1, 60)).await.expect("an answer"), lowered);
+    let shown = limits.limit("rpm").await.expect("an answer").expect("it is there");
+    assert_eq!(shown.status, lowered);
+    assert_eq!(shown.usage, Usage { available: 0, reserved: 2, debt: 0 });
+    assert_eq!(shown.definition.capacity, amount(2), "the capacity of now");
+    lease.cancel().await.expect("it is released");
+
+    limits.delete_limit(&key("rpm")).await.expect("it is deleted");
+    assert_eq!(limits.limit("rpm").await.expect("an answer"), None);
+    let error = limits.delete_limit("rpm").await.expect_err("it is gone");
+    assert!(error.is_unknown_key() && !error.is_unknown(), "{error:?}");
+    assert!(limits.replenish("rpm").await.expect_err("it is gone").is_unknown_key());
+    let error = limits.delete_limit("no key").await.expect_err("it is no key");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    limits.delete_limit("tenant:{tenant}:rpm").await.expect("it is deleted");
+    assert_eq!(limits.limits().await.expect("an answer"), []);
+}
+
+#[tokio::test]
+async fn a_limit_keeps_its_kind() {
+    let limits = InProcess::with_limits([rolling("rpm", 2, 60)]).await.expect("they are good");
+    let error = limits.put_limit(&concurrency("rpm", 2, 60)).await.expect_err("another kind");
+    assert_eq!((error.kind(), error.is_unknown()), (ErrorKind::KindChange, false));
+    assert!(error.is_conflict());
+    assert!(!limits.replenish("rpm").await.expect("an answer"), "it is not a bucket");
 }

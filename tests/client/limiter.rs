@@ -1,12 +1,14 @@
-//! Waiting, trying, reserving, counting and closing.
+//! Waiting, trying, reserving, extending, counting and closing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ledger_limiter::client::{
-    AcquireError, Acquired, CallError, Denial, ExtendError, Extended, Limiter, RepeatPolicy,
+    AcquireError, Acquired, CallError, Denial, ErrorKind, ExtendError, Extended, Limiter, RepeatPolicy,
+    Requirements,
 };
+use ledger_limiter::ledger::Ledger;
 use tokio::time::Instant;
 
 use super::recorder::{Fault, PAUSE, Recorder, one_of_each};
@@ -14,7 +16,7 @@ use super::wants;
 use crate::fixtures::key;
 
 #[tokio::test(start_paused = true)]
-async fn every_attempt_after_a_denial_has_a_new_lease_id() {
+async fn an_attempt_after_a_denial_has_a_fresh_lease_id() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let first = limiter.acquire(&one_of_each()).await.expect("there is room");
@@ -28,42 +30,43 @@ async fn every_attempt_after_a_denial_has_a_new_lease_id() {
     let granted = waiting.await.expect("no panic");
     let log = recorder.log.lock().expect("no panic");
     let distinct: HashSet<_> = log.reserves.iter().collect();
-    assert!(log.reserves.len() > 10, "it came back again and again: {}", log.reserves.len());
+    assert!(log.reserves.len() > 10, "it asked again and again: {}", log.reserves.len());
     assert_eq!(distinct.len(), log.reserves.len(), "a denied lease id is never used again");
     assert_eq!(log.reserves.last(), Some(&granted));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_outcome_repeats_the_same_lease_id() {
+async fn an_attempt_of_unknown_outcome_is_repeated_under_its_lease_id() {
     let recorder = Recorder::new(1).await;
     recorder.set_faults([Fault::AnswerLost, Fault::RequestLost, Fault::AnswerLost]);
     let limiter = Limiter::new(Arc::clone(&recorder));
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
     assert_eq!(recorder.log.lock().expect("no panic").reserves, [lease.id(); 4]);
-    assert_eq!(recorder.reserved().await, (1, 1), "it is counted once");
+    assert_eq!(recorder.reserved().await, (1, 1), "it is reserved once");
     let before = Instant::now();
     recorder.set_faults([Fault::AnswerLost, Fault::AnswerLost]);
     lease.complete([("rpm", 1)]).await.expect("it is settled");
-    assert!(before.elapsed() >= Duration::from_millis(75), "repetitions pause");
+    assert!(before.elapsed() >= Duration::from_millis(75), "repetitions are paused");
     assert_eq!(recorder.log.lock().expect("no panic").settled.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn repetitions_end_and_what_was_reserved_meanwhile_is_given_back() {
+async fn repetitions_end_and_a_lost_grant_is_cancelled() {
     let recorder = Recorder::new(1).await;
-    let policy = RepeatPolicy { give_up_after: Duration::from_secs(1), ..RepeatPolicy::default() };
+    let policy = RepeatPolicy::default().give_up_after(Duration::from_secs(1));
     let limiter = Limiter::with_policy(Arc::clone(&recorder), policy);
     recorder.set_faults([Fault::AnswerLost; 6]);
     let before = Instant::now();
     let error = limiter.try_acquire(&one_of_each()).await.expect_err("nobody answers");
-    assert!(error.is_unknown() && before.elapsed() <= Duration::from_secs(1));
+    assert!(error.is_unknown() && error.is_unavailable());
+    assert!(before.elapsed() <= Duration::from_secs(1));
     limiter.shutdown().await;
     assert_eq!(recorder.reserved().await, (0, 0), "it was never used");
     assert_eq!(recorder.log.lock().expect("no panic").settled.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn try_acquire_says_why_not_and_when_to_come_back() {
+async fn a_denial_names_its_limit_and_when_to_ask_again() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let _lease = limiter.acquire(&one_of_each()).await.expect("there is room");
@@ -84,15 +87,16 @@ async fn try_acquire_says_why_not_and_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_the_waiting() {
+async fn waiting_ends_at_the_deadline_after_a_last_attempt() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
     let deadline = Instant::now() + Duration::from_secs(10);
-    let error = limiter.acquire_until(&one_of_each(), deadline).await.expect_err("nobody gives it back");
+    let error = limiter.acquire_until(&one_of_each(), deadline).await.expect_err("nobody releases it");
     assert!(matches!(error, AcquireError::DeadlinePassed(Denial::NoRoom { .. })), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::DeadlinePassed);
     assert!(Instant::now() >= deadline && Instant::now() < deadline + Duration::from_millis(10));
-    // Given back just before the deadline, it is found by the last attempt.
+    // Released just before the deadline, it is granted to the last attempt.
     let deadline = Instant::now() + Duration::from_secs(10);
     let waiting = tokio::spawn({
         let limiter = limiter.clone();
@@ -100,29 +104,29 @@ async fn a_deadline_ends_the_waiting() {
     });
     tokio::time::sleep_until(deadline - Duration::from_millis(1)).await;
     lease.complete([("rpm", 1)]).await.expect("it is settled");
-    waiting.await.expect("no panic").expect("the last attempt finds it");
+    waiting.await.expect("no panic").expect("the last attempt is granted it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reservation_holds_or_says_when_to_come_back() {
+async fn a_reservation_holds_a_lease_or_says_when_to_ask_again() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let held = limiter.reserve(&one_of_each()).await.expect("there is room");
     assert!(held.denial().is_none() && held.ready_at() <= Instant::now());
     let later = limiter.reserve(&one_of_each()).await.expect("waiting helps");
     assert!(later.denial().is_some() && later.ready_at() > Instant::now());
-    assert_eq!(recorder.reserved().await, (1, 1), "what is not free cannot be held");
-    held.cancel().await.expect("it is given back");
+    assert_eq!(recorder.reserved().await, (1, 1), "only free capacity can be held");
+    held.cancel().await.expect("it is released");
     assert_eq!(recorder.reserved().await, (0, 0));
     let lease = later.lease().await.expect("there is room");
     assert_eq!(recorder.reserved().await, (1, 1));
     drop(lease);
     limiter.shutdown().await;
-    assert_eq!(recorder.reserved().await, (1, 0), "once it was handed out it may have been used");
+    assert_eq!(recorder.reserved().await, (1, 0), "a lease that was handed out may have been used");
 }
 
 #[tokio::test]
-async fn a_dropped_reservation_was_not_used() {
+async fn dropping_a_reservation_releases_everything() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     drop(limiter.reserve(&one_of_each()).await.expect("there is room"));
@@ -131,7 +135,7 @@ async fn a_dropped_reservation_was_not_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stats_count_by_key_and_begin_anew() {
+async fn statistics_are_counted_by_key_until_they_are_reset() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let slots = key("slots");
@@ -145,20 +149,24 @@ async fn stats_count_by_key_and_begin_anew() {
     assert_eq!((stats.available, stats.reserved, stats.queued, stats.granted), (0, 1, 1, 1));
     assert!(stats.denied > 10);
     let rpm = limiter.stats(&key("rpm")).await.expect("an answer").expect("the limit is there");
-    assert_eq!((rpm.available, rpm.queued, rpm.granted, rpm.denied), (99, 1, 1, 0), "slots denied, not rpm");
+    assert_eq!(
+        (rpm.available, rpm.queued, rpm.granted, rpm.denied),
+        (99, 1, 1, 0),
+        "slots denied, and rpm did not"
+    );
     limiter.reset();
     let stats = limiter.stats(&slots).await.expect("an answer").expect("the limit is there");
-    assert_eq!((stats.queued, stats.granted, stats.denied), (1, 0, 0), "who waits still waits");
+    assert_eq!((stats.queued, stats.granted, stats.denied), (1, 0, 0), "the waiter still waits");
     waiting.abort();
     assert!(waiting.await.is_err());
     assert_eq!(limiter.stats(&slots).await.expect("an answer").expect("the limit is there").queued, 0);
     assert_eq!(limiter.available(&slots).await.expect("an answer"), Some(0));
-    lease.cancel().await.expect("it is given back");
+    lease.cancel().await.expect("it is released");
     assert_eq!(limiter.available(&slots).await.expect("an answer"), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_the_waiting_and_lets_leases_complete() {
+async fn closing_ends_all_waiting_and_leases_can_still_be_completed() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
@@ -176,7 +184,7 @@ async fn closing_ends_the_waiting_and_lets_leases_complete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_is_extended_once_for_each_call() {
+async fn each_call_extends_a_lease_once() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
@@ -187,11 +195,42 @@ async fn a_lease_is_extended_once_for_each_call() {
     assert_eq!(recorder.reserved().await, (21, 1));
     let denied = lease.extend("slots", 1).await.expect("an answer");
     assert!(matches!(denied, Extended::Denied(Denial::NoRoom { .. })), "{denied:?}");
-    let error = lease.extend("other", 1).await.expect_err("it holds nothing of it");
+    let error = lease.extend("other", 1).await.expect_err("the lease does not hold it");
     assert!(matches!(error, ExtendError::NotInLease { .. }), "{error:?}");
     assert!(matches!(lease.extend("rpm", 0).await, Err(ExtendError::Amount(_))));
     recorder.replica.complete(lease.id(), &[("rpm", 15)]).await;
     let error = lease.extend("rpm", 1).await.expect_err("somebody completed it");
     assert!(matches!(error, ExtendError::LeaseOver), "{error:?}");
     assert_eq!(recorder.reserved().await, (15, 0));
+}
+
+#[tokio::test]
+async fn a_lease_tells_when_it_was_granted() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let granted_ms = recorder.replica.ledger.now_ns() / 1_000_000;
+    let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
+    assert_eq!(lease.reserved_at(), UNIX_EPOCH + Duration::from_millis(granted_ms));
+}
+
+#[tokio::test]
+async fn keys_and_texts_are_taken_alike() {
+    let recorder = Recorder::new(1).await;
+    let limiter = Limiter::new(Arc::clone(&recorder));
+    let (rpm, text) = (key("rpm"), "rpm".to_owned());
+    for available in [
+        limiter.available("rpm").await,
+        limiter.available(&text).await,
+        limiter.available(text.clone()).await,
+        limiter.available(&rpm).await,
+        limiter.available(rpm.clone()).await,
+    ] {
+        assert_eq!(available.expect("an answer"), Some(100));
+    }
+    let lease =
+        limiter.acquire(&Requirements::new([(&rpm, 3)]).expect("valid")).await.expect("there is room");
+    assert_eq!(lease.extend(&rpm, 1).await.expect("an answer"), Extended::Granted);
+    assert_eq!(lease.extend(text, 1).await.expect("an answer"), Extended::Granted);
+    lease.complete([(rpm, 4)]).await.expect("it is settled");
+    assert_eq!(limiter.available("rpm").await.expect("an answer"), Some(96));
 }

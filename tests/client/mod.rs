@@ -1,5 +1,6 @@
-//! The library for callers.
+//! The client library.
 
+mod errors;
 mod faulty_server;
 mod guard;
 mod http;
@@ -8,9 +9,13 @@ mod limiter;
 mod objects;
 mod recorder;
 
-use ledger_limiter::client::Requirements;
+use ledger_limiter::client::{AttemptResult, Requirements};
 
 /// Requirements that are valid.
 fn wants(list: &[(&str, u64)]) -> Requirements {
     Requirements::new(list.iter().copied()).expect("valid requirements")
+}
+
+fn is_granted(result: &AttemptResult) -> bool {
+    matches!(result, AttemptResult::Granted { .. })
 }

@@ -1,26 +1,27 @@
-//! A transport to a limiter over the memory ledger that tells everything that was asked of it, takes several polls for
-//! each call, and loses answers when it is told to.
+//! A transport to a limiter over the memory ledger. It records every call, takes several polls for each, and loses
+//! answers on demand.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ledger_limiter::client::{
-    CallError, Complete, Extend, LeaseId, LimitKey, Requirements, Reserve, ReserveOutcome, Transport, Usage,
+    AttemptResult, CallError, Complete, ErrorKind, Extend, LeaseId, LimitKey, Requirements, Reserve,
+    Transport, Usage,
 };
-use ledger_limiter::clock::ManualClock;
+use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
-use ledger_limiter::limiter::CompleteOutcome;
+use ledger_limiter::protocol::CompleteOutcome;
 
 use crate::fixtures::*;
 use crate::memory::MemoryBackend;
 
-/// What becomes of a call.
+/// How a call is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not carried out, and nobody knows.
+    /// It is not carried out, and its caller is not told.
     RequestLost,
-    /// It is carried out, and nobody knows.
+    /// It is carried out, and its caller is not told.
     AnswerLost,
 }
 
@@ -28,11 +29,11 @@ pub enum Fault {
 pub struct Log {
     /// The lease of every reserve, in order.
     pub reserves: Vec<LeaseId>,
-    /// The leases that were granted, once for each answer that says so.
+    /// The lease of every reserve that was granted.
     pub granted: Vec<LeaseId>,
     /// The lease of every complete.
     pub completes: Vec<LeaseId>,
-    /// The leases that a complete settled.
+    /// The lease of every complete that settled one.
     pub settled: Vec<LeaseId>,
 }
 
@@ -43,7 +44,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// With the limits `rpm`, 100 in an hour, and `slots`, `slots_max` of them.
+    /// A limiter with the limits `rpm`, 100 in an hour, and `slots`, `slots_max` of them.
     pub async fn new(slots_max: u64) -> Arc<Self> {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
@@ -75,14 +76,14 @@ impl Recorder {
 }
 
 impl Transport for Recorder {
-    async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
+    async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         self.log.lock().expect("no panic").reserves.push(command.lease);
         let call = async {
-            let outcome = self.replica.limiter.reserve(command).await.expect("the ledger answers");
+            let outcome = self.replica.limiter().reserve(command).await.expect("the ledger answers");
             if is_granted(&outcome) {
                 self.log.lock().expect("no panic").granted.push(command.lease);
             }
-            outcome
+            outcome.into()
         };
         self.carry_out(call).await
     }
@@ -90,16 +91,16 @@ impl Transport for Recorder {
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {
         self.log.lock().expect("no panic").completes.push(command.lease);
         let call = async {
-            let outcome = self.replica.limiter.complete(command).await.expect("the ledger answers");
+            let outcome = self.replica.limiter().complete(command).await.expect("the ledger answers");
             if let CompleteOutcome::Settled { .. } = &outcome {
                 self.log.lock().expect("no panic").settled.push(command.lease);
             }
             outcome.settled()
         };
-        self.carry_out(call).await?.map_err(|message| CallError::Refused { message })
+        self.carry_out(call).await?.map_err(invalid)
     }
 
-    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<AttemptResult, CallError>> {
         let mut outcomes = Vec::new();
         for command in commands {
             outcomes.push(self.reserve(command).await);
@@ -115,10 +116,10 @@ impl Transport for Recorder {
         outcomes
     }
 
-    async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
+    async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         let call =
-            async { self.replica.limiter.extend(command).await.expect("the ledger answers").answered() };
-        self.carry_out(call).await?.map_err(|message| CallError::Refused { message })
+            async { self.replica.limiter().extend(command).await.expect("the ledger answers").answered() };
+        self.carry_out(call).await?.map(AttemptResult::from).map_err(invalid)
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
@@ -127,10 +128,14 @@ impl Transport for Recorder {
     }
 }
 
-/// What most tests want.
+fn invalid(message: String) -> CallError {
+    CallError::refused(ErrorKind::InvalidRequest, message)
+}
+
+/// The requirements of most tests: 1 of `rpm` and 1 of `slots`.
 pub fn one_of_each() -> Requirements {
     super::wants(&[("rpm", 1), ("slots", 1)])
 }
 
-/// Pauses that a test with paused time lets pass.
+/// Far longer than anything in these tests takes, with paused time.
 pub const PAUSE: Duration = Duration::from_secs(60);

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use ledger_limiter::admin::AdminError;
 use ledger_limiter::limit::{Amount, Status};
-use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
 
@@ -15,7 +15,7 @@ fn decreasing(to: u64) -> Status {
 }
 
 async fn apply<L: ledger_limiter::ledger::Ledger>(replica: &Replica<L>) {
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
 }
 
 pub async fn an_increase_is_there_at_once<B: Backend>(backend: B) {
@@ -37,15 +37,11 @@ pub async fn a_decrease_waits_until_it_fits<B: Backend>(backend: B) {
     let closed = ReserveOutcome::Decreasing { key: key("slots"), retry_after_ms: 10_000 };
     assert_eq!(replica.reserve(denied, &[("slots", 1)]).await, closed);
     apply(&replica).await;
-    assert_eq!(
-        replica.info("slots").await.entry.limit.state.status,
-        decreasing(60),
-        "30 are free, 40 are needed"
-    );
+    assert_eq!(replica.info("slots").await.state().status, decreasing(60), "30 are free, 40 are needed");
     assert_eq!(replica.usage("slots").await, (30, 70, 0));
     replica.complete(holder, &[]).await;
     apply(&replica).await;
-    assert_eq!(replica.info("slots").await.entry.limit.state.status, Status::Active);
+    assert_eq!(replica.info("slots").await.state().status, Status::Active);
     assert_eq!(replica.usage("slots").await, (60, 0, 0));
     assert!(!is_granted(&replica.reserve(denied, &[("slots", 1)]).await), "a denied lease stays denied");
     assert!(is_granted(&replica.take(&[("slots", 60)]).await));
@@ -98,7 +94,7 @@ pub async fn times_may_change_and_kinds_may_not<B: Backend>(backend: B) {
     assert!(is_granted(&replica.take(&[("rpm", 2)]).await));
     backend.pass(Duration::from_secs(1)).await;
     assert_eq!(replica.usage("rpm").await, (9, 1, 0), "the new time holds for what was reserved after it");
-    let refused = replica.admin.put(&concurrency("rpm", 10, 60)).await;
+    let refused = replica.admin().put(&concurrency("rpm", 10, 60)).await;
     assert!(matches!(refused, Err(AdminError::KindChange(_))), "{refused:?}");
 }
 
@@ -107,7 +103,7 @@ pub async fn the_same_definition_again_changes_nothing<B: Backend>(backend: B) {
     for _ in 0..3 {
         replica.put(rolling("rpm", 10, 60)).await;
     }
-    assert_eq!(replica.info("rpm").await.entry.limit.version, 1);
+    assert_eq!(replica.info("rpm").await.version(), 1);
     assert_eq!(replica.usage("rpm").await, (10, 0, 0));
 }
 
@@ -116,10 +112,10 @@ pub async fn a_deleted_limit_takes_nothing_and_can_come_back<B: Backend>(backend
     replica.put(concurrency("slots", 10, 60)).await;
     let holder = lease();
     replica.reserve(holder, &[("slots", 8)]).await;
-    replica.admin.delete(&key("slots")).await.expect("it is there");
-    assert!(matches!(replica.admin.delete(&key("slots")).await, Err(AdminError::UnknownKey(_))));
-    assert!(matches!(replica.admin.get(&key("slots")).await, Err(AdminError::UnknownKey(_))));
-    assert!(replica.admin.list().await.expect("the ledger answers").is_empty());
+    replica.admin().delete(&key("slots")).await.expect("it is there");
+    assert!(matches!(replica.admin().delete(&key("slots")).await, Err(AdminError::UnknownKey(_))));
+    assert!(matches!(replica.admin().get(&key("slots")).await, Err(AdminError::UnknownKey(_))));
+    assert!(replica.admin().list().await.expect("the ledger answers").is_empty());
     assert_eq!(replica.take(&[("slots", 1)]).await, ReserveOutcome::UnknownKey { key: key("slots") });
     // It comes back smaller than what is still reserved of it.
     assert_eq!(replica.put(concurrency("slots", 5, 60)).await, decreasing(5));
@@ -129,7 +125,7 @@ pub async fn a_deleted_limit_takes_nothing_and_can_come_back<B: Backend>(backend
     apply(&replica).await;
     assert_eq!(replica.usage("slots").await, (5, 0, 0));
     // And once more, larger and of another kind.
-    replica.admin.delete(&key("slots")).await.expect("it is there");
+    replica.admin().delete(&key("slots")).await.expect("it is there");
     assert_eq!(replica.put(rolling("slots", 7, 60)).await, Status::Active);
     assert_eq!(replica.usage("slots").await, (7, 0, 0));
     assert!(is_granted(&replica.take(&[("slots", 7)]).await));
@@ -144,7 +140,7 @@ pub async fn a_complete_settles_while_decreasing<B: Backend>(backend: B) {
     replica.reserve(above, &[("tpm", 40)]).await;
     assert_eq!(replica.put(rolling("tpm", 60, 60)).await, decreasing(60));
     let settled = replica.complete(below, &[("tpm", 20)]).await;
-    assert_eq!(settled, CompleteOutcome::Settled { excesses: Vec::new() });
+    assert_eq!(settled, CompleteOutcome::Settled { overages: Vec::new() });
     assert_eq!(replica.usage("tpm").await, (40, 60, 0));
     assert_eq!(replica.usage("slots").await, (2, 0, 0));
     assert!(
@@ -164,8 +160,8 @@ pub async fn history_tells_every_version<B: Backend>(backend: B) {
     replica.put(rolling("other", 1, 60)).await;
     replica.put(rolling("rpm", 60, 60)).await;
     apply(&replica).await;
-    replica.admin.delete(&key("rpm")).await.expect("it is there");
-    let versions = replica.admin.history(&key("rpm")).await.expect("the ledger answers");
+    replica.admin().delete(&key("rpm")).await.expect("it is there");
+    let versions = replica.admin().history(&key("rpm")).await.expect("the ledger answers");
     let told: Vec<_> = versions
         .iter()
         .map(|version| (version.number, version.state.status, version.state.definition.capacity.get()))
@@ -185,7 +181,7 @@ pub async fn a_long_history_is_read_whole<B: Backend>(backend: B) {
     for capacity in 1..=70 {
         replica.put(rolling("rpm", capacity, 60)).await;
     }
-    let history = replica.admin.history(&key("rpm")).await.expect("the ledger answers");
+    let history = replica.admin().history(&key("rpm")).await.expect("the ledger answers");
     let numbers: Vec<u64> = history.iter().map(|version| version.number).collect();
     assert_eq!(numbers, (1..=70).collect::<Vec<_>>());
 }

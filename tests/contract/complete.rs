@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use ledger_limiter::limit::{Definition, Overage};
-use ledger_limiter::limiter::{CompleteOutcome, ExcessUse, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome, UnreservedOverage};
 
 use crate::fixtures::*;
 
-const SETTLED: CompleteOutcome = CompleteOutcome::Settled { excesses: Vec::new() };
+const SETTLED: CompleteOutcome = CompleteOutcome::Settled { overages: Vec::new() };
 
 async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
     Replica::start(backend.connect(), backend.ids(), 1_000).await
@@ -85,8 +85,8 @@ pub async fn what_does_not_fit_is_debt<B: Backend>(backend: B) {
     replica.put(concurrency("slots", 1, 60)).await;
     let lease = lease();
     replica.reserve(lease, &[("slots", 1), ("tpm", 60)]).await;
-    let excess = ExcessUse { key: key("tpm"), amount: 41, overage: Overage::Debt };
-    let settled = CompleteOutcome::Settled { excesses: vec![excess] };
+    let excess = UnreservedOverage { key: key("tpm"), amount: 41, overage: Overage::Debt };
+    let settled = CompleteOutcome::Settled { overages: vec![excess] };
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
     assert_eq!(replica.usage("tpm").await, (40, 60, 41), "debt never blocks capacity");
     assert_eq!(replica.usage("slots").await, (1, 0, 0));
@@ -99,8 +99,8 @@ pub async fn what_does_not_fit_is_only_counted_with_deny<B: Backend>(backend: B)
     replica.put(Definition { overage: Overage::Deny, ..rolling("tpm", 100, 60) }).await;
     let lease = lease();
     replica.reserve(lease, &[("tpm", 60)]).await;
-    let excess = ExcessUse { key: key("tpm"), amount: 41, overage: Overage::Deny };
-    let settled = CompleteOutcome::Settled { excesses: vec![excess] };
+    let excess = UnreservedOverage { key: key("tpm"), amount: 41, overage: Overage::Deny };
+    let settled = CompleteOutcome::Settled { overages: vec![excess] };
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
     assert_eq!(replica.usage("tpm").await, (40, 60, 0));
     assert_eq!(replica.complete(lease, &[("tpm", 1)]).await, CompleteOutcome::NothingToDo);
@@ -132,7 +132,7 @@ pub async fn completes_at_once_settle_once<B: Backend>(backend: B) {
     replicas[0].reserve(lease, &[("a", 50), ("b", 50)]).await;
     let mut completes = tokio::task::JoinSet::new();
     for caller in 0..20 {
-        let limiter = replicas[caller % 2].limiter.clone();
+        let limiter = replicas[caller % 2].limiter().clone();
         let name = ["a", "b"][caller / 2 % 2];
         completes.spawn(async move { limiter.complete(&complete(lease, &[(name, 10)])).await });
     }
@@ -224,7 +224,7 @@ pub async fn a_batch_settles_each_lease_once<B: Backend>(backend: B) {
     commands.push(complete(lease(), &[("tpm", 20)]));
     commands.push(complete(leases[3], &[("tpm", 1)]));
     commands.push(complete(leases[4], &[("slots", 1), ("nothing", 1)]));
-    let outcomes = replica.limiter.complete_batch(&commands).await;
+    let outcomes = replica.limiter().complete_batch(&commands).await;
     let settled =
         outcomes.iter().filter(|outcome| matches!(outcome, Ok(outcome) if *outcome == SETTLED)).count();
     assert_eq!(settled, 59, "each lease that was live, once: {outcomes:?}");
@@ -235,7 +235,7 @@ pub async fn a_batch_settles_each_lease_once<B: Backend>(backend: B) {
     assert!([58 * 20 + 1 + 50, 59 * 20 + 50].contains(&reserved), "{reserved}");
     assert_eq!(replica.usage("slots").await, (100, 0, 0));
     assert_eq!(replica.usage("rpm").await, (40, 60, 0));
-    let again = replica.limiter.complete_batch(&commands).await;
+    let again = replica.limiter().complete_batch(&commands).await;
     assert!(again.iter().all(|outcome| matches!(outcome, Ok(CompleteOutcome::NothingToDo))), "{again:?}");
     assert_eq!(replica.usage("tpm").await.1, reserved);
     let recalled = replica.reserve(leases[0], &wanted).await;
@@ -253,12 +253,12 @@ pub async fn a_batch_settles_while_decreasing<B: Backend>(backend: B) {
     }
     replica.put(rolling("tpm", 500, 60)).await;
     let commands: Vec<_> = leases.iter().map(|lease| complete(*lease, &[("tpm", 20)])).collect();
-    let outcomes = replica.limiter.complete_batch(&commands).await;
+    let outcomes = replica.limiter().complete_batch(&commands).await;
     assert!(
         outcomes.iter().all(|outcome| matches!(outcome, Ok(outcome) if *outcome == SETTLED)),
         "{outcomes:?}"
     );
     assert_eq!(replica.usage("tpm").await, (920, 80, 0));
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("tpm").await, (420, 80, 0));
 }

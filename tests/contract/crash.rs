@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ledger_limiter::ledger::{
-    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Recorded,
-    TransferFamily,
+    Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
+    Recorded,
 };
 use ledger_limiter::limit::{LeaseId, Status};
 
@@ -64,12 +64,8 @@ impl<L: Ledger> Ledger for Dying<L> {
         self.call(self.inner.accounts(ids)).await
     }
 
-    async fn lease_transfers(
-        &self,
-        lease: LeaseId,
-        family: TransferFamily,
-    ) -> Result<Vec<Recorded>, LedgerError> {
-        self.call(self.inner.lease_transfers(lease, family)).await
+    async fn lease_transfers(&self, query: LeaseQuery) -> Result<Vec<Recorded>, LedgerError> {
+        self.call(self.inner.lease_transfers(query)).await
     }
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
@@ -117,10 +113,10 @@ pub fn name(round: usize) -> String {
 
 /// The posted balance is the capacity, whatever happened.
 pub async fn is_exact<L: Ledger>(replica: &Replica<L>, key: &str, capacity: u64, reserved: u128) {
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     let info = replica.info(key).await;
-    assert_eq!(info.entry.limit.state.status, Status::Active, "{key}");
-    assert_eq!(info.entry.limit.state.definition.capacity.get(), capacity, "{key}");
+    assert_eq!(info.state().status, Status::Active, "{key}");
+    assert_eq!(info.state().definition.capacity.get(), capacity, "{key}");
     assert_eq!((info.available + info.reserved, info.reserved), (capacity.into(), reserved), "{key}");
 }
 
@@ -130,7 +126,7 @@ pub async fn changes_of_a_limit_are_whole<B: Backend>(backend: B) {
     at_every_call(
         &backend,
         async |_, _| {},
-        async |dying, round| dying.admin.put(&slots(round, 100)).await.is_ok(),
+        async |dying, round| dying.admin().put(&slots(round, 100)).await.is_ok(),
         async |another, round| {
             another.put(slots(round, 100)).await;
             is_exact(another, &name(round), 100, 0).await;
@@ -145,8 +141,8 @@ pub async fn changes_of_a_limit_are_whole<B: Backend>(backend: B) {
                 is_exact(healthy, &name(round), from, 0).await;
             },
             async |dying, round| {
-                dying.admin.put(&slots(round, to)).await.is_ok()
-                    && dying.admin.apply_decreases().await.is_ok()
+                dying.admin().put(&slots(round, to)).await.is_ok()
+                    && dying.admin().apply_decreases().await.is_ok()
             },
             async |another, round| {
                 another.put(slots(round, to)).await;
@@ -162,8 +158,8 @@ pub async fn changes_of_a_limit_are_whole<B: Backend>(backend: B) {
             is_exact(healthy, &name(round), 60, 0).await;
         },
         async |dying, round| {
-            dying.admin.delete(&key(&name(round))).await.is_ok()
-                && dying.admin.put(&slots(round, 40)).await.is_ok()
+            dying.admin().delete(&key(&name(round))).await.is_ok()
+                && dying.admin().put(&slots(round, 40)).await.is_ok()
         },
         async |another, round| {
             another.put(slots(round, 40)).await;
@@ -187,7 +183,7 @@ pub async fn a_complete_is_whole<B: Backend>(backend: B) {
         },
         async |dying, round| {
             let used = complete(leases[round], &[(&name(round), 130), ("deep", 20)]);
-            dying.limiter.complete(&used).await.is_ok()
+            dying.limiter().complete(&used).await.is_ok()
         },
         async |another, round| {
             another.complete(leases[round], &[(&name(round), 130), ("deep", 20)]).await;
@@ -211,7 +207,7 @@ pub async fn a_complete_on_a_closed_limit_is_whole<B: Backend>(backend: B) {
             healthy.put(rolling(&rate, 50, 60)).await;
         },
         async |dying, round| {
-            dying.limiter.complete(&complete(leases[round], &[(&name(round), 30)])).await.is_ok()
+            dying.limiter().complete(&complete(leases[round], &[(&name(round), 30)])).await.is_ok()
         },
         async |another, round| {
             another.complete(leases[round], &[(&name(round), 30)]).await;
@@ -222,7 +218,7 @@ pub async fn a_complete_on_a_closed_limit_is_whole<B: Backend>(backend: B) {
 }
 
 pub async fn a_top_up_is_whole<B: Backend>(backend: B) {
-    let leases: Vec<(LeaseId, LeaseId)> = (0..100).map(|_| (lease(), lease())).collect();
+    let leases: Vec<(LeaseId, ExtendId)> = (0..100).map(|_| (lease(), extend_id())).collect();
     let command = |round: usize| extend(leases[round].0, leases[round].1, &name(round), 30);
     at_every_call(
         &backend,
@@ -233,9 +229,9 @@ pub async fn a_top_up_is_whole<B: Backend>(backend: B) {
             let wants: Vec<(&str, u64)> = wants.iter().map(|(key, amount)| (key.as_str(), *amount)).collect();
             assert!(is_granted(&healthy.reserve(leases[round].0, &wants).await));
         },
-        async |dying, round| dying.limiter.extend(&command(round)).await.is_ok(),
+        async |dying, round| dying.limiter().extend(&command(round)).await.is_ok(),
         async |another, round| {
-            let again = another.limiter.extend(&command(round)).await.expect("the ledger answers");
+            let again = another.limiter().extend(&command(round)).await.expect("the ledger answers");
             assert!(is_granted(&again.answered().expect("an answer")));
             assert_eq!(another.usage(&name(round)).await, (10, 90, 0), "it is counted once");
             another.complete(leases[round].0, &[(&name(round), 70)]).await;

@@ -25,7 +25,7 @@ pub async fn a_refill_is_whole<B: Backend>(backend: B) {
             backend.pass(REFILL_INTERVAL).await;
         },
         async |dying, round| {
-            dying.limiter.reserve(&reserve(leases[round], &[(&name(round), 1)])).await.is_ok()
+            dying.limiter().reserve(&reserve(leases[round], &[(&name(round), 1)])).await.is_ok()
         },
         async |another, round| {
             assert!(is_granted(&another.reserve(leases[round], &[(&name(round), 1)]).await));
@@ -45,7 +45,7 @@ pub async fn a_refill_of_a_closed_limit_is_whole<B: Backend>(backend: B) {
             healthy.put(token_bucket(&limit, 8, 3, REFILL_INTERVAL.as_millis() as u64)).await;
             backend.pass(REFILL_INTERVAL).await;
         },
-        async |dying, round| dying.admin.get(&key(&name(round))).await.is_ok(),
+        async |dying, round| dying.admin().get(&key(&name(round))).await.is_ok(),
         async |another, round| {
             assert!(!is_granted(&another.take(&[(&name(round), 1)]).await), "it is closed still");
             is_exact(another, &name(round), 8, 7).await;
@@ -55,16 +55,16 @@ pub async fn a_refill_of_a_closed_limit_is_whole<B: Backend>(backend: B) {
 }
 
 pub async fn a_refill_by_hand_is_whole<B: Backend>(backend: B) {
-    let replenishments: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
+    let replenishments: Vec<ReplenishId> = (0..100).map(|_| replenish_id()).collect();
     at_every_call(
         &backend,
         async |healthy, round| {
             healthy.put(bucket_by_hand(&name(round), 10, 3)).await;
             assert!(is_granted(&healthy.take(&[(&name(round), 10)]).await));
         },
-        async |dying, round| dying.admin.replenish(&key(&name(round)), replenishments[round]).await.is_ok(),
+        async |dying, round| dying.admin().replenish(&key(&name(round)), replenishments[round]).await.is_ok(),
         async |another, round| {
-            let again = another.admin.replenish(&key(&name(round)), replenishments[round]).await;
+            let again = another.admin().replenish(&key(&name(round)), replenishments[round]).await;
             assert!(again.expect("the ledger answers"));
             assert_eq!(another.usage(&name(round)).await, (3, 7, 0));
         },
@@ -92,7 +92,7 @@ pub async fn a_change_of_schedule_is_whole<B: Backend>(backend: B) {
                 healthy.put(before(own(round))).await;
                 assert!(is_granted(&healthy.take(&[(&name(own(round)), 4)]).await));
             },
-            async |dying, round| dying.admin.put(&after(own(round))).await.is_ok(),
+            async |dying, round| dying.admin().put(&after(own(round))).await.is_ok(),
             async |another, round| {
                 let definition = after(own(round));
                 another.put(definition.clone()).await;
@@ -114,11 +114,11 @@ pub async fn a_complete_on_a_bucket_is_whole<B: Backend>(backend: B) {
             healthy.put(fixed_window("window", 10_000, 31_622_400, 0)).await;
             healthy.put(concurrency("slots", 1_000, 600)).await;
             let wants = reserve(leases[round], &[(&name(round), 30), ("window", 50), ("slots", 1)]);
-            assert!(is_granted(&healthy.limiter.reserve(&wants).await.expect("the ledger answers")));
+            assert!(is_granted(&healthy.limiter().reserve(&wants).await.expect("the ledger answers")));
         },
-        async |dying, round| dying.limiter.complete(&settle(round)).await.is_ok(),
+        async |dying, round| dying.limiter().complete(&settle(round)).await.is_ok(),
         async |another, round| {
-            another.limiter.complete(&settle(round)).await.expect("the ledger answers");
+            another.limiter().complete(&settle(round)).await.expect("the ledger answers");
             assert_eq!(another.usage(&name(round)).await, (10, 30, 15), "what did not fit is debt, once");
             let round = round as u128;
             assert_eq!(another.usage("window").await, (10_000 - 20 * round, 20 * round, 0));
@@ -138,7 +138,7 @@ pub async fn a_complete_on_a_closed_bucket_is_whole<B: Backend>(backend: B) {
             healthy.put(token_bucket(&name(round), 50, 1, 600_000)).await;
         },
         async |dying, round| {
-            dying.limiter.complete(&complete(leases[round], &[(&name(round), 30)])).await.is_ok()
+            dying.limiter().complete(&complete(leases[round], &[(&name(round), 30)])).await.is_ok()
         },
         async |another, round| {
             another.complete(leases[round], &[(&name(round), 30)]).await;

@@ -106,8 +106,8 @@ pub async fn a_refused_version_leaves_nothing<B: Backend>(backend: B) {
     let (ledger, ids) = (backend.connect(), backend.ids());
     let a = open(&*ledger, ids, "a").await;
     assert!(matches!(send(&*ledger, parts(ids, "a", 1, 1)).await, ChainOutcome::Created { .. }));
-    let cut = |drawn| Transfer {
-        id: ids.around(drawn, 0),
+    let cut = |fresh_ulid| Transfer {
+        id: ids.fresh(fresh_ulid, 0),
         code: TransferCode::Cut,
         user_data: UserData::default(),
         movement: Movement::Post { debit: ids.limit(&key("a")), credit: ids.operator(), amount: 1 },

@@ -3,26 +3,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ledger_limiter::decide::command::Extend;
-use ledger_limiter::decide::ids::{Ids, TOP_UPS_MAX};
+use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::LeaseId;
-use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
+use ledger_limiter::protocol::EXTENDS_MAX;
+use ledger_limiter::protocol::Extend;
+use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
 
 async fn ask<L: Ledger>(replica: &Replica<L>, command: &Extend) -> ExtendOutcome {
-    replica.limiter.extend(command).await.expect("the ledger answers")
+    replica.limiter().extend(command).await.expect("the ledger answers")
 }
 
 async fn more<L: Ledger>(replica: &Replica<L>, lease: LeaseId, name: &str, amount: u64) -> ReserveOutcome {
-    attempt(replica, lease, self::lease(), name, amount).await
+    attempt(replica, lease, extend_id(), name, amount).await
 }
 
 async fn attempt<L: Ledger>(
     replica: &Replica<L>,
     lease: LeaseId,
-    attempt: LeaseId,
+    attempt: ExtendId,
     name: &str,
     amount: u64,
 ) -> ReserveOutcome {
@@ -30,10 +31,10 @@ async fn attempt<L: Ledger>(
 }
 
 /// Names of so many attempts. Of 15 bits of each the ledger's ids are made: here none of them meet.
-fn attempts(ids: Ids, lease: LeaseId, count: usize) -> Vec<LeaseId> {
+fn attempts(ids: Ids, lease: LeaseId, count: usize) -> Vec<ExtendId> {
     let mut seen = HashSet::new();
-    let drawn = std::iter::repeat_with(self::lease);
-    drawn.filter(|&attempt| seen.insert(ids.of_lease(lease).top_up(attempt).0)).take(count).collect()
+    let fresh_ulid = std::iter::repeat_with(extend_id);
+    fresh_ulid.filter(|&attempt| seen.insert(ids.of_lease(lease).extension(attempt).0)).take(count).collect()
 }
 
 fn answered(outcome: ExtendOutcome) -> ReserveOutcome {
@@ -89,7 +90,7 @@ pub async fn the_same_attempt_is_granted_once<B: Backend>(backend: B) {
     let another = Replica::start(backend.connect(), backend.ids(), 0).await;
     let lease = lease();
     replica.reserve(lease, &[("daily", 7), ("tpm", 100)]).await;
-    let command = extend(lease, self::lease(), "tpm", 50);
+    let command = extend(lease, extend_id(), "tpm", 50);
     let first = answered(ask(&replica, &command).await);
     assert!(is_granted(&first));
     assert_eq!(answered(ask(&replica, &command).await), first, "with the time of the first");
@@ -97,7 +98,7 @@ pub async fn the_same_attempt_is_granted_once<B: Backend>(backend: B) {
     let at_once = join_all((0..8).map(|turn| ask(if turn % 2 == 0 { &replica } else { &another }, &command)));
     assert!(at_once.await.into_iter().all(|outcome| answered(outcome) == first));
     assert_eq!(replica.usage("tpm").await, (850, 150, 0));
-    for other in [extend(lease, command.extension, "tpm", 51), extend(lease, command.extension, "daily", 50)]
+    for other in [extend(lease, command.extend_id, "tpm", 51), extend(lease, command.extend_id, "daily", 50)]
     {
         assert_eq!(answered(ask(&another, &other).await), ReserveOutcome::LeaseConflict);
     }
@@ -113,7 +114,7 @@ pub async fn a_denied_attempt_stays_denied<B: Backend>(backend: B) {
     let (lease, in_the_way) = (lease(), lease());
     replica.reserve(lease, &[("tpm", 100)]).await;
     replica.reserve(in_the_way, &[("tpm", 850)]).await;
-    let command = extend(lease, self::lease(), "tpm", 51);
+    let command = extend(lease, extend_id(), "tpm", 51);
     assert_eq!(no_room(&answered(ask(&replica, &command).await)), Some("tpm"));
     assert_eq!(replica.usage("tpm").await, (50, 950, 0), "a denial leaves no trace");
     replica.complete(in_the_way, &[("tpm", 0)]).await;
@@ -131,9 +132,9 @@ pub async fn only_a_running_lease_is_extended<B: Backend>(backend: B) {
     assert_eq!(more(&replica, lease(), "tpm", 1).await, ReserveOutcome::LeaseSettled, "it is not known");
     let lease = lease();
     replica.reserve(lease, &[("tpm", 100)]).await;
-    let foreign = ask(&replica, &extend(lease, self::lease(), "daily", 1)).await;
+    let foreign = ask(&replica, &extend(lease, extend_id(), "daily", 1)).await;
     assert_eq!(foreign, ExtendOutcome::NotInLease);
-    let command = extend(lease, self::lease(), "tpm", 1);
+    let command = extend(lease, extend_id(), "tpm", 1);
     assert!(is_granted(&answered(ask(&replica, &command).await)));
     replica.complete(lease, &[]).await;
     assert_eq!(answered(ask(&replica, &command).await), ReserveOutcome::LeaseSettled);
@@ -196,7 +197,7 @@ pub async fn a_batch_settles_top_ups_at_another_replica<B: Backend>(backend: B) 
     }
     let completes: Vec<_> =
         leases.iter().map(|lease| complete(*lease, &[("daily", 10), ("tpm", 30)])).collect();
-    for settled in replica.limiter.complete_batch(&completes).await {
+    for settled in replica.limiter().complete_batch(&completes).await {
         let settled = settled.expect("the ledger answers");
         assert!(matches!(settled, CompleteOutcome::Settled { .. }), "{settled:?}");
     }
@@ -249,7 +250,7 @@ pub async fn a_limit_that_decreases_takes_no_top_ups<B: Backend>(backend: B) {
     // That the places are being lowered, of which it holds one, is nothing to its other limits.
     assert!(is_granted(&more(&replica, lease, "daily", 5).await));
     replica.complete(lease, &[("tpm", 100), ("daily", 15)]).await;
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("tpm").await, (400, 100, 0));
     assert_eq!(replica.usage("slots").await, (1, 0, 0));
     assert_eq!(replica.usage("daily").await.1, 15);
@@ -259,10 +260,10 @@ pub async fn a_lease_can_be_extended_so_often<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     let lease = lease();
     replica.reserve(lease, &[("daily", 10), ("slots", 1)]).await;
-    for name in attempts(replica.ids, lease, TOP_UPS_MAX) {
+    for name in attempts(replica.ids, lease, EXTENDS_MAX) {
         assert!(is_granted(&attempt(&replica, lease, name, "daily", 1).await));
     }
-    let one_too_many = ask(&replica, &extend(lease, self::lease(), "daily", 1)).await;
+    let one_too_many = ask(&replica, &extend(lease, extend_id(), "daily", 1)).await;
     assert_eq!(one_too_many, ExtendOutcome::TooMany);
     replica.complete(lease, &[("daily", 12)]).await;
     assert_eq!(replica.usage("daily").await.1, 12);
@@ -274,9 +275,9 @@ pub async fn attempts_whose_ids_meet_are_told_apart<B: Backend>(backend: B) {
     let lease = lease();
     replica.reserve(lease, &[("daily", 10)]).await;
     let mut by_id = HashMap::new();
-    let [first, second] = std::iter::repeat_with(self::lease)
+    let [first, second] = std::iter::repeat_with(extend_id)
         .find_map(|attempt| {
-            let met = by_id.insert(replica.ids.of_lease(lease).top_up(attempt).0, attempt);
+            let met = by_id.insert(replica.ids.of_lease(lease).extension(attempt).0, attempt);
             met.map(|earlier| [earlier, attempt])
         })
         .expect("two of 32,769 meet");

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::LeaseId;
-use ledger_limiter::limiter::{CompleteOutcome, LocalDenials, ReserveOutcome};
+use ledger_limiter::limiter::LimiterOptions;
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
 use ulid::Ulid;
 
 use crate::fixtures::*;
 
-const SETTLED: CompleteOutcome = CompleteOutcome::Settled { excesses: Vec::new() };
+const SETTLED: CompleteOutcome = CompleteOutcome::Settled { overages: Vec::new() };
 
 /// Longer than any of these tests: what makes room here is never the end of the bound.
 const LONG: Duration = Duration::from_secs(3_600);
 
 async fn start_denying<B: Backend>(backend: &B, bound: Duration) -> Replica<B::Ledger> {
-    let mut replica = Replica::start(backend.connect(), backend.ids(), 1_000).await;
-    replica.limiter = replica.limiter.clone().with_local_denials(LocalDenials::new(bound));
-    replica
+    let options = LimiterOptions { leases_max: 1_000, deny_alone_max: bound, ..LimiterOptions::default() };
+    Replica::start_with(backend.connect(), backend.ids(), options).await
 }
 
 async fn exhaust<L: Ledger>(replica: &Replica<L>, key: &str) -> LeaseId {
@@ -27,7 +27,7 @@ async fn exhaust<L: Ledger>(replica: &Replica<L>, key: &str) -> LeaseId {
     for _ in 0..3 {
         assert_eq!(no_room(&replica.take(&[(key, 1)]).await), Some(key));
     }
-    assert!(replica.limiter.local_denials() >= 2, "the ledger was asked once");
+    assert!(replica.limiter().denied_alone() >= 2, "the ledger was asked once");
     held
 }
 
@@ -39,7 +39,7 @@ pub async fn a_complete_makes_room_at_once<B: Backend>(backend: B) {
     let held = lease();
     assert!(is_granted(&replica.reserve(held, &[("slots", 1)]).await));
     assert_eq!(no_room(&replica.take(&[("slots", 1)]).await), Some("slots"));
-    let batch = replica.limiter.complete_batch(&[complete(held, &[])]).await;
+    let batch = replica.limiter().complete_batch(&[complete(held, &[])]).await;
     assert!(batch.into_iter().all(|answer| answer.is_ok_and(|outcome| outcome == SETTLED)));
     assert!(is_granted(&replica.take(&[("slots", 1)]).await));
 }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use ledger_limiter::admin::AdminError;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{KindName, LeaseId, RefillRate, Status};
-use ledger_limiter::limiter::{ObjectError, ObjectReservation, ObjectState};
+use ledger_limiter::limiter::ObjectError;
+use ledger_limiter::protocol::{ObjectReservation, ObjectState};
+use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
 
@@ -20,12 +21,12 @@ async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
 impl<L: Ledger> Replica<L> {
     async fn rate(&self, name: &str, per_second: f64, burst: u64) -> Status {
         let rate = RefillRate::per_second(per_second).expect("a rate");
-        self.admin.set_rate(&key(name), rate, amount(burst)).await.expect("the ledger answers")
+        self.admin().set_rate(&key(name), rate, amount(burst)).await.expect("the ledger answers")
     }
 
     async fn try_take(&self, name: &str, tokens: u64) -> bool {
         let key = key(name);
-        self.limiter.object(&key).try_reserve(amount(tokens), lease()).await.expect("the ledger answers")
+        self.limiter().object(&key).try_reserve(amount(tokens), lease()).await.expect("the ledger answers")
     }
 
     async fn ahead(&self, name: &str, tokens: u64, lease: LeaseId) -> ObjectReservation {
@@ -38,25 +39,25 @@ impl<L: Ledger> Replica<L> {
         tokens: u64,
         lease: LeaseId,
     ) -> Result<ObjectReservation, ObjectError> {
-        self.limiter.object(&key(name)).reserve(amount(tokens), lease).await
+        self.limiter().object(&key(name)).reserve(amount(tokens), lease).await
     }
 
     async fn cancel(&self, name: &str, lease: LeaseId) -> bool {
-        self.limiter.object(&key(name)).cancel(lease).await.expect("the ledger answers")
+        self.limiter().object(&key(name)).cancel(lease).await.expect("the ledger answers")
     }
 
-    async fn release(&self, name: &str, tokens: u64, release: LeaseId) -> u64 {
+    async fn release(&self, name: &str, tokens: u64, release: ReleaseId) -> u64 {
         let key = key(name);
-        self.limiter.object(&key).release(amount(tokens), release).await.expect("the ledger answers")
+        self.limiter().object(&key).release(amount(tokens), release).await.expect("the ledger answers")
     }
 
     async fn state(&self, name: &str) -> ObjectState {
-        self.limiter.object(&key(name)).state().await.expect("the ledger answers")
+        self.limiter().object(&key(name)).state().await.expect("the ledger answers")
     }
 
     async fn tokens(&self, name: &str) -> i64 {
         let key = key(name);
-        let permits = self.limiter.object(&key).available_permits().await.expect("the ledger answers");
+        let permits = self.limiter().object(&key).available_permits().await.expect("the ledger answers");
         let tokens = self.state(name).await.tokens;
         assert_eq!(permits, tokens.max(0) as u64);
         tokens
@@ -68,7 +69,7 @@ pub async fn what_is_there_is_taken_or_not<B: Backend>(backend: B) {
     assert_eq!(replica.rate("rpm", SLOW, 5).await, Status::Active);
     let (key, id) = (key("rpm"), lease());
     for _ in 0..2 {
-        assert!(replica.limiter.object(&key).try_reserve(amount(3), id).await.expect("an answer"));
+        assert!(replica.limiter().object(&key).try_reserve(amount(3), id).await.expect("an answer"));
     }
     assert_eq!(replica.tokens("rpm").await, 2, "a repeated attempt takes once");
     assert!(!replica.try_take("rpm", 3).await);
@@ -127,7 +128,7 @@ pub async fn a_fast_object_remembers_what_it_promised<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.rate("rpm", 20.0, 1).await;
     let (key, taken, first, last) = (key("rpm"), lease(), lease(), lease());
-    assert!(replica.limiter.object(&key).try_reserve(amount(1), taken).await.expect("an answer"));
+    assert!(replica.limiter().object(&key).try_reserve(amount(1), taken).await.expect("an answer"));
     let reservation = replica.ahead("rpm", 1, first).await;
     for _ in 0..38 {
         replica.ahead("rpm", 1, lease()).await;
@@ -138,7 +139,7 @@ pub async fn a_fast_object_remembers_what_it_promised<B: Backend>(backend: B) {
     assert!(replica.cancel("rpm", last).await, "{promised:?}");
     backend.pass(SECOND * 4).await;
     assert_eq!(replica.ahead("rpm", 1, first).await, reservation, "however long it is over");
-    assert!(replica.limiter.object(&key).try_reserve(amount(1), taken).await.expect("an answer"));
+    assert!(replica.limiter().object(&key).try_reserve(amount(1), taken).await.expect("an answer"));
     assert_eq!(replica.tokens("rpm").await, 1);
 }
 
@@ -244,7 +245,7 @@ pub async fn what_a_reservation_did_not_need_pays_back<B: Backend>(backend: B) {
     replica.ahead("rpm", 7, ahead).await;
     assert_eq!(replica.tokens("rpm").await, -5);
     let settles = [complete(first, &[("rpm", 1), ("tpm", 5)]), complete(second, &[("rpm", 2), ("tpm", 5)])];
-    for settled in replica.limiter.complete_batch(&settles).await {
+    for settled in replica.limiter().complete_batch(&settles).await {
         settled.expect("the ledger answers");
     }
     assert_eq!(replica.tokens("rpm").await, 0, "what is given back was owed");
@@ -260,17 +261,17 @@ pub async fn a_release_adds_up_to_full_and_once<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.rate("rpm", SLOW, 5).await;
     replica.try_take("rpm", 4).await;
-    let id = lease();
+    let id = release_id();
     assert_eq!(replica.release("rpm", 2, id).await, 3);
     assert_eq!(replica.release("rpm", 2, id).await, 3, "the same once more changes nothing");
-    assert_eq!(replica.release("rpm", 2, lease()).await, 5);
-    assert_eq!(replica.release("rpm", 100, lease()).await, 5, "never beyond full");
+    assert_eq!(replica.release("rpm", 2, release_id()).await, 5);
+    assert_eq!(replica.release("rpm", 100, release_id()).await, 5, "never beyond full");
     assert_eq!(replica.usage("rpm").await, (5, 0, 0));
     replica.ahead("rpm", 5, lease()).await;
     replica.ahead("rpm", 3, lease()).await;
-    assert_eq!(replica.release("rpm", 2, lease()).await, 0, "what is owed is paid first");
+    assert_eq!(replica.release("rpm", 2, release_id()).await, 0, "what is owed is paid first");
     assert_eq!(replica.tokens("rpm").await, -1);
-    assert_eq!(replica.release("rpm", 100, lease()).await, 5);
+    assert_eq!(replica.release("rpm", 100, release_id()).await, 5);
     replica.rate("another", SLOW, 5).await;
     replica.try_take("another", 3).await;
     assert_eq!(replica.release("another", 1, id).await, 3, "the same id at another object is another");
@@ -304,15 +305,15 @@ pub async fn a_lower_burst_waits_until_what_is_owed_is_paid<B: Backend>(backend:
     assert!(matches!(replica.rate("rpm", SLOW, 3).await, Status::Decreasing { .. }));
     assert!(!replica.ahead("rpm", 1, lease()).await.ok, "it is closed");
     assert!(!replica.try_take("rpm", 1).await);
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.state("rpm").await.burst, 5);
     assert!(replica.cancel("rpm", ahead).await);
     assert_eq!(replica.tokens("rpm").await, 0);
-    let release = lease();
+    let release = release_id();
     for _ in 0..2 {
         assert_eq!(replica.release("rpm", 2, release).await, 2);
     }
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("rpm").await, (0, 3, 0));
     assert!(replica.ahead("rpm", 1, lease()).await.ok);
 }
@@ -339,12 +340,12 @@ pub async fn other_kinds_are_no_objects<B: Backend>(backend: B) {
     replica.put(fixed_window("daily", 5, 86_400, 0)).await;
     for (name, expected) in [("rolling", KindName::Rolling), ("daily", KindName::FixedWindow)] {
         let key = key(name);
-        let object = replica.limiter.object(&key);
+        let object = replica.limiter().object(&key);
         let errors = [
             object.try_reserve(amount(1), lease()).await.err(),
             object.reserve(amount(1), lease()).await.err(),
             object.cancel(lease()).await.err(),
-            object.release(amount(1), lease()).await.err(),
+            object.release(amount(1), release_id()).await.err(),
             object.state().await.err(),
         ];
         for error in errors {
@@ -354,16 +355,16 @@ pub async fn other_kinds_are_no_objects<B: Backend>(backend: B) {
             );
         }
         let rate = RefillRate::per_second(1.0).expect("a rate");
-        let changed = replica.admin.set_rate(&key, rate, amount(1)).await;
+        let changed = replica.admin().set_rate(&key, rate, amount(1)).await;
         assert!(matches!(changed, Err(AdminError::KindChange(_))), "{changed:?}");
     }
     let nowhere = key("nowhere");
-    let object = replica.limiter.object(&nowhere);
+    let object = replica.limiter().object(&nowhere);
     let unknown = [
         object.try_reserve(amount(1), lease()).await.err(),
         object.reserve(amount(1), lease()).await.err(),
         object.cancel(lease()).await.err(),
-        object.release(amount(1), lease()).await.err(),
+        object.release(amount(1), release_id()).await.err(),
         object.state().await.err(),
     ];
     assert!(unknown.iter().all(|error| matches!(error, Some(ObjectError::UnknownKey(_)))), "{unknown:?}");
@@ -383,7 +384,7 @@ pub async fn a_bucket_by_hand_lends_nothing<B: Backend>(backend: B) {
     assert!(replica.ahead("manual", 2, lease()).await.ok, "from now on time refills it");
     replica.put(bucket_by_hand("manual", 5, 2)).await;
     assert_eq!(replica.tokens("manual").await, -1);
-    replica.admin.replenish(&key("manual"), lease()).await.expect("the ledger answers");
+    replica.admin().replenish(&key("manual"), replenish_id()).await.expect("the ledger answers");
     assert_eq!(replica.tokens("manual").await, 1, "a refill by hand pays back as well");
 }
 
@@ -395,13 +396,13 @@ pub async fn what_was_borrowed_does_not_follow_into_another_kind<B: Backend>(bac
         replica.ahead("key", 12, lease()).await;
         replica.ahead("key", 4, lease()).await;
         assert_eq!(replica.tokens("key").await, -4);
-        replica.admin.delete(&key("key")).await.expect("it is there");
+        replica.admin().delete(&key("key")).await.expect("it is there");
         replica.put(next).await;
         let (available, reserved, _) = replica.usage("key").await;
         assert_eq!(available + reserved, 12);
-        replica.admin.delete(&key("key")).await.expect("it is there");
+        replica.admin().delete(&key("key")).await.expect("it is there");
         replica.put(bucket_by_hand("key", 12, 12)).await;
-        replica.admin.replenish(&key("key"), lease()).await.expect("the ledger answers");
+        replica.admin().replenish(&key("key"), replenish_id()).await.expect("the ledger answers");
         assert_eq!(replica.usage("key").await, (12, 0, 0));
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::limit::{Amount, Status};
-use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
 
@@ -16,12 +16,12 @@ pub async fn a_replica_with_empty_memory_knows_everything<B: Backend>(backend: B
     first.put(rolling("rpm", 10, 60)).await;
     first.put(concurrency("slots", 5, 60)).await;
     first.put(rolling("gone", 5, 60)).await;
-    first.admin.delete(&key("gone")).await.expect("it is there");
+    first.admin().delete(&key("gone")).await.expect("it is there");
     first.take(&[("rpm", 4)]).await;
     drop(first);
     let second = start(&backend).await;
-    let list = second.admin.list().await.expect("the ledger answers");
-    let told: Vec<_> = list.iter().map(|usage| (usage.entry.key().as_str(), usage.available)).collect();
+    let list = second.admin().list().await.expect("the ledger answers");
+    let told: Vec<_> = list.iter().map(|usage| (usage.key().as_str(), usage.available)).collect();
     assert_eq!(told, [("rpm", 6), ("slots", 5)]);
 }
 
@@ -60,9 +60,9 @@ pub async fn a_key_made_at_one_replica_is_usable_at_another<B: Backend>(backend:
 pub async fn a_change_reaches_the_others<B: Backend>(backend: B) {
     let (first, second) = (start(&backend).await, start(&backend).await);
     first.put(rolling("rpm", 10, 60)).await;
-    second.follower.refresh().await.expect("the ledger answers");
+    second.registry().refresh().await.expect("the ledger answers");
     first.put(rolling("rpm", 10, 1)).await;
-    second.follower.refresh().await.expect("the ledger answers");
+    second.registry().refresh().await.expect("the ledger answers");
     assert!(is_granted(&second.take(&[("rpm", 10)]).await));
     backend.pass(Duration::from_secs(1)).await;
     assert_eq!(second.usage("rpm").await, (10, 0, 0));
@@ -81,17 +81,14 @@ pub async fn replicas_that_change_a_limit_at_once_agree<B: Backend>(backend: B) 
     }
     changes.join_all().await;
     for replica in &replicas {
-        replica.admin.apply_decreases().await.expect("the ledger answers");
+        replica.admin().apply_decreases().await.expect("the ledger answers");
     }
-    let capacity = replicas[0].info("slots").await.entry.limit.state.definition.capacity;
+    let capacity = replicas[0].info("slots").await.state().definition.capacity;
     assert!(capacities.contains(&capacity.get()), "{capacity:?}");
     for replica in &replicas {
         let info = replica.info("slots").await;
-        assert_eq!(
-            info.entry.limit.state.definition.capacity, capacity,
-            "every replica has the same definition"
-        );
-        assert_eq!(info.entry.limit.state.status, Status::Active);
+        assert_eq!(info.state().definition.capacity, capacity, "every replica has the same definition");
+        assert_eq!(info.state().status, Status::Active);
         assert_eq!(info.available, u128::from(capacity), "and the balance is exactly its capacity");
     }
 }
@@ -107,8 +104,8 @@ pub async fn a_decrease_is_applied_once_by_whoever_sees_it<B: Backend>(backend: 
     for replica in &replicas {
         let replica = Arc::clone(replica);
         loops.spawn(async move {
-            replica.follower.refresh().await.expect("the ledger answers");
-            replica.admin.apply_decreases().await
+            replica.registry().refresh().await.expect("the ledger answers");
+            replica.admin().apply_decreases().await
         });
     }
     for applied in loops.join_all().await {
@@ -116,7 +113,7 @@ pub async fn a_decrease_is_applied_once_by_whoever_sees_it<B: Backend>(backend: 
     }
     for replica in &replicas {
         assert_eq!(replica.usage("slots").await, (60, 0, 0));
-        assert_eq!(replica.info("slots").await.entry.limit.version, 3);
+        assert_eq!(replica.info("slots").await.version(), 3);
     }
 }
 
@@ -130,7 +127,7 @@ pub async fn a_decrease_survives_the_replica_that_began_it<B: Backend>(backend: 
     drop(first);
     let second = start(&backend).await;
     assert!(matches!(second.take(&[("slots", 1)]).await, ReserveOutcome::Decreasing { .. }));
-    second.admin.apply_decreases().await.expect("the ledger answers");
+    second.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(second.usage("slots").await, (10, 50, 0));
 }
 
@@ -138,6 +135,6 @@ pub async fn a_delete_denies_everywhere<B: Backend>(backend: B) {
     let (first, second) = (start(&backend).await, start(&backend).await);
     first.put(rolling("rpm", 10, 60)).await;
     assert!(is_granted(&second.take(&[("rpm", 1)]).await));
-    first.admin.delete(&key("rpm")).await.expect("it is there");
+    first.admin().delete(&key("rpm")).await.expect("it is there");
     assert_eq!(second.take(&[("rpm", 1)]).await, ReserveOutcome::UnknownKey { key: key("rpm") });
 }

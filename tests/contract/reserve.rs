@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use ledger_limiter::limiter::ReserveOutcome;
+use ledger_limiter::protocol::ReserveOutcome;
 use ulid::Ulid;
 
 use crate::fixtures::*;
@@ -48,7 +48,7 @@ pub async fn a_replay_is_granted_once<B: Backend>(backend: B) {
     for _ in 0..8 {
         at_once.push(reserve(lease, &[("rpm", 4)]));
     }
-    for answer in replica.limiter.reserve_batch(&at_once).await {
+    for answer in replica.limiter().reserve_batch(&at_once).await {
         assert_eq!(answer.expect("the ledger answers"), first);
     }
     assert_eq!(replica.usage("rpm").await, (6, 4, 0));
@@ -169,7 +169,7 @@ pub async fn a_batch_answers_in_order<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("rpm", 2, 60)).await;
     let requests: Vec<_> = ["rpm", "nope", "rpm", "rpm"].map(|name| reserve(lease(), &[(name, 1)])).into();
-    let answers = replica.limiter.reserve_batch(&requests).await;
+    let answers = replica.limiter().reserve_batch(&requests).await;
     let answers: Vec<ReserveOutcome> =
         answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect();
     assert!(is_granted(&answers[0]) && is_granted(&answers[2]), "{answers:?}");
@@ -182,7 +182,7 @@ pub async fn callers_at_once_never_exceed_the_capacity<B: Backend>(backend: B) {
     replicas[0].put(rolling("rpm", 50, 60)).await;
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..200 {
-        let limiter = replicas[caller % 2].limiter.clone();
+        let limiter = replicas[caller % 2].limiter().clone();
         callers.spawn(async move { limiter.reserve(&reserve(lease(), &[("rpm", 1)])).await });
     }
     let answers = callers.join_all().await;

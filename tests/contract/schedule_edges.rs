@@ -3,8 +3,8 @@
 use ledger_limiter::decide::lease::Lease;
 use ledger_limiter::decide::settle::{Next, Settlement, Used};
 use ledger_limiter::ledger::{ChainOutcome, Ledger};
-use ledger_limiter::limit::{LeaseId, Status};
-use ledger_limiter::limiter::CompleteOutcome;
+use ledger_limiter::limit::Status;
+use ledger_limiter::protocol::CompleteOutcome;
 
 use super::schedules::{SECOND, start, window_begins};
 use crate::fixtures::*;
@@ -23,8 +23,8 @@ pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(bac
     window_begins(&backend, &replica, 2_000).await;
     assert!(is_granted(&replica.take(&[("fixed", 10)]).await));
     let commands = leases.map(|id| complete(id, &[("fixed", 0), ("tokens", 1)]));
-    for settled in replica.limiter.complete_batch(&commands).await {
-        assert_eq!(settled.expect("the ledger answers"), CompleteOutcome::Settled { excesses: Vec::new() });
+    for settled in replica.limiter().complete_batch(&commands).await {
+        assert_eq!(settled.expect("the ledger answers"), CompleteOutcome::Settled { overages: Vec::new() });
     }
     assert_eq!(replica.usage("tokens").await, (98, 2, 0));
     assert_eq!(replica.usage("fixed").await, (0, 10, 0), "others spent it");
@@ -42,8 +42,9 @@ pub async fn what_is_given_back_late_is_not_what_others_spent<B: Backend>(backen
         let id = lease();
         assert!(is_granted(&replica.reserve(id, &[(name.as_str(), 10)]).await));
         // A replica plans to give it back, and is stopped before it has sent anything.
-        let limit = &replica.info(name.as_str()).await.entry.limit;
-        let transfers = replica.ledger.lease_transfers(id, replica.ids.of_lease(id).family()).await;
+        let info = replica.info(name.as_str()).await;
+        let limit = info.limit();
+        let transfers = replica.ledger.lease_transfers(replica.ids.lease_query(id)).await;
         let held = Lease::from_transfers(id, &transfers.expect("the ledger answers")).expect("it is granted");
         let used =
             Used { account: limit.account, amount: 0, debt_account: limit.debt_account, borrowed: None };
@@ -75,7 +76,7 @@ pub async fn what_was_due_of_a_deleted_limit_is_back<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(fixed_window("fixed", 10, 1, 0)).await;
     replica.take(&[("fixed", 10)]).await;
-    replica.admin.delete(&key("fixed")).await.expect("it is there");
+    replica.admin().delete(&key("fixed")).await.expect("it is there");
     backend.pass(SECOND).await;
     replica.put(fixed_window("fixed", 10, 31_622_400, 0)).await;
     assert_eq!(replica.usage("fixed").await, (10, 0, 0), "that window was over before the new one began");
@@ -85,10 +86,10 @@ pub async fn a_deleted_bucket_comes_back_smaller_and_without_a_schedule<B: Backe
     let replica = start(&backend).await;
     replica.put(token_bucket("key", 10, 1, 60_000)).await;
     replica.take(&[("key", 4)]).await;
-    replica.admin.delete(&key("key")).await.expect("it is there");
+    replica.admin().delete(&key("key")).await.expect("it is there");
     assert!(matches!(replica.put(rolling("key", 5, 60)).await, Status::Decreasing { .. }));
     assert!(!is_granted(&replica.take(&[("key", 1)]).await));
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("key").await, (5, 0, 0));
     assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
@@ -98,20 +99,20 @@ pub async fn a_bucket_by_hand_is_refilled_while_decreasing<B: Backend>(backend: 
     replica.put(bucket_by_hand("manual", 10, 4)).await;
     replica.take(&[("manual", 10)]).await;
     assert!(matches!(replica.put(bucket_by_hand("manual", 6, 4)).await, Status::Decreasing { .. }));
-    let first = lease();
+    let first = replenish_id();
     for _ in 0..2 {
         assert!(refilled(&replica, first).await, "once, however often it is asked for");
         assert_eq!(replica.usage("manual").await, (4, 6, 0));
         assert!(!is_granted(&replica.take(&[("manual", 1)]).await), "nobody is let in");
     }
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("manual").await, (0, 6, 0));
     assert!(refilled(&replica, first).await);
     assert_eq!(replica.usage("manual").await, (0, 6, 0), "it was made while the limit was closed");
-    assert!(refilled(&replica, lease()).await);
+    assert!(refilled(&replica, replenish_id()).await);
     assert_eq!(replica.usage("manual").await, (4, 2, 0));
 }
 
-async fn refilled<L: Ledger>(replica: &Replica<L>, replenishment: LeaseId) -> bool {
-    replica.admin.replenish(&key("manual"), replenishment).await.expect("the ledger answers")
+async fn refilled<L: Ledger>(replica: &Replica<L>, replenishment: ReplenishId) -> bool {
+    replica.admin().replenish(&key("manual"), replenishment).await.expect("the ledger answers")
 }

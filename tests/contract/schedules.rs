@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use ledger_limiter::decide::schedule;
+use ledger_limiter::decide::refill;
 use ledger_limiter::ledger::{ChainOutcome, Ledger};
 use ledger_limiter::limit::{Definition, Overage, Status};
-use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
 use ulid::Ulid;
 
 use crate::fixtures::*;
@@ -81,10 +81,10 @@ pub async fn what_is_used_beyond_is_taken_or_debt<B: Backend>(backend: B) {
     replica.complete(exceeds, &[("tpm", 45)]).await;
     assert_eq!(replica.usage("tpm").await, (0, 100, 5));
     replica.reserve(denies, &[("deny", 10)]).await;
-    let CompleteOutcome::Settled { excesses } = replica.complete(denies, &[("deny", 12)]).await else {
+    let CompleteOutcome::Settled { overages } = replica.complete(denies, &[("deny", 12)]).await else {
         panic!("it settles")
     };
-    assert_eq!(excesses[0].amount, 2);
+    assert_eq!(overages[0].amount, 2);
     assert_eq!(replica.usage("deny").await, (0, 10, 0), "it is only told");
 }
 
@@ -96,15 +96,15 @@ pub async fn a_bucket_by_hand_is_refilled_when_asked<B: Backend>(backend: B) {
     backend.pass(SECOND).await;
     assert_eq!(replica.usage("manual").await, (0, 5, 0));
     let refill = async |replenishment| {
-        replica.admin.replenish(&key("manual"), replenishment).await.expect("the ledger answers")
+        replica.admin().replenish(&key("manual"), replenishment).await.expect("the ledger answers")
     };
-    let first = lease();
+    let first = replenish_id();
     assert!(refill(first).await);
     assert!(refill(first).await, "the same once more changes nothing");
     assert_eq!(replica.usage("manual").await, (2, 3, 0));
-    assert!(refill(lease()).await && refill(lease()).await);
+    assert!(refill(replenish_id()).await && refill(replenish_id()).await);
     assert_eq!(replica.usage("manual").await, (5, 0, 0), "never more than full");
-    let auto = replica.admin.replenish(&key("auto"), lease()).await.expect("the ledger answers");
+    let auto = replica.admin().replenish(&key("auto"), replenish_id()).await.expect("the ledger answers");
     assert!(!auto, "time refills it");
 }
 
@@ -224,11 +224,11 @@ pub async fn a_lease_is_settled_once_by_whoever_comes<B: Backend>(backend: B) {
 pub async fn a_running_lease_takes_more<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(token_bucket("bucket", 10, 1, 60_000)).await;
-    let (id, more, too_much) = (lease(), lease(), lease());
+    let (id, more, too_much) = (lease(), extend_id(), extend_id());
     replica.reserve(id, &[("bucket", 3)]).await;
     let extended = async |attempt, amount| {
         let command = extend(id, attempt, "bucket", amount);
-        match replica.limiter.extend(&command).await.expect("the ledger answers") {
+        match replica.limiter().extend(&command).await.expect("the ledger answers") {
             ExtendOutcome::Answered(outcome) => is_granted(&outcome),
             ExtendOutcome::NotInLease | ExtendOutcome::TooMany => panic!("it is in the lease"),
         }
@@ -265,13 +265,14 @@ pub async fn what_was_held_up_refills_nothing<B: Backend>(backend: B) {
     replica.take(&[("rpm", 5)]).await;
     backend.pass(SECOND).await;
     // A replica plans to refill, and is stopped before it has sent anything.
-    let entry = replica.info("rpm").await.entry;
-    let clock = replica.ledger.accounts(vec![entry.limit.schedule.as_ref().expect("one").clock()]).await;
+    let info = replica.info("rpm").await;
+    let limit = info.limit();
+    let clock = replica.ledger.accounts(vec![limit.schedule.as_ref().expect("one").clock()]).await;
     let clock_ms = clock.expect("the ledger answers")[0].expect("a clock").credits_posted as u64;
     backend.pass(SECOND).await;
     let now_ns = replica.ledger.now_ns();
-    let drawn = Ulid::generate().0;
-    let held_up = schedule::advance(replica.ids, &entry.limit, clock_ms, now_ns, None, drawn).expect("due");
+    let fresh_ulid = Ulid::generate().0;
+    let held_up = refill::catch_up(replica.ids, limit, clock_ms, now_ns, None, fresh_ulid).expect("due");
     assert!(is_granted(&replica.take(&[("rpm", 5)]).await), "another one refilled meanwhile");
     let outcome = replica.ledger.submit_one(held_up.chain).await.expect("the ledger answers");
     assert!(matches!(outcome, ChainOutcome::Refused { index: 0, .. }), "{outcome:?}");
@@ -286,12 +287,12 @@ pub async fn a_decrease_waits_for_what_comes_back<B: Backend>(backend: B) {
     assert!(matches!(replica.put(token_bucket("rpm", 6, 5, 1_000)).await, Status::Decreasing { .. }));
     let closed = ReserveOutcome::Decreasing { key: key("rpm"), retry_after_ms: 10_000 };
     assert_eq!(replica.take(&[("rpm", 1)]).await, closed);
-    replica.admin.apply_decreases().await.expect("the ledger answers");
-    assert!(matches!(replica.info("rpm").await.entry.limit.state.status, Status::Decreasing { .. }));
+    replica.admin().apply_decreases().await.expect("the ledger answers");
+    assert!(matches!(replica.info("rpm").await.state().status, Status::Decreasing { .. }));
     backend.pass(SECOND).await;
     assert_eq!(replica.take(&[("rpm", 1)]).await, closed, "refills go on, and nobody is let in");
-    replica.admin.apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.info("rpm").await.entry.limit.state.status, Status::Active);
+    replica.admin().apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.info("rpm").await.state().status, Status::Active);
     assert_eq!(replica.usage("rpm").await, (1, 5, 0));
     assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
     backend.pass(SECOND * 2).await;
@@ -307,7 +308,7 @@ pub async fn unused_is_given_back_while_decreasing<B: Backend>(backend: B) {
     replica.complete(id, &[("daily", 1)]).await;
     assert_eq!(replica.usage("daily").await, (9, 1, 0));
     assert!(!is_granted(&replica.take(&[("daily", 1)]).await));
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("daily").await, (3, 1, 0));
 }
 
@@ -318,16 +319,20 @@ pub async fn a_topped_up_lease_settles_while_decreasing<B: Backend>(backend: B) 
     let id = lease();
     replica.reserve(id, &[("bucket", 3), ("slots", 1)]).await;
     for amount in [4, 5] {
-        replica.limiter.extend(&extend(id, lease(), "bucket", amount)).await.expect("the ledger answers");
+        replica
+            .limiter()
+            .extend(&extend(id, extend_id(), "bucket", amount))
+            .await
+            .expect("the ledger answers");
     }
     assert_eq!(replica.usage("bucket").await, (8, 12, 0));
     replica.put(token_bucket("bucket", 5, 1, 60_000)).await;
     let settled = replica.complete(id, &[("bucket", 1)]).await;
-    assert_eq!(settled, CompleteOutcome::Settled { excesses: Vec::new() });
+    assert_eq!(settled, CompleteOutcome::Settled { overages: Vec::new() });
     assert_eq!(replica.usage("bucket").await, (19, 1, 0));
     assert_eq!(replica.usage("slots").await, (1, 0, 0));
     assert!(!is_granted(&replica.take(&[("bucket", 1)]).await), "it is closed again");
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("bucket").await, (4, 1, 0));
 }
 
@@ -366,12 +371,12 @@ pub async fn a_deleted_bucket_can_come_back_as_another_kind<B: Backend>(backend:
     let replica = start(&backend).await;
     replica.put(token_bucket("key", 10, 1, 60_000)).await;
     replica.take(&[("key", 4)]).await;
-    replica.admin.delete(&key("key")).await.expect("it is there");
+    replica.admin().delete(&key("key")).await.expect("it is there");
     replica.put(rolling("key", 10, 60)).await;
     assert_eq!(replica.usage("key").await, (10, 0, 0));
     replica.take(&[("key", 4)]).await;
     assert_eq!(replica.usage("key").await, (6, 4, 0));
-    replica.admin.delete(&key("key")).await.expect("it is there");
+    replica.admin().delete(&key("key")).await.expect("it is there");
     replica.put(fixed_window("key", 12, 86_400, 0)).await;
     assert_eq!(replica.usage("key").await, (8, 4, 0), "what is pending comes back by itself");
     assert!(is_granted(&replica.take(&[("key", 8)]).await));
@@ -388,7 +393,7 @@ pub async fn a_batch_finds_everything_due<B: Backend>(backend: B) {
         .into_iter()
         .map(|name| reserve(lease(), &[(name, 1)]))
         .collect();
-    let answers = replica.limiter.reserve_batch(&commands).await;
+    let answers = replica.limiter().reserve_batch(&commands).await;
     let granted: Vec<bool> =
         answers.into_iter().map(|answer| is_granted(&answer.expect("the ledger answers"))).collect();
     assert_eq!(granted, [true, true, true, true, true, true, false, false]);

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::admin::AdminError;
-use ledger_limiter::decide::command::Reserve;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{LimitKey, Status};
-use ledger_limiter::limiter::ReserveOutcome;
+use ledger_limiter::protocol::Reserve;
+use ledger_limiter::protocol::ReserveOutcome;
+use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
 
@@ -32,8 +32,8 @@ pub async fn the_first_reserve_makes_the_limit<B: Backend>(backend: B) {
     assert_eq!(replica.take(&[("tenant:acme:weekly", 1)]).await, unknown);
     let too_much = ReserveOutcome::ExceedsCapacity { key: key("tenant:third:daily") };
     assert_eq!(replica.take(&[("tenant:third:daily", 11)]).await, too_much);
-    let listed = replica.admin.list().await.expect("the ledger answers");
-    let keys: Vec<&str> = listed.iter().map(|usage| usage.entry.key().as_str()).collect();
+    let listed = replica.admin().list().await.expect("the ledger answers");
+    let keys: Vec<&str> = listed.iter().map(|usage| usage.key().as_str()).collect();
     assert_eq!(keys, [DAILY], "operators see what operators defined");
 }
 
@@ -73,15 +73,15 @@ pub async fn a_change_of_the_template_changes_its_limits<B: Backend>(backend: B)
     assert!(!is_granted(&other.take(&[("tenant:acme:daily", 1)]).await));
     replica.put(template(rolling(DAILY, 5, 120), 0)).await;
     assert!(is_granted(&replica.take(&[("tenant:acme:daily", 3)]).await));
-    other.follower.refresh().await.expect("the ledger answers");
+    other.registry().refresh().await.expect("the ledger answers");
     assert!(is_granted(&other.take(&[("tenant:acme:daily", 1)]).await));
     assert_eq!(other.usage("tenant:acme:daily").await, (0, 5, 0));
     let key = key("tenant:acme:daily");
-    let history = other.admin.history(&key).await.expect("the ledger answers");
+    let history = other.admin().history(&key).await.expect("the ledger answers");
     assert_eq!(history.len(), 2, "changed once, by whoever came first");
     replica.put(template(rolling(DAILY, 5, 120), 7)).await;
     assert_eq!(replica.usage("tenant:acme:daily").await, (0, 5, 0));
-    let history = replica.admin.history(&key).await.expect("the ledger answers");
+    let history = replica.admin().history(&key).await.expect("the ledger answers");
     assert_eq!(history.len(), 2, "how many limits there may be changes none of them");
 }
 
@@ -95,14 +95,14 @@ pub async fn a_lower_capacity_waits_for_each_limit<B: Backend>(backend: B) {
     let closed = ReserveOutcome::Decreasing { key: key("ann:slots"), retry_after_ms: 10_000 };
     assert_eq!(replica.take(&[("ann:slots", 1)]).await, closed);
     assert!(matches!(replica.take(&[("bob:slots", 1)]).await, ReserveOutcome::Decreasing { .. }));
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert!(is_granted(&replica.take(&[("bob:slots", 1)]).await), "it had room to be lowered");
     let too_much = ReserveOutcome::ExceedsCapacity { key: key("bob:slots") };
     assert_eq!(replica.take(&[("bob:slots", 3)]).await, too_much, "and is known to be lower here");
-    assert_eq!(replica.follower.registry().decreasing(), [key("ann:slots")]);
+    assert_eq!(replica.registry().decreasing(), [key("ann:slots")]);
     assert_eq!(replica.take(&[("ann:slots", 1)]).await, closed);
     replica.complete(holder, &[]).await;
-    replica.admin.apply_decreases().await.expect("the ledger answers");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("ann:slots").await, (2, 0, 0));
 }
 
@@ -115,14 +115,14 @@ pub async fn what_was_changed_by_hand_stays_so<B: Backend>(backend: B) {
     other.put(token_bucket("tenant:acme:daily", 20, 1, 60_000)).await;
     assert_eq!(other.usage("tenant:acme:daily").await, (16, 4, 0));
     replica.put(template(token_bucket(DAILY, 5, 1, 60_000), 0)).await;
-    replica.follower.refresh().await.expect("the ledger answers");
+    replica.registry().refresh().await.expect("the ledger answers");
     assert!(is_granted(&replica.take(&[("tenant:acme:daily", 16)]).await));
     let cold = start(&backend).await;
     assert_eq!(cold.usage("tenant:acme:daily").await, (0, 20, 0));
     let id = lease();
     assert!(!is_granted(&cold.reserve(id, &[("tenant:acme:daily", 1)]).await));
     assert!(is_granted(&cold.take(&[("tenant:other:daily", 5)]).await), "others follow the template");
-    let listed = cold.admin.list().await.expect("the ledger answers");
+    let listed = cold.admin().list().await.expect("the ledger answers");
     assert_eq!(listed.len(), 2, "it is an operator's now");
 }
 
@@ -136,7 +136,7 @@ pub async fn a_template_makes_so_many_limits_and_no_more<B: Backend>(backend: B)
     let too_many = ReserveOutcome::TooManyInstances { key: key("tenant:c:daily") };
     assert_eq!(replica.reserve(denied, &[("tenant:a:daily", 1), ("tenant:c:daily", 1)]).await, too_many);
     assert_eq!(replica.usage("tenant:a:daily").await, (9, 1, 0), "a denial leaves no trace");
-    let lower = replica.admin.put(&template(rolling(DAILY, 10, 60), 1)).await;
+    let lower = replica.admin().put(&template(rolling(DAILY, 10, 60), 1)).await;
     assert!(matches!(lower, Err(AdminError::TooManyInstances(_))), "{lower:?}");
     replica.put(template(rolling(DAILY, 10, 60), 3)).await;
     assert!(is_granted(&replica.take(&[("tenant:c:daily", 1)]).await));
@@ -165,12 +165,12 @@ pub async fn a_flood_of_keys_leaves_nothing_behind<B: Backend>(backend: B) {
 pub async fn idle_limits_are_forgotten_and_come_back<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(template(fixed_window(DAILY, 10, 86_400, 0), 0)).await;
-    let registry = replica.follower.registry();
+    let registry = replica.registry();
     replica.take(&[("tenant:acme:daily", 4)]).await;
-    registry.forget_idle();
-    assert_eq!(registry.known(), 2, "it was asked for");
-    registry.forget_idle();
-    assert_eq!(registry.known(), 1);
+    registry.forget_idle_instances();
+    assert_eq!(registry.known_limits(), 2, "it was asked for");
+    registry.forget_idle_instances();
+    assert_eq!(registry.known_limits(), 1);
     assert_eq!(no_room(&replica.take(&[("tenant:acme:daily", 7)]).await), Some("tenant:acme:daily"));
     assert_eq!(replica.usage("tenant:acme:daily").await, (6, 4, 0));
 }
@@ -181,7 +181,7 @@ pub async fn a_deleted_template_takes_nothing<B: Backend>(backend: B) {
     let id = lease();
     replica.reserve(id, &[("tenant:acme:daily", 4)]).await;
     let name = LimitKey::parse_name(DAILY).expect("a template");
-    replica.admin.delete(&name).await.expect("it is there");
+    replica.admin().delete(&name).await.expect("it is there");
     for tenant in ["tenant:acme:daily", "tenant:new:daily"] {
         let unknown = ReserveOutcome::UnknownKey { key: key(tenant) };
         assert_eq!(replica.take(&[(tenant, 1)]).await, unknown);
@@ -197,7 +197,7 @@ pub async fn a_deleted_limit_is_not_made_again<B: Backend>(backend: B) {
     for replica in [&replica, &other] {
         assert!(is_granted(&replica.take(&[("tenant:acme:daily", 1)]).await));
     }
-    replica.admin.delete(&key("tenant:acme:daily")).await.expect("it is there");
+    replica.admin().delete(&key("tenant:acme:daily")).await.expect("it is there");
     let unknown = ReserveOutcome::UnknownKey { key: key("tenant:acme:daily") };
     assert_eq!(replica.take(&[("tenant:acme:daily", 1)]).await, unknown);
     assert_eq!(start(&backend).await.take(&[("tenant:acme:daily", 1)]).await, unknown);
@@ -228,7 +228,7 @@ pub async fn a_bucket_of_a_template_is_one_bucket<B: Backend>(backend: B) {
     assert!(is_granted(&other.take(&[("user:ann:rpm", 2)]).await));
     assert!(!is_granted(&replica.take(&[("user:ann:rpm", 1)]).await));
     replica.put(template(token_bucket("user:{user}:rpm", 2, 1, 60_000), 0)).await;
-    assert_eq!(replica.info("user:ann:rpm").await.entry.limit.state.status, Status::Active);
+    assert_eq!(replica.info("user:ann:rpm").await.state().status, Status::Active);
     assert!(!is_granted(&replica.take(&[("user:ann:rpm", 2)]).await), "a new rate fills no bucket");
 }
 
@@ -237,7 +237,7 @@ pub async fn a_batch_makes_its_limits<B: Backend>(backend: B) {
     replica.put(template(rolling(DAILY, 2, 60), 0)).await;
     let commands: Vec<Reserve> =
         (0..30).map(|n| reserve(lease(), &[(&format!("tenant:{}:daily", n % 10), 1)])).collect();
-    let answers = replica.limiter.reserve_batch(&commands).await;
+    let answers = replica.limiter().reserve_batch(&commands).await;
     let granted = answers.into_iter().filter(|it| it.as_ref().is_ok_and(is_granted)).count();
     assert_eq!(granted, 20, "two of each three");
     assert_eq!(made(&replica, DAILY).await, 10);

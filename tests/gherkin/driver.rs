@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use cucumber::codegen::LocalBoxFuture;
-use ledger_limiter::admin::LimitUsage;
-use ledger_limiter::decide::command::{Complete, Reserve};
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::Definition;
-use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{Complete, Reserve};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::registry::LimitUsage;
 
 use crate::fixtures::{Backend, Replica};
 
@@ -51,14 +51,14 @@ impl<B: Backend> Site for B {
 impl<L: Ledger> Driver for Replica<L> {
     fn reserve<'a>(&'a self, batch: &'a [Reserve]) -> LocalBoxFuture<'a, Vec<ReserveOutcome>> {
         Box::pin(async {
-            let answers = self.limiter.reserve_batch(batch).await;
+            let answers = self.limiter().reserve_batch(batch).await;
             answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect()
         })
     }
 
     fn complete<'a>(&'a self, batch: &'a [Complete]) -> LocalBoxFuture<'a, Vec<CompleteOutcome>> {
         Box::pin(async {
-            let answers = self.limiter.complete_batch(batch).await;
+            let answers = self.limiter().complete_batch(batch).await;
             answers.into_iter().map(|answer| answer.expect("the ledger answers")).collect()
         })
     }
@@ -70,7 +70,7 @@ impl<L: Ledger> Driver for Replica<L> {
     }
 
     fn apply_decreases(&self) -> LocalBoxFuture<'_, ()> {
-        Box::pin(async { self.admin.apply_decreases().await.expect("the ledger answers") })
+        Box::pin(async { self.admin().apply_decreases().await.expect("the ledger answers") })
     }
 
     fn info<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, LimitUsage> {

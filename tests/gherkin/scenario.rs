@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cucumber::World;
 use ledger_limiter::limit::LeaseId;
-use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
 use super::driver::{Driver, Site};
 use super::words::{self, Amounts};

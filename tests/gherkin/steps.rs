@@ -169,7 +169,7 @@ async fn the_limits_show(scenario: &mut Scenario, step: &Step) {
     for expected in limits {
         let limit = expected.first().expect("the first column names the limit");
         let info = scenario.replica().info(limit).await;
-        let state = &info.entry.limit.state;
+        let state = &info.state();
         let cell = |column: &String| match column.as_str() {
             "limit" => state.definition.key.to_string(),
             "status" => words::of_status(state.status),
@@ -185,7 +185,7 @@ async fn the_limits_show(scenario: &mut Scenario, step: &Step) {
 }
 
 async fn definition(scenario: &Scenario, limit: &str) -> Definition {
-    scenario.replica().info(limit).await.entry.limit.state.definition.clone()
+    scenario.replica().info(limit).await.state().definition.clone()
 }
 
 /// The items of a batch, one in each row.

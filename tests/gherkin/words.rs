@@ -5,7 +5,7 @@ use std::str::FromStr;
 use cucumber::Parameter;
 use cucumber::gherkin::Step;
 use ledger_limiter::limit::{Overage, Status};
-use ledger_limiter::limiter::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
 /// Amounts of limits, as in `1 of gpt-4o:rpm, 1800 of gpt-4o:tpm and 1 of gpt-4o:concurrency`.
 #[derive(Debug, Clone, Default, Parameter)]
@@ -91,14 +91,14 @@ pub fn of_reservation(reservation: &ReserveOutcome) -> String {
 
 pub fn of_completion(completion: &CompleteOutcome) -> String {
     match completion {
-        CompleteOutcome::Settled { excesses } => {
+        CompleteOutcome::Settled { overages } => {
             let mut words = "settles the lease".to_owned();
-            for excess in excesses {
-                let became = match excess.overage {
+            for overage in overages {
+                let became = match overage.overage {
                     Overage::Debt => "become debt",
                     Overage::Deny => "are only counted",
                 };
-                words += &format!(", and {} of {} {became}", excess.amount, excess.key);
+                words += &format!(", and {} of {} {became}", overage.amount, overage.key);
             }
             words
         }

@@ -20,13 +20,15 @@ async fn a_bad_item_of_a_reserve_batch_fails_alone_and_in_its_position() {
 #[tokio::test]
 async fn a_bad_item_of_a_complete_batch_fails_alone_and_in_its_position() {
     let service = Service::new().await;
-    let id = lease().to_string();
-    service.post("/v1/reserve", &reserve_body(&id, "slots", 1)).await.assert_granted();
+    let (id, other) = (lease().to_string(), lease().to_string());
+    for lease in [&id, &other] {
+        service.post("/v1/reserve", &reserve_body(lease, "slots", 1)).await.assert_granted();
+    }
     let items = json!([
         { "lease_id": id },
         { "lease_id": "x" },
         { "lease_id": lease().to_string() },
-        { "lease_id": id, "actuals": [{ "key": "rpm", "actual_amount": 1 }] },
+        { "lease_id": other, "actuals": [{ "key": "rpm", "actual_amount": 1 }] },
     ]);
     let answer = service.post("/v1/complete/batch", &json!({ "requests": items })).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -39,7 +41,11 @@ async fn a_bad_item_of_a_complete_batch_fails_alone_and_in_its_position() {
     assert_eq!(*unknown, json!({ "ok": true, "error": "" }));
     let error = "invalid_request: actuals[0].key is not in the lease";
     assert_eq!(*outside_key, json!({ "ok": false, "error": error }));
-    assert_eq!(service.limit("slots").await["usage"]["reserved"], json!(0));
+    assert_eq!(
+        service.limit("slots").await["usage"]["reserved"],
+        json!(1),
+        "only the first lease is settled"
+    );
 }
 
 #[tokio::test]

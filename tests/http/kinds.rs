@@ -67,7 +67,7 @@ async fn a_field_that_does_not_fit_the_kind_is_refused() {
         (rolling("max_instances", json!(2)), "max_instances must be 0 for a key without placeholders"),
         (
             json!({ "key": "user-{id}", "kind": "rolling", "capacity": 1, "window_seconds": 60 }),
-            "key holds \"user-{id}\"; a placeholder is all that stands between two colons",
+            "key must not hold \"user-{id}\"; a placeholder fills a whole segment",
         ),
     ] {
         service.put(&body).await.assert_invalid(message);

@@ -55,7 +55,7 @@ struct RawAnswer {
 
 impl Service {
     async fn new() -> Self {
-        let service = Self::starting(|readiness| readiness.set_bootstrapped()).await;
+        let service = Self::without_limits(true).await;
         let rpm = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
         let slots = json!({ "key": "slots", "kind": "concurrency", "capacity": 2, "timeout_seconds": 60 });
         for limit in [rpm, slots] {
@@ -64,19 +64,24 @@ impl Service {
         service
     }
 
-    /// A service without limits, not ready unless `prepare` makes it so.
-    async fn starting(prepare: impl Fn(&Readiness<<MemoryBackend as Backend>::Ledger>)) -> Self {
+    /// A service whose definitions are not read yet.
+    async fn not_ready() -> Self {
+        Self::without_limits(false).await
+    }
+
+    async fn without_limits(is_ready: bool) -> Self {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         let api = Api {
-            limiter: replica.limiter.clone(),
-            admin: Arc::clone(&replica.admin),
+            engine: Arc::clone(&replica.engine),
             readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
             request_timeout: Duration::from_secs(1),
             batch_requests_max: 4,
             metrics: Metrics::new(MetricsRegistry::default()),
         };
-        prepare(&api.readiness);
+        if is_ready {
+            api.readiness.set_bootstrapped();
+        }
         Self { router: api::router(Arc::new(api)), backend }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_not_ready_answers_503_and_when_to_repeat() {
-    let service = Service::starting(|_| {}).await;
+    let service = Service::not_ready().await;
     let complete = json!({ "lease_id": LEASE });
     let extend = json!({ "lease_id": LEASE, "extend_id": LEASE, "key": "rpm", "amount": 1 });
     let limit = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
@@ -45,7 +45,7 @@ async fn a_service_that_is_not_ready_answers_503_and_when_to_repeat() {
 
 #[tokio::test(start_paused = true)]
 async fn the_metrics_count_unknown_outcomes() {
-    let service = Service::starting(|_| {}).await;
+    let service = Service::not_ready().await;
     service.reserve("rpm", 1).await;
     let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 1)] });
     service.post("/v1/reserve/batch", &items).await;
@@ -61,7 +61,7 @@ async fn the_metrics_count_unknown_outcomes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_with_a_malformed_item_is_200_although_the_rest_is_unknown() {
-    let service = Service::starting(|_| {}).await;
+    let service = Service::not_ready().await;
     let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)] });
     let answer = service.post("/v1/reserve/batch", &items).await;
     let malformed = failed_reserve("invalid_request: requirements[0].amount must be at least 1");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ledger_limiter::limiter::ReserveOutcome;
+use ledger_limiter::protocol::ReserveOutcome;
 
 use super::{Exactly, replica, within};
 use crate::fixtures::*;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use ledger_limiter::limit::Definition;
-use ledger_limiter::limiter::{LocalDenials, ReserveOutcome};
+use ledger_limiter::limiter::LimiterOptions;
+use ledger_limiter::protocol::ReserveOutcome;
 use proptest::prelude::*;
 
 use super::limit::Limit;
-use super::{Exactly, replica, within};
+use super::{Exactly, within};
 use crate::fixtures::*;
 
 /// The most that a hint is put off by chance.
@@ -53,10 +54,10 @@ fn scenes() -> impl Strategy<Value = Scene> {
 
 async fn play(scene: Scene) {
     let backend = Exactly::new();
-    let mut replica = replica(&backend, [scene.definition.clone()]).await;
-    if scene.denies_locally {
-        replica.limiter = replica.limiter.with_local_denials(LocalDenials::new(Duration::from_secs(3_600)));
-    }
+    let deny_alone_max = if scene.denies_locally { Duration::from_secs(3_600) } else { Duration::ZERO };
+    let options = LimiterOptions { deny_alone_max, ..LimiterOptions::default() };
+    let replica = Replica::start_with(backend.connect(), backend.ids(), options).await;
+    replica.put(scene.definition.clone()).await;
     let mut model = Limit::new(scene.definition.clone(), backend.now_ms());
     let capacity = scene.definition.capacity.get();
     backend.pass(Duration::from_millis(scene.idle_ms)).await;

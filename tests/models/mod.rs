@@ -12,8 +12,8 @@ mod windows;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::clock::Clock;
 use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::memory::Clock;
 use ledger_limiter::limit::Definition;
 use proptest::prelude::*;
 

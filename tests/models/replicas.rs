@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::clock::ManualClock;
-use ledger_limiter::decide::{reserve as reserving, schedule};
+use ledger_limiter::decide::{refill, reserve as reserving};
+use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
 use ledger_limiter::limit::{Definition, KindFields, KindName};
@@ -91,10 +91,10 @@ impl World {
             Act::PlanToTake { replica, amount } => {
                 let replica = &self.replicas[replica];
                 // Looking at it brings it up to its time, as a reserve does first.
-                let entry = replica.info("limit").await.entry;
+                let info = replica.info("limit").await;
                 let command = reserve(lease(), &[("limit", amount)]);
                 let now_ns = replica.ledger.now_ns();
-                let chain = reserving::plan(replica.ids, &command, &[Some(&entry.limit)], now_ns);
+                let chain = reserving::plan(replica.ids, &command, &[Some(info.limit())], now_ns);
                 let chain = chain.expect("it has a requirement");
                 self.held_up.push(HeldUp { chain, planned_ms: now_ms, amount });
             }
@@ -119,13 +119,13 @@ impl World {
 
     async fn plan_to_bring_up(&mut self, replica: usize) {
         let replica = &self.replicas[replica];
-        replica.follower.refresh().await.expect("the ledger answers");
-        let entry = replica.follower.registry().get(&key("limit")).expect("it is there");
-        let clock = entry.limit.schedule.as_ref().expect("it has one").clock();
+        replica.registry().refresh().await.expect("the ledger answers");
+        let limit = replica.registry().limit(&key("limit")).expect("it is there");
+        let clock = limit.schedule.as_ref().expect("it has one").clock();
         let clock = replica.ledger.accounts(vec![clock]).await.expect("the ledger answers");
         let clock_ms = clock[0].expect("it has a clock").credits_posted as u64;
-        let (now_ns, drawn) = (replica.ledger.now_ns(), Ulid::generate().0);
-        if let Some(due) = schedule::advance(replica.ids, &entry.limit, clock_ms, now_ns, None, drawn) {
+        let (now_ns, fresh_ulid) = (replica.ledger.now_ns(), Ulid::generate().0);
+        if let Some(due) = refill::catch_up(replica.ids, &limit, clock_ms, now_ns, None, fresh_ulid) {
             self.held_up.push(HeldUp { chain: due.chain, planned_ms: now_ns / NS_PER_MS, amount: 0 });
         }
     }

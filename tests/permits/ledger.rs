@@ -1,16 +1,15 @@
-//! The memory ledger on tokio's clock, which takes several polls for each call and tells what was asked of it.
+//! The memory ledger on tokio's clock. Each call takes several polls, and the chains sent to it are recorded.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ledger_limiter::clock::Clock;
+use ledger_limiter::ledger::memory::Clock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::ledger::{
-    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Recorded,
-    TransferFamily,
+    Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
+    Recorded,
 };
-use ledger_limiter::limit::LeaseId;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -19,7 +18,7 @@ use crate::memory::RETENTION;
 /// 2026-01-01, on the boundary of every window that divides a day.
 const STARTED_UNIX_NS: u64 = 1_767_225_600_000_000_000;
 
-/// A clock that goes with tokio's, and back when it is told to.
+/// Tokio's clock, which tests can turn back.
 pub struct TokioClock {
     started: Instant,
     back_ns: AtomicU64,
@@ -28,8 +27,8 @@ pub struct TokioClock {
 pub struct TestLedger {
     memory: MemoryLedger<Arc<TokioClock>>,
     clock: Arc<TokioClock>,
-    /// To whom each chain belonged, in order: those of one lease are of one family.
-    chains: Mutex<Vec<TransferFamily>>,
+    /// The lease of each chain, in order: what the ids of its transfers share, without their last 16 bits.
+    chains: Mutex<Vec<u128>>,
     is_down: Mutex<bool>,
 }
 
@@ -48,35 +47,36 @@ impl TestLedger {
     }
 
     /// Turns the clock back.
-    pub fn go_back(&self, by: Duration) {
+    pub fn turn_back(&self, by: Duration) {
         let by_ns = u64::try_from(by.as_nanos()).expect("a short span");
         self.clock.back_ns.fetch_add(by_ns, Ordering::SeqCst);
     }
 
-    /// Whether it answers nothing any more, until it is told to.
+    /// Makes every call fail, or not any more.
     pub fn set_down(&self, is_down: bool) {
         *self.is_down.lock().expect("no panic") = is_down;
     }
 
-    /// How many chains were sent to it.
+    /// The number of chains sent.
     pub fn chains(&self) -> usize {
         self.chains.lock().expect("no panic").len()
     }
 
-    /// The leases that were given back, as numbers in the order in which they were asked for.
-    pub fn given_back(&self) -> Vec<usize> {
+    /// The leases that were released, in order, each as its index in the order of the grants.
+    pub fn released_leases(&self) -> Vec<usize> {
         let chains = self.chains.lock().expect("no panic");
-        let mut seen: Vec<TransferFamily> = Vec::new();
-        let mut given_back = Vec::new();
-        for family in chains.iter() {
-            match seen.iter().position(|earlier| earlier == family) {
-                Some(number) => given_back.push(number),
-                None => seen.push(*family),
+        let mut seen: Vec<u128> = Vec::new();
+        let mut released = Vec::new();
+        for lease in chains.iter() {
+            match seen.iter().position(|earlier| earlier == lease) {
+                Some(index) => released.push(index),
+                None => seen.push(*lease),
             }
         }
-        given_back
+        released
     }
 
+    /// Clears the recorded chains.
     pub fn forget_chains(&self) {
         self.chains.lock().expect("no panic").clear();
     }
@@ -106,7 +106,7 @@ impl Ledger for TestLedger {
 
     async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
         let first = chain.transfers().first().expect("a chain is never empty");
-        self.chains.lock().expect("no panic").push(first.id.family());
+        self.chains.lock().expect("no panic").push(first.id.as_u128() >> 16);
         self.answer(self.memory.submit_one(chain)).await
     }
 
@@ -118,12 +118,8 @@ impl Ledger for TestLedger {
         self.answer(self.memory.accounts(ids)).await
     }
 
-    async fn lease_transfers(
-        &self,
-        lease: LeaseId,
-        family: TransferFamily,
-    ) -> Result<Vec<Recorded>, LedgerError> {
-        self.answer(self.memory.lease_transfers(lease, family)).await
+    async fn lease_transfers(&self, query: LeaseQuery) -> Result<Vec<Recorded>, LedgerError> {
+        self.answer(self.memory.lease_transfers(query)).await
     }
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {

@@ -1,5 +1,6 @@
-//! Limiters of permits: what users of .NET's `System.Threading.RateLimiting` rely on. Each test is written once and run
-//! over a limit of every kind, on paused time.
+//! Limiters of permits: what users of .NET's `System.Threading.RateLimiting` rely on.
+//!
+//! Each behaviour is one function, and a test of it runs over a limit of every kind, on paused time.
 
 mod attempt;
 mod by_kind;
@@ -7,68 +8,75 @@ mod cancel;
 mod chained;
 mod lease;
 mod ledger;
-mod newest;
-mod nothing;
-mod oldest;
+mod newest_first;
+mod oldest_first;
 mod partitioned;
 mod shutdown;
 mod statistics;
 mod time;
 mod world;
+mod zero;
 
 use std::time::Duration;
 
 use crate::fixtures::{bucket_by_hand, concurrency, fixed_window, rolling, sliding_window, token_bucket};
-use world::{ComesBack, Fixture};
+use world::{FreedBy, KindFixture};
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
-const AFTER_TEN_SECONDS: ComesBack = ComesBack::After(TEN_SECONDS);
+const AFTER_TEN_SECONDS: FreedBy = FreedBy::Time(TEN_SECONDS);
 
-const ROLLING: Fixture = Fixture {
+const ROLLING: KindFixture = KindFixture {
     define: |name, capacity| rolling(name, capacity, 10),
-    comes_back: AFTER_TEN_SECONDS,
-    by_itself: Some(TEN_SECONDS),
+    freed_by: AFTER_TEN_SECONDS,
+    freed_without_release: Some(TEN_SECONDS),
 };
 
-const CONCURRENCY: Fixture = Fixture {
+const CONCURRENCY: KindFixture = KindFixture {
     define: |name, capacity| concurrency(name, capacity, 3_600),
-    comes_back: ComesBack::OnRelease,
-    by_itself: Some(Duration::from_secs(3_600)),
+    freed_by: FreedBy::Release,
+    freed_without_release: Some(Duration::from_secs(3_600)),
 };
 
-const TOKEN_BUCKET: Fixture = Fixture {
+const TOKEN_BUCKET: KindFixture = KindFixture {
     define: |name, capacity| token_bucket(name, capacity, capacity, 10_000),
-    comes_back: AFTER_TEN_SECONDS,
-    by_itself: Some(TEN_SECONDS),
+    freed_by: AFTER_TEN_SECONDS,
+    freed_without_release: Some(TEN_SECONDS),
 };
 
-const BUCKET_BY_HAND: Fixture = Fixture {
+const MANUAL_BUCKET: KindFixture = KindFixture {
     define: |name, capacity| bucket_by_hand(name, capacity, capacity),
-    comes_back: ComesBack::ByHand,
-    by_itself: None,
+    freed_by: FreedBy::ManualRefill,
+    freed_without_release: None,
 };
 
-const FIXED_WINDOW: Fixture = Fixture {
+const FIXED_WINDOW: KindFixture = KindFixture {
     define: |name, capacity| fixed_window(name, capacity, 10, 0),
-    comes_back: AFTER_TEN_SECONDS,
-    by_itself: Some(TEN_SECONDS),
+    freed_by: AFTER_TEN_SECONDS,
+    freed_without_release: Some(TEN_SECONDS),
 };
 
-const SLIDING_WINDOW: Fixture = Fixture {
+const SLIDING_WINDOW: KindFixture = KindFixture {
     define: |name, capacity| sliding_window(name, capacity, 10, 5),
-    comes_back: AFTER_TEN_SECONDS,
-    by_itself: Some(TEN_SECONDS),
+    freed_by: AFTER_TEN_SECONDS,
+    freed_without_release: Some(TEN_SECONDS),
 };
 
-/// Makes a test of every behaviour, over a limit of every kind.
+/// Makes a test of every listed behaviour over a limit of every kind, and one that checks the list.
 macro_rules! permit_tests {
     ($($module:ident: $names:tt)*) => {
         permit_tests!(@kind rolling, ROLLING, $($module: $names)*);
         permit_tests!(@kind concurrency, CONCURRENCY, $($module: $names)*);
         permit_tests!(@kind token_bucket, TOKEN_BUCKET, $($module: $names)*);
-        permit_tests!(@kind bucket_by_hand, BUCKET_BY_HAND, $($module: $names)*);
+        permit_tests!(@kind manual_bucket, MANUAL_BUCKET, $($module: $names)*);
         permit_tests!(@kind fixed_window, FIXED_WINDOW, $($module: $names)*);
         permit_tests!(@kind sliding_window, SLIDING_WINDOW, $($module: $names)*);
+        permit_tests!(@listed $($module: $names)*);
+    };
+    (@listed $($module:ident: [$($name:ident),* $(,)?])*) => {
+        #[test]
+        fn every_behaviour_is_listed() {
+            $(check_listed(include_str!(concat!(stringify!($module), ".rs")), &[$(stringify!($name)),*]);)*
+        }
     };
     (@kind $kind:ident, $fixture:ident, $($module:ident: [$($name:ident),* $(,)?])*) => {
         mod $kind {
@@ -86,148 +94,158 @@ macro_rules! permit_tests {
     };
 }
 
+/// Fails if a behaviour of this source is not listed below.
+fn check_listed(source: &str, listed: &[&str]) {
+    for function in source.split("pub async fn ").skip(1) {
+        let (name, arguments) = function.split_once('(').expect("arguments follow the name");
+        if arguments.trim_start().starts_with("kind: ") {
+            assert!(listed.contains(&name), "{name} is missing in permit_tests!");
+        }
+    }
+}
+
 permit_tests! {
     attempt: [
-        a_fresh_limiter_has_its_capacity,
+        a_fresh_limiter_has_its_whole_capacity_free,
         permits_are_acquired_up_to_the_capacity,
-        the_whole_capacity_is_acquired_at_once,
-        a_failed_attempt_says_why_and_when_to_come_back,
+        the_whole_capacity_can_be_acquired_at_once,
+        a_failed_attempt_has_a_reason_and_a_retry_after,
         a_failed_attempt_takes_nothing,
         more_than_the_capacity_is_an_error,
         more_than_the_capacity_is_an_error_behind_a_queue_too,
         an_unknown_limit_is_an_error_until_it_is_defined,
         a_deleted_limit_is_unknown,
         a_raised_capacity_counts_at_once,
-        what_has_come_back_is_acquired_again,
-        after_retry_after_there_is_room,
-        what_others_take_is_taken,
-        many_at_once_never_get_more_than_there_is,
-        a_ledger_that_is_away_is_an_error,
+        freed_permits_are_acquired_again,
+        there_is_room_after_retry_after,
+        permits_taken_through_another_limiter_are_taken,
+        concurrent_attempts_never_exceed_the_capacity,
+        a_ledger_that_is_down_is_an_error,
     ]
-    nothing: [
-        nothing_is_acquired_when_anything_is_free,
-        an_attempt_for_nothing_fails_when_all_is_taken,
-        who_wants_nothing_waits_until_anything_is_free,
-        who_wants_nothing_needs_no_place,
-        those_who_want_nothing_are_served_together,
-        those_who_want_nothing_hold_nobody_up,
-        nothing_is_acquired_past_a_queue,
-        who_wants_nothing_keeps_its_turn,
-        a_cancelled_wait_for_nothing_leaves_no_trace,
+    zero: [
+        zero_permits_are_acquired_when_any_permit_is_free,
+        an_attempt_for_zero_permits_fails_when_all_are_taken,
+        a_waiter_for_zero_permits_waits_until_any_permit_is_free,
+        a_waiter_for_zero_permits_needs_no_room_in_the_queue,
+        waiters_for_zero_permits_are_served_together,
+        waiters_for_zero_permits_hold_up_nobody,
+        zero_permits_bypass_the_queue,
+        a_waiter_for_zero_permits_keeps_its_position,
+        a_cancelled_waiter_for_zero_permits_is_not_counted,
     ]
-    oldest: [
-        who_finds_no_room_waits_and_is_served,
-        who_finds_room_does_not_wait,
+    oldest_first: [
+        a_caller_without_room_waits_and_is_served,
+        a_caller_with_room_does_not_wait,
         without_a_queue_nobody_waits,
         the_queue_is_bounded_in_permits,
-        more_than_the_queue_takes_fails_at_once,
-        a_full_queue_tells_when_to_come_back,
-        the_oldest_is_served_first,
-        those_who_fit_together_are_served_together,
-        newcomers_may_not_pass_the_queue,
-        without_the_large_head_the_others_are_served,
-        what_comes_back_goes_to_those_who_wait,
-        an_empty_queue_lets_newcomers_in_again,
-        a_served_place_is_free_again,
-        a_capacity_that_no_longer_suffices_is_told_to_who_waits,
-        only_the_first_asks_the_ledger,
+        more_permits_than_the_queue_holds_fail_at_once,
+        a_full_queue_has_a_retry_after,
+        the_oldest_waiter_is_served_first,
+        waiters_that_fit_together_are_served_together,
+        new_callers_do_not_bypass_the_queue,
+        without_a_large_first_waiter_the_others_are_served,
+        freed_permits_go_to_the_waiters,
+        an_empty_queue_lets_new_callers_in_again,
+        a_served_waiter_frees_its_room_in_the_queue,
+        a_waiter_above_a_lowered_capacity_gets_an_error,
+        only_the_first_waiter_asks_the_ledger,
     ]
-    newest: [
-        the_newest_is_served_first,
-        newcomers_may_take_what_is_free,
-        a_large_newest_holds_up_the_older,
-        without_the_large_newest_the_older_are_served,
-        a_full_queue_lets_its_oldest_go,
-        as_many_have_to_go_as_must,
-        more_than_the_queue_takes_fails_and_nobody_has_to_go,
-        as_much_as_the_queue_takes_drives_all_out,
+    newest_first: [
+        the_newest_waiter_is_served_first,
+        new_callers_take_free_permits,
+        a_large_newest_waiter_holds_up_older_ones,
+        without_a_large_newest_waiter_older_ones_are_served,
+        a_full_queue_evicts_its_oldest_waiter,
+        only_as_many_waiters_as_needed_are_evicted,
+        more_permits_than_the_queue_holds_fail_and_evict_nobody,
+        as_many_permits_as_the_queue_holds_evict_all,
         without_a_queue_nobody_waits,
-        those_who_fit_together_are_served_together,
+        waiters_that_fit_together_are_served_together,
     ]
     cancel: [
-        a_place_is_given_back,
-        who_gives_up_is_not_counted,
-        those_behind_are_served_in_its_place,
-        a_token_ends_the_waiting,
-        a_cancelled_token_takes_nothing_even_where_there_is_room,
+        a_cancelled_waiter_frees_its_room_in_the_queue,
+        a_cancelled_waiter_is_not_counted,
+        waiters_behind_a_cancelled_one_are_served,
+        a_token_cancels_a_waiter,
+        a_cancelled_token_takes_nothing_even_with_room,
         a_token_that_is_not_cancelled_changes_nothing,
-        who_was_served_and_has_not_heard_of_it_gives_all_back,
-        what_was_not_heard_of_goes_to_the_next,
-        nothing_stays_taken_wherever_one_gives_up,
-        nothing_stays_taken_of_who_gives_up_while_being_served,
+        a_waiter_cancelled_after_its_reply_frees_all_permits,
+        an_undelivered_lease_goes_to_the_next_waiter,
+        a_call_cancelled_at_any_poll_leaves_nothing_taken,
+        a_waiter_cancelled_while_it_is_served_leaves_nothing_taken,
     ]
     lease: [
-        a_dropped_lease_gives_back_what_its_kind_does,
-        a_released_lease_gives_back_what_its_kind_does,
-        a_cancelled_lease_gives_back_everything,
-        leases_are_told_apart,
-        a_failed_lease_has_nothing_to_give_back,
-        an_acquired_lease_says_so,
-        a_cancelled_lease_serves_who_waits_at_once,
-        a_dropped_lease_serves_who_waits_as_its_kind_does,
+        a_dropped_lease_frees_permits_by_its_kind,
+        a_released_lease_frees_permits_by_its_kind,
+        a_cancelled_lease_frees_all_permits,
+        leases_are_released_one_by_one,
+        a_failed_lease_releases_nothing,
+        an_acquired_lease_has_permits_and_no_failure,
+        a_cancelled_lease_serves_a_waiter_at_once,
+        a_dropped_lease_serves_a_waiter_by_its_kind,
         a_lease_outlives_the_handles_of_its_limiter,
         a_lease_may_be_dropped_on_any_thread,
-        what_nobody_gives_back_comes_back_by_itself,
-        a_ledger_that_was_away_is_told_when_it_is_back,
+        a_lease_that_is_never_released_frees_its_permits_in_time,
+        a_release_waits_for_a_ledger_that_is_down,
     ]
     statistics: [
         statistics_are_a_snapshot,
         every_lease_is_counted_once,
-        clones_are_one,
-        a_fresh_limiter_is_idle_since_it_was_made,
-        it_is_not_idle_while_anything_is_taken,
-        it_is_idle_since_the_last_came_back,
-        who_gives_all_back_leaves_it_idle,
-        who_takes_nothing_leaves_it_idle,
-        it_is_not_idle_while_others_take,
+        clones_share_their_counters,
+        a_fresh_limiter_is_idle_since_it_was_created,
+        a_limiter_is_not_idle_while_permits_are_taken,
+        a_limiter_is_idle_since_the_last_permit_was_freed,
+        a_cancelled_lease_leaves_the_limiter_idle,
+        zero_permits_leave_the_limiter_idle,
+        a_limiter_is_not_idle_while_others_hold_permits,
     ]
     shutdown: [
-        those_who_wait_fail,
-        later_use_is_an_error,
+        waiters_fail,
+        later_calls_are_errors,
         leases_can_still_be_released,
-        what_was_dropped_is_given_back_when_it_is_done,
-        shutting_down_twice_is_fine,
+        shutdown_waits_for_background_releases,
+        a_second_shutdown_is_harmless,
         one_limiter_does_not_shut_down_another,
-        nothing_stays_taken_for_those_who_waited,
+        waiters_leave_nothing_taken,
     ]
     time: [
-        who_waits_is_served_the_moment_it_comes_back,
-        room_that_others_make_is_found,
-        who_waits_for_long_does_not_hammer_the_ledger,
-        a_clock_that_goes_back_adds_nothing,
-        a_clock_that_went_back_goes_on,
-        only_what_is_put_back_by_hand_is_replenished,
+        a_waiter_is_served_the_moment_permits_are_free,
+        room_freed_through_another_limiter_is_found,
+        a_long_wait_does_not_hammer_the_ledger,
+        a_clock_that_is_turned_back_frees_nothing,
+        a_clock_that_was_turned_back_still_frees_permits,
+        only_manual_buckets_are_replenished,
     ]
     chained: [
         permits_are_taken_of_each,
         a_failure_leaves_nothing_taken,
-        what_was_taken_is_given_back_in_reverse_order,
-        a_lease_is_given_back_in_reverse_order,
-        the_first_to_fail_ends_it,
+        a_failed_chain_releases_in_reverse_order,
+        a_lease_is_released_in_reverse_order,
+        the_first_failure_ends_the_call,
         an_error_leaves_nothing_taken,
-        it_waits_in_the_queues_of_its_links,
-        who_gives_up_on_the_way_leaves_nothing_taken,
+        a_chain_waits_in_the_queues_of_its_links,
+        a_call_cancelled_halfway_leaves_nothing_taken,
         a_link_that_is_shut_down_meanwhile_leaves_nothing_taken,
-        statistics_are_of_all,
-        it_is_idle_as_long_as_all_of_them,
-        closing_it_closes_none_of_its_links,
-        nothing_is_acquired_when_each_has_any,
+        statistics_cover_all_links,
+        a_chain_is_idle_while_all_links_are,
+        closing_a_chain_leaves_its_links_open,
+        zero_permits_need_a_free_permit_of_each_link,
         a_chain_may_be_a_link,
     ]
     partitioned: [
-        partitions_are_apart,
-        a_partition_is_made_once,
-        a_slow_partition_holds_no_other_up,
-        a_failing_partition_is_tried_again_and_holds_no_other_up,
-        those_behind_a_failure_try_by_themselves,
-        a_panic_while_one_is_made_is_no_end,
-        those_who_wait_are_of_their_partition,
-        an_idle_partition_is_dropped_and_made_again,
-        a_partition_of_which_something_is_taken_stays,
+        partitions_are_independent,
+        a_limiter_is_created_once,
+        a_slow_creation_delays_no_other_partition,
+        a_failed_creation_is_tried_again_and_affects_no_other_partition,
+        callers_behind_a_failed_creation_try_themselves,
+        a_panic_during_creation_is_survived,
+        each_partition_has_its_own_queue,
+        an_idle_partition_is_dropped_and_created_again,
+        a_partition_with_permits_taken_stays,
         a_partition_in_use_stays,
-        a_partition_whose_limit_is_gone_is_made_again,
-        one_that_could_not_be_made_leaves_nothing,
+        a_partition_whose_limit_is_deleted_is_created_again,
+        a_failed_creation_leaves_no_partition,
         closing_closes_every_partition,
-        one_that_is_made_while_it_closes_is_closed,
+        a_limiter_created_during_close_is_closed,
     ]
 }

@@ -1,10 +1,10 @@
-//! The end of a limiter.
+//! The shutdown of a limiter.
 
 use ledger_limiter::client::permits::{FailureReason, PermitError, Permits};
 
 use super::world::*;
 
-pub async fn those_who_wait_fail(kind: &'static Fixture) {
+pub async fn waiters_fail(kind: &'static KindFixture) {
     for options in BOTH_ORDERS {
         let world = World::new(kind, 5, options(10)).await;
         let _lease = world.take(5).await;
@@ -13,12 +13,12 @@ pub async fn those_who_wait_fail(kind: &'static Fixture) {
         for waiter in waiters {
             let lease = waiter.end().await.0.expect("a failed lease is no error");
             assert_eq!(lease.failure(), Some(FailureReason::ShutDown));
-            assert_eq!(lease.retry_after(), None, "coming back does not help");
+            assert_eq!(lease.retry_after(), None, "trying again does not help");
         }
     }
 }
 
-pub async fn later_use_is_an_error(kind: &'static Fixture) {
+pub async fn later_calls_are_errors(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(5)).await;
     world.limiter.close();
     let limiter = &world.limiter;
@@ -34,30 +34,30 @@ pub async fn later_use_is_an_error(kind: &'static Fixture) {
     for error in errors {
         assert!(matches!(error, PermitError::ShutDown), "{error:?}");
     }
-    assert_eq!(world.available_anew().await, 5);
+    assert_eq!(world.available_to_new_limiter().await, 5);
 }
 
-pub async fn leases_can_still_be_released(kind: &'static Fixture) {
+pub async fn leases_can_still_be_released(kind: &'static KindFixture) {
     let world = World::new(kind, 5, NO_QUEUE).await;
     let (released, cancelled) = (world.take(2).await, world.take(3).await);
     world.limiter.shutdown().await;
-    cancelled.cancel().await.expect("it is given back");
-    assert_eq!(world.available_anew().await, 3);
-    world.come_back(released).await;
-    assert_eq!(world.available_anew().await, 5);
+    cancelled.cancel().await.expect("it is released");
+    assert_eq!(world.available_to_new_limiter().await, 3);
+    world.free(released).await;
+    assert_eq!(world.available_to_new_limiter().await, 5);
 }
 
-pub async fn what_was_dropped_is_given_back_when_it_is_done(kind: &'static Fixture) {
+pub async fn shutdown_waits_for_background_releases(kind: &'static KindFixture) {
     let world = World::new(kind, 5, NO_QUEUE).await;
     for _ in 0..5 {
         drop(world.take(1).await);
     }
     world.limiter.shutdown().await;
-    let expected = if kind.comes_back == ComesBack::OnRelease { 5 } else { 0 };
-    assert_eq!(world.available_anew().await, expected);
+    let expected = if kind.freed_by == FreedBy::Release { 5 } else { 0 };
+    assert_eq!(world.available_to_new_limiter().await, expected);
 }
 
-pub async fn shutting_down_twice_is_fine(kind: &'static Fixture) {
+pub async fn a_second_shutdown_is_harmless(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(5)).await;
     let _lease = world.take(5).await;
     let waiter = world.wait(5).await;
@@ -66,13 +66,13 @@ pub async fn shutting_down_twice_is_fine(kind: &'static Fixture) {
     assert_eq!(waiter.failed().await, FailureReason::ShutDown);
 }
 
-pub async fn one_limiter_does_not_shut_down_another(kind: &'static Fixture) {
+pub async fn one_limiter_does_not_shut_down_another(kind: &'static KindFixture) {
     let world = World::new(kind, 5, NO_QUEUE).await;
     world.limiter(KEY, NO_QUEUE).shutdown().await;
     let _lease = world.take(5).await;
 }
 
-pub async fn nothing_stays_taken_for_those_who_waited(kind: &'static Fixture) {
+pub async fn waiters_leave_nothing_taken(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(10)).await;
     let lease = world.take(5).await;
     let waiters = [world.wait(5).await, world.wait(5).await];
@@ -86,5 +86,5 @@ pub async fn nothing_stays_taken_for_those_who_waited(kind: &'static Fixture) {
             std::mem::forget(lease);
         }
     }
-    assert_eq!(world.available_anew().await, 5 - acquired);
+    assert_eq!(world.available_to_new_limiter().await, 5 - acquired);
 }

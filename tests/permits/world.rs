@@ -1,14 +1,14 @@
-//! A limiter of permits over one limit, on paused time, and short ways to say what is done with it.
+//! A permit limiter over one limit, on paused time, with helpers for the tests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::client::InProcess;
 use ledger_limiter::client::permits::{
-    FailureReason, PermitError, PermitLease, PermitLimiter, PermitOptions, Permits, QueueOrder,
+    FailureReason, PermitError, PermitLease, PermitLimiter, PermitOptions, PermitStatistics, Permits,
+    QueueOrder,
 };
-use ledger_limiter::decide::ids::Ids;
-use ledger_limiter::limit::{Definition, LeaseId};
+use ledger_limiter::limit::{Definition, ReplenishId};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance, timeout};
 
@@ -18,36 +18,47 @@ use crate::fixtures::key;
 pub type Lease = PermitLease<TestLedger>;
 pub type Limiter = PermitLimiter<TestLedger>;
 
-/// The limit that most tests are about.
+/// The key of the limit that most tests use.
 pub const KEY: &str = "limit";
 
-/// A kind of limit, and what tests must know of it.
-pub struct Fixture {
-    /// A limit of this name and capacity.
+/// A kind of limit, and what frees its permits.
+pub struct KindFixture {
+    /// Defines a limit of this key and capacity.
     pub define: fn(&str, u64) -> Definition,
-    pub comes_back: ComesBack,
-    /// When it comes back if nothing is heard of the lease any more.
-    pub by_itself: Option<Duration>,
+    pub freed_by: FreedBy,
+    /// How long after a grant its permits are free if the lease is never released. `None`: only a manual refill frees
+    /// them.
+    pub freed_without_release: Option<Duration>,
 }
 
-/// How permits come back.
+/// What frees granted permits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum ComesBack {
-    OnRelease,
-    /// At the latest so long after they were taken, whatever becomes of the lease.
-    After(Duration),
-    /// When somebody replenishes.
-    ByHand,
+pub enum FreedBy {
+    Release,
+    /// Time: at the latest this long after the grant, whether the lease is released or not.
+    Time(Duration),
+    ManualRefill,
+}
+
+/// The counters of a limiter.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// The permits that callers wait for.
+    pub queued: u64,
+    /// The leases acquired.
+    pub granted: u64,
+    /// The leases failed.
+    pub failed: u64,
 }
 
 pub struct World {
-    pub kind: &'static Fixture,
+    pub kind: &'static KindFixture,
     pub ledger: Arc<TestLedger>,
     pub home: Arc<InProcess<TestLedger>>,
     pub limiter: Limiter,
 }
 
-/// Somebody who waits for permits.
+/// A task that acquires permits.
 pub struct Waiter(JoinHandle<(Result<Lease, PermitError>, Instant)>);
 
 pub const NO_QUEUE: PermitOptions = oldest_first(0);
@@ -63,10 +74,10 @@ pub const fn newest_first(queue_permits_max: u64) -> PermitOptions {
 pub const BOTH_ORDERS: [fn(u64) -> PermitOptions; 2] = [oldest_first, newest_first];
 
 impl World {
-    /// With one limit of this capacity, of which nothing is taken.
-    pub async fn new(kind: &'static Fixture, capacity: u64, options: PermitOptions) -> Self {
+    /// One limit of this capacity, with all permits free.
+    pub async fn new(kind: &'static KindFixture, capacity: u64, options: PermitOptions) -> Self {
         let ledger = TestLedger::new();
-        let home = InProcess::over(Arc::clone(&ledger), Ids::new(1), &[]).await.expect("a fresh ledger");
+        let home = InProcess::over(Arc::clone(&ledger), 1, []).await.expect("a fresh ledger");
         let home = Arc::new(home);
         let limiter = PermitLimiter::new(Arc::clone(&home), key(KEY), options);
         let world = Self { kind, ledger, home, limiter };
@@ -74,22 +85,22 @@ impl World {
         world
     }
 
-    /// Defines a limit of the kind.
+    /// Defines or changes a limit of the kind.
     pub async fn put(&self, name: &str, capacity: u64) {
         self.home.admin().put(&(self.kind.define)(name, capacity)).await.expect("the ledger answers");
     }
 
-    /// Another limiter, which knows nothing of the first.
+    /// Another limiter over the same ledger. It shares nothing with the first.
     pub fn limiter(&self, name: &str, options: PermitOptions) -> Limiter {
         PermitLimiter::new(Arc::clone(&self.home), key(name), options)
     }
 
-    /// Acquires permits that are free.
+    /// Acquires permits, which are free.
     pub async fn take(&self, permits: u64) -> Lease {
         take(&self.limiter, permits).await
     }
 
-    /// Fails to acquire permits at once.
+    /// Makes an attempt, which fails.
     pub async fn fail(&self, permits: u64) -> Lease {
         let before = Instant::now();
         let lease = self.limiter.attempt_acquire(permits).await.expect("an answer");
@@ -98,66 +109,68 @@ impl World {
         lease
     }
 
-    /// Somebody begins to acquire permits.
+    /// Starts a task that acquires permits.
     pub async fn wait(&self, permits: u64) -> Waiter {
-        Waiter::begin(&self.limiter, permits).await
+        Waiter::start(&self.limiter, permits).await
     }
 
-    /// Lets all permits of a lease come back as those of its kind do.
-    pub async fn come_back(&self, lease: Lease) {
-        match self.kind.comes_back {
-            ComesBack::OnRelease => lease.release().await.expect("it is given back"),
-            ComesBack::After(span) => {
+    /// Frees all permits of a lease, by what frees those of its kind.
+    pub async fn free(&self, lease: Lease) {
+        match self.kind.freed_by {
+            FreedBy::Release => lease.release().await.expect("it is released"),
+            FreedBy::Time(span) => {
                 drop(lease);
-                settle().await;
+                run_tasks().await;
                 advance(span + Duration::from_millis(2)).await;
             }
-            ComesBack::ByHand => {
+            FreedBy::ManualRefill => {
                 drop(lease);
-                settle().await;
+                run_tasks().await;
                 self.replenish().await;
             }
         }
-        settle().await;
+        run_tasks().await;
     }
 
-    /// Puts back by hand what comes back so, of every limit.
+    /// Refills every limit manually, if they are manual buckets.
     pub async fn replenish(&self) {
-        if self.kind.comes_back == ComesBack::ByHand {
-            // Through the limiter, so that those who wait there hear of it; others find it when they ask again.
+        if self.kind.freed_by == FreedBy::ManualRefill {
+            // Through the limiter, so that its waiters wake. Other limiters find out when they ask again.
             let is_open = self.limiter.replenish().await.is_ok();
             for name in [KEY, "a", "link0", "link1"].into_iter().skip(is_open.into()) {
-                self.home.admin().replenish(&key(name), LeaseId::generate()).await.ok();
+                self.home.admin().replenish(&key(name), ReplenishId::generate()).await.ok();
             }
         }
-        settle().await;
+        run_tasks().await;
     }
 
-    /// How many permits are free.
+    /// The permits that are free.
     pub async fn available(&self) -> u128 {
         available(&self.limiter).await
     }
 
-    /// How many permits are free, for one who begins anew.
-    pub async fn available_anew(&self) -> u128 {
+    /// The permits that are free, read through a new limiter.
+    pub async fn available_to_new_limiter(&self) -> u128 {
         available(&self.limiter(KEY, NO_QUEUE)).await
     }
 
-    /// Queued permits, granted and failed leases.
-    pub async fn counts(&self) -> (u64, u64, u64) {
-        let statistics = self.limiter.statistics().await.expect("an answer");
-        (statistics.queued_permits, statistics.granted, statistics.failed)
+    /// The counters of the limiter.
+    pub async fn counts(&self) -> Counts {
+        let PermitStatistics { queued_permits: queued, granted, failed, .. } =
+            self.limiter.statistics().await.expect("an answer");
+        Counts { queued, granted, failed }
     }
 }
 
 impl Waiter {
-    pub async fn begin(limiter: &(impl Permits<Ledger = TestLedger> + Clone), permits: u64) -> Self {
+    /// Starts a task that acquires permits, and lets it run until it waits.
+    pub async fn start(limiter: &(impl Permits<Ledger = TestLedger> + Clone), permits: u64) -> Self {
         let limiter = limiter.clone();
         let waiter = Self(tokio::spawn(async move {
             let lease = limiter.acquire(permits).await;
             (lease, Instant::now())
         }));
-        settle().await;
+        run_tasks().await;
         waiter
     }
 
@@ -165,19 +178,19 @@ impl Waiter {
         !self.0.is_finished()
     }
 
-    /// What came of it, and when.
+    /// The result, and when it came.
     pub async fn end(self) -> (Result<Lease, PermitError>, Instant) {
         timeout(Duration::from_secs(100_000), self.0).await.expect("it ends").expect("no panic")
     }
 
-    /// Its lease, which is acquired.
+    /// The lease, which is acquired.
     pub async fn acquired(self) -> Lease {
         let lease = self.end().await.0.expect("an answer");
         assert!(lease.is_acquired(), "{lease:?}");
         lease
     }
 
-    /// Its lease, which was acquired at once.
+    /// The lease, which was acquired before the time of this call.
     pub async fn acquired_at_once(self) -> Lease {
         let now = Instant::now();
         let (lease, at) = self.end().await;
@@ -185,19 +198,19 @@ impl Waiter {
         lease.expect("an answer")
     }
 
-    /// Why it failed.
+    /// Why the lease failed.
     pub async fn failed(self) -> FailureReason {
         self.end().await.0.expect("an answer").failure().expect("it failed")
     }
 
-    /// Gives up.
+    /// Cancels the task.
     pub async fn cancel(self) {
         self.0.abort();
-        settle().await;
+        run_tasks().await;
     }
 }
 
-/// Acquires permits that are free.
+/// Acquires permits, which are free.
 pub async fn take(limiter: &impl Permits<Ledger = TestLedger>, permits: u64) -> Lease {
     let lease = limiter.attempt_acquire(permits).await.expect("an answer");
     assert!(lease.is_acquired(), "{lease:?}");
@@ -205,12 +218,13 @@ pub async fn take(limiter: &impl Permits<Ledger = TestLedger>, permits: u64) -> 
     lease
 }
 
+/// The permits that are free.
 pub async fn available(limiter: &impl Permits) -> u128 {
     limiter.statistics().await.expect("an answer").available
 }
 
-/// Lets everything happen that needs no time.
-pub async fn settle() {
+/// Lets all tasks run until they wait for time to pass.
+pub async fn run_tasks() {
     for _ in 0..300 {
         yield_now().await;
     }

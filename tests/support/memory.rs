@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::clock::ManualClock;
 use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 
 use crate::fixtures::Backend;

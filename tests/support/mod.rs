@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::admin::{Admin, LimitUsage};
-use ledger_limiter::decide::command::{Actual, Complete, Extend, Requirement, Reserve};
 use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::engine::{Engine, EngineOptions};
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{
     Amount, Definition, Kind, KindFields, KindName, LeaseId, LimitKey, Overage, Status,
 };
-use ledger_limiter::limiter::{CompleteOutcome, LeaseCache, Limiter, ReserveOutcome};
-use ledger_limiter::registry::{Follower, Registry};
-use ledger_limiter::server::config::RetryPolicySettings;
+pub use ledger_limiter::limit::{ExtendId, ReleaseId, ReplenishId};
+use ledger_limiter::limiter::{Limiter, LimiterOptions};
+use ledger_limiter::protocol::{Actual, Complete, Extend, Requirement, Reserve};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::registry::{Admin, LimitUsage, Registry};
 use ulid::Ulid;
 
 /// A ledger to test over, and a way to let its time pass.
@@ -31,36 +32,48 @@ pub trait Backend: Send + Sync + 'static {
 pub struct Replica<L> {
     pub ledger: Arc<L>,
     pub ids: Ids,
-    pub follower: Arc<Follower<L>>,
-    pub admin: Arc<Admin<L>>,
-    pub limiter: Limiter<L>,
+    pub engine: Arc<Engine<L>>,
 }
 
 impl<L: Ledger> Replica<L> {
-    /// A replica with empty memory, which knows what the ledger knows.
-    pub async fn start(ledger: Arc<L>, ids: Ids, lease_cache_capacity: usize) -> Self {
-        let replica = Self::cold(ledger, ids, lease_cache_capacity);
-        replica.admin.bootstrap(&[]).await.expect("the ledger answers");
+    /// A replica with empty caches, which has read the ledger's definitions.
+    pub async fn start(ledger: Arc<L>, ids: Ids, leases_max: usize) -> Self {
+        Self::start_with(ledger, ids, LimiterOptions { leases_max, ..LimiterOptions::default() }).await
+    }
+
+    /// The same, with other options of the limiter.
+    pub async fn start_with(ledger: Arc<L>, ids: Ids, options: LimiterOptions) -> Self {
+        let replica = Self::cold_with(ledger, ids, options);
+        replica.admin().bootstrap(&[]).await.expect("the ledger answers");
         replica
     }
 
     /// A replica that has not read anything yet.
-    pub fn cold(ledger: Arc<L>, ids: Ids, lease_cache_capacity: usize) -> Self {
-        let follower = Arc::new(Follower::new(Arc::clone(&ledger), ids, Arc::new(Registry::default()), None));
-        let admin = Arc::new(Admin::new(Arc::clone(&ledger), ids, Arc::clone(&follower)));
-        let limiter = Limiter::new(
-            Arc::clone(&ledger),
-            ids,
-            Arc::clone(&follower),
-            RetryPolicySettings::default().policy(),
-            LeaseCache::new(lease_cache_capacity),
-        );
-        Self { ledger, ids, follower, admin, limiter }
+    pub fn cold(ledger: Arc<L>, ids: Ids, leases_max: usize) -> Self {
+        Self::cold_with(ledger, ids, LimiterOptions { leases_max, ..LimiterOptions::default() })
+    }
+
+    fn cold_with(ledger: Arc<L>, ids: Ids, options: LimiterOptions) -> Self {
+        let options = EngineOptions::default().with_ledger_number(ids.ledger_number()).with_limiter(options);
+        let engine = Arc::new(Engine::new(Arc::clone(&ledger), options));
+        Self { ledger, ids, engine }
+    }
+
+    pub fn limiter(&self) -> &Limiter<L> {
+        self.engine.limiter()
+    }
+
+    pub fn admin(&self) -> &Admin<L> {
+        self.engine.admin()
+    }
+
+    pub fn registry(&self) -> &Registry<L> {
+        self.engine.registry()
     }
 
     /// Reserves under a lease.
     pub async fn reserve(&self, lease: LeaseId, requirements: &[(&str, u64)]) -> ReserveOutcome {
-        self.limiter.reserve(&reserve(lease, requirements)).await.expect("the ledger answers")
+        self.limiter().reserve(&reserve(lease, requirements)).await.expect("the ledger answers")
     }
 
     /// Reserves under a fresh lease.
@@ -70,12 +83,12 @@ impl<L: Ledger> Replica<L> {
 
     /// Settles a lease.
     pub async fn complete(&self, lease: LeaseId, actuals: &[(&str, u64)]) -> CompleteOutcome {
-        self.limiter.complete(&complete(lease, actuals)).await.expect("the ledger answers")
+        self.limiter().complete(&complete(lease, actuals)).await.expect("the ledger answers")
     }
 
     /// Creates or changes a limit.
     pub async fn put(&self, definition: Definition) -> Status {
-        self.admin.put(&definition).await.expect("the ledger answers")
+        self.admin().put(&definition).await.expect("the ledger answers")
     }
 
     /// What is used of a limit: available, reserved, debt.
@@ -86,13 +99,28 @@ impl<L: Ledger> Replica<L> {
 
     /// A limit and its usage.
     pub async fn info(&self, key: &str) -> LimitUsage {
-        self.admin.get(&LimitKey::parse_name(key).expect("a valid key")).await.expect("the limit is there")
+        self.admin().get(&LimitKey::parse_name(key).expect("a valid key")).await.expect("the limit is there")
     }
 }
 
 /// A fresh lease id.
 pub fn lease() -> LeaseId {
     LeaseId::from_ulid(Ulid::generate()).expect("not zero")
+}
+
+/// A fresh id of an attempt to extend a lease.
+pub fn extend_id() -> ExtendId {
+    ExtendId::generate()
+}
+
+/// A fresh id of a manual refill.
+pub fn replenish_id() -> ReplenishId {
+    ReplenishId::generate()
+}
+
+/// A fresh id of a release.
+pub fn release_id() -> ReleaseId {
+    ReleaseId::generate()
 }
 
 pub fn key(text: &str) -> LimitKey {
@@ -117,9 +145,9 @@ pub fn complete(lease: LeaseId, actuals: &[(&str, u64)]) -> Complete {
     Complete::new(lease, String::new(), actuals.iter().map(actual).collect()).expect("a valid complete")
 }
 
-pub fn extend(lease: LeaseId, extension: LeaseId, name: &str, amount: u64) -> Extend {
+pub fn extend(lease: LeaseId, extend_id: ExtendId, name: &str, amount: u64) -> Extend {
     let requirement = Requirement { key: key(name), amount: Amount::new(amount).expect("a valid amount") };
-    Extend { lease, extension, requirement }
+    Extend { lease, extend_id, requirement }
 }
 
 /// Lets a definition whose key is a template make so many limits; 0 is the default.

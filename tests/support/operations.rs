@@ -12,7 +12,7 @@ pub const ATTEMPTS: u8 = 4;
 
 #[derive(Debug, Clone)]
 pub enum Operation {
-    /// Reserve with the lease of this number: a number drawn twice is a replay or a conflict.
+    /// Reserve with the lease of this number: a number fresh_ulid twice is a replay or a conflict.
     Reserve {
         lease: u8,
         wants: Vec<(usize, u64)>,
@@ -42,7 +42,7 @@ pub enum Operation {
         key: usize,
     },
     ApplyDecreases,
-    /// Refill by hand: a number drawn twice is a repetition.
+    /// Refill by hand: a number fresh_ulid twice is a repetition.
     Replenish {
         key: usize,
         attempt: u8,

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use ledger_limiter::admin::AdminError;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{Definition, LeaseId};
-use ledger_limiter::limiter::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
+use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
 use crate::limits::Named;
@@ -24,9 +24,9 @@ pub trait Witness {
 struct Numbers {
     limits: &'static [Named],
     leases: Vec<LeaseId>,
-    attempts: Vec<LeaseId>,
+    attempts: Vec<ExtendId>,
     /// Of each limit its own.
-    replenishments: Vec<Vec<LeaseId>>,
+    replenishments: Vec<Vec<ReplenishId>>,
 }
 
 impl Numbers {
@@ -34,8 +34,8 @@ impl Numbers {
         Self {
             limits,
             leases: (0..LEASES).map(|_| lease()).collect(),
-            attempts: (0..ATTEMPTS).map(|_| lease()).collect(),
-            replenishments: limits.iter().map(|_| (0..ATTEMPTS).map(|_| lease()).collect()).collect(),
+            attempts: (0..ATTEMPTS).map(|_| extend_id()).collect(),
+            replenishments: limits.iter().map(|_| (0..ATTEMPTS).map(|_| replenish_id()).collect()).collect(),
         }
     }
 
@@ -106,7 +106,7 @@ async fn answer<L: Ledger>(replica: &Replica<L>, numbers: &Numbers, operation: &
         Operation::CompleteTogether { lease, used } => {
             let command = |lease| complete(numbers.lease(lease), &numbers.named(used));
             let commands = [command(*lease), command(lease_behind(*lease))];
-            let settled = replica.limiter.complete_batch(&commands).await;
+            let settled = replica.limiter().complete_batch(&commands).await;
             let told =
                 settled.iter().map(|settled| completion(settled.as_ref().expect("the ledger answers")));
             told.collect::<Vec<_>>().join(" / ")
@@ -114,23 +114,23 @@ async fn answer<L: Ledger>(replica: &Replica<L>, numbers: &Numbers, operation: &
         Operation::Extend { lease, attempt, key, amount } => {
             let attempt = numbers.attempts[usize::from(*attempt)];
             let command = extend(numbers.lease(*lease), attempt, numbers.name(*key), *amount);
-            extension(replica.limiter.extend(&command).await.expect("the ledger answers"))
+            extension(replica.limiter().extend(&command).await.expect("the ledger answers"))
         }
         Operation::Put { key, form, capacity } => {
             let definition = definition(&numbers.limits[*key], *form, *capacity);
-            changed(replica.admin.put(&definition).await.map(|status| format!("{status:?}")))
+            changed(replica.admin().put(&definition).await.map(|status| format!("{status:?}")))
         }
         Operation::Delete { key } => {
-            let deleted = replica.admin.delete(&key_of(numbers, *key)).await;
+            let deleted = replica.admin().delete(&key_of(numbers, *key)).await;
             changed(deleted.map(|()| "deleted".to_owned()))
         }
         Operation::Replenish { key, attempt } => {
             let replenishment = numbers.replenishments[*key][usize::from(*attempt)];
-            let refilled = replica.admin.replenish(&key_of(numbers, *key), replenishment).await;
+            let refilled = replica.admin().replenish(&key_of(numbers, *key), replenishment).await;
             changed(refilled.map(|by_hand| if by_hand { "refilled" } else { "not by hand" }.to_owned()))
         }
         Operation::ApplyDecreases => {
-            changed(replica.admin.apply_decreases().await.map(|()| "applied".to_owned()))
+            changed(replica.admin().apply_decreases().await.map(|()| "applied".to_owned()))
         }
         Operation::Restart | Operation::Pass { .. } | Operation::PassToStep { .. } => {
             panic!("{operation:?} is nothing to ask for")
@@ -145,8 +145,8 @@ fn key_of(numbers: &Numbers, key: usize) -> ledger_limiter::limit::LimitKey {
 /// How every limit stands.
 async fn standing<L: Ledger>(replica: &Replica<L>) -> Vec<String> {
     let mut standing = Vec::new();
-    for usage in replica.admin.list().await.expect("the ledger answers") {
-        let (state, key) = (&usage.entry.limit.state, usage.entry.key());
+    for usage in replica.admin().list().await.expect("the ledger answers") {
+        let (state, key) = (&usage.state(), usage.key());
         let (capacity, status) = (state.definition.capacity.get(), state.status);
         let (available, reserved, debt) = (usage.available, usage.reserved, usage.debt);
         assert_eq!(available + reserved, u128::from(capacity), "{key}: the posted balance is the capacity");
@@ -187,8 +187,8 @@ fn extension(extension: ExtendOutcome) -> String {
 
 fn completion(completion: &CompleteOutcome) -> String {
     match completion {
-        CompleteOutcome::Settled { excesses } => {
-            let excess: u128 = excesses.iter().map(|excess| excess.amount).sum();
+        CompleteOutcome::Settled { overages } => {
+            let excess: u128 = overages.iter().map(|excess| excess.amount).sum();
             format!("settled, {excess} over")
         }
         CompleteOutcome::NothingToDo => "nothing to do".to_owned(),

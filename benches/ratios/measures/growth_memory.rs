@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ledger_limiter::decide::command::{Complete, Reserve};
 use ledger_limiter::limit::LimitKey;
+use ledger_limiter::protocol::{Complete, Reserve};
 
 use super::Pace;
 use crate::failure::Failure;
@@ -24,9 +24,9 @@ const TIMEOUT_SECONDS: u64 = 86_400;
 const GOAL: Goal = Goal::AtMost(1.5);
 
 pub(super) const NOTE: &str = "the memory ledger in process, on one thread, three sizes in turn. Limits: a reserve of \
-    one limit that is drawn among all, with 10,000 of the last reservations live, as for the pairs. Live leases: one slot \
+    one limit that is fresh_ulid among all, with 10,000 of the last reservations live, as for the pairs. Live leases: one slot \
     is reserved and the oldest of the live leases completed, and the pair is measured. At a million of either the tables \
-    no longer fit into the processor's caches. What one look into memory costs then is told by the bare map: the drawn \
+    no longer fit into the processor's caches. What one look into memory costs then is told by the bare map: the fresh_ulid \
     key is looked up in a hash map of the standard library that holds a boxed number for each limit, and nothing else \
     is done.";
 
@@ -118,12 +118,12 @@ impl Bare {
     fn look_up_ns(&mut self) -> Result<f64, Failure> {
         // Parsed anew, as a request brings it.
         let draw = || {
-            let drawn = self.keys.get(rand::random_range(0..self.keys.len())).ok_or(Failure::Nothing)?;
-            key(drawn.as_str())
+            let fresh_ulid = self.keys.get(rand::random_range(0..self.keys.len())).ok_or(Failure::Nothing)?;
+            key(fresh_ulid.as_str())
         };
-        let drawn: Vec<LimitKey> = (0..CHUNK).map(|_| draw()).collect::<Result<_, _>>()?;
+        let fresh_ulid: Vec<LimitKey> = (0..CHUNK).map(|_| draw()).collect::<Result<_, _>>()?;
         let started = Instant::now();
-        for key in &drawn {
+        for key in &fresh_ulid {
             black_box(self.numbers.get(key).map(|number| **number).ok_or(Failure::Nothing)?);
         }
         Ok(started.elapsed().as_secs_f64() * 1e9 / CHUNK as f64)

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ledger_limiter::decide::command::{Complete, Reserve};
 use ledger_limiter::limit::LimitKey;
+use ledger_limiter::protocol::{Complete, Reserve};
 
 use super::Pace;
 use crate::failure::Failure;

@@ -1,3 +1,5 @@
+//! The queue and the worker for the commands of one kind.
+
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -6,55 +8,60 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::BatcherOptions;
+use super::options::BatcherOptions;
 use crate::client::CallError;
 
-/// The way of all commands of one kind.
+/// The commands `C` of one kind, with their results `R`.
 pub(super) struct Lane<C, R> {
-    /// Who waits for room holds it, so that nobody who comes later gets ahead.
+    /// A caller holds the lock while it waits for room, so no later caller overtakes it.
     queue: Mutex<mpsc::Sender<Item<C, R>>>,
 }
 
-/// A command, and where its answer goes.
+/// A command and the channel for its result.
 struct Item<C, R> {
     command: C,
     reply: oneshot::Sender<Result<R, CallError>>,
 }
 
-/// What becomes of a command that nobody waits for any more.
+/// What the worker does with a command whose caller is gone.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum WhenAbandoned {
+pub(super) enum AbandonedCommand {
     Skip,
     Send,
 }
 
-/// The call that the command was part of went down, or left it out of its answer.
+/// The call of the batch panicked, or has too few results.
 #[derive(Debug, thiserror::Error)]
-#[error("the batch has no answer for this command")]
+#[error("the batch has no result for this command")]
 struct Unanswered;
 
 type Reply<R> = Result<oneshot::Receiver<Result<R, CallError>>, CallError>;
 
 impl<C: Clone + Send + 'static, R: Send + 'static> Lane<C, R> {
-    /// Starts the worker. It ends when the lane is dropped and everything is sent.
+    /// Starts the worker. It ends when the lane is dropped and the queue is empty.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub(super) fn start<F>(
         options: BatcherOptions,
-        when_abandoned: WhenAbandoned,
+        abandoned: AbandonedCommand,
         call: impl Fn(Vec<C>) -> F + Send + 'static,
     ) -> Self
     where
         F: Future<Output = Vec<Result<R, CallError>>> + Send + 'static,
     {
         let (queue, items) = mpsc::channel(options.queue_max.get());
-        tokio::spawn(run(items, options, when_abandoned, call));
+        tokio::spawn(run(items, options, abandoned, call));
         Self { queue: Mutex::new(queue) }
     }
 
+    /// Sends a command with the next batch.
     pub(super) async fn call(&self, command: &C) -> Result<R, CallError> {
         answer(self.enqueue(command).await).await
     }
 
-    /// As if each were called, one after another.
+    /// Enqueues the commands in order, and returns their results in the same order.
     pub(super) async fn call_each(&self, commands: &[C]) -> Vec<Result<R, CallError>> {
         let mut replies = Vec::with_capacity(commands.len());
         for command in commands {
@@ -82,19 +89,19 @@ async fn answer<R>(reply: Reply<R>) -> Result<R, CallError> {
 async fn run<C: Send + 'static, R: Send + 'static, F>(
     mut items: mpsc::Receiver<Item<C, R>>,
     options: BatcherOptions,
-    when_abandoned: WhenAbandoned,
+    abandoned: AbandonedCommand,
     call: impl Fn(Vec<C>) -> F + Send,
 ) where
     F: Future<Output = Vec<Result<R, CallError>>> + Send + 'static,
 {
     let calls = Arc::new(Semaphore::new(options.calls_in_flight_max.get().min(Semaphore::MAX_PERMITS)));
-    // A batch is taken only when it can be sent: until then it fills.
-    while let Ok(under_way) = Arc::clone(&calls).acquire_owned().await {
+    // A batch is taken only when it can be sent. Until then it fills.
+    while let Ok(in_flight) = Arc::clone(&calls).acquire_owned().await {
         let mut batch = take(&mut items, options.batch_max, options.linger).await;
         if batch.is_empty() {
             return;
         }
-        if when_abandoned == WhenAbandoned::Skip {
+        if abandoned == AbandonedCommand::Skip {
             batch.retain(|item| !item.reply.is_closed());
         }
         if batch.is_empty() {
@@ -103,18 +110,20 @@ async fn run<C: Send + 'static, R: Send + 'static, F>(
         let (commands, replies): (Vec<C>, Vec<_>) =
             batch.into_iter().map(|Item { command, reply }| (command, reply)).unzip();
         let answers = call(commands);
-        // A task of its own: one that goes down takes only its own commands along.
+        // Each call has its own task, so a call that panics fails only its own commands.
         tokio::spawn(async move {
             for (reply, answer) in replies.into_iter().zip(answers.await) {
-                // Whoever asked may have stopped waiting.
+                // It fails if the caller was cancelled.
                 reply.send(answer).ok();
             }
-            drop(under_way);
+            drop(in_flight);
         });
     }
 }
 
-/// What waits, up to a full batch; a batch that is not full waits for more. Empty when nothing will come any more.
+/// Takes up to a full batch of waiting items. A batch that is not full waits for more, at most `linger`.
+///
+/// The batch is empty when the lane is dropped and the queue is empty.
 async fn take<I>(items: &mut mpsc::Receiver<I>, batch_max: NonZeroUsize, linger: Duration) -> Vec<I> {
     let mut batch = Vec::new();
     items.recv_many(&mut batch, batch_max.get()).await;
@@ -123,7 +132,7 @@ async fn take<I>(items: &mut mpsc::Receiver<I>, batch_max: NonZeroUsize, linger:
         let room = batch_max.get() - batch.len();
         match timeout_at(send_at, items.recv_many(&mut batch, room)).await {
             Ok(1..) => {}
-            // Nothing will come any more, or nothing came in time.
+            // The lane is dropped, or no item came in time.
             Ok(0) | Err(_) => break,
         }
     }

@@ -1,71 +1,55 @@
-//! Many calls in one.
+//! Sends the calls of many callers together.
 //!
-//! Two lanes, one for reserves and one for completes, each with a worker that takes what waits, in order, and sends it as
-//! one call. Batching is by load: a lane that is idle sends a command the moment it comes; while as many calls are under
-//! way as may be, the next batch fills.
+//! Reserves and completes each have a lane: a queue, and a worker that sends the waiting commands in order, as one
+//! call. Load forms the batches. An idle lane sends a command at once. While a lane has its maximum of calls in flight,
+//! the next batch fills.
+//!
+//! A file imports only files above it:
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `options` | sizes and bounds |
+//! | `lane` | the queue and the worker for one kind of command |
+//! | `mod` | the transport over both lanes |
 
 mod lane;
+mod options;
 #[cfg(test)]
 mod tests;
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{CallError, Complete, Extend, LimitKey, Reserve, ReserveOutcome, Transport, Usage};
-use lane::{Lane, WhenAbandoned};
+use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Reserve, Transport, Usage};
+use lane::{AbandonedCommand, Lane};
 
-/// How much is sent in one call, and how much may wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatcherOptions {
-    /// How many commands one call may have. A service takes 256 by default.
-    pub batch_max: NonZeroUsize,
-    /// How long a batch that is not full waits for more; zero sends at once.
-    pub linger: Duration,
-    /// How many calls of a kind may be under way at a time. With one, commands are carried out in the order in which they
-    /// came, and a slow call holds up those behind it.
-    pub calls_in_flight_max: NonZeroUsize,
-    /// How many commands of a kind may wait. Who comes then waits for room.
-    pub queue_max: NonZeroUsize,
-}
+pub use options::BatcherOptions;
 
-impl Default for BatcherOptions {
-    fn default() -> Self {
-        let number = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
-        Self {
-            batch_max: number(256),
-            linger: Duration::ZERO,
-            calls_in_flight_max: number(4),
-            queue_max: number(1_024),
-        }
-    }
-}
-
-/// A transport that makes batches of the reserves and completes that come while others are under way. What waits when it
-/// is dropped is still sent.
+/// A transport that sends reserves and completes in batches. Extensions and usage pass through one by one.
+///
+/// Each command has its own result. When the batcher is dropped, its workers still send what waits.
 pub struct Batcher<T> {
     transport: Arc<T>,
-    reserves: Lane<Reserve, ReserveOutcome>,
+    reserves: Lane<Reserve, AttemptResult>,
     completes: Lane<Complete, ()>,
 }
 
 impl<T: Transport> Batcher<T> {
-    /// Makes batches for `transport`.
+    /// A batcher in front of `transport`.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, which its workers need.
+    /// Outside of a tokio runtime, which runs its workers.
     pub fn new(transport: T, options: BatcherOptions) -> Self {
         let transport = Arc::new(transport);
         let calls = Arc::clone(&transport);
-        // A reserve that nobody waits for any more need not be made.
-        let reserves = Lane::start(options, WhenAbandoned::Skip, move |commands: Vec<Reserve>| {
+        // Without a caller, a lease is of no use.
+        let reserves = Lane::start(options, AbandonedCommand::Skip, move |commands: Vec<Reserve>| {
             let transport = Arc::clone(&calls);
             async move { transport.reserve_batch(&commands).await }
         });
         let calls = Arc::clone(&transport);
-        // A complete gives something back, whoever waits for its answer.
-        let completes = Lane::start(options, WhenAbandoned::Send, move |commands: Vec<Complete>| {
+        // A complete releases a lease, with or without a caller.
+        let completes = Lane::start(options, AbandonedCommand::Send, move |commands: Vec<Complete>| {
             let transport = Arc::clone(&calls);
             async move { transport.complete_batch(&commands).await }
         });
@@ -74,7 +58,7 @@ impl<T: Transport> Batcher<T> {
 }
 
 impl<T: Transport> Transport for Batcher<T> {
-    async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
+    async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         self.reserves.call(command).await
     }
 
@@ -82,7 +66,7 @@ impl<T: Transport> Transport for Batcher<T> {
         self.completes.call(command).await
     }
 
-    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<AttemptResult, CallError>> {
         self.reserves.call_each(commands).await
     }
 
@@ -90,7 +74,7 @@ impl<T: Transport> Transport for Batcher<T> {
         self.completes.call_each(commands).await
     }
 
-    async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
+    async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         self.transport.extend(command).await
     }
 

@@ -1,8 +1,8 @@
-//! With paused time, which moves only while everything waits: no test sleeps. Every call takes 10 ms.
+//! The batcher on paused time, which moves only while all tasks wait. Every call takes 10 ms.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -10,12 +10,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Batcher, BatcherOptions};
 use crate::client::{
-    CallError, Complete, Extend, LeaseId, LimitKey, Requirements, Reserve, ReserveOutcome, Transport, Usage,
+    AttemptResult, CallError, Complete, ErrorKind, Extend, LeaseId, LimitKey, Requirements, Reserve,
+    Transport, Usage,
 };
 
 const CALL: Duration = Duration::from_millis(10);
 
-/// A call as it was made: when, of which kind, and of which leases.
+/// A recorded call: its time, its kind and its leases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Call {
     at_ms: u128,
@@ -23,8 +24,8 @@ struct Call {
     leases: Vec<u128>,
 }
 
-/// Answers with the lease itself, so that every answer is known from all others. Lease 13 is refused, and 66 brings its
-/// call down.
+/// Records calls. The answer to a lease contains the lease, so that answers can be told apart. Lease 13 is refused, and
+/// the call with lease 66 panics.
 #[derive(Clone)]
 struct Recorder {
     started: Instant,
@@ -40,7 +41,7 @@ impl Recorder {
         let (at_ms, has_66) = (self.started.elapsed().as_millis(), leases.contains(&66));
         self.calls.lock().expect("not poisoned").push(Call { at_ms, kind, leases });
         sleep(CALL).await;
-        assert!(!has_66, "told to");
+        assert!(!has_66, "lease 66");
     }
 
     fn calls(&self) -> Vec<Call> {
@@ -49,11 +50,11 @@ impl Recorder {
 }
 
 fn refused() -> CallError {
-    CallError::Refused { message: "13".to_owned() }
+    CallError::refused(ErrorKind::Other, "13")
 }
 
 impl Transport for Recorder {
-    async fn reserve(&self, _command: &Reserve) -> Result<ReserveOutcome, CallError> {
+    async fn reserve(&self, _command: &Reserve) -> Result<AttemptResult, CallError> {
         Err(CallError::Closed)
     }
 
@@ -61,12 +62,12 @@ impl Transport for Recorder {
         Err(CallError::Closed)
     }
 
-    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<AttemptResult, CallError>> {
         let leases: Vec<u128> = commands.iter().map(|command| command.lease.as_u128()).collect();
         self.record("reserve", leases.clone()).await;
         let answer = |lease: u128| match lease {
             13 => Err(refused()),
-            lease => Ok(ReserveOutcome::Granted { reserved_at_unix_ms: lease as u64 }),
+            lease => Ok(granted(lease)),
         };
         leases.into_iter().map(answer).collect()
     }
@@ -76,7 +77,7 @@ impl Transport for Recorder {
         commands.iter().map(|_| Ok(())).collect()
     }
 
-    async fn extend(&self, _command: &Extend) -> Result<ReserveOutcome, CallError> {
+    async fn extend(&self, _command: &Extend) -> Result<AttemptResult, CallError> {
         Err(refused())
     }
 
@@ -89,7 +90,7 @@ fn number(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).expect("not zero")
 }
 
-/// Ten in a batch, one call at a time.
+/// Ten commands in a batch, one call at a time.
 fn options() -> BatcherOptions {
     BatcherOptions {
         batch_max: number(10),
@@ -104,8 +105,8 @@ fn reserve(lease: u128) -> Reserve {
     Requirements::new([("slots", 1)]).expect("valid").under(lease)
 }
 
-fn granted(lease: u128) -> ReserveOutcome {
-    ReserveOutcome::Granted { reserved_at_unix_ms: lease as u64 }
+fn granted(lease: u128) -> AttemptResult {
+    AttemptResult::Granted { reserved_at: UNIX_EPOCH + Duration::from_millis(lease as u64) }
 }
 
 fn call(at_ms: u128, kind: &'static str, leases: impl IntoIterator<Item = u128>) -> Call {
@@ -121,7 +122,7 @@ async fn reserve_all(batcher: &Batcher<Recorder>, leases: impl IntoIterator<Item
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_lane_sends_at_once_and_while_it_is_busy_the_next_batch_fills_in_order() {
+async fn an_idle_lane_sends_at_once_and_a_busy_lane_fills_the_next_batch_in_order() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
     let later = async {
@@ -133,20 +134,20 @@ async fn an_idle_lane_sends_at_once_and_while_it_is_busy_the_next_batch_fills_in
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reserve_that_was_given_up_while_it_waited_is_not_sent() {
+async fn a_reserve_that_is_cancelled_while_it_waits_is_not_sent() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
-    let gives_up = async {
+    let cancelled = async {
         sleep(Duration::from_millis(1)).await;
         timeout(Duration::from_millis(5), reserve_all(&batcher, [2, 3])).await.ok();
         reserve_all(&batcher, [4]).await;
     };
-    tokio::join!(reserve_all(&batcher, [1]), gives_up);
+    tokio::join!(reserve_all(&batcher, [1]), cancelled);
     assert_eq!(recorder.calls(), [call(0, "reserve", [1]), call(10, "reserve", [4])]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_batch_is_followed_by_the_rest_and_every_item_has_its_own_result() {
+async fn commands_above_a_full_batch_follow_and_each_has_its_own_result() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
     let commands: Vec<Reserve> = (1..=25).map(reserve).collect();
@@ -154,7 +155,10 @@ async fn a_full_batch_is_followed_by_the_rest_and_every_item_has_its_own_result(
     for (lease, answer) in (1..).zip(answers) {
         match answer {
             Ok(outcome) => assert_eq!(outcome, granted(lease)),
-            Err(error) => assert_eq!((lease, error.to_string()), (13, refused().to_string())),
+            Err(error) => {
+                assert_eq!(lease, 13);
+                assert_eq!(error.to_string(), refused().to_string());
+            }
         }
     }
     let calls = recorder.calls();
@@ -164,7 +168,7 @@ async fn a_full_batch_is_followed_by_the_rest_and_every_item_has_its_own_result(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_two_kinds_are_never_mixed_and_do_not_wait_for_each_other() {
+async fn reserves_and_completes_are_never_mixed_and_do_not_wait_for_each_other() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
     let both = async |lease| {
@@ -181,7 +185,7 @@ async fn the_two_kinds_are_never_mixed_and_do_not_wait_for_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_not_full_lingers_and_a_full_one_does_not() {
+async fn only_a_batch_that_is_not_full_lingers() {
     let recorder = Recorder::new();
     let linger = Duration::from_millis(5);
     let batcher = Batcher::new(recorder.clone(), BatcherOptions { linger, ..options() });
@@ -193,20 +197,20 @@ async fn a_batch_that_is_not_full_lingers_and_a_full_one_does_not() {
     reserve_all(&batcher, 21..=30).await;
     let calls = recorder.calls();
     assert_eq!(calls.iter().map(|call| call.leases.len()).collect::<Vec<_>>(), [2, 10]);
-    // Timers are a millisecond coarse.
+    // Timers are exact to a millisecond.
     assert!((5..=6).contains(&calls[0].at_ms), "{calls:?}");
     assert!((15..=17).contains(&calls[1].at_ms), "{calls:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_calls_are_under_way_as_may_be() {
+async fn calls_in_flight_are_bounded() {
     let recorder = Recorder::new();
     let batcher =
         Batcher::new(recorder.clone(), BatcherOptions { calls_in_flight_max: number(2), ..options() });
     let mut waiting = Vec::new();
     for lease in 1..=4 {
         waiting.push(Box::pin(reserve_all(&batcher, [lease])));
-        timeout(Duration::from_millis(1), waiting.last_mut().expect("there is one")).await.ok();
+        timeout(Duration::from_millis(1), waiting.last_mut().expect("not empty")).await.ok();
     }
     join_all(waiting).await;
     let leases: Vec<Vec<u128>> = recorder.calls().into_iter().map(|call| call.leases).collect();
@@ -214,20 +218,20 @@ async fn as_many_calls_are_under_way_as_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_complete_is_sent_also_if_nobody_waits_for_it() {
+async fn a_complete_is_sent_even_if_its_caller_is_gone() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
     let complete = async |lease| batcher.complete(&Complete::of_unused(&reserve(lease))).await;
     let (first, second) = tokio::join!(complete(1), timeout(Duration::from_millis(2), complete(2)));
     first.expect("answered");
-    second.expect_err("it gave up");
+    second.expect_err("it timed out");
     drop(batcher);
     sleep(CALL).await;
     assert_eq!(recorder.calls().iter().flat_map(|call| call.leases.clone()).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_goes_down_leaves_only_its_own_commands_unknown() {
+async fn a_call_that_panics_leaves_only_its_own_commands_unknown() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), BatcherOptions { batch_max: number(2), ..options() });
     let answers = batcher.reserve_batch(&[1, 2, 66, 3, 4].map(reserve)).await;
@@ -240,7 +244,7 @@ async fn a_call_that_goes_down_leaves_only_its_own_commands_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_finds_the_queue_full_waits_for_room() {
+async fn a_caller_that_finds_the_queue_full_waits_for_room() {
     let recorder = Recorder::new();
     let options = BatcherOptions { batch_max: number(2), queue_max: number(3), ..options() };
     let batcher = Batcher::new(recorder.clone(), options);
@@ -252,7 +256,7 @@ async fn who_finds_the_queue_full_waits_for_room() {
 
 proptest! {
     #[test]
-    fn whatever_comes_is_sent_once_in_order_and_told_its_own_answer(
+    fn every_command_is_sent_once_in_order_and_gets_its_own_answer(
         arrivals_ms in proptest::collection::vec(0..60_u64, 1..40),
         batch_max in 1..12_usize,
         linger_ms in 0..4_u64,
@@ -265,19 +269,19 @@ proptest! {
             let (batch, queue) = (number(batch_max), number(queue_max));
             let options = BatcherOptions { batch_max: batch, linger, queue_max: queue, ..options() };
             let batcher = Batcher::new(recorder.clone(), options);
-            let came = Mutex::new(Vec::new());
-            let come = async |(lease, at_ms): (u128, u64)| {
+            let arrived = Mutex::new(Vec::new());
+            let arrive = async |(lease, at_ms): (u128, u64)| {
                 sleep(Duration::from_millis(at_ms)).await;
-                came.lock().expect("not poisoned").push(lease);
+                arrived.lock().expect("not poisoned").push(lease);
                 (lease, batcher.reserve(&reserve(lease)).await)
             };
-            for (lease, answer) in join_all((100..).zip(arrivals_ms).map(come)).await {
+            for (lease, answer) in join_all((100..).zip(arrivals_ms).map(arrive)).await {
                 prop_assert_eq!(answer.expect("answered"), granted(lease));
             }
             let calls = recorder.calls();
             prop_assert!(calls.iter().all(|call| (1..=batch_max).contains(&call.leases.len())));
             let sent: Vec<u128> = calls.into_iter().flat_map(|call| call.leases).collect();
-            prop_assert_eq!(sent, came.into_inner().expect("not poisoned"));
+            prop_assert_eq!(sent, arrived.into_inner().expect("not poisoned"));
             Ok(())
         })?;
     }

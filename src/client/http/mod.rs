@@ -1,3 +1,5 @@
+//! The transport to a service, over HTTP.
+
 mod answer;
 mod object;
 
@@ -15,20 +17,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use answer::{AttemptError, read};
+use answer::{AttemptError, read, read_success};
 
-use super::{CallError, Complete, Extend, LimitKey, Reserve, ReserveOutcome, Transport, Usage};
-use crate::wire::{
+use super::{AttemptResult, CallError, Complete, ErrorKind, Extend, LimitKey, Reserve, Transport, Usage};
+use crate::protocol::{
     AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, LimitAnswer, ReserveAnswer,
     ReserveBody,
 };
 
-/// The longest body that the service takes, less what stands around the items of a batch.
+/// The longest body that the service takes, less the bytes around the items of a batch.
 const BATCH_BYTES_MAX: usize = 1024 * 1024 - 64;
-/// The longest answer that is read: far more than the largest batch can get.
+/// The longest answer that is read: far more than the answer to the largest batch.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The limiter behind the HTTP API of a `ratelimiterd`. Connections are kept and used again.
+/// The limiter behind the HTTP API of a `ratelimiterd`. It keeps connections open and uses them again.
+///
+/// Dropping the future of a call gives up its request, which the service may still carry out.
 pub struct Http {
     client: Client<HttpConnector, Full<Bytes>>,
     /// Scheme, host, port and the path in front of `/v1`, without a slash at its end.
@@ -38,18 +42,25 @@ pub struct Http {
 }
 
 /// How calls over HTTP are made.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ledger_limiter::client::{Http, HttpOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = HttpOptions::default().request_timeout(Duration::from_secs(2)).requests_max(64);
+/// let http = Http::with_options("http://127.0.0.1:8080", options)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpOptions {
-    /// How long one attempt may take.
-    pub request_timeout: Duration,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long a connection is kept that nobody uses.
-    pub idle_timeout: Duration,
-    /// How many requests are under way at the most; others wait.
-    pub requests_max: usize,
-    /// How many items the service takes in one batch; larger ones are sent in pieces.
-    pub batch_items_max: usize,
+    request_timeout: Duration,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    requests_max: usize,
+    batch_items_max: usize,
 }
 
 impl Default for HttpOptions {
@@ -64,33 +75,74 @@ impl Default for HttpOptions {
     }
 }
 
-/// Why there is no client for an address.
+impl HttpOptions {
+    /// Sets how long one attempt may take, with waiting for its turn and connecting. 5 s by default.
+    #[must_use]
+    pub fn request_timeout(self, request_timeout: Duration) -> Self {
+        Self { request_timeout, ..self }
+    }
+
+    /// Sets how long connecting may take. 1 s by default.
+    #[must_use]
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self }
+    }
+
+    /// Sets how long an unused connection stays open. 60 s by default.
+    #[must_use]
+    pub fn idle_timeout(self, idle_timeout: Duration) -> Self {
+        Self { idle_timeout, ..self }
+    }
+
+    /// Sets the most requests at a time; others wait for their turn. At least 1; 256 by default.
+    #[must_use]
+    pub fn requests_max(self, requests_max: usize) -> Self {
+        Self { requests_max, ..self }
+    }
+
+    /// Sets the most items in one batch request; larger batches are sent in pieces. At least 1, and at most what the
+    /// service takes, which is 256 by default on both sides.
+    #[must_use]
+    pub fn batch_items_max(self, batch_items_max: usize) -> Self {
+        Self { batch_items_max, ..self }
+    }
+}
+
+/// Why a transport over HTTP cannot be built.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HttpError {
-    /// It is no URL.
-    #[error("{url:?} is no URL")]
+    /// The address is not a URL.
+    #[error("{url:?} is not a URL")]
     Url {
         /// The address.
         url: String,
-        /// Why.
-        #[source]
+        /// What is wrong with it.
         source: hyper::http::uri::InvalidUri,
     },
-    /// It is not of the form `http://HOST:PORT`.
+    /// The URL does not have the form `http://HOST:PORT`.
     #[error("{0:?} must be of the form http://HOST:PORT, without a query")]
     Form(String),
-    /// Nothing could ever be sent.
+    /// An option of this name is 0, so nothing could ever be sent.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
 }
 
+impl HttpError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidRequest
+    }
+}
+
 impl Http {
-    /// Calls the service at `url`, such as `http://127.0.0.1:8080`. Nothing is sent yet.
+    /// A transport to the service at `url`, such as `http://127.0.0.1:8080`, with the default [`HttpOptions`].
+    /// Nothing is sent yet. A path in the URL is put in front of every request's path.
     pub fn new(url: &str) -> Result<Self, HttpError> {
         Self::with_options(url, HttpOptions::default())
     }
 
-    /// Calls the service at `url` as the options say.
+    /// The same, with these options.
     pub fn with_options(url: &str, options: HttpOptions) -> Result<Self, HttpError> {
         let uri: Uri = url.parse().map_err(|source| HttpError::Url { url: url.to_owned(), source })?;
         let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
@@ -114,9 +166,9 @@ impl Http {
         Ok(Self { client, base, options, permits })
     }
 
-    /// Sends a body and reads the answer to it.
+    /// Sends a body and reads the answer.
     async fn post<A: DeserializeOwned>(&self, path: &str, body: String) -> Result<A, CallError> {
-        let (status, answer) = self.exchange(Method::POST, path, body).await.map_err(CallError::unknown)?;
+        let (status, answer) = self.exchange(Method::POST, path, body).await?;
         read(status, &answer)
     }
 
@@ -143,19 +195,19 @@ impl Http {
         tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(AttemptError::TimedOut(timeout)))
     }
 
-    /// Sends items in as few batches as the service takes them in, all at once.
+    /// Sends items in as few batches as the service takes, all at the same time. The results are in the items' order.
     async fn batch<A: DeserializeOwned, R>(
         &self,
         path: &str,
         items: Vec<Result<String, CallError>>,
-        outcome: fn(A) -> Result<R, AnswerError>,
+        result: fn(A) -> Result<R, AnswerError>,
     ) -> Vec<Result<R, CallError>> {
         let batches = batches(&items, self.options.batch_items_max);
-        let mut answers = join_all(batches.iter().map(|batch| self.post_batch(path, batch, outcome)))
+        let mut answers = join_all(batches.iter().map(|batch| self.post_batch(path, batch, result)))
             .await
             .into_iter()
             .flatten();
-        let missing = || Err(CallError::unknown(AttemptError::Count { sent: 1, answered: 0 }));
+        let missing = || Err(AttemptError::Count { sent: 1, answered: 0 }.into());
         let answer =
             |item: Result<String, CallError>| item.and_then(|_| answers.next().unwrap_or_else(missing));
         items.into_iter().map(answer).collect()
@@ -165,18 +217,18 @@ impl Http {
         &self,
         path: &str,
         items: &[&str],
-        outcome: fn(A) -> Result<R, AnswerError>,
+        result: fn(A) -> Result<R, AnswerError>,
     ) -> Vec<Result<R, CallError>> {
         let sent = items.len();
         let body = format!("{{\"requests\":[{}]}}", items.join(","));
         let failed = |error: CallError| items.iter().map(|_| Err(error.clone())).collect();
         match self.post::<BatchAnswer<A>>(path, body).await {
             Ok(BatchAnswer { results }) if results.len() == sent => {
-                results.into_iter().map(|answer| outcome(answer).map_err(CallError::from)).collect()
+                results.into_iter().map(|answer| result(answer).map_err(CallError::from)).collect()
             }
             Ok(BatchAnswer { results }) => {
                 let answered = results.len();
-                failed(CallError::unknown(AttemptError::Count { sent, answered }))
+                failed(AttemptError::Count { sent, answered }.into())
             }
             Err(error) => failed(error),
         }
@@ -184,9 +236,9 @@ impl Http {
 }
 
 impl Transport for Http {
-    async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, CallError> {
+    async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         let answer: ReserveAnswer = self.post("/v1/reserve", json(&ReserveBody::from(command))?).await?;
-        Ok(answer.into_outcome()?)
+        Ok(answer.into_outcome()?.into())
     }
 
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {
@@ -194,9 +246,10 @@ impl Transport for Http {
         Ok(answer.into_outcome()?)
     }
 
-    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, CallError>> {
+    async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<AttemptResult, CallError>> {
         let items = commands.iter().map(|command| json(&ReserveBody::from(command))).collect();
-        self.batch("/v1/reserve/batch", items, ReserveAnswer::into_outcome).await
+        let result = |answer: ReserveAnswer| answer.into_outcome().map(AttemptResult::from);
+        self.batch("/v1/reserve/batch", items, result).await
     }
 
     async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<(), CallError>> {
@@ -204,28 +257,32 @@ impl Transport for Http {
         self.batch("/v1/complete/batch", items, CompleteAnswer::into_outcome).await
     }
 
-    async fn extend(&self, command: &Extend) -> Result<ReserveOutcome, CallError> {
+    async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         let answer: ReserveAnswer = self.post("/v1/extend", json(&ExtendBody::from(command))?).await?;
-        Ok(answer.into_outcome()?)
+        Ok(answer.into_outcome()?.into())
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
         let path = format!("/v1/admin/limits/{key}");
-        let exchange = self.exchange(Method::GET, &path, String::new()).await;
-        let (status, answer) = exchange.map_err(CallError::unknown)?;
-        if status == StatusCode::NOT_FOUND {
-            return Ok(None);
+        let (status, answer) = self.exchange(Method::GET, &path, String::new()).await?;
+        match read_success::<LimitAnswer>(status, &answer) {
+            Ok(answer) => {
+                let usage = answer.limit.usage;
+                let (available, reserved, debt) = (usage.available, usage.reserved, usage.debt);
+                Ok(Some(Usage { available, reserved, debt }))
+            }
+            Err(error) if error.is_unknown_key() => Ok(None),
+            Err(error) => Err(error),
         }
-        let answer: LimitAnswer = read(status, &answer)?;
-        Ok(Some(answer.limit.usage))
     }
 }
 
 fn json(body: &impl Serialize) -> Result<String, CallError> {
-    serde_json::to_string(body).map_err(|error| CallError::Refused { message: error.to_string() })
+    serde_json::to_string(body).map_err(|error| CallError::invalid(error.to_string()))
 }
 
-/// Puts items into batches, in order, none with too many items or bytes.
+/// Splits items into batches, in order. No batch has more than `items_max` items or [`BATCH_BYTES_MAX`] bytes,
+/// unless a single item is longer.
 fn batches(items: &[Result<String, CallError>], items_max: usize) -> Vec<Vec<&str>> {
     let mut batches: Vec<Vec<&str>> = Vec::new();
     let mut bytes = 0;
@@ -247,15 +304,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_addresses_are_taken() {
+    fn addresses_are_plain_http_without_a_query() {
         for good in ["http://127.0.0.1:8080", "http://host:1/", "http://host/limits"] {
             assert!(Http::new(good).is_ok(), "{good}");
         }
         for bad in ["", "127.0.0.1:8080", "https://host", "/v1", "http://host/?a=b", "http://"] {
             assert!(Http::new(bad).is_err(), "{bad}");
         }
-        let options = HttpOptions { requests_max: 0, ..HttpOptions::default() };
-        assert!(Http::with_options("http://host", options).is_err());
+        let defaults = HttpOptions::default();
+        for options in [defaults.requests_max(0), defaults.batch_items_max(0)] {
+            let error = Http::with_options("http://host", options).err().expect("it is refused");
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Buckets as objects, over HTTP.
+
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -5,7 +7,8 @@ use serde::de::DeserializeOwned;
 use super::answer::read_success;
 use super::{Http, json};
 use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
-use crate::wire::{
+use crate::limit::ReleaseId;
+use crate::protocol::{
     ChangeAnswer, ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody,
     ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
     ObjectTryAnswer,
@@ -20,7 +23,7 @@ impl Http {
         body: String,
     ) -> Result<A, CallError> {
         let path = format!("/v1/objects/{key}/{action}");
-        let (status, answer) = self.exchange(method, &path, body).await.map_err(CallError::unknown)?;
+        let (status, answer) = self.exchange(method, &path, body).await?;
         read_success(status, &answer)
     }
 
@@ -47,7 +50,7 @@ impl ObjectTransport for Http {
         lease: LeaseId,
     ) -> Result<ObjectReservation, CallError> {
         let answer: ObjectReserveAnswer = self.post_object(key, "reserve", &reserve(tokens, lease)).await?;
-        Ok(answer.into_reservation())
+        Ok(ObjectReservation::of(answer.into_reservation()))
     }
 
     async fn cancel(&self, key: &LimitKey, lease: LeaseId) -> Result<bool, CallError> {
@@ -56,7 +59,7 @@ impl ObjectTransport for Http {
         Ok(answer.ok)
     }
 
-    async fn release(&self, key: &LimitKey, tokens: Amount, release: LeaseId) -> Result<u64, CallError> {
+    async fn release(&self, key: &LimitKey, tokens: Amount, release: ReleaseId) -> Result<u64, CallError> {
         let body = ObjectReleaseBody { tokens: tokens.get(), release_id: Some(release.to_string()) };
         let answer: ObjectReleaseAnswer = self.post_object(key, "release", &body).await?;
         Ok(answer.available_permits)
@@ -76,7 +79,7 @@ impl ObjectTransport for Http {
 
     async fn state(&self, key: &LimitKey) -> Result<ObjectState, CallError> {
         let answer: ObjectStateAnswer = self.object(Method::GET, key, "state", String::new()).await?;
-        Ok(answer.into())
+        Ok(ObjectState::of(answer.into()))
     }
 }
 

@@ -1,30 +1,33 @@
+//! Several limiters as one.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::Permits;
 use super::error::PermitError;
+use super::interface::Permits;
 use super::lease::PermitLease;
 use super::statistics::PermitStatistics;
 
-/// Several limiters as one: permits are acquired of each in order, or of none. If one fails, what was acquired of those
-/// before it is given back in reverse order, whatever its kind.
+/// Several limiters as one: a call acquires permits of each of them, in order, or of none.
 ///
-/// Closing it closes none of the limiters, which others may use.
+/// If a limiter fails, the permits of the limiters before it are all freed, in reverse order.
+///
+/// Closing a chain leaves its limiters open: others may use them.
 pub struct ChainedLimiter<P> {
     first: P,
     rest: Vec<P>,
     is_closed: AtomicBool,
 }
 
-/// How each of the limiters is asked.
+/// Which call of its limiters a chain makes.
 #[derive(Clone, Copy)]
-enum Way {
-    Attempt,
-    Queue,
+enum Call {
+    AttemptAcquire,
+    Acquire,
 }
 
 impl<P: Permits> ChainedLimiter<P> {
-    /// In this order.
+    /// A chain of these limiters, in this order.
     pub fn new(first: P, rest: impl IntoIterator<Item = P>) -> Self {
         Self { first, rest: rest.into_iter().collect(), is_closed: AtomicBool::new(false) }
     }
@@ -37,25 +40,25 @@ impl<P: Permits> ChainedLimiter<P> {
         if self.is_closed.load(Ordering::Acquire) { Err(PermitError::ShutDown) } else { Ok(()) }
     }
 
-    async fn of_each(&self, way: Way, permits: u64) -> Result<PermitLease<P::Ledger>, PermitError> {
+    async fn acquire_of_each(&self, call: Call, permits: u64) -> Result<PermitLease<P::Ledger>, PermitError> {
         self.check_open()?;
-        // Given up on the way, it gives back what it holds so far.
-        let mut so_far = PermitLease::unused(permits, None);
+        // Dropped halfway, it frees what it holds so far.
+        let mut acquired = PermitLease::unused(permits, None);
         for limiter in self.limiters() {
-            let asked = match way {
-                Way::Attempt => limiter.attempt_acquire(permits).await,
-                Way::Queue => limiter.acquire(permits).await,
+            let result = match call {
+                Call::AttemptAcquire => limiter.attempt_acquire(permits).await,
+                Call::Acquire => limiter.acquire(permits).await,
             };
-            match asked {
-                Ok(lease) if lease.is_acquired() => so_far.absorb(lease),
+            match result {
+                Ok(lease) if lease.is_acquired() => acquired.absorb(lease),
                 not_acquired @ (Ok(_) | Err(_)) => {
-                    // What cannot be given back now is tried further in the background.
-                    so_far.cancel().await.ok();
+                    // A cancel that fails is repeated in the background.
+                    acquired.cancel().await.ok();
                     return not_acquired;
                 }
             }
         }
-        Ok(so_far.handed_out())
+        Ok(acquired.handed_out())
     }
 }
 
@@ -63,14 +66,15 @@ impl<P: Permits> Permits for ChainedLimiter<P> {
     type Ledger = P::Ledger;
 
     async fn attempt_acquire(&self, permits: u64) -> Result<PermitLease<P::Ledger>, PermitError> {
-        self.of_each(Way::Attempt, permits).await
+        self.acquire_of_each(Call::AttemptAcquire, permits).await
     }
 
     async fn acquire(&self, permits: u64) -> Result<PermitLease<P::Ledger>, PermitError> {
-        self.of_each(Way::Queue, permits).await
+        self.acquire_of_each(Call::Acquire, permits).await
     }
 
-    /// Available is the least of them, queued and failed are their sums, and granted are those of the last.
+    /// The fewest available permits, the sums of queued permits and failed leases, and the granted leases of the last
+    /// limiter.
     async fn statistics(&self) -> Result<PermitStatistics, PermitError> {
         self.check_open()?;
         let mut all = self.first.statistics().await?;
@@ -84,17 +88,17 @@ impl<P: Permits> Permits for ChainedLimiter<P> {
         Ok(all)
     }
 
-    /// The least of them, `None` if any has none.
+    /// The shortest idle duration; `None` if any limiter is in use.
     async fn idle_duration(&self) -> Result<Option<Duration>, PermitError> {
         self.check_open()?;
-        let mut least = Duration::MAX;
+        let mut shortest = Duration::MAX;
         for limiter in self.limiters() {
             match limiter.idle_duration().await? {
-                Some(idle) => least = least.min(idle),
+                Some(idle) => shortest = shortest.min(idle),
                 None => return Ok(None),
             }
         }
-        Ok(Some(least))
+        Ok(Some(shortest))
     }
 
     fn close(&self) {

@@ -1,42 +1,44 @@
+//! Why a call for permits has no lease, not even a failed one.
+
 use std::error::Error;
 use std::sync::Arc;
 
-use crate::admin::AdminError;
-use crate::client::{CallError, LimitKey};
+use crate::client::{CallError, ErrorKind, LimitKey};
+use crate::registry::AdminError;
 
 /// Why there is no lease, not even a failed one. Nothing is taken, and nothing is counted.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PermitError {
-    /// More is wanted than the limit ever has.
-    #[error("{permits} permits are more than the {capacity} that limit {key} has")]
+    /// The call asks for more permits than the limit ever has.
+    #[error("{permits} permits are above the capacity of limit {key}, {capacity}; ask for fewer or raise it")]
     ExceedsCapacity {
         /// The limit.
         key: LimitKey,
-        /// How many were wanted.
+        /// The permits asked for.
         permits: u64,
-        /// How many there are.
+        /// The capacity of the limit.
         capacity: u64,
     },
-    /// There is no such limit.
+    /// No limit has this key, and no template matches it.
     #[error("there is no limit {key}")]
     UnknownLimit {
-        /// What was asked for.
+        /// The key asked for.
         key: LimitKey,
     },
-    /// A template would make the limit, but may make no more.
-    #[error("limit {key} cannot be made: its template has made as many as it may")]
+    /// The template of this key has reached its `max_instances`.
+    #[error("limit {key} cannot be created: its template has reached max_instances")]
     TooManyInstances {
-        /// What was asked for.
+        /// The key asked for.
         key: LimitKey,
     },
-    /// The limiter was shut down.
-    #[error("the limiter is shut down")]
+    /// The limiter was shut down or closed.
+    #[error("the permit limiter is shut down")]
     ShutDown,
-    /// The caller gave up.
-    #[error("the wait was cancelled")]
+    /// The caller cancelled the call.
+    #[error("the call for permits was cancelled")]
     Cancelled,
-    /// The partition could not be made. The next use tries again.
-    #[error("the partition could not be made")]
+    /// The limiter of the partition could not be created. The next call tries again.
+    #[error("the limiter of the partition could not be created; the next call tries again")]
     Partition(#[source] Arc<dyn Error + Send + Sync>),
     /// A call has no answer.
     #[error(transparent)]
@@ -48,11 +50,9 @@ impl From<AdminError> for PermitError {
         match error {
             AdminError::UnknownKey(key) => Self::UnknownLimit { key },
             AdminError::TooManyInstances(key) => Self::TooManyInstances { key },
-            AdminError::KindChange(_)
-            | AdminError::Ledger(_)
-            | AdminError::Refresh(_)
-            | AdminError::Record(_)
-            | AdminError::Contended(_) => Self::Call(CallError::unknown(error)),
+            AdminError::KindChange(_) | AdminError::Registry(_) | AdminError::Contended(_) => {
+                Self::Call(CallError::unknown(error))
+            }
         }
     }
 }
@@ -61,7 +61,22 @@ impl From<CallError> for PermitError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Closed => Self::ShutDown,
-            CallError::Unknown(_) | CallError::Refused { .. } => Self::Call(error),
+            CallError::Unknown { .. } | CallError::Refused { .. } => Self::Call(error),
+        }
+    }
+}
+
+impl PermitError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::ExceedsCapacity { .. } => ErrorKind::ExceedsCapacity,
+            Self::UnknownLimit { .. } => ErrorKind::UnknownKey,
+            Self::TooManyInstances { .. } => ErrorKind::TooManyInstances,
+            Self::ShutDown => ErrorKind::Closed,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Partition(_) => ErrorKind::Other,
+            Self::Call(error) => error.kind(),
         }
     }
 }

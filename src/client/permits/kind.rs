@@ -1,81 +1,84 @@
-//! All that depends on the kind of a limit.
+//! What depends on the kind of a limit: what frees granted permits, and when. Pure: the ledger's time is passed in.
 
 use std::time::Duration;
 
-use crate::client::shared::GivenBack;
-use crate::clock::NS_PER_MS;
+use crate::client::shared::Releases;
 use crate::decide::Limit;
-use crate::decide::schedule::Schedule;
+use crate::decide::refill::Schedule;
 use crate::limit::{Kind, Steps, TokenBucket};
+use crate::time::NS_PER_MS;
 
-/// What makes permits come back.
+/// What frees granted permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ComesBack {
-    /// Their lease, when it is over.
-    OnRelease,
-    /// Time, for each lease its own, whatever becomes of it.
-    ByLease,
-    /// Time, by a schedule for all who took them.
-    BySchedule,
-    /// Somebody's hand.
-    ByHand,
+pub(super) enum FreedBy {
+    /// The release of their lease: concurrency limits.
+    Release,
+    /// Time, for each lease by itself: rolling limits and sliding windows.
+    Expiry,
+    /// A schedule, for all leases together: buckets and fixed windows.
+    Refill,
+    /// A manual refill: buckets that do not refill themselves.
+    ManualRefill,
 }
 
-/// What is missing in a bucket of what was taken here.
+/// The permits that a bucket lacks because this limiter granted them.
 #[derive(Debug, Default)]
-pub(super) struct Missing {
+pub(super) struct BucketDeficit {
     permits: u128,
+    /// The step of the last grant, by the schedule of the bucket.
     step: u64,
 }
 
-impl ComesBack {
+impl FreedBy {
     pub(super) fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Concurrency(_) => Self::OnRelease,
-            Kind::Rolling(_) | Kind::SlidingWindow(_) => Self::ByLease,
-            Kind::TokenBucket(bucket) if !bucket.auto_replenish() => Self::ByHand,
-            Kind::TokenBucket(_) | Kind::FixedWindow(_) => Self::BySchedule,
+            Kind::Concurrency(_) => Self::Release,
+            Kind::Rolling(_) | Kind::SlidingWindow(_) => Self::Expiry,
+            Kind::TokenBucket(bucket) if !bucket.auto_replenish() => Self::ManualRefill,
+            Kind::TokenBucket(_) | Kind::FixedWindow(_) => Self::Refill,
         }
     }
 
-    /// How often something of it was given back.
-    pub(super) fn times(self, given_back: GivenBack) -> u64 {
+    /// The completes that may have released permits of such a limit.
+    pub(super) fn count_releases(self, releases: Releases) -> u64 {
         match self {
-            Self::OnRelease => given_back.places,
-            Self::ByLease | Self::BySchedule | Self::ByHand => given_back.amounts,
+            Self::Release => releases.completes,
+            Self::Expiry | Self::Refill | Self::ManualRefill => releases.completes_with_amounts,
         }
     }
 }
 
-/// How long after `now_ns` permits have come back by themselves that were granted in this millisecond, if nobody else
-/// takes any. Times are the ledger's.
-pub(super) fn comes_back_in(
+/// How long after `now_ns` the permits of a new lease are free again without a release, if no other caller takes any.
+///
+/// The lease was granted at `granted_unix_ms`. Both times are the ledger's. `None` if only a manual refill frees them.
+pub(super) fn freed_in(
     limit: &Limit,
     permits: u64,
     granted_unix_ms: u64,
-    missing: &mut Missing,
+    deficit: &mut BucketDeficit,
     now_ns: u64,
 ) -> Option<Duration> {
-    // By the end of the millisecond the grant was made.
+    // The time of the grant is rounded down to a millisecond, hence one more.
     let after_seconds = |seconds: u32| granted_unix_ms + 1 + u64::from(seconds) * 1_000;
     let steps = steps(limit);
     let after_steps = |count| steps.map(|steps| steps.starts_at_ms(steps.at(granted_unix_ms) + count));
-    let back_at_ms = match limit.state.definition.kind {
+    let freed_at_ms = match limit.state.definition.kind {
         Kind::Rolling(rolling) => Some(after_seconds(rolling.window_seconds())),
         Kind::Concurrency(slots) => Some(after_seconds(slots.timeout_seconds())),
         Kind::FixedWindow(_) => after_steps(1),
         Kind::SlidingWindow(window) => after_steps(window.segments().into()),
         Kind::TokenBucket(bucket) => steps.map(|steps| {
-            let full_in = missing.take(permits, steps.at(granted_unix_ms), bucket);
+            let full_in = deficit.add(permits, steps.at(granted_unix_ms), bucket);
             steps.starts_at_ms(steps.at(granted_unix_ms).saturating_add(full_in))
         }),
     };
-    back_at_ms.map(|back_at_ms| until(back_at_ms, now_ns))
+    freed_at_ms.map(|freed_at_ms| until(freed_at_ms, now_ns))
 }
 
-/// How long after `now_ns` the schedule of a limit has brought so many permits back, whoever took them. `None` if it has
-/// none by which they do.
-pub(super) fn scheduled_in(limit: &Limit, permits: u128, now_ns: u64) -> Option<Duration> {
+/// How long after `now_ns` the schedule of a limit has refilled this many permits, whoever took them.
+///
+/// `None` if the limit has no such schedule.
+pub(super) fn refilled_in(limit: &Limit, permits: u128, now_ns: u64) -> Option<Duration> {
     let steps = steps(limit)?;
     let count = match limit.state.definition.kind {
         Kind::FixedWindow(_) => 1,
@@ -86,10 +89,10 @@ pub(super) fn scheduled_in(limit: &Limit, permits: u128, now_ns: u64) -> Option<
     Some(until(steps.starts_at_ms(step), now_ns))
 }
 
-impl Missing {
-    /// Permits are taken in a step; answers how many steps later the bucket is full again.
-    fn take(&mut self, permits: u64, step: u64, bucket: TokenBucket) -> u64 {
-        // A schedule that begins anew counts its steps anew.
+impl BucketDeficit {
+    /// Adds permits that are taken in a step. Returns how many steps later the bucket is full again.
+    fn add(&mut self, permits: u64, step: u64, bucket: TokenBucket) -> u64 {
+        // A new schedule counts its steps from 0 again.
         let refills = u128::from(step.saturating_sub(self.step));
         let refilled = refills.saturating_mul(bucket.refill().amount().into());
         self.permits = self.permits.saturating_sub(refilled).saturating_add(permits.into());
@@ -97,8 +100,8 @@ impl Missing {
         self::refills(self.permits, bucket)
     }
 
-    /// Permits are put back before they were refilled.
-    pub(super) fn give_back(&mut self, permits: u128) {
+    /// Subtracts permits that are released before they are refilled.
+    pub(super) fn release(&mut self, permits: u128) {
         self.permits = self.permits.saturating_sub(permits);
     }
 }
@@ -107,7 +110,7 @@ fn steps(limit: &Limit) -> Option<Steps> {
     limit.schedule.as_deref().and_then(Schedule::steps)
 }
 
-/// How many refills bring so many permits, at least one.
+/// How many refills it takes for this many permits, at least one.
 fn refills(permits: u128, bucket: TokenBucket) -> u64 {
     let refills = permits.div_ceil(bucket.refill().amount().into());
     u64::try_from(refills).unwrap_or(u64::MAX).max(1)
@@ -125,21 +128,21 @@ mod tests {
     fn bucket(refill_amount: u64) -> TokenBucket {
         let fields = KindFields { refill_amount, refill_interval_ms: 1_000, ..KindFields::default() };
         let Ok(Kind::TokenBucket(bucket)) = Kind::from_fields(KindName::TokenBucket, &fields) else {
-            panic!("it is one");
+            panic!("the fields are those of a bucket");
         };
         bucket
     }
 
     #[test]
     fn a_bucket_is_full_when_all_that_was_taken_is_refilled() {
-        let mut missing = Missing::default();
-        // Taken, in which step, and how many steps later it is full.
+        let mut deficit = BucketDeficit::default();
+        // The permits taken, the step, and how many steps later the bucket is full.
         for (permits, step, full_in) in [(3, 5, 1), (3, 5, 1), (5, 5, 2), (1, 6, 1), (20, 7, 2), (1, 100, 1)]
         {
-            assert_eq!(missing.take(permits, step, bucket(10)), full_in, "{permits} in {step}");
+            assert_eq!(deficit.add(permits, step, bucket(10)), full_in, "{permits} in {step}");
         }
-        missing.give_back(1);
-        assert_eq!(missing.take(10, 100, bucket(10)), 1);
-        assert_eq!(missing.take(1, 0, bucket(10)), 2, "steps that begin anew bring nothing back");
+        deficit.release(1);
+        assert_eq!(deficit.add(10, 100, bucket(10)), 1);
+        assert_eq!(deficit.add(1, 0, bucket(10)), 2, "a schedule that begins again refills nothing");
     }
 }

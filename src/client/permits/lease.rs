@@ -1,31 +1,35 @@
+//! The permits of one call, or its failure to get them.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::meter::Meter;
+use super::source::{PermitSource, PermitUse};
 use crate::client::{CallError, InProcess, Lease};
 use crate::ledger::Ledger;
 
-/// What one asked for, or the failure to get it.
+/// The permits that a call acquired, or its failure to acquire them.
 ///
-/// Dropping it gives its permits back in the background: those of concurrency limits at once, those of other limits come
-/// back by their kind, as if they were used.
-#[must_use = "a lease that is dropped is over"]
+/// # Dropping
+///
+/// A lease that is dropped is released in the background. That frees the permits of concurrency limits at once. The
+/// permits of other limits count as used: they expire or are refilled.
+#[must_use = "dropping a lease releases its permits"]
 pub struct PermitLease<L: Ledger>(Outcome<L>);
 
 enum Outcome<L: Ledger> {
-    Acquired(Holds<L>),
+    Acquired(Holdings<L>),
     Failed(Failure),
 }
 
-/// Why there are no permits.
+/// Why a lease has no permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureReason {
-    /// There is no room now, and nobody was to wait for it.
+    /// The limit has no room now, and the call does not wait.
     NoRoom,
-    /// There is no room now, and none in the queue.
+    /// The limit has no room now, and the queue is full.
     QueueFull,
-    /// A newer caller needed the place in the queue.
+    /// A newer waiter took the room in the queue.
     Evicted,
     /// The limiter was shut down while the caller waited.
     ShutDown,
@@ -37,40 +41,32 @@ struct Failure {
     retry_after: Option<Duration>,
 }
 
-/// What a lease holds, oldest first; given back in reverse order.
-struct Holds<L: Ledger> {
+/// What a lease holds. It is released when this is dropped.
+struct Holdings<L: Ledger> {
+    /// Oldest first, released in reverse order. A chain has one for each of its limiters.
     held: Vec<Held<L>>,
     permits: u64,
-    state: Use,
+    permit_use: PermitUse,
 }
 
-/// Whether permits may be used by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    /// Nobody has them: all are given back, whatever their kind.
-    Unused,
-    /// Somebody has them: only those come back that do so when a lease is over.
-    HandedOut,
-}
-
-/// Permits of one limiter.
+/// The permits of one limiter.
 pub(super) struct Held<L: Ledger> {
-    pub(super) meter: Arc<Meter<L>>,
+    pub(super) source: Arc<PermitSource<L>>,
     pub(super) lease: Lease<Arc<InProcess<L>>>,
 }
 
 impl<L: Ledger> PermitLease<L> {
-    /// Of so many permits. Until it is handed out, dropping it gives all of them back, whatever their kind.
+    /// An acquired lease that no caller has yet. Until it is handed out, dropping it frees all its permits.
     pub(super) fn unused(permits: u64, held: Option<Held<L>>) -> Self {
-        let held = held.map(|held| held.with_use(Use::Unused)).into_iter().collect();
-        Self(Outcome::Acquired(Holds { held, permits, state: Use::Unused }))
+        let held = held.map(|held| held.with_use(PermitUse::Unused)).into_iter().collect();
+        Self(Outcome::Acquired(Holdings { held, permits, permit_use: PermitUse::Unused }))
     }
 
     pub(super) fn failed(reason: FailureReason, retry_after: Option<Duration>) -> Self {
         Self(Outcome::Failed(Failure { reason, retry_after }))
     }
 
-    /// Whether its permits may be used.
+    /// Whether the call got its permits.
     pub fn is_acquired(&self) -> bool {
         match &self.0 {
             Outcome::Acquired(_) => true,
@@ -78,15 +74,15 @@ impl<L: Ledger> PermitLease<L> {
         }
     }
 
-    /// How many permits may be used.
+    /// The permits that may be used; 0 if the lease failed.
     pub fn permits(&self) -> u64 {
         match &self.0 {
-            Outcome::Acquired(holds) => holds.permits,
+            Outcome::Acquired(holdings) => holdings.permits,
             Outcome::Failed(_) => 0,
         }
     }
 
-    /// Why it failed, if it did.
+    /// Why the lease failed; `None` if it is acquired.
     pub fn failure(&self) -> Option<FailureReason> {
         match &self.0 {
             Outcome::Acquired(_) => None,
@@ -94,7 +90,9 @@ impl<L: Ledger> PermitLease<L> {
         }
     }
 
-    /// When to try again, if it failed and trying again may help. Others may be there first.
+    /// When to try again, from the failure on. Other callers may take the room first.
+    ///
+    /// `None` if the lease is acquired, or if trying again does not help.
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.0 {
             Outcome::Acquired(_) => None,
@@ -102,82 +100,98 @@ impl<L: Ledger> PermitLease<L> {
         }
     }
 
-    /// Gives its permits back as dropping it does, and waits until that is done.
+    /// Releases the lease as dropping it does, and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// The first error of its limiters. The others are released all the same.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future does not stop the release: it goes on in the background.
     pub async fn release(self) -> Result<(), CallError> {
         match self.0 {
-            Outcome::Acquired(holds) => holds.give_back().await,
+            Outcome::Acquired(holdings) => holdings.release().await,
             Outcome::Failed(_) => Ok(()),
         }
     }
 
-    /// Gives all of its permits back, whatever their kind, because nothing was used; waits until that is done.
+    /// Frees all permits, of any kind of limit, because none was used. Waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`release`](Self::release).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`release`](Self::release).
     pub async fn cancel(self) -> Result<(), CallError> {
         match self.0 {
-            Outcome::Acquired(mut holds) => {
-                holds.set_use(Use::Unused);
-                holds.give_back().await
+            Outcome::Acquired(mut holdings) => {
+                holdings.set_use(PermitUse::Unused);
+                holdings.release().await
             }
             Outcome::Failed(_) => Ok(()),
         }
     }
 
-    /// From now on its permits may be used.
+    /// From now on the caller may use the permits.
     pub(super) fn handed_out(mut self) -> Self {
-        if let Outcome::Acquired(holds) = &mut self.0 {
-            holds.set_use(Use::HandedOut);
+        if let Outcome::Acquired(holdings) = &mut self.0 {
+            holdings.set_use(PermitUse::HandedOut);
         }
         self
     }
 
-    /// Holds from now on what another lease holds, too.
+    /// Adds what another lease holds.
     pub(super) fn absorb(&mut self, other: Self) {
-        if let (Outcome::Acquired(holds), Outcome::Acquired(mut more)) = (&mut self.0, other.0) {
-            more.set_use(holds.state);
-            holds.held.append(&mut more.held);
+        if let (Outcome::Acquired(holdings), Outcome::Acquired(mut more)) = (&mut self.0, other.0) {
+            more.set_use(holdings.permit_use);
+            holdings.held.append(&mut more.held);
         }
     }
 }
 
-impl<L: Ledger> Holds<L> {
-    fn set_use(&mut self, state: Use) {
-        self.state = state;
+impl<L: Ledger> Holdings<L> {
+    fn set_use(&mut self, permit_use: PermitUse) {
+        self.permit_use = permit_use;
         let held = std::mem::take(&mut self.held);
-        self.held.extend(held.into_iter().map(|held| held.with_use(state)));
+        self.held.extend(held.into_iter().map(|held| held.with_use(permit_use)));
     }
 
-    /// One that fails does not stop the others: it is tried further in the background.
-    async fn give_back(mut self) -> Result<(), CallError> {
+    /// Releases all. A release that fails is repeated in the background and does not stop the others.
+    async fn release(mut self) -> Result<(), CallError> {
         let mut result = Ok(());
         while let Some(held) = self.held.pop() {
-            result = result.and(held.give_back(self.state).await);
+            result = result.and(held.release(self.permit_use).await);
         }
         result
     }
 }
 
-impl<L: Ledger> Drop for Holds<L> {
+impl<L: Ledger> Drop for Holdings<L> {
     fn drop(&mut self) {
         while let Some(held) = self.held.pop() {
-            held.meter.gives_back(held.lease.id(), self.state);
+            held.source.note_release(held.lease.id(), self.permit_use);
         }
     }
 }
 
 impl<L: Ledger> Held<L> {
-    fn with_use(self, state: Use) -> Self {
-        let Self { meter, lease } = self;
-        let lease = match state {
-            Use::Unused => lease.kept_unused(),
-            Use::HandedOut => lease.handed_out(),
+    fn with_use(self, permit_use: PermitUse) -> Self {
+        let Self { source, lease } = self;
+        let lease = match permit_use {
+            PermitUse::Unused => lease.kept_unused(),
+            PermitUse::HandedOut => lease.handed_out(),
         };
-        Self { meter, lease }
+        Self { source, lease }
     }
 
-    async fn give_back(self, state: Use) -> Result<(), CallError> {
-        self.meter.gives_back(self.lease.id(), state);
-        match state {
-            Use::Unused => self.lease.cancel().await,
-            Use::HandedOut => self.lease.release().await,
+    async fn release(self, permit_use: PermitUse) -> Result<(), CallError> {
+        self.source.note_release(self.lease.id(), permit_use);
+        match permit_use {
+            PermitUse::Unused => self.lease.cancel().await,
+            PermitUse::HandedOut => self.lease.release().await,
         }
     }
 }
@@ -185,7 +199,7 @@ impl<L: Ledger> Held<L> {
 impl<L: Ledger> fmt::Debug for PermitLease<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Outcome::Acquired(Holds { permits, held, .. }) => {
+            Outcome::Acquired(Holdings { permits, held, .. }) => {
                 let leases = held.iter().map(|held| held.lease.id()).collect::<Vec<_>>();
                 f.debug_struct("Acquired").field("permits", permits).field("leases", &leases).finish()
             }

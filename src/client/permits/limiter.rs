@@ -1,115 +1,137 @@
+//! The limiter of one limit: asks the ledger, and queues callers that find no room.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Permits;
-use super::attendant::attend;
+use super::backoff::DeniedAttempt;
+use super::count::PermitCount;
 use super::error::PermitError;
+use super::interface::Permits;
 use super::lease::{FailureReason, PermitLease};
-use super::meter::{Answer, Meter, Told, is_full};
 use super::options::PermitOptions;
-use super::pause::Denied;
-use super::queue::{Joined, Number};
+use super::queue::{EnqueueResult, WaiterId};
+use super::shared::{Attempt, Reply, Shared};
 use super::statistics::PermitStatistics;
-use super::wanted::Wanted;
+use super::worker::QueueWorker;
 use crate::client::{InProcess, LimitKey};
 use crate::ledger::Ledger;
 
-/// Meters one limit in permits. Cloning it is cheap, and the clones are one: they share their queue and their counts.
+/// Hands out the permits of one limit.
 ///
-/// Others may take of the same limit, here and elsewhere: the ledger decides. Of what they give back this limiter learns
-/// when it asks again.
+/// Cloning it is cheap. All clones share their queue and their counters.
+///
+/// Other limiters may take permits of the same limit, here and in other processes: the ledger decides. This limiter
+/// learns of their releases only when it asks the ledger again.
 pub struct PermitLimiter<L: Ledger> {
-    meter: Arc<Meter<L>>,
+    shared: Arc<Shared<L>>,
 }
 
-/// The place of one who waits. It is given back when this is dropped.
-struct Place<'a, L: Ledger> {
-    meter: &'a Meter<L>,
-    number: Number,
-    told: oneshot::Receiver<Told<L>>,
+/// The position of a waiter in the queue. Dropping it leaves the queue.
+struct QueuePosition<'a, L: Ledger> {
+    shared: &'a Shared<L>,
+    id: WaiterId,
+    reply: oneshot::Receiver<Reply<L>>,
 }
 
 impl<L: Ledger> Clone for PermitLimiter<L> {
     fn clone(&self) -> Self {
-        Self { meter: Arc::clone(&self.meter) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<L: Ledger> PermitLimiter<L> {
-    /// Over a limiter in this process. The limit need not be defined yet.
+    /// A limiter over a limit of `home`. The limit may be defined later.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, which it needs to give back leases that are dropped.
+    /// Outside of a tokio runtime: it releases dropped leases in the background.
     pub fn new(home: Arc<InProcess<L>>, key: LimitKey, options: PermitOptions) -> Self {
-        Self { meter: Arc::new(Meter::new(home, key, options)) }
+        Self { shared: Arc::new(Shared::new(home, key, options)) }
     }
 
-    /// Refills a bucket that is refilled by hand; false if the limit is no such bucket.
+    /// Refills a bucket that is refilled manually. Returns false if the limit is not such a bucket.
+    ///
+    /// # Errors
+    ///
+    /// As every call of [`Permits`].
     pub async fn replenish(&self) -> Result<bool, PermitError> {
-        drop(self.meter.open()?);
-        self.meter.replenish().await
+        drop(self.shared.open_state()?);
+        self.shared.source.replenish().await
     }
 
-    /// Shuts down, and waits until everything that is given back in the background is given back, or given up. Call this
-    /// before the runtime ends.
+    /// Closes the limiter, and waits until no release is left in the background. Call it before the runtime ends.
     pub async fn shutdown(&self) {
         self.close();
-        self.meter.attendants.close();
-        self.meter.attendants.wait().await;
-        self.meter.limiter.shutdown().await;
+        self.shared.workers.close();
+        self.shared.workers.wait().await;
+        self.shared.source.shutdown().await;
     }
 
-    fn join(&self, wanted: Wanted, denied: Option<Denied>) -> Result<Place<'_, L>, FailureReason> {
-        let (waiter, told) = oneshot::channel();
-        let joined = self.meter.state().queue.join(wanted, denied, waiter);
-        match joined {
-            Joined::Waits { number, evicted, needs_attendant } => {
+    fn enqueue(
+        &self,
+        count: PermitCount,
+        denied: Option<DeniedAttempt>,
+    ) -> Result<QueuePosition<'_, L>, FailureReason> {
+        let (sender, reply) = oneshot::channel();
+        let result = self.shared.state().queue.enqueue(count, denied, sender);
+        match result {
+            EnqueueResult::Queued { id, evicted, needs_worker } => {
                 for waiter in evicted {
-                    // Whoever gave up is not counted.
-                    waiter.send(Told::Failed(FailureReason::Evicted)).ok();
+                    // It fails if the waiter was cancelled, which is not counted.
+                    waiter.send(Reply::Failed(FailureReason::Evicted)).ok();
                 }
-                if needs_attendant {
-                    self.meter.attendants.spawn_on(attend(Arc::clone(&self.meter)), &self.meter.runtime);
+                if needs_worker {
+                    QueueWorker::start(&self.shared);
                 }
-                self.meter.changed.notify_one();
-                Ok(Place { meter: &self.meter, number, told })
+                self.shared.queue_changed.notify_one();
+                Ok(QueuePosition { shared: &self.shared, id, reply })
             }
-            Joined::NoPlace => Err(FailureReason::QueueFull),
-            Joined::ShutDown => Err(FailureReason::ShutDown),
+            EnqueueResult::Full => Err(FailureReason::QueueFull),
+            EnqueueResult::ShutDown => Err(FailureReason::ShutDown),
         }
     }
 
-    /// Hands out permits, and counts them.
+    /// Hands a lease out to its caller, and counts it.
     fn hand_out(&self, lease: PermitLease<L>) -> PermitLease<L> {
-        self.meter.state().granted += 1;
+        self.shared.state().granted += 1;
         lease.handed_out()
     }
 
     /// A failed lease, counted.
-    async fn fail(&self, wanted: Wanted, reason: FailureReason, denied: Option<Denied>) -> PermitLease<L> {
+    async fn fail(
+        &self,
+        count: PermitCount,
+        reason: FailureReason,
+        denied: Option<DeniedAttempt>,
+    ) -> PermitLease<L> {
         let room_at = match (reason, denied) {
             (FailureReason::ShutDown, _) => None,
             (FailureReason::NoRoom | FailureReason::QueueFull | FailureReason::Evicted, Some(denied)) => {
                 Some(denied.room_at())
             }
             (FailureReason::NoRoom | FailureReason::QueueFull | FailureReason::Evicted, None) => {
-                self.room_behind_queue(wanted).await
+                self.room_behind_queue(count).await
             }
         };
-        self.meter.state().failed += 1;
+        self.shared.state().failed += 1;
         let retry_after = room_at.map(|at| at.saturating_duration_since(Instant::now()));
         PermitLease::failed(reason, retry_after)
     }
 
-    /// When there is room for a newcomer, as good as it is known.
-    async fn room_behind_queue(&self, wanted: Wanted) -> Option<Instant> {
-        let queued = self.meter.state().queue.permits();
-        let free_at = self.meter.free_at(u128::from(queued) + u128::from(wanted.free_min())).await;
-        free_at.or_else(|| self.meter.state().queue.room_at())
+    /// When room for a caller behind all waiters is expected; `None` if that is unknown.
+    async fn room_behind_queue(&self, count: PermitCount) -> Option<Instant> {
+        let queued = self.shared.state().queue.queued_permits();
+        let permits = u128::from(queued) + u128::from(count.free_min());
+        let free_at = self.shared.source.free_at(permits).await;
+        free_at.or_else(|| self.shared.state().queue.room_at())
+    }
+
+    async fn permit_count(&self, permits: u64) -> Result<PermitCount, PermitError> {
+        drop(self.shared.open_state()?);
+        self.shared.source.permit_count(permits).await
     }
 }
 
@@ -117,78 +139,75 @@ impl<L: Ledger> Permits for PermitLimiter<L> {
     type Ledger = L;
 
     async fn attempt_acquire(&self, permits: u64) -> Result<PermitLease<L>, PermitError> {
-        let wanted = self.meter.wanted(permits).await?;
-        if !self.meter.open()?.queue.may_pass(wanted) {
-            return Ok(self.fail(wanted, FailureReason::NoRoom, None).await);
+        let count = self.permit_count(permits).await?;
+        if !self.shared.open_state()?.queue.may_bypass(count) {
+            return Ok(self.fail(count, FailureReason::NoRoom, None).await);
         }
-        match self.meter.ask(wanted).await? {
-            Answer::Acquired(lease) => Ok(self.hand_out(lease)),
-            Answer::Denied(denied) => Ok(self.fail(wanted, FailureReason::NoRoom, Some(denied)).await),
+        match self.shared.attempt(count).await? {
+            Attempt::Acquired(lease) => Ok(self.hand_out(lease)),
+            Attempt::Denied(denied) => Ok(self.fail(count, FailureReason::NoRoom, Some(denied)).await),
         }
     }
 
     async fn acquire(&self, permits: u64) -> Result<PermitLease<L>, PermitError> {
-        let wanted = self.meter.wanted(permits).await?;
-        let may_pass = self.meter.open()?.queue.may_pass(wanted);
-        let denied = if may_pass {
-            match self.meter.ask(wanted).await? {
-                Answer::Acquired(lease) => return Ok(self.hand_out(lease)),
-                Answer::Denied(denied) => Some(denied),
+        let count = self.permit_count(permits).await?;
+        let may_bypass = self.shared.open_state()?.queue.may_bypass(count);
+        let denied = if may_bypass {
+            match self.shared.attempt(count).await? {
+                Attempt::Acquired(lease) => return Ok(self.hand_out(lease)),
+                Attempt::Denied(denied) => Some(denied),
             }
         } else {
             None
         };
-        let place = match self.join(wanted, denied) {
-            Ok(place) => place,
-            Err(reason) => return Ok(self.fail(wanted, reason, denied).await),
+        let position = match self.enqueue(count, denied) {
+            Ok(position) => position,
+            Err(reason) => return Ok(self.fail(count, reason, denied).await),
         };
-        match place.told().await {
-            Told::Acquired(lease) => Ok(self.hand_out(lease)),
-            Told::Failed(reason) => Ok(self.fail(wanted, reason, None).await),
-            Told::Error(error) => Err(error),
+        match position.reply().await {
+            Reply::Acquired(lease) => Ok(self.hand_out(lease)),
+            Reply::Failed(reason) => Ok(self.fail(count, reason, None).await),
+            Reply::Error(error) => Err(error),
         }
     }
 
     async fn statistics(&self) -> Result<PermitStatistics, PermitError> {
-        drop(self.meter.open()?);
-        let available = self.meter.usage().await?.available;
-        let state = self.meter.state();
-        let (queued_permits, granted, failed) = (state.queue.permits(), state.granted, state.failed);
+        drop(self.shared.open_state()?);
+        let available = self.shared.source.available().await?;
+        let state = self.shared.state();
+        let (queued_permits, granted, failed) = (state.queue.queued_permits(), state.granted, state.failed);
         Ok(PermitStatistics { available, queued_permits, granted, failed })
     }
 
     async fn idle_duration(&self) -> Result<Option<Duration>, PermitError> {
-        drop(self.meter.open()?);
-        if !is_full(&self.meter.usage().await?) {
-            return Ok(None);
-        }
-        let now = Instant::now();
-        let full_since = self.meter.state().returns.full_since(now);
-        Ok(Some(now.saturating_duration_since(full_since)))
+        drop(self.shared.open_state()?);
+        let full_since = self.shared.source.full_since().await?;
+        Ok(full_since.map(|since| Instant::now().saturating_duration_since(since)))
     }
 
     fn close(&self) {
-        let waiters = self.meter.state().queue.shut_down();
+        let waiters = self.shared.state().queue.shut_down();
         for waiter in waiters {
-            // Whoever gave up is not counted.
-            waiter.send(Told::Failed(FailureReason::ShutDown)).ok();
+            // It fails if the waiter was cancelled, which is not counted.
+            waiter.send(Reply::Failed(FailureReason::ShutDown)).ok();
         }
-        self.meter.changed.notify_one();
-        self.meter.limiter.close();
+        self.shared.queue_changed.notify_one();
+        self.shared.source.close();
     }
 }
 
-impl<L: Ledger> Place<'_, L> {
-    async fn told(mut self) -> Told<L> {
-        // The other end is in the queue, and told whatever happens; it is lost only with the runtime of the limiter.
-        (&mut self.told).await.unwrap_or(Told::Error(PermitError::ShutDown))
+impl<L: Ledger> QueuePosition<'_, L> {
+    /// Waits for the reply.
+    async fn reply(mut self) -> Reply<L> {
+        // The queue replies to every waiter. The sender is lost only if the limiter's runtime ends.
+        (&mut self.reply).await.unwrap_or(Reply::Error(PermitError::ShutDown))
     }
 }
 
-impl<L: Ledger> Drop for Place<'_, L> {
+impl<L: Ledger> Drop for QueuePosition<'_, L> {
     fn drop(&mut self) {
-        if self.meter.state().queue.take(self.number).is_some() {
-            self.meter.changed.notify_one();
+        if self.shared.state().queue.remove(self.id).is_some() {
+            self.shared.queue_changed.notify_one();
         }
     }
 }

@@ -1,18 +1,26 @@
-/// Who waits for permits, and who is served first.
+//! How many callers wait for permits, and who is served first.
+
+/// The options of the queue of a [`PermitLimiter`](super::PermitLimiter).
+///
+/// By default only calls for 0 permits wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PermitOptions {
-    /// How many permits may be waited for at a time, by all together. 0: nobody waits.
+    /// The most permits that all waiters together wait for. Calls for 0 permits may always wait.
     pub queue_permits_max: u64,
     /// Who is served first.
     pub order: QueueOrder,
 }
 
-/// The order in which those who wait are served.
+/// The order in which waiters are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum QueueOrder {
-    /// Who came first. Nobody takes permits while others wait for some, so one who wants many holds up all behind.
+    /// The oldest waiter first.
+    ///
+    /// A new caller takes no permits while others wait for some. So a waiter for many permits holds up all behind it.
     #[default]
     OldestFirst,
-    /// Who came last. A newcomer may take what is free, and drives the oldest out of a full queue.
+    /// The newest waiter first.
+    ///
+    /// A new caller may take free permits at once. If the queue is full, it evicts the oldest waiters.
     NewestFirst,
 }

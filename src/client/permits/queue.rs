@@ -1,160 +1,168 @@
-//! Who waits for permits, who is next and who has to go. Pure: nothing here waits, talks or reads a clock.
+//! Who waits for permits, who is asked for next, and who is evicted. Pure: it neither waits nor reads a clock. The
+//! limiter enqueues callers, and the queue worker does what [`Queue::next_step`] says.
 
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::backoff::{Backoff, DeniedAttempt};
+use super::count::PermitCount;
 use super::options::{PermitOptions, QueueOrder};
-use super::pause::{Denied, Pause};
-use super::wanted::Wanted;
 
-/// Names one who waits. They count up, so a smaller one is older.
+/// Names a waiter of a queue. Ids count up, so a smaller one is older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Number(pub(super) u64);
+pub(super) struct WaiterId(pub(super) u64);
 
-/// Those who wait. `W` is how one of them is told what became of it.
-pub(super) struct Queue<W> {
+/// The waiters of a limiter. `R` is the channel on which a waiter gets its reply.
+pub(super) struct Queue<R> {
     options: PermitOptions,
-    waiting: BTreeMap<Number, Entry<W>>,
-    /// The permits of all who wait.
-    permits: u64,
-    next_number: u64,
-    /// Whether somebody asks the ledger for those who wait.
-    is_attended: bool,
+    waiters: BTreeMap<WaiterId, Waiter<R>>,
+    /// The sum over all waiters, at most `options.queue_permits_max`.
+    queued_permits: u64,
+    next_id: u64,
+    /// Whether a worker asks the ledger for the waiters.
+    has_worker: bool,
     is_shut_down: bool,
 }
 
-struct Entry<W> {
-    wanted: Wanted,
-    /// Since it was denied last; nobody has asked for it yet if there is none.
-    pause: Option<Pause>,
-    waiter: W,
+struct Waiter<R> {
+    count: PermitCount,
+    /// Since its last denial; `None` before its first attempt.
+    backoff: Option<Backoff>,
+    reply: R,
 }
 
-/// What one who would wait is told.
+/// The result of [`Queue::enqueue`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Joined<W> {
-    /// It waits.
-    Waits {
-        number: Number,
-        /// Who had to go for it, oldest first.
-        evicted: Vec<W>,
-        /// Whether somebody must begin to ask the ledger for those who wait.
-        needs_attendant: bool,
+pub(super) enum EnqueueResult<R> {
+    /// The caller waits.
+    Queued {
+        id: WaiterId,
+        /// The waiters that made room for it, oldest first.
+        evicted: Vec<R>,
+        /// Whether a worker must be started.
+        needs_worker: bool,
     },
-    /// There is no place for it.
-    NoPlace,
-    /// Nobody waits any more.
+    /// The queue has no room for it.
+    Full,
+    /// The queue takes no waiters any more.
     ShutDown,
 }
 
-/// What is to be done for those who wait.
+/// What the worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Ask the ledger for this one.
-    Ask { number: Number, wanted: Wanted },
-    /// Nothing before this moment, unless something is given back or the queue changes.
+pub(super) enum NextStep {
+    /// Ask the ledger for this waiter.
+    Ask { id: WaiterId, count: PermitCount },
+    /// Wait until this moment, a release, or a change of the queue.
     WaitUntil(Instant),
-    /// Nobody waits. The next one who does needs an attendant.
-    Over,
+    /// End: nobody waits. The next waiter needs a new worker.
+    End,
 }
 
-impl<W> Queue<W> {
+impl<R> Queue<R> {
     pub(super) fn new(options: PermitOptions) -> Self {
         Self {
             options,
-            waiting: BTreeMap::new(),
-            permits: 0,
-            next_number: 0,
-            is_attended: false,
+            waiters: BTreeMap::new(),
+            queued_permits: 0,
+            next_id: 0,
+            has_worker: false,
             is_shut_down: false,
         }
     }
 
-    /// The permits of all who wait.
-    pub(super) fn permits(&self) -> u64 {
-        self.permits
+    pub(super) fn queued_permits(&self) -> u64 {
+        self.queued_permits
     }
 
     pub(super) fn is_shut_down(&self) -> bool {
         self.is_shut_down
     }
 
-    /// Whether a newcomer may ask the ledger before those who wait. Who takes nothing is in nobody's way, nor are those
-    /// who wait for nothing in another's.
-    pub(super) fn may_pass(&self, wanted: Wanted) -> bool {
-        wanted == Wanted::Nothing || self.permits == 0 || self.options.order == QueueOrder::NewestFirst
+    /// Whether a new caller may ask the ledger before the waiters are served.
+    ///
+    /// Calls for 0 permits always may, because they take none. Waiters for 0 permits hold up no caller.
+    pub(super) fn may_bypass(&self, count: PermitCount) -> bool {
+        count == PermitCount::Zero
+            || self.queued_permits == 0
+            || self.options.order == QueueOrder::NewestFirst
     }
 
-    /// A newcomer waits, if there is a place for it.
-    pub(super) fn join(&mut self, wanted: Wanted, denied: Option<Denied>, waiter: W) -> Joined<W> {
+    /// Adds a waiter if there is room for it. `denied` is the attempt that it has made already.
+    pub(super) fn enqueue(
+        &mut self,
+        count: PermitCount,
+        denied: Option<DeniedAttempt>,
+        reply: R,
+    ) -> EnqueueResult<R> {
         if self.is_shut_down {
-            return Joined::ShutDown;
+            return EnqueueResult::ShutDown;
         }
-        let (places, permits_max) = (wanted.permits(), self.options.queue_permits_max);
-        let may_evict = self.options.order == QueueOrder::NewestFirst && places <= permits_max;
+        let (permits, permits_max) = (count.get(), self.options.queue_permits_max);
+        let may_evict = self.options.order == QueueOrder::NewestFirst && permits <= permits_max;
         let mut evicted = Vec::new();
-        while permits_max - self.permits < places {
-            match self.waiting.first_key_value().map(|(number, _)| *number) {
-                Some(oldest) if may_evict => evicted.extend(self.take(oldest)),
-                Some(_) | None => return Joined::NoPlace,
+        while permits_max - self.queued_permits < permits {
+            match self.waiters.first_key_value().map(|(id, _)| *id) {
+                Some(oldest) if may_evict => evicted.extend(self.remove(oldest)),
+                Some(_) | None => return EnqueueResult::Full,
             }
         }
-        let number = Number(self.next_number);
-        self.next_number += 1;
-        self.permits += places;
-        self.waiting.insert(number, Entry { wanted, pause: denied.map(Pause::new), waiter });
-        let needs_attendant = !std::mem::replace(&mut self.is_attended, true);
-        Joined::Waits { number, evicted, needs_attendant }
+        let id = WaiterId(self.next_id);
+        self.next_id += 1;
+        self.queued_permits += permits;
+        self.waiters.insert(id, Waiter { count, backoff: denied.map(Backoff::new), reply });
+        let needs_worker = !std::mem::replace(&mut self.has_worker, true);
+        EnqueueResult::Queued { id, evicted, needs_worker }
     }
 
-    /// Takes out one who waits no more.
-    pub(super) fn take(&mut self, number: Number) -> Option<W> {
-        let Entry { wanted, waiter, .. } = self.waiting.remove(&number)?;
-        self.permits -= wanted.permits();
-        Some(waiter)
+    /// Removes a waiter, if it still waits.
+    pub(super) fn remove(&mut self, id: WaiterId) -> Option<R> {
+        let Waiter { count, reply, .. } = self.waiters.remove(&id)?;
+        self.queued_permits -= count.get();
+        Some(reply)
     }
 
-    /// The ledger has no room for one who waits.
-    pub(super) fn denied(&mut self, number: Number, denied: Denied) {
-        if let Some(Entry { pause, .. }) = self.waiting.get_mut(&number) {
-            *pause = Some(pause.map_or(Pause::new(denied), |pause| pause.again(denied)));
+    /// Begins or prolongs the backoff of a waiter that the ledger denied.
+    pub(super) fn back_off(&mut self, id: WaiterId, denied: DeniedAttempt) {
+        if let Some(Waiter { backoff, .. }) = self.waiters.get_mut(&id) {
+            *backoff = Some(backoff.map_or(Backoff::new(denied), |backoff| backoff.again(denied)));
         }
     }
 
-    /// What is to be done next. `given_back` counts how often something was given back.
-    pub(super) fn next(&mut self, now: Instant, given_back: u64) -> Next {
-        let Some((number, entry)) = self.head() else {
-            self.is_attended = false;
-            return Next::Over;
+    /// The next step of the worker. `releases` counts the releases of this limiter until now.
+    pub(super) fn next_step(&mut self, now: Instant, releases: u64) -> NextStep {
+        let Some((id, waiter)) = self.head() else {
+            self.has_worker = false;
+            return NextStep::End;
         };
-        match entry.pause.filter(|pause| !pause.is_over(now, given_back)) {
-            Some(pause) => Next::WaitUntil(pause.until()),
-            None => Next::Ask { number, wanted: entry.wanted },
+        match waiter.backoff.filter(|backoff| !backoff.is_over(now, releases)) {
+            Some(backoff) => NextStep::WaitUntil(backoff.until()),
+            None => NextStep::Ask { id, count: waiter.count },
         }
     }
 
-    /// When there is room for the one who is next, as good as it is known.
+    /// When room for the next waiter is expected; `None` before its first attempt.
     pub(super) fn room_at(&self) -> Option<Instant> {
-        self.head()?.1.pause.map(|pause| pause.room_at())
+        self.head()?.1.backoff.map(|backoff| backoff.room_at())
     }
 
-    /// Nobody waits any more: all who do are taken out, in the order in which they would have been served.
-    pub(super) fn shut_down(&mut self) -> Vec<W> {
+    /// Takes no waiters any more. Removes all, in the order in which they would have been served.
+    pub(super) fn shut_down(&mut self) -> Vec<R> {
         self.is_shut_down = true;
-        self.permits = 0;
-        let waiters = std::mem::take(&mut self.waiting).into_values().map(|entry| entry.waiter);
+        self.queued_permits = 0;
+        let replies = std::mem::take(&mut self.waiters).into_values().map(|waiter| waiter.reply);
         match self.options.order {
-            QueueOrder::OldestFirst => waiters.collect(),
-            QueueOrder::NewestFirst => waiters.rev().collect(),
+            QueueOrder::OldestFirst => replies.collect(),
+            QueueOrder::NewestFirst => replies.rev().collect(),
         }
     }
 
-    fn head(&self) -> Option<(Number, &Entry<W>)> {
+    fn head(&self) -> Option<(WaiterId, &Waiter<R>)> {
         let head = match self.options.order {
-            QueueOrder::OldestFirst => self.waiting.first_key_value(),
-            QueueOrder::NewestFirst => self.waiting.last_key_value(),
+            QueueOrder::OldestFirst => self.waiters.first_key_value(),
+            QueueOrder::NewestFirst => self.waiters.last_key_value(),
         };
-        head.map(|(number, entry)| (*number, entry))
+        head.map(|(id, waiter)| (*id, waiter))
     }
 }

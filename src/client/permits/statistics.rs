@@ -1,12 +1,12 @@
-/// How a limiter stands, as a snapshot.
+/// The permits and the counters of a limiter at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PermitStatistics {
-    /// How many permits are free now, in the ledger, for anybody.
+    /// The permits that are free now in the ledger, for any caller.
     pub available: u128,
-    /// For how many permits callers of this limiter wait.
+    /// The permits that callers of this limiter wait for.
     pub queued_permits: u64,
-    /// How many leases were acquired by callers of this limiter.
+    /// The leases that callers of this limiter acquired.
     pub granted: u64,
-    /// How many of their leases failed. Who was cancelled, or told an error, is not counted.
+    /// The leases of this limiter's callers that failed. Cancelled calls and errors are not counted.
     pub failed: u64,
 }

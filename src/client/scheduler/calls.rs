@@ -1,4 +1,4 @@
-//! One attempt at a call, and what its outcome means to the scheduler.
+//! One attempt at a call, and its answer for the state.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -6,40 +6,42 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 
 use super::error::ScheduleError;
-use super::state::{CompleteAnswer, ReserveAnswer};
-use crate::client::limiter::Verdict;
-use crate::client::{CallError, Complete, Reserve, Transport};
+use super::event::{CompleteAnswer, ReserveAnswer};
+use crate::client::{AttemptResult, CallError, Complete, Reserve, Transport};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the transport panicked")]
 struct TransportPanicked;
 
 pub(super) async fn reserve(transport: &impl Transport, command: &Reserve) -> ReserveAnswer {
-    match caught(transport.reserve(command)).await.map(Verdict::of) {
-        Ok(Verdict::Granted { .. }) => ReserveAnswer::Granted,
-        Ok(Verdict::Denied(denial)) => match denial.retry_after() {
+    match catch_panic(transport.reserve(command)).await {
+        Ok(AttemptResult::Granted { .. }) => ReserveAnswer::Granted,
+        Ok(AttemptResult::Denied(denial)) => match denial.retry_after() {
             Some(retry_after) => ReserveAnswer::Denied { key: denial.key().clone(), retry_after },
             None => ReserveAnswer::Refused(ScheduleError::Never(denial)),
         },
-        Ok(Verdict::TooLate) => ReserveAnswer::TooLate,
-        Err(error @ CallError::Unknown(_)) => ReserveAnswer::Unknown(error),
+        Ok(AttemptResult::LeaseConflict | AttemptResult::LeaseSettled) => ReserveAnswer::TooLate,
+        Err(error @ CallError::Unknown { .. }) => ReserveAnswer::Unknown(error),
         Err(error @ (CallError::Refused { .. } | CallError::Closed)) => ReserveAnswer::Refused(error.into()),
     }
 }
 
 pub(super) async fn complete(transport: &impl Transport, command: &Complete) -> CompleteAnswer {
-    match caught(transport.complete(command)).await {
+    match catch_panic(transport.complete(command)).await {
         Ok(()) => CompleteAnswer::Settled,
-        Err(CallError::Unknown(_)) => CompleteAnswer::Unknown,
+        Err(CallError::Unknown { .. }) => CompleteAnswer::Unknown,
         Err(error @ (CallError::Refused { .. } | CallError::Closed)) => {
-            tracing::warn!(lease_id = %command.lease, %error, "a lease could not be completed");
+            tracing::warn!(
+                lease_id = %command.lease, %error,
+                "the limiter refused to complete a lease; what the lease holds expires"
+            );
             CompleteAnswer::Refused
         }
     }
 }
 
-/// A call that panics leaves its outcome unknown.
-async fn caught<R>(call: impl Future<Output = Result<R, CallError>>) -> Result<R, CallError> {
+/// The outcome of a call that panics is unknown.
+async fn catch_panic<R>(call: impl Future<Output = Result<R, CallError>>) -> Result<R, CallError> {
     let outcome = AssertUnwindSafe(call).catch_unwind().await;
     outcome.unwrap_or_else(|_| Err(CallError::unknown(TransportPanicked)))
 }

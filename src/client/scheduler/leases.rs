@@ -1,43 +1,46 @@
+//! The granted leases until they are settled. Pure: `state` drives it.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
-use super::state::{Action, Chance, CompleteAnswer, JobNumber, LeaseEnd};
+use super::event::{Action, CompleteAnswer, LeaseEnd, RandomSource};
+use super::job::JobNumber;
 use crate::client::RepeatPolicy;
 use crate::client::repeat::Pauses;
 use crate::limit::LeaseId;
 
-/// The leases from their grant until they are settled.
+/// The granted leases until they are settled, by job.
 pub(super) struct Leases {
     repeat: RepeatPolicy,
     jobs: BTreeMap<JobNumber, Stage>,
-    /// When the completes whose outcome is unknown are made again.
-    pauses: BTreeSet<(Instant, JobNumber)>,
+    /// When completes of unknown outcome are repeated.
+    repeats: BTreeSet<(Instant, JobNumber)>,
 }
 
 enum Stage {
     /// The job runs.
     Running(LeaseId),
-    /// A complete is under way, or pauses before it is made again.
+    /// A complete is under way, or waits to be repeated.
     Completing(LeaseId, Pauses),
 }
 
 impl Leases {
     pub(super) fn new(repeat: RepeatPolicy) -> Self {
-        Self { repeat, jobs: BTreeMap::new(), pauses: BTreeSet::new() }
+        Self { repeat, jobs: BTreeMap::new(), repeats: BTreeSet::new() }
     }
 
     pub(super) fn jobs(&self) -> usize {
         self.jobs.len()
     }
 
-    /// The job may run.
+    /// Starts a job under its lease.
     pub(super) fn start(&mut self, job: JobNumber, lease: LeaseId, actions: &mut Vec<Action>) {
         self.jobs.insert(job, Stage::Running(lease));
         actions.push(Action::Start { job, lease });
     }
 
-    /// The lease is to be settled.
+    /// Completes a lease.
     pub(super) fn complete(
         &mut self,
         now: Instant,
@@ -49,29 +52,29 @@ impl Leases {
         actions.push(Action::Complete { job, lease });
     }
 
-    /// A job that ran is over.
-    pub(super) fn left(&mut self, now: Instant, job: JobNumber, actions: &mut Vec<Action>) {
+    /// Completes the lease of a job that its caller dropped, if the job ran.
+    pub(super) fn job_dropped(&mut self, now: Instant, job: JobNumber, actions: &mut Vec<Action>) {
         if let Some(&Stage::Running(lease)) = self.jobs.get(&job) {
             self.complete(now, job, lease, actions);
         }
     }
 
-    /// A complete has its answer.
-    pub(super) fn completed(
+    /// Takes the answer to a complete: the job is forgotten, or the complete is repeated later.
+    pub(super) fn complete_answered(
         &mut self,
         now: Instant,
         job: JobNumber,
         answer: CompleteAnswer,
-        chance: &mut impl Chance,
+        random: &mut impl RandomSource,
         actions: &mut Vec<Action>,
     ) {
         let Some(Stage::Completing(_, pauses)) = self.jobs.get_mut(&job) else { return };
         let end = match answer {
             CompleteAnswer::Settled => LeaseEnd::Completed,
             CompleteAnswer::Refused => LeaseEnd::LeftToExpire,
-            CompleteAnswer::Unknown => match pauses.next(now, chance.fraction()) {
+            CompleteAnswer::Unknown => match pauses.next(now, random.fraction()) {
                 Some(pause) => {
-                    self.pauses.insert((now + pause, job));
+                    self.repeats.insert((now + pause, job));
                     return;
                 }
                 None => LeaseEnd::LeftToExpire,
@@ -81,12 +84,12 @@ impl Leases {
         actions.push(Action::Forget { job, end });
     }
 
-    /// Makes again what has paused long enough.
+    /// Repeats the completes whose pause has passed.
     pub(super) fn wake(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        while let Some(&(until, job)) = self.pauses.first()
+        while let Some(&(until, job)) = self.repeats.first()
             && until <= now
         {
-            self.pauses.pop_first();
+            self.repeats.pop_first();
             if let Some(&Stage::Completing(lease, _)) = self.jobs.get(&job) {
                 actions.push(Action::Complete { job, lease });
             }
@@ -94,6 +97,6 @@ impl Leases {
     }
 
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        self.pauses.first().map(|(until, _)| *until)
+        self.repeats.first().map(|(until, _)| *until)
     }
 }

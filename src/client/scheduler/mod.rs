@@ -1,31 +1,52 @@
-//! Runs jobs when there is room for them, without one model or provider standing in another's way.
+//! Runs jobs when there is room for them. A model or provider without room does not delay the others.
 //!
-//! A job waits in the queue of its model. The scheduler reserves what the oldest jobs need, taking turns among the queues.
-//! A job that is denied steps aside until the hint of the denial is over, with every other that needs the same limit, and
-//! then takes a new lease id; an attempt whose outcome is unknown is made again under its own. Whatever becomes of a job
-//! that was granted a lease, the lease is completed.
+//! A job waits in the queue of its model. The queues take turns, and the scheduler reserves what the oldest job of each
+//! needs. When a limit denies a job, the job backs off until the hint of the denial has passed, and so does every other
+//! job that needs that limit. Its next attempt takes a fresh lease id. An attempt of unknown outcome is repeated under
+//! its own lease id. Every granted lease is completed, whatever happens to its job.
 //!
-//! | part | what it is |
+//! | type | what it is |
 //! | --- | --- |
 //! | [`Scheduler`] | the handle |
-//! | [`Job`], [`Permit`] | what is to be run, and the right to run |
-//! | `driver`, `calls` | the task that carries out what is decided |
-//! | `state`, `waiting`, `leases` | what is decided, pure |
-//! | `queues`, `gates` | whose turn it is, and what is held back |
+//! | [`Job`], [`QueueKey`] | what to run, and the queue it waits in |
+//! | [`Permit`] | the right to run; it records what the job uses |
+//! | [`SchedulerOptions`] | bounds and times |
+//! | [`Observer`], [`SchedulerEvent`] | what a scheduler reports |
+//! | [`ScheduleError`] | why a job did not run |
+//!
+//! A file imports only files above it:
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `options`, `error`, `job` | small types |
+//! | `event` | the events and actions of the state |
+//! | `fair_queues` | the queues of waiting jobs, and their turns; pure |
+//! | `backoff` | the limits without room, and the jobs that wait for them; pure |
+//! | `waiting`, `leases` | the jobs before and after their grant; pure |
+//! | `state` | all decisions; pure, driven by `worker` |
+//! | `observer` | the trait [`Observer`] |
+//! | `message` | what handles and permits send to the worker |
+//! | `permit` | the guards of a job |
+//! | `calls` | one call over the transport |
+//! | `worker` | the task that carries the decisions out |
+//! | `mod` | the handle |
 
+mod backoff;
 mod calls;
-mod driver;
 mod error;
-mod gates;
+mod event;
+mod fair_queues;
 mod job;
 mod leases;
+mod message;
 mod observer;
 mod options;
-mod queues;
+mod permit;
 mod state;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod worker;
 
 use std::any::Any;
 use std::future::Future;
@@ -37,68 +58,94 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Transport;
-use driver::{Driver, Message};
-use job::Place;
-use state::JobNumber;
+use job::JobNumber;
+use message::Message;
+use permit::JobGuard;
+use worker::Worker;
 
 pub use error::ScheduleError;
-pub use job::{Job, NotReserved, Permit};
+pub use job::{Job, QueueKey};
 pub use observer::{Observer, SchedulerEvent};
 pub use options::SchedulerOptions;
-pub use queues::QueueKey;
+pub use permit::{NotReserved, Permit};
 
-/// The handle of a scheduler. Cloning it is cheap. When the last one is dropped, and no job runs, the scheduler ends.
+/// The handle of a scheduler. Cloning it is cheap.
+///
+/// When the last handle is dropped, the scheduler ends after its last job.
 #[derive(Clone)]
 pub struct Scheduler {
-    messages: mpsc::UnboundedSender<Message>,
+    worker: mpsc::UnboundedSender<Message>,
     next_number: Arc<AtomicU64>,
 }
 
 impl Scheduler {
-    /// Starts a scheduler that makes its calls over `transport`. It repeats by itself what is unknown, so the transport
-    /// should not. Needs a tokio runtime.
+    /// Starts a scheduler that makes its calls over `transport`.
+    ///
+    /// The scheduler repeats calls of unknown outcome itself, so the transport should not.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub fn start(transport: impl Transport, options: SchedulerOptions, observer: impl Observer) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(Driver::new(transport, options, observer, receiver).run());
-        Self { messages: sender, next_number: Arc::default() }
+        let (worker, messages) = mpsc::unbounded_channel();
+        tokio::spawn(Worker::new(transport, options, observer, messages).run());
+        Self { worker, next_number: Arc::default() }
     }
 
-    /// Runs `work` when everything that the job needs is reserved. The permit that it gets ends the lease when it is
-    /// dropped. Dropping the future of this call cancels the job, whether it waits or runs.
+    /// Runs `work` when everything that the job needs is reserved.
+    ///
+    /// `work` gets the permit of the job. The lease is completed when the permit is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ScheduleError`] if the job does not start, or if it panics.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the job, whether it waits or runs.
     pub async fn run<R, F>(&self, job: Job, work: impl FnOnce(Permit) -> F) -> Result<R, ScheduleError>
     where
         F: Future<Output = R>,
     {
         let permit = self.acquire(job).await?;
-        // The permit goes with the work, and so is dropped whichever way that ends.
+        // The work owns the permit, so the permit is dropped however the work ends.
         let ended = AssertUnwindSafe(async { work(permit).await }).catch_unwind().await;
-        ended.map_err(|panic| ScheduleError::Panicked { message: message(&*panic) })
+        ended.map_err(|panic| ScheduleError::Panicked { message: panic_message(&*panic) })
     }
 
-    /// Waits until everything that the job needs is reserved. Dropping the future of this call cancels the job.
+    /// Waits until everything that the job needs is reserved.
+    ///
+    /// # Errors
+    ///
+    /// [`ScheduleError`] if the job does not start.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the job. What was granted by then is released in the background.
     pub async fn acquire(&self, job: Job) -> Result<Permit, ScheduleError> {
         let number = JobNumber(self.next_number.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
-        // From here on the scheduler hears of it if nobody waits any more.
-        let place = Place::new(number, self.messages.clone());
+        // From here on, dropping the future tells the worker.
+        let guard = JobGuard::new(number, self.worker.clone());
         let message = Message::Submit { number, job: job.clone(), reply };
-        self.messages.send(message).map_err(|_| ScheduleError::ShutDown)?;
+        self.worker.send(message).map_err(|_| ScheduleError::ShutDown)?;
         let lease = answer.await.unwrap_or(Err(ScheduleError::ShutDown))?;
-        Ok(Permit::new(&job, lease, place))
+        Ok(Permit::new(&job, lease, guard))
     }
 
-    /// Starts nothing more: jobs that wait are told so. Ends when every job that runs is over and every lease is settled,
-    /// or can be settled no more.
+    /// Shuts the scheduler down, and waits until no job runs and every lease is settled or left to expire.
+    ///
+    /// Waiting jobs fail with [`ScheduleError::ShutDown`]. Running jobs go on to their end.
     pub async fn shutdown(&self) {
         let (done, all_done) = oneshot::channel();
-        // It may be shut down already.
-        if self.messages.send(Message::ShutDown { done }).is_ok() {
+        // It fails if the worker has ended already.
+        if self.worker.send(Message::ShutDown { done }).is_ok() {
             all_done.await.ok();
         }
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

@@ -1,43 +1,46 @@
+//! What a scheduler reports while it runs.
+
 use std::time::Duration;
 
 use super::error::ScheduleError;
-use super::queues::QueueKey;
+use super::job::QueueKey;
 use crate::limit::{LeaseId, LimitKey};
 
-/// Hears what happens in a scheduler, to count and measure it. It is called in the scheduler's own task, so it must be
-/// quick.
+/// Receives the events of a scheduler, to count and measure them.
+///
+/// It runs in the scheduler's own task, so it must be quick. A panic in it is logged and stops nothing.
 pub trait Observer: Send + 'static {
-    /// Something happened to a job of this queue.
+    /// Takes an event of a job in this queue.
     fn observe(&mut self, queue: &QueueKey, event: &SchedulerEvent<'_>);
 }
 
-/// What can happen to a job.
+/// What happened to a job.
 #[derive(Debug, Clone)]
 pub enum SchedulerEvent<'a> {
-    /// It waits in its queue.
+    /// It was submitted.
     Queued {
-        /// How many wait now, over all queues.
+        /// The jobs that wait now in all queues, this one included.
         jobs_waiting: usize,
     },
-    /// An attempt to reserve what it needs is made.
+    /// An attempt to reserve begins.
     Attempted {
-        /// Names the attempt.
+        /// The lease id of the attempt.
         lease: LeaseId,
     },
-    /// There is no room for it now.
+    /// A limit has no room for it now.
     Denied {
         /// The limit without room.
         key: &'a LimitKey,
-        /// When to come back.
+        /// The hint of the denial, from now.
         retry_after: Duration,
     },
-    /// Nobody knows whether an attempt was granted; it will be made again.
+    /// The outcome of an attempt is unknown. The attempt is repeated.
     Unknown,
     /// It was granted a lease and starts.
     Started {
-        /// Its lease.
+        /// The lease.
         lease: LeaseId,
-        /// Since it was submitted.
+        /// The time since its submission.
         waited: Duration,
     },
     /// It will not run.
@@ -45,18 +48,18 @@ pub enum SchedulerEvent<'a> {
         /// Why.
         error: &'a ScheduleError,
     },
-    /// It ran, and is over.
+    /// It ran and has ended.
     Ended {
-        /// Since it started.
+        /// The time since its start.
         ran: Duration,
     },
-    /// Its lease is settled.
+    /// Its lease is completed.
     Completed,
-    /// Its lease could not be settled; what it holds comes back when it expires.
+    /// Its lease could not be completed. What it holds expires.
     LeftToExpire,
 }
 
-/// Hears nothing.
+/// Ignores all events.
 impl Observer for () {
     fn observe(&mut self, _queue: &QueueKey, _event: &SchedulerEvent<'_>) {}
 }

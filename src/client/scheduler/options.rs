@@ -2,18 +2,18 @@ use std::time::Duration;
 
 use crate::client::RepeatPolicy;
 
-/// How much a scheduler takes on, and how it waits.
+/// The bounds of a scheduler's queues and the times it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchedulerOptions {
-    /// How many jobs may wait in all queues together.
+    /// The most jobs that wait in all queues together.
     pub jobs_max: usize,
-    /// How many jobs may wait in one queue.
+    /// The most jobs that wait in one queue.
     pub queue_jobs_max: usize,
-    /// How many attempts to reserve may be under way at a time.
+    /// The most attempts to reserve at a time.
     pub reserves_in_flight_max: usize,
-    /// At most this much is added by chance to the hint of a denial, so that callers do not come back all at once.
+    /// The longest random time that is added to the hint of a denial, so that callers do not try again all at once.
     pub jitter_max: Duration,
-    /// When calls whose outcome is unknown are made again.
+    /// When calls of unknown outcome are repeated.
     pub repeat: RepeatPolicy,
 }
 

@@ -1,74 +1,77 @@
+//! The jobs that wait to run, and their attempts. Pure: `state` drives it.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::backoff::Backoff;
 use super::error::ScheduleError;
-use super::gates::Gates;
+use super::event::{Action, LeaseEnd, RandomSource, ReserveAnswer};
+use super::fair_queues::FairQueues;
+use super::job::{JobNumber, QueueKey};
 use super::options::SchedulerOptions;
-use super::queues::{QueueKey, Queues};
-use super::state::{Action, Chance, JobNumber, LeaseEnd, ReserveAnswer};
 use crate::client::limiter::{LATE_GRANTS_MAX, always_too_late};
 use crate::client::repeat::Pauses;
 use crate::limit::{LeaseId, LimitKey};
 
-/// The jobs from the moment they are submitted until it is known that a lease of theirs was granted, or that none is.
-pub(super) struct Waiting {
+/// The jobs from their submission until it is known whether they are granted a lease.
+pub(super) struct WaitingJobs {
     options: SchedulerOptions,
-    jobs: BTreeMap<JobNumber, Job>,
-    queues: Queues,
-    gates: Gates,
-    /// When the attempts whose outcome is unknown are made again.
-    pauses: BTreeSet<(Instant, JobNumber)>,
-    in_flight: usize,
+    jobs: BTreeMap<JobNumber, WaitingJob>,
+    queues: FairQueues,
+    backoff: Backoff,
+    /// When attempts of unknown outcome are repeated.
+    repeats: BTreeSet<(Instant, JobNumber)>,
+    /// At most `options.reserves_in_flight_max`.
+    attempts_in_flight: usize,
 }
 
-struct Job {
+struct WaitingJob {
     queue: QueueKey,
     keys: Arc<[LimitKey]>,
     stage: Stage,
-    /// Whether its owner waits for it.
-    wanted: bool,
-    /// How many of its leases were over before their grant was heard of.
+    /// Whether its caller still waits for it.
+    has_caller: bool,
+    /// The leases that expired before their grant arrived.
     late_grants: usize,
 }
 
 enum Stage {
-    /// Ready in its queue; its next attempt takes a new lease id.
+    /// Ready in its queue. Its next attempt takes a fresh lease id.
     Ready,
-    /// Waits for a limit that denied it, or a job like it.
-    Held { key: LimitKey },
-    /// An attempt was made, under this lease id.
+    /// Waits for the end of a limit's backoff.
+    BackingOff { key: LimitKey },
+    /// An attempt was made under this lease id.
     Attempted { lease: LeaseId, pauses: Pauses, phase: Phase },
 }
 
-/// Where an attempt is.
+/// The phase of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Under way.
     InFlight,
-    /// Its outcome is unknown; it pauses before it is made again.
+    /// Its outcome is unknown. It pauses before it is repeated.
     Pausing,
-    /// Ready in its queue, to be made again.
+    /// Ready in its queue, to be repeated.
     Ready,
 }
 
-/// A lease that is granted, as far as anybody can tell.
+/// A lease that is granted, or may be.
 pub(super) struct Grant {
     pub(super) lease: LeaseId,
-    /// Whether the job is to be run.
-    pub(super) wanted: bool,
+    /// Whether a caller waits for the job. If not, the job must not run, only complete its lease.
+    pub(super) has_caller: bool,
 }
 
-impl Waiting {
+impl WaitingJobs {
     pub(super) fn new(options: SchedulerOptions) -> Self {
         Self {
             options,
             jobs: BTreeMap::new(),
-            queues: Queues::new(options.jobs_max, options.queue_jobs_max),
-            gates: Gates::default(),
-            pauses: BTreeSet::new(),
-            in_flight: 0,
+            queues: FairQueues::new(options.jobs_max, options.queue_jobs_max),
+            backoff: Backoff::default(),
+            repeats: BTreeSet::new(),
+            attempts_in_flight: 0,
         }
     }
 
@@ -76,64 +79,68 @@ impl Waiting {
         self.jobs.len()
     }
 
-    /// Puts a job into its queue, if there is room.
+    /// Adds a job to its queue.
+    ///
+    /// # Errors
+    ///
+    /// [`ScheduleError::QueueFull`] if there is no room.
     pub(super) fn submit(
         &mut self,
         number: JobNumber,
         queue: QueueKey,
         keys: Arc<[LimitKey]>,
     ) -> Result<(), ScheduleError> {
-        if !self.queues.enter(&queue) {
+        if !self.queues.add_job(&queue) {
             return Err(ScheduleError::QueueFull);
         }
-        self.queues.ready(&queue, number);
-        self.jobs.insert(number, Job { queue, keys, stage: Stage::Ready, wanted: true, late_grants: 0 });
+        self.queues.make_ready(&queue, number);
+        let job = WaitingJob { queue, keys, stage: Stage::Ready, has_caller: true, late_grants: 0 };
+        self.jobs.insert(number, job);
         Ok(())
     }
 
-    /// An attempt has its answer: the job is granted a lease, goes, or waits on.
-    pub(super) fn answered(
+    /// Takes the answer to an attempt: the job is granted a lease, fails, or waits on.
+    pub(super) fn reserve_answered(
         &mut self,
         now: Instant,
         number: JobNumber,
         answer: ReserveAnswer,
-        chance: &mut impl Chance,
+        random: &mut impl RandomSource,
         actions: &mut Vec<Action>,
     ) -> Option<Grant> {
         let job = self.jobs.get_mut(&number)?;
         let Stage::Attempted { lease, pauses, phase: phase @ Phase::InFlight } = &mut job.stage else {
             return None;
         };
-        self.in_flight -= 1;
-        let (lease, wanted) = (*lease, job.wanted);
+        self.attempts_in_flight -= 1;
+        let (lease, has_caller) = (*lease, job.has_caller);
         match answer {
             ReserveAnswer::Granted => {
                 self.remove(number);
-                return Some(Grant { lease, wanted });
+                return Some(Grant { lease, has_caller });
             }
-            // It is made again also if nobody wants the job any more: only the answer tells whether there is a lease to
-            // complete.
+            // It is repeated even if the caller is gone: only the answer says whether there is a lease to complete.
             ReserveAnswer::Unknown(error) => {
-                if let Some(pause) = pauses.next(now, chance.fraction()) {
+                if let Some(pause) = pauses.next(now, random.fraction()) {
                     *phase = Phase::Pausing;
-                    self.pauses.insert((now + pause, number));
+                    self.repeats.insert((now + pause, number));
                     return None;
                 }
                 self.fail(number, error.into(), actions);
                 self.remove(number);
-                // To be on the safe side, it counts as granted.
-                return Some(Grant { lease, wanted: false });
+                // The lease may be granted, so it is completed.
+                return Some(Grant { lease, has_caller: false });
             }
-            ReserveAnswer::Denied { key, retry_after } if wanted => {
-                let jitter = self.options.jitter_max.mul_f64(chance.fraction());
-                self.gates.close(&key, now + retry_after + jitter);
-                self.gates.wait(&key, number);
-                job.stage = Stage::Held { key };
+            ReserveAnswer::Denied { key, retry_after } if has_caller => {
+                let jitter = self.options.jitter_max.mul_f64(random.fraction());
+                self.backoff.begin(&key, now + retry_after + jitter);
+                self.backoff.add_job(&key, number);
+                job.stage = Stage::BackingOff { key };
             }
-            // An attempt whose outcome was unknown had been granted and has expired: the job has not run yet.
-            ReserveAnswer::TooLate if wanted && job.late_grants + 1 < LATE_GRANTS_MAX => {
+            // An earlier try of the attempt was granted, and the lease has expired. The job has not run yet.
+            ReserveAnswer::TooLate if has_caller && job.late_grants + 1 < LATE_GRANTS_MAX => {
                 job.late_grants += 1;
-                self.queues.ready(&job.queue, number);
+                self.queues.make_ready(&job.queue, number);
                 job.stage = Stage::Ready;
             }
             ReserveAnswer::Denied { .. } => self.forget(number, actions),
@@ -149,61 +156,68 @@ impl Waiting {
         None
     }
 
-    /// Nobody wants the job any more. It goes at once, unless an attempt was made whose outcome is to be found out.
-    pub(super) fn left(&mut self, number: JobNumber, actions: &mut Vec<Action>) {
+    /// Cancels a job whose caller is gone. It is forgotten at once, unless the outcome of an attempt is open.
+    pub(super) fn cancel(&mut self, number: JobNumber, actions: &mut Vec<Action>) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
-        job.wanted = false;
+        job.has_caller = false;
         match &job.stage {
             Stage::Ready => self.forget(number, actions),
-            Stage::Held { key } => {
-                self.gates.leave(key, number);
+            Stage::BackingOff { key } => {
+                self.backoff.remove_job(key, number);
                 self.forget(number, actions);
             }
             Stage::Attempted { .. } => {}
         }
     }
 
-    /// The owners of all jobs are told that these will not run.
+    /// Fails and cancels all jobs.
     pub(super) fn shut_down(&mut self, actions: &mut Vec<Action>) {
         let numbers: Vec<JobNumber> = self.jobs.keys().copied().collect();
         for number in numbers {
             self.fail(number, ScheduleError::ShutDown, actions);
-            self.left(number, actions);
+            self.cancel(number, actions);
         }
     }
 
-    /// Puts back into the queues what has waited long enough.
+    /// Makes the jobs ready whose backoff or pause has passed.
     pub(super) fn wake(&mut self, now: Instant) {
-        for number in self.gates.open_due(now) {
+        for number in self.backoff.end_due(now) {
             if let Some(job) = self.jobs.get_mut(&number) {
                 job.stage = Stage::Ready;
-                self.queues.ready(&job.queue, number);
+                self.queues.make_ready(&job.queue, number);
             }
         }
-        while let Some(&(until, number)) = self.pauses.first()
+        while let Some(&(until, number)) = self.repeats.first()
             && until <= now
         {
-            self.pauses.pop_first();
-            if let Some(Job { queue, stage: Stage::Attempted { phase, .. }, .. }) = self.jobs.get_mut(&number)
+            self.repeats.pop_first();
+            if let Some(WaitingJob { queue, stage: Stage::Attempted { phase, .. }, .. }) =
+                self.jobs.get_mut(&number)
             {
                 *phase = Phase::Ready;
-                self.queues.ready(queue, number);
+                self.queues.make_ready(queue, number);
             }
         }
     }
 
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        let pause = self.pauses.first().map(|(until, _)| *until);
-        [pause, self.gates.next_opening()].into_iter().flatten().min()
+        let repeat = self.repeats.first().map(|(until, _)| *until);
+        [repeat, self.backoff.next_end()].into_iter().flatten().min()
     }
 
-    /// Makes attempts, each from the queue whose turn it is, as long as there is room for them.
-    pub(super) fn poll(&mut self, now: Instant, chance: &mut impl Chance, actions: &mut Vec<Action>) {
-        while self.in_flight < self.options.reserves_in_flight_max {
-            let (jobs, gates) = (&mut self.jobs, &mut self.gates);
-            let next = self
-                .queues
-                .next(|number| jobs.get_mut(&number).is_some_and(|job| job.is_held(number, gates)));
+    /// Starts attempts, each for a job of the next queue in turn, up to the maximum in flight.
+    pub(super) fn start_attempts(
+        &mut self,
+        now: Instant,
+        random: &mut impl RandomSource,
+        actions: &mut Vec<Action>,
+    ) {
+        while self.attempts_in_flight < self.options.reserves_in_flight_max {
+            let (jobs, backoff) = (&mut self.jobs, &mut self.backoff);
+            let must_wait = |number| {
+                jobs.get_mut(&number).is_some_and(|job: &mut WaitingJob| job.must_wait(number, backoff))
+            };
+            let next = self.queues.take_next(must_wait);
             let Some(number) = next else { return };
             let Some(job) = self.jobs.get_mut(&number) else { continue };
             let lease = match &mut job.stage {
@@ -211,26 +225,27 @@ impl Waiting {
                     *phase = Phase::InFlight;
                     *lease
                 }
-                Stage::Ready | Stage::Held { .. } => {
-                    let (lease, pauses) = (chance.lease_id(), Pauses::new(self.options.repeat, now));
+                Stage::Ready | Stage::BackingOff { .. } => {
+                    let (lease, pauses) = (random.lease_id(), Pauses::new(self.options.repeat, now));
                     job.stage = Stage::Attempted { lease, pauses, phase: Phase::InFlight };
                     lease
                 }
             };
-            self.in_flight += 1;
+            self.attempts_in_flight += 1;
             actions.push(Action::Reserve { job: number, lease });
         }
     }
 
+    /// Tells the caller of a job that it will not run, if the caller still waits.
     fn fail(&self, number: JobNumber, error: ScheduleError, actions: &mut Vec<Action>) {
-        if self.jobs.get(&number).is_some_and(|job| job.wanted) {
+        if self.jobs.get(&number).is_some_and(|job| job.has_caller) {
             actions.push(Action::Fail { job: number, error });
         }
     }
 
     fn remove(&mut self, number: JobNumber) {
         if let Some(job) = self.jobs.remove(&number) {
-            self.queues.leave(&job.queue, number);
+            self.queues.remove_job(&job.queue, number);
         }
     }
 
@@ -240,13 +255,14 @@ impl Waiting {
     }
 }
 
-impl Job {
-    /// Holds the job back if a limit that it needs is closed. An attempt that is made again is not: it may be granted
-    /// already.
-    fn is_held(&mut self, number: JobNumber, gates: &mut Gates) -> bool {
-        let (Stage::Ready, Some(key)) = (&self.stage, gates.closed(&self.keys)) else { return false };
-        gates.wait(key, number);
-        self.stage = Stage::Held { key: key.clone() };
+impl WaitingJob {
+    /// Whether a limit that the job needs is in backoff. The job waits for its end then.
+    ///
+    /// An attempt that is repeated does not wait: it may be granted already.
+    fn must_wait(&mut self, number: JobNumber, backoff: &mut Backoff) -> bool {
+        let (Stage::Ready, Some(key)) = (&self.stage, backoff.find(&self.keys)) else { return false };
+        backoff.add_job(key, number);
+        self.stage = Stage::BackingOff { key: key.clone() };
         true
     }
 }

@@ -1,4 +1,4 @@
-//! The answers that a request gets which the service does not see.
+//! Answers to requests that do not reach the service.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A problem as RFC 9457 has it, with the member that the draft adds.
+/// A problem of RFC 9457, with the member that the draft of the rate limit fields adds.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Problem<'a> {
@@ -34,7 +34,7 @@ pub(super) fn too_many_requests(policy: &str, retry_after_seconds: u64) -> Respo
     respond(StatusCode::TOO_MANY_REQUESTS, &problem, Some(retry_after_seconds))
 }
 
-/// Nobody knows whether there is room.
+/// The limiter does not answer, so it is unknown whether there is room.
 pub(super) fn unavailable() -> Response<Full<Bytes>> {
     let problem = Problem {
         kind: "about:blank",
@@ -45,7 +45,7 @@ pub(super) fn unavailable() -> Response<Full<Bytes>> {
     respond(StatusCode::SERVICE_UNAVAILABLE, &problem, Some(1))
 }
 
-/// There is no limit for the request, or none that it could ever fit.
+/// The limit of the request is not defined, or smaller than a request.
 pub(super) fn no_limit() -> Response<Full<Bytes>> {
     let problem = Problem {
         kind: "about:blank",
@@ -56,7 +56,7 @@ pub(super) fn no_limit() -> Response<Full<Bytes>> {
     respond(StatusCode::INTERNAL_SERVER_ERROR, &problem, None)
 }
 
-/// Whole seconds, rounded up, so that nobody comes back too early.
+/// Whole seconds, rounded up so that no client retries too early; at least 1.
 pub(super) fn seconds(retry_after: Duration) -> u64 {
     u64::try_from(retry_after.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
@@ -66,7 +66,7 @@ fn respond(
     problem: &Problem<'_>,
     retry_after_seconds: Option<u64>,
 ) -> Response<Full<Bytes>> {
-    // Texts and numbers: writing them as JSON succeeds.
+    // Texts and numbers can always be written as JSON.
     let body = serde_json::to_vec(problem).unwrap_or_default();
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

@@ -1,3 +1,5 @@
+//! The body of a response, which holds the lease of its request.
+
 use std::any::Any;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,11 +10,11 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response, which keeps the lease of its request until it has ended, failed, or been dropped.
+    /// The body of a response. It holds the lease of its request until it has ended, failed, or been dropped.
     pub struct LimitedBody<B> {
         #[pin]
         source: Source<B>,
-        // Whatever the lease is over: when it is dropped, it is completed in the background.
+        // A lease over any transport. Dropping it completes it in the background.
         lease: Option<Box<dyn Any + Send + Sync>>,
     }
 }

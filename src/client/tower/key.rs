@@ -1,3 +1,5 @@
+//! Finds the key of a request.
+
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,31 +8,37 @@ use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use sha2::{Digest, Sha256};
 
-/// The key of a request that has none of its own: all these share one limit.
+/// The key of requests without a key of their own. They share one limit.
 pub const FALLBACK_KEY: &str = "global";
 
-/// The longest part of a limit key that a request may choose, in bytes. What is longer is told by its hash.
+/// The longest part of a limit key that comes from a request, in bytes. A longer key is replaced by its hash.
 pub(super) const REQUEST_PART_BYTES_MAX: usize = 128;
 
 type Find = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
-/// How the key of a request is found. Requests of the same key share limits; without any, [`FALLBACK_KEY`] is theirs.
+/// How the key of a request is found.
+///
+/// Requests of the same key share their limits. Requests without a key have [`FALLBACK_KEY`].
 #[derive(Clone)]
 pub struct RequestKey(Arc<Find>);
 
-/// The address of the peer, as an extension of a request. Servers that tell it otherwise need a closure.
+/// The address of the peer, as an extension of a request. For a server that passes it otherwise, use
+/// [`RequestKey::from_fn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
 impl RequestKey {
-    /// The IP address of the peer, from [`PeerAddr`], or with the feature `server` from axum's `ConnectInfo`. Behind a
-    /// proxy that is the proxy's: then use the header in which it tells the client's.
+    /// The IP address of the peer, from [`PeerAddr`] or, with the feature `server`, from axum's `ConnectInfo`.
+    ///
+    /// Behind a proxy that is the address of the proxy: then use the header in which the proxy names the client.
     pub fn peer_ip() -> Self {
         Self::from_fn(|parts| peer_addr(parts).map(|addr| addr.ip().to_canonical().to_string()))
     }
 
-    /// The value of a header. Clients may choose it as they like, unless somebody in front of this checks or sets it. It
-    /// becomes part of limit keys, which are logged: for secrets, use a closure that hashes them.
+    /// The value of a header.
+    ///
+    /// Clients choose it freely, unless a proxy checks or sets it. It becomes part of limit keys, which are logged:
+    /// for secrets, use [`from_fn`](Self::from_fn) and hash them.
     pub fn header(name: HeaderName) -> Self {
         Self::from_fn(move |parts| Some(parts.headers.get(&name)?.to_str().ok()?.to_owned()))
     }
@@ -40,12 +48,12 @@ impl RequestKey {
         Self::from_fn(|parts| Some(parts.uri.path().to_owned()))
     }
 
-    /// What the closure finds.
+    /// The key that the closure finds; `None` or an empty one means [`FALLBACK_KEY`].
     pub fn from_fn(find: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(find))
     }
 
-    /// The key, of characters that a limit key may have. No two requests of different keys get the same one.
+    /// The key, spelled with the characters of limit keys. Different keys have different spellings.
     pub(super) fn of(&self, parts: &Parts) -> String {
         match (self.0)(parts) {
             Some(key) if !key.is_empty() => spell(&key),
@@ -55,16 +63,16 @@ impl RequestKey {
 }
 
 fn peer_addr(parts: &Parts) -> Option<SocketAddr> {
-    let told = parts.extensions.get::<PeerAddr>().map(|PeerAddr(addr)| *addr);
+    let addr = parts.extensions.get::<PeerAddr>().map(|PeerAddr(addr)| *addr);
     #[cfg(feature = "server")]
-    let told = told.or_else(|| {
+    let addr = addr.or_else(|| {
         let info = parts.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
     });
-    told
+    addr
 }
 
-/// Writes bytes that no limit key may have as `=` and two hexadecimal digits.
+/// Spells each byte that a limit key cannot have as `=` and two hexadecimal digits.
 fn spell(key: &str) -> String {
     let mut spelled = String::with_capacity(key.len());
     for byte in key.bytes() {
@@ -76,7 +84,7 @@ fn spell(key: &str) -> String {
         return spelled;
     }
     let hash = Sha256::digest(key.as_bytes());
-    // No spelled key has an `=` followed by these.
+    // In a spelled key, an `=` is always followed by two hexadecimal digits, so this cannot be one.
     hash.iter().fold("=sha256=".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
@@ -97,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_spelled_as_limit_keys_and_stay_different() {
+    fn different_keys_have_different_spellings() {
         assert_eq!(spelled("203.0.113.7"), "203.0.113.7");
         assert_eq!(spelled("2001:db8::1"), "2001:db8::1");
         assert_eq!(spelled("/v1/chat"), "/v1/chat");
@@ -111,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_found_in_requests() {
+    fn each_key_is_found_in_its_part_of_the_request() {
         let mut request = hyper::Request::get("/chat?q=1").header("x-user", "ann").body(()).expect("valid");
         request.extensions_mut().insert(PeerAddr(([203, 0, 113, 7], 4_000).into()));
         let parts = request.into_parts().0;
@@ -125,7 +133,7 @@ mod tests {
 
     #[cfg(feature = "server")]
     #[test]
-    fn axum_tells_the_peer_too() {
+    fn the_peer_is_found_in_the_connect_info_of_axum() {
         let mut parts = hyper::Request::new(()).into_parts().0;
         let addr: SocketAddr = "[::ffff:203.0.113.7]:80".parse().expect("an address");
         parts.extensions.insert(axum::extract::ConnectInfo(addr));

@@ -1,35 +1,39 @@
+//! Limits as HTTP clients see them.
+
 use super::key::REQUEST_PART_BYTES_MAX;
 use crate::client::{LimitKey, Requirements, RequirementsError};
 use crate::limit::Kind;
 
-/// The largest integer of a structured field.
+/// The largest integer of a structured field (RFC 9651).
 const FIELD_INTEGER_MAX: u128 = 999_999_999_999_999;
 
-/// A limit of HTTP requests: one request takes one unit of it. Every key of a request has a limit of its own, whose key
-/// is `PREFIX` and the request's key; they must be defined.
+/// A limit of HTTP requests, of which each request takes one unit.
+///
+/// Each request key has a limit of its own, whose key is the prefix followed by the request key. Define these
+/// limits, for example by a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpLimit {
-    /// What clients know it by.
+    /// The name that clients see.
     name: String,
     key_prefix: String,
     quota: u64,
     kind: Kind,
 }
 
-/// Why this is no limit that HTTP clients can be told of.
+/// Why a limit of HTTP requests is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpLimitError {
-    /// The name cannot stand in a structured field.
+    /// The name does not fit into a structured field.
     #[error("the name {0:?} must be of 1 to 64 printable ASCII characters")]
     Name(String),
-    /// No limit key begins so.
+    /// The prefix does not begin a limit key, or is too long.
     #[error("the key prefix {0:?} must begin a limit key, and leave room for the key of a request")]
     KeyPrefix(String),
 }
 
 impl HttpLimit {
-    /// A limit that clients know as `name`, of keys that begin with `key_prefix`; `quota` and `kind` are told to clients,
-    /// and should be those of the definitions.
+    /// A limit that clients see as `name`, with keys that begin with `key_prefix`. Clients are told `quota` and
+    /// `kind`, which should be those of the definitions.
     pub fn new(name: &str, key_prefix: &str, quota: u64, kind: Kind) -> Result<Self, HttpLimitError> {
         let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
         if !(1..=64).contains(&name.len()) || !name.chars().all(is_printable) {
@@ -43,12 +47,12 @@ impl HttpLimit {
         Ok(Self { name: name.to_owned(), key_prefix: key_prefix.to_owned(), quota, kind })
     }
 
-    /// The key of the limit that requests of this key share.
+    /// The limit of requests with this key.
     pub(super) fn key(&self, request_key: &str) -> String {
         format!("{}{request_key}", self.key_prefix)
     }
 
-    /// What clients know it by.
+    /// The name that clients see.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -61,13 +65,13 @@ impl HttpLimit {
             Kind::Rolling(rolling) => window(rolling.window_seconds().into()),
             Kind::FixedWindow(fixed) => window(fixed.window_seconds().into()),
             Kind::SlidingWindow(sliding) => window(sliding.window_seconds().into()),
-            // All of the quota is back when the bucket is full again.
+            // An empty bucket is full again after this time.
             Kind::TokenBucket(bucket) => window(bucket.full_after_ms(self.quota).div_ceil(1_000)),
             Kind::Concurrency(_) => format!("{name};q={quota};qu=\"concurrent-requests\""),
         }
     }
 
-    /// An item of `RateLimit`: what is left, and where that is nothing, in how many seconds there may be more.
+    /// An item of `RateLimit`: the remaining units and, if none are left, the seconds until there may be some.
     pub(super) fn state(&self, remaining: u128, retry_after_seconds: Option<u64>) -> String {
         let (name, remaining) = (quoted(&self.name), integer(remaining));
         match retry_after_seconds {
@@ -77,7 +81,7 @@ impl HttpLimit {
     }
 }
 
-/// What a request of this key takes.
+/// The requirements of a request with this key.
 pub(super) fn requirements(
     limits: &[HttpLimit],
     request_key: &str,
@@ -111,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_told_as_structured_fields() {
+    fn limits_are_written_as_structured_fields() {
         let per_minute = limit("per \"minute\" \\o/", 100, KindName::Rolling);
         assert_eq!(per_minute.policy(), r#""per \"minute\" \\o/";q=100;w=60"#);
         assert_eq!(
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_or_is_no_key_is_refused() {
+    fn bad_names_and_prefixes_are_refused() {
         let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
         let long = "n".repeat(65);
         for name in ["", "Grüße", "a\nb", &long] {

@@ -1,16 +1,18 @@
 //! A tower layer that limits the requests of an HTTP service.
 //!
-//! For each request it finds a key, reserves one unit of every limit of that key, calls the service, and completes the
-//! lease when the body of the response has ended, failed, or been dropped. A request without room is answered with 429,
-//! `Retry-After`, and the `RateLimit` and `RateLimit-Policy` fields of draft-ietf-httpapi-ratelimit-headers-11; the
-//! responses of the service get the latter too.
+//! For each request the layer finds a key and reserves one unit of every limit of that key. Then it calls the
+//! service. It completes the lease when the body of the response has ended, failed, or been dropped.
+//!
+//! A request without room is answered with status 429, `Retry-After`, and the fields `RateLimit` and
+//! `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-11. The responses of the service get
+//! `RateLimit-Policy` too.
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | [`RateLimitLayer`] | what a service is wrapped with |
+//! | [`RateLimitLayer`] | the layer around a service |
 //! | [`RequestKey`] | how the key of a request is found |
-//! | [`HttpLimit`] | a limit as it is told to HTTP clients |
-//! | [`LimitedBody`] | the body of a response, which keeps its lease |
+//! | [`HttpLimit`] | a limit, as HTTP clients see it |
+//! | [`LimitedBody`] | the body of a response, which holds its lease |
 
 mod answer;
 mod body;

@@ -1,3 +1,5 @@
+//! The layer, and the service that it makes.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use super::limit::{HttpLimit, requirements};
 use crate::client::{Acquired, Denial, Lease, LimitKey, Limiter, RequirementsError, Transport};
 use crate::telemetry::with_sources;
 
-/// Limits the requests of a service.
+/// A layer that limits the requests of a service.
 pub struct RateLimitLayer<T> {
     gate: Arc<Gate<T>>,
 }
@@ -36,27 +38,27 @@ struct Gate<T> {
     options: RateLimitOptions,
 }
 
-/// What a layer does besides.
+/// Options of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimitOptions {
-    /// Whether the responses of the service tell what is left of every limit. That takes a look-up for each limit and
-    /// request, made while the service works.
+    /// Whether the responses of the service say how much of every limit is left. False by default. It takes one
+    /// look-up for each limit and request, while the service works.
     pub tells_remaining: bool,
-    /// What becomes of requests while the limiter does not answer.
+    /// What happens to requests while the limiter does not answer. They are refused by default.
     pub when_unavailable: WhenUnavailable,
 }
 
-/// What becomes of requests while the limiter does not answer.
+/// What happens to requests while the limiter does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenUnavailable {
-    /// They are answered with 503.
+    /// They are answered with status 503.
     #[default]
     Refuse,
-    /// They reach the service without limit.
+    /// They reach the service without a lease.
     LetThrough,
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 enum Entry<T: Transport> {
     Granted(Lease<T>),
     LetThrough,
@@ -64,14 +66,14 @@ enum Entry<T: Transport> {
 }
 
 impl<T: Transport> RateLimitLayer<T> {
-    /// A layer that finds the key of each request and reserves one unit of each of the limits, 1 to 32, for it.
+    /// A layer that finds the key of each request and reserves one unit of each of the 1 to 32 limits for it.
     pub fn new(
         limiter: Limiter<T>,
         key: RequestKey,
         limits: Vec<HttpLimit>,
         options: RateLimitOptions,
     ) -> Result<Self, RequirementsError> {
-        // What holds for this key holds for all.
+        // The prefixes leave room for any key, so the limits are valid for all keys if they are for this one.
         requirements(&limits, FALLBACK_KEY)?;
         Ok(Self { gate: Arc::new(Gate { limiter, key, limits, options }) })
     }
@@ -115,7 +117,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        // The one that is ready is used, and its clone is asked to be.
+        // The service itself is ready; its clone may not be. So this call takes the service and leaves the clone.
         let clone = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, clone);
         let gate = Arc::clone(&self.gate);
@@ -127,7 +129,7 @@ where
                 Entry::LetThrough => None,
                 Entry::Answered(answer) => {
                     let mut response = answer.map(LimitedBody::of_answer);
-                    gate.tell_policies(&mut response);
+                    gate.append_policies(&mut response);
                     return Ok(response);
                 }
             };
@@ -135,8 +137,8 @@ where
             let (response, remaining) = join(called, gate.remaining(&key)).await;
             let lease = lease.map(|lease| Box::new(lease) as _);
             let mut response = response?.map(|body| LimitedBody::of_service(body, lease));
-            gate.tell_policies(&mut response);
-            tell(&mut response, RATE_LIMIT, &remaining);
+            gate.append_policies(&mut response);
+            append(&mut response, RATE_LIMIT, &remaining);
             Ok(response)
         })
     }
@@ -149,7 +151,10 @@ impl<T: Transport> Gate<T> {
             Ok(Acquired::Granted(lease)) => Entry::Granted(lease),
             Ok(Acquired::Denied(denial)) => Entry::Answered(self.denied(key, &denial)),
             Err(error) => {
-                tracing::warn!(error = with_sources(&error), "the rate limiter does not answer");
+                tracing::warn!(
+                    error = with_sources(&error),
+                    "the rate limiter does not answer; requests are handled as `when_unavailable` says"
+                );
                 match self.options.when_unavailable {
                     WhenUnavailable::Refuse => Entry::Answered(answer::unavailable()),
                     WhenUnavailable::LetThrough => Entry::LetThrough,
@@ -161,16 +166,16 @@ impl<T: Transport> Gate<T> {
     fn denied(&self, key: &str, denial: &Denial) -> Response<Full<Bytes>> {
         let limit = self.limits.iter().find(|limit| limit.key(key) == denial.key().as_str());
         let (Some(limit), Some(retry_after)) = (limit, denial.retry_after()) else {
-            tracing::error!(%denial, "a limit of HTTP requests is not defined as it should be");
+            tracing::error!(%denial, "a limit of HTTP requests can grant none; check its definition");
             return answer::no_limit();
         };
         let seconds = answer::seconds(retry_after);
         let mut response = answer::too_many_requests(limit.name(), seconds);
-        tell(&mut response, RATE_LIMIT, &[limit.state(0, Some(seconds))]);
+        append(&mut response, RATE_LIMIT, &[limit.state(0, Some(seconds))]);
         response
     }
 
-    /// What is left of each limit, as far as it is to be told and can be found out.
+    /// The `RateLimit` items of all limits that can be looked up; none if the option is off.
     async fn remaining(&self, key: &str) -> Vec<String> {
         let look_up = async |limit: &HttpLimit| {
             let available = self.limiter.available(&LimitKey::parse(&limit.key(key)).ok()?).await;
@@ -180,15 +185,15 @@ impl<T: Transport> Gate<T> {
         join_all(limits.iter().map(look_up)).await.into_iter().flatten().collect()
     }
 
-    fn tell_policies<B>(&self, response: &mut Response<B>) {
+    fn append_policies<B>(&self, response: &mut Response<B>) {
         let policies: Vec<String> = self.limits.iter().map(HttpLimit::policy).collect();
-        tell(response, RATE_LIMIT_POLICY, &policies);
+        append(response, RATE_LIMIT_POLICY, &policies);
     }
 }
 
-/// Adds the items to a field that is a list, if there are any.
-fn tell<B>(response: &mut Response<B>, field: HeaderName, items: &[String]) {
-    // Items are printable ASCII, so they can stand in a header.
+/// Appends a list field with these items, unless there are none.
+fn append<B>(response: &mut Response<B>, field: HeaderName, items: &[String]) {
+    // Items are printable ASCII, so they make a header value.
     if let (false, Ok(value)) = (items.is_empty(), HeaderValue::try_from(items.join(", "))) {
         response.headers_mut().append(field, value);
     }

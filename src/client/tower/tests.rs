@@ -1,6 +1,7 @@
-//! The layer around services made for the purpose, over a limiter in this process.
+//! The layer around test services, over a limiter in this process.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -14,7 +15,7 @@ use tower_layer::Layer;
 use super::{
     HttpLimit, LimitedBody, RateLimit, RateLimitLayer, RateLimitOptions, RequestKey, WhenUnavailable,
 };
-use crate::client::{Http, InProcess, LimitKey, Limiter, Rate, RepeatPolicy, concurrency_limit};
+use crate::client::{Http, InProcess, Limiter, Rate, RepeatPolicy, concurrency_limit};
 use crate::limit::{Definition, Kind, KindName};
 
 type TestBody = UnsyncBoxBody<Bytes, BodyFailed>;
@@ -38,8 +39,8 @@ fn limits() -> Vec<HttpLimit> {
 
 fn definitions(key: &str) -> Vec<Definition> {
     vec![
-        Rate::per_minute(3, 3).expect("valid").limit(&format!("http:rate:{key}")).expect("valid"),
-        concurrency_limit(&format!("http:slots:{key}"), 2, 300).expect("valid"),
+        Rate::per_minute(3, 3).expect("valid").limit(format!("http:rate:{key}")).expect("valid"),
+        concurrency_limit(format!("http:slots:{key}"), 2, Duration::from_secs(300)).expect("valid"),
     ]
 }
 
@@ -66,7 +67,7 @@ fn body(frames: Vec<Result<&'static str, BodyFailed>>) -> TestBody {
     StreamBody::new(stream::iter(frames)).boxed_unsync()
 }
 
-/// Answers with a body of two frames, of which the second may fail.
+/// A service that answers with a body of two frames. The header `x-fail` makes the service or the second frame fail.
 async fn answer(request: Request<()>) -> Result<Response<TestBody>, ServiceFailed> {
     match request.headers().get("x-fail").map(HeaderValue::as_bytes) {
         Some(b"service") => Err(ServiceFailed),
@@ -79,13 +80,12 @@ fn field<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
 }
 
-/// How many places are free, once what is given back in the background is.
+/// The units available, after everything in the background is done.
 async fn free(limiter: &Limiter<InProcess>, key: &str) -> u128 {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    let key = LimitKey::parse(key).expect("valid");
-    limiter.available(&key).await.expect("answered").expect("defined")
+    limiter.available(key).await.expect("answered").expect("defined")
 }
 
 async fn call<S, B>(service: &S, request: Request<()>) -> Response<LimitedBody<B>>
@@ -97,7 +97,7 @@ where
 }
 
 #[tokio::test]
-async fn a_request_without_room_is_answered_with_429_and_when_to_come_back() {
+async fn a_request_without_room_is_answered_with_429_and_when_to_retry() {
     let limiter = limiter().await;
     let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
     let policy = r#""per-minute";q=3;w=60, "at-once";q=2;qu="concurrent-requests""#;
@@ -120,7 +120,7 @@ async fn a_request_without_room_is_answered_with_429_and_when_to_come_back() {
     let problem = refused.into_body().collect().await.expect("a body").to_bytes();
     let problem: serde_json::Value = serde_json::from_slice(&problem).expect("JSON");
     assert_eq!(problem["violated-policies"], serde_json::json!(["per-minute"]));
-    // Nobody else is refused: not another user, nor those without a name.
+    // Another user, and requests without a name, still have room.
     for other in [Some("bob"), None] {
         assert_eq!(call(&service, request(other)).await.status(), StatusCode::OK);
     }
@@ -136,14 +136,14 @@ async fn the_lease_lasts_until_the_body_has_ended() {
     ends.frame().await.expect("two").expect("good");
     assert_eq!(free(&limiter, "http:slots:ann").await, 1);
     assert!(ends.frame().await.is_none());
-    // Though somebody keeps the body.
+    // The lease is over although the body is not dropped.
     assert_eq!(free(&limiter, "http:slots:ann").await, 2);
     assert_eq!(free(&limiter, "http:rate:ann").await, 2);
     assert!(!ends.is_end_stream());
 }
 
 #[tokio::test]
-async fn a_body_that_fails_or_is_dropped_and_a_service_that_fails_end_the_lease() {
+async fn the_lease_ends_when_the_body_fails_or_is_dropped_or_the_service_fails() {
     let limiter = limiter().await;
     let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
     let failing = |what| {
@@ -166,7 +166,7 @@ async fn a_body_that_fails_or_is_dropped_and_a_service_that_fails_end_the_lease(
 }
 
 #[tokio::test]
-async fn a_request_that_is_given_up_ends_the_lease() {
+async fn the_lease_ends_when_the_caller_gives_up() {
     let limiter = limiter().await;
     let never = service_fn(async |_request: Request<()>| {
         std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
@@ -177,13 +177,13 @@ async fn a_request_that_is_given_up_ends_the_lease() {
             assert_eq!(free(&limiter, "http:slots:ann").await, 1);
         })
     };
-    let given_up = tokio::time::timeout(std::time::Duration::from_millis(50), calls()).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(50), calls()).await;
     assert!(given_up.is_err());
     assert_eq!(free(&limiter, "http:slots:ann").await, 2);
 }
 
 #[tokio::test]
-async fn what_is_left_is_told_to_those_who_ask_for_it() {
+async fn responses_say_how_much_is_left_if_the_option_is_set() {
     let limiter = limiter().await;
     let options = RateLimitOptions { tells_remaining: true, ..RateLimitOptions::default() };
     let service = layer(&limiter, options).layer(service_fn(answer));
@@ -197,7 +197,7 @@ async fn what_is_left_is_told_to_those_who_ask_for_it() {
 }
 
 #[tokio::test]
-async fn a_key_without_a_limit_is_an_error_and_no_way_around() {
+async fn a_request_whose_limit_is_not_defined_is_answered_with_500() {
     let limiter = limiter().await;
     let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
     let response = call(&service, request(Some("eve"))).await;
@@ -205,11 +205,11 @@ async fn a_key_without_a_limit_is_an_error_and_no_way_around() {
 }
 
 #[tokio::test]
-async fn while_the_limiter_does_not_answer_it_is_a_choice_what_becomes_of_requests() {
-    // Nobody listens there.
-    let nobody = Http::new("http://127.0.0.1:9").expect("valid");
-    let policy = RepeatPolicy { give_up_after: std::time::Duration::ZERO, ..RepeatPolicy::default() };
-    let limiter = Limiter::with_policy(nobody, policy);
+async fn requests_are_refused_or_let_through_while_the_limiter_does_not_answer() {
+    // Nothing listens on this port.
+    let http = Http::new("http://127.0.0.1:9").expect("valid");
+    let policy = RepeatPolicy::default().give_up_after(Duration::ZERO);
+    let limiter = Limiter::with_policy(http, policy);
     for (when_unavailable, expected) in [
         (WhenUnavailable::Refuse, StatusCode::SERVICE_UNAVAILABLE),
         (WhenUnavailable::LetThrough, StatusCode::OK),
@@ -225,7 +225,7 @@ async fn while_the_limiter_does_not_answer_it_is_a_choice_what_becomes_of_reques
 }
 
 #[tokio::test]
-async fn limits_that_cannot_be_reserved_together_are_refused() {
+async fn a_layer_needs_limits_that_can_be_reserved_together() {
     let limiter = limiter().await;
     let twice = [limits(), limits()].concat();
     for limits in [Vec::new(), twice] {

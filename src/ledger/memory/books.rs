@@ -8,11 +8,11 @@ use super::expiries::Expiries;
 use super::log::{Log, NewPart};
 use super::made::{Made, Moved, New, State};
 use super::transfers::{Place, Transfers};
-use crate::clock::NS_PER_SECOND;
 use crate::ledger::{
     Account, AccountId, AccountQuery, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement,
     NewAccount, Order, Recorded, Refusal, Side, Transfer, TransferCode, TransferFamily, TransferId,
 };
+use crate::time::NS_PER_SECOND;
 
 /// Accounts and transfers, and the rules by which they change.
 pub(super) struct Books {
@@ -277,9 +277,9 @@ impl Books {
         let has = self.accounts.account(debit).available();
         let owes = self.accounts.account(credit).owed();
         match bound {
-            Bound::Has => has,
-            Bound::Owes => owes,
-            Bound::HasAndOwes => has.min(owes),
+            Bound::DebitBalance => has,
+            Bound::CreditOwed => owes,
+            Bound::Both => has.min(owes),
         }
     }
 

@@ -1,6 +1,6 @@
 use super::link::Link;
-use crate::clock::NS_PER_SECOND;
 use crate::ledger::{Bound, Refusal, TransferCode, TransferId, UserData};
+use crate::time::NS_PER_SECOND;
 
 /// A transfer that was made, or an id that was used up by one that could not be. There are millions of them, and each is
 /// one line of the processor's cache.

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod books;
+mod clock;
 mod compare;
 mod expiries;
 mod index;
@@ -17,13 +18,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use books::Books;
+pub use clock::{Clock, ManualClock, SystemClock};
 
 use super::{
-    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Recorded,
-    TransferFamily,
+    Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
+    Recorded,
 };
-use crate::clock::{Clock, saturating_nanos};
-use crate::limit::LeaseId;
+use crate::time::saturating_nanos;
 
 /// The ledger. Its state is gone with it.
 pub struct MemoryLedger<C> {
@@ -84,11 +85,10 @@ impl<C: Clock> Ledger for MemoryLedger<C> {
 
     fn lease_transfers(
         &self,
-        lease: LeaseId,
-        family: TransferFamily,
+        query: LeaseQuery,
     ) -> impl Future<Output = Result<Vec<Recorded>, LedgerError>> + Send {
         // What was made does not depend on the time.
-        ready(Ok(self.books().lease_transfers(lease.as_u128(), family)))
+        ready(Ok(self.books().lease_transfers(query.lease.as_u128(), query.first.family())))
     }
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {

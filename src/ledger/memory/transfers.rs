@@ -7,8 +7,8 @@ use slab::Slab;
 use super::index::Index;
 use super::link::Link;
 use super::made::{Made, More, Moved, New, Packed, State};
-use crate::clock::{NS_PER_MS, NS_PER_SECOND};
 use crate::ledger::{TransferCode, TransferFamily, TransferId, UserData};
+use crate::time::{NS_PER_MS, NS_PER_SECOND};
 
 /// The transfers but for those of definitions, and the ids that were used up.
 ///

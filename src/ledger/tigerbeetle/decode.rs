@@ -1,4 +1,4 @@
-//! From the client's types to this project's. Every outcome has its line.
+//! Decodes the replies of the TigerBeetle client. Every result code of this client version has its arm.
 
 use tigerbeetle_unofficial::core::error::{
     CreateAccountErrorKind, CreateAccountsIndividualApiError, CreateTransferErrorKind as Kind,
@@ -12,8 +12,10 @@ use crate::ledger::{
     Transfer, TransferCode, TransferId, UserData,
 };
 
-/// What became of each chain. Only failures are reported, each with its index; the reply's timestamp is that of the
-/// last transfer, and each before it is one nanosecond earlier.
+/// Decodes the outcome of each chain.
+///
+/// A reply lists only the transfers that failed, each with its index. `timestamp_ns` of the reply is that of the last
+/// transfer; each transfer before it is one nanosecond earlier.
 pub(super) fn outcomes(chains: &[Chain], payload: &[u8], timestamp_ns: u64) -> Vec<ChainOutcome> {
     let failures =
         CreateTransfersIndividualApiError::vec_from_raw_results(bytemuck::pod_collect_to_vec(payload));
@@ -26,7 +28,7 @@ pub(super) fn outcomes(chains: &[Chain], payload: &[u8], timestamp_ns: u64) -> V
         let end = start + chain.transfers().len();
         let mut outcome = ChainOutcome::Created { timestamp_ns: first_timestamp_ns + start as u64 };
         while let Some((index, kind)) = failures.next_if(|(index, _)| *index < end) {
-            // The others of a chain fail because one does; that one alone is told apart.
+            // One transfer of a failed chain names the reason; the others fail with it.
             if let (ChainOutcome::Created { .. }, Some(refusal)) = (outcome, refusal(kind)) {
                 outcome = ChainOutcome::Refused { index: index - start, refusal };
             }
@@ -37,12 +39,21 @@ pub(super) fn outcomes(chains: &[Chain], payload: &[u8], timestamp_ns: u64) -> V
     outcomes
 }
 
-pub(super) fn account_errors(payload: &[u8]) -> Vec<(u32, CreateAccountErrorKind)> {
+/// Checks that each account exists now. It may have existed before.
+pub(super) fn created_accounts(payload: &[u8]) -> Result<(), LedgerError> {
     let failures =
         CreateAccountsIndividualApiError::vec_from_raw_results(bytemuck::pod_collect_to_vec(payload));
-    failures.iter().map(|failure| (failure.index(), failure.kind())).collect()
+    match failures.iter().find(|failure| !is_existing(failure.kind())) {
+        Some(failure) => Err(LedgerError::Unexpected(format!(
+            "account {} of the request was refused: {:?}",
+            failure.index(),
+            failure.kind()
+        ))),
+        None => Ok(()),
+    }
 }
 
+/// Decodes the accounts that a look-up found.
 pub(super) fn accounts(payload: &[u8]) -> Vec<Account> {
     let accounts: Vec<client::Account> = bytemuck::pod_collect_to_vec(payload);
     let decode = |account: &client::Account| Account {
@@ -56,14 +67,14 @@ pub(super) fn accounts(payload: &[u8]) -> Vec<Account> {
     accounts.iter().map(decode).collect()
 }
 
+/// Decodes transfers. Fails at a transfer that another program made.
 pub(super) fn transfers(payload: &[u8]) -> Result<Vec<Recorded>, LedgerError> {
     let transfers: Vec<client::Transfer> = bytemuck::pod_collect_to_vec(payload);
     transfers.iter().map(decode_transfer).collect()
 }
 
 fn decode_transfer(transfer: &client::Transfer) -> Result<Recorded, LedgerError> {
-    let foreign =
-        || LedgerError::Unexpected(format!("a transfer that this program does not make: {transfer:?}"));
+    let foreign = || LedgerError::Unexpected(format!("a transfer that another program made: {transfer:?}"));
     let code = TransferCode::from_u16(transfer.code()).ok_or_else(foreign)?;
     let user_data = UserData {
         wide: transfer.user_data_128(),
@@ -88,15 +99,49 @@ fn decode_transfer(transfer: &client::Transfer) -> Result<Recorded, LedgerError>
         return Err(foreign());
     };
     let id = TransferId::from_u128(transfer.id());
-    let transfer_made = Transfer { id, code, user_data, movement };
-    Ok(Recorded { transfer: transfer_made, timestamp_ns: transfer.as_raw().timestamp })
+    let timestamp_ns = transfer.as_raw().timestamp;
+    Ok(Recorded { transfer: Transfer { id, code, user_data, movement }, timestamp_ns })
 }
 
 fn bound_of(kind: transfer::Flags) -> Option<Bound> {
-    [Bound::Has, Bound::Owes, Bound::HasAndOwes].into_iter().find(|&bound| balancing(bound) == kind)
+    [Bound::DebitBalance, Bound::CreditOwed, Bound::Both].into_iter().find(|&bound| balancing(bound) == kind)
 }
 
-/// Why a transfer failed; `None` if only because another of its chain did.
+/// Whether an account was refused because it exists.
+fn is_existing(kind: CreateAccountErrorKind) -> bool {
+    match kind {
+        // The flags differ when the account has been closed since.
+        CreateAccountErrorKind::Exists | CreateAccountErrorKind::ExistsWithDifferentFlags => true,
+        CreateAccountErrorKind::LinkedEventFailed
+        | CreateAccountErrorKind::LinkedEventChainOpen
+        | CreateAccountErrorKind::ImportedEventExpected
+        | CreateAccountErrorKind::ImportedEventNotExpected
+        | CreateAccountErrorKind::TimestampMustBeZero
+        | CreateAccountErrorKind::ImportedEventTimestampOutOfRange
+        | CreateAccountErrorKind::ImportedEventTimestampMustNotAdvance
+        | CreateAccountErrorKind::ImportedEventTimestampMustNotRegress
+        | CreateAccountErrorKind::ReservedField
+        | CreateAccountErrorKind::ReservedFlag
+        | CreateAccountErrorKind::IdMustNotBeZero
+        | CreateAccountErrorKind::IdMustNotBeIntMax
+        | CreateAccountErrorKind::ExistsWithDifferentUserData128
+        | CreateAccountErrorKind::ExistsWithDifferentUserData64
+        | CreateAccountErrorKind::ExistsWithDifferentUserData32
+        | CreateAccountErrorKind::ExistsWithDifferentLedger
+        | CreateAccountErrorKind::ExistsWithDifferentCode
+        | CreateAccountErrorKind::FlagsAreMutuallyExclusive
+        | CreateAccountErrorKind::DebitsPendingMustBeZero
+        | CreateAccountErrorKind::DebitsPostedMustBeZero
+        | CreateAccountErrorKind::CreditsPendingMustBeZero
+        | CreateAccountErrorKind::CreditsPostedMustBeZero
+        | CreateAccountErrorKind::LedgerMustNotBeZero
+        | CreateAccountErrorKind::CodeMustNotBeZero => false,
+        // The TigerBeetle client's enum is open; this version of it has no further value.
+        _ => false,
+    }
+}
+
+/// Why a transfer failed; `None` if it failed only because another transfer of its chain did.
 fn refusal(kind: Kind) -> Option<Refusal> {
     Some(match kind {
         Kind::LinkedEventFailed => return None,
@@ -166,7 +211,7 @@ fn refusal(kind: Kind) -> Option<Refusal> {
         | Kind::ImportedEventTimestampMustPostdateCreditAccount
         | Kind::ImportedEventTimeoutMustBeZero
         | Kind::ClosingTransferMustBePending => Refusal::Malformed(kind.into_snake_case_str()),
-        // The client's enum is open; this version of it has no further value.
-        _ => Refusal::Malformed("an outcome that this client does not know"),
+        // The TigerBeetle client's enum is open; this version of it has no further value.
+        _ => Refusal::Malformed("a result code that this version of the TigerBeetle client does not know"),
     })
 }

@@ -1,13 +1,14 @@
-//! From this project's types to the client's.
+//! Encodes this project's types as those of the TigerBeetle client.
 
 use tigerbeetle_unofficial::core::{self as client, account, transfer};
 
 use crate::ledger::{AccountRule, Bound, Chain, Movement, NewAccount, Transfer};
 
-/// How many transfers a reply holds at the most.
+/// The most transfers in one reply.
 pub(super) const QUERY_TRANSFERS_MAX: u32 = 8_189;
-/// More than tell how a lease stands: 32 reservations, 32 top-ups with their traces, and the first transfer of its
-/// complete. The client joins look-ups into one request as long as their largest possible replies fit into one.
+/// The most transfers to read of one lease. Its status needs 97: 32 reservations, 32 extensions of two transfers
+/// each, and the first transfer of its complete. Not more, because the TigerBeetle client joins look-ups into one
+/// request only while their largest possible replies fit into one reply.
 pub(super) const LEASE_TRANSFERS_MAX: u32 = 128;
 
 pub(super) fn account(ledger: u32, new: &NewAccount) -> client::Account {
@@ -18,21 +19,25 @@ pub(super) fn account(ledger: u32, new: &NewAccount) -> client::Account {
     client::Account::new(new.id.as_u128(), ledger, new.code as u16).with_flags(flags)
 }
 
-/// The chains one behind another, each linked up to its last transfer.
+/// Encodes chains, one after another. All transfers of a chain but its last are linked to the next one.
 pub(super) fn chains(ledger: u32, chains: &[Chain]) -> Vec<client::Transfer> {
     let count = chains.iter().map(|chain| chain.transfers().len()).sum();
     let mut encoded = Vec::with_capacity(count);
     for chain in chains {
         let last = chain.transfers().len() - 1;
         encoded.extend(
-            chain.transfers().iter().enumerate().map(|(index, t)| encode_transfer(ledger, t, index < last)),
+            chain
+                .transfers()
+                .iter()
+                .enumerate()
+                .map(|(index, transfer)| encode_transfer(ledger, transfer, index < last)),
         );
     }
     encoded
 }
 
 fn encode_transfer(ledger: u32, transfer: &Transfer, linked: bool) -> client::Transfer {
-    let plain = client::Transfer::new(transfer.id.as_u128())
+    let encoded = client::Transfer::new(transfer.id.as_u128())
         .with_code(transfer.code as u16)
         .with_ledger(ledger)
         .with_user_data_128(transfer.user_data.wide)
@@ -40,37 +45,37 @@ fn encode_transfer(ledger: u32, transfer: &Transfer, linked: bool) -> client::Tr
         .with_user_data_32(transfer.user_data.short);
     let link = if linked { transfer::Flags::LINKED } else { transfer::Flags::empty() };
     match transfer.movement {
-        Movement::Post { debit, credit, amount } => plain
+        Movement::Post { debit, credit, amount } => encoded
             .with_debit_account_id(debit.as_u128())
             .with_credit_account_id(credit.as_u128())
             .with_amount(amount)
             .with_flags(link),
-        Movement::PostUpTo { debit, credit, amount, bound } => plain
+        Movement::PostUpTo { debit, credit, amount, bound } => encoded
             .with_debit_account_id(debit.as_u128())
             .with_credit_account_id(credit.as_u128())
             .with_amount(amount)
             .with_flags(link | balancing(bound)),
-        Movement::Pend { debit, credit, amount, timeout_seconds } => plain
+        Movement::Pend { debit, credit, amount, timeout_seconds } => encoded
             .with_debit_account_id(debit.as_u128())
             .with_credit_account_id(credit.as_u128())
             .with_amount(amount)
             .with_timeout(timeout_seconds)
             .with_flags(link | transfer::Flags::PENDING),
-        Movement::Close { debit, credit } => plain
+        Movement::Close { debit, credit } => encoded
             .with_debit_account_id(debit.as_u128())
             .with_credit_account_id(credit.as_u128())
             .with_flags(link | transfer::Flags::PENDING | transfer::Flags::CLOSING_DEBIT),
-        Movement::Void { pending } => {
-            plain.with_pending_id(pending.as_u128()).with_flags(link | transfer::Flags::VOID_PENDING_TRANSFER)
-        }
+        Movement::Void { pending } => encoded
+            .with_pending_id(pending.as_u128())
+            .with_flags(link | transfer::Flags::VOID_PENDING_TRANSFER),
     }
 }
 
-/// The flags of a transfer that moves as much as there is.
+/// The flags of a [`Movement::PostUpTo`] with this bound.
 pub(super) fn balancing(bound: Bound) -> transfer::Flags {
     match bound {
-        Bound::Has => transfer::Flags::BALANCING_DEBIT,
-        Bound::Owes => transfer::Flags::BALANCING_CREDIT,
-        Bound::HasAndOwes => transfer::Flags::BALANCING_DEBIT | transfer::Flags::BALANCING_CREDIT,
+        Bound::DebitBalance => transfer::Flags::BALANCING_DEBIT,
+        Bound::CreditOwed => transfer::Flags::BALANCING_CREDIT,
+        Bound::Both => transfer::Flags::BALANCING_DEBIT | transfer::Flags::BALANCING_CREDIT,
     }
 }

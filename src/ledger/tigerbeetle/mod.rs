@@ -1,75 +1,83 @@
-//! The ledger in a TigerBeetle cluster: chains go through the [`submitter`], look-ups through a session of their own.
+//! A ledger on a TigerBeetle cluster.
+//!
+//! - `submitter`: sends chains in batches, on one or more sessions.
+//! - `shared_session`: the one session for look-ups and account creation.
+//! - `connector`: makes sessions, and replaces those that failed. `addresses` resolves the replicas' names.
+//! - `session`: one session of the TigerBeetle client. `encode` and `decode` convert between its types and ours.
+//! - `ledger_clock`: the cluster's time, from its replies.
 
 mod addresses;
+mod connector;
 mod decode;
 mod encode;
 mod ledger_clock;
-mod reader;
-mod reconnect;
 mod session;
+mod shared_session;
 pub mod submitter;
 
 use std::sync::Arc;
 
-use tigerbeetle_unofficial::core::error::CreateAccountErrorKind;
 use tigerbeetle_unofficial::core::{account, query_filter};
 
+use self::connector::Connector;
 use self::ledger_clock::LedgerClock;
-use self::reader::Reader;
-use self::reconnect::Connector;
 use self::session::{Reply, Request};
+use self::shared_session::SharedSession;
 use self::submitter::{Submitter, SubmitterOptions, SubmitterStats};
 use super::{
-    Account, AccountId, AccountQuery, Chain, ChainOutcome, Ledger, LedgerError, NewAccount, Order, Recorded,
-    Side, TransferFamily,
+    Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
+    Order, Recorded, Side,
 };
-use crate::limit::LeaseId;
 use crate::telemetry::MetricsRegistry;
 
-/// How to reach a cluster and how much to send at once.
+/// The address of a cluster, and the options for sending to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TigerBeetleOptions {
     /// The cluster's id.
     pub cluster_id: u128,
     /// `HOST:PORT` of each replica, in the replicas' order.
     pub addresses: Vec<String>,
-    /// The ledger's number.
+    /// The number of the ledger in the cluster, at least 1.
     pub ledger: u32,
-    /// Of the submitter.
+    /// Options of the submitter.
     pub submitter: SubmitterOptions,
 }
 
-/// A ledger in a cluster. It connects when the cluster is there, and again when it was away.
+/// A ledger on a TigerBeetle cluster. It connects when the cluster is reachable, and reconnects after an outage.
 pub struct TigerBeetleLedger {
     ledger: u32,
     submitter: Submitter,
-    reader: Reader,
+    shared_session: SharedSession,
     clock: Arc<LedgerClock>,
 }
 
 impl TigerBeetleLedger {
-    /// Starts to connect. Needs a tokio runtime; nothing is waited for.
+    /// Starts to connect in the background and returns at once.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
     pub fn connect(options: TigerBeetleOptions) -> Self {
         let clock = Arc::new(LedgerClock::default());
         let connector =
             Connector::new(options.cluster_id, options.addresses, options.ledger, Arc::clone(&clock));
-        let reader = Reader::new(connector.clone());
+        let shared_session = SharedSession::new(connector.clone());
         let submitter = Submitter::start(connector, options.submitter);
-        Self { ledger: options.ledger, submitter, reader, clock }
+        Self { ledger: options.ledger, submitter, shared_session, clock }
     }
 
-    /// What the submitter measures.
+    /// Measurements of the submitter.
     pub fn submitter_stats(&self) -> &SubmitterStats {
         self.submitter.stats()
     }
 
-    /// Shows it among the metrics.
+    /// Registers the submitter's metrics.
     pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
         self.submitter_stats().register(registry);
     }
 
     async fn request(&self, request: Request) -> Result<Reply, LedgerError> {
-        self.reader.request(request).await
+        self.shared_session.request(request).await
     }
 }
 
@@ -85,36 +93,24 @@ impl Ledger for TigerBeetleLedger {
     async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {
         let accounts = accounts.iter().map(|new| encode::account(self.ledger, new)).collect();
         let reply = self.request(Request::CreateAccounts(accounts)).await?;
-        for (index, kind) in decode::account_errors(&reply.payload) {
-            // Different flags: it exists, and was closed since.
-            if !matches!(
-                kind,
-                CreateAccountErrorKind::Exists | CreateAccountErrorKind::ExistsWithDifferentFlags
-            ) {
-                return Err(LedgerError::Unexpected(format!("account {index} was refused: {kind:?}")));
-            }
-        }
-        Ok(())
+        decode::created_accounts(&reply.payload)
     }
 
     async fn accounts(&self, ids: Vec<AccountId>) -> Result<Vec<Option<Account>>, LedgerError> {
         let wanted = ids.iter().map(|id| id.as_u128()).collect();
         let reply = self.request(Request::LookupAccounts(wanted)).await?;
-        // Those that do not exist are left out of the answer, the others keep their order.
+        // The reply leaves out accounts that do not exist and keeps the order of the others.
         let mut found = decode::accounts(&reply.payload).into_iter().peekable();
         Ok(ids.into_iter().map(|id| found.next_if(|account| account.id == id)).collect())
     }
 
-    async fn lease_transfers(
-        &self,
-        lease: LeaseId,
-        _family: TransferFamily,
-    ) -> Result<Vec<Recorded>, LedgerError> {
+    async fn lease_transfers(&self, query: LeaseQuery) -> Result<Vec<Recorded>, LedgerError> {
         let filter = query_filter::QueryFilter::new(encode::LEASE_TRANSFERS_MAX)
-            .with_user_data_128(lease.as_u128())
+            .with_user_data_128(query.lease.as_u128())
             .with_ledger(self.ledger);
         let reply = self.request(Request::QueryTransfers(filter)).await?;
         let mut transfers = decode::transfers(&reply.payload)?;
+        // A transfer without a lease, such as a part of a definition, may carry the same number as its user data.
         transfers.retain(|recorded| recorded.transfer.code.is_of_lease());
         Ok(transfers)
     }
@@ -145,15 +141,15 @@ impl Ledger for TigerBeetleLedger {
     }
 }
 
-/// Why a session failed.
+/// Why a session could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    #[error("the address {address} cannot be resolved")]
+    #[error("cannot resolve {address}, the address of a TigerBeetle replica")]
     Resolve {
         address: String,
         #[source]
         source: std::io::Error,
     },
-    #[error("the client could not be started")]
+    #[error("the TigerBeetle client could not be started")]
     Client(#[from] tigerbeetle_unofficial::error::NewClientError),
 }

@@ -9,9 +9,9 @@ use super::json::answer;
 use super::reject::{Reject, unavailable};
 use crate::ledger::Ledger;
 use crate::limiter::LimiterError;
+use crate::protocol::BatchAnswer;
 use crate::server::Metrics;
 use crate::telemetry::{Counter, with_sources};
-use crate::wire::BatchAnswer;
 
 /// The answer to one item of a batch.
 pub(super) trait BatchItem: Serialize {

@@ -11,19 +11,19 @@ use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
 use super::reject::Reject;
 use super::request_log::record;
-use crate::decide::command::Complete;
 use crate::ledger::Ledger;
-use crate::limiter::CompleteOutcome;
+use crate::protocol::{
+    BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, INVALID_REQUEST,
+};
 use crate::server::Metrics;
 use crate::server::metrics::Route;
 use crate::telemetry::Counter;
-use crate::wire::{BACKEND_ERROR, CompleteAnswer, CompleteBody, INVALID_REQUEST};
 
 /// `POST /v1/complete`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Complete);
     let command = parse::<CompleteBody>(body)?.into_command().map_err(Reject::Invalid)?;
-    match api.in_time(api.limiter.complete(&command)).await {
+    match api.in_time(api.engine.limiter().complete(&command)).await {
         Ok(outcome) => {
             conclude(&api.metrics, &command, &outcome).map_err(Reject::Invalid)?;
             Ok(answer(StatusCode::OK, CompleteAnswer::settled()))
@@ -40,7 +40,7 @@ pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body)
     let _in_flight = api.metrics.request(Route::CompleteBatch);
     let items = parse_batch(body, api.batch_requests_max)?;
     let items = items.into_iter().map(|item| item.and_then(CompleteBody::into_command)).collect();
-    let run = async |commands: &[Complete]| api.limiter.complete_batch(commands).await;
+    let run = async |commands: &[Complete]| api.engine.limiter().complete_batch(commands).await;
     let conclude = |command: &Complete, outcome| match conclude(&api.metrics, command, &outcome) {
         Ok(()) => CompleteAnswer::settled(),
         Err(message) => CompleteAnswer::invalid(&message),

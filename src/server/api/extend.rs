@@ -11,14 +11,14 @@ use super::reject::Reject;
 use super::request_log::record;
 use super::reserve::respond;
 use crate::ledger::Ledger;
+use crate::protocol::ExtendBody;
 use crate::server::metrics::Route;
-use crate::wire::ExtendBody;
 
 /// `POST /v1/extend`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Extend);
     let command = parse::<ExtendBody>(body)?.into_command().map_err(Reject::Invalid)?;
-    match api.in_time(api.limiter.extend(&command)).await {
+    match api.in_time(api.engine.limiter().extend(&command)).await {
         Ok(outcome) => {
             record(command.lease, "", std::iter::once(&command.requirement.key), &outcome);
             Ok(respond(outcome.answered().map_err(Reject::Invalid)?))

@@ -12,8 +12,8 @@ use super::Api;
 use super::json::answer;
 use super::reject::unavailable;
 use crate::ledger::{AccountId, Ledger};
+use crate::protocol::ErrorBody;
 use crate::telemetry::with_sources;
-use crate::wire::ErrorBody;
 
 /// How long the ledger may take to answer a probe before the service is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BODY_BYTES_MAX;
 use super::reject::Reject;
-use crate::wire::BatchBody;
+use crate::protocol::BatchBody;
 
 /// The bytes of a body of any content type, or why they cannot be read.
 pub(super) struct Body(Result<Bytes, Reject>);

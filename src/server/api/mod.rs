@@ -27,19 +27,16 @@ pub use health::Readiness;
 use reject::Reject;
 
 use super::Metrics;
-use crate::admin::Admin;
+use crate::engine::Engine;
 use crate::ledger::Ledger;
-use crate::limiter::Limiter;
 
 /// The longest body of a request, in bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The state that the handlers share.
 pub struct Api<L> {
-    /// Reserves, completes and extends.
-    pub limiter: Limiter<L>,
-    /// Changes limits and reads their usage.
-    pub admin: Arc<Admin<L>>,
+    /// The limiter and its registry.
+    pub engine: Arc<Engine<L>>,
     /// Whether requests can be answered.
     pub readiness: Readiness<L>,
     /// How long a request may take before its outcome is unknown.

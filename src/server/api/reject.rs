@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::json::answer;
-use crate::admin::AdminError;
 use crate::limiter::{LimiterError, ObjectError};
-use crate::telemetry::with_sources;
-use crate::wire::{
+use crate::protocol::{
     BACKEND_ERROR, CompleteAnswer, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, ReserveAnswer,
     TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
 };
+use crate::registry::AdminError;
+use crate::telemetry::with_sources;
 
 /// The `Retry-After` of every 503.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -62,9 +62,7 @@ impl Reject {
             Self::TimedOut
             | Self::NoAnswer(_)
             | Self::Object(ObjectError::Limiter(_))
-            | Self::Admin(AdminError::Ledger(_) | AdminError::Refresh(_) | AdminError::Record(_)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, BACKEND_ERROR)
-            }
+            | Self::Admin(AdminError::Registry(_)) => (StatusCode::SERVICE_UNAVAILABLE, BACKEND_ERROR),
         }
     }
 

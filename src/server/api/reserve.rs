@@ -11,19 +11,17 @@ use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
 use super::reject::Reject;
 use super::request_log::record;
-use crate::decide::command::Reserve;
 use crate::ledger::Ledger;
-use crate::limiter::ReserveOutcome;
+use crate::protocol::{BACKEND_ERROR, INVALID_REQUEST, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome};
 use crate::server::Metrics;
 use crate::server::metrics::Route;
 use crate::telemetry::Counter;
-use crate::wire::{BACKEND_ERROR, INVALID_REQUEST, ReserveAnswer, ReserveBody};
 
 /// `POST /v1/reserve`
 pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Reserve);
     let command = parse::<ReserveBody>(body)?.into_command().map_err(Reject::Invalid)?;
-    match api.in_time(api.limiter.reserve(&command)).await {
+    match api.in_time(api.engine.limiter().reserve(&command)).await {
         Ok(outcome) => {
             api.metrics.reserves.count(&outcome);
             let keys = command.requirements().iter().map(|requirement| &requirement.key);
@@ -42,7 +40,7 @@ pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body)
     let _in_flight = api.metrics.request(Route::ReserveBatch);
     let items = parse_batch(body, api.batch_requests_max)?;
     let items = items.into_iter().map(|item| item.and_then(ReserveBody::into_command)).collect();
-    let run = async |commands: &[Reserve]| api.limiter.reserve_batch(commands).await;
+    let run = async |commands: &[Reserve]| api.engine.limiter().reserve_batch(commands).await;
     let conclude = |_: &Reserve, outcome| {
         api.metrics.reserves.count(&outcome);
         ReserveAnswer::from(outcome)

@@ -1,11 +1,11 @@
-//! The queue alone: by tables, and for whatever comes.
+//! The queue by itself: by tables, and against a list under random steps.
 
 mod properties;
 mod tables;
 
-use super::wanted::Wanted;
+use super::count::PermitCount;
 use crate::client::Amount;
 
-fn wanted(permits: u64) -> Wanted {
-    Amount::new(permits).map_or(Wanted::Nothing, Wanted::Some)
+fn count(permits: u64) -> PermitCount {
+    Amount::new(permits).map_or(PermitCount::Zero, PermitCount::Some)
 }

@@ -1,32 +1,34 @@
-//! Whatever comes, the queue does what a plain list would.
+//! Under random steps, the queue does what a plain list does.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::time::Instant;
 
+use super::super::backoff::DeniedAttempt;
 use super::super::options::{PermitOptions, QueueOrder};
-use super::super::pause::Denied;
-use super::super::queue::{Joined, Next, Number, Queue};
-use super::wanted;
+use super::super::queue::{EnqueueResult, NextStep, Queue, WaiterId};
+use super::count;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Join(u64),
-    /// The one at this place, counted from the oldest, goes.
-    Leave(usize),
-    /// The one who is next is granted, or denied for so many milliseconds.
-    Answer(Option<u64>),
-    GiveBack,
+    /// A caller asks for this many permits.
+    Enqueue(u64),
+    /// The waiter at this position, counted from the oldest, is cancelled.
+    Cancel(usize),
+    /// The next waiter is granted its permits, or denied for this many milliseconds.
+    Attempt(Option<u64>),
+    Release,
+    /// Milliseconds pass.
     Pass(u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (0..8_u64).prop_map(Step::Join),
-        1 => (0..8_usize).prop_map(Step::Leave),
-        3 => prop::option::of(0..500_u64).prop_map(Step::Answer),
-        1 => Just(Step::GiveBack),
+        4 => (0..8_u64).prop_map(Step::Enqueue),
+        1 => (0..8_usize).prop_map(Step::Cancel),
+        3 => prop::option::of(0..500_u64).prop_map(Step::Attempt),
+        1 => Just(Step::Release),
         1 => (1..300_u64).prop_map(Step::Pass),
     ];
     prop::collection::vec(step, 0..200)
@@ -36,93 +38,108 @@ fn orders() -> impl Strategy<Value = QueueOrder> {
     prop_oneof![Just(QueueOrder::OldestFirst), Just(QueueOrder::NewestFirst)]
 }
 
-/// Who waits, oldest first: the name and its permits.
-type Model = Vec<(u64, u64)>;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ModelWaiter {
+    name: u64,
+    permits: u64,
+}
 
-/// What joining comes to: who has to go, or `None` if there is no place.
-fn model_join(model: &mut Model, options: PermitOptions, name: u64, permits: u64) -> Option<Vec<u64>> {
-    let sum = |model: &Model| model.iter().map(|(_, permits)| permits).sum::<u64>();
-    let mut evicted = Vec::new();
-    if sum(model) + permits > options.queue_permits_max {
-        if options.order == QueueOrder::OldestFirst || permits > options.queue_permits_max {
-            return None;
+/// The waiters, oldest first.
+#[derive(Default)]
+struct Model(Vec<ModelWaiter>);
+
+impl Model {
+    fn permits(&self) -> u64 {
+        self.0.iter().map(|waiter| waiter.permits).sum()
+    }
+
+    /// Returns the names of the evicted waiters, or `None` if the queue is full.
+    fn enqueue(&mut self, options: PermitOptions, name: u64, permits: u64) -> Option<Vec<u64>> {
+        let mut evicted = Vec::new();
+        if self.permits() + permits > options.queue_permits_max {
+            if options.order == QueueOrder::OldestFirst || permits > options.queue_permits_max {
+                return None;
+            }
+            while self.permits() + permits > options.queue_permits_max {
+                evicted.push(self.0.remove(0).name);
+            }
         }
-        while sum(model) + permits > options.queue_permits_max {
-            evicted.push(model.remove(0).0);
+        self.0.push(ModelWaiter { name, permits });
+        Some(evicted)
+    }
+
+    fn head(&self, order: QueueOrder) -> Option<ModelWaiter> {
+        match order {
+            QueueOrder::OldestFirst => self.0.first().copied(),
+            QueueOrder::NewestFirst => self.0.last().copied(),
         }
     }
-    model.push((name, permits));
-    Some(evicted)
 }
 
 proptest! {
     #[test]
-    fn it_does_what_a_list_would(order in orders(), queue_permits_max in 0..20_u64, steps in steps()) {
+    fn the_queue_does_what_a_list_does(order in orders(), queue_permits_max in 0..20_u64, steps in steps()) {
         let options = PermitOptions { queue_permits_max, order };
-        let (mut queue, mut model) = (Queue::new(options), Model::new());
-        let (mut now, mut given_back, mut numbers) = (Instant::now(), 0, Vec::<Number>::new());
+        let (mut queue, mut model) = (Queue::new(options), Model::default());
+        let (mut now, mut releases, mut ids) = (Instant::now(), 0, Vec::<WaiterId>::new());
         for step in steps {
-            let (mut attended, was_empty) = (None, model.is_empty());
+            let (mut worker_needed, was_empty) = (None, model.0.is_empty());
             match step {
-                Step::Join(permits) => {
-                    let name = numbers.len() as u64;
-                    let expected = model_join(&mut model, options, name, permits);
-                    match queue.join(wanted(permits), None, name) {
-                        Joined::Waits { number, evicted, needs_attendant } => {
+                Step::Enqueue(permits) => {
+                    let name = ids.len() as u64;
+                    let expected = model.enqueue(options, name, permits);
+                    match queue.enqueue(count(permits), None, name) {
+                        EnqueueResult::Queued { id, evicted, needs_worker } => {
                             prop_assert_eq!(Some(evicted), expected);
-                            numbers.push(number);
-                            attended = Some(needs_attendant);
+                            ids.push(id);
+                            worker_needed = Some(needs_worker);
                         }
-                        Joined::NoPlace => prop_assert_eq!(expected, None),
-                        Joined::ShutDown => prop_assert!(false, "nobody shut it down"),
+                        EnqueueResult::Full => prop_assert_eq!(expected, None),
+                        EnqueueResult::ShutDown => prop_assert!(false, "the queue is not shut down"),
                     }
                 }
-                Step::Leave(place) if place < model.len() => {
-                    let (name, _) = model.remove(place);
-                    prop_assert_eq!(queue.take(numbers[name as usize]), Some(name));
+                Step::Cancel(position) if position < model.0.len() => {
+                    let ModelWaiter { name, .. } = model.0.remove(position);
+                    prop_assert_eq!(queue.remove(ids[name as usize]), Some(name));
                 }
-                Step::Leave(_) => {}
-                Step::Answer(denied_ms) => {
-                    let head = match order {
-                        QueueOrder::OldestFirst => model.first().copied(),
-                        QueueOrder::NewestFirst => model.last().copied(),
-                    };
-                    match (queue.next(now, given_back), denied_ms, head) {
-                        (Next::Over, _, None) => {}
-                        (Next::WaitUntil(moment), _, Some(_)) => prop_assert!(moment > now),
-                        (Next::Ask { number, wanted }, denied_ms, Some((name, permits))) => {
-                            prop_assert_eq!((number, wanted.permits()), (numbers[name as usize], permits));
+                Step::Cancel(_) => {}
+                Step::Attempt(denied_ms) => {
+                    match (queue.next_step(now, releases), denied_ms, model.head(order)) {
+                        (NextStep::End, _, None) => {}
+                        (NextStep::WaitUntil(moment), _, Some(_)) => prop_assert!(moment > now),
+                        (NextStep::Ask { id, count }, denied_ms, Some(head)) => {
+                            prop_assert_eq!(id, ids[head.name as usize]);
+                            prop_assert_eq!(count.get(), head.permits);
                             match denied_ms {
                                 Some(ms) => {
                                     let hint_at = now + Duration::from_millis(ms);
-                                    let given_back_before = given_back;
-                                    queue.denied(number, Denied { at: now, given_back_before, hint_at, expected_at: None });
+                                    let (at, releases_before, expected_at) = (now, releases, None);
+                                    queue.back_off(id, DeniedAttempt { at, releases_before, hint_at, expected_at });
                                 }
                                 None => {
-                                    prop_assert_eq!(queue.take(number), Some(name));
-                                    model.retain(|(other, _)| *other != name);
+                                    prop_assert_eq!(queue.remove(id), Some(head.name));
+                                    model.0.retain(|other| *other != head);
                                 }
                             }
                         }
                         (next, _, head) => prop_assert!(false, "{next:?} with {head:?}"),
                     }
                 }
-                Step::GiveBack => {
-                    given_back += 1;
-                    let is_asked = matches!(queue.next(now, given_back), Next::Ask { .. });
-                    prop_assert_eq!(is_asked, !model.is_empty(), "whoever is next is asked for");
+                Step::Release => {
+                    releases += 1;
+                    let is_asked = matches!(queue.next_step(now, releases), NextStep::Ask { .. });
+                    prop_assert_eq!(is_asked, !model.0.is_empty(), "a release ends the backoff of the next waiter");
                 }
                 Step::Pass(ms) => now += Duration::from_millis(ms),
             }
-            let permits: u64 = model.iter().map(|(_, permits)| permits).sum();
-            prop_assert_eq!(queue.permits(), permits);
-            prop_assert!(permits <= queue_permits_max);
-            if attended == Some(true) {
-                prop_assert!(was_empty, "who waited was attended");
+            prop_assert_eq!(queue.queued_permits(), model.permits());
+            prop_assert!(model.permits() <= queue_permits_max);
+            if worker_needed == Some(true) {
+                prop_assert!(was_empty, "the waiters had a worker");
             }
         }
-        // Nobody is forgotten.
-        let mut left: Vec<u64> = model.iter().map(|(name, _)| *name).collect();
+        // No waiter is lost.
+        let mut left: Vec<u64> = model.0.iter().map(|waiter| waiter.name).collect();
         if order == QueueOrder::NewestFirst {
             left.reverse();
         }

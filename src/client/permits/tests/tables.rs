@@ -1,14 +1,14 @@
-//! One row for each call: when, what, and what comes of it.
+//! Tables of calls to the queue: the time in milliseconds, the call, and its expected result.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::backoff::DeniedAttempt;
 use super::super::options::{PermitOptions, QueueOrder};
-use super::super::pause::Denied;
-use super::super::queue::{Joined, Next, Number, Queue};
-use super::wanted;
+use super::super::queue::{EnqueueResult, NextStep, Queue, WaiterId};
+use super::count;
 
 const OLDEST_FIRST: PermitOptions = PermitOptions { queue_permits_max: 10, order: QueueOrder::OldestFirst };
 const NEWEST_FIRST: PermitOptions = PermitOptions { queue_permits_max: 10, order: QueueOrder::NewestFirst };
@@ -16,16 +16,16 @@ const NEWEST_FIRST: PermitOptions = PermitOptions { queue_permits_max: 10, order
 struct Table {
     start: Instant,
     queue: Queue<&'static str>,
-    numbers: HashMap<&'static str, Number>,
-    given_back: u64,
+    ids: HashMap<&'static str, WaiterId>,
+    releases: u64,
 }
 
 fn check(options: PermitOptions, rows: &[(u64, &'static str, &str)]) {
     let (start, queue) = (Instant::now(), Queue::new(options));
-    let mut table = Table { start, queue, numbers: HashMap::new(), given_back: 0 };
+    let mut table = Table { start, queue, ids: HashMap::new(), releases: 0 };
     for (row, (at_ms, call, expected)) in rows.iter().enumerate() {
-        let told = table.call(*at_ms, call);
-        assert_eq!(told, *expected, "row {row}: {at_ms} ms, {call}");
+        let result = table.call(*at_ms, call);
+        assert_eq!(result, *expected, "row {row}: {at_ms} ms, {call}");
     }
 }
 
@@ -35,218 +35,222 @@ impl Table {
         let number = |word: &str| word.parse::<u64>().expect("a number");
         let moment = |ms| self.start + Duration::from_millis(ms);
         match words[..] {
-            ["pass", permits] => self.queue.may_pass(wanted(number(permits))).to_string(),
-            ["join", name, permits] => self.join(name, number(permits)),
-            ["next"] => self.next(moment(at_ms)),
-            ["give_back"] => {
-                self.given_back += 1;
+            ["may_bypass", permits] => self.queue.may_bypass(count(number(permits))).to_string(),
+            ["enqueue", name, permits] => self.enqueue(name, number(permits)),
+            ["next_step"] => self.next_step(moment(at_ms)),
+            ["release"] => {
+                self.releases += 1;
                 String::new()
             }
-            ["take", name] => self.queue.take(self.numbers[name]).unwrap_or_default().to_owned(),
+            ["remove", name] => self.queue.remove(self.ids[name]).unwrap_or_default().to_owned(),
             ["deny", name, hint_ms, ref expected_ms @ ..] => {
-                let denied = Denied {
+                let denied = DeniedAttempt {
                     at: moment(at_ms),
-                    given_back_before: self.given_back,
+                    releases_before: self.releases,
                     hint_at: moment(number(hint_ms)),
                     expected_at: expected_ms.first().map(|ms| moment(number(ms))),
                 };
-                self.queue.denied(self.numbers[name], denied);
+                self.queue.back_off(self.ids[name], denied);
                 String::new()
             }
-            ["permits"] => self.queue.permits().to_string(),
+            ["queued_permits"] => self.queue.queued_permits().to_string(),
             ["shut_down"] => self.queue.shut_down().join(" "),
-            _ => panic!("no call: {call}"),
+            _ => panic!("unknown call: {call}"),
         }
     }
 
-    fn join(&mut self, name: &'static str, permits: u64) -> String {
-        match self.queue.join(wanted(permits), None, name) {
-            Joined::Waits { number, evicted, needs_attendant } => {
-                self.numbers.insert(name, number);
-                let evicted = evicted.iter().map(|name| format!("{name} goes, ")).collect::<String>();
-                let attended = if needs_attendant { ", to be attended" } else { "" };
-                format!("{evicted}{name} waits{attended}")
+    fn enqueue(&mut self, name: &'static str, permits: u64) -> String {
+        match self.queue.enqueue(count(permits), None, name) {
+            EnqueueResult::Queued { id, evicted, needs_worker } => {
+                self.ids.insert(name, id);
+                let evicted = evicted.iter().map(|name| format!("{name} evicted, ")).collect::<String>();
+                let worker = if needs_worker { ", needs a worker" } else { "" };
+                format!("{evicted}{name} queued{worker}")
             }
-            Joined::NoPlace => "no place".to_owned(),
-            Joined::ShutDown => "shut down".to_owned(),
+            EnqueueResult::Full => "full".to_owned(),
+            EnqueueResult::ShutDown => "shut down".to_owned(),
         }
     }
 
-    fn next(&mut self, now: Instant) -> String {
-        match self.queue.next(now, self.given_back) {
-            Next::Ask { number, wanted } => {
-                let name = self.numbers.iter().find(|(_, of)| **of == number).expect("it waits").0;
-                format!("ask {} for {name}", wanted.permits())
+    fn next_step(&mut self, now: Instant) -> String {
+        match self.queue.next_step(now, self.releases) {
+            NextStep::Ask { id, count } => {
+                let name = self.ids.iter().find(|(_, of)| **of == id).expect("it is queued").0;
+                format!("ask {} for {name}", count.get())
             }
-            Next::WaitUntil(moment) => format!("until {}", (moment - self.start).as_millis()),
-            Next::Over => "over".to_owned(),
+            NextStep::WaitUntil(moment) => format!("wait until {}", (moment - self.start).as_millis()),
+            NextStep::End => "end".to_owned(),
         }
     }
 }
 
 #[test]
-fn the_oldest_are_asked_for_first() {
+fn the_oldest_waiter_is_next() {
     check(
         OLDEST_FIRST,
         &[
-            (0, "join a 3", "a waits, to be attended"),
-            (0, "join b 2", "b waits"),
-            (0, "next", "ask 3 for a"),
-            (1, "take a", "a"),
-            (1, "next", "ask 2 for b"),
-            (1, "join c 1", "c waits"),
-            (1, "permits", "3"),
-            (2, "take b", "b"),
-            (2, "next", "ask 1 for c"),
-            (3, "take c", "c"),
-            (3, "next", "over"),
-            (4, "join d 1", "d waits, to be attended"),
+            (0, "enqueue a 3", "a queued, needs a worker"),
+            (0, "enqueue b 2", "b queued"),
+            (0, "next_step", "ask 3 for a"),
+            (1, "remove a", "a"),
+            (1, "next_step", "ask 2 for b"),
+            (1, "enqueue c 1", "c queued"),
+            (1, "queued_permits", "3"),
+            (2, "remove b", "b"),
+            (2, "next_step", "ask 1 for c"),
+            (3, "remove c", "c"),
+            (3, "next_step", "end"),
+            (4, "enqueue d 1", "d queued, needs a worker"),
         ],
     );
 }
 
 #[test]
-fn the_newest_are_asked_for_first() {
+fn the_newest_waiter_is_next() {
     check(
         NEWEST_FIRST,
         &[
-            (0, "join a 3", "a waits, to be attended"),
-            (0, "join b 2", "b waits"),
-            (0, "next", "ask 2 for b"),
-            (0, "join c 1", "c waits"),
-            (1, "next", "ask 1 for c"),
-            (1, "take c", "c"),
-            (1, "next", "ask 2 for b"),
-            (2, "take b", "b"),
-            (2, "next", "ask 3 for a"),
-            (3, "take a", "a"),
-            (3, "next", "over"),
+            (0, "enqueue a 3", "a queued, needs a worker"),
+            (0, "enqueue b 2", "b queued"),
+            (0, "next_step", "ask 2 for b"),
+            (0, "enqueue c 1", "c queued"),
+            (1, "next_step", "ask 1 for c"),
+            (1, "remove c", "c"),
+            (1, "next_step", "ask 2 for b"),
+            (2, "remove b", "b"),
+            (2, "next_step", "ask 3 for a"),
+            (3, "remove a", "a"),
+            (3, "next_step", "end"),
         ],
     );
 }
 
 #[test]
-fn who_was_denied_waits_and_those_behind_wait_with_it() {
+fn a_denied_waiter_backs_off_and_holds_up_those_behind_it() {
     check(
         OLDEST_FIRST,
         &[
-            (0, "join a 3", "a waits, to be attended"),
-            (0, "join b 1", "b waits"),
+            (0, "enqueue a 3", "a queued, needs a worker"),
+            (0, "enqueue b 1", "b queued"),
             (10, "deny a 110", ""),
-            (10, "next", "until 110"),
-            (109, "next", "until 110"),
-            (110, "next", "ask 3 for a"),
+            (10, "next_step", "wait until 110"),
+            (109, "next_step", "wait until 110"),
+            (110, "next_step", "ask 3 for a"),
             (115, "deny a 300 200", ""),
-            (115, "next", "until 200"),
-            (200, "next", "ask 3 for a"),
+            (115, "next_step", "wait until 200"),
+            (200, "next_step", "ask 3 for a"),
             (201, "deny a 500", ""),
-            (201, "next", "until 211"),
-            (211, "take a", "a"),
-            (211, "next", "ask 1 for b"),
+            (201, "next_step", "wait until 211"),
+            (211, "remove a", "a"),
+            (211, "next_step", "ask 1 for b"),
         ],
     );
 }
 
 #[test]
-fn what_is_given_back_ends_a_pause_also_for_those_who_come_up_later() {
+fn a_release_ends_the_backoff_of_every_waiter() {
     check(
         OLDEST_FIRST,
         &[
-            (0, "join a 3", "a waits, to be attended"),
-            (0, "join b 1", "b waits"),
+            (0, "enqueue a 3", "a queued, needs a worker"),
+            (0, "enqueue b 1", "b queued"),
             (0, "deny a 1000", ""),
             (0, "deny b 1000", ""),
-            (1, "next", "until 1000"),
-            (2, "give_back", ""),
-            (2, "next", "ask 3 for a"),
+            (1, "next_step", "wait until 1000"),
+            (2, "release", ""),
+            (2, "next_step", "ask 3 for a"),
             (3, "deny a 1000", ""),
-            (3, "next", "until 1000"),
-            (4, "take a", "a"),
-            (4, "next", "ask 1 for b"),
+            (3, "next_step", "wait until 1000"),
+            (4, "remove a", "a"),
+            (4, "next_step", "ask 1 for b"),
             (5, "deny b 900", ""),
-            (5, "next", "until 900"),
+            (5, "next_step", "wait until 900"),
         ],
     );
 }
 
 #[test]
-fn newcomers_pass_where_they_may() {
+fn new_callers_bypass_the_queue_by_its_order() {
     check(
         OLDEST_FIRST,
         &[
-            (0, "pass 5", "true"),
-            (0, "join nothing 0", "nothing waits, to be attended"),
-            (0, "pass 5", "true"),
-            (0, "join a 1", "a waits"),
-            (0, "pass 1", "false"),
-            (0, "pass 0", "true"),
-            (0, "take a", "a"),
-            (0, "pass 1", "true"),
+            (0, "may_bypass 5", "true"),
+            (0, "enqueue zero 0", "zero queued, needs a worker"),
+            (0, "may_bypass 5", "true"),
+            (0, "enqueue a 1", "a queued"),
+            (0, "may_bypass 1", "false"),
+            (0, "may_bypass 0", "true"),
+            (0, "remove a", "a"),
+            (0, "may_bypass 1", "true"),
         ],
     );
-    check(NEWEST_FIRST, &[(0, "join a 1", "a waits, to be attended"), (0, "pass 1", "true")]);
+    check(NEWEST_FIRST, &[(0, "enqueue a 1", "a queued, needs a worker"), (0, "may_bypass 1", "true")]);
 }
 
 #[test]
-fn a_full_queue_of_the_oldest_lets_nobody_in() {
+fn a_full_queue_with_the_oldest_first_takes_no_waiter() {
     check(
         OLDEST_FIRST,
         &[
-            (0, "join a 11", "no place"),
-            (0, "join a 6", "a waits, to be attended"),
-            (0, "join b 5", "no place"),
-            (0, "join c 4", "c waits"),
-            (0, "join d 1", "no place"),
-            (0, "join e 0", "e waits"),
-            (0, "permits", "10"),
-            (0, "take c", "c"),
-            (0, "take c", ""),
-            (0, "join f 4", "f waits"),
+            (0, "enqueue a 11", "full"),
+            (0, "enqueue a 6", "a queued, needs a worker"),
+            (0, "enqueue b 5", "full"),
+            (0, "enqueue c 4", "c queued"),
+            (0, "enqueue d 1", "full"),
+            (0, "enqueue e 0", "e queued"),
+            (0, "queued_permits", "10"),
+            (0, "remove c", "c"),
+            (0, "remove c", ""),
+            (0, "enqueue f 4", "f queued"),
         ],
     );
 }
 
 #[test]
-fn a_full_queue_of_the_newest_lets_its_oldest_go() {
+fn a_full_queue_with_the_newest_first_evicts_its_oldest() {
     check(
         NEWEST_FIRST,
         &[
-            (0, "join a 11", "no place"),
-            (0, "join a 4", "a waits, to be attended"),
-            (0, "join b 0", "b waits"),
-            (0, "join c 6", "c waits"),
-            (0, "join d 1", "a goes, d waits"),
-            (0, "permits", "7"),
-            (0, "join e 11", "no place"),
-            (0, "permits", "7"),
-            (0, "join f 4", "b goes, c goes, f waits"),
-            (0, "permits", "5"),
-            (0, "take c", ""),
-            (0, "join g 10", "d goes, f goes, g waits"),
-            (0, "next", "ask 10 for g"),
+            (0, "enqueue a 11", "full"),
+            (0, "enqueue a 4", "a queued, needs a worker"),
+            (0, "enqueue b 0", "b queued"),
+            (0, "enqueue c 6", "c queued"),
+            (0, "enqueue d 1", "a evicted, d queued"),
+            (0, "queued_permits", "7"),
+            (0, "enqueue e 11", "full"),
+            (0, "queued_permits", "7"),
+            (0, "enqueue f 4", "b evicted, c evicted, f queued"),
+            (0, "queued_permits", "5"),
+            (0, "remove c", ""),
+            (0, "enqueue g 10", "d evicted, f evicted, g queued"),
+            (0, "next_step", "ask 10 for g"),
         ],
     );
 }
 
 #[test]
-fn after_the_end_nobody_waits() {
+fn a_queue_that_is_shut_down_takes_no_waiter() {
     check(
         OLDEST_FIRST,
         &[
-            (0, "join a 3", "a waits, to be attended"),
-            (0, "join b 0", "b waits"),
+            (0, "enqueue a 3", "a queued, needs a worker"),
+            (0, "enqueue b 0", "b queued"),
             (0, "shut_down", "a b"),
-            (0, "permits", "0"),
-            (0, "next", "over"),
-            (0, "join c 1", "shut down"),
-            (0, "take a", ""),
+            (0, "queued_permits", "0"),
+            (0, "next_step", "end"),
+            (0, "enqueue c 1", "shut down"),
+            (0, "remove a", ""),
             (0, "deny a 100", ""),
-            (0, "next", "over"),
+            (0, "next_step", "end"),
             (0, "shut_down", ""),
         ],
     );
     check(
         NEWEST_FIRST,
-        &[(0, "join a 3", "a waits, to be attended"), (0, "join b 0", "b waits"), (0, "shut_down", "b a")],
+        &[
+            (0, "enqueue a 3", "a queued, needs a worker"),
+            (0, "enqueue b 0", "b queued"),
+            (0, "shut_down", "b a"),
+        ],
     );
 }

@@ -1,4 +1,4 @@
-//! Whoever gives up, at whatever point, leaves nothing behind.
+//! A job that is cancelled at any point leaves no lease behind.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,24 +12,24 @@ use super::OPTIONS;
 use super::limiter::ScriptedLimiter;
 use crate::client::Requirements;
 
-/// Polls a future so many times at most, and then gives up.
-struct Polls<F> {
+/// Polls a future at most so many times. Its output is `None` if that does not suffice.
+struct PollAtMost<F> {
     future: Pin<Box<F>>,
-    left: usize,
+    polls_left: usize,
 }
 
-impl<F: Future> Future for Polls<F> {
+impl<F: Future> Future for PollAtMost<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.left == 0 {
+        if self.polls_left == 0 {
             return Poll::Ready(None);
         }
-        self.left -= 1;
+        self.polls_left -= 1;
         if let Poll::Ready(output) = self.future.as_mut().poll(context) {
             return Poll::Ready(Some(output));
         }
-        if self.left == 0 { Poll::Ready(None) } else { Poll::Pending }
+        if self.polls_left == 0 { Poll::Ready(None) } else { Poll::Pending }
     }
 }
 
@@ -38,7 +38,7 @@ fn job() -> Job {
     Job { queue: QueueKey::new("p", "m"), wants }
 }
 
-/// Waits at four points.
+/// Has four await points.
 async fn work(permit: Permit) {
     for _ in 0..4 {
         sleep(Duration::from_millis(3)).await;
@@ -46,57 +46,56 @@ async fn work(permit: Permit) {
     drop(permit);
 }
 
-async fn settles_everything(limiter: &ScriptedLimiter, scheduler: &Scheduler) {
+async fn check_all_settled(limiter: &ScriptedLimiter, scheduler: &Scheduler) {
     scheduler.shutdown().await;
-    let books = limiter.books();
-    assert!(books.live.is_empty(), "a lease was left behind");
-    assert_eq!(books.granted, books.settled.len());
+    let state = limiter.state();
+    assert!(state.live.is_empty(), "a lease is not completed");
+    assert_eq!(state.granted, state.settled.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn given_up_after_any_number_of_polls_a_grant_is_completed_once() {
+async fn a_job_cancelled_after_any_poll_completes_its_grant_once() {
     for lost in [vec![], vec![0], vec![0, 1], vec![1], vec![1, 2]] {
         let mut polls = 0;
         loop {
             let limiter = ScriptedLimiter::new(&[("slots", 1), ("tokens", 10)]).losing(lost.clone());
             let scheduler = Scheduler::start(limiter.clone(), OPTIONS, ());
             let future = Box::pin(scheduler.run(job(), work));
-            let ended = Polls { future, left: polls }.await;
-            settles_everything(&limiter, &scheduler).await;
+            let ended = PollAtMost { future, polls_left: polls }.await;
+            check_all_settled(&limiter, &scheduler).await;
             polls += 1;
             if ended.is_some() {
                 break;
             }
         }
-        // Submitting, the grant and the four waits are awaited.
+        // It awaits its grant and four times in its work.
         assert!(polls > 5, "{polls}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn given_up_at_any_time_a_grant_is_completed_once_and_what_never_ran_used_nothing() {
+async fn a_job_cancelled_at_any_time_completes_its_grant_once_and_used_nothing_if_it_never_ran() {
     for lost in [vec![], vec![0], vec![0, 1], vec![1], vec![2]] {
-        for patience_ms in 0..200 {
+        for timeout_ms in 0..200 {
             let limiter = ScriptedLimiter::new(&[("slots", 1), ("tokens", 10)]).losing(lost.clone());
             let scheduler = Scheduler::start(limiter.clone(), OPTIONS, ());
-            let patience = Duration::from_millis(patience_ms);
             let mut has_run = false;
             let run = scheduler.run(job(), |permit| {
                 has_run = true;
                 work(permit)
             });
-            timeout(patience, run).await.ok();
-            settles_everything(&limiter, &scheduler).await;
+            timeout(Duration::from_millis(timeout_ms), run).await.ok();
+            check_all_settled(&limiter, &scheduler).await;
             let nothing = [("slots".to_owned(), 0), ("tokens".to_owned(), 0)];
-            for (_, actuals) in &limiter.books().settled {
-                assert_eq!(!has_run, *actuals == nothing, "{patience_ms} ms, {lost:?}");
+            for (_, actuals) in &limiter.state().settled {
+                assert_eq!(!has_run, *actuals == nothing, "{timeout_ms} ms, {lost:?}");
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn given_up_in_the_queue_it_makes_room_for_the_next() {
+async fn a_job_cancelled_in_the_queue_makes_room_for_the_next() {
     let limiter = ScriptedLimiter::new(&[("slots", 1), ("tokens", 10)]);
     let scheduler = Scheduler::start(limiter.clone(), OPTIONS, ());
     let first = scheduler.acquire(job()).await.expect("a free slot");
@@ -107,6 +106,6 @@ async fn given_up_in_the_queue_it_makes_room_for_the_next() {
         drop(first);
     });
     third.expect("it ran");
-    assert_eq!(limiter.books().granted, 2);
-    settles_everything(&limiter, &scheduler).await;
+    assert_eq!(limiter.state().granted, 2);
+    check_all_settled(&limiter, &scheduler).await;
 }

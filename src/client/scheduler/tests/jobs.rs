@@ -1,4 +1,4 @@
-//! Jobs over a limiter that takes 10 ms for a call.
+//! Jobs over a scripted limiter that takes 10 ms for a call.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn start(limiter: &ScriptedLimiter, options: SchedulerOptions) -> Scheduler {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_runs_under_a_lease_and_settles_what_it_said_it_used() {
+async fn a_job_runs_under_a_lease_and_completes_it_with_the_amounts_used() {
     let limiter = ScriptedLimiter::new(&[("slots", 1), ("tokens", 100)]);
     let scheduler = start(&limiter, OPTIONS);
     let work = async |permit: Permit| {
@@ -33,12 +33,12 @@ async fn a_job_runs_under_a_lease_and_settles_what_it_said_it_used() {
     };
     let lease = scheduler.run(job("j", "p", &[("slots", 1), ("tokens", 50)]), work).await.expect("it ran");
     scheduler.shutdown().await;
-    assert_eq!(limiter.books().settled, [(lease, vec![("tokens".to_owned(), 30)])]);
-    assert_eq!(limiter.books().attempts, [("j".to_owned(), lease)]);
+    assert_eq!(limiter.state().settled, [(lease, vec![("tokens".to_owned(), 30)])]);
+    assert_eq!(limiter.state().attempts, [("j".to_owned(), lease)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_panics_is_completed_and_told() {
+async fn a_job_that_panics_fails_and_its_lease_is_completed() {
     let limiter = ScriptedLimiter::new(&[("slots", 1)]);
     let scheduler = start(&limiter, OPTIONS);
     let work = async |permit: Permit| {
@@ -49,17 +49,17 @@ async fn a_job_that_panics_is_completed_and_told() {
     assert!(
         matches!(panicked, Err::<(), _>(ScheduleError::Panicked { message }) if message == "out of luck")
     );
-    // Nor does one that fails before it begins.
+    // The work panics before it returns its future.
     let begins = |_permit: Permit| -> std::future::Ready<()> { panic!("no luck at all") };
     let panicked = scheduler.run(job("j", "p", &[("slots", 1)]), begins).await;
     assert!(matches!(panicked, Err(ScheduleError::Panicked { message }) if message == "no luck at all"));
     scheduler.shutdown().await;
-    assert_eq!(limiter.books().settled.len(), 2);
-    assert!(limiter.books().live.is_empty());
+    assert_eq!(limiter.state().settled.len(), 2);
+    assert!(limiter.state().live.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_blocked_provider_holds_up_no_other() {
+async fn a_blocked_provider_delays_no_other() {
     let limiter = ScriptedLimiter::new(&[("slow", 1), ("quick", 100)]);
     let scheduler = start(&limiter, SchedulerOptions { reserves_in_flight_max: 1, ..OPTIONS });
     let started = Instant::now();
@@ -73,7 +73,7 @@ async fn a_blocked_provider_holds_up_no_other() {
     for _ in 0..5 {
         let before = Instant::now();
         scheduler.run(job("quick", "quick", &[("quick", 1)]), async |_| ()).await.expect("it ran");
-        // Its own attempt, and at most one of the other provider before it.
+        // Its own attempt takes 10 ms, and at most one attempt of the other provider comes before it.
         assert!(before.elapsed() <= Duration::from_millis(20), "{:?}", before.elapsed());
     }
     drop(blocker);
@@ -81,11 +81,11 @@ async fn a_blocked_provider_holds_up_no_other() {
         ran.expect("no panic").expect("it ran");
     }
     assert!(started.elapsed() < Duration::from_secs(20));
-    assert_eq!(limiter.books().granted, 26);
+    assert_eq!(limiter.state().granted, 26);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_denied_comes_back_with_a_new_lease_id_when_the_hint_is_over() {
+async fn a_denied_job_tries_again_after_the_hint_with_a_fresh_lease_id() {
     let limiter = ScriptedLimiter::new(&[("slots", 1)]);
     let scheduler = start(&limiter, OPTIONS);
     let first = scheduler.acquire(job("first", "p", &[("slots", 1)])).await.expect("a free slot");
@@ -96,29 +96,31 @@ async fn who_is_denied_comes_back_with_a_new_lease_id_when_the_hint_is_over() {
         drop(first);
     };
     let (second, ()) = tokio::join!(second, release);
-    // An attempt, the hint with up to 10 ms of jitter, another attempt.
+    // An attempt of 10 ms, the hint of 100 ms with up to 10 ms of jitter, another attempt of 10 ms.
     let waited = started.elapsed();
     assert!((Duration::from_millis(120)..=Duration::from_millis(131)).contains(&waited), "{waited:?}");
-    let leases: Vec<_> = limiter.books().attempts.iter().map(|(_, lease)| *lease).collect();
+    let leases: Vec<_> = limiter.state().attempts.iter().map(|(_, lease)| *lease).collect();
     assert_eq!(leases.len(), 3);
     assert_ne!(leases[1], leases[2]);
     assert_eq!(second.expect("a free slot").lease(), leases[2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_lost_is_asked_for_again_under_the_same_lease_id() {
-    // Of the reserve, then of the complete.
+async fn a_call_whose_answer_is_lost_is_repeated_under_the_same_lease_id() {
+    // Calls 0 and 1 are reserves, call 3 is a complete.
     let limiter = ScriptedLimiter::new(&[("slots", 1)]).losing([0, 1, 3]);
     let scheduler = start(&limiter, OPTIONS);
     scheduler.run(job("j", "p", &[("slots", 1)]), async |_| ()).await.expect("it ran");
     scheduler.shutdown().await;
-    let books = limiter.books();
-    assert_eq!((books.granted, books.settled.len(), books.calls), (1, 1, 5));
-    assert!(books.attempts.iter().all(|attempt| *attempt == books.attempts[0]));
+    let state = limiter.state();
+    assert_eq!(state.granted, 1);
+    assert_eq!(state.settled.len(), 1);
+    assert_eq!(state.calls, 5);
+    assert!(state.attempts.iter().all(|attempt| *attempt == state.attempts[0]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_in_vain_is_told_why() {
+async fn a_job_that_never_starts_fails_with_the_reason() {
     let limiter = ScriptedLimiter::new(&[("slots", 1)]).losing(1..100);
     let scheduler = start(&limiter, OPTIONS);
     let unknown_key = scheduler.acquire(job("j", "p", &[("nothing", 1)])).await.err();
@@ -126,14 +128,15 @@ async fn who_waits_in_vain_is_told_why() {
         matches!(unknown_key, Some(ScheduleError::Never(Denial::UnknownKey { key: name })) if name == key("nothing"))
     );
     let lost = scheduler.acquire(job("j", "p", &[("slots", 1)])).await.err();
-    assert!(matches!(lost, Some(ScheduleError::Call(CallError::Unknown(_)))), "{lost:?}");
+    assert!(matches!(lost, Some(ScheduleError::Call(CallError::Unknown { .. }))), "{lost:?}");
     scheduler.shutdown().await;
-    let books = limiter.books();
-    assert_eq!((books.granted, books.settled.len()), (1, 1));
+    let state = limiter.state();
+    assert_eq!(state.granted, 1);
+    assert_eq!(state.settled.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_waits_for_what_runs_and_tells_what_waits() {
+async fn shutdown_waits_for_running_jobs_and_fails_waiting_jobs() {
     let limiter = ScriptedLimiter::new(&[("slots", 1)]);
     let scheduler = start(&limiter, OPTIONS);
     let runs = scheduler.acquire(job("runs", "p", &[("slots", 1)])).await.expect("a free slot");
@@ -149,39 +152,40 @@ async fn shutdown_waits_for_what_runs_and_tells_what_waits() {
     };
     let (waits, took) = tokio::join!(waits, shutdown);
     assert!(matches!(waits.err(), Some(ScheduleError::ShutDown)));
-    // Until it was dropped, and completed. Timers are a millisecond coarse.
+    // 500 ms until the permit is dropped, 10 ms to complete the lease. Timers are exact to a millisecond.
     assert!((510..=512).contains(&took.as_millis()), "{took:?}");
     assert!(matches!(
         scheduler.acquire(job("late", "p", &[("slots", 1)])).await.err(),
         Some(ScheduleError::ShutDown)
     ));
-    // Another one has nothing left to do.
+    // A second shutdown ends at once.
     scheduler.shutdown().await;
-    let books = limiter.books();
-    assert_eq!((books.granted, books.settled.len()), (1, 1));
+    let state = limiter.state();
+    assert_eq!(state.granted, 1);
+    assert_eq!(state.settled.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_handles_the_scheduler_ends_when_its_jobs_have() {
+async fn without_handles_the_scheduler_ends_after_its_last_job() {
     let limiter = ScriptedLimiter::new(&[("slots", 1)]);
     let scheduler = start(&limiter, OPTIONS);
     let permit = scheduler.acquire(job("runs", "p", &[("slots", 1)])).await.expect("a free slot");
     drop(scheduler);
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(limiter.books().live.len(), 1);
+    assert_eq!(limiter.state().live.len(), 1);
     drop(permit);
     sleep(Duration::from_millis(20)).await;
-    assert!(limiter.books().live.is_empty());
-    // The scheduler held the other one.
-    assert_eq!(limiter.holders(), 1);
+    assert!(limiter.state().live.is_empty());
+    // The scheduler has dropped its clone.
+    assert_eq!(limiter.clones(), 1);
 }
 
-/// Tells what it hears, and panics every time.
+/// Records the events as texts, and panics at each.
 struct Recorder(Arc<Mutex<Vec<String>>>);
 
 impl Observer for Recorder {
     fn observe(&mut self, queue: &QueueKey, event: &SchedulerEvent<'_>) {
-        let told = match event {
+        let text = match event {
             SchedulerEvent::Queued { jobs_waiting } => format!("queued, {jobs_waiting}"),
             SchedulerEvent::Attempted { .. } => "attempted".to_owned(),
             SchedulerEvent::Denied { key, retry_after } => format!("denied by {key} for {retry_after:?}"),
@@ -192,16 +196,16 @@ impl Observer for Recorder {
             SchedulerEvent::Completed => "completed".to_owned(),
             SchedulerEvent::LeftToExpire => "left to expire".to_owned(),
         };
-        self.0.lock().expect("not poisoned").push(format!("{}/{}: {told}", queue.provider(), queue.model()));
-        panic!("observers may be broken");
+        self.0.lock().expect("not poisoned").push(format!("{}/{}: {text}", queue.provider(), queue.model()));
+        panic!("a broken observer");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_observer_hears_everything_and_can_break_nothing() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
+async fn the_observer_gets_every_event_and_its_panics_stop_nothing() {
+    let events = Arc::new(Mutex::new(Vec::new()));
     let limiter = ScriptedLimiter::new(&[("slots", 1)]).losing([0]);
-    let scheduler = Scheduler::start(limiter.clone(), OPTIONS, Recorder(Arc::clone(&heard)));
+    let scheduler = Scheduler::start(limiter.clone(), OPTIONS, Recorder(Arc::clone(&events)));
     let first = scheduler.acquire(job("j", "p", &[("slots", 1)])).await.expect("a free slot");
     let second = scheduler.acquire(job("j", "q", &[("slots", 1)]));
     let shutdown = async {
@@ -223,5 +227,5 @@ async fn the_observer_hears_everything_and_can_break_nothing() {
         "q/m: failed, the scheduler is shut down",
         "p/m: completed",
     ];
-    assert_eq!(*heard.lock().expect("not poisoned"), expected);
+    assert_eq!(*events.lock().expect("not poisoned"), expected);
 }

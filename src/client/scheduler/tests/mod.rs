@@ -1,5 +1,4 @@
-//! The decisions as tables and for whatever comes; the task that carries them out in paused time, which moves only while
-//! everything waits.
+//! The decisions by tables and under random steps. The worker on paused time, which moves only while all tasks wait.
 
 mod cancellation;
 mod fairness;
@@ -11,11 +10,11 @@ mod tables;
 use std::time::Duration;
 
 use super::SchedulerOptions;
-use super::state::Chance;
+use super::event::RandomSource;
 use crate::client::RepeatPolicy;
 use crate::limit::{LeaseId, LimitKey};
 
-/// Leases are numbered from 1, and chance always says a half: a jitter is 5 ms, and pauses are 75, 150, 300 ms.
+/// With [`FixedRandom`] a jitter is 5 ms, and the pauses before repetitions are 75, 150 and 300 ms.
 const OPTIONS: SchedulerOptions = SchedulerOptions {
     jobs_max: 100,
     queue_jobs_max: 50,
@@ -28,12 +27,13 @@ const OPTIONS: SchedulerOptions = SchedulerOptions {
     },
 };
 
+/// Numbers the leases from 1. Its random number is always one half.
 #[derive(Default)]
-struct Counted {
+struct FixedRandom {
     leases: u128,
 }
 
-impl Chance for Counted {
+impl RandomSource for FixedRandom {
     fn lease_id(&mut self) -> LeaseId {
         self.leases += 1;
         LeaseId::from_ulid(ulid::Ulid(self.leases)).expect("not zero")

@@ -1,4 +1,4 @@
-//! What holds whatever comes.
+//! What holds under random steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,18 +6,20 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::super::state::{Action, CompleteAnswer, Event, JobNumber, LeaseEnd, ReserveAnswer, State};
+use super::super::event::{Action, CompleteAnswer, Event, LeaseEnd, ReserveAnswer};
+use super::super::job::JobNumber;
+use super::super::state::State;
 use super::super::{QueueKey, ScheduleError};
-use super::{Counted, OPTIONS, key};
+use super::{FixedRandom, OPTIONS, key};
 use crate::client::{CallError, LeaseId};
 
-/// What the world does next. Picks count among what there is to pick from, round and round.
+/// The next step. `pick` is an index, modulo the number of jobs to pick from.
 #[derive(Debug, Clone)]
 enum Step {
     Submit { queue: u8, keys: BTreeSet<u8> },
     AnswerReserve { pick: u8, answer: Answer },
     AnswerComplete { pick: u8, answer: CompleteAnswer },
-    Leave { pick: u8 },
+    Drop { pick: u8 },
     Pass { ms: u64 },
     ShutDown,
 }
@@ -49,18 +51,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(queue, keys)| Step::Submit { queue, keys }),
         80 => (any::<u8>(), answer).prop_map(|(pick, answer)| Step::AnswerReserve { pick, answer }),
         40 => (any::<u8>(), completed).prop_map(|(pick, answer)| Step::AnswerComplete { pick, answer }),
-        30 => any::<u8>().prop_map(|pick| Step::Leave { pick }),
+        30 => any::<u8>().prop_map(|pick| Step::Drop { pick }),
         50 => (0..200_u64).prop_map(|ms| Step::Pass { ms }),
         1 => Just(Step::ShutDown),
     ];
     proptest::collection::vec(step, 1..250)
 }
 
-/// A job as those see it who stand around the scheduler.
+/// A job as callers and the transport see it.
 #[derive(Default)]
 struct Seen {
     keys: BTreeSet<u8>,
-    /// The attempt that is under way.
+    /// The attempt in flight.
     reserving: Option<LeaseId>,
     /// The last attempt, if its outcome is unknown.
     unknown: Option<LeaseId>,
@@ -68,13 +70,13 @@ struct Seen {
     granted: Option<LeaseId>,
     completing: bool,
     settled: bool,
-    left: bool,
-    told: bool,
+    dropped: bool,
+    replied: bool,
     forgotten: bool,
 }
 
 struct World {
-    state: State<Counted>,
+    state: State<FixedRandom>,
     now: Instant,
     jobs: BTreeMap<JobNumber, Seen>,
     leases: BTreeSet<LeaseId>,
@@ -84,7 +86,7 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            state: State::new(OPTIONS, Counted::default()),
+            state: State::new(OPTIONS, FixedRandom::default()),
             now: Instant::now(),
             jobs: BTreeMap::new(),
             leases: BTreeSet::new(),
@@ -109,13 +111,15 @@ impl World {
                 assert!(job.granted.is_none() && !job.forgotten);
                 assert!(
                     job.not_before.is_none_or(|at| at <= self.now),
-                    "it came back before its hint was over"
+                    "it was attempted before its hint had passed"
                 );
                 match job.unknown.take() {
-                    Some(unknown) => assert_eq!(unknown, *lease, "an unknown outcome keeps its lease id"),
+                    Some(unknown) => {
+                        assert_eq!(unknown, *lease, "an attempt of unknown outcome keeps its lease id");
+                    }
                     None => {
-                        assert!(!job.left, "a new attempt for nobody");
-                        assert!(self.leases.insert(*lease), "a new attempt takes a new lease id");
+                        assert!(!job.dropped, "a new attempt without a caller");
+                        assert!(self.leases.insert(*lease), "a new attempt takes a fresh lease id");
                     }
                 }
                 job.reserving = Some(*lease);
@@ -123,26 +127,26 @@ impl World {
             Action::Start { job, lease } => {
                 let job = self.jobs.get_mut(job).expect("known");
                 assert_eq!(job.granted, Some(*lease));
-                assert!(!job.left && !job.told);
-                job.told = true;
+                assert!(!job.dropped && !job.replied);
+                job.replied = true;
             }
             Action::Fail { job, .. } => {
                 let job = self.jobs.get_mut(job).expect("known");
-                assert!(!job.left && !job.told);
-                job.told = true;
+                assert!(!job.dropped && !job.replied);
+                job.replied = true;
             }
             Action::Complete { job, lease } => {
                 let job = self.jobs.get_mut(job).expect("known");
                 assert_eq!(job.granted.or(job.unknown), Some(*lease), "a complete without a grant");
                 assert!(!job.completing && !job.settled, "completed twice");
-                assert!(job.left || job.told, "completed while somebody waits for it");
+                assert!(job.dropped || job.replied, "completed while its caller waits");
                 job.granted = Some(*lease);
                 job.completing = true;
             }
             Action::Forget { job, end } => {
                 let job = self.jobs.get_mut(job).expect("known");
                 assert!(!job.forgotten && !job.completing && job.reserving.is_none());
-                assert!(job.left || job.told, "nobody was told");
+                assert!(job.dropped || job.replied, "its caller has no reply");
                 assert_eq!(job.granted.is_none(), *end == LeaseEnd::NotGranted);
                 assert_eq!(job.settled, *end == LeaseEnd::Completed);
                 job.forgotten = true;
@@ -170,10 +174,10 @@ impl World {
                     self.handle(Event::Completed { job, answer });
                 }
             }
-            Step::Leave { pick } => {
-                if let Some(job) = self.pick(pick, |job| !job.left) {
-                    self.jobs.get_mut(&job).expect("picked").left = true;
-                    self.handle(Event::Left { job });
+            Step::Drop { pick } => {
+                if let Some(job) = self.pick(pick, |job| !job.dropped) {
+                    self.jobs.get_mut(&job).expect("picked").dropped = true;
+                    self.handle(Event::Dropped { job });
                 }
             }
             Step::Pass { ms } => {
@@ -220,8 +224,8 @@ impl World {
         fit.get(usize::from(pick) % fit.len().max(1)).copied()
     }
 
-    /// From here on everything goes well. Answers how many rounds it took until nothing was left to do.
-    fn go_well(&mut self) -> usize {
+    /// From here on all calls succeed. Returns the number of rounds until nothing is left to do.
+    fn finish(&mut self) -> usize {
         for round in 0..1_000 {
             if self.jobs.values().all(|job| job.forgotten) {
                 return round;
@@ -229,10 +233,10 @@ impl World {
             while let Some(job) = self.pick(0, |job| job.reserving.is_some()) {
                 self.answer(job, Answer::Granted);
             }
-            let is_running = |job: &Seen| job.granted.is_some() && !job.left;
+            let is_running = |job: &Seen| job.granted.is_some() && !job.dropped;
             while let Some(job) = self.pick(0, is_running) {
-                self.jobs.get_mut(&job).expect("picked").left = true;
-                self.handle(Event::Left { job });
+                self.jobs.get_mut(&job).expect("picked").dropped = true;
+                self.handle(Event::Dropped { job });
             }
             while let Some(job) = self.pick(0, |job| job.completing) {
                 let seen = self.jobs.get_mut(&job).expect("picked");
@@ -242,32 +246,32 @@ impl World {
             self.now = self.state.wakes_at().unwrap_or(self.now);
             self.handle(Event::Woken);
         }
-        panic!("something never ends");
+        panic!("a job never ends");
     }
 }
 
 proptest! {
     #[test]
-    fn every_owner_is_told_once_every_grant_is_completed_and_nobody_starves(steps in steps()) {
+    fn every_caller_has_one_reply_every_grant_is_completed_and_no_job_starves(steps in steps()) {
         let mut world = World::new();
         for step in steps {
             world.step(step);
         }
-        let told_before: BTreeSet<JobNumber> =
-            world.jobs.iter().filter(|(_, job)| job.told || job.left).map(|(job, _)| *job).collect();
-        world.go_well();
+        let replied_before: BTreeSet<JobNumber> =
+            world.jobs.iter().filter(|(_, job)| job.replied || job.dropped).map(|(job, _)| *job).collect();
+        world.finish();
         for (number, job) in &world.jobs {
-            prop_assert!(job.told || job.left, "{:?} starved", number);
-            // Who was still waiting when all went well was run, or the scheduler was shut down.
-            let waited = !told_before.contains(number);
+            prop_assert!(job.replied || job.dropped, "{:?} starved", number);
+            // A job that still waited was run, unless the scheduler was shut down.
+            let waited = !replied_before.contains(number);
             prop_assert!(!waited || job.settled, "{:?} was not run", number);
         }
         if !world.is_shut_down {
-            prop_assert!(!world.state.is_over());
+            prop_assert!(!world.state.is_done());
             world.handle(Event::ShutDown);
         }
-        prop_assert!(world.state.is_over());
-        // Gates may be closed still, with nobody before them.
+        prop_assert!(world.state.is_done());
+        // Limits may still be in backoff, without a waiting job.
         while let Some(at) = world.state.wakes_at() {
             world.now = at;
             world.handle(Event::Woken);

@@ -1,11 +1,12 @@
-//! How chains are put into requests. Pure: no queue, no clock.
+//! Fits chains into requests. Pure: no queue, no clock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::ledger::Chain;
 
-/// How many transfers a request may have, as far as the ledger has shown: replicas in development mode take far fewer
-/// than others, and say so only by refusing a request.
+/// The most transfers in a request, as far as the ledger has shown it.
+///
+/// A replica in development mode takes far smaller requests than one in production, and tells so only by refusing one.
 pub(super) struct LearnedMax(AtomicUsize);
 
 impl LearnedMax {
@@ -17,20 +18,20 @@ impl LearnedMax {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A request of so many transfers was too large: the next are at most half of it.
-    pub(super) fn too_many(&self, transfers: usize) {
+    /// Learns that a request of this many transfers was too large: from now on, requests have at most half as many.
+    pub(super) fn refused(&self, transfers: usize) {
         self.0.fetch_min((transfers / 2).max(1), Ordering::Relaxed);
     }
 }
 
-/// How many transfers chains have together.
-pub(super) fn transfers(chains: &[Chain]) -> usize {
+/// The number of transfers in the chains.
+pub(super) fn count_transfers(chains: &[Chain]) -> usize {
     chains.iter().map(|chain| chain.transfers().len()).sum()
 }
 
-/// How many of the chains, from the first on, make one request of at most `transfers_max` transfers: at least one, for a
-/// chain is never split.
-pub(super) fn fitting(chains: &[Chain], transfers_max: usize) -> usize {
+/// How many of the chains, from the first on, fit into a request of at most `transfers_max` transfers. At least one,
+/// because a chain is never split.
+pub(super) fn count_fitting(chains: &[Chain], transfers_max: usize) -> usize {
     let mut room = transfers_max;
     let fits = |chain: &&Chain| {
         let fits = chain.transfers().len() <= room;
@@ -40,11 +41,11 @@ pub(super) fn fitting(chains: &[Chain], transfers_max: usize) -> usize {
     chains.iter().take_while(fits).count().max(1)
 }
 
-/// Splits chains into parts of at most `transfers_max` transfers, in order; a longer chain is a part of its own.
+/// Splits chains into parts of at most `transfers_max` transfers, in order. A longer chain is a part of its own.
 pub(super) fn split(mut chains: Vec<Chain>, transfers_max: usize) -> Vec<Vec<Chain>> {
     let mut parts = Vec::new();
     while !chains.is_empty() {
-        let rest = chains.split_off(fitting(&chains, transfers_max).min(chains.len()));
+        let rest = chains.split_off(count_fitting(&chains, transfers_max).min(chains.len()));
         parts.push(std::mem::replace(&mut chains, rest));
     }
     parts

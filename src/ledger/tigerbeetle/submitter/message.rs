@@ -1,3 +1,5 @@
+//! A message: the chains of one caller, their permit for the queue, and the channel for their outcomes.
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -6,56 +8,57 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::stats::SubmitterStats;
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 
-/// What one caller hands over: mostly one chain.
+/// The chains of a message. Most messages have one.
 pub(super) type Chains = SmallVec<[Chain; 1]>;
-/// What became of each chain of a message.
+/// The outcome of each chain of a message, in the same order.
 pub(super) type Outcomes = SmallVec<[Result<ChainOutcome, LedgerError>; 1]>;
 
-/// Chains of one caller, and where to answer.
+/// The chains of one caller, which waits for their outcomes.
 pub(super) struct Message {
     pub(super) chains: Chains,
     reply: oneshot::Sender<Outcomes>,
-    /// Given back when it is taken out.
-    place: Option<Place>,
+    /// `None` once the message has left the queue.
+    permit: Option<QueuePermit>,
 }
 
-/// A place in the queue, given back on drop, whichever way a message leaves it.
-pub(super) struct Place {
+/// The room that a message takes in the queue. Dropping it frees the room, whichever way the message leaves the queue.
+pub(super) struct QueuePermit {
     _room: OwnedSemaphorePermit,
     transfers: usize,
     stats: Arc<SubmitterStats>,
 }
 
-impl Place {
+impl QueuePermit {
     pub(super) fn new(room: OwnedSemaphorePermit, transfers: usize, stats: Arc<SubmitterStats>) -> Self {
-        stats.queued(transfers);
+        stats.enqueued(transfers);
         Self { _room: room, transfers, stats }
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePermit {
     fn drop(&mut self) {
-        self.stats.taken(self.transfers);
+        self.stats.dequeued(self.transfers);
     }
 }
 
 impl Message {
-    pub(super) fn new(chains: Chains, place: Place) -> (Self, oneshot::Receiver<Outcomes>) {
+    pub(super) fn new(chains: Chains, permit: QueuePermit) -> (Self, oneshot::Receiver<Outcomes>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { chains, reply: sender, place: Some(place) }, receiver)
+        (Self { chains, reply: sender, permit: Some(permit) }, receiver)
     }
 
-    /// Whether the caller has stopped waiting, so that it need not be sent.
+    /// Whether the caller has given up.
     pub(super) fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 
+    /// Frees the room of the message in the queue.
     pub(super) fn leave_queue(&mut self) {
-        self.place = None;
+        self.permit = None;
     }
 
+    /// Sends the outcomes to the caller, if it still waits.
     pub(super) fn answer(self, outcomes: Outcomes) {
-        // The caller may have stopped waiting meanwhile.
         self.reply.send(outcomes).ok();
     }
 }

@@ -1,8 +1,25 @@
-//! Chains on their way to the ledger, in batches.
+//! Sends chains to the ledger in batches.
 //!
-//! A handle puts chains into a bounded queue and waits; one worker per session takes what is there, sends it as one
-//! request, and answers. Batching is by load: a chain that comes alone is taken at once; while requests are under way,
-//! the next batch fills until it is worth a request (`traffic.rs`).
+//! - [`Submitter`] is the handle. It puts the chains of a caller as one message into the queue and waits for the
+//!   outcomes.
+//! - `queue` holds the messages that wait. It is bounded in transfers: a message that does not fit is refused at once
+//!   with [`LedgerError::Overloaded`]. `traffic` decides when the waiting messages are worth a request.
+//! - `worker`: one task per session. It takes a batch from the queue, sends it, and answers its messages. `batch` fits
+//!   chains into requests and never splits a chain.
+//! - `message`: the chains of one caller and the channel for their outcomes.
+//! - `stats`: what the workers measure.
+//!
+//! The handle owns the workers, and the queue is shared between them. A caller that gives up drops its channel; the
+//! queue then discards its message, if no worker has taken it yet.
+//!
+//! Shutdown goes in this order:
+//!
+//! 1. The handle refuses new messages. First, so that the queue only shrinks from here on.
+//! 2. The queue is closed. A worker no longer waits for a fuller batch, and takes batches until the queue is empty. A
+//!    message that found room before step 1 and comes after this step is refused: no worker would take it.
+//! 3. A worker that finds the closed queue empty answers its last callers and ends. The handle waits for all workers.
+//!
+//! A shutdown whose future is dropped goes on: steps 1 and 2 happen before its first wait on a worker.
 
 mod batch;
 mod message;
@@ -22,7 +39,7 @@ use tokio::sync::{Mutex, Semaphore, TryAcquireError, oneshot};
 use tokio::task::JoinSet;
 
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
-use message::{Chains, Message, Outcomes, Place};
+use message::{Chains, Message, Outcomes, QueuePermit};
 use queue::Queue;
 pub use stats::SubmitterStats;
 use worker::Worker;
@@ -30,46 +47,46 @@ use worker::Worker;
 /// How much is sent at once, and how much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubmitterOptions {
-    /// How many sessions, each with one request in flight.
+    /// The number of sessions. Each has one request in flight.
     pub sessions: usize,
-    /// How many transfers one request may have.
+    /// The most transfers in one request.
     pub batch_transfers_max: usize,
-    /// How many transfers may wait.
+    /// The most transfers that may wait in the queue.
     pub queue_transfers_max: usize,
-    /// How long a batch that is not full waits for more at least; with zero only where that is worth it (`traffic.rs`).
+    /// The shortest wait of a batch that is not full. With zero, a batch waits only where that is expected to pay off.
     pub flush_interval: Duration,
 }
 
-/// A connection that sends one batch at a time.
+/// A session that sends one batch at a time.
 pub trait TransferSession: Send + 'static {
-    /// Sends the chains as one request.
+    /// Sends the chains as one request. The outcomes are in the order of the chains.
     fn create_transfers(
         &mut self,
         chains: &[Chain],
     ) -> impl Future<Output = Result<Vec<ChainOutcome>, SendError>> + Send;
 }
 
-/// Where sessions come from.
+/// Makes sessions.
 pub trait Connect: Send + Sync + 'static {
-    /// The sessions.
+    /// The type of the sessions.
     type Session: TransferSession;
-    /// Makes a session, however long that takes.
+    /// Makes a session. Waits until the ledger is reachable, however long that takes.
     fn connect(&self) -> impl Future<Output = Self::Session> + Send;
 }
 
 /// Why a batch has no outcomes.
 #[derive(Debug, Clone)]
 pub enum SendError {
-    /// The request is larger than the ledger takes. Nothing of it was done.
+    /// The request is larger than the ledger takes. Nothing was done, and the session is still usable.
     TooMuchData,
-    /// The session is lost; what became of the batch is unknown.
+    /// The session is lost, and the outcome of the batch is unknown.
     Lost(LedgerError),
 }
 
-/// The handle.
+/// The handle of the queue and its workers. Dropping it without [`Submitter::shutdown`] stops the workers at once.
 pub struct Submitter {
     queue: Arc<Queue>,
-    /// A permit for each transfer that may wait.
+    /// One permit for each transfer that may still enter the queue.
     room: Arc<Semaphore>,
     options: SubmitterOptions,
     stats: Arc<SubmitterStats>,
@@ -77,7 +94,11 @@ pub struct Submitter {
 }
 
 impl Submitter {
-    /// Starts a worker for each session. Needs a tokio runtime.
+    /// Starts one worker for each session.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
     pub fn start(connect: impl Connect, options: SubmitterOptions) -> Self {
         let stats = Arc::new(SubmitterStats::new());
         let queue = Arc::new(Queue::new(options, Arc::clone(&stats)));
@@ -95,8 +116,12 @@ impl Submitter {
         &self.stats
     }
 
-    /// Sends the chains, in order, and answers each in its place. They may share requests with those of others; each is
-    /// made whole or not at all.
+    /// Submits the chains and waits for their outcomes, which are in the order of the chains.
+    ///
+    /// The chains may share requests with those of other callers; each is applied whole or not at all. More chains than
+    /// fit into one request become several messages, and each message can fail on its own.
+    ///
+    /// *Cancellation:* a message that no worker has taken yet is never sent. A message that was sent is not recalled.
     pub async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
         let mut replies = Vec::new();
         for part in batch::split(chains, self.options.batch_transfers_max) {
@@ -113,31 +138,32 @@ impl Submitter {
         outcomes
     }
 
-    /// The same for one chain.
+    /// Submits one chain; see [`Submitter::submit`].
     pub async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
         let reply = self.enqueue(smallvec![chain])?.await;
         reply.ok().and_then(|outcomes| outcomes.into_iter().next()).unwrap_or(Err(LedgerError::ShutDown))
     }
 
     fn enqueue(&self, chains: Chains) -> Result<oneshot::Receiver<Outcomes>, LedgerError> {
-        let transfers = batch::transfers(&chains);
+        let transfers = batch::count_transfers(&chains);
         let permits = u32::try_from(transfers).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
         let room = room.map_err(|error| match error {
             TryAcquireError::NoPermits => LedgerError::Overloaded,
             TryAcquireError::Closed => LedgerError::ShutDown,
         })?;
-        let place = Place::new(room, transfers, Arc::clone(&self.stats));
-        let (message, reply) = Message::new(chains, place);
-        if self.queue.put(message) { Ok(reply) } else { Err(LedgerError::ShutDown) }
+        let permit = QueuePermit::new(room, transfers, Arc::clone(&self.stats));
+        let (message, reply) = Message::new(chains, permit);
+        if self.queue.push(message) { Ok(reply) } else { Err(LedgerError::ShutDown) }
     }
 
-    /// Takes nothing more, sends what waits, and ends when everything is answered.
+    /// Refuses new chains, sends those that wait, and returns when all are answered.
+    ///
+    /// *Cancellation:* the shutdown goes on; calling it again waits for its end.
     pub async fn shutdown(&self) {
         self.room.close();
         let mut workers = self.workers.lock().await;
-        // The workers end once the queue is empty.
-        self.queue.end();
+        self.queue.close();
         while workers.join_next().await.is_some() {}
     }
 }

@@ -1,3 +1,8 @@
+//! The queue: messages that wait, and the workers that take them as batches.
+//!
+//! All state is under one lock, which no one holds across an await. A worker that finds no batch to send waits for
+//! `changed`, at the longest until the time at which the waiting messages are to be sent.
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,58 +14,59 @@ use super::SubmitterOptions;
 use super::batch::{self, LearnedMax};
 use super::message::Message;
 use super::stats::SubmitterStats;
-use super::traffic::{Advice, Request, Traffic};
+use super::traffic::{Advice, RequestInFlight, Traffic};
 
-/// What waits, and the workers that wait for it.
+/// The queue in front of the workers. The handle pushes messages, each worker takes batches.
 pub(super) struct Queue {
-    line: Mutex<Line>,
-    /// Wakes a worker: there is something to send, or it is to be sent sooner than it was.
+    state: Mutex<State>,
+    /// Wakes one waiting worker: there is a batch to send, or its send time is earlier than before.
     changed: Notify,
     flush_interval: Duration,
     pub(super) learned_max: LearnedMax,
     stats: Arc<SubmitterStats>,
 }
 
-struct Line {
+struct State {
     messages: VecDeque<Message>,
+    /// The transfers of these messages.
     transfers: usize,
-    /// When the first of them came.
-    since: Instant,
-    has_ended: bool,
+    /// Since when the first message has been at the head of the queue.
+    head_since: Instant,
+    is_closed: bool,
+    /// The workers that have not ended.
     workers: usize,
     traffic: Traffic,
 }
 
-/// What makes a request. Never empty.
+/// The messages of one request. Never empty.
 pub(super) struct Batch {
     pub(super) messages: Vec<Message>,
-    pub(super) request: Request,
+    pub(super) request: RequestInFlight,
 }
 
-/// What a worker finds.
-enum Found {
-    Batch(Batch),
-    /// Nothing to be sent before this moment, if any.
-    Nothing {
+/// What a worker does next.
+enum Next {
+    Send(Batch),
+    /// Wait for a change, at the longest until this time.
+    Wait {
         until: Option<Instant>,
     },
-    /// Nothing will come any more.
+    /// The queue is closed and empty.
     End,
 }
 
 impl Queue {
     pub(super) fn new(options: SubmitterOptions, stats: Arc<SubmitterStats>) -> Self {
-        let now = Instant::now();
-        let line = Line {
+        let state = State {
             messages: VecDeque::new(),
             transfers: 0,
-            since: now,
-            has_ended: false,
+            head_since: Instant::now(),
+            is_closed: false,
             workers: options.sessions,
             traffic: Traffic::new(),
         };
         Self {
-            line: Mutex::new(line),
+            state: Mutex::new(state),
             changed: Notify::new(),
             flush_interval: options.flush_interval,
             learned_max: LearnedMax::new(options.batch_transfers_max),
@@ -68,124 +74,128 @@ impl Queue {
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        // It is whole between two calls.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each critical section leaves the state whole, so a poisoned lock does no harm.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message at the end; answers whether it will be taken.
-    pub(super) fn put(&self, message: Message) -> bool {
-        let is_to_wake = {
-            let mut line = self.line();
-            if line.has_ended {
+    /// Adds a message at the end. Returns `false`, and drops the message, if the queue is closed.
+    pub(super) fn push(&self, message: Message) -> bool {
+        let wakes_worker = {
+            let mut state = self.state();
+            if state.is_closed {
                 return false;
             }
             let now = Instant::now();
-            let before = (!line.messages.is_empty()).then(|| self.send_at(&line, now));
-            line.traffic.came();
-            if before.is_none() {
-                line.since = now;
+            let send_at_before = (!state.messages.is_empty()).then(|| self.send_at(&state, now));
+            state.traffic.arrived();
+            if send_at_before.is_none() {
+                state.head_since = now;
             }
-            line.transfers += batch::transfers(&message.chains);
-            line.messages.push_back(message);
-            // A worker knows when the batch was to be sent.
-            before.is_none_or(|before| self.send_at(&line, now) < before)
+            state.transfers += batch::count_transfers(&message.chains);
+            state.messages.push_back(message);
+            // A waiting worker already wakes at the earlier send time.
+            send_at_before.is_none_or(|before| self.send_at(&state, now) < before)
         };
-        if is_to_wake {
+        if wakes_worker {
             self.changed.notify_one();
         }
         true
     }
 
-    /// Nothing comes any more, and nothing waits for it.
-    pub(super) fn end(&self) {
-        self.line().has_ended = true;
+    /// Refuses new messages and lets the workers end once the queue is empty. Waiting messages are sent without delay.
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
         self.changed.notify_waiters();
-        // For the worker that looks just now, and on to the others by those that end.
+        // `notify_waiters` misses a worker that is about to wait. This permit is for it; each worker that ends leaves
+        // one for the next.
         self.changed.notify_one();
     }
 
-    /// What waits, up to a full request, once it is worth one; `None` when nothing will come any more. It counts as under
-    /// way until [`Queue::answered`].
-    pub(super) async fn take(&self) -> Option<Batch> {
+    /// Waits for a batch that is worth a request, and takes it. Returns `None` when the queue is closed and empty.
+    ///
+    /// The batch counts as in flight until [`Queue::finished`].
+    pub(super) async fn next_batch(&self) -> Option<Batch> {
         loop {
-            match self.find() {
-                Found::Batch(batch) => return Some(batch),
-                Found::Nothing { until: Some(until) } => {
+            match self.next() {
+                Next::Send(batch) => return Some(batch),
+                Next::Wait { until: Some(until) } => {
                     timeout_at(until, self.changed.notified()).await.ok();
                 }
-                Found::Nothing { until: None } => self.changed.notified().await,
-                Found::End => {
-                    // For the next worker.
+                Next::Wait { until: None } => self.changed.notified().await,
+                Next::End => {
                     self.changed.notify_one();
                     return None;
                 }
             }
-            // A worker that is woken runs at once. Those who are as ready to ask as the one that woke it ask first.
+            // tokio runs a woken worker before other tasks that are ready. Callers among them go first, so that their
+            // messages join the batch.
             tokio::task::yield_now().await;
         }
     }
 
-    fn find(&self) -> Found {
-        let mut line = self.line();
+    fn next(&self) -> Next {
+        let mut state = self.state();
         let now = Instant::now();
-        let send_at = self.send_at(&line, now);
-        if !line.messages.is_empty() && send_at > now {
-            return Found::Nothing { until: Some(send_at) };
+        let send_at = self.send_at(&state, now);
+        if !state.messages.is_empty() && send_at > now {
+            return Next::Wait { until: Some(send_at) };
         }
-        let messages = line.take(self.learned_max.get(), &self.stats);
+        let messages = state.take(self.learned_max.get(), &self.stats);
         if messages.is_empty() {
-            return if line.has_ended { Found::End } else { Found::Nothing { until: None } };
+            return if state.is_closed { Next::End } else { Next::Wait { until: None } };
         }
-        let request = line.traffic.sent(now, messages.len());
-        line.since = now;
-        if !line.messages.is_empty() {
+        let request = state.traffic.sent(now, messages.len());
+        state.head_since = now;
+        if !state.messages.is_empty() {
             self.changed.notify_one();
         }
-        Found::Batch(Batch { messages, request })
+        Next::Send(Batch { messages, request })
     }
 
-    /// When what waits is to be sent, if nothing changes.
-    fn send_at(&self, line: &Line, now: Instant) -> Instant {
-        if line.transfers >= self.learned_max.get() || line.has_ended {
+    /// When the waiting messages are to be sent, if nothing changes until then.
+    fn send_at(&self, state: &State, now: Instant) -> Instant {
+        if state.transfers >= self.learned_max.get() || state.is_closed {
             return now;
         }
-        let flush_at = line.since + self.flush_interval;
-        match line.traffic.advise(now, line.messages.len(), line.transfers) {
+        let flush_at = state.head_since + self.flush_interval;
+        match state.traffic.advise(now, state.messages.len(), state.transfers) {
             Advice::Send => flush_at,
             Advice::SendAt(at) => at.max(flush_at),
         }
     }
 
-    /// A request is over. Told before its callers are, so that those who come back at once count as such.
-    pub(super) fn answered(&self, request: Request, messages: &[Message]) {
+    /// Ends a request. Comes before its callers are answered: a caller that asks again at once counts as an arrival
+    /// after the answer.
+    pub(super) fn finished(&self, request: RequestInFlight, messages: &[Message]) {
         let callers = messages.iter().filter(|message| !message.is_abandoned()).count();
-        let mut line = self.line();
-        line.traffic.answered(Instant::now(), request, callers);
-        if !line.messages.is_empty() {
+        let mut state = self.state();
+        state.traffic.finished(Instant::now(), request, callers);
+        if !state.messages.is_empty() {
             self.changed.notify_one();
         }
     }
 
-    /// A worker is gone. Behind the last one nobody waits in vain.
-    pub(super) fn left(&self) {
-        let mut line = self.line();
-        line.workers = line.workers.saturating_sub(1);
-        if line.workers == 0 {
-            line.has_ended = true;
-            line.messages.clear();
-            line.transfers = 0;
+    /// Counts a worker out. After the last one the queue is closed, and its messages are dropped: their callers get
+    /// [`LedgerError::ShutDown`](crate::ledger::LedgerError::ShutDown).
+    pub(super) fn worker_ended(&self) {
+        let mut state = self.state();
+        state.workers = state.workers.saturating_sub(1);
+        if state.workers == 0 {
+            state.is_closed = true;
+            state.messages.clear();
+            state.transfers = 0;
         }
     }
 }
 
-impl Line {
-    /// As many messages as make one request, but for those for which nobody waits any more.
+impl State {
+    /// Takes messages for one request, from the head on. Discards those whose caller has given up.
     fn take(&mut self, transfers_max: usize, stats: &SubmitterStats) -> Vec<Message> {
         let mut taken: Vec<Message> = Vec::new();
         let mut room = transfers_max;
         while let Some(mut message) = self.messages.pop_front() {
-            let transfers = batch::transfers(&message.chains);
+            let transfers = batch::count_transfers(&message.chains);
             if message.is_abandoned() {
                 stats.abandoned();
             } else if !taken.is_empty() && transfers > room {

@@ -1,8 +1,11 @@
+//! What the submitter measures, as metrics that [`SubmitterStats::register`] adds to a registry.
+
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
-/// What the workers measure. Counters only grow, so two readings give a rate.
+/// Measurements of the queue and the workers. Counters only grow, so two readings give a rate.
 #[derive(Debug)]
 pub struct SubmitterStats {
     queue_transfers: Gauge,
@@ -27,10 +30,14 @@ impl SubmitterStats {
         }
     }
 
-    /// Shows them among the metrics.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut MetricsRegistry) {
         let mut gauge = |name: &str, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
-        gauge(names::LEDGER_QUEUE_TRANSFERS, "Transfers that wait for a session", &self.queue_transfers);
+        gauge(
+            names::LEDGER_QUEUE_TRANSFERS,
+            "Transfers that wait in the queue for a session",
+            &self.queue_transfers,
+        );
         let help = "Transfers in the largest request to the ledger";
         gauge(names::LEDGER_REQUEST_TRANSFERS_MAX, help, &self.request_transfers_max);
         let mut histogram = |name: &str, help, histogram: &Histogram| {
@@ -38,64 +45,64 @@ impl SubmitterStats {
         };
         let help = "Transfers in each request to the ledger";
         histogram(names::LEDGER_REQUEST_TRANSFERS, help, &self.request_transfers);
-        let help = "How long each request to the ledger was under way";
+        let help = "The time that each request to the ledger was in flight";
         histogram(names::LEDGER_REQUEST_SECONDS, help, &self.request_seconds);
         let mut counter = |name: &str, help, counter: &Counter| {
             registry.register(name, help, counter.clone());
         };
-        let help = "Messages that were not sent because nobody waited for them any more";
+        let help = "Messages that were not sent because their caller had given up";
         counter(names::LEDGER_ABANDONED_MESSAGES, help, &self.abandoned_messages);
         let help = "Requests to the ledger that were lost with their session";
         counter(names::LEDGER_LOST_REQUESTS, help, &self.lost_requests);
-        let help = "Requests that were larger than the ledger takes, and were sent again in parts";
+        let help = "Requests that were larger than the ledger takes and were sent again in parts";
         counter(names::LEDGER_REFUSED_REQUESTS, help, &self.refused_requests);
     }
 
-    /// How many transfers wait now.
+    /// The transfers that wait in the queue now.
     pub fn queued_transfers(&self) -> u64 {
         u64::try_from(self.queue_transfers.get()).unwrap_or(0)
     }
 
-    /// How many requests were sent.
+    /// The requests that were sent and not refused.
     pub fn requests(&self) -> u64 {
         self.request_transfers.count()
     }
 
-    /// How many transfers were in them.
+    /// The transfers in all these requests.
     pub fn request_transfers(&self) -> u64 {
         self.request_transfers.sum()
     }
 
-    /// How many transfers were in the largest of them.
+    /// The transfers in the largest of these requests.
     pub fn request_transfers_max(&self) -> u64 {
         u64::try_from(self.request_transfers_max.get()).unwrap_or(0)
     }
 
-    /// How long requests were under way, all in all, in microseconds.
+    /// The time that all these requests together were in flight, in microseconds.
     pub fn in_flight_us(&self) -> u64 {
         self.request_seconds.sum()
     }
 
-    /// How many messages were not sent because nobody waited for them any more.
+    /// The messages that were not sent because their caller had given up.
     pub fn abandoned_messages(&self) -> u64 {
         self.abandoned_messages.get()
     }
 
-    /// How many requests were lost with their session.
+    /// The requests that were lost with their session; they count as sent.
     pub fn lost_requests(&self) -> u64 {
         self.lost_requests.get()
     }
 
-    /// How many requests were larger than the ledger takes; they are not among those that were sent.
+    /// The requests that the ledger refused as too large; they do not count as sent.
     pub fn refused_requests(&self) -> u64 {
         self.refused_requests.get()
     }
 
-    pub(super) fn queued(&self, transfers: usize) {
+    pub(super) fn enqueued(&self, transfers: usize) {
         self.queue_transfers.inc_by(as_level(transfers));
     }
 
-    pub(super) fn taken(&self, transfers: usize) {
+    pub(super) fn dequeued(&self, transfers: usize) {
         self.queue_transfers.dec_by(as_level(transfers));
     }
 
@@ -113,14 +120,12 @@ impl SubmitterStats {
 
     pub(super) fn sent(&self, transfers: usize, in_flight: Duration) {
         self.request_transfers.observe(transfers as u64);
-        self.request_transfers_max
-            .inner()
-            .fetch_max(as_level(transfers), std::sync::atomic::Ordering::Relaxed);
+        self.request_transfers_max.inner().fetch_max(as_level(transfers), Ordering::Relaxed);
         self.request_seconds.observe_time(in_flight);
     }
 }
 
-/// As a gauge has it.
+/// The number as a gauge's value.
 fn as_level(transfers: usize) -> i64 {
     i64::try_from(transfers).unwrap_or(i64::MAX)
 }

@@ -1,3 +1,5 @@
+//! A worker: takes batches from the queue and sends them on its session.
+
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -8,7 +10,7 @@ use super::stats::SubmitterStats;
 use super::{Connect, SendError, TransferSession};
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 
-/// Sends the batches of one session.
+/// The task of one session. It has one request in flight at a time.
 pub(super) struct Worker<C> {
     connect: Arc<C>,
     queue: Arc<Queue>,
@@ -20,24 +22,24 @@ impl<C: Connect> Worker<C> {
         Self { connect, queue, stats }
     }
 
-    /// Takes batches and sends them until the queue has ended.
+    /// Sends batches until the queue is closed and empty.
     pub(super) async fn run(self) {
         let mut session = None;
         loop {
-            // A batch is taken only when it can be sent: until then, the other workers may have it.
+            // Connects before it takes a batch: until it can send, other workers may take what waits.
             self.connected(&mut session).await;
-            let Some(Batch { mut messages, request }) = self.queue.take().await else { return };
+            let Some(Batch { mut messages, request }) = self.queue.next_batch().await else { return };
             let counts: Vec<usize> = messages.iter().map(|message| message.chains.len()).collect();
             let chains = messages.iter_mut().flat_map(|message| message.chains.drain(..)).collect();
             let mut outcomes = self.send(&mut session, chains).await.into_iter();
-            self.queue.answered(request, &messages);
+            self.queue.finished(request, &messages);
             for (message, count) in messages.into_iter().zip(counts) {
                 message.answer(outcomes.by_ref().take(count).collect());
             }
         }
     }
 
-    /// The session, or a new one in place of one that was lost.
+    /// The session, or a new one if there is none.
     async fn connected<'a>(&self, session: &'a mut Option<C::Session>) -> &'a mut C::Session {
         match session {
             Some(session) => session,
@@ -45,7 +47,9 @@ impl<C: Connect> Worker<C> {
         }
     }
 
-    /// Sends chains in as few requests as the ledger takes, and answers each in its place.
+    /// Sends chains in as few requests as the ledger takes. The outcomes are in the order of the chains.
+    ///
+    /// A refused request teaches the maximum and is sent again in parts. A lost request fails its own chains only.
     async fn send(
         &self,
         session: &mut Option<C::Session>,
@@ -54,8 +58,8 @@ impl<C: Connect> Worker<C> {
         let mut outcomes = Vec::with_capacity(chains.len());
         while !chains.is_empty() {
             let transfers_max = self.queue.learned_max.get();
-            let rest = chains.split_off(batch::fitting(&chains, transfers_max).min(chains.len()));
-            let transfers = batch::transfers(&chains);
+            let rest = chains.split_off(batch::count_fitting(&chains, transfers_max).min(chains.len()));
+            let transfers = batch::count_transfers(&chains);
             let connected = self.connected(session).await;
             let started = Instant::now();
             let sent = connected.create_transfers(&chains).await;
@@ -70,17 +74,17 @@ impl<C: Connect> Worker<C> {
                     chains = rest;
                 }
                 Err(SendError::TooMuchData) if chains.len() == 1 => {
-                    // As far as is known: the maximum may not be learned yet.
+                    // The true maximum may be smaller still: no request has been refused for it yet.
                     let transfers_max = transfers_max.min(transfers - 1);
                     outcomes.push(Err(LedgerError::ChainTooLong { transfers, transfers_max }));
                     chains = rest;
                 }
                 Err(SendError::TooMuchData) => {
-                    self.queue.learned_max.too_many(transfers);
+                    self.queue.learned_max.refused(transfers);
                     tracing::info!(
                         transfers,
                         next_max = self.queue.learned_max.get(),
-                        "TigerBeetle takes smaller requests"
+                        "TigerBeetle refused a request as too large; requests are smaller from now on"
                     );
                     chains.extend(rest);
                 }
@@ -89,7 +93,7 @@ impl<C: Connect> Worker<C> {
                     let lost = chains.len();
                     outcomes.extend(std::iter::repeat_n(Err(error), lost));
                     chains = rest;
-                    // Replaced when it is needed: those who lost it are told first.
+                    // The next request connects again. Not here, so that the callers of this one are answered first.
                     *session = None;
                 }
             }
@@ -98,9 +102,9 @@ impl<C: Connect> Worker<C> {
     }
 }
 
-/// However it ends: by itself, given up, or by a panic.
+/// Tells the queue, also when the task is aborted or panics.
 impl<C> Drop for Worker<C> {
     fn drop(&mut self) {
-        self.queue.left();
+        self.queue.worker_ended();
     }
 }

@@ -7,14 +7,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::history::{HISTORY, history};
-use crate::admin::AdminError;
 use crate::ledger::Ledger;
+use crate::protocol::{LimitAnswer, LimitInfo};
+use crate::registry::AdminError;
 use crate::server::api::Api;
 use crate::server::api::json::answer;
 use crate::server::api::path::{KeyPath, parse_name};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
-use crate::wire::{LimitAnswer, LimitInfo};
 
 pub(crate) async fn get<L: Ledger>(
     State(api): State<Arc<Api<L>>>,
@@ -23,7 +23,7 @@ pub(crate) async fn get<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Admin);
     let path = path?.0;
     let limit = match parse_name(&path) {
-        Ok(key) => api.in_time(api.admin.get(&key)).await,
+        Ok(key) => api.in_time(api.engine.admin().get(&key)).await,
         Err(reject) => Err(reject),
     };
     match (limit, path.strip_suffix(HISTORY)) {

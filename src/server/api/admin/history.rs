@@ -3,28 +3,29 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::clock::unix_ms;
-use crate::decide::record::Version;
+use crate::decide::definition_codec::DefinitionVersion;
 use crate::ledger::Ledger;
+use crate::limit::json::{DefinitionJson, StatusJson};
 use crate::limit::{LimitKey, Status};
+use crate::protocol::{HistoryAnswer, VersionBody};
 use crate::server::api::Api;
 use crate::server::api::json::answer;
 use crate::server::api::reject::Reject;
-use crate::wire::{DefinitionBody, HistoryAnswer, StatusBody, VersionBody};
+use crate::time::unix_ms;
 
 /// The end of the path.
 pub(super) const HISTORY: &str = "/history";
 
 pub(super) async fn history<L: Ledger>(api: &Api<L>, key: &LimitKey) -> Result<Response, Reject> {
-    let versions = api.in_time(api.admin.history(key)).await?;
+    let versions = api.in_time(api.engine.admin().history(key)).await?;
     let versions = versions.iter().map(VersionBody::from).collect();
     Ok(answer(StatusCode::OK, HistoryAnswer { versions }))
 }
 
-impl From<&Version> for VersionBody {
-    fn from(version: &Version) -> Self {
+impl From<&DefinitionVersion> for VersionBody {
+    fn from(version: &DefinitionVersion) -> Self {
         let state = &version.state;
-        let (_, pending_decrease_to) = StatusBody::of(state.status);
+        let (_, pending_decrease_to) = StatusJson::of(state.status);
         Self {
             version: version.number,
             at_unix_ms: unix_ms(version.timestamp_ns),
@@ -33,7 +34,7 @@ impl From<&Version> for VersionBody {
                 Status::Decreasing { .. } => "decreasing".to_owned(),
                 Status::Deleted => "deleted".to_owned(),
             },
-            definition: DefinitionBody::from(&state.definition),
+            definition: DefinitionJson::from(&state.definition),
             pending_decrease_to,
         }
     }

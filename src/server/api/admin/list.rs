@@ -7,14 +7,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::ledger::Ledger;
+use crate::protocol::{LimitInfo, LimitsAnswer};
 use crate::server::api::Api;
 use crate::server::api::json::answer;
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
-use crate::wire::{LimitInfo, LimitsAnswer};
 
 pub(crate) async fn list<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Admin);
-    let limits = api.in_time(api.admin.list()).await?.iter().map(LimitInfo::from).collect();
+    let limits = api.in_time(api.engine.admin().list()).await?.iter().map(LimitInfo::from).collect();
     Ok(answer(StatusCode::OK, LimitsAnswer { limits }))
 }

@@ -13,15 +13,16 @@ pub(super) use list::list;
 pub(super) use put::put;
 pub(super) use replenish::replenish;
 
-use crate::admin::LimitUsage;
-use crate::wire::{DefinitionBody, LimitInfo, StatusBody, UsageBody};
+use crate::limit::json::{DefinitionJson, StatusJson};
+use crate::protocol::{LimitInfo, UsageBody};
+use crate::registry::LimitUsage;
 
 impl From<&LimitUsage> for LimitInfo {
     fn from(usage: &LimitUsage) -> Self {
-        let state = &usage.entry.limit.state;
-        let (status, pending_decrease_to) = StatusBody::of(state.status);
+        let state = usage.state();
+        let (status, pending_decrease_to) = StatusJson::of(state.status);
         Self {
-            definition: DefinitionBody::from(&state.definition),
+            definition: DefinitionJson::from(&state.definition),
             status,
             pending_decrease_to,
             usage: UsageBody { available: usage.available, reserved: usage.reserved, debt: usage.debt },

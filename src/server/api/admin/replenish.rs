@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::ledger::Ledger;
+use crate::protocol::{ReplenishAnswer, ReplenishBody};
 use crate::server::api::Api;
 use crate::server::api::json::{Body, answer, parse_or_default};
 use crate::server::api::path::{KeyPath, parse_name};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
-use crate::wire::{ReplenishAnswer, ReplenishBody};
 
 /// The end of the path. No other path below a key takes a POST.
 const REPLENISH: &str = "/replenish";
@@ -27,6 +27,6 @@ pub(crate) async fn replenish<L: Ledger>(
     let key = path.strip_suffix(REPLENISH).ok_or(Reject::WrongMethod)?;
     let body: ReplenishBody = parse_or_default(body)?;
     let id = body.into_id().map_err(Reject::Invalid)?;
-    let replenished = api.in_time(api.admin.replenish(&parse_name(key)?, id)).await?;
+    let replenished = api.in_time(api.engine.admin().replenish(&parse_name(key)?, id)).await?;
     Ok(answer(StatusCode::OK, ReplenishAnswer { ok: true, replenished }))
 }

@@ -5,11 +5,11 @@ use axum::response::Response;
 
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
+use crate::protocol::{ObjectReserveBody, ObjectTryAnswer};
 use crate::server::api::Api;
 use crate::server::api::json::{Body, answer, parse};
 use crate::server::api::reject::Reject;
 use crate::server::api::request_log::record;
-use crate::wire::{ObjectReserveBody, ObjectTryAnswer};
 
 pub(super) async fn try_reserve<L: Ledger>(
     api: &Api<L>,
@@ -18,7 +18,7 @@ pub(super) async fn try_reserve<L: Ledger>(
 ) -> Result<Response, Reject> {
     let body: ObjectReserveBody = parse(body)?;
     let (tokens, lease) = body.into_parts().map_err(Reject::Invalid)?;
-    let ok = api.in_time(api.limiter.object(key).try_reserve(tokens, lease)).await?;
+    let ok = api.in_time(api.engine.limiter().object(key).try_reserve(tokens, lease)).await?;
     record(lease, "", std::iter::once(key), &ok);
     Ok(answer(StatusCode::OK, ObjectTryAnswer { ok, lease_id: lease.to_string() }))
 }

@@ -1,4 +1,4 @@
-//! What holds whatever comes.
+//! Properties for random callers, options and scripts.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use proptest::prelude::*;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::{SubmitterOptions, batch};
-use super::script::{Answer, Caller, Script, Sent, Told, chain, pass};
+use super::script::{Caller, Reply, Response, Script, Sent, chain, pass};
 use crate::ledger::Chain;
 
-/// Somebody who asks for chains of these lengths at some time, and may give up some time later.
+/// A caller that submits chains of these lengths, and may give up some time later.
 #[derive(Debug, Clone)]
-struct Visit {
+struct CallerPlan {
     at_ms: u64,
     lengths: Vec<usize>,
-    patience_ms: Option<u64>,
+    gives_up_after_ms: Option<u64>,
 }
 
 fn chains() -> impl Strategy<Value = Vec<Chain>> {
@@ -24,12 +24,12 @@ fn chains() -> impl Strategy<Value = Vec<Chain>> {
     vec(1..40_usize, 0..30).prop_map(numbered)
 }
 
-fn visits() -> impl Strategy<Value = Vec<Visit>> {
-    let visit = (0..60_u64, vec(1..9_usize, 0..6), option::weighted(0.3, 0..30_u64))
-        .prop_map(|(at_ms, lengths, patience_ms)| Visit { at_ms, lengths, patience_ms });
-    vec(visit, 1..25).prop_map(|mut visits| {
-        visits.sort_by_key(|visit| visit.at_ms);
-        visits
+fn caller_plans() -> impl Strategy<Value = Vec<CallerPlan>> {
+    let plan = (0..60_u64, vec(1..9_usize, 0..6), option::weighted(0.3, 0..30_u64))
+        .prop_map(|(at_ms, lengths, gives_up_after_ms)| CallerPlan { at_ms, lengths, gives_up_after_ms });
+    vec(plan, 1..25).prop_map(|mut plans| {
+        plans.sort_by_key(|plan| plan.at_ms);
+        plans
     })
 }
 
@@ -48,48 +48,49 @@ fn lengths(chains: &[Chain]) -> Vec<usize> {
     chains.iter().map(|chain| chain.transfers().len()).collect()
 }
 
-/// What the ledger's side of the story means for one chain.
-fn told_of(number: u64, sent: &[Sent]) -> Option<Answer> {
-    sent.iter().rfind(|sent| sent.numbers.contains(&number)).map(|sent| sent.answer)
+/// The ledger's last response to the chain with this number; `None` if it never received the chain.
+fn response_to(number: u64, sent: &[Sent]) -> Option<Response> {
+    sent.iter().rfind(|sent| sent.numbers.contains(&number)).map(|sent| sent.response)
 }
 
-fn agree(told: Told, number: u64, sent: &[Sent]) -> bool {
-    match told_of(number, sent) {
-        Some(Answer::Made) => told == Told::Created(number),
-        Some(Answer::Lost) => told == Told::Unreachable,
-        Some(Answer::TooMuch) => matches!(told, Told::TooLong { .. }),
-        None => told == Told::Overloaded,
+/// Whether a caller's reply follows from what the ledger received.
+fn agree(reply: Reply, number: u64, sent: &[Sent]) -> bool {
+    match response_to(number, sent) {
+        Some(Response::Created) => reply == Reply::Created(number),
+        Some(Response::Lost) => reply == Reply::Unreachable,
+        Some(Response::TooMuchData) => matches!(reply, Reply::TooLong { .. }),
+        None => reply == Reply::Overloaded,
     }
 }
 
 proptest! {
     #[test]
-    fn what_is_split_is_whole_when_joined_and_no_part_is_over_the_maximum(
+    fn split_keeps_all_chains_in_order_and_no_part_exceeds_the_maximum(
         chains in chains(),
         transfers_max in 1..60_usize,
     ) {
         let parts = batch::split(chains.clone(), transfers_max);
         prop_assert_eq!(parts.concat(), chains);
         for part in &parts {
-            prop_assert!(part.len() == 1 || batch::transfers(part) <= transfers_max, "{:?}", lengths(part));
+            prop_assert!(part.len() == 1 || batch::count_transfers(part) <= transfers_max, "{:?}", lengths(part));
         }
-        // And no part could have taken the first of the next.
+        // No part has room for the first chain of the next part.
         for pair in parts.windows(2) {
-            prop_assert!(batch::transfers(&pair[0]) + pair[1][0].transfers().len() > transfers_max);
+            prop_assert!(batch::count_transfers(&pair[0]) + pair[1][0].transfers().len() > transfers_max);
         }
     }
 
     #[test]
-    fn as_many_chains_as_possible_fit_and_always_one(chains in chains(), transfers_max in 0..60_usize) {
-        let count = batch::fitting(&chains, transfers_max);
-        let size_of = |count: usize| batch::transfers(&chains[..count.min(chains.len())]);
+    fn as_many_chains_fit_as_possible_and_at_least_one(chains in chains(), transfers_max in 0..60_usize) {
+        let count = batch::count_fitting(&chains, transfers_max);
+        let size_of = |count: usize| batch::count_transfers(&chains[..count.min(chains.len())]);
         prop_assert!(count == 1 || size_of(count) <= transfers_max);
         prop_assert!(count >= chains.len() || size_of(count + 1) > transfers_max);
     }
 
     #[test]
-    fn whatever_comes_is_sent_once_and_told_its_own_outcome(
-        visits in visits(),
+    fn a_chain_is_sent_at_most_once_and_its_caller_gets_its_outcome(
+        plans in caller_plans(),
         options in options(),
         transfers_max in 6..40_usize,
         takes_ms in vec(0..25_u64, 30),
@@ -101,32 +102,32 @@ proptest! {
             let world = Script { transfers_max, takes_ms, lost, connect_ms, panics_at: None }.start(options);
             let started = Instant::now();
             let mut callers = Vec::new();
-            for (first, visit) in (0..).step_by(100).zip(&visits) {
-                sleep_until(started + Duration::from_millis(visit.at_ms)).await;
-                let caller = world.ask(first, &visit.lengths);
-                let Some(patience_ms) = visit.patience_ms else {
-                    callers.push((first, visit.lengths.len(), caller));
+            for (first, plan) in (0..).step_by(100).zip(&plans) {
+                sleep_until(started + Duration::from_millis(plan.at_ms)).await;
+                let caller = world.ask(first, &plan.lengths);
+                let Some(gives_up_after_ms) = plan.gives_up_after_ms else {
+                    callers.push((first, plan.lengths.len(), caller));
                     continue;
                 };
-                tokio::spawn(give_up_after(Duration::from_millis(patience_ms), caller));
+                tokio::spawn(give_up_after(Duration::from_millis(gives_up_after_ms), caller));
             }
-            // Let the last ones ask before it shuts.
+            // The last callers submit before the shutdown begins.
             pass(1).await;
             world.shutdown().await;
             let sent = world.sent();
             for (first, count, caller) in callers {
                 prop_assert!(caller.is_answered());
-                let told = caller.answer().await;
-                prop_assert_eq!(told.len(), count);
-                for (number, told) in (first..).zip(told) {
-                    prop_assert!(agree(told, number, &sent), "{} was told {:?}: {:?}", number, told, sent);
+                let replies = caller.answer().await;
+                prop_assert_eq!(replies.len(), count);
+                for (number, reply) in (first..).zip(replies) {
+                    prop_assert!(agree(reply, number, &sent), "chain {} got {:?}: {:?}", number, reply, sent);
                 }
             }
             let size = |sent: &Sent| sent.lengths.iter().sum::<usize>();
             for sent in &sent {
                 prop_assert!(sent.lengths.len() == 1 || size(sent) <= options.batch_transfers_max);
             }
-            let taken = sent.iter().filter(|sent| sent.answer != Answer::TooMuch);
+            let taken = sent.iter().filter(|sent| sent.response != Response::TooMuchData);
             let mut numbers: Vec<u64> = taken.flat_map(|sent| sent.numbers.clone()).collect();
             let count = numbers.len();
             numbers.sort_unstable();
@@ -138,7 +139,7 @@ proptest! {
     }
 }
 
-async fn give_up_after(patience: Duration, caller: Caller) {
-    tokio::time::sleep(patience).await;
+async fn give_up_after(time: Duration, caller: Caller) {
+    tokio::time::sleep(time).await;
     caller.give_up().await;
 }

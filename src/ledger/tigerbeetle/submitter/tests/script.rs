@@ -1,4 +1,4 @@
-//! A ledger that answers as scripted, and callers who ask it through a submitter.
+//! A ledger that answers as scripted, and callers that use it through a submitter.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::Told::{Created, Other, Overloaded, ShutDown, TooLong, Unreachable};
+use self::Reply::{Created, Other, Overloaded, ShutDown, TooLong, Unreachable};
 use super::super::{Connect, SendError, Submitter, SubmitterOptions, TransferSession};
 use crate::ledger::{
     Chain, ChainOutcome, LedgerError, Movement, Transfer, TransferCode, TransferId, UserData,
@@ -21,9 +21,9 @@ pub(super) const ONE_SESSION: SubmitterOptions = SubmitterOptions {
 };
 pub(super) const REQUEST_MS: u64 = 10;
 
-/// What a caller is told of a chain. The scripted ledger gives a chain's number as the time it was made.
+/// What a caller gets for a chain. The scripted ledger reports the number of a chain as its timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Reply {
     Created(u64),
     Overloaded,
     TooLong { transfers: usize, transfers_max: usize },
@@ -32,7 +32,7 @@ pub(super) enum Told {
     Other,
 }
 
-impl From<Result<ChainOutcome, LedgerError>> for Told {
+impl From<Result<ChainOutcome, LedgerError>> for Reply {
     fn from(outcome: Result<ChainOutcome, LedgerError>) -> Self {
         match outcome {
             Ok(ChainOutcome::Created { timestamp_ns }) => Created(timestamp_ns),
@@ -48,33 +48,39 @@ impl From<Result<ChainOutcome, LedgerError>> for Told {
     }
 }
 
+/// How the scripted ledger responds to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    Made,
-    TooMuch,
+pub(super) enum Response {
+    Created,
+    TooMuchData,
     Lost,
 }
 
-/// A request that the scripted ledger got.
+/// A request that the scripted ledger received.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     pub(super) session: usize,
+    /// Since the start of the test.
     pub(super) at_ms: u128,
+    /// The number of each chain.
     pub(super) numbers: Vec<u64>,
+    /// The transfers of each chain.
     pub(super) lengths: Vec<usize>,
-    pub(super) answer: Answer,
+    pub(super) response: Response,
 }
 
-/// How the ledger answers.
+/// How the scripted ledger behaves. Requests are counted from 0.
 #[derive(Debug, Clone)]
 pub(super) struct Script {
+    /// The most transfers in a request.
     pub(super) transfers_max: usize,
-    /// How long each request takes, from the first on; the others take `REQUEST_MS`.
+    /// How long the first requests take; the others take `REQUEST_MS`.
     pub(super) takes_ms: Vec<u64>,
-    /// Which requests, counted from 0, are lost with their session.
+    /// The requests that are lost with their session.
     pub(super) lost: Vec<usize>,
+    /// How long a session takes to connect.
     pub(super) connect_ms: u64,
-    /// Which request, counted from 0, is a session's end by a panic.
+    /// The request at which the session's worker panics.
     pub(super) panics_at: Option<usize>,
 }
 
@@ -100,7 +106,7 @@ struct Ledger {
     started: Instant,
 }
 
-/// A session and its number.
+/// A session and its number, counted from 0.
 struct Session(usize, Ledger);
 
 impl Connect for Ledger {
@@ -118,22 +124,22 @@ impl TransferSession for Session {
         let lengths: Vec<usize> = chains.iter().map(|chain| chain.transfers().len()).collect();
         let numbers: Vec<u64> = chains.iter().map(number).collect();
         let at_ms = started.elapsed().as_millis();
-        let (index, answer) = {
+        let (index, response) = {
             let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
-            let answer = match sent.len() {
-                _ if lengths.iter().sum::<usize>() > script.transfers_max => Answer::TooMuch,
-                index if script.lost.contains(&index) => Answer::Lost,
-                _ => Answer::Made,
+            let response = match sent.len() {
+                _ if lengths.iter().sum::<usize>() > script.transfers_max => Response::TooMuchData,
+                index if script.lost.contains(&index) => Response::Lost,
+                _ => Response::Created,
             };
-            sent.push(Sent { session: *session, at_ms, numbers: numbers.clone(), lengths, answer });
-            (sent.len() - 1, answer)
+            sent.push(Sent { session: *session, at_ms, numbers: numbers.clone(), lengths, response });
+            (sent.len() - 1, response)
         };
         assert_ne!(script.panics_at, Some(index), "as scripted");
-        if answer == Answer::TooMuch {
+        if response == Response::TooMuchData {
             return Err(SendError::TooMuchData);
         }
         sleep(Duration::from_millis(script.takes_ms.get(index).copied().unwrap_or(REQUEST_MS))).await;
-        if answer == Answer::Lost {
+        if response == Response::Lost {
             let error = std::io::Error::other("evicted");
             return Err(SendError::Lost(LedgerError::Unreachable(Arc::new(error))));
         }
@@ -141,25 +147,26 @@ impl TransferSession for Session {
     }
 }
 
+/// A submitter over the scripted ledger.
 pub(super) struct World {
     pub(super) submitter: Arc<Submitter>,
     ledger: Ledger,
 }
 
-/// Somebody who waits for outcomes.
-pub(super) struct Caller(JoinHandle<Vec<Told>>);
+/// A caller that waits for its replies.
+pub(super) struct Caller(JoinHandle<Vec<Reply>>);
 
 impl World {
-    /// Asks for chains of these lengths, numbered from `first` on.
+    /// Submits chains of these lengths, numbered from `first` on.
     pub(super) fn ask(&self, first: u64, lengths: &[usize]) -> Caller {
         let submitter = Arc::clone(&self.submitter);
         let chains = (first..).zip(lengths).map(|(number, &length)| chain(number, length)).collect();
         Caller(tokio::spawn(
-            async move { submitter.submit(chains).await.into_iter().map(Told::from).collect() },
+            async move { submitter.submit(chains).await.into_iter().map(Reply::from).collect() },
         ))
     }
 
-    /// Keeps the one session busy for `REQUEST_MS`, less a moment.
+    /// Keeps the one session busy for `REQUEST_MS`, of which 1 ms has passed on return.
     pub(super) async fn keep_busy(&self) -> Caller {
         let caller = self.ask(1_000, &[1]);
         pass(1).await;
@@ -170,15 +177,17 @@ impl World {
         self.ledger.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The lengths of the chains of each request.
+    /// The transfers of each chain of each request.
     pub(super) fn lengths(&self) -> Vec<Vec<usize>> {
         self.sent().into_iter().map(|sent| sent.lengths).collect()
     }
 
+    /// The transfers of each request.
     pub(super) fn sizes(&self) -> Vec<usize> {
         self.lengths().iter().map(|lengths| lengths.iter().sum()).collect()
     }
 
+    /// When the ledger received each request.
     pub(super) fn times_ms(&self) -> Vec<u128> {
         self.sent().into_iter().map(|sent| sent.at_ms).collect()
     }
@@ -191,7 +200,7 @@ impl World {
         timeout(Duration::from_secs(60), self.submitter.shutdown()).await.expect("an end");
     }
 
-    /// Nothing waits, and all the room is given back.
+    /// Whether the queue is empty and all its room is free.
     pub(super) fn is_idle(&self) -> bool {
         self.submitter.stats().queued_transfers() == 0
             && self.submitter.room.available_permits() == self.submitter.options.queue_transfers_max
@@ -199,7 +208,7 @@ impl World {
 }
 
 impl Caller {
-    pub(super) async fn answer(self) -> Vec<Told> {
+    pub(super) async fn answer(self) -> Vec<Reply> {
         timeout(Duration::from_secs(60), self.0).await.expect("an answer").expect("no panic")
     }
 
@@ -213,10 +222,12 @@ impl Caller {
     }
 }
 
+/// Lets time pass.
 pub(super) async fn pass(ms: u64) {
     sleep(Duration::from_millis(ms)).await;
 }
 
+/// A chain of this length that carries its number.
 pub(super) fn chain(number: u64, length: usize) -> Chain {
     let id = TransferId::from_u128(number.into());
     let movement = Movement::Void { pending: id };

@@ -1,0 +1,62 @@
+//! The task that asks the ledger for the waiters of a limiter, as the queue says.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::error::PermitError;
+use super::queue::{NextStep, WaiterId};
+use super::shared::{Attempt, Reply, Shared};
+use crate::ledger::Ledger;
+
+/// Asks the ledger for one waiter at a time. It ends when nobody waits.
+pub(super) struct QueueWorker<L: Ledger> {
+    shared: Arc<Shared<L>>,
+}
+
+impl<L: Ledger> QueueWorker<L> {
+    /// Starts a worker for a queue that has none.
+    pub(super) fn start(shared: &Arc<Shared<L>>) {
+        let worker = Self { shared: Arc::clone(shared) };
+        shared.workers.spawn_on(worker.run(), &shared.runtime);
+    }
+
+    async fn run(self) {
+        let mut released = self.shared.source.watch_releases();
+        loop {
+            let releases = self.shared.source.releases();
+            let step = self.shared.state().queue.next_step(Instant::now(), releases);
+            match step {
+                NextStep::Ask { id, count } => {
+                    let attempt = self.shared.attempt(count).await;
+                    self.reply(id, attempt).await;
+                }
+                NextStep::WaitUntil(moment) => tokio::select! {
+                    () = sleep_until(moment) => {}
+                    () = self.shared.queue_changed.notified() => {}
+                    // It never fails: `shared` owns the sender.
+                    _ = released.changed() => {}
+                },
+                NextStep::End => return,
+            }
+        }
+    }
+
+    /// Replies to a waiter, unless it waits on.
+    async fn reply(&self, id: WaiterId, attempt: Result<Attempt<L>, PermitError>) {
+        let reply = match attempt {
+            Ok(Attempt::Denied(denied)) => return self.shared.state().queue.back_off(id, denied),
+            Ok(Attempt::Acquired(lease)) => Reply::Acquired(lease),
+            Err(error) => Reply::Error(error),
+        };
+        let waiter = self.shared.state().queue.remove(id);
+        let undelivered = match waiter {
+            Some(waiter) => waiter.send(reply).err(),
+            None => Some(reply),
+        };
+        if let Some(Reply::Acquired(lease)) = undelivered {
+            // Awaited, so that the next waiter finds the permits. A cancel that fails is repeated in the background.
+            lease.cancel().await.ok();
+        }
+    }
+}

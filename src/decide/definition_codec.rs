@@ -1,0 +1,303 @@
+//! The codec of definition versions: a version is stored in the user data of zero-amount transfers, 24 bytes in each.
+//!
+//! | bytes | content |
+//! | --- | --- |
+//! | 1 | format, 1 |
+//! | 2 | length of the rest, little-endian |
+//! | n | [`EncodedDefinition`] in postcard's encoding |
+//! | m | [`EncodedTemplateFields`] in postcard's encoding, for templates and instances only |
+//!
+//! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
+//! log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{Recorded, UserData};
+use crate::limit::{Amount, Definition, EncodedKind, Kind, LimitKey, LimitState, Origin, Overage, Status};
+
+const FORMAT: u8 = 1;
+const HEADER_BYTES: usize = 3;
+const PART_BYTES: usize = 24;
+
+/// One version of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionVersion {
+    /// The number of the version; the first of a key is 1.
+    pub number: u64,
+    /// The state of the limit from this version on.
+    pub state: LimitState,
+    /// When it took effect, in the ledger's nanoseconds.
+    pub timestamp_ns: u64,
+}
+
+/// Why a version cannot be encoded or decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// A part is missing, or the parts are out of order.
+    #[error("the log holds part {found} of a definition where part {expected} is expected")]
+    PartOutOfOrder {
+        /// The part expected.
+        expected: u32,
+        /// The part found.
+        found: u32,
+    },
+    /// Another version of this program wrote the definition.
+    #[error("a definition has format {0}, and this program reads format {FORMAT}")]
+    Format(u8),
+    /// The bytes are damaged.
+    #[error("a definition is damaged")]
+    Body(#[source] postcard::Error),
+    /// The bytes decode to a definition that is not valid.
+    #[error("a definition is invalid: {0}")]
+    Invalid(String),
+    /// The encoded definition is longer than its length field can say.
+    #[error("the encoded definition takes {0} bytes; at most 65535 fit")]
+    TooLong(usize),
+}
+
+/// A definition and its status as stored. Enums may only grow at their end; any other change needs a new [`FORMAT`].
+#[derive(Serialize, Deserialize)]
+struct EncodedDefinition {
+    number: u64,
+    key: String,
+    kind: EncodedKind,
+    capacity: u64,
+    unit: String,
+    description: String,
+    overage: EncodedOverage,
+    status: EncodedStatus,
+}
+
+/// What only templates and instances store, behind the definition.
+#[derive(Serialize, Deserialize, Default)]
+struct EncodedTemplateFields {
+    instances_max: Option<u64>,
+    origin: Option<(String, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum EncodedOverage {
+    Debt,
+    Deny,
+}
+
+#[derive(Serialize, Deserialize)]
+enum EncodedStatus {
+    Active,
+    Decreasing { to: u64 },
+    Deleted,
+}
+
+/// Encodes a version into its parts, in order.
+pub fn encode(number: u64, state: &LimitState) -> Result<Vec<UserData>, CodecError> {
+    let mut body =
+        postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
+    if let Some(template_fields) = EncodedTemplateFields::of(state) {
+        body = postcard::to_extend(&template_fields, body).map_err(CodecError::Body)?;
+    }
+    let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.push(FORMAT);
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(body);
+    Ok((0..).zip(bytes.chunks(PART_BYTES)).map(|(part, chunk)| part_of(part, chunk)).collect())
+}
+
+fn part_of(part: u32, chunk: &[u8]) -> UserData {
+    let byte = |index: usize| chunk.get(index).copied().unwrap_or(0);
+    UserData {
+        wide: u128::from_le_bytes(std::array::from_fn(byte)),
+        long: u64::from_le_bytes(std::array::from_fn(|index| byte(16 + index))),
+        short: part,
+    }
+}
+
+/// Assembles versions from the parts of a log that is read page by page. A version that cannot be decoded is reported once and
+/// skipped; the next one is decoded again.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    bytes: Vec<u8>,
+    parts: u32,
+    skips: bool,
+}
+
+impl Assembler {
+    /// Takes the next part; returns the version that it completes.
+    pub fn push(&mut self, recorded: &Recorded) -> Result<Option<DefinitionVersion>, CodecError> {
+        let part = recorded.transfer.user_data;
+        if part.short == 0 {
+            *self = Self::default();
+        }
+        if self.skips {
+            return Ok(None);
+        }
+        if part.short != self.parts {
+            self.skips = true;
+            return Err(CodecError::PartOutOfOrder { expected: self.parts, found: part.short });
+        }
+        self.bytes.extend(part.wide.to_le_bytes());
+        self.bytes.extend(part.long.to_le_bytes());
+        self.parts += 1;
+        let Some(&[format, low, high]) = self.bytes.get(..HEADER_BYTES) else { return Ok(None) };
+        if format != FORMAT {
+            self.skips = true;
+            return Err(CodecError::Format(format));
+        }
+        let end = HEADER_BYTES + usize::from(u16::from_le_bytes([low, high]));
+        let Some(body) = self.bytes.get(HEADER_BYTES..end) else { return Ok(None) };
+        let (body, rest): (EncodedDefinition, _) =
+            postcard::take_from_bytes(body).map_err(CodecError::Body)?;
+        let template_fields = if rest.is_empty() {
+            EncodedTemplateFields::default()
+        } else {
+            postcard::from_bytes(rest).map_err(CodecError::Body)?
+        };
+        let (number, state) = body.into_state(template_fields)?;
+        Ok(Some(DefinitionVersion { number, state, timestamp_ns: recorded.timestamp_ns }))
+    }
+}
+
+impl EncodedTemplateFields {
+    fn of(state: &LimitState) -> Option<Self> {
+        let instances_max = state.definition.instances_max.map(Amount::get);
+        let origin = state.origin.as_ref().map(|of| (of.template.as_str().to_owned(), of.version));
+        (instances_max.is_some() || origin.is_some()).then_some(Self { instances_max, origin })
+    }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error>>) -> CodecError {
+    CodecError::Invalid(error.into().to_string())
+}
+
+impl EncodedDefinition {
+    fn from_state(number: u64, state: &LimitState) -> Self {
+        let definition = &state.definition;
+        Self {
+            number,
+            key: definition.key.as_str().to_owned(),
+            kind: EncodedKind::from(definition.kind),
+            capacity: definition.capacity.get(),
+            unit: definition.texts.unit().to_owned(),
+            description: definition.texts.description().to_owned(),
+            overage: match definition.overage {
+                Overage::Debt => EncodedOverage::Debt,
+                Overage::Deny => EncodedOverage::Deny,
+            },
+            status: match state.status {
+                Status::Active => EncodedStatus::Active,
+                Status::Decreasing { to } => EncodedStatus::Decreasing { to: to.get() },
+                Status::Deleted => EncodedStatus::Deleted,
+            },
+        }
+    }
+
+    fn into_state(self, template_fields: EncodedTemplateFields) -> Result<(u64, LimitState), CodecError> {
+        let overage = match self.overage {
+            EncodedOverage::Debt => Overage::Debt,
+            EncodedOverage::Deny => Overage::Deny,
+        };
+        let status = match self.status {
+            EncodedStatus::Active => Status::Active,
+            EncodedStatus::Decreasing { to } => Status::Decreasing { to: Amount::new(to).map_err(invalid)? },
+            EncodedStatus::Deleted => Status::Deleted,
+        };
+        let definition = Definition::new(
+            LimitKey::parse_name(&self.key).map_err(invalid)?,
+            Kind::try_from(self.kind).map_err(invalid)?,
+            Amount::new(self.capacity).map_err(invalid)?,
+            &self.unit,
+            &self.description,
+            overage,
+        );
+        let definition = definition
+            .and_then(|it| it.with_instances_max(template_fields.instances_max.unwrap_or(0)))
+            .map_err(invalid)?;
+        let origin = template_fields.origin.map(|(template, version)| {
+            LimitKey::parse_name(&template).map(|template| Box::new(Origin { template, version }))
+        });
+        let origin = origin.transpose().map_err(invalid)?;
+        Ok((self.number, LimitState { definition, status, origin }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{AccountId, Movement, Transfer, TransferCode, TransferId};
+    use crate::limit::KindName;
+
+    fn recorded(user_data: UserData, timestamp_ns: u64) -> Recorded {
+        let end = AccountId::from_u128(1);
+        let movement = Movement::Post { debit: end, credit: end, amount: 0 };
+        let transfer =
+            Transfer { id: TransferId::from_u128(1), code: TransferCode::Definition, user_data, movement };
+        Recorded { transfer, timestamp_ns }
+    }
+
+    fn state(description: &str, status: Status) -> LimitState {
+        let definition = Definition::new(
+            LimitKey::parse(&"k".repeat(256)).expect("valid"),
+            Kind::new(KindName::Concurrency, 0, 300).expect("valid"),
+            Amount::MAX,
+            "slots",
+            description,
+            Overage::Deny,
+        );
+        LimitState { definition: definition.expect("valid"), status, origin: None }
+    }
+
+    fn of_template() -> [LimitState; 2] {
+        let template = LimitKey::parse_name("tenant:{tenant}").expect("valid");
+        let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
+        let capacity = Amount::new(5).expect("valid");
+        let definition =
+            Definition::new(template.clone(), kind, capacity, "", "", Overage::Debt).expect("valid");
+        let instance = definition.for_instance(LimitKey::parse("tenant:acme").expect("valid"));
+        let origin = Some(Box::new(Origin { template, version: 7 }));
+        [
+            LimitState::active(definition.with_instances_max(3).expect("valid")),
+            LimitState { origin, ..LimitState::active(instance) },
+        ]
+    }
+
+    #[test]
+    fn versions_are_decoded_as_they_were_encoded() {
+        let to = Amount::new(7).expect("valid");
+        let [template, instance] = of_template();
+        let states = [
+            state("", Status::Active),
+            state(&"d".repeat(1024), Status::Decreasing { to }),
+            template,
+            instance,
+            state("é", Status::Deleted),
+        ];
+        let mut assembler = Assembler::default();
+        let mut read = Vec::new();
+        for (number, state) in (1..).zip(&states) {
+            for part in encode(number, state).expect("encodes") {
+                read.extend(assembler.push(&recorded(part, 5)).expect("a part"));
+            }
+        }
+        let expected: Vec<DefinitionVersion> = (1..)
+            .zip(states)
+            .map(|(number, state)| DefinitionVersion { number, state, timestamp_ns: 5 })
+            .collect();
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn damaged_versions_are_reported_once_and_skipped() {
+        let parts = encode(1, &state("", Status::Active)).expect("encodes");
+        let mut assembler = Assembler::default();
+        let error = assembler.push(&recorded(parts[1], 5)).expect_err("part 1 first");
+        assert_eq!(error.to_string(), "the log holds part 1 of a definition where part 0 is expected");
+        let newer = UserData { wide: parts[0].wide + 1, ..parts[0] };
+        let error = assembler.push(&recorded(newer, 5)).expect_err("format 2");
+        assert_eq!(error.to_string(), "a definition has format 2, and this program reads format 1");
+        let rest = parts[1..].iter().map(|part| assembler.push(&recorded(*part, 5)));
+        assert!(rest.into_iter().all(|read| matches!(read, Ok(None))), "reported once, then skipped");
+        let again: Vec<_> =
+            parts.iter().filter_map(|part| assembler.push(&recorded(*part, 5)).expect("good")).collect();
+        assert_eq!(again.len(), 1, "the next version is decoded");
+    }
+}

@@ -1,0 +1,338 @@
+//! Definition versions: a change of a limit becomes the next version of its key, as one linked chain of the encoded definition
+//! and the balance steps that it implies.
+//!
+//! The id of the chain's first transfer, the definition's first part, is made of the key and the version number. So of two
+//! replicas that make the same version, the ledger refuses one at its first transfer; it reads the newer version and retries.
+
+use std::cmp::Ordering;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::Limit;
+use super::definition_codec::{self, CodecError};
+use super::ids::Ids;
+use super::refill::{Schedule, repay};
+use crate::ledger::{
+    AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
+    TransferId, UserData,
+};
+use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
+use crate::time::unix_ms;
+
+/// A version to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionPlan {
+    /// The number of the version.
+    pub version: u64,
+    /// The state of the limit from this version on.
+    pub state: LimitState,
+    /// What changes on the limit's accounts, in order.
+    pub balance_steps: Vec<BalanceStep>,
+    /// Whether the version starts a new refill schedule, if its kind has one.
+    starts_new_schedule: bool,
+}
+
+/// A change of a limit's accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BalanceStep {
+    /// Moves the balance of a spent account of the replaced schedule to the successor account, and closes it. The successor is
+    /// a spent account of the new schedule, or the limit itself.
+    CarryOver(AccountId),
+    /// Repays borrowed tokens out of a spent account of the replaced schedule, because the new one does not lend.
+    WriteOff {
+        /// The spent account.
+        spent: AccountId,
+        /// The account of borrowed tokens.
+        borrowed: AccountId,
+    },
+    /// Repays borrowed tokens out of what was granted.
+    Repay(AccountId),
+    /// Voids the closing transfer.
+    Reopen,
+    /// Posts capacity from the operator to the limit.
+    Grant(u64),
+    /// Posts capacity from the limit to the operator.
+    Cut(u64),
+    /// Closes the account.
+    Close,
+    /// Takes 1 from the template's account, which counts the instances that it may still make.
+    CountInstance(AccountId),
+}
+
+/// A change of kind, which is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is of kind {}, which cannot be changed to {}", .from.as_str(), .to.as_str())]
+pub struct KindChange {
+    /// The limit.
+    pub key: LimitKey,
+    /// The current kind.
+    pub from: KindName,
+    /// The requested kind.
+    pub to: KindName,
+}
+
+/// The version for a definition that an operator puts; `None` if it changes nothing.
+pub fn put(current: Option<&Limit>, wanted: &Definition) -> Result<Option<VersionPlan>, KindChange> {
+    plan_version(current, LimitState::active(wanted.clone()))
+}
+
+/// The version that makes an instance of a template, or brings it up to the template's current definition; `None` if it has
+/// that already.
+pub fn follow_template(
+    current: Option<&Limit>,
+    key: &LimitKey,
+    template: &Limit,
+) -> Result<Option<VersionPlan>, KindChange> {
+    let definition = template.state.definition.for_instance(key.clone());
+    let origin = Origin { template: template.state.definition.key.clone(), version: template.version };
+    let wanted = LimitState { origin: Some(Box::new(origin)), ..LimitState::active(definition) };
+    if current.is_some_and(|limit| is_as_wanted(&limit.state, &wanted)) {
+        return Ok(None);
+    }
+    let mut change = plan_version(current, wanted)?;
+    if let (Some(change), None) = (&mut change, current) {
+        change.balance_steps.push(BalanceStep::CountInstance(template.account));
+    }
+    Ok(change)
+}
+
+/// Whether an instance has the definition that its template gives. The template's version does not matter: a template whose
+/// `max_instances` changed need not change its instances.
+fn is_as_wanted(state: &LimitState, wanted: &LimitState) -> bool {
+    let template = |state: &LimitState| state.origin.as_ref().map(|origin| origin.template.clone());
+    let capacity = match state.status {
+        Status::Active => state.definition.capacity,
+        Status::Decreasing { to } => to,
+        Status::Deleted => return false,
+    };
+    let definition = Definition { capacity, ..state.definition.clone() };
+    template(state) == template(wanted) && definition == wanted.definition
+}
+
+/// The posted balance of the definition's account: the capacity of a limit, or the instances that a template may make.
+fn posted_balance_of(definition: &Definition) -> u64 {
+    definition.instances_max.unwrap_or(definition.capacity).get()
+}
+
+fn plan_version(current: Option<&Limit>, wanted: LimitState) -> Result<Option<VersionPlan>, KindChange> {
+    let Some(limit) = current else {
+        let balance_steps = vec![BalanceStep::Grant(posted_balance_of(&wanted.definition))];
+        return Ok(Some(VersionPlan { version: 1, state: wanted, balance_steps, starts_new_schedule: true }));
+    };
+    let (has, wants) = (&limit.state.definition, &wanted.definition);
+    let (from, to) = (has.kind.name(), wants.kind.name());
+    if from != to && limit.state.status != Status::Deleted {
+        return Err(KindChange { key: wants.key.clone(), from, to });
+    }
+    let (state, balance_steps) = compare_states(&limit.state, &wanted);
+    let unchanged = state == limit.state;
+    Ok((!unchanged).then(|| next(limit, state, balance_steps)))
+}
+
+/// The next version of a limit. If it starts a new schedule, it carries over the balances of the replaced one.
+fn next(limit: &Limit, state: LimitState, mut balance_steps: Vec<BalanceStep>) -> VersionPlan {
+    let starts_new_schedule = state.starts_new_schedule(Some(&limit.state));
+    if let (true, Some(replaced)) = (starts_new_schedule, &limit.schedule) {
+        let opened = usize::from(balance_steps.first() == Some(&BalanceStep::Reopen));
+        balance_steps.splice(opened..opened, carry_over(replaced, &state));
+        // Without a new schedule the successor is the limit itself, which a closed account would refuse.
+        if state.scheduled().is_none() && opened == 0 {
+            balance_steps.insert(0, BalanceStep::Reopen);
+            balance_steps.push(BalanceStep::Close);
+        }
+    }
+    let grants = balance_steps.iter().any(|step| matches!(step, BalanceStep::Grant(_)));
+    let borrowed = limit.schedule.as_ref().and_then(|schedule| schedule.borrowed());
+    balance_steps.extend(borrowed.filter(|_| grants && lends(&state)).map(BalanceStep::Repay));
+    VersionPlan { version: limit.version + 1, state, balance_steps, starts_new_schedule }
+}
+
+fn lends(state: &LimitState) -> bool {
+    state.scheduled().is_some_and(ScheduledKind::lends)
+}
+
+/// The steps that end a replaced schedule.
+fn carry_over(replaced: &Schedule, wanted: &LimitState) -> Vec<BalanceStep> {
+    let written_off = replaced.borrowed().filter(|_| !lends(wanted));
+    let end = |&spent: &AccountId| {
+        let write_off = written_off.map(|borrowed| BalanceStep::WriteOff { spent, borrowed });
+        write_off.into_iter().chain([BalanceStep::CarryOver(spent)])
+    };
+    replaced.spent().iter().flat_map(end).collect()
+}
+
+fn compare_states(current: &LimitState, wanted: &LimitState) -> (LimitState, Vec<BalanceStep>) {
+    let is_closed = current.status != Status::Active;
+    let mut balance_steps = Vec::new();
+    let (has, wants) = (current.definition.capacity, wanted.definition.capacity);
+    let is_template = wanted.definition.instances_max.is_some();
+    if wants < has && !is_template {
+        if !is_closed {
+            balance_steps.push(BalanceStep::Close);
+        }
+        let definition = Definition { capacity: has, ..wanted.definition.clone() };
+        let status = Status::Decreasing { to: wants };
+        return (LimitState { definition, status, origin: wanted.origin.clone() }, balance_steps);
+    }
+    let (has, wants) = (posted_balance_of(&current.definition), posted_balance_of(&wanted.definition));
+    if is_closed {
+        balance_steps.push(BalanceStep::Reopen);
+    }
+    match wants.cmp(&has) {
+        Ordering::Greater => balance_steps.push(BalanceStep::Grant(wants - has)),
+        // For a template the ledger refuses this if it has made more instances than that.
+        Ordering::Less => balance_steps.push(BalanceStep::Cut(has - wants)),
+        Ordering::Equal => {}
+    }
+    (wanted.clone(), balance_steps)
+}
+
+/// The version that deletes a limit; `None` if it is deleted already.
+pub fn delete(limit: &Limit) -> Option<VersionPlan> {
+    let balance_steps = match limit.state.status {
+        Status::Active => vec![BalanceStep::Close],
+        Status::Decreasing { .. } => Vec::new(),
+        Status::Deleted => return None,
+    };
+    // Without an origin no template makes the limit again.
+    let state = LimitState { status: Status::Deleted, origin: None, ..limit.state.clone() };
+    Some(next(limit, state, balance_steps))
+}
+
+/// The version that applies a waiting decrease; `None` if none waits.
+pub fn apply_decrease(limit: &Limit) -> Option<VersionPlan> {
+    let (delta, to) = decrease_of(limit)?;
+    let definition = Definition { capacity: to, ..limit.state.definition.clone() };
+    let state = LimitState { definition, status: Status::Active, ..limit.state.clone() };
+    let balance_steps = vec![BalanceStep::Reopen, BalanceStep::Cut(delta)];
+    Some(next(limit, state, balance_steps))
+}
+
+/// The amount that must be available before a waiting decrease can be applied; `None` if none waits.
+pub fn decrease_needs(limit: &Limit) -> Option<u64> {
+    decrease_of(limit).map(|(delta, _)| delta)
+}
+
+fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
+    match limit.state.status {
+        Status::Decreasing { to } => {
+            Some((limit.state.definition.capacity.get().saturating_sub(to.get()), to))
+        }
+        Status::Active | Status::Deleted => None,
+    }
+}
+
+impl VersionPlan {
+    /// Whether the chain voids the transfer that closed the account.
+    pub fn reopens(&self) -> bool {
+        self.balance_steps.contains(&BalanceStep::Reopen)
+    }
+
+    /// The accounts to create before the chain is sent.
+    pub fn accounts(&self, ids: Ids) -> Vec<NewAccount> {
+        let key = &self.state.definition.key;
+        let account = |id, rule, code| NewAccount { id, rule, code };
+        let mut accounts = Vec::new();
+        if self.version == 1 {
+            let rule = AccountRule::DebitsMustNotExceedCredits;
+            accounts.push(account(ids.limit(key), rule, AccountCode::Limit));
+            accounts.push(account(ids.debt(key), AccountRule::Unconstrained, AccountCode::Debt));
+        }
+        accounts.extend(self.new_schedule(ids, 0).iter().flat_map(Schedule::accounts));
+        accounts
+    }
+
+    fn new_schedule(&self, ids: Ids, since_ms: u64) -> Option<Schedule> {
+        let kind = self.state.scheduled().filter(|_| self.starts_new_schedule)?;
+        Some(Schedule::new(ids, &self.state.definition.key, kind, self.version, since_ms))
+    }
+
+    /// The account that takes over what was spent under a replaced schedule.
+    fn successor(&self, ids: Ids, now_ns: u64) -> AccountId {
+        let definition = &self.state.definition;
+        let schedule = self.new_schedule(ids, unix_ms(now_ns));
+        let target = schedule.and_then(|it| it.spend_target(now_ns, definition.capacity.get()));
+        target.map_or_else(|| ids.limit(&definition.key), |target| target.spent)
+    }
+
+    /// The chain that creates this version; `None` if it reopens the account and `closing`, the transfer that closed it, is not
+    /// known. `fresh_ulid` seeds the ids of the balance steps: the ledger may refuse them for a passing reason, which uses the
+    /// ids up, and the definition's first part keeps them from acting twice.
+    pub fn chain(
+        &self,
+        ids: Ids,
+        closing: Option<TransferId>,
+        fresh_ulid: u128,
+        now_ns: u64,
+    ) -> Result<Option<Chain>, CodecError> {
+        let key = &self.state.definition.key;
+        // No replica follows the log of instances: an instance is read when it is first used.
+        let log = if self.state.origin.is_some() { ids.instances() } else { ids.registry() };
+        let mut transfers = Vec::new();
+        for part in definition_codec::encode(self.version, &self.state)? {
+            transfers.push(Transfer {
+                id: ids.definition_part(key, self.version, part.short as u16),
+                code: TransferCode::Definition,
+                user_data: part,
+                movement: Movement::Post { debit: log, credit: ids.debt(key), amount: 0 },
+            });
+        }
+        let successor = self.successor(ids, now_ns);
+        let mut fresh_ids = (0..=u8::MAX).map(|nth| ids.fresh(fresh_ulid, nth));
+        for step in &self.balance_steps {
+            let Some(transfers_of_step) = transfers_of(ids, key, *step, closing, successor, &mut fresh_ids)
+            else {
+                return Ok(None);
+            };
+            transfers.extend(transfers_of_step);
+        }
+        Ok(Chain::new(transfers))
+    }
+}
+
+/// The transfers of a balance step; `None` if it needs the closing transfer and that is not known.
+fn transfers_of(
+    ids: Ids,
+    key: &LimitKey,
+    step: BalanceStep,
+    closing: Option<TransferId>,
+    successor: AccountId,
+    fresh_ids: &mut impl Iterator<Item = TransferId>,
+) -> Option<SmallVec<[Transfer; 2]>> {
+    let (operator, limit) = (ids.operator(), ids.limit(key));
+    let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
+    let close = |debit| Movement::Close { debit, credit: operator };
+    Some(match step {
+        BalanceStep::Reopen => {
+            let pending = closing?;
+            smallvec![plain(ids.reopen(pending), TransferCode::Close, Movement::Void { pending })]
+        }
+        BalanceStep::CarryOver(spent) => {
+            let all = Movement::PostUpTo {
+                debit: spent,
+                credit: successor,
+                amount: Amount::MAX.into(),
+                bound: Bound::DebitBalance,
+            };
+            smallvec![
+                plain(fresh_ids.next()?, TransferCode::Refill, all),
+                plain(fresh_ids.next()?, TransferCode::Close, close(spent))
+            ]
+        }
+        BalanceStep::WriteOff { spent, borrowed } => smallvec![repay(fresh_ids.next()?, spent, borrowed)],
+        BalanceStep::Repay(borrowed) => smallvec![repay(fresh_ids.next()?, limit, borrowed)],
+        BalanceStep::Grant(amount) => {
+            let movement = Movement::Post { debit: operator, credit: limit, amount: amount.into() };
+            smallvec![plain(fresh_ids.next()?, TransferCode::Grant, movement)]
+        }
+        BalanceStep::Cut(amount) => {
+            let movement = Movement::Post { debit: limit, credit: operator, amount: amount.into() };
+            smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
+        }
+        BalanceStep::Close => smallvec![plain(fresh_ids.next()?, TransferCode::Close, close(limit))],
+        BalanceStep::CountInstance(template) => {
+            let movement = Movement::Post { debit: template, credit: operator, amount: 1 };
+            smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
+        }
+    })
+}

@@ -1,0 +1,169 @@
+//! Extend: a running lease and an extend command become one linked chain of two transfers, a trace and the additional
+//! reservation.
+//!
+//! The trace takes the id that the guard of a complete would take. So of an extend and a complete that race, at whatever
+//! replicas, the ledger accepts one and refuses the other, which then reads the lease again: a complete finds more to settle,
+//! an extend finds the lease settled. Two extends of one lease that race are ordered in the same way.
+//!
+//! The reservation's id follows from the extend id. A repeated extend meets its own reservation, and a denied extend id stays
+//! denied.
+
+use super::Limit;
+use super::ids::{Ids, Purpose};
+use super::lease::Lease;
+use super::reserve::{self, Denial, PlannedLeg, ReserveResult};
+use crate::ledger::{
+    Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
+};
+use crate::limit::LeaseId;
+use crate::protocol::{EXTENDS_MAX, Extend};
+use crate::time::unix_ms;
+
+/// What to do for an extend command, by the state of its lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtendPlan {
+    /// The lease is running: send this chain.
+    Send {
+        /// The chain.
+        chain: Chain,
+        /// When the last leg of the lease expires, in the ledger's nanoseconds.
+        lease_expires_at_ns: u64,
+    },
+    /// The same extend was granted before.
+    AlreadyGranted {
+        /// The time of that grant, in milliseconds since the Unix epoch.
+        reserved_at_unix_ms: u64,
+    },
+    /// The extend id was used for another amount or limit.
+    Conflict,
+    /// Another extend of the lease happens to have the same transfer id. A new extend id gets another.
+    IdCollision,
+    /// The lease is settled, expired or unknown.
+    NotRunning,
+    /// The lease does not hold the limit.
+    NotInLease,
+    /// The lease was extended [`EXTENDS_MAX`] times already.
+    TooMany,
+}
+
+/// The meaning of the chain's outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtendResult {
+    /// The lease holds the additional amount.
+    Granted {
+        /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
+        reserved_at_unix_ms: u64,
+    },
+    /// The lease expired before the chain was created. The additional reservation belongs to no lease, and expires.
+    Expired,
+    /// The lease holds what it held before.
+    Denied {
+        /// Why.
+        denial: Denial,
+        /// Whether this extend id was denied before.
+        repeated: bool,
+    },
+    /// Another extend or a complete was first: read the lease again.
+    ReadAgain,
+}
+
+/// What to do for the command. `limit` is the limit to reserve more of; `transfers` are those of the lease, oldest first.
+pub fn plan(
+    ids: Ids,
+    command: &Extend,
+    limit: Option<&Limit>,
+    transfers: &[Recorded],
+    now_ns: u64,
+) -> ExtendPlan {
+    let lease_ids = ids.of_lease(command.lease);
+    let (id, tag) = lease_ids.extension(command.extend_id);
+    let account = limit.map_or_else(|| ids.limit(&command.requirement.key), |limit| limit.account);
+    let lease = Lease::from_transfers(command.lease, transfers);
+    let Some(lease) = lease.filter(|lease| !lease.settled && !lease.is_expired(now_ns)) else {
+        return ExtendPlan::NotRunning;
+    };
+    if let Some(earlier) = transfers.iter().find(|recorded| recorded.transfer.id == id) {
+        return match earlier.transfer {
+            Transfer { movement, user_data, .. } if user_data != tagged(user_data, movement, tag) => {
+                ExtendPlan::IdCollision
+            }
+            Transfer {
+                movement: Movement::Pend { debit, amount, .. } | Movement::Post { debit, amount, .. },
+                ..
+            } if debit == account && amount == u128::from(command.requirement.amount) => {
+                ExtendPlan::AlreadyGranted { reserved_at_unix_ms: unix_ms(earlier.timestamp_ns) }
+            }
+            Transfer { .. } => ExtendPlan::Conflict,
+        };
+    }
+    if !lease.legs.iter().any(|leg| leg.account == account) {
+        return ExtendPlan::NotInLease;
+    }
+    if lease.extensions >= EXTENDS_MAX {
+        return ExtendPlan::TooMany;
+    }
+    let PlannedLeg { code, movement, refilled_at_ms } =
+        reserve::plan_leg(ids, &command.requirement, limit, now_ns);
+    let user_data = UserData { wide: command.lease.as_u128(), ..UserData::default() };
+    let trace = Transfer {
+        id: lease_ids.transfer(Purpose::Guard, 0, lease.extensions),
+        code: TransferCode::Extend,
+        user_data,
+        movement: Movement::Post { debit: ids.operator(), credit: ids.registry(), amount: 0 },
+    };
+    let user_data = tagged(UserData { long: refilled_at_ms, ..user_data }, movement, tag);
+    let reservation = Transfer { id, code, user_data, movement };
+    let lease_expires_at_ns = lease.legs.iter().map(|leg| leg.expires_at_ns).max().unwrap_or(0);
+    // The chain has two transfers, so it is never empty.
+    Chain::new([trace, reservation])
+        .map_or(ExtendPlan::NotRunning, |chain| ExtendPlan::Send { chain, lease_expires_at_ns })
+}
+
+/// The user data with the tag of an extend id. A reservation on a limit with a schedule keeps its refill time in `long`, so its
+/// tag is shorter.
+fn tagged(user_data: UserData, movement: Movement, tag: u64) -> UserData {
+    match movement {
+        Movement::Post { .. } => UserData { short: tag as u32, ..user_data },
+        Movement::Pend { .. }
+        | Movement::PostUpTo { .. }
+        | Movement::Close { .. }
+        | Movement::Void { .. } => UserData { long: tag, ..user_data },
+    }
+}
+
+/// The outcome of the chain's second transfer, the reservation. `None` if the ledger refused the trace.
+pub fn reservation_outcome(outcome: ChainOutcome) -> Option<ChainOutcome> {
+    match outcome {
+        ChainOutcome::Created { .. } => Some(outcome),
+        ChainOutcome::Refused { index, refusal } => {
+            index.checked_sub(1).map(|index| ChainOutcome::Refused { index, refusal })
+        }
+    }
+}
+
+/// The meaning of the chain's outcome. `interpret_reservation` is [`reserve::interpret`] for [`Extend::as_reserve`].
+pub fn interpret(
+    lease: LeaseId,
+    lease_expires_at_ns: u64,
+    outcome: ChainOutcome,
+    interpret_reservation: impl FnOnce(ChainOutcome) -> Result<ReserveResult, LedgerError>,
+) -> Result<ExtendResult, LedgerError> {
+    if let ChainOutcome::Created { timestamp_ns } = outcome
+        && lease_expires_at_ns <= timestamp_ns
+    {
+        return Ok(ExtendResult::Expired);
+    }
+    match (reservation_outcome(outcome), outcome) {
+        (Some(of_reservation), _) => Ok(match interpret_reservation(of_reservation)? {
+            ReserveResult::Granted { reserved_at_unix_ms } => ExtendResult::Granted { reserved_at_unix_ms },
+            ReserveResult::Denied { denial, repeated } => ExtendResult::Denied { denial, repeated },
+            ReserveResult::AlreadyGranted => ExtendResult::ReadAgain,
+        }),
+        (None, ChainOutcome::Refused { refusal: Refusal::Exists | Refusal::ExistsWithDifferent(_), .. }) => {
+            Ok(ExtendResult::ReadAgain)
+        }
+        (None, _) => {
+            Err(LedgerError::Unexpected(format!("the trace of an extend of lease {lease}: {outcome:?}")))
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Refill: a limit with a schedule whose time has advanced becomes one linked chain that refills what is due.
+//!
+//! Such a limit has an account for what is available, one or more *spent accounts*, and a *refill clock*: an account whose
+//! posted credits are the milliseconds since the Unix epoch up to which every refill has been made. A reservation moves tokens
+//! from available to spent. A refill moves them back, in a chain that begins with a trace:
+//!
+//! | transfer | from | to | amount | id |
+//! | --- | --- | --- | --- | --- |
+//! | trace | operator | clock | the milliseconds that the clock advances | of the key and the clock's old value |
+//! | open, if the limit is closed | void of the closing transfer | | | |
+//! | refill, one or more | spent | limit | at most what is spent | fresh |
+//! | repay, if the kind lends | limit | borrowed | at most what is owed | fresh |
+//! | close again | | | | |
+//!
+//! Of all replicas that read the same clock value, one creates the trace; a chain that was delayed finds its id taken. So each
+//! refill happens once, however many replicas, crashes and repetitions there are. Everything that adds to a bucket repays in the
+//! same chain, so nothing is available while something is owed.
+//!
+//! Refills have fresh ids because the ledger may refuse them for a passing reason (the limit is closed while its capacity is
+//! being lowered), which uses an id up. The trace keeps them from acting twice.
+
+use super::Limit;
+use super::definition_codec::DefinitionVersion;
+use super::ids::Ids;
+use crate::ledger::{
+    AccountCode, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount,
+    Refusal, Transfer, TransferCode, TransferId, UserData,
+};
+use crate::limit::{LimitKey, Refill, RefillRate, ScheduledKind, Steps};
+use crate::time::unix_ms;
+
+/// More than any account holds or owes.
+pub(super) const EVERYTHING: u128 = u64::MAX as u128;
+
+/// The refill schedule of a limit, with its accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    kind: ScheduledKind,
+    /// When the schedule took effect, in milliseconds since the Unix epoch.
+    since_ms: u64,
+    spent: Box<[AccountId]>,
+    clock: AccountId,
+    /// The account of tokens borrowed ahead of refills, if the kind lends.
+    borrowed: Option<AccountId>,
+}
+
+/// Where a reservation moves what it spends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpendTarget {
+    /// The spent account.
+    pub spent: AccountId,
+    /// When all of it has been refilled, in milliseconds since the Unix epoch.
+    pub refilled_at_ms: u64,
+}
+
+/// A chain that makes every refill that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatchUp {
+    /// The chain.
+    pub chain: Chain,
+    /// The clock's value after the chain, in milliseconds since the Unix epoch.
+    pub to_ms: u64,
+}
+
+/// The meaning of the outcome of a refill chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefillResult {
+    /// The chain was created.
+    Refilled,
+    /// Another chain took the trace's id: the clock has another value than was read. For a manual refill: it was made before.
+    TraceTaken,
+    /// The limit's account was closed or opened meanwhile: find its closing transfer again.
+    ClosingChanged,
+    /// A new version replaced the schedule: read the definitions again.
+    ScheduleReplaced,
+}
+
+impl Schedule {
+    /// The schedule of a limit that has been of this kind since the given version, which was made at `since_ms`.
+    pub fn new(ids: Ids, key: &LimitKey, kind: ScheduledKind, since_version: u64, since_ms: u64) -> Self {
+        let spent = (0..kind.spent_accounts()).map(|index| ids.spent(key, since_version, index)).collect();
+        let borrowed = kind.lends().then(|| ids.borrowed(key));
+        Self { kind, since_ms, spent, clock: ids.clock(key), borrowed }
+    }
+
+    /// The schedule of a definition version: its own, or that of the version before if it continues.
+    pub fn of_version(ids: Ids, earlier: Option<&Limit>, version: &DefinitionVersion) -> Option<Box<Self>> {
+        let kind = version.state.scheduled()?;
+        let earlier = earlier.filter(|earlier| !version.state.starts_new_schedule(Some(&earlier.state)));
+        let same = earlier.and_then(|earlier| earlier.schedule.clone());
+        Some(same.unwrap_or_else(|| {
+            let key = &version.state.definition.key;
+            Box::new(Self::new(ids, key, kind, version.number, unix_ms(version.timestamp_ns)))
+        }))
+    }
+
+    /// The spent accounts.
+    pub fn spent(&self) -> &[AccountId] {
+        &self.spent
+    }
+
+    /// The refill clock's account.
+    pub fn clock(&self) -> AccountId {
+        self.clock
+    }
+
+    /// The account of tokens borrowed ahead of refills, if the kind lends.
+    pub fn borrowed(&self) -> Option<AccountId> {
+        self.borrowed
+    }
+
+    /// The refill rate of a bucket that time refills, and its steps. `None` for windows and manually refilled buckets.
+    pub fn timed_refill(&self) -> Option<(RefillRate, Steps)> {
+        match self.kind {
+            ScheduledKind::TokenBucket(bucket) => Some((bucket.refill(), self.steps()?)),
+            ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) => None,
+        }
+    }
+
+    /// The accounts to create before the schedule takes effect.
+    pub fn accounts(&self) -> Vec<NewAccount> {
+        let spent = self.spent.iter().map(|&id| NewAccount {
+            id,
+            rule: AccountRule::DebitsMustNotExceedCredits,
+            code: AccountCode::Spent,
+        });
+        let unconstrained = |id, code| NewAccount { id, rule: AccountRule::Unconstrained, code };
+        let clock = unconstrained(self.clock, AccountCode::Clock);
+        let borrowed = self.borrowed.map(|id| unconstrained(id, AccountCode::Borrowed));
+        spent.chain([clock]).chain(borrowed).collect()
+    }
+
+    /// Where a reservation at `now_ns` moves what it spends, if at most `spent_max` is spent then in total.
+    pub fn spend_target(&self, now_ns: u64, spent_max: u64) -> Option<SpendTarget> {
+        let now_ms = unix_ms(now_ns);
+        let step = self.steps().map_or(0, |steps| steps.at(now_ms));
+        let spent = *self.spent.get(self.kind.spent_account_index(step))?;
+        Some(SpendTarget { spent, refilled_at_ms: self.kind.refilled_at_ms(now_ms, step, spent_max) })
+    }
+
+    /// The start of the current step, in milliseconds since the Unix epoch. For a manually refilled bucket: when the schedule
+    /// took effect.
+    pub fn last_step_ms(&self, now_ns: u64) -> u64 {
+        self.steps().map_or(self.since_ms, |steps| steps.starts_at_ms(steps.at(unix_ms(now_ns))))
+    }
+
+    /// The start of the next step, in milliseconds since the Unix epoch. `None` for a manually refilled bucket.
+    pub fn next_step_ms(&self, now_ns: u64) -> Option<u64> {
+        let steps = self.steps()?;
+        Some(steps.starts_at_ms(steps.at(unix_ms(now_ns)) + 1))
+    }
+
+    /// Whether a refill clock with this value shows that nothing is due.
+    pub fn is_up_to_date(&self, clock_ms: u64, now_ns: u64) -> bool {
+        let step_has_begun =
+            |steps: Steps| clock_ms.max(self.since_ms) >= steps.starts_at_ms(steps.at(unix_ms(now_ns)));
+        self.steps().is_none_or(step_has_begun)
+    }
+
+    /// The steps at which refills are due; `None` for a manually refilled bucket.
+    pub fn steps(&self) -> Option<Steps> {
+        self.kind.steps(self.since_ms)
+    }
+
+    /// What is due between the clock's value and now, and the value that the clock advances to.
+    fn due(&self, clock_ms: u64, now_ns: u64) -> Option<(u64, Refill)> {
+        let steps = self.steps()?;
+        let to_step = steps.at(unix_ms(now_ns));
+        let to_ms = steps.starts_at_ms(to_step);
+        let from_ms = clock_ms.max(self.since_ms);
+        (from_ms < to_ms).then(|| (to_ms, self.kind.refill_between(steps.at(from_ms), to_step)))
+    }
+}
+
+/// The chain that makes every refill that is due and advances the limit's clock from `clock_ms`; `None` if nothing is due.
+/// `closing` is the transfer that holds the limit's account closed, if any; `fresh_ulid` seeds the ids of the refills.
+pub fn catch_up(
+    ids: Ids,
+    limit: &Limit,
+    clock_ms: u64,
+    now_ns: u64,
+    closing: Option<TransferId>,
+    fresh_ulid: u128,
+) -> Option<CatchUp> {
+    let schedule = limit.schedule.as_deref()?;
+    let (to_ms, refill) = schedule.due(clock_ms, now_ns)?;
+    let trace = Transfer {
+        id: ids.advance_clock(&limit.state.definition.key, clock_ms),
+        code: TransferCode::AdvanceClock,
+        user_data: UserData::default(),
+        movement: Movement::Post {
+            debit: ids.operator(),
+            credit: schedule.clock,
+            amount: to_ms.saturating_sub(clock_ms).into(),
+        },
+    };
+    let accounts = match refill {
+        Refill::UpTo(amount) => vec![(0, amount)],
+        Refill::Accounts(indexes) => indexes.into_iter().map(|index| (index, u64::MAX)).collect(),
+    };
+    let refills = accounts.into_iter().filter_map(|(index, amount)| {
+        let spent = *schedule.spent.get(index)?;
+        Some(refill_transfer(ids.fresh(fresh_ulid, index as u8), spent, limit.account, amount))
+    });
+    guarded_chain(ids, trace, limit, refills, closing, fresh_ulid).map(|chain| CatchUp { chain, to_ms })
+}
+
+/// The chain of a manual refill or a release into a bucket, which happens once per trace; `None` if the limit has no schedule.
+/// The other arguments are those of [`catch_up`].
+pub fn manual_refill(
+    ids: Ids,
+    limit: &Limit,
+    trace: TransferId,
+    amount: u64,
+    closing: Option<TransferId>,
+    fresh_ulid: u128,
+) -> Option<Chain> {
+    let &spent = limit.schedule.as_deref()?.spent.first()?;
+    let movement = Movement::Post { debit: ids.operator(), credit: ids.registry(), amount: 0 };
+    let (code, user_data) = (TransferCode::Refill, UserData::default());
+    let trace = Transfer { id: trace, code, user_data, movement };
+    let refill = refill_transfer(ids.fresh(fresh_ulid, 0), spent, limit.account, amount);
+    guarded_chain(ids, trace, limit, [refill], closing, fresh_ulid)
+}
+
+/// The tokens that one manual refill adds; `None` if the limit is not a manually refilled bucket.
+pub fn manual_refill_amount(limit: &Limit) -> Option<u64> {
+    match limit.schedule.as_deref()?.kind {
+        ScheduledKind::TokenBucket(bucket) if !bucket.auto_replenish() => {
+            Some(bucket.refill().amount().get())
+        }
+        ScheduledKind::TokenBucket(_) | ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) => {
+            None
+        }
+    }
+}
+
+/// Puts refills behind their trace, and the repayment of borrowed tokens behind the refills.
+fn guarded_chain(
+    ids: Ids,
+    trace: Transfer,
+    limit: &Limit,
+    refills: impl IntoIterator<Item = Transfer>,
+    closing: Option<TransferId>,
+    fresh_ulid: u128,
+) -> Option<Chain> {
+    let borrowed = limit.schedule.as_deref()?.borrowed;
+    let repayment = borrowed.map(|borrowed| repay(ids.fresh(fresh_ulid, u8::MAX), limit.account, borrowed));
+    let steps = refills.into_iter().chain(repayment);
+    match closing {
+        None => Chain::new(std::iter::once(trace).chain(steps)),
+        // A closed account takes nothing, so the chain opens it and closes it again.
+        Some(closing) => {
+            let [open, close] = reopen_and_close(ids, limit.account, closing);
+            Chain::new([trace, open].into_iter().chain(steps).chain([close]))
+        }
+    }
+}
+
+/// Repays borrowed tokens, as far as the limit has tokens available.
+pub(super) fn repay(id: TransferId, limit: AccountId, borrowed: AccountId) -> Transfer {
+    Transfer {
+        id,
+        code: TransferCode::Repay,
+        user_data: UserData::default(),
+        movement: Movement::PostUpTo {
+            debit: limit,
+            credit: borrowed,
+            amount: EVERYTHING,
+            bound: Bound::Both,
+        },
+    }
+}
+
+fn refill_transfer(id: TransferId, spent: AccountId, limit: AccountId, amount: u64) -> Transfer {
+    Transfer {
+        id,
+        code: TransferCode::Refill,
+        user_data: UserData::default(),
+        movement: Movement::PostUpTo {
+            debit: spent,
+            credit: limit,
+            amount: amount.into(),
+            bound: Bound::DebitBalance,
+        },
+    }
+}
+
+/// The transfers that open a closed account at the front of a chain and close it again at the end.
+pub(super) fn reopen_and_close(ids: Ids, account: AccountId, closing: TransferId) -> [Transfer; 2] {
+    let transfer =
+        |id, movement| Transfer { id, code: TransferCode::Close, user_data: UserData::default(), movement };
+    [
+        transfer(ids.reopen(closing), Movement::Void { pending: closing }),
+        transfer(ids.close_again(closing), Movement::Close { debit: account, credit: ids.operator() }),
+    ]
+}
+
+/// The meaning of the outcome of a refill chain.
+pub fn interpret(limit: &Limit, outcome: ChainOutcome) -> Result<RefillResult, LedgerError> {
+    let (index, refusal) = match outcome {
+        ChainOutcome::Created { .. } => return Ok(RefillResult::Refilled),
+        ChainOutcome::Refused { index, refusal } => (index, refusal),
+    };
+    match refusal {
+        Refusal::Exists | Refusal::ExistsWithDifferent(_) if index == 0 => Ok(RefillResult::TraceTaken),
+        Refusal::Exists | Refusal::ExistsWithDifferent(_) | Refusal::PendingAlreadyVoided => {
+            Ok(RefillResult::ClosingChanged)
+        }
+        Refusal::CreditAccountClosed => Ok(RefillResult::ClosingChanged),
+        Refusal::DebitAccountClosed => Ok(RefillResult::ScheduleReplaced),
+        Refusal::IdAlreadyFailed
+        | Refusal::ExceedsCredits
+        | Refusal::ExceedsDebits
+        | Refusal::DebitAccountNotFound
+        | Refusal::CreditAccountNotFound
+        | Refusal::PendingNotFound
+        | Refusal::PendingNotPending
+        | Refusal::PendingAlreadyPosted
+        | Refusal::PendingExpired
+        | Refusal::Overflow
+        | Refusal::Malformed(_) => Err(LedgerError::Unexpected(format!(
+            "the refill of limit {} was refused at transfer {index}: {refusal:?}",
+            limit.state.definition.key
+        ))),
+    }
+}

@@ -1,0 +1,173 @@
+//! The engine: a limiter and its registry over one ledger, and the background loops that they need. Server, in-process client, load
+//! generator, benches and tests all build their limiter here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+
+use crate::decide::ids::Ids;
+use crate::ledger::{AccountId, Ledger};
+use crate::limit::LimitState;
+use crate::limiter::{Limiter, LimiterOptions};
+use crate::registry::file::RegistryFile;
+use crate::registry::{Admin, AdminError, Registry};
+use crate::telemetry::with_sources;
+
+/// The pause before the ledger is asked again whether it is ready.
+const BOOTSTRAP_RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// A limiter and its registry over one ledger.
+pub struct Engine<L> {
+    ledger: Arc<L>,
+    ids: Ids,
+    registry: Arc<Registry<L>>,
+    admin: Admin<L>,
+    limiter: Limiter<L>,
+    loops: LoopOptions,
+}
+
+/// Settings of an engine.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// The number of the TigerBeetle ledger, from which all ids are derived.
+    pub ledger_number: u32,
+    /// Settings of the limiter.
+    pub limiter: LimiterOptions,
+    /// The registry file; without one definitions last only in the ledger.
+    pub registry_file: Option<RegistryFile>,
+    /// Intervals of the background loops.
+    pub loops: LoopOptions,
+}
+
+/// Intervals of the background loops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopOptions {
+    /// Between two readings of the log of definitions.
+    pub poll_interval: Duration,
+    /// Between two attempts to apply decreases that other replicas began.
+    pub decrease_interval: Duration,
+    /// An instance is forgotten when it has not been used for this long, at most twice as long.
+    pub instance_idle: Duration,
+}
+
+impl Default for LoopOptions {
+    fn default() -> Self {
+        Self {
+            poll_interval: Duration::from_millis(500),
+            decrease_interval: Duration::from_millis(500),
+            instance_idle: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            ledger_number: 1,
+            limiter: LimiterOptions::default(),
+            registry_file: None,
+            loops: LoopOptions::default(),
+        }
+    }
+}
+
+impl EngineOptions {
+    /// Derives all ids for the TigerBeetle ledger of this number.
+    pub fn with_ledger_number(self, ledger_number: u32) -> Self {
+        Self { ledger_number, ..self }
+    }
+
+    /// Sets the options of the limiter.
+    pub fn with_limiter(self, limiter: LimiterOptions) -> Self {
+        Self { limiter, ..self }
+    }
+
+    /// Keeps the definitions in a file, too.
+    pub fn with_registry_file(self, registry_file: RegistryFile) -> Self {
+        Self { registry_file: Some(registry_file), ..self }
+    }
+
+    /// Sets the intervals of the background loops.
+    pub fn with_loops(self, loops: LoopOptions) -> Self {
+        Self { loops, ..self }
+    }
+}
+
+impl<L: Ledger> Engine<L> {
+    /// Builds the parts. Nothing is read or written before [`Engine::bootstrap`].
+    pub fn new(ledger: Arc<L>, options: EngineOptions) -> Self {
+        let EngineOptions { ledger_number, limiter, registry_file, loops } = options;
+        let ids = Ids::new(ledger_number);
+        let registry = Arc::new(Registry::new(Arc::clone(&ledger), ids, registry_file));
+        let admin = Admin::new(Arc::clone(&registry));
+        let limiter = Limiter::new(Arc::clone(&ledger), ids, Arc::clone(&registry), limiter);
+        Self { ledger, ids, registry, admin, limiter, loops }
+    }
+
+    /// Reserves, completes and extends leases.
+    pub fn limiter(&self) -> &Limiter<L> {
+        &self.limiter
+    }
+
+    /// Creates, changes, deletes and shows limits.
+    pub fn admin(&self) -> &Admin<L> {
+        &self.admin
+    }
+
+    /// The definitions known to this process.
+    pub fn registry(&self) -> &Registry<L> {
+        &self.registry
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Arc<L> {
+        &self.ledger
+    }
+
+    /// The account whose look-up shows whether the ledger answers.
+    pub fn operator_account(&self) -> AccountId {
+        self.ids.operator()
+    }
+
+    /// Makes the ledger ready, reads its definitions, and creates those of `seed` that it never had.
+    pub async fn bootstrap(&self, seed: &[LimitState]) -> Result<(), AdminError> {
+        self.admin.bootstrap(seed).await
+    }
+
+    /// Repeats [`Engine::bootstrap`] until the ledger answers.
+    pub async fn bootstrap_until_ready(&self, seed: &[LimitState]) {
+        while let Err(error) = self.bootstrap(seed).await {
+            tracing::warn!(error = with_sources(&error), "the ledger is not ready; trying again");
+            tokio::time::sleep(BOOTSTRAP_RETRY_PAUSE).await;
+        }
+    }
+
+    /// Runs the background loops forever: follows the log of definitions, applies decreases, forgets idle instances.
+    pub async fn run_loops(&self) {
+        let decreases = self.admin.run_decreases(self.loops.decrease_interval);
+        tokio::join!(self.follow_log(), decreases, self.forget_idle_instances());
+    }
+
+    async fn follow_log(&self) {
+        let mut ticks = tokio::time::interval(self.loops.poll_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.registry.refresh_and_save().await {
+                tracing::warn!(
+                    error = with_sources(&error),
+                    "the definitions in the ledger could not be read; trying again"
+                );
+            }
+        }
+    }
+
+    async fn forget_idle_instances(&self) {
+        loop {
+            tokio::time::sleep(self.loops.instance_idle).await;
+            self.registry.forget_idle_instances();
+        }
+    }
+}

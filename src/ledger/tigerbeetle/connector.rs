@@ -1,0 +1,128 @@
+//! Sessions with a cluster: connects until it succeeds, and replaces a session that failed. The only module that knows
+//! the crate for the pauses between attempts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backoff::ExponentialBackoffBuilder;
+use backoff::backoff::Backoff;
+
+use super::ledger_clock::LedgerClock;
+use super::session::{Reply, Request, RequestError, Session};
+use super::submitter::{Connect, SendError, TransferSession};
+use super::{decode, encode};
+use crate::ledger::{Chain, ChainOutcome, LedgerError};
+use crate::telemetry::with_sources;
+
+/// The first pause between two attempts.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Makes sessions with one cluster.
+#[derive(Clone)]
+pub(super) struct Connector {
+    cluster_id: u128,
+    addresses: Arc<[String]>,
+    ledger: u32,
+    clock: Arc<LedgerClock>,
+}
+
+/// A session that sets the [`LedgerClock`] and can replace itself.
+pub(super) struct ClusterSession {
+    session: Session,
+    connector: Connector,
+}
+
+impl Connector {
+    pub(super) fn new(
+        cluster_id: u128,
+        addresses: Vec<String>,
+        ledger: u32,
+        clock: Arc<LedgerClock>,
+    ) -> Self {
+        Self { cluster_id, addresses: addresses.into(), ledger, clock }
+    }
+
+    /// Makes a session, and tries again until the cluster has answered on it.
+    ///
+    /// A new session may take a while to reach the cluster. A request on it would wait that long although another
+    /// session is idle, so the session counts only after its first reply.
+    pub(super) async fn session(&self) -> ClusterSession {
+        let mut pauses = ExponentialBackoffBuilder::new()
+            .with_initial_interval(PAUSE_MIN)
+            .with_max_interval(PAUSE_MAX)
+            .with_max_elapsed_time(None)
+            .build();
+        loop {
+            match Session::connect(self.cluster_id, &self.addresses).await {
+                Ok(session) => {
+                    let session = ClusterSession { session, connector: self.clone() };
+                    // Any reply will do; the account need not exist.
+                    match session.request(Request::LookupAccounts(vec![1])).await {
+                        Ok(_) => return session,
+                        // No pause: on a cluster that is away, the request has waited for its time-out.
+                        Err(error) => tracing::warn!(
+                            error = with_sources(&error),
+                            "TigerBeetle does not answer yet; trying again with a new session"
+                        ),
+                    }
+                }
+                Err(error) => {
+                    let pause = pauses.next_backoff().unwrap_or(PAUSE_MAX);
+                    tracing::warn!(
+                        error = with_sources(&error),
+                        pause_ms = pause.as_millis(),
+                        "cannot open a session with TigerBeetle; trying again after a pause"
+                    );
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+}
+
+impl ClusterSession {
+    pub(super) async fn request(&self, request: Request) -> Result<Reply, RequestError> {
+        let reply = self.session.request(request).await?;
+        self.connector.clock.observe(reply.timestamp_ns);
+        Ok(reply)
+    }
+}
+
+impl Connect for Connector {
+    type Session = ClusterSession;
+
+    async fn connect(&self) -> ClusterSession {
+        self.session().await
+    }
+}
+
+impl TransferSession for ClusterSession {
+    /// Sends the chains; after a failure once more, on a new session, before the caller is told.
+    ///
+    /// A cluster evicts an idle session when it needs room for a new one. Chains can always be sent again, so an
+    /// eviction costs the caller time, not an unknown outcome.
+    async fn create_transfers(&mut self, chains: &[Chain]) -> Result<Vec<ChainOutcome>, SendError> {
+        let encode =
+            |session: &Self| Request::CreateTransfers(encode::chains(session.connector.ledger, chains));
+        let mut result = self.request(encode(self)).await;
+        if result.as_ref().is_err_and(|error| !error.is_too_much_data()) {
+            *self = self.connector.session().await;
+            result = self.request(encode(self)).await;
+        }
+        match result {
+            Ok(reply) => Ok(decode::outcomes(chains, &reply.payload, reply.timestamp_ns)),
+            Err(error) if error.is_too_much_data() => Err(SendError::TooMuchData),
+            Err(error) => Err(SendError::Lost(into_ledger_error(error))),
+        }
+    }
+}
+
+/// The error for a caller whose request has no reply.
+pub(super) fn into_ledger_error(error: RequestError) -> LedgerError {
+    if error.is_too_much_data() {
+        return LedgerError::RequestTooLarge;
+    }
+    LedgerError::Unreachable(Arc::new(error))
+}

@@ -1,0 +1,203 @@
+//! Definitions and limit states as JSON: in admin requests and answers, and in the registry file.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Amount, Definition, DefinitionError, Kind, KindFields, KindName, LimitKey, LimitState, Overage, Status,
+};
+
+/// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefinitionJson {
+    /// The limit's name.
+    pub key: String,
+    /// How reserved capacity becomes available again.
+    pub kind: KindJson,
+    /// 1 to 2^63-1.
+    pub capacity: u64,
+    /// For rolling limits and windows, else 0.
+    #[serde(default)]
+    pub window_seconds: u64,
+    /// For concurrency limits, else 0.
+    #[serde(default)]
+    pub timeout_seconds: u64,
+    /// For fixed windows: a window begins this many seconds after a multiple of its length, counted from the Unix epoch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub align: u64,
+    /// For sliding windows: the number of segments.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub segments: u64,
+    /// For buckets: the tokens that one refill adds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refill_amount: u64,
+    /// For buckets: the time between two refills, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refill_interval_ms: u64,
+    /// For buckets: whether time refills them; true if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_replenish: Option<bool>,
+    /// For templates: the most instances they may make.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_instances: u64,
+    /// At most 64 bytes.
+    #[serde(default)]
+    pub unit: String,
+    /// At most 1,024 bytes.
+    #[serde(default)]
+    pub description: String,
+    /// What happens to overage that finds no room.
+    #[serde(default)]
+    pub overage: OverageJson,
+}
+
+/// See [`KindName`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum KindJson {
+    Rolling,
+    Concurrency,
+    TokenBucket,
+    FixedWindow,
+    SlidingWindow,
+}
+
+/// See [`Overage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum OverageJson {
+    #[default]
+    Debt,
+    Deny,
+}
+
+/// See [`Status`]. A deleted limit is never written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum StatusJson {
+    Active,
+    Decreasing,
+}
+
+/// A limit in the registry file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitStateJson {
+    /// The definition; its capacity is the current one.
+    pub definition: DefinitionJson,
+    /// Whether a lower capacity waits to be applied.
+    pub status: StatusJson,
+    /// The capacity that waits, or 0.
+    pub pending_decrease_to: u64,
+}
+
+impl DefinitionJson {
+    /// Checks every field; the error begins with the name of the first bad one.
+    pub fn into_definition(self) -> Result<Definition, DefinitionError> {
+        let kind = match self.kind {
+            KindJson::Rolling => KindName::Rolling,
+            KindJson::Concurrency => KindName::Concurrency,
+            KindJson::TokenBucket => KindName::TokenBucket,
+            KindJson::FixedWindow => KindName::FixedWindow,
+            KindJson::SlidingWindow => KindName::SlidingWindow,
+        };
+        let fields = KindFields {
+            window_seconds: self.window_seconds,
+            timeout_seconds: self.timeout_seconds,
+            align: self.align,
+            segments: self.segments,
+            refill_amount: self.refill_amount,
+            refill_interval_ms: self.refill_interval_ms,
+            auto_replenish: self.auto_replenish,
+        };
+        let overage = match self.overage {
+            OverageJson::Debt => Overage::Debt,
+            OverageJson::Deny => Overage::Deny,
+        };
+        Definition::new(
+            LimitKey::parse_name(&self.key)?,
+            Kind::from_fields(kind, &fields)?,
+            Amount::new(self.capacity).map_err(DefinitionError::Capacity)?,
+            &self.unit,
+            &self.description,
+            overage,
+        )?
+        .with_instances_max(self.max_instances)
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl From<&Definition> for DefinitionJson {
+    fn from(definition: &Definition) -> Self {
+        let fields = definition.kind.fields();
+        Self {
+            key: definition.key.as_str().to_owned(),
+            kind: match definition.kind.name() {
+                KindName::Rolling => KindJson::Rolling,
+                KindName::Concurrency => KindJson::Concurrency,
+                KindName::TokenBucket => KindJson::TokenBucket,
+                KindName::FixedWindow => KindJson::FixedWindow,
+                KindName::SlidingWindow => KindJson::SlidingWindow,
+            },
+            capacity: definition.capacity.get(),
+            window_seconds: fields.window_seconds,
+            timeout_seconds: fields.timeout_seconds,
+            align: fields.align,
+            segments: fields.segments,
+            refill_amount: fields.refill_amount,
+            refill_interval_ms: fields.refill_interval_ms,
+            auto_replenish: fields.auto_replenish,
+            max_instances: definition.instances_max.map_or(0, Amount::get),
+            unit: definition.texts.unit().to_owned(),
+            description: definition.texts.description().to_owned(),
+            overage: match definition.overage {
+                Overage::Debt => OverageJson::Debt,
+                Overage::Deny => OverageJson::Deny,
+            },
+        }
+    }
+}
+
+impl LimitStateJson {
+    /// Checks every field; the error says what is wrong.
+    pub fn into_state(self) -> Result<LimitState, String> {
+        let definition = self.definition.into_definition().map_err(|error| format!("definition.{error}"))?;
+        let status = match (self.status, self.pending_decrease_to) {
+            (StatusJson::Active, 0) => Status::Active,
+            (StatusJson::Active, _) => {
+                return Err("pending_decrease_to must be 0 for an active limit".to_owned());
+            }
+            (StatusJson::Decreasing, to) => {
+                let to = Amount::new(to).map_err(|error| format!("pending_decrease_to {error}"))?;
+                if to >= definition.capacity {
+                    return Err("pending_decrease_to must be below the capacity".to_owned());
+                }
+                Status::Decreasing { to }
+            }
+        };
+        Ok(LimitState { status, ..LimitState::active(definition) })
+    }
+}
+
+impl From<&LimitState> for LimitStateJson {
+    fn from(state: &LimitState) -> Self {
+        let (status, pending_decrease_to) = StatusJson::of(state.status);
+        Self { definition: DefinitionJson::from(&state.definition), status, pending_decrease_to }
+    }
+}
+
+impl StatusJson {
+    /// The status, and the capacity that waits to be applied or 0.
+    pub fn of(status: Status) -> (Self, u64) {
+        match status {
+            Status::Active | Status::Deleted => (Self::Active, 0),
+            Status::Decreasing { to } => (Self::Decreasing, to.get()),
+        }
+    }
+}

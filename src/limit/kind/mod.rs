@@ -1,0 +1,326 @@
+//! The kinds of limits: how reserved capacity becomes available again. A kind owns its fields, their encoding in the ledger,
+//! and its schedule; this file holds the enums that dispatch to them.
+//!
+//! | file | kind | capacity becomes available again |
+//! | --- | --- | --- |
+//! | `rolling.rs` | rolling window (exact log) | each reservation expires after the window |
+//! | `concurrency.rs` | concurrency | on complete, or after the timeout |
+//! | `token_bucket.rs` | token bucket | by refills at fixed intervals, or by hand |
+//! | `fixed_window.rs` | fixed window | all at once, at each boundary |
+//! | `sliding_window.rs` | sliding window | segment by segment |
+//! | `scheduled.rs` | the three kinds with a schedule | |
+//! | `steps.rs` | the moments of a schedule | |
+
+mod concurrency;
+mod fixed_window;
+mod refill_rate;
+mod rolling;
+mod scheduled;
+mod sliding_window;
+mod steps;
+mod token_bucket;
+
+use serde::{Deserialize, Serialize};
+
+pub use concurrency::Concurrency;
+pub use fixed_window::FixedWindow;
+pub use refill_rate::{RefillRate, RefillRateError};
+pub use rolling::Rolling;
+pub use scheduled::{Refill, ScheduledKind};
+pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};
+pub use steps::Steps;
+pub use token_bucket::{REFILL_INTERVAL_MS_MAX, TokenBucket};
+
+use super::DefinitionError;
+
+/// The longest window or timeout of a limit, in seconds: 366 days.
+pub const SECONDS_MAX: u32 = 31_622_400;
+
+/// How reserved capacity becomes available again, with the fields of that kind and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Each reservation expires after the window.
+    Rolling(Rolling),
+    /// Each reservation is released by its complete, or expires after a timeout.
+    Concurrency(Concurrency),
+    /// Refills add tokens at fixed intervals, for all callers together.
+    TokenBucket(TokenBucket),
+    /// Each boundary refills the whole capacity.
+    FixedWindow(FixedWindow),
+    /// Each boundary refills what the oldest segment spent.
+    SlidingWindow(SlidingWindow),
+}
+
+/// The name of a [`Kind`], without its fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KindName {
+    /// See [`Kind::Rolling`].
+    Rolling,
+    /// See [`Kind::Concurrency`].
+    Concurrency,
+    /// See [`Kind::TokenBucket`].
+    TokenBucket,
+    /// See [`Kind::FixedWindow`].
+    FixedWindow,
+    /// See [`Kind::SlidingWindow`].
+    SlidingWindow,
+}
+
+/// The fields of all kinds by name; 0 or `None` where a field is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KindFields {
+    /// For rolling limits and windows: the length of the window.
+    pub window_seconds: u64,
+    /// For concurrency limits: the longest time that a reservation is held.
+    pub timeout_seconds: u64,
+    /// For fixed windows: a window begins this many seconds after a multiple of its length.
+    pub align: u64,
+    /// For sliding windows: the number of segments.
+    pub segments: u64,
+    /// For buckets: the tokens that one refill adds.
+    pub refill_amount: u64,
+    /// For buckets: the time between two refills.
+    pub refill_interval_ms: u64,
+    /// For buckets: whether time refills them; true if left out.
+    pub auto_replenish: Option<bool>,
+}
+
+/// A kind as the ledger stores it, in postcard's encoding. Variants may only be added at the end.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum EncodedKind {
+    Rolling(rolling::Encoded),
+    Concurrency(concurrency::Encoded),
+    TokenBucket(token_bucket::Encoded),
+    FixedWindow(fixed_window::Encoded),
+    SlidingWindow(sliding_window::Encoded),
+}
+
+impl Kind {
+    /// Builds a rolling or concurrency kind; the time that the kind does not use must be 0.
+    pub fn new(name: KindName, window_seconds: u64, timeout_seconds: u64) -> Result<Self, DefinitionError> {
+        Self::from_fields(name, &KindFields { window_seconds, timeout_seconds, ..KindFields::default() })
+    }
+
+    /// Builds a kind from its fields; the fields that the kind does not use must be left out.
+    pub fn from_fields(name: KindName, fields: &KindFields) -> Result<Self, DefinitionError> {
+        fields.check_unused(name)?;
+        match name {
+            KindName::Rolling => Rolling::from_fields(fields).map(Kind::Rolling),
+            KindName::Concurrency => Concurrency::from_fields(fields).map(Kind::Concurrency),
+            KindName::TokenBucket => TokenBucket::from_fields(fields).map(Kind::TokenBucket),
+            KindName::FixedWindow => FixedWindow::from_fields(fields).map(Kind::FixedWindow),
+            KindName::SlidingWindow => SlidingWindow::from_fields(fields).map(Kind::SlidingWindow),
+        }
+    }
+
+    /// The fields that build this kind again.
+    pub fn fields(self) -> KindFields {
+        match self {
+            Kind::Rolling(rolling) => rolling.fields(),
+            Kind::Concurrency(concurrency) => concurrency.fields(),
+            Kind::TokenBucket(bucket) => bucket.fields(),
+            Kind::FixedWindow(window) => window.fields(),
+            Kind::SlidingWindow(window) => window.fields(),
+        }
+    }
+
+    /// The kind's name.
+    pub fn name(self) -> KindName {
+        match self {
+            Kind::Rolling(_) => KindName::Rolling,
+            Kind::Concurrency(_) => KindName::Concurrency,
+            Kind::TokenBucket(_) => KindName::TokenBucket,
+            Kind::FixedWindow(_) => KindName::FixedWindow,
+            Kind::SlidingWindow(_) => KindName::SlidingWindow,
+        }
+    }
+
+    /// The refill schedule; `None` for rolling and concurrency limits, whose reservations expire one by one.
+    pub fn scheduled(self) -> Option<ScheduledKind> {
+        match self {
+            Kind::Rolling(_) | Kind::Concurrency(_) => None,
+            Kind::TokenBucket(bucket) => Some(ScheduledKind::TokenBucket(bucket)),
+            Kind::FixedWindow(window) => Some(ScheduledKind::FixedWindow(window)),
+            Kind::SlidingWindow(window) => Some(ScheduledKind::SlidingWindow(window)),
+        }
+    }
+}
+
+impl From<Kind> for EncodedKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Rolling(rolling) => Self::Rolling(rolling.into()),
+            Kind::Concurrency(concurrency) => Self::Concurrency(concurrency.into()),
+            Kind::TokenBucket(bucket) => Self::TokenBucket(bucket.into()),
+            Kind::FixedWindow(window) => Self::FixedWindow(window.into()),
+            Kind::SlidingWindow(window) => Self::SlidingWindow(window.into()),
+        }
+    }
+}
+
+impl TryFrom<EncodedKind> for Kind {
+    type Error = DefinitionError;
+
+    fn try_from(encoded: EncodedKind) -> Result<Self, DefinitionError> {
+        let (name, fields) = match encoded {
+            EncodedKind::Rolling(rolling) => (KindName::Rolling, rolling.into()),
+            EncodedKind::Concurrency(concurrency) => (KindName::Concurrency, concurrency.into()),
+            EncodedKind::TokenBucket(bucket) => (KindName::TokenBucket, bucket.into()),
+            EncodedKind::FixedWindow(window) => (KindName::FixedWindow, window.into()),
+            EncodedKind::SlidingWindow(window) => (KindName::SlidingWindow, window.into()),
+        };
+        Kind::from_fields(name, &fields)
+    }
+}
+
+impl KindFields {
+    /// Refuses fields that the kind does not use.
+    fn check_unused(&self, kind: KindName) -> Result<(), DefinitionError> {
+        let numbers = [
+            ("timeout_seconds", self.timeout_seconds),
+            ("window_seconds", self.window_seconds),
+            ("align", self.align),
+            ("segments", self.segments),
+            ("refill_amount", self.refill_amount),
+            ("refill_interval_ms", self.refill_interval_ms),
+        ];
+        let used = kind.field_names();
+        if let Some((field, _)) = numbers.iter().find(|(field, number)| *number != 0 && !used.contains(field))
+        {
+            return Err(DefinitionError::Unused { field, kind });
+        }
+        match self.auto_replenish {
+            Some(_) if !used.contains(&"auto_replenish") => {
+                Err(DefinitionError::UnusedChoice { field: "auto_replenish", kind })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl KindName {
+    /// The names of the fields that the kind uses.
+    fn field_names(self) -> &'static [&'static str] {
+        match self {
+            KindName::Rolling => Rolling::FIELD_NAMES,
+            KindName::Concurrency => Concurrency::FIELD_NAMES,
+            KindName::TokenBucket => TokenBucket::FIELD_NAMES,
+            KindName::FixedWindow => FixedWindow::FIELD_NAMES,
+            KindName::SlidingWindow => SlidingWindow::FIELD_NAMES,
+        }
+    }
+
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KindName::Rolling => "rolling",
+            KindName::Concurrency => "concurrency",
+            KindName::TokenBucket => "token_bucket",
+            KindName::FixedWindow => "fixed_window",
+            KindName::SlidingWindow => "sliding_window",
+        }
+    }
+}
+
+/// Checks a window or timeout: 1 to [`SECONDS_MAX`] seconds.
+fn seconds_in_range(field: &'static str, seconds: u64) -> Result<u32, DefinitionError> {
+    // The upper bound fits 32 bits.
+    in_range(field, seconds, 1, SECONDS_MAX.into()).map(|seconds| seconds as u32)
+}
+
+/// Checks a number of a definition against its range.
+fn in_range(field: &'static str, found: u64, min: u64, max: u64) -> Result<u64, DefinitionError> {
+    if (min..=max).contains(&found) {
+        Ok(found)
+    } else {
+        Err(DefinitionError::OutOfRange { field, min, max, found })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_takes_its_own_fields_and_no_others() {
+        let none = KindFields::default();
+        let cases = [
+            (KindName::Rolling, KindFields { window_seconds: 60, ..none }, None),
+            (KindName::Concurrency, KindFields { timeout_seconds: 300, ..none }, None),
+            (KindName::FixedWindow, KindFields { window_seconds: 86_400, align: 18_000, ..none }, None),
+            (KindName::SlidingWindow, KindFields { window_seconds: 60, segments: 6, ..none }, None),
+            (
+                KindName::Rolling,
+                KindFields { window_seconds: 60, timeout_seconds: 1, ..none },
+                Some("timeout_seconds must be 0 for kind rolling"),
+            ),
+            (
+                KindName::Concurrency,
+                KindFields { window_seconds: 1, timeout_seconds: 60, ..none },
+                Some("window_seconds must be 0 for kind concurrency"),
+            ),
+            (KindName::Rolling, none, Some("window_seconds must be between 1 and 31622400, not 0")),
+            (
+                KindName::Rolling,
+                KindFields { window_seconds: 31_622_401, ..none },
+                Some("window_seconds must be between 1 and 31622400, not 31622401"),
+            ),
+            (
+                KindName::Concurrency,
+                KindFields { timeout_seconds: u64::MAX, ..none },
+                Some("timeout_seconds must be between 1 and 31622400, not 18446744073709551615"),
+            ),
+            (
+                KindName::FixedWindow,
+                KindFields { window_seconds: 60, align: 60, ..none },
+                Some("align must be between 0 and 59, not 60"),
+            ),
+            (
+                KindName::SlidingWindow,
+                KindFields { window_seconds: 60, ..none },
+                Some("segments must be between 1 and 60, not 0"),
+            ),
+            (
+                KindName::FixedWindow,
+                KindFields { window_seconds: 60, segments: 2, ..none },
+                Some("segments must be 0 for kind fixed_window"),
+            ),
+            (
+                KindName::TokenBucket,
+                KindFields { refill_interval_ms: 1, ..none },
+                Some("refill_amount must be at least 1"),
+            ),
+            (
+                KindName::TokenBucket,
+                KindFields { refill_amount: 1, ..none },
+                Some("refill_interval_ms must be between 1 and 31622400000, not 0"),
+            ),
+            (
+                KindName::Rolling,
+                KindFields { window_seconds: 1, auto_replenish: Some(false), ..none },
+                Some("auto_replenish must be left out for kind rolling"),
+            ),
+        ];
+        for (name, fields, expected) in cases {
+            let kind = Kind::from_fields(name, &fields);
+            assert_eq!(
+                kind.as_ref().err().map(ToString::to_string).as_deref(),
+                expected,
+                "{name:?} {fields:?}"
+            );
+            if let Ok(kind) = kind {
+                assert_eq!(kind.fields(), fields, "the fields build the kind again");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_refilled_by_time_unless_auto_replenish_is_false() {
+        let fields = KindFields { refill_amount: 5, refill_interval_ms: 100, ..KindFields::default() };
+        let with = |auto_replenish| KindFields { auto_replenish, ..fields };
+        for (auto_replenish, kept) in [(None, true), (Some(true), true), (Some(false), false)] {
+            let kind = Kind::from_fields(KindName::TokenBucket, &with(auto_replenish)).expect("valid");
+            assert_eq!(kind.fields(), with(Some(kept)));
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! A token bucket as an object per key, the form that other rate limiters offer. The bucket is a limit like any other: what is
+//! reserved here is settled, refilled, changed and shown as usual.
+
+use std::sync::Arc;
+
+use super::resolve::Resolved;
+use super::{Limiter, LimiterError};
+use crate::decide::borrow::{self, BorrowResult};
+use crate::decide::ids::ATTEMPTS_MAX;
+use crate::decide::lease::{Lease, LeaseStatus};
+use crate::decide::reserve::takes_reservations;
+use crate::ledger::{Ledger, LedgerError, Recorded};
+use crate::limit::{Amount, Kind, KindName, LeaseId, LimitKey, ReleaseId};
+use crate::protocol::{
+    Actual, CommandError, Complete, CompleteOutcome, ObjectReservation, ObjectState, Requirement, Reserve,
+    ReserveOutcome,
+};
+use crate::registry::{CaughtUp, Entry, RefillClock};
+use crate::time::unix_ms;
+
+/// How often an operation is tried while other replicas replace the schedule.
+const SCHEDULE_ATTEMPTS_MAX: usize = 64;
+
+/// Why an object gives no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// No limit has the key.
+    #[error("there is no limit {0}")]
+    UnknownKey(LimitKey),
+    /// The template for the key has reached `max_instances`.
+    #[error("limit {0} cannot be made: its template has reached max_instances")]
+    TooManyInstances(LimitKey),
+    /// The limit is not a bucket.
+    #[error("limit {key} is of kind {}; objects are of kind token_bucket", .kind.as_str())]
+    NotABucket {
+        /// The limit.
+        key: LimitKey,
+        /// The limit's kind.
+        kind: KindName,
+    },
+    /// The lease id was granted for something else.
+    #[error("lease {0} was granted for something else")]
+    LeaseConflict(LeaseId),
+    /// The lease was completed or cancelled, or has expired.
+    #[error("lease {0} is settled")]
+    LeaseSettled(LeaseId),
+    /// There is no answer; the outcome is unknown.
+    #[error(transparent)]
+    Limiter(#[from] LimiterError),
+}
+
+impl From<LedgerError> for ObjectError {
+    fn from(error: LedgerError) -> Self {
+        Self::Limiter(error.into())
+    }
+}
+
+impl From<CommandError> for ObjectError {
+    fn from(error: CommandError) -> Self {
+        // A command of one key and no job is always valid.
+        LedgerError::Unexpected(error.to_string()).into()
+    }
+}
+
+/// The bucket of a key as an object.
+pub struct Object<'a, L> {
+    limiter: &'a Limiter<L>,
+    key: &'a LimitKey,
+}
+
+impl<L: Ledger> Limiter<L> {
+    /// The bucket of a key as an object.
+    pub fn object<'a>(&'a self, key: &'a LimitKey) -> Object<'a, L> {
+        Object { limiter: self, key }
+    }
+}
+
+impl<L: Ledger> Object<'_, L> {
+    /// Takes tokens that are available now, all or none.
+    pub async fn try_reserve(&self, tokens: Amount, lease: LeaseId) -> Result<bool, ObjectError> {
+        let command = self.command(tokens, lease)?;
+        let resolved = self.limiter.resolve(&command).await?;
+        let entry = Arc::clone(self.resolved_bucket(&resolved)?);
+        Ok(self.take(resolved, &entry).await?.ok)
+    }
+
+    /// Takes tokens that are available now or that later refills will add; the result tells when.
+    pub async fn reserve(&self, tokens: Amount, lease: LeaseId) -> Result<ObjectReservation, ObjectError> {
+        let limiter = self.limiter;
+        let command = self.command(tokens, lease)?;
+        let mut resolved = limiter.resolve(&command).await?;
+        if resolved.entry(self.key).is_some_and(|entry| tokens > entry.limit.state.definition.capacity) {
+            // Another replica may have raised the capacity.
+            limiter.registry.refresh().await.map_err(LimiterError::from)?;
+            resolved = limiter.resolve(&command).await?;
+        }
+        for attempt in 0..ATTEMPTS_MAX {
+            let entry = Arc::clone(self.resolved_bucket(&resolved)?);
+            let owed = self.owed(&entry).await?;
+            let chain = borrow::borrow(limiter.ids, &command, &entry.limit, resolved.at_ns(), owed, attempt);
+            // A manually refilled bucket cannot lend: the time of its next refill is unknown.
+            let Some(chain) = chain else { return self.take(resolved, &entry).await };
+            let outcome = limiter.ledger.submit_one(chain).await?;
+            match borrow::interpret(&command, outcome)? {
+                BorrowResult::Granted | BorrowResult::AlreadyGranted => {
+                    return self.read_reservation(&command, &entry).await;
+                }
+                BorrowResult::Denied => return Ok(self.denied(&entry)),
+                BorrowResult::ScheduleReplaced => {
+                    limiter.registry.refresh().await.map_err(LimiterError::from)?;
+                    resolved = limiter.resolve(&command).await?;
+                }
+            }
+        }
+        Err(self.changes_too_fast())
+    }
+
+    /// Releases the tokens of a reservation, unless its date to act has passed. True if they are released, now or earlier.
+    pub async fn cancel(&self, lease: LeaseId) -> Result<bool, ObjectError> {
+        let entry = self.existing_bucket().await?;
+        let transfers = self.transfers(lease).await?;
+        let Some(found) = Lease::from_transfers(lease, &transfers) else { return Ok(false) };
+        if found.legs.iter().any(|leg| leg.account != entry.limit.account) {
+            return Ok(false);
+        }
+        // A reservation that borrowed nothing could act at once.
+        let Some(ahead) = borrow::reservation_ahead(found.reserved_at_unix_ms(), &transfers) else {
+            return Ok(false);
+        };
+        if borrow::is_released(&found, &transfers) {
+            return Ok(true);
+        }
+        if ahead.acts_at_unix_ms <= unix_ms(self.limiter.ledger.now_ns()) {
+            return Ok(false);
+        }
+        let nothing = Actual { key: self.key.clone(), amount: 0 };
+        let command = Complete::new(lease, String::new(), vec![nothing])?;
+        match self.limiter.complete(&command).await? {
+            CompleteOutcome::Settled { .. } => Ok(true),
+            // Another cancel or a complete was first.
+            CompleteOutcome::NothingToDo => Ok(borrow::is_released(&found, &self.transfers(lease).await?)),
+            CompleteOutcome::NotInLease { .. } => Ok(false),
+        }
+    }
+
+    /// Adds tokens, at most up to the capacity, once per `release`; returns the tokens available then.
+    pub async fn release(&self, tokens: Amount, release: ReleaseId) -> Result<u64, ObjectError> {
+        let trace = self.limiter.ids.release(self.key, release);
+        for _ in 0..SCHEDULE_ATTEMPTS_MAX {
+            let entry = self.refilled_bucket().await?.0;
+            if self.limiter.registry.refiller().refill_manually(&entry, trace, tokens.get()).await? {
+                self.limiter.denial_cache.released(entry.limit.account, tokens.into());
+                return self.available_permits().await;
+            }
+            self.limiter.registry.refresh().await.map_err(LimiterError::from)?;
+        }
+        Err(self.changes_too_fast())
+    }
+
+    /// The tokens available now.
+    pub async fn available_permits(&self) -> Result<u64, ObjectError> {
+        Ok(self.state().await?.tokens.max(0).unsigned_abs())
+    }
+
+    /// The state of the bucket.
+    pub async fn state(&self) -> Result<ObjectState, ObjectError> {
+        let (entry, now_ns) = self.refilled_bucket().await?;
+        let limit = &entry.limit;
+        let borrowed = limit.borrowed_account();
+        let ids = std::iter::once(limit.account).chain(borrowed).collect();
+        let accounts = self.limiter.ledger.accounts(ids).await?;
+        let state = match accounts.as_slice() {
+            [Some(available), Some(borrowed)] => borrow::state(limit, now_ns, available, borrowed),
+            _ => None,
+        };
+        let missing = || LedgerError::Unexpected(format!("an account of bucket {} is missing", self.key));
+        let state = state.ok_or_else(missing)?;
+        Ok(ObjectState {
+            limit: state.per_second,
+            burst: state.burst,
+            tokens: state.tokens,
+            last: state.last_refill_unix_ms,
+            last_event: state
+                .repaid_at_unix_ms
+                .unwrap_or_default()
+                .max(entry.clock().map_or(0, RefillClock::latest_date_to_act_ms)),
+        })
+    }
+
+    fn command(&self, tokens: Amount, lease: LeaseId) -> Result<Reserve, CommandError> {
+        let requirement = Requirement { key: self.key.clone(), amount: tokens };
+        Reserve::new(lease, String::new(), vec![requirement])
+    }
+
+    /// Takes tokens that are available now, all or none.
+    async fn take(&self, resolved: Resolved<'_>, entry: &Entry) -> Result<ObjectReservation, ObjectError> {
+        let command = resolved.command;
+        match self.limiter.reserve_resolved(resolved).await? {
+            ReserveOutcome::Granted { reserved_at_unix_ms } => {
+                self.record_date_to_act(reserved_at_unix_ms);
+                Ok(acts_at_once(command, entry, reserved_at_unix_ms))
+            }
+            ReserveOutcome::NoRoom { .. }
+            | ReserveOutcome::Decreasing { .. }
+            | ReserveOutcome::ExceedsCapacity { .. } => Ok(self.denied(entry)),
+            ReserveOutcome::UnknownKey { key } => Err(ObjectError::UnknownKey(key)),
+            ReserveOutcome::TooManyInstances { key } => Err(ObjectError::TooManyInstances(key)),
+            ReserveOutcome::LeaseConflict => Err(ObjectError::LeaseConflict(command.lease)),
+            ReserveOutcome::LeaseSettled => self.read_reservation(command, entry).await,
+        }
+    }
+
+    /// The reservation of a lease that was granted, now or before, from its transfers.
+    async fn read_reservation(
+        &self,
+        command: &Reserve,
+        entry: &Entry,
+    ) -> Result<ObjectReservation, ObjectError> {
+        let transfers = self.transfers(command.lease).await?;
+        let conflict = || ObjectError::LeaseConflict(command.lease);
+        let lease = Lease::from_transfers(command.lease, &transfers).ok_or_else(conflict)?;
+        let (ids, now_ns) = (self.limiter.ids, self.limiter.ledger.now_ns());
+        match lease.status(ids, command, &[Some(&entry.limit)], now_ns) {
+            LeaseStatus::Settled if lease.settled => Err(ObjectError::LeaseSettled(command.lease)),
+            // A fast bucket is soon full again, but its reservation stays valid.
+            LeaseStatus::Granted { .. } | LeaseStatus::Settled => {
+                let created_at_unix_ms = lease.reserved_at_unix_ms();
+                let ahead = borrow::reservation_ahead(created_at_unix_ms, &transfers);
+                let reservation = ahead.map_or_else(
+                    || acts_at_once(command, entry, created_at_unix_ms),
+                    |ahead| ObjectReservation {
+                        ok: true,
+                        tokens: ahead.tokens,
+                        creation_date: ahead.created_at_unix_ms,
+                        date_to_act: ahead.acts_at_unix_ms,
+                        limit: ahead.per_second,
+                    },
+                );
+                self.record_date_to_act(reservation.date_to_act);
+                Ok(reservation)
+            }
+            LeaseStatus::Conflict => Err(conflict()),
+        }
+    }
+
+    fn denied(&self, entry: &Entry) -> ObjectReservation {
+        ObjectReservation {
+            ok: false,
+            tokens: 0,
+            creation_date: unix_ms(self.limiter.ledger.now_ns()),
+            date_to_act: 0,
+            limit: borrow::per_second(&entry.limit),
+        }
+    }
+
+    fn record_date_to_act(&self, at_ms: u64) {
+        let entry = self.limiter.registry.snapshot().get(self.key);
+        if let Some(clock) = entry.as_deref().and_then(Entry::clock) {
+            clock.record_date_to_act(at_ms);
+        }
+    }
+
+    /// The bucket among resolved limits.
+    fn resolved_bucket<'r>(&self, resolved: &'r Resolved<'_>) -> Result<&'r Arc<Entry>, ObjectError> {
+        if resolved.has_too_many_instances(self.key) {
+            return Err(ObjectError::TooManyInstances(self.key.clone()));
+        }
+        bucket(self.key, resolved.entry(self.key))
+    }
+
+    /// The bucket, if it exists; a template makes none here.
+    async fn existing_bucket(&self) -> Result<Arc<Entry>, ObjectError> {
+        let registry = &self.limiter.registry;
+        let mut entry = registry.snapshot().get(self.key);
+        if let Some(entry) = &entry {
+            entry.mark_used();
+        }
+        let template_changes = registry.snapshot().template_changes();
+        if !entry.as_ref().is_some_and(|entry| entry.is_usable(template_changes)) {
+            registry.refresh().await.map_err(LimiterError::from)?;
+            entry = registry.find(self.key).await.map_err(LimiterError::from)?;
+        }
+        bucket(self.key, entry.as_ref()).map(Arc::clone)
+    }
+
+    /// The bucket after every due refill, and the time of that in the ledger's nanoseconds.
+    async fn refilled_bucket(&self) -> Result<(Arc<Entry>, u64), ObjectError> {
+        let registry = &self.limiter.registry;
+        for _ in 0..SCHEDULE_ATTEMPTS_MAX {
+            let (entry, now_ns) = (self.existing_bucket().await?, self.limiter.ledger.now_ns());
+            match registry.refiller().catch_up(&entry, now_ns).await? {
+                CaughtUp::AlreadyUpToDate => return Ok((entry, now_ns)),
+                CaughtUp::At { at_ns } => {
+                    self.limiter.denial_cache.forget(entry.limit.account);
+                    return Ok((entry, at_ns));
+                }
+                CaughtUp::ScheduleReplaced => {
+                    registry.refresh().await.map_err(LimiterError::from)?;
+                    if entry.is_instance() {
+                        registry.snapshot().forget(&entry);
+                    }
+                }
+            }
+        }
+        Err(self.changes_too_fast())
+    }
+
+    fn changes_too_fast(&self) -> ObjectError {
+        LedgerError::Unexpected(format!("the schedule of bucket {} is replaced too often", self.key)).into()
+    }
+
+    /// The tokens that reservations ahead have borrowed and refills have not repaid.
+    async fn owed(&self, entry: &Entry) -> Result<u128, ObjectError> {
+        let borrowed = entry.limit.borrowed_account();
+        let accounts = self.limiter.ledger.accounts(borrowed.into_iter().collect()).await?;
+        Ok(accounts.into_iter().flatten().map(|account| account.owed()).sum())
+    }
+
+    async fn transfers(&self, lease: LeaseId) -> Result<Vec<Recorded>, ObjectError> {
+        Ok(self.limiter.ledger.lease_transfers(self.limiter.ids.lease_query(lease)).await?)
+    }
+}
+
+/// The entry, if it is a bucket and not deleted.
+fn bucket<'e>(key: &LimitKey, entry: Option<&'e Arc<Entry>>) -> Result<&'e Arc<Entry>, ObjectError> {
+    let entry = entry.filter(|entry| takes_reservations(&entry.limit));
+    let entry = entry.ok_or_else(|| ObjectError::UnknownKey(key.clone()))?;
+    match entry.limit.state.definition.kind {
+        Kind::TokenBucket(_) => Ok(entry),
+        kind @ (Kind::Rolling(_) | Kind::Concurrency(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_)) => {
+            Err(ObjectError::NotABucket { key: key.clone(), kind: kind.name() })
+        }
+    }
+}
+
+fn acts_at_once(command: &Reserve, entry: &Entry, at_ms: u64) -> ObjectReservation {
+    ObjectReservation {
+        ok: true,
+        tokens: command.requirements().iter().map(|requirement| requirement.amount.get()).sum(),
+        creation_date: at_ms,
+        date_to_act: at_ms,
+        limit: borrow::per_second(&entry.limit),
+    }
+}

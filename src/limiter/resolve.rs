@@ -1,0 +1,206 @@
+//! Resolve: the limits that a command names are looked up and made ready to plan with. A resolved limit is known, made by its
+//! template if there is one, and every refill that is due has been made.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use smallvec::SmallVec;
+
+use super::{Limiter, LimiterError};
+use crate::decide::Limit;
+use crate::decide::reserve::{self, Denial};
+use crate::ledger::{Ledger, LedgerError};
+use crate::limit::LimitKey;
+use crate::protocol::Reserve;
+use crate::registry::{CaughtUp, Entry, InstanceLookup};
+
+/// How often limits are refilled whose schedules are replaced, or of which more becomes due, meanwhile.
+const REFILL_ROUNDS_MAX: usize = 16;
+
+/// The limits that a command names, in the order of its requirements. A usual call names up to four.
+type Entries = SmallVec<[Option<Arc<Entry>>; 4]>;
+/// The same, as the decisions take them.
+pub(super) type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
+
+/// A command and the limits that it names.
+pub(super) struct Resolved<'a> {
+    pub(super) command: &'a Reserve,
+    entries: Entries,
+    /// The keys whose template has reached `max_instances`.
+    too_many_instances: Vec<LimitKey>,
+    /// The ledger's time at which every due refill had been made, in nanoseconds. `None` if no decision depends on it.
+    at_ns: Option<u64>,
+}
+
+impl Resolved<'_> {
+    pub(super) fn limits(&self) -> Limits<'_> {
+        self.entries.iter().map(|entry| entry.as_ref().map(|entry| &entry.limit)).collect()
+    }
+
+    /// The time to plan at, in the ledger's nanoseconds. It is 0 if the plan does not depend on it.
+    pub(super) fn at_ns(&self) -> u64 {
+        self.at_ns.unwrap_or(0)
+    }
+
+    /// The time to plan at; reads it with `now_ns` if it was not needed before.
+    pub(super) fn at_ns_or(&self, now_ns: impl FnOnce() -> u64) -> u64 {
+        self.at_ns.unwrap_or_else(now_ns)
+    }
+
+    pub(super) fn entry(&self, key: &LimitKey) -> Option<&Arc<Entry>> {
+        self.entries.iter().flatten().find(|entry| entry.key() == key)
+    }
+
+    /// Whether the key's template has reached `max_instances`.
+    pub(super) fn has_too_many_instances(&self, key: &LimitKey) -> bool {
+        self.too_many_instances.contains(key)
+    }
+
+    /// The first requirement that these definitions can never grant.
+    pub(super) fn impossible(&self) -> Option<Denial> {
+        reserve::impossible(self.command, &self.limits())
+    }
+
+    pub(super) fn reset_denial_streaks(&self) {
+        self.entries.iter().flatten().for_each(|entry| entry.reset_denial_streak());
+    }
+
+    fn mark_used(&self) {
+        self.entries.iter().flatten().for_each(|entry| entry.mark_used());
+    }
+
+    /// The limits for which a refill is due. A deleted limit is refilled when it is defined again.
+    fn refills_due(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let is_due = |entry: &&Arc<Entry>| {
+            entry.is_refill_due(self.at_ns()) && reserve::takes_reservations(&entry.limit)
+        };
+        self.entries.iter().flatten().filter(is_due)
+    }
+}
+
+impl<L: Ledger> Limiter<L> {
+    /// Resolves the limits that a command names.
+    pub(super) async fn resolve<'a>(&self, command: &'a Reserve) -> Result<Resolved<'a>, LimiterError> {
+        let resolved = self.look_up(command);
+        if self.is_ready(&resolved) { Ok(resolved) } else { self.make_ready(resolved).await }
+    }
+
+    /// Resolves the commands of a batch together, so that their look-ups share requests to the ledger.
+    pub(super) async fn resolve_batch<'a>(
+        &self,
+        commands: &'a [Reserve],
+    ) -> Vec<Result<Resolved<'a>, LimiterError>> {
+        let resolved: Vec<_> = commands.iter().map(|command| self.look_up(command)).collect();
+        if resolved.iter().all(|resolved| self.is_ready(resolved)) {
+            return resolved.into_iter().map(Ok).collect();
+        }
+        // Each command is looked up again when its turn comes: others may have refilled its limits by then.
+        join_all(commands.iter().map(|command| self.resolve(command))).await
+    }
+
+    /// Resolves only the definitions of the limits, for a command that needs no refills.
+    pub(super) async fn resolve_definitions<'a>(
+        &self,
+        command: &'a Reserve,
+    ) -> Result<Resolved<'a>, LimiterError> {
+        self.define(self.look_up(command)).await
+    }
+
+    /// Reads definitions again that turned out to be stale, and resolves them anew.
+    pub(super) async fn resolve_again<'a>(&self, stale: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
+        self.reload(&stale).await?;
+        self.resolve_definitions(stale.command).await
+    }
+
+    /// The limits as the snapshot has them.
+    fn look_up<'a>(&self, command: &'a Reserve) -> Resolved<'a> {
+        let keys = command.requirements().iter().map(|requirement| &requirement.key);
+        let entries: Entries = self.registry.snapshot().get_all(keys);
+        let has_schedule = |entry: &Arc<Entry>| entry.limit.schedule.is_some();
+        // Reading the clock takes a tenth of the time of a reserve in memory (`cargo bench --bench stages`).
+        let needs_time = self.denial_cache.is_on() || entries.iter().flatten().any(has_schedule);
+        let at_ns = needs_time.then(|| self.ledger.now_ns());
+        let resolved = Resolved { command, entries, too_many_instances: Vec::new(), at_ns };
+        resolved.mark_used();
+        resolved
+    }
+
+    /// Whether every limit is defined and current by its template, and no refill is due.
+    fn is_ready(&self, resolved: &Resolved<'_>) -> bool {
+        self.are_usable(resolved) && resolved.refills_due().next().is_none()
+    }
+
+    fn are_usable(&self, resolved: &Resolved<'_>) -> bool {
+        let template_changes = self.registry.snapshot().template_changes();
+        let is_usable =
+            |entry: &Option<Arc<Entry>>| entry.as_ref().is_some_and(|it| it.is_usable(template_changes));
+        resolved.entries.iter().all(is_usable)
+    }
+
+    async fn make_ready<'a>(&self, resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
+        let mut resolved = self.define(resolved).await?;
+        for _ in 0..REFILL_ROUNDS_MAX {
+            if resolved.refills_due().next().is_none() {
+                return Ok(resolved);
+            }
+            resolved = self.refill(resolved).await?;
+        }
+        let message =
+            format!("the limits of lease {} change too fast to be refilled", resolved.command.lease);
+        Err(LedgerError::Unexpected(message).into())
+    }
+
+    /// Reads the definitions once more before a key counts as unknown, because another replica may have defined it a moment
+    /// ago. Makes the instances that are missing.
+    async fn define<'a>(&self, resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
+        if self.are_usable(&resolved) {
+            return Ok(resolved);
+        }
+        self.registry.refresh().await?;
+        let mut resolved = self.look_up(resolved.command);
+        let template_changes = self.registry.snapshot().template_changes();
+        for (requirement, entry) in resolved.command.requirements().iter().zip(&mut resolved.entries) {
+            if entry.as_ref().is_some_and(|entry| entry.is_usable(template_changes)) {
+                continue;
+            }
+            match self.registry.find_or_make(&requirement.key).await? {
+                InstanceLookup::Found(found) => *entry = Some(found),
+                InstanceLookup::NotFound => *entry = None,
+                InstanceLookup::TooMany => resolved.too_many_instances.push(requirement.key.clone()),
+            }
+        }
+        let has_schedule = |entry: &Arc<Entry>| entry.limit.schedule.is_some();
+        if resolved.at_ns.is_none() && resolved.entries.iter().flatten().any(has_schedule) {
+            resolved.at_ns = Some(self.ledger.now_ns());
+        }
+        Ok(resolved)
+    }
+
+    /// Makes the refills that are due. That takes time, in which more may become due.
+    async fn refill<'a>(&self, mut resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
+        let (mut is_replaced, mut latest_ns) = (false, resolved.at_ns());
+        for entry in resolved.refills_due() {
+            match self.registry.refiller().catch_up(entry, resolved.at_ns()).await? {
+                CaughtUp::AlreadyUpToDate => {}
+                CaughtUp::At { at_ns } => {
+                    self.denial_cache.forget(entry.limit.account);
+                    latest_ns = latest_ns.max(at_ns);
+                }
+                CaughtUp::ScheduleReplaced => is_replaced = true,
+            }
+        }
+        if is_replaced {
+            return self.resolve_again(resolved).await;
+        }
+        resolved.at_ns = Some(latest_ns);
+        Ok(resolved)
+    }
+
+    /// Reads the definitions again. Instances are forgotten, because the log does not hold their versions.
+    async fn reload(&self, stale: &Resolved<'_>) -> Result<(), LimiterError> {
+        self.registry.refresh().await?;
+        let instances = stale.entries.iter().flatten().filter(|entry| entry.is_instance());
+        instances.for_each(|entry| self.registry.snapshot().forget(entry));
+        Ok(())
+    }
+}

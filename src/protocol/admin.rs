@@ -1,0 +1,109 @@
+//! Admin operations: the bodies and answers of `/v1/admin/limits`. Definitions as JSON are in [`crate::limit::json`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::limit::json::{DefinitionJson, StatusJson};
+use crate::limit::{IdError, ReplenishId};
+
+/// The answer to `PUT /v1/admin/limits`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeAnswer {
+    /// Always true; failures have another body.
+    pub ok: bool,
+    /// `decreasing` while a lower capacity waits to be applied.
+    pub status: StatusJson,
+}
+
+/// The answer to `DELETE /v1/admin/limits/{key}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteAnswer {
+    /// Always true; failures have another body.
+    pub ok: bool,
+}
+
+/// The body of `POST /v1/admin/limits/{key}/replenish`; it may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplenishBody {
+    /// A ULID that names the refill, so that it can be repeated; the server makes one if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replenish_id: Option<String>,
+}
+
+/// The answer to a replenish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplenishAnswer {
+    /// Always true; failures have another body.
+    pub ok: bool,
+    /// Whether the bucket was refilled: false if it is refilled by time, or if the limit is not a bucket.
+    pub replenished: bool,
+}
+
+/// A limit with its live state and usage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitInfo {
+    /// The definition; its capacity is the current one.
+    pub definition: DefinitionJson,
+    /// Whether a lower capacity waits to be applied.
+    pub status: StatusJson,
+    /// The capacity that waits, or 0.
+    pub pending_decrease_to: u64,
+    /// What the ledger says of the limit's use.
+    pub usage: UsageBody,
+}
+
+/// The use of a limit, in its units. For a template: instances it may still make, instances it has made, 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageBody {
+    /// What can be reserved now.
+    pub available: u128,
+    /// What is reserved.
+    pub reserved: u128,
+    /// Overage that found no room, in total since the limit was made.
+    pub debt: u128,
+}
+
+/// The answer to `GET /v1/admin/limits`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsAnswer {
+    /// Sorted by key.
+    pub limits: Vec<LimitInfo>,
+}
+
+/// The answer to `GET /v1/admin/limits/{key}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitAnswer {
+    /// The limit.
+    pub limit: LimitInfo,
+}
+
+/// The answer to `GET /v1/admin/limits/{key}/history`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    /// Oldest first.
+    pub versions: Vec<VersionBody>,
+}
+
+/// One version of a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionBody {
+    /// The number of the version; the first is 1.
+    pub version: u64,
+    /// When the version took effect, in the ledger's milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// `active`, `decreasing` or `deleted`.
+    pub status: String,
+    /// The definition; its capacity is the one in effect.
+    pub definition: DefinitionJson,
+    /// The capacity that waited to be applied, or 0.
+    pub pending_decrease_to: u64,
+}
+
+impl ReplenishBody {
+    /// The id to refill under; the error begins with the name of the field.
+    pub fn into_id(self) -> Result<ReplenishId, String> {
+        let parse = |text: String| ReplenishId::parse(&text);
+        let id: Result<Option<_>, IdError> = self.replenish_id.map(parse).transpose();
+        Ok(id.map_err(|error| format!("replenish_id {error}"))?.unwrap_or_else(ReplenishId::generate))
+    }
+}

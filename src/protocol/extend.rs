@@ -1,0 +1,88 @@
+//! Extend: `POST /v1/extend`. The answer is that of a reserve.
+
+use serde::{Deserialize, Serialize};
+
+use super::reserve::{Requirement, Reserve, ReserveOutcome};
+use crate::limit::{Amount, ExtendId, LeaseId, LimitKey};
+
+/// The most times that one lease can be extended.
+pub const EXTENDS_MAX: usize = 32;
+
+/// A valid extend command: reserve more of a limit that a running lease already holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extend {
+    /// The lease, which already holds some of the limit.
+    pub lease: LeaseId,
+    /// Names the attempt.
+    pub extend_id: ExtendId,
+    /// The amount to add to the lease.
+    pub requirement: Requirement,
+}
+
+impl Extend {
+    /// The reserve command that asks for the same amount.
+    pub fn as_reserve(&self) -> Reserve {
+        Reserve::of_one(self.lease, self.requirement.clone())
+    }
+}
+
+/// The outcome of an extend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtendOutcome {
+    /// Granted or denied, as a reserve is. `LeaseSettled` means that the lease is unknown, settled or expired;
+    /// `LeaseConflict` that the extend id was used for another amount or limit.
+    Answered(ReserveOutcome),
+    /// The lease does not hold the limit.
+    NotInLease,
+    /// The lease was extended [`EXTENDS_MAX`] times already.
+    TooMany,
+}
+
+impl ExtendOutcome {
+    /// The reserve outcome, or what is wrong with the command.
+    pub fn answered(self) -> Result<ReserveOutcome, String> {
+        match self {
+            Self::Answered(outcome) => Ok(outcome),
+            Self::NotInLease => Err("key is not in the lease".to_owned()),
+            Self::TooMany => {
+                Err(format!("lease_id names a lease that was extended {EXTENDS_MAX} times already"))
+            }
+        }
+    }
+}
+
+/// The body of an extend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendBody {
+    /// The running lease.
+    pub lease_id: String,
+    /// A ULID that names the attempt.
+    pub extend_id: String,
+    /// The limit, which the lease already holds.
+    pub key: String,
+    /// The amount to add, 1 to 2^63-1.
+    pub amount: u64,
+}
+
+impl ExtendBody {
+    /// Checks every field; the error begins with the name of the first bad one.
+    pub fn into_command(self) -> Result<Extend, String> {
+        let lease = LeaseId::parse(&self.lease_id).map_err(|error| format!("lease_id {error}"))?;
+        let extend_id = ExtendId::parse(&self.extend_id).map_err(|error| format!("extend_id {error}"))?;
+        let key = LimitKey::parse(&self.key).map_err(|error| format!("key {error}"))?;
+        let amount = Amount::new(self.amount).map_err(|error| format!("amount {error}"))?;
+        Ok(Extend { lease, extend_id, requirement: Requirement { key, amount } })
+    }
+}
+
+impl From<&Extend> for ExtendBody {
+    fn from(command: &Extend) -> Self {
+        Self {
+            lease_id: command.lease.to_string(),
+            extend_id: command.extend_id.to_string(),
+            key: command.requirement.key.as_str().to_owned(),
+            amount: command.requirement.amount.get(),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The operations of the limiter, each with its command, its outcome, and the JSON of both.
+//!
+//! | module | operation |
+//! | --- | --- |
+//! | [`reserve`] | reserve for a lease |
+//! | [`complete`] | settle a lease |
+//! | [`extend`] | reserve more for a running lease |
+//! | [`object`] | a token bucket as an object per key |
+//! | [`batch`] | several reserves or completes in one request |
+//! | [`admin`] | create, change, delete and list limits |
+//! | [`error`] | names of errors, and why a command or an answer is malformed |
+//!
+//! A request is parsed into a *body*, which serde reads, and then into a *command*, which is always valid. An *outcome* is
+//! written as an *answer*. Server and client library share these types, so one side reads what the other writes.
+
+pub mod admin;
+pub mod batch;
+pub mod complete;
+pub mod error;
+pub mod extend;
+pub mod object;
+pub mod reserve;
+
+pub use admin::{
+    ChangeAnswer, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ReplenishAnswer,
+    ReplenishBody, UsageBody, VersionBody,
+};
+pub use batch::{BatchAnswer, BatchBody};
+pub use complete::{
+    Actual, ActualBody, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, UnreservedOverage,
+};
+pub use error::{
+    AnswerError, BACKEND_ERROR, CommandError, ErrorBody, INVALID_REQUEST, JOB_ID_BYTES_MAX, LEASE_CONFLICT,
+    LEASE_SETTLED, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
+};
+pub use extend::{EXTENDS_MAX, Extend, ExtendBody, ExtendOutcome};
+pub use object::{
+    ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody, ObjectReleaseAnswer,
+    ObjectReleaseBody, ObjectReservation, ObjectReserveAnswer, ObjectReserveBody, ObjectState,
+    ObjectStateAnswer, ObjectTryAnswer,
+};
+pub use reserve::{
+    REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
+};

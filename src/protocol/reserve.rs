@@ -1,0 +1,272 @@
+//! Reserve: `POST /v1/reserve`.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{
+    AnswerError, BACKEND_ERROR, CommandError, EXCEEDS_CAPACITY, INVALID_REQUEST, LEASE_CONFLICT,
+    LEASE_SETTLED, LIMIT_DECREASING, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY, check_job_id, check_keys_differ,
+};
+use crate::limit::{Amount, LeaseId, LimitKey};
+
+/// The most requirements of one reserve.
+pub const REQUIREMENTS_MAX: usize = 32;
+
+/// What one call wants from one limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// The limit.
+    pub key: LimitKey,
+    /// The amount wanted, in units of the limit.
+    pub amount: Amount,
+}
+
+/// A valid reserve command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserve {
+    /// Names the attempt.
+    pub lease: LeaseId,
+    /// For logs only; empty if there is none.
+    pub job_id: String,
+    requirements: Vec<Requirement>,
+}
+
+impl Reserve {
+    /// Checks the requirements and sorts them by key, because their order does not matter.
+    pub fn new(
+        lease: LeaseId,
+        job_id: String,
+        mut requirements: Vec<Requirement>,
+    ) -> Result<Self, CommandError> {
+        let field = "requirements";
+        check_job_id(&job_id)?;
+        if !(1..=REQUIREMENTS_MAX).contains(&requirements.len()) {
+            return Err(CommandError::Count { field, min: 1, count: requirements.len() });
+        }
+        check_keys_differ(field, &requirements.iter().map(|requirement| &requirement.key))?;
+        requirements.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(Self { lease, job_id, requirements })
+    }
+
+    /// A reserve of one limit.
+    pub fn of_one(lease: LeaseId, requirement: Requirement) -> Self {
+        Self { lease, job_id: String::new(), requirements: vec![requirement] }
+    }
+
+    /// The requirements, sorted by key: 1 to 32, no key twice.
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.requirements
+    }
+}
+
+/// The outcome of a reserve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReserveOutcome {
+    /// Everything is reserved.
+    Granted {
+        /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
+        reserved_at_unix_ms: u64,
+    },
+    /// Nothing is reserved: a limit has no room now.
+    NoRoom {
+        /// The limit without room.
+        key: LimitKey,
+        /// The wait before the next attempt, which takes a new lease id, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// Nothing is reserved: a limit's capacity is being lowered.
+    Decreasing {
+        /// The limit.
+        key: LimitKey,
+        /// The wait before the next attempt, which takes a new lease id, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// Nothing is reserved, and the same amount never will be: it is above the limit's capacity.
+    ExceedsCapacity {
+        /// The limit.
+        key: LimitKey,
+    },
+    /// Nothing is reserved: no limit has this key.
+    UnknownKey {
+        /// The key.
+        key: LimitKey,
+    },
+    /// Nothing is reserved: the template for this key has reached `max_instances`.
+    TooManyInstances {
+        /// The key.
+        key: LimitKey,
+    },
+    /// The lease id was granted for other requirements.
+    LeaseConflict,
+    /// The lease was completed, or has expired. A late duplicate must not start a second call.
+    LeaseSettled,
+}
+
+/// The body of a reserve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReserveBody {
+    /// A ULID that names the attempt.
+    pub lease_id: String,
+    /// For logs only.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub job_id: String,
+    /// 1 to 32.
+    pub requirements: Vec<RequirementBody>,
+}
+
+/// One requirement in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequirementBody {
+    /// The limit.
+    pub key: String,
+    /// 1 to 2^63-1.
+    pub amount: u64,
+}
+
+/// The answer to a reserve; unused fields are `0` and `""`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReserveAnswer {
+    /// Whether everything is reserved.
+    pub allowed: bool,
+    /// The wait before the next attempt, in milliseconds.
+    pub retry_after_ms: u64,
+    /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
+    pub reserved_at_unix_ms: u64,
+    /// Why nothing is reserved, if waiting does not help or the outcome is unknown.
+    pub error: String,
+    /// The limit that denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limiting_key: Option<String>,
+}
+
+impl ReserveBody {
+    /// Checks every field; the error begins with the name of the first bad one.
+    pub fn into_command(self) -> Result<Reserve, String> {
+        let lease = LeaseId::parse(&self.lease_id).map_err(|error| format!("lease_id {error}"))?;
+        let requirement = |(index, body): (usize, RequirementBody)| {
+            let invalid =
+                |field: &str, error: &dyn std::fmt::Display| format!("requirements[{index}].{field} {error}");
+            let key = LimitKey::parse(&body.key).map_err(|error| invalid("key", &error))?;
+            let amount = Amount::new(body.amount).map_err(|error| invalid("amount", &error))?;
+            Ok(Requirement { key, amount })
+        };
+        let requirements: Result<Vec<_>, String> =
+            self.requirements.into_iter().enumerate().map(requirement).collect();
+        Reserve::new(lease, self.job_id, requirements?).map_err(|error| error.to_string())
+    }
+}
+
+impl From<&Requirement> for RequirementBody {
+    fn from(requirement: &Requirement) -> Self {
+        Self { key: requirement.key.as_str().to_owned(), amount: requirement.amount.get() }
+    }
+}
+
+impl From<&Reserve> for ReserveBody {
+    fn from(command: &Reserve) -> Self {
+        Self {
+            lease_id: command.lease.to_string(),
+            job_id: command.job_id.clone(),
+            requirements: command.requirements().iter().map(RequirementBody::from).collect(),
+        }
+    }
+}
+
+impl ReserveAnswer {
+    /// An answer that reserves nothing and names an error.
+    pub fn failed(error: &str) -> Self {
+        Self {
+            allowed: false,
+            retry_after_ms: 0,
+            reserved_at_unix_ms: 0,
+            error: error.to_owned(),
+            limiting_key: None,
+        }
+    }
+
+    fn denied(key: &LimitKey, retry_after_ms: u64, error: &str) -> Self {
+        let limiting_key = Some(key.as_str().to_owned());
+        Self { retry_after_ms, limiting_key, ..Self::failed(error) }
+    }
+
+    /// Reads the outcome.
+    pub fn into_outcome(self) -> Result<ReserveOutcome, AnswerError> {
+        let Self { allowed, retry_after_ms, reserved_at_unix_ms, error, limiting_key } = self;
+        if allowed {
+            return Ok(ReserveOutcome::Granted { reserved_at_unix_ms });
+        }
+        let unreadable = || AnswerError::Unreadable(error.clone());
+        let key = || LimitKey::parse(limiting_key.as_deref().unwrap_or_default()).map_err(|_| unreadable());
+        let (name, message) = error.split_once(':').unwrap_or((&error, ""));
+        match name {
+            "" => Ok(ReserveOutcome::NoRoom { key: key()?, retry_after_ms }),
+            LIMIT_DECREASING => Ok(ReserveOutcome::Decreasing { key: key()?, retry_after_ms }),
+            EXCEEDS_CAPACITY => Ok(ReserveOutcome::ExceedsCapacity { key: key()? }),
+            UNKNOWN_LIMIT_KEY => Ok(ReserveOutcome::UnknownKey { key: key()? }),
+            TOO_MANY_INSTANCES => Ok(ReserveOutcome::TooManyInstances { key: key()? }),
+            LEASE_CONFLICT => Ok(ReserveOutcome::LeaseConflict),
+            LEASE_SETTLED => Ok(ReserveOutcome::LeaseSettled),
+            BACKEND_ERROR => Err(AnswerError::Unknown),
+            INVALID_REQUEST => Err(AnswerError::Invalid(message.trim().to_owned())),
+            _ => Err(unreadable()),
+        }
+    }
+}
+
+impl From<ReserveOutcome> for ReserveAnswer {
+    fn from(outcome: ReserveOutcome) -> Self {
+        match outcome {
+            ReserveOutcome::Granted { reserved_at_unix_ms } => {
+                Self { allowed: true, reserved_at_unix_ms, ..Self::failed("") }
+            }
+            ReserveOutcome::NoRoom { key, retry_after_ms } => Self::denied(&key, retry_after_ms, ""),
+            ReserveOutcome::Decreasing { key, retry_after_ms } => {
+                Self::denied(&key, retry_after_ms, &format!("{LIMIT_DECREASING}:{key}"))
+            }
+            ReserveOutcome::ExceedsCapacity { key } => {
+                Self::denied(&key, 0, &format!("{EXCEEDS_CAPACITY}:{key}"))
+            }
+            ReserveOutcome::UnknownKey { key } => {
+                Self::denied(&key, 0, &format!("{UNKNOWN_LIMIT_KEY}:{key}"))
+            }
+            ReserveOutcome::TooManyInstances { key } => {
+                Self::denied(&key, 0, &format!("{TOO_MANY_INSTANCES}:{key}"))
+            }
+            ReserveOutcome::LeaseConflict => Self::failed(LEASE_CONFLICT),
+            ReserveOutcome::LeaseSettled => Self::failed(LEASE_SETTLED),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_reads_back_to_the_outcome_that_wrote_it() {
+        let key = LimitKey::parse("tenant:acme:llm:daily_tokens").expect("valid");
+        let outcomes = [
+            ReserveOutcome::Granted { reserved_at_unix_ms: 7 },
+            ReserveOutcome::NoRoom { key: key.clone(), retry_after_ms: 5 },
+            ReserveOutcome::Decreasing { key: key.clone(), retry_after_ms: 10_000 },
+            ReserveOutcome::ExceedsCapacity { key: key.clone() },
+            ReserveOutcome::UnknownKey { key: key.clone() },
+            ReserveOutcome::TooManyInstances { key },
+            ReserveOutcome::LeaseConflict,
+            ReserveOutcome::LeaseSettled,
+        ];
+        for outcome in outcomes {
+            assert_eq!(ReserveAnswer::from(outcome.clone()).into_outcome(), Ok(outcome));
+        }
+    }
+
+    #[test]
+    fn an_answer_without_an_outcome_says_why() {
+        let read = |error: &str| ReserveAnswer::failed(error).into_outcome();
+        assert_eq!(read(BACKEND_ERROR), Err(AnswerError::Unknown));
+        assert_eq!(read("invalid_request: no"), Err(AnswerError::Invalid("no".to_owned())));
+        assert_eq!(read("novel"), Err(AnswerError::Unreadable("novel".to_owned())));
+        assert_eq!(read(""), Err(AnswerError::Unreadable(String::new())), "a denial names its key");
+    }
+}

@@ -1,0 +1,195 @@
+//! Changes of limits by operators. Each change creates the next version of a key ([`crate::decide::definition_version`]) and takes
+//! effect in this process when the version is read back from the log.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::definition_store::StoreResult;
+use super::entry::Entry;
+use super::error::RegistryError;
+use super::{ATTEMPTS_MAX, Registry};
+use crate::decide::Limit;
+use crate::decide::definition_codec::{CodecError, DefinitionVersion};
+use crate::decide::definition_version::{self, KindChange, VersionPlan};
+use crate::decide::{borrow, refill};
+use crate::ledger::{Ledger, LedgerError};
+use crate::limit::{Amount, Definition, LimitKey, RefillRate, ReplenishId, Status};
+
+/// Creates, changes, deletes and shows limits.
+pub struct Admin<L> {
+    pub(super) registry: Arc<Registry<L>>,
+    /// Wakes the loop that applies decreases.
+    pub(super) decrease_requested: Notify,
+}
+
+/// Why a limit was not changed or cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdminError {
+    /// No limit has the key.
+    #[error("there is no limit {0}")]
+    UnknownKey(LimitKey),
+    /// The definition would change the limit's kind.
+    #[error(transparent)]
+    KindChange(#[from] KindChange),
+    /// The template has already made more instances than the new `max_instances`.
+    #[error("template {0} has already made more instances than the new max_instances")]
+    TooManyInstances(LimitKey),
+    /// Other replicas changed the limit each time this one tried.
+    #[error("limit {0} is being changed by other replicas; try again")]
+    Contended(LimitKey),
+    /// The definitions could not be read or changed. The change may have been made.
+    #[error("the definitions could not be read or changed")]
+    Registry(#[source] RegistryError),
+}
+
+impl From<RegistryError> for AdminError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Contended(key) => Self::Contended(key),
+            error @ (RegistryError::Ledger(_) | RegistryError::Codec(_) | RegistryError::File(_)) => {
+                Self::Registry(error)
+            }
+        }
+    }
+}
+
+impl From<LedgerError> for AdminError {
+    fn from(error: LedgerError) -> Self {
+        RegistryError::from(error).into()
+    }
+}
+
+impl From<CodecError> for AdminError {
+    fn from(error: CodecError) -> Self {
+        RegistryError::from(error).into()
+    }
+}
+
+impl<L: Ledger> Admin<L> {
+    /// Changes the limits of a registry.
+    pub fn new(registry: Arc<Registry<L>>) -> Self {
+        Self { registry, decrease_requested: Notify::new() }
+    }
+
+    /// Creates or changes a limit; returns its status after the change.
+    pub async fn put(&self, definition: &Definition) -> Result<Status, AdminError> {
+        self.change(&definition.key, |current| definition_version::put(current, definition)).await
+    }
+
+    /// Sets the refill rate and the burst of a bucket, and creates the bucket if there is none; returns its status after the
+    /// change. Refills due until then are made at the old rate.
+    pub async fn set_rate(
+        &self,
+        key: &LimitKey,
+        rate: RefillRate,
+        burst: Amount,
+    ) -> Result<Status, AdminError> {
+        let plan = |current: Option<&Limit>| {
+            definition_version::put(current, &borrow::definition_with_rate(current, key, rate, burst))
+        };
+        self.change(key, plan).await
+    }
+
+    async fn change(
+        &self,
+        key: &LimitKey,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+    ) -> Result<Status, AdminError> {
+        let entry = self.create_version_and_save(key, plan).await?;
+        if let Status::Decreasing { .. } = entry.limit.state.status {
+            self.decrease_requested.notify_one();
+        }
+        Ok(entry.limit.state.status)
+    }
+
+    /// Deletes a limit: it takes no reservations from now on. Leases on it can still be settled.
+    pub async fn delete(&self, key: &LimitKey) -> Result<(), AdminError> {
+        self.registry.refresh().await?;
+        let entry = self.registry.newest(key).await?;
+        if entry.is_none_or(|entry| entry.limit.state.status == Status::Deleted) {
+            return Err(AdminError::UnknownKey(key.clone()));
+        }
+        self.create_version_and_save(key, |current| Ok(current.and_then(definition_version::delete))).await?;
+        Ok(())
+    }
+
+    /// Refills a manually refilled bucket, once per id; false if the limit is not such a bucket.
+    pub async fn replenish(&self, key: &LimitKey, id: ReplenishId) -> Result<bool, AdminError> {
+        let trace = self.registry.ids.replenish(key, id);
+        for _ in 0..ATTEMPTS_MAX {
+            self.registry.refresh().await?;
+            let entry = self.existing(key).await?;
+            let Some(amount) = refill::manual_refill_amount(&entry.limit) else { return Ok(false) };
+            if self.registry.refiller.refill_manually(&entry, trace, amount).await? {
+                return Ok(true);
+            }
+        }
+        Err(AdminError::Contended(key.clone()))
+    }
+
+    /// Every version of a key, oldest first.
+    pub async fn history(&self, key: &LimitKey) -> Result<Vec<DefinitionVersion>, AdminError> {
+        self.registry.refresh().await?;
+        let versions = self.registry.store.history(key).await?;
+        if versions.is_empty() { Err(AdminError::UnknownKey(key.clone())) } else { Ok(versions) }
+    }
+
+    /// A limit that an operator defined or a template made, and that is not deleted. The log has just been read.
+    pub(super) async fn existing(&self, key: &LimitKey) -> Result<Arc<Entry>, AdminError> {
+        let entry = self.registry.find(key).await?;
+        let entry = entry.filter(|entry| entry.limit.state.status != Status::Deleted);
+        entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))
+    }
+
+    /// Creates the next version of a key as `plan` says, and brings the registry file up to date.
+    pub(super) async fn create_version_and_save(
+        &self,
+        key: &LimitKey,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+    ) -> Result<Arc<Entry>, AdminError> {
+        let entry = self.create_version(key, plan).await?;
+        self.registry.follower.save().await?;
+        Ok(entry)
+    }
+
+    /// Creates the next version of a key as `plan` says, and retries until it is created or there is nothing to change. Returns
+    /// the newest version then.
+    pub(super) async fn create_version(
+        &self,
+        key: &LimitKey,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+    ) -> Result<Arc<Entry>, AdminError> {
+        let unknown = || AdminError::UnknownKey(key.clone());
+        let registry = &self.registry;
+        let _one_at_a_time = registry.key_locks.lock(key).await;
+        for _ in 0..ATTEMPTS_MAX {
+            registry.refresh().await?;
+            let current = registry.newest(key).await?;
+            // Refills due under the current version are made before the next version replaces its schedule.
+            if let Some(entry) = &current
+                && !registry.catch_up(entry).await?
+            {
+                continue;
+            }
+            let Some(version) = plan(current.as_ref().map(|entry| &entry.limit))? else {
+                return current.ok_or_else(unknown);
+            };
+            match registry.store.create(&version).await? {
+                StoreResult::Created => {
+                    registry.refresh().await?;
+                    tracing::info!(%key, version = version.version, state = ?version.state.status, "limit changed");
+                    // The log that was read just now does not hold the versions of instances.
+                    return registry.newest(key).await?.ok_or_else(unknown);
+                }
+                StoreResult::Superseded => {}
+                StoreResult::NoRoom if version.state.definition.instances_max.is_some() => {
+                    return Err(AdminError::TooManyInstances(key.clone()));
+                }
+                StoreResult::NoRoom => return current.ok_or_else(unknown),
+            }
+        }
+        Err(AdminError::Contended(key.clone()))
+    }
+}

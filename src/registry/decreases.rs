@@ -1,0 +1,63 @@
+//! Applies decreases of capacity once enough is available.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::admin::{Admin, AdminError};
+use super::entry::Entry;
+use super::usage::LIMITS_PAGE;
+use crate::decide::Limit;
+use crate::decide::definition_version;
+use crate::ledger::Ledger;
+use crate::telemetry::with_sources;
+
+/// The pause after decreases could not be applied.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+impl<L: Ledger> Admin<L> {
+    /// Applies every waiting decrease for which enough is available. A failure of one does not stop the others; the first
+    /// failure is returned.
+    pub async fn apply_decreases(&self) -> Result<(), AdminError> {
+        let mut result = Ok(());
+        let snapshot = self.registry.snapshot();
+        let waiting: Vec<Arc<Entry>> =
+            snapshot.decreasing().iter().filter_map(|key| snapshot.get(key)).collect();
+        for entry in &waiting {
+            // If a new version has replaced the schedule, the next round finds it.
+            result = result.and(self.registry.catch_up(entry).await.map(drop).map_err(AdminError::from));
+        }
+        for page in waiting.chunks(LIMITS_PAGE) {
+            // A closed account only sees voids, expiries and refills: what is available now stays available. A failed attempt
+            // would use ids up, so the balance is read first.
+            let accounts =
+                self.registry.ledger.accounts(page.iter().map(|entry| entry.limit.account).collect()).await?;
+            for (entry, account) in page.iter().zip(accounts) {
+                let needed = definition_version::decrease_needs(&entry.limit).map(u128::from);
+                // An open account shows that another replica has applied the decrease.
+                let is_ready = |needed| account.is_some_and(|it| it.available() >= needed || !it.closed);
+                if needed.is_some_and(is_ready) {
+                    let apply =
+                        |current: Option<&Limit>| Ok(current.and_then(definition_version::apply_decrease));
+                    result = result.and(self.create_version_and_save(entry.key(), apply).await.map(drop));
+                }
+            }
+        }
+        result
+    }
+
+    /// Applies decreases forever: after each request for one in this process, and every `interval` for those of other replicas.
+    pub async fn run_decreases(&self, interval: Duration) {
+        loop {
+            if let Err(error) = self.apply_decreases().await {
+                tracing::warn!(
+                    error = with_sources(&error),
+                    "decreases of capacity could not be applied; trying again"
+                );
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            let requested = self.decrease_requested.notified();
+            // A time-out only ends the pause.
+            tokio::time::timeout(interval, requested).await.ok();
+        }
+    }
+}

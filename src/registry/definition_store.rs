@@ -1,0 +1,132 @@
+//! Creates definition versions in the ledger, each as one chain, and reads a limit's history back.
+
+use std::sync::Arc;
+
+use ulid::Ulid;
+
+use super::error::RegistryError;
+use crate::decide::definition_codec::{Assembler, DefinitionVersion};
+use crate::decide::definition_version::VersionPlan;
+use crate::decide::ids::Ids;
+use crate::ledger::{
+    AccountQuery, ChainOutcome, Ledger, LedgerError, Order, Recorded, Refusal, Side, TransferCode,
+    find_closing,
+};
+use crate::limit::LimitKey;
+
+/// The transfers of a history that are read at first. They are nearly always all, and so few that the TigerBeetle client joins
+/// such look-ups into one request.
+const HISTORY_FIRST: u32 = 128;
+/// The transfers read at once if there are more.
+const HISTORY_PAGE: u32 = 8_000;
+
+/// Creates and reads definition versions.
+pub(super) struct DefinitionStore<L> {
+    ledger: Arc<L>,
+    ids: Ids,
+}
+
+/// The result of one attempt to create a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoreResult {
+    /// The version was created.
+    Created,
+    /// Another replica created a version first: read the definitions again.
+    Superseded,
+    /// Too much is reserved, or the template has reached `max_instances`.
+    NoRoom,
+}
+
+impl<L: Ledger> DefinitionStore<L> {
+    pub(super) fn new(ledger: Arc<L>, ids: Ids) -> Self {
+        Self { ledger, ids }
+    }
+
+    /// Tries to create a version.
+    pub(super) async fn create(&self, plan: &VersionPlan) -> Result<StoreResult, RegistryError> {
+        let key = &plan.state.definition.key;
+        let accounts = plan.accounts(self.ids);
+        if !accounts.is_empty() {
+            self.ledger.create_accounts(accounts).await?;
+        }
+        let closing =
+            if plan.reopens() { find_closing(&*self.ledger, self.ids.limit(key)).await? } else { None };
+        let fresh_ulid = Ulid::generate().0;
+        // Without a closing transfer the account is open, although the version known here closed it: another replica has
+        // created a newer version.
+        let Some(chain) = plan.chain(self.ids, closing, fresh_ulid, self.ledger.now_ns())? else {
+            return Ok(StoreResult::Superseded);
+        };
+        match self.ledger.submit_one(chain).await? {
+            ChainOutcome::Created { .. } => Ok(StoreResult::Created),
+            ChainOutcome::Refused { index, refusal } => Ok(interpret_refusal(key, index, refusal)?),
+        }
+    }
+
+    /// Every version of a key, oldest first.
+    pub(super) async fn history(&self, key: &LimitKey) -> Result<Vec<DefinitionVersion>, RegistryError> {
+        let newest = self.page(key, Order::NewestFirst, 0, HISTORY_FIRST).await?;
+        let is_first = |oldest: &Recorded| oldest.transfer.id == self.ids.definition_part(key, 1, 0);
+        let mut assembler = Assembler::default();
+        let mut versions = Vec::new();
+        if newest.last().is_none_or(is_first) {
+            for recorded in newest.iter().rev() {
+                versions.extend(assembler.push(recorded)?);
+            }
+            return Ok(versions);
+        }
+        let mut after_ns = 0;
+        loop {
+            let page = self.page(key, Order::OldestFirst, after_ns, HISTORY_PAGE).await?;
+            for recorded in &page {
+                after_ns = recorded.timestamp_ns;
+                versions.extend(assembler.push(recorded)?);
+            }
+            // A ledger may answer with fewer transfers than were asked for, so only an empty page is the end.
+            if page.is_empty() {
+                return Ok(versions);
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        key: &LimitKey,
+        order: Order,
+        after_ns: u64,
+        count_max: u32,
+    ) -> Result<Vec<Recorded>, LedgerError> {
+        let (account, side, code) = (self.ids.debt(key), Side::Credit, TransferCode::Definition);
+        self.ledger.account_transfers(AccountQuery { account, side, code, after_ns, order, count_max }).await
+    }
+}
+
+/// The meaning of the refusal of a version's chain.
+pub(super) fn interpret_refusal(
+    key: &LimitKey,
+    index: usize,
+    refusal: Refusal,
+) -> Result<StoreResult, LedgerError> {
+    match refusal {
+        // Another replica created this version, or settled a lease on the closed account and closed it again, or deleted the
+        // template.
+        Refusal::Exists
+        | Refusal::ExistsWithDifferent(_)
+        | Refusal::PendingAlreadyVoided
+        | Refusal::DebitAccountClosed => Ok(StoreResult::Superseded),
+        Refusal::ExceedsCredits => Ok(StoreResult::NoRoom),
+        Refusal::IdAlreadyFailed
+        | Refusal::ExceedsDebits
+        | Refusal::DebitAccountNotFound
+        | Refusal::CreditAccountNotFound
+        | Refusal::CreditAccountClosed
+        | Refusal::PendingNotFound
+        | Refusal::PendingNotPending
+        | Refusal::PendingAlreadyPosted
+        | Refusal::PendingExpired
+        | Refusal::Overflow
+        | Refusal::Malformed(_) => Err(LedgerError::Unexpected(format!(
+            "a new version of limit {key} was refused at transfer {index}: {refusal:?}"
+        ))),
+    }
+}

@@ -1,0 +1,105 @@
+//! One limit in the snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use super::refill_clock::RefillClock;
+use crate::decide::Limit;
+use crate::limit::{LimitKey, Status};
+
+/// A version of a limit, and what this process remembers beside it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The limit.
+    pub(crate) limit: Limit,
+    denial_streak: AtomicU32,
+    /// For a limit that has or had a schedule.
+    clock: Option<Arc<RefillClock>>,
+    /// For an instance: the number of template changes that it was compared with.
+    compared_with: AtomicU64,
+    /// For an instance: whether it was used since the snapshot last looked for idle instances.
+    used: AtomicBool,
+}
+
+impl Entry {
+    pub(super) fn new(limit: Limit, clock: Option<Arc<RefillClock>>) -> Self {
+        Self {
+            limit,
+            denial_streak: AtomicU32::new(0),
+            clock,
+            compared_with: AtomicU64::new(0),
+            used: AtomicBool::new(true),
+        }
+    }
+
+    /// The limit's key.
+    pub(crate) fn key(&self) -> &LimitKey {
+        &self.limit.state.definition.key
+    }
+
+    /// Whether a template made the limit, and no operator has changed it since.
+    pub(crate) fn is_instance(&self) -> bool {
+        self.limit.state.origin.is_some()
+    }
+
+    /// Whether the limit matches the current templates. Limits that operators defined always do.
+    pub(crate) fn is_current(&self, template_changes: u64) -> bool {
+        !self.is_instance() || self.compared_with.load(Ordering::Relaxed) >= template_changes
+    }
+
+    /// Whether the limit matches the current templates and is not deleted.
+    pub(crate) fn is_usable(&self, template_changes: u64) -> bool {
+        self.is_current(template_changes) && self.limit.state.status != Status::Deleted
+    }
+
+    /// Records that the limit matches the templates as they were after this many changes.
+    pub(super) fn set_current(&self, template_changes: u64) {
+        self.compared_with.fetch_max(template_changes, Ordering::Relaxed);
+    }
+
+    /// Records that a caller used the limit, so that an instance does not count as idle.
+    pub(crate) fn mark_used(&self) {
+        // Reading first keeps the cache line shared among the cores that use the limit.
+        if self.is_instance() && !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a caller used the limit since the last call.
+    pub(super) fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a refill may be due that this process has not seen made.
+    pub(crate) fn is_refill_due(&self, now_ns: u64) -> bool {
+        let clock_ms = || self.clock().map_or(0, RefillClock::known_ms);
+        self.limit.schedule.as_ref().is_some_and(|schedule| !schedule.is_up_to_date(clock_ms(), now_ns))
+    }
+
+    /// What this process knows of the limit's refill clock, if it has or had a schedule.
+    pub(crate) fn clock(&self) -> Option<&RefillClock> {
+        self.clock.as_deref()
+    }
+
+    pub(super) fn shared_clock(&self) -> Option<Arc<RefillClock>> {
+        self.clock.clone()
+    }
+
+    /// Counts a denial; returns the number of denials in a row before it.
+    pub(crate) fn count_denial(&self) -> u32 {
+        self.denial_streak.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number of denials in a row.
+    pub(crate) fn denial_streak(&self) -> u32 {
+        self.denial_streak.load(Ordering::Relaxed)
+    }
+
+    /// Ends the row of denials.
+    pub(crate) fn reset_denial_streak(&self) {
+        // Reading first keeps the cache line shared among the cores that grant.
+        if self.denial_streak() != 0 {
+            self.denial_streak.store(0, Ordering::Relaxed);
+        }
+    }
+}

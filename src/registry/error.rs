@@ -1,0 +1,23 @@
+//! Why the registry could not read or change definitions.
+
+use super::file::FileError;
+use crate::decide::definition_codec::CodecError;
+use crate::ledger::LedgerError;
+use crate::limit::LimitKey;
+
+/// Why the registry could not read or change definitions. A change that failed may have been made.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The ledger did not answer.
+    #[error("the ledger did not answer")]
+    Ledger(#[from] LedgerError),
+    /// A definition cannot be encoded or decoded.
+    #[error("a definition cannot be encoded or decoded")]
+    Codec(#[from] CodecError),
+    /// The registry file cannot be written.
+    #[error("the registry file cannot be written")]
+    File(#[from] FileError),
+    /// Other replicas changed the limit each time this one tried.
+    #[error("limit {0} is being changed by other replicas; try again")]
+    Contended(LimitKey),
+}

@@ -1,0 +1,131 @@
+//! Instances: the limits that templates make on first use. Their versions are in a log of their own, which no replica follows:
+//! an instance is read when it is used, and forgotten when it is idle.
+//!
+//! One chain makes an instance: its definition, its capacity, and 1 less on its template's account. So of all callers and
+//! replicas that use a new key at the same time one makes the instance, and the others find it.
+
+use std::sync::Arc;
+
+use super::definition_store::StoreResult;
+use super::entry::Entry;
+use super::error::RegistryError;
+use super::{ATTEMPTS_MAX, Registry};
+use crate::decide::definition_version;
+use crate::ledger::Ledger;
+use crate::limit::LimitKey;
+
+/// The limit for a key, if there is one.
+#[derive(Debug)]
+pub(crate) enum InstanceLookup {
+    /// The limit. It may be deleted.
+    Found(Arc<Entry>),
+    /// No limit has the key, and no template matches it.
+    NotFound,
+    /// The template that matches the key has reached `max_instances`.
+    TooMany,
+}
+
+/// One step towards the current version of an instance.
+enum Step {
+    Done(InstanceLookup),
+    Retry,
+}
+
+impl<L: Ledger> Registry<L> {
+    /// The limit for a key, current by its template; made if a template matches the key. The log has just been read.
+    pub(crate) async fn find_or_make(&self, key: &LimitKey) -> Result<InstanceLookup, RegistryError> {
+        let _one_at_a_time = self.key_locks.lock(key).await;
+        for _ in 0..ATTEMPTS_MAX {
+            match self.step_to_current(key).await? {
+                Step::Done(lookup) => return Ok(lookup),
+                Step::Retry => self.refresh().await?,
+            }
+        }
+        Err(RegistryError::Contended(key.clone()))
+    }
+
+    async fn step_to_current(&self, key: &LimitKey) -> Result<Step, RegistryError> {
+        let template_changes = self.snapshot.template_changes();
+        let known = self.snapshot.get(key);
+        if let Some(entry) = known.as_ref().filter(|entry| entry.is_current(template_changes)) {
+            return Ok(Step::Done(InstanceLookup::Found(Arc::clone(entry))));
+        }
+        let Some(template) = self.snapshot.template_of(key) else {
+            // The template of a known instance was deleted.
+            if let Some(orphan) = &known {
+                self.snapshot.forget(orphan);
+            }
+            return Ok(Step::Done(InstanceLookup::NotFound));
+        };
+        let Some(entry) = self.read_instance(key).await? else {
+            return self.make_instance(key, &template).await;
+        };
+        let is_made_by_newer_template = entry.limit.state.origin.as_ref().is_some_and(|origin| {
+            let known = self.snapshot.get(&origin.template);
+            known.is_none_or(|template| template.limit.version < origin.version)
+        });
+        if is_made_by_newer_template || !self.catch_up(&entry).await? {
+            return Ok(Step::Retry);
+        }
+        if !entry.is_instance() {
+            return Ok(Step::Done(InstanceLookup::Found(entry)));
+        }
+        match definition_version::follow_template(Some(&entry.limit), key, &template.limit) {
+            Ok(Some(plan)) => {
+                self.store.create(&plan).await?;
+                return Ok(Step::Retry);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "an instance keeps the definition of its former template, because a kind cannot be changed");
+            }
+        }
+        entry.set_current(template_changes);
+        Ok(Step::Done(InstanceLookup::Found(entry)))
+    }
+
+    async fn make_instance(&self, key: &LimitKey, template: &Entry) -> Result<Step, RegistryError> {
+        // Look first, so that a flood of keys leaves no accounts behind.
+        let accounts = self.ledger.accounts(vec![template.limit.account]).await?;
+        if accounts.first().copied().flatten().is_none_or(|account| account.available() == 0) {
+            return Ok(Step::Done(InstanceLookup::TooMany));
+        }
+        // Without an earlier version there is always a plan, and no kind to change.
+        let Ok(Some(plan)) = definition_version::follow_template(None, key, &template.limit) else {
+            return Ok(Step::Retry);
+        };
+        match self.store.create(&plan).await? {
+            StoreResult::Created | StoreResult::Superseded => Ok(Step::Retry),
+            StoreResult::NoRoom => Ok(Step::Done(InstanceLookup::TooMany)),
+        }
+    }
+
+    /// Reads the versions of a key into the snapshot.
+    async fn read_instance(&self, key: &LimitKey) -> Result<Option<Arc<Entry>>, RegistryError> {
+        for version in self.store.history(key).await? {
+            self.snapshot.apply(self.ids, version);
+        }
+        Ok(self.snapshot.get(key))
+    }
+
+    /// The newest version of a limit in the ledger, whether an operator or a template made it. The log has just been read.
+    pub(super) async fn newest(&self, key: &LimitKey) -> Result<Option<Arc<Entry>>, RegistryError> {
+        match self.snapshot.get(key) {
+            // The log that this process follows holds the versions of operators.
+            Some(entry) if !entry.is_instance() => Ok(Some(entry)),
+            Some(_) | None => self.read_instance(key).await,
+        }
+    }
+
+    /// The limit for a key, current by its template. Unlike [`Registry::find_or_make`] it makes no instance. The log has just
+    /// been read.
+    pub(crate) async fn find(&self, key: &LimitKey) -> Result<Option<Arc<Entry>>, RegistryError> {
+        match self.newest(key).await? {
+            Some(entry) if entry.is_instance() => match self.find_or_make(key).await? {
+                InstanceLookup::Found(entry) => Ok(Some(entry)),
+                InstanceLookup::NotFound | InstanceLookup::TooMany => Ok(None),
+            },
+            entry => Ok(entry),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The snapshot: the newest known version of each limit.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashbrown::DefaultHashBuilder;
+
+use super::entry::Entry;
+use super::templates::Templates;
+use crate::decide::Limit;
+use crate::decide::definition_codec::DefinitionVersion;
+use crate::decide::ids::Ids;
+use crate::decide::refill::Schedule;
+use crate::limit::{LimitKey, LimitState, Status};
+
+/// The newest known version of each limit, deleted ones included. Reads take no lock.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    limits: papaya::HashMap<LimitKey, Arc<Entry>, DefaultHashBuilder>,
+    /// The limits with a waiting decrease. Its lock also serialises changes of the map.
+    decreasing: Mutex<BTreeSet<LimitKey>>,
+    templates: Templates,
+}
+
+impl Snapshot {
+    /// The newest known version of a limit, even if it is deleted.
+    pub(crate) fn get(&self, key: &LimitKey) -> Option<Arc<Entry>> {
+        self.limits.pin().get(key).cloned()
+    }
+
+    /// The newest known versions of several limits, in the order of the keys.
+    pub(crate) fn get_all<'a, B: FromIterator<Option<Arc<Entry>>>>(
+        &self,
+        keys: impl Iterator<Item = &'a LimitKey>,
+    ) -> B {
+        let limits = self.limits.pin();
+        keys.map(|key| limits.get(key).cloned()).collect()
+    }
+
+    /// The most specific template that matches a key.
+    pub(crate) fn template_of(&self, key: &LimitKey) -> Option<Arc<Entry>> {
+        self.templates.find(key)
+    }
+
+    /// Counts the changes of templates.
+    pub(crate) fn template_changes(&self) -> u64 {
+        self.templates.changes()
+    }
+
+    /// Removes this version of an instance. The ledger still has it; it is read again at its next use.
+    pub(crate) fn forget(&self, entry: &Arc<Entry>) {
+        let is_same = |_: &LimitKey, known: &Arc<Entry>| Arc::ptr_eq(known, entry);
+        let mut decreasing = self.decreasing.lock().unwrap_or_else(PoisonError::into_inner);
+        // A newer version that arrived meanwhile stays.
+        if let Ok(Some((key, _))) = self.limits.pin().remove_if(entry.key(), is_same) {
+            decreasing.remove(key);
+        }
+    }
+
+    /// Forgets the instances that nobody has used since the last call. An instance with a waiting decrease stays.
+    pub(crate) fn forget_idle_instances(&self) {
+        let limits = self.limits.pin();
+        for entry in limits.values().filter(|entry| entry.is_instance()) {
+            let is_idle = !entry.take_used();
+            if is_idle && entry.limit.state.status == Status::Active {
+                self.forget(entry);
+            }
+        }
+    }
+
+    /// How many limits are known, deleted ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.limits.len()
+    }
+
+    /// The definitions of operators that are not deleted, sorted by key.
+    pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
+        let limits = self.limits.pin();
+        let is_listed =
+            |entry: &&Arc<Entry>| entry.limit.state.status != Status::Deleted && !entry.is_instance();
+        let mut list: Vec<_> = limits.values().filter(is_listed).cloned().collect();
+        list.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        list
+    }
+
+    /// The states of the listed limits, sorted by key.
+    pub(crate) fn states(&self) -> Vec<LimitState> {
+        self.list().iter().map(|entry| entry.limit.state.clone()).collect()
+    }
+
+    /// The limits with a waiting decrease.
+    pub(crate) fn decreasing(&self) -> Vec<LimitKey> {
+        self.decreasing.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Takes a version, unless the same or a newer one is known.
+    pub(crate) fn apply(&self, ids: Ids, version: DefinitionVersion) {
+        let key = version.state.definition.key.clone();
+        // Held throughout: the follower and a reader of an instance may bring versions of one key at the same time.
+        let mut decreasing = self.decreasing.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = self.limits.pin();
+        let known = limits.get(&key);
+        if known.is_some_and(|entry| entry.limit.version >= version.number) {
+            return;
+        }
+        let (account, debt_account) = known
+            .map_or_else(|| (ids.limit(&key), ids.debt(&key)), |e| (e.limit.account, e.limit.debt_account));
+        match version.state.status {
+            Status::Decreasing { .. } => decreasing.insert(key.clone()),
+            Status::Active | Status::Deleted => decreasing.remove(&key),
+        };
+        let schedule = Schedule::of_version(ids, known.map(|entry| &entry.limit), &version);
+        let known_clock = known.and_then(|entry| entry.shared_clock());
+        let clock = known_clock.or_else(|| schedule.as_ref().map(|_| Arc::default()));
+        let limit = Limit { version: version.number, state: version.state, account, debt_account, schedule };
+        let entry = Arc::new(Entry::new(limit, clock));
+        limits.insert(key, Arc::clone(&entry));
+        self.templates.apply(&entry);
+    }
+}
