@@ -44,7 +44,11 @@ async fn the_hint_of_a_fixed_window_is_the_time_to_its_end() {
 #[tokio::test]
 async fn a_field_that_does_not_fit_the_kind_is_refused() {
     let service = Service::new().await;
-    let rolling = |field: &str, value: Value| json!({ "key": "k", "kind": "rolling", "capacity": 1, "window_seconds": 60, field: value });
+    let rolling = |field: &str, value: Value| {
+        let mut body = json!({ "key": "k", "kind": "rolling", "capacity": 1, "window_seconds": 60 });
+        body[field] = value;
+        body
+    };
     for (body, message) in [
         (
             json!({ "key": "k", "kind": "token_bucket", "capacity": 1, "refill_amount": 1 }),
