@@ -11,6 +11,7 @@ mod features;
 mod fixtures;
 mod gherkin;
 mod http;
+mod import_edges;
 #[path = "support/limits.rs"]
 mod limits;
 #[cfg(feature = "loadtest")]

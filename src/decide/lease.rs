@@ -1,8 +1,8 @@
 //! A lease, read back from its transfers. The ledger alone tells its status; no memory of this process is needed.
 
 use super::Limit;
-use super::borrow;
 use super::ids::Ids;
+use super::reservation_ahead::reservation_ahead;
 use crate::ledger::{AccountId, Movement, Recorded, Transfer, TransferCode, TransferId};
 use crate::limit::{LeaseId, Overage};
 use crate::protocol::Reserve;
@@ -127,7 +127,7 @@ impl Lease {
 
     /// A reservation ahead can be cancelled until its date to act, even if the bucket is full earlier.
     fn hold_until_date_to_act(&mut self, transfers: &[Recorded]) {
-        let ahead = borrow::reservation_ahead(self.reserved_at_unix_ms(), transfers);
+        let ahead = reservation_ahead(self.reserved_at_unix_ms(), transfers);
         if let (Some(ahead), Some(leg)) = (ahead, self.legs.first_mut()) {
             leg.expires_at_ns = leg.expires_at_ns.max(ahead.acts_at_unix_ms.saturating_mul(NS_PER_MS));
         }

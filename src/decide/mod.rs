@@ -8,7 +8,8 @@
 //! | [`extend`] | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
-//! | [`borrow`] | a bucket and a reservation ahead -> a chain; the lease's transfers -> when its tokens are available |
+//! | [`borrow`] | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
+//! | [`reservation_ahead`] | the transfers of a lease -> the tokens it borrowed, and when they are available |
 //! | [`exhaustion`] | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
 //! | [`definition_version`] | a limit and the definition wanted -> its next version, as a chain |
@@ -22,6 +23,7 @@ pub mod extend;
 pub mod ids;
 pub mod lease;
 pub mod refill;
+pub mod reservation_ahead;
 pub mod reserve;
 pub mod retry_after;
 pub mod settle;

@@ -1,8 +1,6 @@
-//! Definitions of limits, and why one is refused.
+//! Definitions of limits.
 
-use super::{
-    Amount, AmountError, INSTANCES_MAX_DEFAULT, KeyError, KeyTemplate, Kind, KindName, LimitKey, Texts,
-};
+use super::{Amount, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, Texts};
 
 /// A limit as an operator defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,66 +27,6 @@ pub enum Overage {
     Debt,
     /// It is only counted and logged.
     Deny,
-}
-
-/// Why a definition was refused. The text begins with the name of the field.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DefinitionError {
-    /// The key is malformed.
-    #[error("key {0}")]
-    Key(#[from] KeyError),
-    /// The capacity is out of range.
-    #[error("capacity {0}")]
-    Capacity(AmountError),
-    /// Another amount is out of range.
-    #[error("{field} {error}")]
-    Amount {
-        /// The field's name.
-        field: &'static str,
-        /// What is wrong with the amount.
-        error: AmountError,
-    },
-    /// A number of the kind is out of range.
-    #[error("{field} must be between {min} and {max}, not {found}")]
-    OutOfRange {
-        /// The field's name.
-        field: &'static str,
-        /// The smallest value allowed.
-        min: u64,
-        /// The largest value allowed.
-        max: u64,
-        /// The value found.
-        found: u64,
-    },
-    /// A number was given that the kind does not use.
-    #[error("{field} must be 0 for kind {}", .kind.as_str())]
-    Unused {
-        /// The field's name.
-        field: &'static str,
-        /// The kind that does not use it.
-        kind: KindName,
-    },
-    /// A choice was given that the kind does not use.
-    #[error("{field} must be left out for kind {}", .kind.as_str())]
-    UnusedChoice {
-        /// The field's name.
-        field: &'static str,
-        /// The kind that does not use it.
-        kind: KindName,
-    },
-    /// `max_instances` was given for a limit; only templates make instances.
-    #[error("max_instances must be 0 for a key without placeholders")]
-    NoTemplate,
-    /// A text is too long.
-    #[error("{field} must be at most {bytes_max} bytes long, not {bytes}")]
-    TextTooLong {
-        /// The field's name.
-        field: &'static str,
-        /// The longest length allowed.
-        bytes_max: usize,
-        /// The length found.
-        bytes: usize,
-    },
 }
 
 impl Definition {

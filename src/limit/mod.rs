@@ -3,23 +3,27 @@
 
 mod amount;
 mod definition;
+mod error;
 mod ids;
 pub mod json;
 mod key;
 mod kind;
+mod kind_name;
 mod state;
 mod template;
 mod texts;
 
 pub use amount::{Amount, AmountError};
-pub use definition::{Definition, DefinitionError, Overage};
+pub use definition::{Definition, Overage};
+pub use error::DefinitionError;
 pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, ReplenishId};
 pub use key::{KEY_BYTES_MAX, KeyError, LimitKey};
 pub(crate) use kind::EncodedKind;
 pub use kind::{
-    Concurrency, FixedWindow, Kind, KindFields, KindName, REFILL_INTERVAL_MS_MAX, Refill, RefillRate,
-    RefillRateError, Rolling, SECONDS_MAX, SEGMENTS_MAX, ScheduledKind, SlidingWindow, Steps, TokenBucket,
+    Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, Refill, RefillRate, RefillRateError,
+    Rolling, SECONDS_MAX, SEGMENTS_MAX, ScheduledKind, SlidingWindow, Steps, TokenBucket,
 };
+pub use kind_name::KindName;
 pub use state::{LimitState, Origin, Status};
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
 pub use texts::{DESCRIPTION_BYTES_MAX, Texts, UNIT_BYTES_MAX};

@@ -8,6 +8,7 @@ use super::{Limiter, LimiterError};
 use crate::decide::borrow::{self, BorrowResult};
 use crate::decide::ids::ATTEMPTS_MAX;
 use crate::decide::lease::{Lease, LeaseStatus};
+use crate::decide::reservation_ahead::reservation_ahead;
 use crate::decide::reserve::takes_reservations;
 use crate::ledger::{Ledger, LedgerError, Recorded};
 use crate::limit::{Amount, Kind, KindName, LeaseId, LimitKey, ReleaseId};
@@ -125,7 +126,7 @@ impl<L: Ledger> Object<'_, L> {
             return Ok(false);
         }
         // A reservation that borrowed nothing could act at once.
-        let Some(ahead) = borrow::reservation_ahead(found.reserved_at_unix_ms(), &transfers) else {
+        let Some(ahead) = reservation_ahead(found.reserved_at_unix_ms(), &transfers) else {
             return Ok(false);
         };
         if borrow::is_released(&found, &transfers) {
@@ -226,7 +227,7 @@ impl<L: Ledger> Object<'_, L> {
             // A fast bucket is soon full again, but its reservation stays valid.
             LeaseStatus::Granted { .. } | LeaseStatus::Settled => {
                 let created_at_unix_ms = lease.reserved_at_unix_ms();
-                let ahead = borrow::reservation_ahead(created_at_unix_ms, &transfers);
+                let ahead = reservation_ahead(created_at_unix_ms, &transfers);
                 let reservation = ahead.map_or_else(
                     || acts_at_once(command, entry, created_at_unix_ms),
                     |ahead| ObjectReservation {

@@ -28,7 +28,7 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
             detail: format!("{} of them", count(many)),
         })
     };
-    Ok(vec![row("idle limit", "idle-limits", 600.0)?, row("live one-limit lease", "live-leases", 400.0)?])
+    Ok(vec![row("idle limit", "idle-limits", 650.0)?, row("live one-limit lease", "live-leases", 400.0)?])
 }
 
 /// In a process of its own: how much it grows by a limit.

@@ -24,14 +24,14 @@ use serde::{Deserialize, Serialize};
 
 pub use concurrency::Concurrency;
 pub use fixed_window::FixedWindow;
-pub use refill_rate::{RefillRate, RefillRateError};
+pub use refill_rate::{REFILL_INTERVAL_MS_MAX, RefillRate, RefillRateError};
 pub use rolling::Rolling;
 pub use scheduled::{Refill, ScheduledKind};
 pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};
 pub use steps::Steps;
-pub use token_bucket::{REFILL_INTERVAL_MS_MAX, TokenBucket};
+pub use token_bucket::TokenBucket;
 
-use super::DefinitionError;
+use super::{DefinitionError, KindName};
 
 /// The longest window or timeout of a limit, in seconds: 366 days.
 pub const SECONDS_MAX: u32 = 31_622_400;
@@ -49,21 +49,6 @@ pub enum Kind {
     FixedWindow(FixedWindow),
     /// Each boundary refills what the oldest segment spent.
     SlidingWindow(SlidingWindow),
-}
-
-/// The name of a [`Kind`], without its fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KindName {
-    /// See [`Kind::Rolling`].
-    Rolling,
-    /// See [`Kind::Concurrency`].
-    Concurrency,
-    /// See [`Kind::TokenBucket`].
-    TokenBucket,
-    /// See [`Kind::FixedWindow`].
-    FixedWindow,
-    /// See [`Kind::SlidingWindow`].
-    SlidingWindow,
 }
 
 /// The fields of all kinds by name; 0 or `None` where a field is left out.
@@ -184,7 +169,7 @@ impl KindFields {
             ("refill_amount", self.refill_amount),
             ("refill_interval_ms", self.refill_interval_ms),
         ];
-        let used = kind.field_names();
+        let used = field_names(kind);
         if let Some((field, _)) = numbers.iter().find(|(field, number)| *number != 0 && !used.contains(field))
         {
             return Err(DefinitionError::Unused { field, kind });
@@ -198,27 +183,14 @@ impl KindFields {
     }
 }
 
-impl KindName {
-    /// The names of the fields that the kind uses.
-    fn field_names(self) -> &'static [&'static str] {
-        match self {
-            KindName::Rolling => Rolling::FIELD_NAMES,
-            KindName::Concurrency => Concurrency::FIELD_NAMES,
-            KindName::TokenBucket => TokenBucket::FIELD_NAMES,
-            KindName::FixedWindow => FixedWindow::FIELD_NAMES,
-            KindName::SlidingWindow => SlidingWindow::FIELD_NAMES,
-        }
-    }
-
-    /// The name in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            KindName::Rolling => "rolling",
-            KindName::Concurrency => "concurrency",
-            KindName::TokenBucket => "token_bucket",
-            KindName::FixedWindow => "fixed_window",
-            KindName::SlidingWindow => "sliding_window",
-        }
+/// The names of the fields that a kind uses.
+fn field_names(kind: KindName) -> &'static [&'static str] {
+    match kind {
+        KindName::Rolling => Rolling::FIELD_NAMES,
+        KindName::Concurrency => Concurrency::FIELD_NAMES,
+        KindName::TokenBucket => TokenBucket::FIELD_NAMES,
+        KindName::FixedWindow => FixedWindow::FIELD_NAMES,
+        KindName::SlidingWindow => SlidingWindow::FIELD_NAMES,
     }
 }
 

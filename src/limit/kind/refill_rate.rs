@@ -1,7 +1,10 @@
 //! Refill rates of token buckets.
 
-use super::REFILL_INTERVAL_MS_MAX;
+use super::SECONDS_MAX;
 use crate::limit::Amount;
+
+/// The longest time between two refills, in milliseconds: 366 days.
+pub const REFILL_INTERVAL_MS_MAX: u64 = SECONDS_MAX as u64 * 1_000;
 
 const MS_PER_SECOND: f64 = 1_000.0;
 /// A rate may be this share below the one asked for. A closer rate would take larger refills, further apart.

@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KindFields, RefillRate, SECONDS_MAX, Steps, in_range};
+use super::{KindFields, REFILL_INTERVAL_MS_MAX, RefillRate, SECONDS_MAX, Steps, in_range};
 use crate::limit::{Amount, DefinitionError};
 
-/// The longest time between two refills, in milliseconds: 366 days.
-pub const REFILL_INTERVAL_MS_MAX: u64 = SECONDS_MAX as u64 * 1_000;
 /// How long unused tokens of a manually refilled bucket can be released after they were spent, in seconds.
 const MANUAL_RELEASE_SECONDS: u64 = 3_600;
 

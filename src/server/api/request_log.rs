@@ -15,8 +15,8 @@ use crate::limit::{LeaseId, LimitKey};
 /// The target of the lines. Settings of `log.filter` name it, so it stays when this module moves.
 const TARGET: &str = "ledger_limiter::api";
 
-/// Adds the log to `router`, if the subscriber enables its lines. Every layer costs time with each request, even one
-/// that logs nothing.
+/// Adds the log to `router`, if the subscriber enables its lines. Even a layer that logs nothing costs every request a
+/// boxed service and a boxed future.
 pub(super) fn layer(router: Router) -> Router {
     if tracing::enabled!(target: TARGET, Level::DEBUG) {
         router.layer(middleware::from_fn(log_request))

@@ -1,0 +1,46 @@
+//! Reads a reservation ahead back from its lease's transfers. [`super::borrow`] makes such reservations.
+
+use crate::ledger::{Recorded, TransferCode};
+use crate::limit::{Amount, RefillRate, Steps};
+
+/// A reservation ahead, as the lease's transfers tell it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReservationAhead {
+    /// The tokens taken.
+    pub tokens: u64,
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub created_at_unix_ms: u64,
+    /// The date to act: when all its tokens are available, in milliseconds since the Unix epoch.
+    pub acts_at_unix_ms: u64,
+    /// The refill rate at that time, in tokens per second.
+    pub per_second: f64,
+}
+
+/// Reads the reservation ahead of a lease that was granted at `created_at_unix_ms` from its transfers; `None` if it borrowed
+/// nothing.
+pub fn reservation_ahead(created_at_unix_ms: u64, transfers: &[Recorded]) -> Option<ReservationAhead> {
+    let of = |code| transfers.iter().filter(move |recorded| recorded.transfer.code == code);
+    let borrow = of(TransferCode::Borrow).next()?.transfer;
+    let mut measures = of(TransferCode::Measure).map(|recorded| recorded.transfer);
+    let (there, back) = (measures.next()?, measures.next()?);
+    let refill = RefillRate::new(Amount::new(borrow.user_data.long).ok()?, there.user_data.long);
+    let steps = Steps { anchor_ms: back.user_data.long, span_ms: refill.interval_ms(), per_span: 1 };
+    let repaid = repaid_at_ms(refill, steps, created_at_unix_ms, there.movement.amount());
+    Some(ReservationAhead {
+        tokens: narrow(borrow.movement.amount()),
+        created_at_unix_ms,
+        acts_at_unix_ms: repaid.unwrap_or(created_at_unix_ms),
+        per_second: refill.units_per_second(),
+    })
+}
+
+/// When refills will have repaid what is owed at `now_ms`; `None` if nothing is owed. It assumes that every refill due then
+/// has been made. If one has not, the result is up to one step late, and never early.
+pub(super) fn repaid_at_ms(refill: RefillRate, steps: Steps, now_ms: u64, owed: u128) -> Option<u64> {
+    let refills = owed.div_ceil(refill.amount().into());
+    (refills > 0).then(|| steps.starts_at_ms(steps.at(now_ms).saturating_add(narrow(refills))))
+}
+
+pub(super) fn narrow(amount: u128) -> u64 {
+    u64::try_from(amount).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,115 @@
+//! The imports between the top modules of the crate point one way. The table below holds every edge that is allowed; the
+//! architecture page explains it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From each module, the modules that it may import.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("time", &[]),
+    ("limit", &[]),
+    ("telemetry", &["time"]),
+    ("ledger", &["limit", "telemetry", "time"]),
+    ("protocol", &["limit"]),
+    ("decide", &["ledger", "limit", "protocol", "time"]),
+    ("registry", &["decide", "ledger", "limit", "telemetry"]),
+    ("limiter", &["decide", "ledger", "limit", "protocol", "registry", "time"]),
+    ("engine", &["decide", "ledger", "limit", "limiter", "registry", "telemetry"]),
+    (
+        "client",
+        &["decide", "engine", "ledger", "limit", "limiter", "protocol", "registry", "telemetry", "time"],
+    ),
+    (
+        "server",
+        &["decide", "engine", "ledger", "limit", "limiter", "protocol", "registry", "telemetry", "time"],
+    ),
+];
+
+/// What the decisions may not know: async, clocks, the wire. The codec of definitions uses serde.
+const FORBIDDEN_IN_DECIDE: &[&str] =
+    &["tokio::", "futures_util::", "async fn", "SystemTime", "Instant", "serde", "tigerbeetle"];
+const MAY_USE_SERDE: &str = "definition_codec.rs";
+
+fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder is readable") {
+        let path = entry.expect("the entry is readable").path();
+        if path.is_dir() {
+            source_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The source of a file without its comments.
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("the file is readable");
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    text.lines().filter(is_code).collect::<Vec<_>>().join("\n")
+}
+
+/// The files of each top module, but for the programs.
+fn modules() -> BTreeMap<String, Vec<PathBuf>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    source_files(&root, &mut files);
+    let mut modules = BTreeMap::<String, Vec<PathBuf>>::new();
+    for file in files {
+        let relative = file.strip_prefix(&root).expect("it is below the root");
+        let first = relative.components().next().expect("it has a name").as_os_str();
+        let name = first.to_str().expect("it is text").trim_end_matches(".rs").to_owned();
+        if !matches!(name.as_str(), "lib" | "main" | "loadtest") {
+            modules.entry(name).or_default().push(file);
+        }
+    }
+    modules
+}
+
+/// The modules that a source names after `crate::`.
+fn imports(code: &str) -> impl Iterator<Item = &str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    code.split("crate::").skip(1).map(move |rest| rest.split(|c| !is_name(c)).next().unwrap_or(rest))
+}
+
+#[test]
+fn imports_between_modules_point_one_way() {
+    let modules = modules();
+    let mut wrong = Vec::new();
+    for (module, files) in &modules {
+        let allowed = ALLOWED.iter().find(|(name, _)| name == module).map(|(_, allowed)| *allowed);
+        let allowed = allowed.unwrap_or_else(|| panic!("module {module} is not in the table"));
+        for file in files {
+            let code = code_of(file);
+            for import in imports(&code).filter(|import| modules.contains_key(*import)) {
+                if import != module && !allowed.contains(&import) {
+                    wrong.push(format!("{} imports {import}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_row_of_the_table_is_a_module() {
+    let modules = modules();
+    for (module, allowed) in ALLOWED {
+        assert!(modules.contains_key(*module), "{module} is not a module");
+        for import in *allowed {
+            let used = modules[*module].iter().any(|file| imports(&code_of(file)).any(|it| it == *import));
+            assert!(used, "no file of {module} imports {import}: remove it from the table");
+        }
+    }
+}
+
+#[test]
+fn decisions_know_no_clock_no_async_and_no_wire() {
+    for file in &modules()["decide"] {
+        let code = code_of(file);
+        for forbidden in FORBIDDEN_IN_DECIDE {
+            let is_codec = *forbidden == "serde" && file.ends_with(MAY_USE_SERDE);
+            assert!(is_codec || !code.contains(forbidden), "{} uses {forbidden}", file.display());
+        }
+    }
+}
