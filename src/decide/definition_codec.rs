@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | 1 | format, 1 |
 //! | 2 | length of the rest, little-endian |
-//! | n | [`EncodedDefinition`] in postcard's encoding |
-//! | m | [`EncodedTemplateFields`] in postcard's encoding, for templates and instances only |
+//! | n | `EncodedDefinition` in postcard's encoding |
+//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances only |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.

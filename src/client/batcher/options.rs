@@ -1,3 +1,5 @@
+//! Options of the batcher.
+
 use std::num::NonZeroUsize;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! A number of permits.
+
 use crate::client::Amount;
 
 /// The number of permits that a call asks for.

@@ -1,3 +1,5 @@
+//! Why a job failed.
+
 use crate::client::{CallError, Denial, ErrorKind};
 
 /// Why a job did not run, or did not run to its end.

@@ -1,3 +1,5 @@
+//! Options of the scheduler.
+
 use std::time::Duration;
 
 use crate::client::RepeatPolicy;

@@ -1,3 +1,5 @@
+//! Exhaustion, step by step.
+
 use super::*;
 
 const MS: u64 = 1_000_000;

@@ -1,3 +1,5 @@
+//! Settings: defaults, overrides, and what is refused.
+
 use std::path::Path;
 
 use super::*;
