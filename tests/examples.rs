@@ -1,5 +1,5 @@
-//! Every example runs, against the limiter in this process, and tells what it should.
-#![expect(clippy::duplicate_mod, reason = "every example has the same way to its limiter")]
+//! Runs every example against a limiter in this process, and checks its output.
+#![expect(clippy::duplicate_mod, reason = "every example includes the module `target`")]
 
 use ledger_limiter::client::InProcess;
 
@@ -22,20 +22,20 @@ async fn limiter() -> InProcess {
     target::in_process().await.expect("the example limits are good")
 }
 
-/// What was written, by lines.
+/// The output by lines.
 fn lines(out: Vec<u8>) -> Vec<String> {
     String::from_utf8(out).expect("text").lines().map(str::to_owned).collect()
 }
 
 #[tokio::test]
-async fn basic() {
+async fn basic_prints_the_answer_and_its_tokens() {
     let mut out = Vec::new();
     basic::run(limiter().await, &mut out).await.expect("it runs");
     assert_eq!(lines(out), ["Because air scatters blue light more than red. (17 tokens)"]);
 }
 
 #[tokio::test]
-async fn per_user() {
+async fn per_user_denies_only_the_tenant_without_budget() {
     let mut out = Vec::new();
     per_user::run(limiter().await, &mut out).await.expect("it runs");
     let expected = [
@@ -50,10 +50,10 @@ async fn per_user() {
 }
 
 #[tokio::test]
-async fn graceful_degradation() {
+async fn graceful_degradation_falls_back_to_the_smaller_model_and_then_to_the_cache() {
     let mut out = Vec::new();
     graceful_degradation::run(limiter().await, &mut out).await.expect("it runs");
-    // Of the better model, 10 calls may run at a time; of the smaller one, 50.
+    // The concurrency limits allow 10 calls of the better model and 50 of the smaller one.
     let expected = [
         "1: answered by gpt-4o",
         "11: answered by gpt-4o-mini",
@@ -65,28 +65,28 @@ async fn graceful_degradation() {
 }
 
 #[tokio::test]
-async fn tiers() {
+async fn tiers_denies_by_the_burst_limit_only() {
     let mut out = Vec::new();
     tiers::run(limiter().await, &mut out).await.expect("it runs");
     let lines = lines(out);
-    // Three in the first second and three in the next, on a machine that does not stall; only the burst is in the way.
-    let granted = lines[0].strip_prefix("granted: ").expect("how many").parse::<u64>().expect("a number");
+    // The limit is 3 per second: 6 in the 1.5 s of the run, and one more or fewer if the machine stalls.
+    let granted = lines[0].strip_prefix("granted: ").expect("a count").parse::<u64>().expect("a number");
     assert!((3..=7).contains(&granted), "{lines:?}");
     assert_eq!(lines.len(), 2);
     assert!(lines[1].starts_with("denied by tenant:acme:per_second: "), "{lines:?}");
 }
 
 #[tokio::test]
-async fn metrics() {
+async fn metrics_counts_every_job_and_settles_the_limits() {
     let mut out = Vec::new();
     metrics::run(limiter().await, &mut out).await.expect("it runs");
     let lines = lines(out);
     for model in ["gpt-4o", "gpt-4o-mini"] {
-        for what in ["queued", "started", "ended", "completed"] {
-            assert!(lines.contains(&format!("{model} {what}: 15")), "{lines:?}");
+        for event in ["queued", "started", "ended", "completed"] {
+            assert!(lines.contains(&format!("{model} {event}: 15")), "{lines:?}");
         }
     }
-    // There are 10 places.
+    // 15 jobs want the 10 slots of gpt-4o, so some of them were denied at least once.
     assert!(lines.iter().any(|line| line.starts_with("gpt-4o denied: ")), "{lines:?}");
     let ends = [
         "global:llm:openai:gpt-4o:concurrency: 10 available, 0 reserved",
@@ -96,17 +96,17 @@ async fn metrics() {
 }
 
 #[tokio::test]
-async fn gateway() {
+async fn gateway_charges_the_tokens_that_were_streamed() {
     let mut out = Vec::new();
     gateway::run(limiter().await, &mut out).await.expect("it runs");
     let lines = lines(out);
-    // The prompt has 4 tokens, and the answer 40.
+    // The prompt has 4 tokens and the answer 40.
     let whole =
         lines[0].strip_prefix("a whole answer: ").and_then(|line| line.strip_suffix(" chunks, 44 tokens"));
     assert!(whole.is_some_and(|chunks| chunks.parse::<u64>().is_ok_and(|chunks| chunks > 1)), "{lines:?}");
-    // What went by until the gateway heard that the client is gone, and never the 2,000 that were reserved.
-    let begun = lines[1].strip_prefix("an answer broken off after 5 chunks: ").expect("how it went");
-    let tokens: u64 = begun.strip_suffix(" tokens").expect("how many").parse().expect("a number");
+    // The tokens that were streamed until the gateway noticed that the client is gone, not the 2,000 of the estimate.
+    let begun = lines[1].strip_prefix("an answer broken off after 5 chunks: ").expect("a broken answer");
+    let tokens: u64 = begun.strip_suffix(" tokens").expect("a count").parse().expect("a number");
     assert!((4 + 5..1_000).contains(&tokens), "{lines:?}");
     assert_eq!(lines[2], "an answer that can never fit: 400 Bad Request");
     assert!(lines[3].starts_with("429 Too Many Requests \"per-tenant\";r=0;t="), "{lines:?}");

@@ -1,10 +1,10 @@
-//! The load generator itself, against a service over the memory ledger and over a limiter of its own.
+//! The program `ratelimiter-loadtest`, against a service over the memory ledger and against a limiter of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger_limiter::server::Metrics;
 use ledger_limiter::server::api::{self, Api, Readiness};
-use ledger_limiter::server::metrics::Metrics;
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::fixtures::*;
 use crate::memory::MemoryBackend;
 
-/// A service on a port of its own; it ends with the test.
+/// Starts a service on a free port, which ends with the test; answers its URL and its replica.
 async fn service() -> (String, Replica<<MemoryBackend as Backend>::Ledger>) {
     let backend = MemoryBackend::new();
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
@@ -30,7 +30,7 @@ async fn service() -> (String, Replica<<MemoryBackend as Backend>::Ledger>) {
     (format!("http://{address}"), replica)
 }
 
-/// Runs the program for a short time, and reads its report.
+/// Runs the program with the flags, and reads its report.
 async fn report(flags: &str) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("report.json");
@@ -42,72 +42,71 @@ async fn report(flags: &str) -> Value {
         .output()
         .await
         .expect("it runs");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{flags}: {told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{flags}: {stderr}");
     serde_json::from_slice(&std::fs::read(path).expect("a report")).expect("JSON")
 }
 
 fn count(report: &Value, name: &str) -> u64 {
-    report[name].as_u64().unwrap_or_else(|| panic!("{name} is no number: {report}"))
+    report[name].as_u64().unwrap_or_else(|| panic!("{name} is not a number: {report}"))
 }
 
-fn has_order(latency: &Value) -> bool {
-    let at = |name: &str| latency[name].as_f64().expect("a latency");
-    let points = ["p50", "p90", "p99", "p999", "max"].map(at);
-    points[0] > 0.0 && points.is_sorted()
+fn assert_none(report: &Value, names: &[&str]) {
+    for name in names {
+        assert_eq!(count(report, name), 0, "{name}: {report}");
+    }
+}
+
+fn assert_rising_quantiles(latency: &Value) {
+    let quantiles =
+        ["p50", "p90", "p99", "p999", "max"].map(|name| latency[name].as_f64().expect("a latency"));
+    assert!(quantiles[0] > 0.0 && quantiles.is_sorted(), "{latency}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_is_loaded_over_http() {
+async fn a_run_over_http_reports_what_the_service_granted() {
     let (url, replica) = service().await;
     let report = report(&format!(
         "--target {url} --duration 1s --batch 3 --limits 8 --llm --complete below --prefix over/http"
     ))
     .await;
     assert_eq!(report["settings"]["target"], json!(url));
-    assert_eq!(report["server"], Value::Null, "the memory ledger has no requests");
-    for name in ["denied", "conflicts", "unknown", "errors", "not_started"] {
-        assert_eq!(count(&report, name), 0, "{name}: {report}");
-    }
+    assert_eq!(report.get("server"), Some(&Value::Null), "the memory ledger has no request metrics");
+    assert_none(&report, &["denied", "conflicts", "unknown", "errors", "not_started"]);
     let granted = count(&report, "granted");
     assert!(granted > 0 && granted.is_multiple_of(3), "{report}");
     let seconds = report["seconds"].as_f64().expect("seconds");
     let rate = report["reserves_per_second"].as_f64().expect("a rate");
     assert!((rate * seconds - granted as f64).abs() < 0.5, "{report}");
     assert!(report["completes_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{report}");
-    assert!(
-        has_order(&report["reserve_latency_us"]) && has_order(&report["complete_latency_us"]),
-        "{report}"
-    );
-    // What was granted is in the books: half of each estimate stays reserved, and the slots are free again.
-    let (_, tokens, _) = replica.usage("over/http:llm:0:tpm").await;
+    assert_rising_quantiles(&report["reserve_latency_us"]);
+    assert_rising_quantiles(&report["complete_latency_us"]);
+    // Half of each estimate of 1,000 tokens stays reserved after the complete, and every slot is released.
+    let tokens = replica.info("over/http:llm:0:tpm").await.reserved;
     assert!(tokens > 0 && tokens.is_multiple_of(500), "{tokens}");
-    let (_, slots, _) = replica.usage("over/http:llm:0:concurrency").await;
-    assert_eq!(slots, 0);
+    assert_eq!(replica.info("over/http:llm:0:concurrency").await.reserved, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn denied_callers_come_back_and_a_rate_is_offered_whole() {
+async fn denied_callers_retry_while_the_offered_rate_stays() {
     let flags =
         "--backend memory --duration 1s --rate 200 --limits 1 --capacity 50 --window-seconds 1 --retry";
     let report = report(flags).await;
-    for name in ["conflicts", "unknown", "errors", "not_started"] {
-        assert_eq!(count(&report, name), 0, "{name}: {report}");
-    }
+    assert_none(&report, &["conflicts", "unknown", "errors", "not_started"]);
     let (granted, denied) = (count(&report, "granted"), count(&report, "denied"));
-    // The capacity of a second, of which the warm-up took its part, and what came back of that.
+    // The capacity of one second less the part of the warm-up, and what expired of that part.
     assert!((30..=80).contains(&granted), "{report}");
-    assert!(granted + denied > 200, "those that were denied came back: {report}");
+    assert!(granted + denied > 200, "the retries add to the 200 offered reserves: {report}");
 }
 
 #[tokio::test]
-async fn a_target_that_is_not_there_is_an_error() {
+async fn a_target_that_does_not_answer_is_an_error() {
     let output = Command::new(env!("CARGO_BIN_EXE_ratelimiter-loadtest"))
         .args(["--target", "http://127.0.0.1:1"])
         .output()
         .await
         .expect("it runs");
     assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("127.0.0.1:1 does not answer"), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("127.0.0.1:1 does not answer"), "{stderr}");
 }

@@ -11,7 +11,6 @@ mod features;
 mod fixtures;
 mod gherkin;
 mod http;
-mod http_objects;
 mod import_edges;
 #[path = "support/limits.rs"]
 mod limits;

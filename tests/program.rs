@@ -1,6 +1,7 @@
-//! The program itself, over the memory ledger: start, stop, and what a bad setting gets.
+//! The program `ratelimiterd` over the memory ledger: start, stop, and the answers to bad settings.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,123 +16,188 @@ fn program(folder: &Path) -> Command {
     command
 }
 
-fn serve(folder: &Path) -> (Child, String) {
-    let mut child = program(folder)
-        .args([
-            "serve",
-            "--server-backend",
-            "memory",
-            "--server-listen-addr",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-        ])
-        .spawn()
-        .expect("it starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-    let listens = lines.by_ref().map(|line| line.expect("a line")).find(|line| line.contains("listens"));
-    let listens: Value = serde_json::from_str(&listens.expect("it listens")).expect("a line of JSON");
-    // The rest of its log must be read, or a full pipe stops it.
-    std::thread::spawn(move || lines.for_each(drop));
-    let address = listens["fields"]["address"].as_str().expect("an address");
-    (child, format!("http://{address}"))
+/// A running `ratelimiterd`, killed when it is dropped.
+struct Server {
+    child: Child,
+    /// `HOST:PORT`
+    address: String,
 }
 
-fn signal(child: &Child, signal: &str) {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
-    assert!(sent.expect("kill runs").success());
+impl Server {
+    /// Starts it on a free port.
+    fn start(folder: &Path) -> Self {
+        let (server, log) = Self::start_with_log(folder, "info");
+        // A full pipe would stop the program.
+        std::thread::spawn(move || log.for_each(drop));
+        server
+    }
+
+    /// Starts it on a free port, and answers its log lines after the one that names the address.
+    fn start_with_log(folder: &Path, filter: &str) -> (Self, impl Iterator<Item = Value> + Send + 'static) {
+        let mut child = program(folder)
+            .args(["serve", "--server-backend", "memory", "--server-listen-addr", "127.0.0.1:0"])
+            .args(["--log-format", "json", "--log-filter", filter])
+            .spawn()
+            .expect("it starts");
+        let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let mut log = lines.map(|line| serde_json::from_str::<Value>(&line.expect("a line")).expect("JSON"));
+        let listens = log.find(|line| line["fields"]["message"] == "ratelimiterd listens");
+        let address =
+            listens.expect("it listens")["fields"]["address"].as_str().expect("an address").to_owned();
+        (Self { child, address }, log)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn send_sigterm(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end, and checks that it exits with 0.
+    fn assert_exits_with_0(mut self) {
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(0));
+    }
 }
 
-fn fails(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail if it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Runs the program, which must fail, and answers its standard error.
+fn error_of(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let output = program(folder).args(arguments).envs(variables.iter().copied()).output().expect("it runs");
-    assert!(!output.status.success(), "{arguments:?} {variables:?}");
+    assert_eq!(output.status.code(), Some(1), "{arguments:?} {variables:?}");
     String::from_utf8(output.stderr).expect("text")
 }
 
 #[tokio::test]
-async fn definitions_survive_a_restart_and_a_stop_is_clean() {
+async fn definitions_outlive_a_restart_after_a_clean_stop() {
     let folder = tempfile::tempdir().expect("a folder");
     let client = reqwest::Client::new();
     let limit = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
-    let (mut child, base) = serve(folder.path());
-    let made = client.put(format!("{base}/v1/admin/limits")).json(&limit).send().await.expect("an answer");
-    assert!(made.status().is_success());
+    let server = Server::start(folder.path());
+    let put = client.put(server.url("/v1/admin/limits")).json(&limit).send().await.expect("an answer");
+    assert_eq!(put.status(), 200);
     let started = Instant::now();
-    signal(&child, "-TERM");
-    assert!(child.wait().expect("it ends").success());
+    server.send_sigterm();
+    server.assert_exits_with_0();
     assert!(started.elapsed() < Duration::from_secs(10));
 
-    let (mut child, base) = serve(folder.path());
+    let server = Server::start(folder.path());
     let body = json!({ "lease_id": lease().to_string(), "requirements": [{ "key": "rpm", "amount": 3 }] });
-    let answer = client.post(format!("{base}/v1/reserve")).json(&body).send().await.expect("an answer");
+    let answer = client.post(server.url("/v1/reserve")).json(&body).send().await.expect("an answer");
     let answer: Value = answer.json().await.expect("JSON");
     assert_eq!(answer["allowed"], json!(true), "{answer}");
-    child.kill().expect("it runs");
-    child.wait().expect("it ends");
 }
 
 #[test]
-fn a_bad_setting_is_named() {
+fn check_config_accepts_the_defaults_and_the_example_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/ratelimiterd.toml");
+    for arguments in [&["check-config"][..], &["check-config", "--config", example]] {
+        let output = program(folder.path()).args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "the configuration is valid\n");
+    }
+}
+
+#[test]
+fn a_bad_setting_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("ratelimiterd.toml");
     std::fs::write(&config, "[server]\nlisten_adress = 'x'\n").expect("it is written");
-    for command in ["serve", "check-config"] {
-        let error = fails(folder.path(), &[command, "--config", "ratelimiterd.toml"], &[]);
-        assert!(error.contains("server.listen_adress"), "{error}");
+    let memory = ["--server-backend", "memory"];
+    for (arguments, variables, error) in [
+        (vec!["serve", "--config", "ratelimiterd.toml"], vec![], "setting server.listen_adress: "),
+        (vec!["check-config", "--config", "ratelimiterd.toml"], vec![], "setting server.listen_adress: "),
+        (vec!["check-config"], vec![("RATELIMITERD_CONFIG", "missing.toml")], "missing.toml: cannot read"),
+        (vec!["check-config"], vec![("RATELIMITERD_SERVER_BACKEND", "redis")], "setting server.backend: "),
+        (
+            vec!["check-config"],
+            vec![("RATELIMITERD_SERVER_BAKEND", "memory")],
+            "variable RATELIMITERD_SERVER_BAKEND is not a setting",
+        ),
+        (
+            vec!["check-config", "--server-max-batch-requests", "0"],
+            vec![],
+            "setting server.max_batch_requests: must be at least 1, not 0",
+        ),
+        ([&["serve"][..], &memory, &["--log-filter", "a=b=c"]].concat(), vec![], "setting log.filter: "),
+    ] {
+        let actual = error_of(folder.path(), &arguments, &variables);
+        assert!(actual.starts_with(&format!("error: {error}")), "{arguments:?}: {actual}");
     }
-    let check = ["check-config"];
-    let error = fails(folder.path(), &["check-config", "--config", "missing.toml"], &[]);
-    assert!(error.contains("missing.toml"), "{error}");
-    let error = fails(folder.path(), &check, &[("RATELIMITERD_SERVER_BACKEND", "redis")]);
-    assert!(error.contains("server.backend"), "{error}");
-    let error = fails(folder.path(), &check, &[("RATELIMITERD_SERVER_BAKEND", "memory")]);
-    assert!(error.contains("RATELIMITERD_SERVER_BAKEND"), "{error}");
-    let error = fails(folder.path(), &["check-config", "--server-max-batch-requests", "0"], &[]);
-    assert!(error.contains("server.max_batch_requests"), "{error}");
-    let error = fails(folder.path(), &["serve", "--server-backend", "memory", "--log-filter", "a=b=c"], &[]);
-    assert!(error.contains("log.filter"), "{error}");
-    let output = program(folder.path()).args(check).output().expect("it runs");
-    assert!(output.status.success());
 }
 
 #[test]
-fn a_damaged_registry_or_a_taken_port_stops_the_start() {
+fn a_damaged_registry_file_stops_the_start_and_stays_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let registry = folder.path().join("registry.json");
     std::fs::write(&registry, "[{").expect("it is written");
     let serve = ["serve", "--server-backend", "memory", "--server-listen-addr", "127.0.0.1:0"];
-    let error = fails(folder.path(), &serve, &[]);
+    let error = error_of(folder.path(), &serve, &[]);
     assert!(error.contains("registry.json") && error.contains("line 1"), "{error}");
     assert_eq!(std::fs::read_to_string(&registry).expect("it is read"), "[{");
-    std::fs::remove_file(registry).expect("it is removed");
+}
 
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+#[test]
+fn a_taken_port_stops_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("it is bound").to_string();
-    let error =
-        fails(folder.path(), &["serve", "--server-backend", "memory", "--server-listen-addr", &address], &[]);
-    assert!(error.contains(&address), "{error}");
+    let serve = ["serve", "--server-backend", "memory", "--server-listen-addr", &address];
+    let error = error_of(folder.path(), &serve, &[]);
+    assert!(error.contains(&format!("cannot listen on {address} (server.listen_addr)")), "{error}");
+}
+
+#[test]
+fn a_probe_succeeds_only_at_a_running_service() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let probe = program(folder.path()).args(["probe", "--address", &server.address]).output();
+    assert!(probe.expect("it runs").status.success());
+    let error = error_of(folder.path(), &["probe", "--address", "127.0.0.1:1"], &[]);
+    assert!(error.starts_with("error: 127.0.0.1:1 does not answer: "), "{error}");
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_finished_before_the_end() {
+async fn a_request_in_flight_is_answered_before_the_exit() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut child, base) = serve(folder.path());
-    let address = base.trim_start_matches("http://").to_owned();
+    let server = Server::start(folder.path());
     let body = json!({ "lease_id": lease().to_string(), "requirements": [{ "key": "nope", "amount": 1 }] })
         .to_string();
-    // Half a request is on its way when the stop comes.
-    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    // The service has half of the request when the stop signal arrives.
+    let mut stream = TcpStream::connect(&server.address).expect("it listens");
     let head = format!("POST /v1/reserve HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
-    std::io::Write::write_all(&mut stream, head.as_bytes()).expect("it is sent");
+    stream.write_all(head.as_bytes()).expect("it is sent");
     tokio::time::sleep(Duration::from_millis(100)).await;
-    signal(&child, "-TERM");
+    server.send_sigterm();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    std::io::Write::write_all(&mut stream, body.as_bytes()).expect("it is sent");
+    stream.write_all(body.as_bytes()).expect("it is sent");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("it is answered");
-    assert!(
-        response.starts_with("HTTP/1.1 200") && response.contains("unknown_limit_key:nope"),
-        "{response}"
-    );
-    assert!(child.wait().expect("it ends").success());
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(response.contains("unknown_limit_key:nope"), "{response}");
+    server.assert_exits_with_0();
+}
+
+#[tokio::test]
+async fn the_request_log_has_a_line_with_the_lease_and_the_outcome() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, mut log) = Server::start_with_log(folder.path(), "info,ledger_limiter::api=debug");
+    let id = lease().to_string();
+    let body = json!({ "lease_id": id, "requirements": [{ "key": "nope", "amount": 1 }] });
+    reqwest::Client::new().post(server.url("/v1/reserve")).json(&body).send().await.expect("an answer");
+    let line = log.find(|line| line["fields"]["message"] == "answered").expect("a line for the request");
+    assert_eq!(line["fields"]["status"], json!(200), "{line}");
+    assert_eq!(line["span"]["path"], json!("/v1/reserve"), "{line}");
+    assert_eq!(line["span"]["lease_id"], json!(id), "{line}");
+    assert_eq!(line["span"]["outcome"], json!("UnknownKey { key: \"nope\" }"), "{line}");
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::shared::CompletionGuard;
+#[cfg(feature = "permits")]
 use super::time::unix_ms;
 use super::{
     Actual, Amount, AttemptResult, CallError, Complete, Denial, ErrorKind, Extend, IntoLimitKey, LeaseId,
@@ -215,7 +216,7 @@ impl<T: Transport> Lease<T> {
             // The guard repeats it in the background.
             Err(CallError::Unknown { .. } | CallError::Closed) => {}
             Err(CallError::Refused { .. }) => {
-                self.guard.set_complete(Complete::of_unknown_usage(&self.command))
+                self.guard.set_complete(Complete::of_unknown_usage(&self.command));
             }
         }
         result

@@ -1,6 +1,8 @@
 //! What a call needs of its limits.
 
-use super::{Amount, CommandError, ErrorKind, IntoLimitKey, LeaseId, LimitKey, Requirement, Reserve};
+#[cfg(feature = "permits")]
+use super::LimitKey;
+use super::{Amount, CommandError, ErrorKind, IntoLimitKey, LeaseId, Requirement, Reserve};
 use crate::limit::{AmountError, KeyError};
 
 /// What one call needs: an amount of each of 1 to 32 limits.

@@ -8,6 +8,7 @@ pub(super) fn system_time(unix_ms: u64) -> SystemTime {
 }
 
 /// The same back. A time before the epoch becomes 0.
+#[cfg(feature = "permits")]
 pub(super) fn unix_ms(time: SystemTime) -> u64 {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)

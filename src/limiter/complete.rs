@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use super::{Limiter, LimiterError};
+use crate::decide::Limit;
 use crate::decide::settle::{Ending, LegOverage, Next, Settlement, Used};
 use crate::ledger::{Ledger, find_closing};
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
@@ -23,7 +24,7 @@ impl<L: Ledger> Limiter<L> {
         let used = self.used(command.actuals());
         let now_ns = self.ledger.now_ns();
         match Settlement::new(self.ids, lease, &used, now_ns) {
-            Ok(settlement) => self.settle(command, &used, settlement, now_ns).await,
+            Ok(mut settlement) => self.settle(command, &used, &mut settlement, now_ns).await,
             Err(error) => Ok(CompleteOutcome::NotInLease { index: error.index }),
         }
     }
@@ -38,7 +39,7 @@ impl<L: Ledger> Limiter<L> {
         &self,
         command: &Complete,
         used: &[Used],
-        mut settlement: Settlement,
+        settlement: &mut Settlement,
         now_ns: u64,
     ) -> Result<CompleteOutcome, LimiterError> {
         // The first round uses the time that was read just now.
@@ -51,7 +52,7 @@ impl<L: Ledger> Limiter<L> {
                 }
                 Next::ReadLease => settlement.lease_read(self.read_lease(command.lease).await?, used),
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
-                Next::Done(Ending::Settled) => return Ok(self.settled(command, used, &settlement)),
+                Next::Done(Ending::Settled) => return Ok(self.settled(command, used, settlement)),
             }
         }
     }
@@ -75,7 +76,7 @@ impl<L: Ledger> Limiter<L> {
                 account: limit.map_or_else(|| self.ids.limit(&actual.key), |limit| limit.account),
                 amount: actual.amount,
                 debt_account: limit.map_or_else(|| self.ids.debt(&actual.key), |limit| limit.debt_account),
-                borrowed: limit.and_then(|limit| limit.borrowed_account()),
+                borrowed: limit.and_then(Limit::borrowed_account),
             }
         };
         actuals.iter().map(used).collect()

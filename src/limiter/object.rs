@@ -197,7 +197,7 @@ impl<L: Ledger> Object<'_, L> {
     /// Takes tokens that are available now, all or none.
     async fn take(&self, resolved: Resolved<'_>, entry: &Entry) -> Result<ObjectReservation, ObjectError> {
         let command = resolved.command;
-        match self.limiter.reserve_resolved(resolved).await? {
+        match self.limiter.reserve_resolved(&resolved).await? {
             ReserveOutcome::Granted { reserved_at_unix_ms } => {
                 self.record_date_to_act(reserved_at_unix_ms);
                 Ok(acts_at_once(command, entry, reserved_at_unix_ms))

@@ -65,10 +65,6 @@ impl Resolved<'_> {
         self.entries.iter().flatten().for_each(|entry| entry.reset_denial_streak());
     }
 
-    fn mark_used(&self) {
-        self.entries.iter().flatten().for_each(|entry| entry.mark_used());
-    }
-
     /// The limits for which a refill is due. A deleted limit is refilled when it is defined again.
     fn refills_due(&self) -> impl Iterator<Item = &Arc<Entry>> {
         let is_due = |entry: &&Arc<Entry>| {
@@ -113,20 +109,19 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// The limits as the snapshot has them.
-    fn look_up<'a>(&self, command: &'a Reserve) -> Resolved<'a> {
+    pub(super) fn look_up<'a>(&self, command: &'a Reserve) -> Resolved<'a> {
         let keys = command.requirements().iter().map(|requirement| &requirement.key);
         let entries: Entries = self.registry.snapshot().get_all(keys);
         let has_schedule = |entry: &Arc<Entry>| entry.limit.schedule.is_some();
         // Reading the clock takes a tenth of the time of a reserve in memory (`cargo bench --bench stages`).
         let needs_time = self.denial_cache.is_on() || entries.iter().flatten().any(has_schedule);
         let at_ns = needs_time.then(|| self.ledger.now_ns());
-        let resolved = Resolved { command, entries, too_many_instances: Vec::new(), at_ns };
-        resolved.mark_used();
-        resolved
+        entries.iter().flatten().for_each(|entry| entry.mark_used());
+        Resolved { command, entries, too_many_instances: Vec::new(), at_ns }
     }
 
     /// Whether every limit is defined and current by its template, and no refill is due.
-    fn is_ready(&self, resolved: &Resolved<'_>) -> bool {
+    pub(super) fn is_ready(&self, resolved: &Resolved<'_>) -> bool {
         self.are_usable(resolved) && resolved.refills_due().next().is_none()
     }
 
@@ -137,7 +132,7 @@ impl<L: Ledger> Limiter<L> {
         resolved.entries.iter().all(is_usable)
     }
 
-    async fn make_ready<'a>(&self, resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
+    pub(super) async fn make_ready<'a>(&self, resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
         let mut resolved = self.define(resolved).await?;
         for _ in 0..REFILL_ROUNDS_MAX {
             if resolved.refills_due().next().is_none() {

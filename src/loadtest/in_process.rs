@@ -11,7 +11,7 @@ use ledger_limiter::limiter::{Limiter, LimiterError};
 use ledger_limiter::protocol::{
     Actual, CommandError, Complete, CompleteOutcome, Requirement, Reserve, ReserveOutcome,
 };
-use ledger_limiter::server::metrics::Metrics;
+use ledger_limiter::server::Metrics;
 use ledger_limiter::telemetry::MetricsRegistry;
 
 use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};

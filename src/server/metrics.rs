@@ -1,60 +1,52 @@
-//! What the service counts, and what `GET /metrics` shows.
+//! The metrics of the API, and the text of `GET /metrics`.
 
 use std::fmt;
 use std::time::Instant;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 
 use crate::protocol::{CompleteOutcome, ReserveOutcome};
-use crate::telemetry::{Histogram, Unit, names};
+use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
-/// What the service counts, and what `GET /metrics` shows.
+/// The counters of the API, beside those that the ledger registered.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Reserves by outcome; each item of a batch counts.
-    pub reserves: ReserveCounts,
-    /// Completes by outcome; each item of a batch counts.
-    pub completes: CompleteCounts,
+    pub(crate) reserves: ReserveCounts,
+    pub(crate) completes: CompleteCounts,
     requests_in_flight: Gauge,
-    request_seconds: RouteTimes,
-    registry: Registry,
+    request_seconds: RouteSeconds,
+    registry: MetricsRegistry,
 }
 
-/// One counter for each outcome of a reserve.
+/// One counter per outcome of a reserve; each item of a batch counts.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "see the outcomes")]
-pub struct ReserveCounts {
-    pub granted: Counter,
-    pub no_room: Counter,
-    pub decreasing: Counter,
-    pub exceeds_capacity: Counter,
-    pub unknown_key: Counter,
-    pub too_many_instances: Counter,
-    pub conflict: Counter,
-    pub settled: Counter,
-    /// The outcome is unknown.
-    pub unknown: Counter,
+pub(crate) struct ReserveCounts {
+    granted: Counter,
+    no_room: Counter,
+    decreasing: Counter,
+    exceeds_capacity: Counter,
+    unknown_key: Counter,
+    too_many_instances: Counter,
+    conflict: Counter,
+    settled: Counter,
+    /// The ledger gave no answer, or gave it too late.
+    pub(crate) unknown: Counter,
 }
 
-/// One counter for each outcome of a complete.
+/// One counter per outcome of a complete; each item of a batch counts.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "see the outcomes")]
-pub struct CompleteCounts {
-    pub settled: Counter,
-    pub nothing_to_do: Counter,
-    pub not_in_lease: Counter,
-    /// The outcome is unknown.
-    pub unknown: Counter,
+pub(crate) struct CompleteCounts {
+    settled: Counter,
+    nothing_to_do: Counter,
+    not_in_lease: Counter,
+    /// The ledger gave no answer, or gave it too late.
+    pub(crate) unknown: Counter,
 }
 
-/// A group of paths with a latency histogram of its own.
+/// A group of paths that share one histogram of answer times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Route {
+pub(crate) enum Route {
     Reserve,
     ReserveBatch,
     Extend,
@@ -64,8 +56,9 @@ pub enum Route {
     Admin,
 }
 
+/// One histogram per [`Route`].
 #[derive(Debug)]
-struct RouteTimes {
+struct RouteSeconds {
     reserve: Histogram,
     reserve_batch: Histogram,
     extend: Histogram,
@@ -75,31 +68,31 @@ struct RouteTimes {
     admin: Histogram,
 }
 
-/// A request in flight. Dropping it records its latency.
+/// Counts one request as in flight; its drop records the time of the answer.
 #[derive(Debug)]
-pub struct InFlight<'a> {
+pub(crate) struct InFlight<'a> {
     started: Instant,
     requests_in_flight: &'a Gauge,
     seconds: &'a Histogram,
 }
 
-/// One label and its value. All values are known, so each metric exists from the start.
+/// One label and its value. The values are few and known, so each metric exists from the start.
 type Label = [(&'static str, &'static str); 1];
 
 impl Metrics {
-    /// Adds the service's metrics to those that its ledger has registered.
-    pub fn new(mut registry: Registry) -> Self {
+    /// Adds the metrics of the API to `registry`, which may hold those of the ledger already.
+    pub fn new(mut registry: MetricsRegistry) -> Self {
         let requests_in_flight = Gauge::default();
         let help = "Requests that are being answered";
         registry.register(names::REQUESTS_IN_FLIGHT, help, requests_in_flight.clone());
         let reserves = ReserveCounts::register(&mut registry);
         let completes = CompleteCounts::register(&mut registry);
-        let request_seconds = RouteTimes::register(&mut registry);
+        let request_seconds = RouteSeconds::register(&mut registry);
         Self { reserves, completes, requests_in_flight, request_seconds, registry }
     }
 
-    /// Counts a request as in flight until the guard is dropped.
-    pub fn request(&self, route: Route) -> InFlight<'_> {
+    /// Counts a request until the guard is dropped.
+    pub(crate) fn request(&self, route: Route) -> InFlight<'_> {
         self.requests_in_flight.inc();
         InFlight {
             started: Instant::now(),
@@ -108,7 +101,11 @@ impl Metrics {
         }
     }
 
-    /// All metrics in Prometheus' text format.
+    /// Every metric of the registry, in the OpenMetrics text format.
+    ///
+    /// # Errors
+    ///
+    /// A metric fails to encode itself; the metrics of this crate do not.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -123,17 +120,16 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Makes the counters of one metric, by outcome.
-fn counters(registry: &mut Registry, name: &str, help: &str) -> impl Fn(&'static str) -> Counter {
+/// Registers a counter family with the label `outcome`, and answers a function that makes one counter per outcome.
+fn counters(registry: &mut MetricsRegistry, name: &str, help: &str) -> impl Fn(&'static str) -> Counter {
     let family = Family::<Label, Counter>::default();
     registry.register(name, help, family.clone());
     move |outcome| family.get_or_create(&[("outcome", outcome)]).clone()
 }
 
 impl ReserveCounts {
-    fn register(registry: &mut Registry) -> Self {
-        let counter =
-            counters(registry, names::RESERVES, "Reserves by what came of them, items of batches each");
+    fn register(registry: &mut MetricsRegistry) -> Self {
+        let counter = counters(registry, names::RESERVES, "Reserves by outcome; each item of a batch counts");
         Self {
             granted: counter("granted"),
             no_room: counter("no_room"),
@@ -147,8 +143,8 @@ impl ReserveCounts {
         }
     }
 
-    /// Counts the outcome of a reserve.
-    pub fn count(&self, outcome: &ReserveOutcome) {
+    /// Counts the outcome of one reserve.
+    pub(crate) fn count(&self, outcome: &ReserveOutcome) {
         let counter = match outcome {
             ReserveOutcome::Granted { .. } => &self.granted,
             ReserveOutcome::NoRoom { .. } => &self.no_room,
@@ -164,9 +160,9 @@ impl ReserveCounts {
 }
 
 impl CompleteCounts {
-    fn register(registry: &mut Registry) -> Self {
+    fn register(registry: &mut MetricsRegistry) -> Self {
         let counter =
-            counters(registry, names::COMPLETES, "Completes by what came of them, items of batches each");
+            counters(registry, names::COMPLETES, "Completes by outcome; each item of a batch counts");
         Self {
             settled: counter("settled"),
             nothing_to_do: counter("nothing_to_do"),
@@ -175,8 +171,8 @@ impl CompleteCounts {
         }
     }
 
-    /// Counts the outcome of a complete.
-    pub fn count(&self, outcome: &CompleteOutcome) {
+    /// Counts the outcome of one complete.
+    pub(crate) fn count(&self, outcome: &CompleteOutcome) {
         let counter = match outcome {
             CompleteOutcome::Settled { .. } => &self.settled,
             CompleteOutcome::NothingToDo => &self.nothing_to_do,
@@ -186,20 +182,20 @@ impl CompleteCounts {
     }
 }
 
-impl RouteTimes {
-    fn register(registry: &mut Registry) -> Self {
+impl RouteSeconds {
+    fn register(registry: &mut MetricsRegistry) -> Self {
         let family = Family::<Label, Histogram, _>::new_with_constructor(|| Histogram::new(Unit::Seconds));
-        let help = "How long answers took, from the whole body on";
+        let help = "Time from the whole body of a request to its answer";
         registry.register(names::REQUEST_SECONDS, help, family.clone());
-        let times = |route| family.get_or_create(&[("route", route)]).clone();
+        let seconds = |route| family.get_or_create(&[("route", route)]).clone();
         Self {
-            reserve: times("/v1/reserve"),
-            reserve_batch: times("/v1/reserve/batch"),
-            extend: times("/v1/extend"),
-            complete: times("/v1/complete"),
-            complete_batch: times("/v1/complete/batch"),
-            objects: times("/v1/objects"),
-            admin: times("/v1/admin/limits"),
+            reserve: seconds("/v1/reserve"),
+            reserve_batch: seconds("/v1/reserve/batch"),
+            extend: seconds("/v1/extend"),
+            complete: seconds("/v1/complete"),
+            complete_batch: seconds("/v1/complete/batch"),
+            objects: seconds("/v1/objects"),
+            admin: seconds("/v1/admin/limits"),
         }
     }
 

@@ -1,17 +1,18 @@
-//! The program: configuration, HTTP API, start and stop.
+//! The program `ratelimiterd`: settings, start and stop, the HTTP API, its metrics.
 //!
-//! | file | what it is |
+//! | module | what it holds |
 //! | --- | --- |
-//! | `run.rs` | builds everything, starts it and stops it, in order |
-//! | `config/` | settings from a file, flags and environment variables, checked |
-//! | `api/` | the HTTP API, a file for each endpoint |
-//! | `metrics.rs` | what the service counts, and what `GET /metrics` shows |
-//! | `probe.rs` | asks a running service whether it is ready |
+//! | [`config`] | the settings: file, flags and environment, checked |
+//! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
+//! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
+//! | `metrics` | the counters of the API and the text of `GET /metrics` |
+//! | `run` | starts the parts in order, and stops them in order |
 
 pub mod api;
 pub mod config;
-pub mod metrics;
+mod metrics;
 pub mod probe;
 mod run;
 
-pub use run::{AppError, serve};
+pub use metrics::Metrics;
+pub use run::{ServeError, serve};

@@ -4,16 +4,17 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// The longest time to wait for the answer.
+/// The time limit of the connection, and of each read from it.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why the service is not ready.
+/// Why the probed address is not ready.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProbeError {
-    /// The address is not `HOST:PORT`.
+    /// The address names no host.
     #[error("{0:?} is not HOST:PORT")]
     Address(String),
-    /// Nothing answers at the address.
+    /// The connection failed, or the answer took too long.
     #[error("{address} does not answer")]
     Io {
         /// The address.
@@ -22,12 +23,21 @@ pub enum ProbeError {
         #[source]
         source: io::Error,
     },
-    /// The service answers that it is not ready.
-    #[error("{0}")]
-    NotReady(String),
+    /// The answer is not a 200.
+    #[error("{address} is not ready: {answer}")]
+    NotReady {
+        /// The address.
+        address: String,
+        /// The body of the answer, which gives the reason.
+        answer: String,
+    },
 }
 
-/// Requests `GET /readyz` at an address; an error unless the answer is 200.
+/// Sends `GET /readyz` to the address `HOST:PORT`. Blocks for at most a few seconds.
+///
+/// # Errors
+///
+/// There is no answer within the time limits, or its status is not 200.
 pub fn probe(address: &str) -> Result<(), ProbeError> {
     let io = |source| ProbeError::Io { address: address.to_owned(), source };
     let resolved = address.to_socket_addrs().map_err(io)?.next();
@@ -41,6 +51,6 @@ pub fn probe(address: &str) -> Result<(), ProbeError> {
     if response.starts_with("HTTP/1.1 200 ") {
         return Ok(());
     }
-    let body = response.split_once("\r\n\r\n").map_or(response.as_str(), |(_, body)| body);
-    Err(ProbeError::NotReady(body.to_owned()))
+    let answer = response.split_once("\r\n\r\n").map_or(response.as_str(), |(_, body)| body).to_owned();
+    Err(ProbeError::NotReady { address: address.to_owned(), answer })
 }

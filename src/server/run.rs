@@ -1,58 +1,73 @@
-//! Runs the service: builds the parts, starts them in order and stops them in order.
+//! Starts the service in order, serves, and stops it in order.
+//!
+//! Start: the registry file, the listener, the engine, its background loops, the HTTP server. The service answers
+//! `GET /healthz` at once and `GET /readyz` as soon as the definitions are read.
+//! Stop: the HTTP server drains its requests, the background loops end, the ledger drains its queue.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::Metrics;
+use super::api::{self, Api, Readiness};
+use super::config::{Backend, Settings};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
-use crate::ledger::memory::MemoryLedger;
-use crate::ledger::memory::SystemClock;
+use crate::ledger::memory::{MemoryLedger, SystemClock};
 use crate::limit::LimitState;
 use crate::limiter::LimiterOptions;
 use crate::registry::file::{FileError, RegistryFile};
-use crate::server::api::{self, Api, Readiness};
-use crate::server::config::{Backend, Settings};
-use crate::server::metrics::Metrics;
 use crate::telemetry::MetricsRegistry;
 
-/// How long requests in flight may take after a stop signal. The process must exit within 10 s.
+/// How long requests in flight may take after the stop signal. The process must end within 10 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the ledger may take to drain its queue after that.
+const LEDGER_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why the service did not start, or stopped.
+/// Why the service did not start, or ended without a stop signal.
 #[derive(Debug, thiserror::Error)]
-pub enum AppError {
+#[non_exhaustive]
+pub enum ServeError {
     /// The registry file is damaged or cannot be read.
-    #[error("the registry file (registry.path) cannot be used")]
+    #[error("cannot use the registry file (registry.path)")]
     Registry(#[from] FileError),
-    /// The address cannot be listened on.
+    /// The service cannot listen on its address.
     #[error("cannot listen on {address} (server.listen_addr)")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// The HTTP server failed.
     #[error("the HTTP server failed")]
-    Serve(#[source] std::io::Error),
-    /// The background loops ended, which they never should: a bug.
-    #[error("the background loops ended unexpectedly")]
+    Http(#[source] std::io::Error),
+    /// The background loops ended, which never happens without a fault.
+    #[error("the background loops ended; restart ratelimiterd, because it no longer follows the definitions")]
     BackgroundEnded,
-    /// This build does not include the backend.
-    #[error("server.backend is tigerbeetle, and this program was built without it")]
+    /// This build has no TigerBeetle ledger.
+    #[error(
+        "setting server.backend: this ratelimiterd was built without TigerBeetle; set \"memory\" or use another build"
+    )]
     NoTigerBeetle,
 }
 
-/// Serves until `stop` resolves, then finishes the requests in flight.
+/// Serves until `stop` is ready, then finishes the requests in flight.
+///
+/// Needs a tokio runtime with IO and time. Dropping the future stops the service without draining it.
+///
+/// # Errors
+///
+/// The service cannot start (see [`ServeError`]), or it ended before `stop` was ready.
 pub async fn serve(
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), AppError> {
+) -> Result<(), ServeError> {
     match settings.server.backend {
         Backend::Memory => {
             let retention = Duration::from_secs(settings.memory.retention_seconds);
@@ -68,7 +83,7 @@ pub async fn serve(
             serve_over(ledger, Metrics::new(registry), settings, stop).await
         }
         #[cfg(not(feature = "tigerbeetle"))]
-        Backend::TigerBeetle => Err(AppError::NoTigerBeetle),
+        Backend::TigerBeetle => Err(ServeError::NoTigerBeetle),
     }
 }
 
@@ -77,12 +92,12 @@ async fn serve_over<L: Ledger>(
     metrics: Metrics,
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), AppError> {
+) -> Result<(), ServeError> {
     let backend = settings.server.backend;
     let file = RegistryFile::new(settings.registry.path.clone(), backend == Backend::TigerBeetle);
     let seed = file.read()?;
     let address = settings.server.listen_addr;
-    let listen_error = |source| AppError::Listen { address, source };
+    let listen_error = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
@@ -94,30 +109,32 @@ async fn serve_over<L: Ledger>(
         batch_requests_max: settings.server.max_batch_requests,
         metrics,
     });
-
     let mut background = JoinSet::new();
     background.spawn(run_engine(Arc::clone(&api), seed));
     tracing::info!(%address, ?backend, "ratelimiterd listens");
     let served = tokio::select! {
         served = serve_http(listener, api, stop) => served,
-        // The loops run forever. Without them the service would only seem to work.
-        _ = background.join_next() => Err(AppError::BackgroundEnded),
+        // The loops run forever. Without them the service would answer from outdated definitions.
+        _ = background.join_next() => Err(ServeError::BackgroundEnded),
     };
-    // No request can arrive now. The ledger drains its queue, then the process ends.
+    // The HTTP server has ended, so the queue of the ledger only gets shorter from here on.
     background.shutdown().await;
-    if tokio::time::timeout(Duration::from_secs(1), engine.ledger().shutdown()).await.is_err() {
-        tracing::warn!("the ledger did not answer every request before the process stopped");
+    if tokio::time::timeout(LEDGER_SHUTDOWN_TIMEOUT, engine.ledger().shutdown()).await.is_err() {
+        tracing::warn!(
+            timeout = ?LEDGER_SHUTDOWN_TIMEOUT,
+            "the ledger did not drain its queue in time; the outcomes of its last requests are unknown"
+        );
     }
     tracing::info!("ratelimiterd stopped");
     served
 }
 
-/// The engine's options, from the settings.
+/// The options of the engine that the settings ask for.
 fn engine_options(settings: &Settings, file: RegistryFile) -> EngineOptions {
     let mut limiter =
         LimiterOptions { retry_policy: settings.retry_policy.policy(), ..LimiterOptions::default() };
     let ledger_number = match settings.server.backend {
-        // The memory ledger finds leases and denies as fast as any cache in front of it would.
+        // The memory ledger finds a lease, and denies, as fast as a cache in front of it would.
         Backend::Memory => 1,
         Backend::TigerBeetle => {
             limiter.leases_max = settings.limiter.lease_cache_capacity;
@@ -138,37 +155,38 @@ fn engine_options(settings: &Settings, file: RegistryFile) -> EngineOptions {
         .with_loops(loops)
 }
 
-/// Makes the ledger ready as soon as it answers, then runs the engine's background loops.
+/// Makes the ledger ready as soon as it answers, then runs the background loops, forever.
 async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>) {
     api.engine.bootstrap_until_ready(&seed).await;
     api.readiness.set_bootstrapped();
-    tracing::info!("the definitions are read");
+    tracing::info!("the definitions are read; ratelimiterd answers requests");
     api.engine.run_loops().await;
 }
 
+/// Serves HTTP until `stop` is ready and the open requests are answered, or [`DRAIN_TIMEOUT`] after `stop`.
 async fn serve_http<L: Ledger>(
     listener: TcpListener,
     api: Arc<Api<L>>,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), AppError> {
+) -> Result<(), ServeError> {
     let (stopping, stopped) = tokio::sync::oneshot::channel();
     let stop = async move {
         stop.await;
-        tracing::info!("stopping");
-        // The receiver is gone only if the server has failed already.
+        tracing::info!("stop signal received; finishing the requests in flight");
+        // This fails only if the server has failed, and then nobody waits for the time limit.
         stopping.send(()).ok();
     };
     let serving = axum::serve(listener, api::router(api)).with_graceful_shutdown(stop).into_future();
-    let drained = async {
+    let drain_timeout = async {
         match stopped.await {
             Ok(()) => tokio::time::sleep(DRAIN_TIMEOUT).await,
             Err(_) => std::future::pending().await,
         }
     };
     tokio::select! {
-        served = serving => served.map_err(AppError::Serve),
-        () = drained => {
-            tracing::warn!("closing connections that did not finish in time");
+        served = serving => served.map_err(ServeError::Http),
+        () = drain_timeout => {
+            tracing::warn!(timeout = ?DRAIN_TIMEOUT, "closing connections that were still open after the time limit");
             Ok(())
         }
     }

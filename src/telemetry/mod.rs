@@ -1,7 +1,8 @@
-//! Metric primitives, the name of every metric, and errors as one line.
+//! The names and types of the metrics, and errors as one log line.
 //!
-//! Each part of the program counts in atomics of its own and registers clones of them in the [`MetricsRegistry`] that
-//! `GET /metrics` shows. No metric has the limit key as a label, so the metrics do not grow with the limits.
+//! Each part of the service counts in atomics without ordering between them, and registers clones of its metrics in
+//! the [`MetricsRegistry`] that `GET /metrics` shows. No metric has a limit key as a label, so the number of metrics
+//! does not grow with the number of limits.
 
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 mod histogram;
@@ -19,7 +20,7 @@ pub use prometheus_client::metrics::gauge::Gauge;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use prometheus_client::registry::Registry as MetricsRegistry;
 
-/// An error and its sources, in one line.
+/// An error and its sources in one line, joined with `: `.
 pub fn with_sources(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();

@@ -1,6 +1,6 @@
 Feature: Batch order
-  A batch is answered item by item, in the order of its items, whatever became of each. Items that want the same room
-  get it in that order, and one bad item spoils only itself.
+  A batch has one answer per item, in the order of its items. Items that want the same capacity get it in that order. A
+  bad item fails alone.
 
   Background:
     Given the limits:
@@ -9,7 +9,7 @@ Feature: Batch order
       | gpt-4o:concurrency | concurrency | 2        | 60 s     |
       | acme:daily_tokens  | rolling     | 1000     | 60 s     |
 
-  Scenario: Every item of a reserve batch has its answer in its place
+  Scenario: Every item of a reserve batch has its answer in its position
     When a batch reserves:
       | call | amounts                                      |
       | 1    | 1 of gpt-4o:rpm and 400 of acme:daily_tokens |
@@ -18,18 +18,18 @@ Feature: Batch order
       | 4    | 1001 of acme:daily_tokens                    |
       | 5    | 1 of gpt-4o:rpm and 600 of acme:daily_tokens |
     Then the batch answers, in this order:
-      | call | answer                                           |
-      | 1    | granted                                          |
-      | 2    | denied: there is no limit gpt-5:rpm              |
-      | 3    | denied: acme:daily_tokens has no room            |
-      | 4    | denied: acme:daily_tokens can never hold so much |
-      | 5    | granted                                          |
-    And the limits stand at:
+      | call | answer                                                       |
+      | 1    | granted                                                      |
+      | 2    | denied: there is no limit gpt-5:rpm                          |
+      | 3    | denied: acme:daily_tokens has no room                        |
+      | 4    | denied: the amount exceeds the capacity of acme:daily_tokens |
+      | 5    | granted                                                      |
+    And the limits show:
       | limit             | available | reserved |
       | gpt-4o:rpm        | 1         | 2        |
       | acme:daily_tokens | 0         | 1000     |
 
-  Scenario: The last room goes to the item that comes first
+  Scenario: The first item that fits gets the last capacity
     When a batch reserves:
       | call | amounts                 |
       | 1    | 1 of gpt-4o:concurrency |
@@ -51,16 +51,16 @@ Feature: Batch order
       | 1    | 1 of gpt-4o:rpm |
       | 2    | 1 of gpt-4o:rpm |
     Then the batch answers, in this order:
-      | call | answer                                |
-      | 1    | granted                               |
-      | 1    | granted                               |
-      | 1    | refused: it was granted other amounts |
-      | 2    | granted                               |
-    And the limits stand at:
+      | call | answer                                       |
+      | 1    | granted                                      |
+      | 1    | granted                                      |
+      | 1    | refused: the lease was granted other amounts |
+      | 2    | granted                                      |
+    And the limits show:
       | limit      | available | reserved |
       | gpt-4o:rpm | 0         | 3        |
 
-  Scenario: Every item of a complete batch has its answer in its place
+  Scenario: Every item of a complete batch has its answer in its position
     Given call 1 holds 1 of gpt-4o:concurrency and 300 of acme:daily_tokens
     And call 2 holds 1 of gpt-4o:concurrency and 300 of acme:daily_tokens
     And call 3 holds 300 of acme:daily_tokens
@@ -74,13 +74,13 @@ Feature: Batch order
       | 4     | 5 of acme:daily_tokens    |
       | 1     | 1300 of acme:daily_tokens |
     Then the batch answers, in this order:
-      | call  | answer                                                |
-      | 2     | settles it                                            |
-      | 3     | changes nothing                                       |
-      | never | changes nothing                                       |
-      | 4     | is refused: amount 1 is no part of it                 |
-      | 1     | settles it, and 1000 of acme:daily_tokens become debt |
-    And the limits stand at:
+      | call  | answer                                                       |
+      | 2     | settles the lease                                            |
+      | 3     | changes nothing                                              |
+      | never | changes nothing                                              |
+      | 4     | is refused: the lease does not hold the limit of amount 1    |
+      | 1     | settles the lease, and 1000 of acme:daily_tokens become debt |
+    And the limits show:
       | limit              | available | reserved | debt |
       | gpt-4o:rpm         | 2         | 1        | 0    |
       | gpt-4o:concurrency | 2         | 0        | 0    |

@@ -1,6 +1,6 @@
 Feature: Linked atomicity
-  One call to a provider takes from several limits at once: a request, its tokens, a slot, and tokens of the tenant's
-  daily budget. It gets all of them or none: a denial leaves no trace on any limit.
+  One call to a provider reserves from several limits at once: a request, its tokens, a slot, and tokens of the tenant's
+  daily budget. The call gets all of them or none. A denial leaves no trace on any limit.
 
   Background:
     Given the limits:
@@ -10,7 +10,7 @@ Feature: Linked atomicity
       | gpt-4o:concurrency | concurrency | 10       | 300 s    |
       | acme:daily_tokens  | rolling     | 1000000  | 86400 s  |
 
-  Scenario: A call takes from all of its limits
+  Scenario: A granted call reserves from each of its limits
     When call 1 reserves:
       | limit              | amount |
       | gpt-4o:rpm         | 1      |
@@ -18,7 +18,7 @@ Feature: Linked atomicity
       | gpt-4o:concurrency | 1      |
       | acme:daily_tokens  | 1800   |
     Then call 1 is granted
-    And the limits stand at:
+    And the limits show:
       | limit              | available | reserved | debt |
       | gpt-4o:rpm         | 59        | 1        | 0    |
       | gpt-4o:tpm         | 58200     | 1800     | 0    |
@@ -34,7 +34,7 @@ Feature: Linked atomicity
       | gpt-4o:concurrency | 1      |
       | acme:daily_tokens  | 1800   |
     Then call 2 is denied: <full> has no room
-    And the limits stand at:
+    And the limits show:
       | limit              | reserved |
       | gpt-4o:rpm         | <rpm>    |
       | gpt-4o:tpm         | <tpm>    |
@@ -51,23 +51,23 @@ Feature: Linked atomicity
   Scenario Outline: One impossible requirement denies the whole call: <amount> of <limit>
     When call 1 reserves 1 of gpt-4o:rpm, 1 of gpt-4o:concurrency and <amount> of <limit>
     Then call 1 is denied: <why>
-    And the limits stand at:
+    And the limits show:
       | limit              | available | reserved |
       | gpt-4o:rpm         | 60        | 0        |
       | gpt-4o:tpm         | 60000     | 0        |
       | gpt-4o:concurrency | 10        | 0        |
 
     Examples:
-      | limit      | amount | why                               |
-      | gpt-4o:tpm | 60001  | gpt-4o:tpm can never hold so much |
-      | gpt-5:tpm  | 1      | there is no limit gpt-5:tpm       |
+      | limit      | amount | why                                           |
+      | gpt-4o:tpm | 60001  | the amount exceeds the capacity of gpt-4o:tpm |
+      | gpt-5:tpm  | 1      | there is no limit gpt-5:tpm                   |
 
-  Scenario: Calls at the same moment, at two replicas, take all or nothing each
+  Scenario: Each of many concurrent calls at two replicas reserves all or nothing
     Given a second replica
     When 40 calls reserve 1 of gpt-4o:rpm, 1000 of gpt-4o:tpm and 1 of gpt-4o:concurrency at once
     Then 10 of them are granted
     And the others are denied: gpt-4o:concurrency has no room
-    And the limits stand at:
+    And the limits show:
       | limit              | available | reserved |
       | gpt-4o:rpm         | 50        | 10       |
       | gpt-4o:tpm         | 50000     | 10000    |

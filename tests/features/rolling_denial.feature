@@ -1,24 +1,24 @@
 Feature: Rolling denial
-  A rolling limit is an exact sliding log: what a call reserves comes back one window later, not sooner and not all at
-  a round minute. Until then a call that does not fit is denied, and told when to come back with a new lease.
+  A rolling limit is an exact sliding log: each reservation expires one window after it was made, not at a round minute.
+  Until then a call that does not fit is denied, and told when to retry with a new lease.
 
-  Scenario: What does not fit is denied and leaves no trace
+  Scenario: A call that does not fit is denied and leaves no trace
     Given the limits:
       | limit      | kind    | capacity | held for |
       | gpt-4o:tpm | rolling | 60000    | 60 s     |
     And call 1 holds 58000 of gpt-4o:tpm
     When call 2 reserves 2001 of gpt-4o:tpm
     Then call 2 is denied: gpt-4o:tpm has no room
-    And the limits stand at:
+    And the limits show:
       | limit      | available | reserved |
       | gpt-4o:tpm | 2000      | 58000    |
     When call 3 reserves 2000 of gpt-4o:tpm
     Then call 3 is granted
-    And the limits stand at:
+    And the limits show:
       | limit      | available | reserved |
       | gpt-4o:tpm | 0         | 60000    |
 
-  Scenario: Each reservation comes back one window after it was made
+  Scenario: Each reservation expires one window after it was made
     Given the limits:
       | limit      | kind    | capacity | held for |
       | gpt-4o:tpm | rolling | 100      | 3 s      |
@@ -34,7 +34,7 @@ Feature: Rolling denial
     Then call 4 is denied: gpt-4o:tpm has no room
     But call 5 is granted
 
-  Scenario: A call that is over still counts until its window is
+  Scenario: A completed call counts until the end of its window
     Given the limits:
       | limit      | kind    | capacity | held for |
       | gpt-4o:rpm | rolling | 1        | 1 s      |
@@ -46,7 +46,7 @@ Feature: Rolling denial
     And call 3 reserves 1 of gpt-4o:rpm
     Then call 3 is granted
 
-  Scenario: A denied lease stays denied when there is room again
+  Scenario: A denied lease stays denied when capacity is available again
     Given the limits:
       | limit      | kind    | capacity | held for |
       | gpt-4o:rpm | rolling | 1        | 1 s      |
@@ -56,29 +56,29 @@ Feature: Rolling denial
     When 1 s passes
     And call 2 reserves 1 of gpt-4o:rpm
     Then call 2 is denied: gpt-4o:rpm has no room
-    And the limits stand at:
+    And the limits show:
       | limit      | available | reserved |
       | gpt-4o:rpm | 1         | 0        |
     When call 3 reserves 1 of gpt-4o:rpm
     Then call 3 is granted
 
-  Scenario: Denials in a row are sent away for longer, until a call is granted
+  Scenario: Each further denial in a row has a longer hint, until a call is granted
     Given the limits:
       | limit      | kind    | capacity | held for |
       | gpt-4o:tpm | rolling | 100      | 3 s      |
     And call 1 holds 90 of gpt-4o:tpm
     When call 2 reserves 20 of gpt-4o:tpm
-    Then call 2 is told to come back in 300 to 350 ms
+    Then call 2 is told to retry after 300 to 350 ms
     When call 3 reserves 20 of gpt-4o:tpm
-    Then call 3 is told to come back in 450 to 500 ms
+    Then call 3 is told to retry after 450 to 500 ms
     When call 4 reserves 10 of gpt-4o:tpm
     And call 5 reserves 20 of gpt-4o:tpm
     Then call 4 is granted
-    And call 5 is told to come back in 300 to 350 ms
+    And call 5 is told to retry after 300 to 350 ms
 
-  Scenario: More than the capacity is told apart from no room now
+  Scenario: An amount over the capacity is told apart from a lack of room
     Given the limits:
       | limit      | kind    | capacity | held for |
       | gpt-4o:tpm | rolling | 100      | 60 s     |
     When call 1 reserves 101 of gpt-4o:tpm
-    Then call 1 is denied: gpt-4o:tpm can never hold so much
+    Then call 1 is denied: the amount exceeds the capacity of gpt-4o:tpm

@@ -1,5 +1,5 @@
-//! What the steps want of a backend and its replicas, without the type of the ledger: cucumber's macros know no
-//! generics.
+//! Object-safe traits over a backend and its replicas: cucumber's macros take no generics, so the steps cannot name the
+//! type of the ledger.
 
 use std::time::Duration;
 
@@ -22,22 +22,22 @@ pub trait Site {
 
 /// Any [`Replica`].
 pub trait Driver {
-    /// Answers each in its place.
+    /// Reserves in one batch; one outcome per item, in order.
     fn reserve<'a>(&'a self, batch: &'a [Reserve]) -> LocalBoxFuture<'a, Vec<ReserveOutcome>>;
-    /// Answers each in its place.
+    /// Completes in one batch; one outcome per item, in order.
     fn complete<'a>(&'a self, batch: &'a [Complete]) -> LocalBoxFuture<'a, Vec<CompleteOutcome>>;
     /// Creates or changes a limit.
     fn put(&self, definition: Definition) -> LocalBoxFuture<'_, ()>;
-    /// Lowers the capacities that wait for it and can be lowered.
+    /// Applies every pending decrease that fits.
     fn apply_decreases(&self) -> LocalBoxFuture<'_, ()>;
-    /// A limit and what is used of it.
+    /// A limit and its usage.
     fn info<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, LimitUsage>;
 }
 
 impl<B: Backend> Site for B {
     fn start(&self) -> LocalBoxFuture<'_, Box<dyn Driver>> {
         Box::pin(async {
-            // The lease cache is off: whatever a replica knows, the ledger told it.
+            // Without a lease cache, a replica knows only what the ledger tells it.
             let replica = Replica::start(self.connect(), self.ids(), 0).await;
             Box::new(replica) as Box<dyn Driver>
         })

@@ -1,4 +1,4 @@
-//! Runs `tests/features` over any backend. The steps are written once, in [`steps`]; each runs under a time bound.
+//! Runs `tests/features` over any backend. The steps are in [`steps`]; each has a time limit.
 
 mod driver;
 mod report;
@@ -19,13 +19,13 @@ use crate::fixtures::Backend;
 use report::{LastWords, Report};
 use scenario::Scenario;
 
-/// The longest that a step may take; it has at most 3 seconds to wait for.
+/// The time limit of a step. The longest step waits for 3 s.
 const STEP_TIME_MAX: Duration = Duration::from_secs(10);
-/// How many scenarios run at once, each over a backend of its own.
+/// The number of scenarios that run at once, each over its own backend.
 const SCENARIOS_AT_ONCE: usize = 4;
 const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/features");
 
-/// Fails unless every scenario of every feature holds, each over a fresh backend.
+/// Runs every scenario of every feature over a fresh backend, and panics with a report if one fails.
 pub async fn features_hold<B: Backend>(fresh_backend: impl AsyncFn() -> B + 'static) {
     let fresh_backend = Rc::new(fresh_backend);
     let report = Report::default();
@@ -37,23 +37,23 @@ pub async fn features_hold<B: Backend>(fresh_backend: impl AsyncFn() -> B + 'sta
         .before(move |_, _, _, scenario| {
             let fresh_backend = Rc::clone(&fresh_backend);
             Box::pin(async move {
-                // Cucumber silences the panics of the whole process, in which other tests run too.
+                // Cucumber silences the panics of the whole process, which runs other tests too.
                 drop(std::panic::take_hook());
                 let backend = fresh_backend().await;
                 within_bound("a replica starts", scenario.set_up(backend)).await;
             })
         })
         .fail_on_skipped_with(|_, _, _| true)
-        // The arguments of the process are those of the test harness.
+        // The arguments of the process belong to the test harness.
         .with_default_cli()
         .run(Path::new(FEATURES))
         .await;
     let scenarios = run.scenarios_stats();
     assert!(!run.execution_has_failed() && scenarios.passed == scenarios.total(), "{report}");
-    assert!(run.passed_steps() > 0, "no step in {FEATURES}");
+    assert!(run.passed_steps() > 0, "{FEATURES} has no steps");
 }
 
-/// The steps as their patterns find them, each run by [`run_bounded`].
+/// The patterns of all steps, each with [`run_bounded`] as its function.
 fn bounded_steps() -> Collection<Scenario> {
     let mut steps = Collection::new();
     for step in inventory::iter::<<Scenario as WorldInventory>::Given> {
@@ -71,14 +71,14 @@ fn bounded_steps() -> Collection<Scenario> {
     steps
 }
 
-/// Runs the step that the context is of, under the time bound. Steps are plain functions without captures, so there is
-/// no wrapping them one by one: this one finds again what cucumber found.
+/// Runs the step of `context` with the time limit. Cucumber takes plain functions only, which cannot capture a step, so
+/// this function looks the step up again.
 fn run_bounded(scenario: &mut Scenario, context: Context) -> LocalBoxFuture<'_, ()> {
     static STEPS: LazyLock<Collection<Scenario>> = LazyLock::new(Scenario::collection);
     Box::pin(async move {
         let name = context.step.value.clone();
         let Ok(Some((step, _, _, context))) = STEPS.find(&context.step) else {
-            panic!("cucumber found the step {name:?}")
+            panic!("no step matches {name:?}, which cucumber matched before")
         };
         within_bound(&name, step(scenario, context)).await;
     })

@@ -1,4 +1,4 @@
-//! What cucumber writes: it repeats what failed when all is over, and that is all there is to read.
+//! The report of a run: cucumber repeats the failed scenarios at the end, and only that part is kept.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,11 +10,11 @@ use cucumber::parser;
 use cucumber::writer::{Arbitrary, Basic, Coloring, NonTransforming, Verbosity};
 use cucumber::{World, Writer};
 
-/// A text that grows.
+/// The text of the report; clones share it.
 #[derive(Clone, Default)]
 pub struct Report(Rc<RefCell<Vec<u8>>>);
 
-/// Writes what comes after the end of the run.
+/// Writes the events after the end of the run.
 pub struct LastWords {
     writer: Basic<Report>,
     is_over: bool,

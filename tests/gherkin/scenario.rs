@@ -1,4 +1,4 @@
-//! What one scenario works with.
+//! The state of one scenario.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,17 +12,17 @@ use super::driver::{Driver, Site};
 use super::words::{self, Amounts};
 use crate::fixtures;
 
-/// A backend of its own with its replicas, and the calls that were made.
+/// The backend of the scenario with its replicas, and the calls so far.
 #[derive(Default, World)]
 pub struct Scenario {
     site: Option<Box<dyn Site>>,
     replicas: Vec<Box<dyn Driver>>,
     calls: HashMap<String, Call>,
-    /// The answers to the latest batch, each with the name of its call.
+    /// The answers to the latest batch, each as the name of its call and the answer in words.
     pub batch: Vec<[String; 2]>,
 }
 
-/// A call, by the name that the feature gives it: one lease, and the latest answers.
+/// A call that the feature names: its lease and its latest outcomes.
 #[derive(Debug)]
 pub struct Call {
     lease: LeaseId,
@@ -49,7 +49,7 @@ impl Scenario {
         self.site().pass(time).await;
     }
 
-    /// The replica that steps mean if they say nothing else.
+    /// The replica of steps that name none.
     pub fn replica(&self) -> &dyn Driver {
         self.replica_at(0)
     }
@@ -66,7 +66,7 @@ impl Scenario {
         self.calls.get(name).expect("the call was made")
     }
 
-    /// The lease of a call; a new one if the name is new.
+    /// The lease of a call; a fresh one if the name is new.
     fn lease(&mut self, name: &str) -> LeaseId {
         self.call_mut(name).lease
     }
@@ -83,7 +83,7 @@ impl Scenario {
             .map(|(name, amounts)| fixtures::reserve(self.lease(name), &amounts.of_limits()))
             .collect();
         let answers = self.replica_at(replica).reserve(&batch).await;
-        assert_eq!(answers.len(), items.len(), "one answer for each");
+        assert_eq!(answers.len(), items.len(), "one outcome per item");
         self.batch.clear();
         for ((name, _), answer) in items.iter().zip(answers) {
             self.batch.push([name.clone(), words::of_reservation(&answer)]);
@@ -98,7 +98,7 @@ impl Scenario {
             .map(|(name, amounts)| fixtures::complete(self.lease(name), &amounts.of_limits()))
             .collect();
         let answers = self.replica_at(replica).complete(&batch).await;
-        assert_eq!(answers.len(), items.len(), "one answer for each");
+        assert_eq!(answers.len(), items.len(), "one outcome per item");
         self.batch.clear();
         for ((name, _), answer) in items.iter().zip(answers) {
             self.batch.push([name.clone(), words::of_completion(&answer)]);

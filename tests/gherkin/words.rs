@@ -1,4 +1,4 @@
-//! The words of the features: what is written in them, and how answers are told.
+//! The words of the features: parses their texts and tables, and writes outcomes in words.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use cucumber::gherkin::Step;
 use ledger_limiter::limit::{Overage, Status};
 use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
-/// `1 of gpt-4o:rpm, 1800 of gpt-4o:tpm and 1 of gpt-4o:concurrency`.
+/// Amounts of limits, as in `1 of gpt-4o:rpm, 1800 of gpt-4o:tpm and 1 of gpt-4o:concurrency`.
 #[derive(Debug, Clone, Default, Parameter)]
 #[param(name = "amounts", regex = r"\d+ of [^\s,]+(?:(?:, | and )\d+ of [^\s,]+)*")]
 pub struct Amounts(Vec<(String, u64)>);
@@ -24,7 +24,7 @@ impl FromStr for Amounts {
     fn from_str(text: &str) -> Result<Self, String> {
         let one = |part: &str| {
             let (amount, limit) =
-                part.split_once(" of ").ok_or(format!("{part:?} is no amount of a limit"))?;
+                part.split_once(" of ").ok_or(format!("{part:?} is not `AMOUNT of LIMIT`"))?;
             let amount = amount.parse().map_err(|error| format!("{part:?}: {error}"))?;
             Ok((limit.to_owned(), amount))
         };
@@ -38,7 +38,7 @@ impl FromIterator<(String, u64)> for Amounts {
     }
 }
 
-/// The rows of a step's table, which has exactly these columns.
+/// The rows of the table of a step; the table must have exactly these columns.
 pub fn table<const N: usize>(step: &Step, columns: [&str; N]) -> Vec<[String; N]> {
     let rows = &step.table.as_ref().expect("the step has a table").rows;
     let (header, rows) = rows.split_first().expect("the table has a header");
@@ -51,16 +51,16 @@ pub fn number(text: &str) -> u64 {
     text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"))
 }
 
-/// `60 s`.
+/// Parses a time such as `60 s`.
 pub fn seconds(text: &str) -> u64 {
-    number(text.strip_suffix(" s").unwrap_or_else(|| panic!("{text:?} is no time in seconds")))
+    number(text.strip_suffix(" s").unwrap_or_else(|| panic!("{text:?} is not `N s`")))
 }
 
 pub fn overage(text: &str) -> Overage {
     match text {
         "debt" => Overage::Debt,
         "deny" => Overage::Deny,
-        other => panic!("{other:?} is no overage policy"),
+        other => panic!("{other:?} is not an overage policy"),
     }
 }
 
@@ -77,33 +77,39 @@ pub fn of_reservation(reservation: &ReserveOutcome) -> String {
         ReserveOutcome::Granted { .. } => "granted".to_owned(),
         ReserveOutcome::NoRoom { key, .. } => format!("denied: {key} has no room"),
         ReserveOutcome::Decreasing { key, .. } => format!("denied: {key} is decreasing"),
-        ReserveOutcome::ExceedsCapacity { key } => format!("denied: {key} can never hold so much"),
+        ReserveOutcome::ExceedsCapacity { key } => {
+            format!("denied: the amount exceeds the capacity of {key}")
+        }
         ReserveOutcome::UnknownKey { key } => format!("denied: there is no limit {key}"),
-        ReserveOutcome::TooManyInstances { key } => format!("denied: {key} cannot be made"),
-        ReserveOutcome::LeaseConflict => "refused: it was granted other amounts".to_owned(),
-        ReserveOutcome::LeaseSettled => "refused: it is settled".to_owned(),
+        ReserveOutcome::TooManyInstances { key } => {
+            format!("denied: the template of {key} has its maximum of instances")
+        }
+        ReserveOutcome::LeaseConflict => "refused: the lease was granted other amounts".to_owned(),
+        ReserveOutcome::LeaseSettled => "refused: the lease is settled".to_owned(),
     }
 }
 
 pub fn of_completion(completion: &CompleteOutcome) -> String {
     match completion {
         CompleteOutcome::Settled { overages } => {
-            let mut told = "settles it".to_owned();
-            for excess in overages {
-                let became = match excess.overage {
+            let mut words = "settles the lease".to_owned();
+            for overage in overages {
+                let became = match overage.overage {
                     Overage::Debt => "become debt",
                     Overage::Deny => "are only counted",
                 };
-                told += &format!(", and {} of {} {became}", excess.amount, excess.key);
+                words += &format!(", and {} of {} {became}", overage.amount, overage.key);
             }
-            told
+            words
         }
         CompleteOutcome::NothingToDo => "changes nothing".to_owned(),
-        CompleteOutcome::NotInLease { index } => format!("is refused: amount {} is no part of it", index + 1),
+        CompleteOutcome::NotInLease { index } => {
+            format!("is refused: the lease does not hold the limit of amount {}", index + 1)
+        }
     }
 }
 
-/// When a denied call should come back.
+/// The hint of a denial that waiting can end.
 pub fn retry_after_ms(reservation: &ReserveOutcome) -> Option<u64> {
     match reservation {
         ReserveOutcome::NoRoom { retry_after_ms, .. } | ReserveOutcome::Decreasing { retry_after_ms, .. } => {

@@ -95,14 +95,14 @@ impl Settlement {
     }
 
     fn plan_leg(&self, leg: usize, now_ns: u64, steps: &mut Steps) -> Result<(), LedgerError> {
-        let held = *self.leg(leg)?;
+        let held = self.leg(leg)?;
         match (self.action(leg)?, held.remaining_seconds(now_ns)) {
             (LegAction::Keep, _) | (LegAction::ReserveOverage { .. } | LegAction::Shrink(_), None) => {}
             (LegAction::Release, _) => steps.push(StepKind::Void, leg, self.void(leg, self.void_id(leg))?),
             (LegAction::Shrink(shrink), Some(seconds)) => self.plan_shrink(leg, shrink, seconds, steps)?,
             (LegAction::ReserveOverage { by, .. }, Some(seconds)) => {
                 let id = self.lease_ids.transfer(Purpose::Overage, 0, leg);
-                let transfer = self.reserve(&held, id, TransferCode::Overage, by, seconds);
+                let transfer = self.reserve(held, id, TransferCode::Overage, by, seconds);
                 steps.push(StepKind::ReserveOverage, leg, transfer);
             }
             (LegAction::RecordDebt { by, debt_account }, _) => {
@@ -124,7 +124,7 @@ impl Settlement {
         remaining_seconds: u32,
         steps: &mut Steps,
     ) -> Result<(), LedgerError> {
-        let held = *self.leg(leg)?;
+        let held = self.leg(leg)?;
         // A closed account refuses reservations, so the chain opens it and closes it again.
         let around = closing.map(|closing| {
             let closing = self.closing_after(held.account, closing, &steps.steps);
@@ -151,7 +151,7 @@ impl Settlement {
             }
             Hold::Rolling(_) | Hold::Concurrency => {
                 steps.push(StepKind::Void, leg, self.void(leg, self.void_id(leg))?);
-                let remainder = self.reserve(&held, id, TransferCode::Shrink, to, remaining_seconds);
+                let remainder = self.reserve(held, id, TransferCode::Shrink, to, remaining_seconds);
                 steps.push(StepKind::ReserveRemainder, leg, remainder);
             }
         }

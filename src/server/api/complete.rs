@@ -4,35 +4,33 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
+use super::Api;
 use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
 use super::reject::Reject;
-use super::{Api, record};
+use super::request_log::record;
 use crate::ledger::Ledger;
-use crate::protocol::Complete;
-use crate::protocol::CompleteOutcome;
-use crate::protocol::{BACKEND_ERROR, CompleteAnswer, CompleteBody, INVALID_REQUEST};
-use crate::server::metrics::{Metrics, Route};
+use crate::protocol::{
+    BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, INVALID_REQUEST,
+};
+use crate::server::Metrics;
+use crate::server::metrics::Route;
 use crate::telemetry::Counter;
 
 /// `POST /v1/complete`
-pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
+pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Complete);
-    let command =
-        match parse(body).and_then(|body: CompleteBody| body.into_command().map_err(Reject::Invalid)) {
-            Ok(command) => command,
-            Err(reject) => return reject.into_response(),
-        };
+    let command = parse::<CompleteBody>(body)?.into_command().map_err(Reject::Invalid)?;
     match api.in_time(api.engine.limiter().complete(&command)).await {
-        Ok(completion) => match conclude(&api.metrics, &command, &completion) {
-            Ok(()) => answer(StatusCode::OK, CompleteAnswer::settled()),
-            Err(message) => Reject::Invalid(message).into_response(),
-        },
+        Ok(outcome) => {
+            conclude(&api.metrics, &command, &outcome).map_err(Reject::Invalid)?;
+            Ok(answer(StatusCode::OK, CompleteAnswer::settled()))
+        }
         Err(reject) => {
             api.metrics.completes.unknown.inc();
-            reject.into_complete_response()
+            Ok(reject.into_complete_response())
         }
     }
 }
@@ -43,16 +41,27 @@ pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body)
     let items = parse_batch(body, api.batch_requests_max)?;
     let items = items.into_iter().map(|item| item.and_then(CompleteBody::into_command)).collect();
     let run = async |commands: &[Complete]| api.engine.limiter().complete_batch(commands).await;
-    let conclude = |command: &Complete, completion| match conclude(&api.metrics, command, &completion) {
+    let conclude = |command: &Complete, outcome| match conclude(&api.metrics, command, &outcome) {
         Ok(()) => CompleteAnswer::settled(),
-        Err(message) => CompleteAnswer::invalid(&format!("{INVALID_REQUEST}: {message}")),
+        Err(message) => CompleteAnswer::invalid(&message),
     };
     Ok(api.answer_batch(items, run, conclude).await)
 }
 
+/// Counts and logs an outcome.
+///
+/// # Errors
+///
+/// The message to the caller if the command names a key that is not in the lease.
+fn conclude(metrics: &Metrics, command: &Complete, outcome: &CompleteOutcome) -> Result<(), String> {
+    metrics.completes.count(outcome);
+    record(command.lease, &command.job_id, command.actuals().iter().map(|actual| &actual.key), outcome);
+    outcome.settled()
+}
+
 impl BatchItem for CompleteAnswer {
     fn invalid(message: &str) -> Self {
-        Self { ok: false, error: message.to_owned() }
+        Self { ok: false, error: format!("{INVALID_REQUEST}: {message}") }
     }
 
     fn unknown() -> Self {
@@ -63,14 +72,7 @@ impl BatchItem for CompleteAnswer {
         self.error == BACKEND_ERROR
     }
 
-    fn unknowns(metrics: &Metrics) -> &Counter {
+    fn unknown_counter(metrics: &Metrics) -> &Counter {
         &metrics.completes.unknown
     }
-}
-
-/// Counts and logs the outcome. `Ok` if the lease is settled; otherwise what is wrong with the command.
-fn conclude(metrics: &Metrics, command: &Complete, completion: &CompleteOutcome) -> Result<(), String> {
-    metrics.completes.count(completion);
-    record(command.lease, &command.job_id, command.actuals().iter().map(|actual| &actual.key), completion);
-    completion.settled()
 }

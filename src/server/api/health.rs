@@ -1,4 +1,4 @@
-//! `GET /healthz` and `GET /readyz`.
+//! `GET /healthz` and `GET /readyz`, and the wait for the definitions at the start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,39 +15,39 @@ use crate::ledger::{AccountId, Ledger};
 use crate::protocol::ErrorBody;
 use crate::telemetry::with_sources;
 
-/// The time after which the ledger counts as not answering.
+/// How long the ledger may take to answer a probe before the service is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether the ledger answers and the definitions were read.
+/// Whether the definitions are read and the ledger answers.
 pub struct Readiness<L> {
     ledger: Arc<L>,
     operator: AccountId,
     bootstrapped: watch::Sender<bool>,
-    /// One probe at a time, so that probes do not pile up while the ledger does not answer.
+    /// Held during a probe, so that probes do not pile up in the ledger's queue while it does not answer.
     probe: tokio::sync::Mutex<()>,
 }
 
 impl<L: Ledger> Readiness<L> {
-    /// Asks `ledger` for its operator account; not ready until [`Readiness::set_bootstrapped`].
+    /// Not ready until [`Readiness::set_bootstrapped`]. A probe looks up the account `operator` in `ledger`.
     pub fn new(ledger: Arc<L>, operator: AccountId) -> Self {
         Self { ledger, operator, bootstrapped: watch::Sender::new(false), probe: tokio::sync::Mutex::new(()) }
     }
 
-    /// Records that the definitions have been read.
+    /// Records that the definitions are read, and lets waiting requests continue.
     pub fn set_bootstrapped(&self) {
         self.bootstrapped.send_replace(true);
     }
 
-    /// Waits until the definitions have been read: an answer before that would call every key unknown.
+    /// Waits until the definitions are read. An answer before that would call every key unknown.
     pub(super) async fn bootstrapped(&self) {
         if !*self.bootstrapped.borrow() {
-            // The sender lives as long as `self`, so the wait cannot fail.
+            // This fails only without the sender, which lives as long as `self`.
             self.bootstrapped.subscribe().wait_for(|bootstrapped| *bootstrapped).await.ok();
         }
     }
 
     /// Why the service is not ready; `None` if it is.
-    async fn obstacle(&self) -> Option<String> {
+    async fn reason_not_ready(&self) -> Option<String> {
         let probe = async {
             let _one_at_a_time = self.probe.lock().await;
             self.ledger.accounts(vec![self.operator]).await
@@ -56,19 +56,19 @@ impl<L: Ledger> Readiness<L> {
             Ok(Ok(_)) if *self.bootstrapped.borrow() => None,
             Ok(Ok(_)) => Some("the definitions have not been read yet".to_owned()),
             Ok(Err(error)) => Some(with_sources(&error)),
-            Err(_) => Some(format!("the ledger has not answered within {} ms", PROBE_TIMEOUT.as_millis())),
+            Err(_) => Some(format!("the ledger did not answer within {} ms", PROBE_TIMEOUT.as_millis())),
         }
     }
 }
 
-/// `GET /healthz`
+/// `GET /healthz`: 200 while the process lives.
 pub(super) async fn healthz() -> Response {
     answer(StatusCode::OK, serde_json::json!({ "ok": true }))
 }
 
-/// `GET /readyz`
+/// `GET /readyz`: 200 while the service is ready, 503 with the reason otherwise.
 pub(super) async fn readyz<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Response {
-    match api.readiness.obstacle().await {
+    match api.readiness.reason_not_ready().await {
         None => answer(StatusCode::OK, serde_json::json!({ "ok": true })),
         Some(message) => {
             let body = ErrorBody { error: "not_ready".to_owned(), message };

@@ -1,4 +1,4 @@
-//! Reading JSON bodies and writing JSON answers.
+//! Reads the body of a request as JSON, and writes an answer as JSON.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use super::BODY_BYTES_MAX;
 use super::reject::Reject;
 use crate::protocol::BatchBody;
 
-/// The bytes of a request's body, or why it could not be read.
+/// The bytes of a body of any content type, or why they cannot be read.
 pub(super) struct Body(Result<Bytes, Reject>);
 
 impl<S: Sync> FromRequest<S> for Body {
@@ -28,44 +28,48 @@ impl<S: Sync> FromRequest<S> for Body {
     }
 }
 
-/// Reads a body. Nearly every body arrives in one piece, which is not copied.
+/// Reads the whole body. Nearly every body arrives in one frame, which is not copied.
 async fn read(body: &mut Limited<axum::body::Body>) -> Result<Bytes, Reject> {
-    let Some(first) = next_piece(body).await? else { return Ok(Bytes::new()) };
-    let Some(second) = next_piece(body).await? else { return Ok(first) };
+    let Some(first) = next_frame(body).await? else { return Ok(Bytes::new()) };
+    let Some(second) = next_frame(body).await? else { return Ok(first) };
     let mut whole = BytesMut::from(first);
     whole.extend_from_slice(&second);
-    while let Some(piece) = next_piece(body).await? {
-        whole.extend_from_slice(&piece);
+    while let Some(frame) = next_frame(body).await? {
+        whole.extend_from_slice(&frame);
     }
     Ok(whole.freeze())
 }
 
-async fn next_piece(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes>, Reject> {
+/// The next frame of data; trailers are skipped.
+async fn next_frame(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes>, Reject> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
             true => Reject::TooLarge,
             false => Reject::Unreadable(format!("the body cannot be read: {error}")),
         })?;
-        // Trailers are ignored.
-        if let Ok(piece) = frame.into_data() {
-            return Ok(Some(piece));
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
         }
     }
     Ok(None)
 }
 
-/// Parses a body that is one value; an empty body is the default.
+/// Parses a body; an empty one is the default value.
 pub(super) fn parse_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T, Reject> {
     let bytes = body.0?;
     if bytes.is_empty() { Ok(T::default()) } else { parse_text(&bytes).map_err(Reject::Invalid) }
 }
 
-/// Parses a body that is one value.
+/// Parses a body.
 pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Reject> {
     parse_text(&body.0?).map_err(Reject::Invalid)
 }
 
-/// Parses a batch, and each of its items by itself.
+/// Parses a batch, and each of its items by itself: a malformed item is an error in its position.
+///
+/// # Errors
+///
+/// The body is not a batch, or has no items, or more than `requests_max`.
 pub(super) fn parse_batch<T: DeserializeOwned>(
     body: Body,
     requests_max: usize,
@@ -80,9 +84,9 @@ pub(super) fn parse_batch<T: DeserializeOwned>(
     Ok(batch.requests.iter().map(|item| parse_text(item.get().as_bytes())).collect())
 }
 
-/// Parses JSON; the error begins with the name of the bad field.
+/// Parses JSON; the error begins with the path of the wrong field.
 fn parse_text<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
-    // Tracking the field doubles the cost of parsing, so only a body with an error is parsed again with it.
+    // Tracking the path doubles the time of parsing, and only an error needs the path.
     serde_json::from_slice(text).or_else(|_| parse_with_path(text))
 }
 
@@ -90,13 +94,15 @@ fn parse_with_path<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> 
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
+        // The whole body, or a place that is not a field.
+        let names_no_field = path == "." || path == "?";
+        if names_no_field { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
     })?;
     reader.end().map_err(|error| error.to_string())?;
     Ok(value)
 }
 
-/// An answer with a status.
+/// An answer with a JSON body.
 pub(super) fn answer<T: Serialize>(status: StatusCode, body: T) -> Response {
     (status, Json(body)).into_response()
 }

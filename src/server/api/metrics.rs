@@ -1,3 +1,5 @@
+//! `GET /metrics`: the metrics in the OpenMetrics text format.
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -7,14 +9,13 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use crate::ledger::Ledger;
 
-/// The text form that Prometheus asks for first.
+/// The format that Prometheus prefers.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// `GET /metrics`
 pub(super) async fn metrics<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Response {
     match api.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        // Writing to a text does not fail.
+        // Writing to a `String` does not fail.
         Err(std::fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

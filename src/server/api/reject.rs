@@ -1,8 +1,9 @@
-//! From errors to statuses.
+//! Failed requests: the one place that turns errors into statuses.
 
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use super::json::answer;
 use crate::limiter::{LimiterError, ObjectError};
@@ -13,120 +14,107 @@ use crate::protocol::{
 use crate::registry::AdminError;
 use crate::telemetry::with_sources;
 
+/// The `Retry-After` of every 503.
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// Why a request failed. This is the one place that turns errors into statuses.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Reject {
-    /// The body is malformed; the message begins with the name of the field.
+    /// A field is missing, malformed or out of range; the message begins with its name.
     Invalid(String),
+    /// The body is longer than [`super::BODY_BYTES_MAX`].
     TooLarge,
+    /// The connection or the encoding of the path failed before a field could be read.
     Unreadable(String),
+    /// No endpoint has the path.
     NoRoute,
+    /// The endpoint does not take the method.
     WrongMethod,
-    /// The answer took too long: the outcome is unknown.
+    /// The request took longer than the request timeout; the outcome is unknown.
     TimedOut,
-    /// The limiter has no answer: the outcome is unknown.
+    /// The ledger gave no answer; the outcome is unknown.
     NoAnswer(LimiterError),
+    /// An admin request failed.
     Admin(AdminError),
-    /// The operation on an object failed.
+    /// A request to `/v1/objects` failed.
     Object(ObjectError),
 }
 
 impl Reject {
-    fn status(&self) -> StatusCode {
+    /// The status of the answer, and the name in its `error` field. A 503 means that the outcome is unknown.
+    fn status_and_name(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Invalid(_) | Self::Unreadable(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoRoute
-            | Self::Admin(AdminError::UnknownKey(_))
-            | Self::Object(ObjectError::UnknownKey(_)) => StatusCode::NOT_FOUND,
-            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Admin(
-                AdminError::KindChange(_) | AdminError::Contended(_) | AdminError::TooManyInstances(_),
-            ) => StatusCode::CONFLICT,
-            Self::Object(
-                ObjectError::NotABucket { .. }
-                | ObjectError::TooManyInstances(_)
-                | ObjectError::LeaseConflict(_)
-                | ObjectError::LeaseSettled(_),
-            ) => StatusCode::CONFLICT,
-            Self::TimedOut
-            | Self::NoAnswer(_)
-            | Self::Object(ObjectError::Limiter(_))
-            | Self::Admin(AdminError::Registry(_)) => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Invalid(_) | Self::Unreadable(_) => INVALID_REQUEST,
-            Self::TooLarge => "body_too_large",
-            Self::NoRoute => "not_found",
-            Self::WrongMethod => "method_not_allowed",
+            Self::Invalid(_) | Self::Unreadable(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
+            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Admin(AdminError::UnknownKey(_)) | Self::Object(ObjectError::UnknownKey(_)) => {
-                UNKNOWN_LIMIT_KEY
+                (StatusCode::NOT_FOUND, UNKNOWN_LIMIT_KEY)
             }
-            Self::Object(ObjectError::NotABucket { .. }) => "not_a_bucket",
-            Self::Object(ObjectError::LeaseConflict(_)) => LEASE_CONFLICT,
-            Self::Object(ObjectError::LeaseSettled(_)) => LEASE_SETTLED,
-            Self::Admin(AdminError::KindChange(_)) => "kind_change",
-            Self::Admin(AdminError::Contended(_)) => "contended",
+            Self::Admin(AdminError::KindChange(_)) => (StatusCode::CONFLICT, "kind_change"),
+            Self::Admin(AdminError::Contended(_)) => (StatusCode::CONFLICT, "contended"),
             Self::Admin(AdminError::TooManyInstances(_)) | Self::Object(ObjectError::TooManyInstances(_)) => {
-                TOO_MANY_INSTANCES
+                (StatusCode::CONFLICT, TOO_MANY_INSTANCES)
             }
+            Self::Object(ObjectError::NotABucket { .. }) => (StatusCode::CONFLICT, "not_a_bucket"),
+            Self::Object(ObjectError::LeaseConflict(_)) => (StatusCode::CONFLICT, LEASE_CONFLICT),
+            Self::Object(ObjectError::LeaseSettled(_)) => (StatusCode::CONFLICT, LEASE_SETTLED),
             Self::TimedOut
             | Self::NoAnswer(_)
             | Self::Object(ObjectError::Limiter(_))
-            | Self::Admin(AdminError::Registry(_)) => BACKEND_ERROR,
+            | Self::Admin(AdminError::Registry(_)) => (StatusCode::SERVICE_UNAVAILABLE, BACKEND_ERROR),
         }
     }
 
     fn message(&self) -> String {
         match self {
             Self::Invalid(message) | Self::Unreadable(message) => message.clone(),
-            Self::TooLarge => format!("the body is larger than {} bytes", super::BODY_BYTES_MAX),
+            Self::TooLarge => format!("the body must be at most {} bytes long", super::BODY_BYTES_MAX),
             Self::NoRoute => "no endpoint has this path".to_owned(),
-            Self::WrongMethod => "the endpoint does not take this method".to_owned(),
-            Self::TimedOut => "the ledger did not answer in time; the outcome is unknown: repeat the request with the same ids".to_owned(),
+            Self::WrongMethod => "this path does not take this method".to_owned(),
+            Self::TimedOut => "the ledger did not answer in time; the outcome is unknown".to_owned(),
             Self::NoAnswer(error) => with_sources(error),
             Self::Admin(error) => with_sources(error),
             Self::Object(error) => with_sources(error),
         }
     }
 
-    /// Whether the outcome of the request is unknown.
-    fn is_unknown_outcome(&self) -> bool {
-        self.status() == StatusCode::SERVICE_UNAVAILABLE
-    }
-
-    /// The response to a reserve: its unknown outcome has a body of its own.
+    /// The answer to a reserve. An unknown outcome has the body of a reserve answer.
     pub(super) fn into_reserve_response(self) -> Response {
-        if !self.is_unknown_outcome() {
-            return self.into_response();
-        }
-        self.log();
-        unavailable(answer(self.status(), ReserveAnswer::failed(BACKEND_ERROR)))
+        self.into_response_or(ReserveAnswer::failed(BACKEND_ERROR))
     }
 
-    /// The response to a complete: its unknown outcome has a body of its own.
+    /// The answer to a complete. An unknown outcome has the body of a complete answer.
     pub(super) fn into_complete_response(self) -> Response {
+        self.into_response_or(CompleteAnswer { ok: false, error: BACKEND_ERROR.to_owned() })
+    }
+
+    /// The answer; its body is `unknown` if the outcome is unknown.
+    fn into_response_or(self, unknown: impl Serialize) -> Response {
         if !self.is_unknown_outcome() {
             return self.into_response();
         }
         self.log();
-        unavailable(answer(self.status(), CompleteAnswer { ok: false, error: BACKEND_ERROR.to_owned() }))
+        unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, unknown))
     }
 
-    fn log(&self) {
-        tracing::warn!(error = self.message(), "a request has no answer; its outcome is unknown");
+    fn is_unknown_outcome(&self) -> bool {
+        self.status_and_name().0 == StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    /// Logs a request whose outcome is unknown.
+    pub(super) fn log(&self) {
+        tracing::warn!(
+            error = self.message(),
+            "no answer from the ledger; the outcome of a request is unknown"
+        );
     }
 }
 
 impl IntoResponse for Reject {
     fn into_response(self) -> Response {
-        let body = ErrorBody { error: self.name().to_owned(), message: self.message() };
-        let response = answer(self.status(), body);
+        let (status, name) = self.status_and_name();
+        let response = answer(status, ErrorBody { error: name.to_owned(), message: self.message() });
         if self.is_unknown_outcome() {
             self.log();
             return unavailable(response);
@@ -135,7 +123,7 @@ impl IntoResponse for Reject {
     }
 }
 
-/// Adds `Retry-After`.
+/// Adds the `Retry-After` header of a 503.
 pub(super) fn unavailable(mut response: Response) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     response

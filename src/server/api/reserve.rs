@@ -4,52 +4,35 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
+use super::Api;
 use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
 use super::reject::Reject;
-use super::{Api, record};
+use super::request_log::record;
 use crate::ledger::Ledger;
-use crate::protocol::Reserve;
-use crate::protocol::ReserveOutcome;
-use crate::protocol::{BACKEND_ERROR, ReserveAnswer, ReserveBody};
-use crate::server::metrics::{Metrics, Route};
+use crate::protocol::{BACKEND_ERROR, INVALID_REQUEST, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome};
+use crate::server::Metrics;
+use crate::server::metrics::Route;
 use crate::telemetry::Counter;
 
 /// `POST /v1/reserve`
-pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Response {
+pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Reserve);
-    let command = match parse(body).and_then(|body: ReserveBody| body.into_command().map_err(Reject::Invalid))
-    {
-        Ok(command) => command,
-        Err(reject) => return reject.into_response(),
-    };
+    let command = parse::<ReserveBody>(body)?.into_command().map_err(Reject::Invalid)?;
     match api.in_time(api.engine.limiter().reserve(&command)).await {
-        Ok(reservation) => {
-            api.metrics.reserves.count(&reservation);
-            log(&command, &reservation);
-            respond(reservation)
+        Ok(outcome) => {
+            api.metrics.reserves.count(&outcome);
+            let keys = command.requirements().iter().map(|requirement| &requirement.key);
+            record(command.lease, &command.job_id, keys, &outcome);
+            Ok(respond(outcome))
         }
         Err(reject) => {
             api.metrics.reserves.unknown.inc();
-            reject.into_reserve_response()
+            Ok(reject.into_reserve_response())
         }
     }
-}
-
-/// The answer to an outcome, with its status.
-pub(super) fn respond(reservation: ReserveOutcome) -> Response {
-    let status = match reservation {
-        ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => StatusCode::CONFLICT,
-        ReserveOutcome::Granted { .. }
-        | ReserveOutcome::NoRoom { .. }
-        | ReserveOutcome::Decreasing { .. }
-        | ReserveOutcome::ExceedsCapacity { .. }
-        | ReserveOutcome::UnknownKey { .. }
-        | ReserveOutcome::TooManyInstances { .. } => StatusCode::OK,
-    };
-    answer(status, ReserveAnswer::from(reservation))
 }
 
 /// `POST /v1/reserve/batch`
@@ -58,16 +41,30 @@ pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body)
     let items = parse_batch(body, api.batch_requests_max)?;
     let items = items.into_iter().map(|item| item.and_then(ReserveBody::into_command)).collect();
     let run = async |commands: &[Reserve]| api.engine.limiter().reserve_batch(commands).await;
-    let conclude = |_: &Reserve, reservation| {
-        api.metrics.reserves.count(&reservation);
-        ReserveAnswer::from(reservation)
+    let conclude = |_: &Reserve, outcome| {
+        api.metrics.reserves.count(&outcome);
+        ReserveAnswer::from(outcome)
     };
     Ok(api.answer_batch(items, run, conclude).await)
 }
 
+/// The answer to a reserve or an extend, with its status.
+pub(super) fn respond(outcome: ReserveOutcome) -> Response {
+    let status = match outcome {
+        ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => StatusCode::CONFLICT,
+        ReserveOutcome::Granted { .. }
+        | ReserveOutcome::NoRoom { .. }
+        | ReserveOutcome::Decreasing { .. }
+        | ReserveOutcome::ExceedsCapacity { .. }
+        | ReserveOutcome::UnknownKey { .. }
+        | ReserveOutcome::TooManyInstances { .. } => StatusCode::OK,
+    };
+    answer(status, ReserveAnswer::from(outcome))
+}
+
 impl BatchItem for ReserveAnswer {
     fn invalid(message: &str) -> Self {
-        Self::failed(message)
+        Self::failed(&format!("{INVALID_REQUEST}: {message}"))
     }
 
     fn unknown() -> Self {
@@ -78,12 +75,7 @@ impl BatchItem for ReserveAnswer {
         self.error == BACKEND_ERROR
     }
 
-    fn unknowns(metrics: &Metrics) -> &Counter {
+    fn unknown_counter(metrics: &Metrics) -> &Counter {
         &metrics.reserves.unknown
     }
-}
-
-fn log(command: &Reserve, reservation: &ReserveOutcome) {
-    let keys = command.requirements().iter().map(|requirement| &requirement.key);
-    record(command.lease, &command.job_id, keys, reservation);
 }

@@ -1,14 +1,62 @@
-//! Checks that the settings are in range.
+//! The bounds of the settings, and the errors that name a bad one.
 
-use super::settings::{BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings};
-use super::{ConfigError, bad};
+use std::path::PathBuf;
+
+use super::{BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings};
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: cannot read the configuration file")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path}: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The place and the cause.
+        message: String,
+    },
+    /// A setting is unknown, of the wrong type, or out of range.
+    #[error("setting {name}: {message}")]
+    Setting {
+        /// Its dotted name.
+        name: String,
+        /// The cause.
+        message: String,
+    },
+    /// A variable has the prefix of the settings and is not a setting.
+    #[error("variable {0} is not a setting of ratelimiterd; correct its name or unset it")]
+    UnknownVariable(String),
+}
+
+pub(super) fn bad(name: &str, message: &str) -> ConfigError {
+    ConfigError::Setting { name: name.to_owned(), message: message.to_owned() }
+}
+
+fn at_least_1(name: &str, number: u64) -> Result<(), ConfigError> {
+    if number == 0 { Err(bad(name, "must be at least 1, not 0")) } else { Ok(()) }
+}
+
+fn between(name: &str, number: usize, min: usize, max: usize) -> Result<(), ConfigError> {
+    if (min..=max).contains(&number) {
+        Ok(())
+    } else {
+        Err(bad(name, &format!("must be between {min} and {max}, not {number}")))
+    }
+}
 
 impl Settings {
-    /// Refuses the first setting that is out of range, by name.
+    /// Checks every bound that the types do not express.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let at_least_1 = |name: &str, number: u64| {
-            if number == 0 { Err(bad(name, "must be at least 1")) } else { Ok(()) }
-        };
         at_least_1("server.request_timeout_ms", self.server.request_timeout_ms)?;
         at_least_1("server.max_batch_requests", self.server.max_batch_requests as u64)?;
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
@@ -27,13 +75,6 @@ impl Settings {
 
 impl TigerBeetleSettings {
     fn check(&self) -> Result<(), ConfigError> {
-        let between = |name: &str, number: usize, min: usize, max: usize| {
-            if (min..=max).contains(&number) {
-                Ok(())
-            } else {
-                Err(bad(name, &format!("must be between {min} and {max}, not {number}")))
-            }
-        };
         if self.addresses.is_empty() {
             return Err(bad("tigerbeetle.addresses", "must name at least one replica"));
         }
@@ -43,10 +84,8 @@ impl TigerBeetleSettings {
                 return Err(bad("tigerbeetle.addresses", &format!("{address:?} is not HOST:PORT")));
             }
         }
-        if self.ledger == 0 {
-            return Err(bad("tigerbeetle.ledger", "must be at least 1"));
-        }
-        // A cluster takes 64 sessions in all, and each service has one more for look-ups.
+        at_least_1("tigerbeetle.ledger", self.ledger.into())?;
+        // A cluster takes 64 sessions in all, and each ratelimiterd opens one more for look-ups.
         between("tigerbeetle.sessions", self.sessions, 1, 8)?;
         // The longest chain is a complete of 32 requirements on closed accounts.
         between("tigerbeetle.max_batch_events", self.max_batch_events, 160, 8_189)?;
@@ -58,26 +97,28 @@ impl RetryPolicySettings {
     fn check(&self) -> Result<(), ConfigError> {
         self.concurrency.check("retry_policy.concurrency")?;
         self.rolling.check("retry_policy.rolling")?;
-        if !(0.0..=1.0).contains(&self.rolling_window_share) {
-            return Err(bad("retry_policy.rolling_window_share", "must be between 0 and 1"));
+        let share = self.rolling_window_share;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(bad(
+                "retry_policy.rolling_window_share",
+                &format!("must be between 0 and 1, not {share}"),
+            ));
         }
-        if self.decreasing_ms == 0 {
-            return Err(bad("retry_policy.decreasing_ms", "must be at least 1"));
-        }
-        Ok(())
+        at_least_1("retry_policy.decreasing_ms", self.decreasing_ms)
     }
 }
 
 impl BackoffSettings {
-    fn check(&self, prefix: &str) -> Result<(), ConfigError> {
-        if self.base_ms == 0 {
-            return Err(bad(&format!("{prefix}.base_ms"), "must be at least 1"));
+    fn check(&self, section: &str) -> Result<(), ConfigError> {
+        let Self { base_ms, max_ms, factor, jitter_ms: _ } = self;
+        at_least_1(&format!("{section}.base_ms"), *base_ms)?;
+        if max_ms < base_ms {
+            let message = format!("must be at least base_ms, which is {base_ms}, not {max_ms}");
+            return Err(bad(&format!("{section}.max_ms"), &message));
         }
-        if self.max_ms < self.base_ms {
-            return Err(bad(&format!("{prefix}.max_ms"), "must be at least base_ms"));
-        }
-        if !(1.0..=100.0).contains(&self.factor) {
-            return Err(bad(&format!("{prefix}.factor"), "must be between 1 and 100"));
+        if !(1.0..=100.0).contains(factor) {
+            let message = format!("must be between 1 and 100, not {factor}");
+            return Err(bad(&format!("{section}.factor"), &message));
         }
         Ok(())
     }

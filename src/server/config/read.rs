@@ -1,22 +1,40 @@
-//! Reads settings: the defaults, then the file, then variables and flags, each over the one before.
+//! Merges defaults, file, and overrides into checked settings.
 
+use std::fmt;
 use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::settings::Settings;
-use super::{ConfigError, bad, names};
+use super::check::bad;
+use super::{ConfigError, Settings, names};
 
 impl Settings {
-    /// Reads the text of the file at `path`, applies `overrides` (dotted name, text) over it, and checks every setting.
+    /// Reads the configuration file if `path` names one, and applies `overrides` as [`Settings::parse`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Settings::parse`], and [`ConfigError::Read`] if the file cannot be read.
+    pub fn read(path: Option<&Path>, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Self::parse(Path::new("defaults"), "", overrides) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text, overrides)
+    }
+
+    /// Merges the defaults, the TOML `text` and the `overrides`, the later over the earlier, and checks the result.
+    /// Error messages name `path`. An override is the dotted name of a setting and the text of its value.
+    ///
+    /// # Errors
+    ///
+    /// The text is not TOML, or a setting is unknown, of the wrong type, or out of range.
     pub fn parse(path: &Path, text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
-        let syntax = |error: &dyn std::fmt::Display| ConfigError::Syntax {
+        let syntax = |error: &dyn fmt::Display| ConfigError::Syntax {
             path: path.to_owned(),
             message: error.to_string(),
         };
         let file: Table = text.parse().map_err(|error: toml::de::Error| syntax(&error))?;
         let mut table = Table::try_from(Settings::default()).map_err(|error| syntax(&error))?;
-        override_with(&mut table, file);
+        merge(&mut table, file);
         for (name, text) in overrides {
             set(&mut table, name, text)?;
         }
@@ -30,11 +48,11 @@ impl Settings {
     }
 }
 
-/// Replaces the values that `over` has, section by section.
-fn override_with(table: &mut Table, over: Table) {
+/// Replaces every value of `table` that `over` holds too, section by section.
+fn merge(table: &mut Table, over: Table) {
     for (name, value) in over {
         match (table.get_mut(&name), value) {
-            (Some(Value::Table(section)), Value::Table(over)) => override_with(section, over),
+            (Some(Value::Table(section)), Value::Table(over)) => merge(section, over),
             (_, value) => {
                 table.insert(name, value);
             }
@@ -42,7 +60,7 @@ fn override_with(table: &mut Table, over: Table) {
     }
 }
 
-/// Sets a setting from a text, which is read as the type of the setting's default.
+/// Sets the setting with the dotted name `name` to `text`, parsed as the type of its default.
 fn set(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
     let names = names();
     let default = names.get(name).ok_or_else(|| bad(name, "there is no such setting"))?;
@@ -53,7 +71,7 @@ fn set(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
         }
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) => {
             let parsed: Option<Table> = format!("value = {text}").parse().ok();
-            // A text that is not a TOML number may be a large cluster id. If it is not, deserializing the text reports it.
+            // A cluster id over 2^63-1 is not a TOML value. Any other text fails as a string of the wrong type.
             let as_text = || Value::String(text.to_owned());
             parsed.and_then(|mut parsed| parsed.remove("value")).unwrap_or_else(as_text)
         }

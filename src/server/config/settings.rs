@@ -1,4 +1,4 @@
-//! The settings, a struct for each section, with their defaults. `ratelimiterd.toml` describes each setting.
+//! The settings by section, with their defaults, and as options of the parts that they configure.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster_id;
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 #[cfg(feature = "tigerbeetle")]
-use crate::ledger::tigerbeetle::TigerBeetleOptions;
-#[cfg(feature = "tigerbeetle")]
-use crate::ledger::tigerbeetle::submitter::SubmitterOptions;
+use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions};
 
-/// Every setting.
+/// Every setting, by section.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the names are the documentation; ratelimiterd.toml says more")]
+#[expect(missing_docs, reason = "each section documents itself")]
 pub struct Settings {
     pub server: ServerSettings,
     pub registry: RegistrySettings,
@@ -26,98 +25,118 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-/// `server.*`
+/// `server.*`: the HTTP API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct ServerSettings {
+    /// The address and port to listen on; port 0 takes a free port.
     pub listen_addr: SocketAddr,
+    /// The ledger that holds the counters.
     pub backend: Backend,
+    /// How long a request may take before its outcome is unknown.
     pub request_timeout_ms: u64,
+    /// The most items of one batch request.
     pub max_batch_requests: usize,
 }
 
-/// Where the counters are kept.
+/// The ledger that holds the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// In this process; they end with it.
+    /// A ledger in this process; its counters end with the process.
     Memory,
-    /// In a TigerBeetle cluster.
+    /// A TigerBeetle cluster.
     TigerBeetle,
 }
 
-/// `registry.*`
+/// `registry.*`: the definitions of the limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct RegistrySettings {
+    /// The registry file.
     pub path: PathBuf,
+    /// The pause between two reads of the definition log.
     pub poll_interval_ms: u64,
+    /// The pause between two attempts to apply decreases.
     pub decrease_interval_ms: u64,
+    /// How long an unused instance of a template stays in memory; up to twice as long.
     pub instance_idle_seconds: u64,
 }
 
-/// `tigerbeetle.*`
+/// `tigerbeetle.*`: the cluster and the requests to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct TigerBeetleSettings {
+    /// The id that the cluster was formatted with.
     #[serde(with = "cluster_id")]
     pub cluster_id: u128,
+    /// `HOST:PORT` of every replica, in the order of the cluster.
     pub addresses: Vec<String>,
+    /// The ledger number inside the cluster, at least 1.
     pub ledger: u32,
+    /// The number of sessions that send transfers, 1 to 8.
     pub sessions: usize,
+    /// The most transfers of one request, 160 to 8,189.
     pub max_batch_events: usize,
+    /// How long a batch waits for more transfers.
     pub flush_interval_micros: u64,
+    /// The most transfers that wait for a session, 8,192 to 16,777,216.
     pub queue_capacity: usize,
 }
 
-/// `memory.*`
+/// `memory.*`: the memory ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct MemorySettings {
+    /// How long the memory ledger remembers a lease after its end.
     pub retention_seconds: u64,
 }
 
-/// `limiter.*`
+/// `limiter.*`: the caches of this process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct LimiterSettings {
+    /// The most granted leases in the lease cache; 0 turns it off.
     pub lease_cache_capacity: usize,
+    /// How long the denial cache denies calls on an exhausted limit; 0 turns it off.
     pub local_denial_ms: u64,
 }
 
-/// `retry_policy.*`
+/// `retry_policy.*`: the `retry_after_ms` of denials.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct RetryPolicySettings {
+    /// For concurrency limits.
     pub concurrency: BackoffSettings,
+    /// For rolling limits.
     pub rolling: BackoffSettings,
+    /// The least first hint of a rolling limit, as a share of its window, 0 to 1.
     pub rolling_window_share: f64,
+    /// The hint of a limit that is decreasing.
     pub decreasing_ms: u64,
 }
 
-/// `retry_policy.<kind>.*`
+/// `retry_policy.<kind>.*`: how the hint grows with each denial in a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct BackoffSettings {
+    /// The hint of the first denial.
     pub base_ms: u64,
+    /// The largest hint, before the jitter.
     pub max_ms: u64,
+    /// The growth with each further denial, 1 to 100.
     pub factor: f64,
+    /// The most that chance adds.
     pub jitter_ms: u64,
 }
 
-/// `log.*`
+/// `log.*`: the log lines on standard error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct LogSettings {
+    /// A level, or levels by module.
     pub filter: String,
+    /// The format of a line.
     pub format: LogFormat,
 }
 
@@ -198,9 +217,34 @@ impl Default for LogSettings {
 }
 
 impl ServerSettings {
-    /// The longest time that a request may take.
+    /// How long a request may take before its outcome is unknown.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+impl RetryPolicySettings {
+    /// The retry policy of the limiter.
+    pub fn policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            concurrency: self.concurrency.backoff(),
+            rolling: self.rolling.backoff(),
+            window_share: self.rolling_window_share,
+            decreasing_ms: self.decreasing_ms,
+        }
+    }
+}
+
+impl BackoffSettings {
+    fn backoff(&self) -> Backoff {
+        Backoff { base_ms: self.base_ms, max_ms: self.max_ms, factor: self.factor, jitter_ms: self.jitter_ms }
+    }
+}
+
+impl From<Backoff> for BackoffSettings {
+    fn from(backoff: Backoff) -> Self {
+        let Backoff { base_ms, max_ms, factor, jitter_ms } = backoff;
+        Self { base_ms, max_ms, factor, jitter_ms }
     }
 }
 
@@ -218,64 +262,5 @@ impl From<&TigerBeetleSettings> for TigerBeetleOptions {
                 flush_interval: Duration::from_micros(settings.flush_interval_micros),
             },
         }
-    }
-}
-
-impl RetryPolicySettings {
-    /// The policy for retry-after hints.
-    pub fn policy(&self) -> RetryPolicy {
-        RetryPolicy {
-            concurrency: self.concurrency.backoff(),
-            rolling: self.rolling.backoff(),
-            window_share: self.rolling_window_share,
-            decreasing_ms: self.decreasing_ms,
-        }
-    }
-}
-
-impl From<Backoff> for BackoffSettings {
-    fn from(backoff: Backoff) -> Self {
-        let Backoff { base_ms, max_ms, factor, jitter_ms } = backoff;
-        Self { base_ms, max_ms, factor, jitter_ms }
-    }
-}
-
-impl BackoffSettings {
-    fn backoff(&self) -> Backoff {
-        Backoff { base_ms: self.base_ms, max_ms: self.max_ms, factor: self.factor, jitter_ms: self.jitter_ms }
-    }
-}
-
-/// A cluster id is a number, or a string if it is too large for a number in TOML.
-mod cluster_id {
-    use serde::de::{Error, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(id: &u128, serializer: S) -> Result<S::Ok, S::Error> {
-        match i64::try_from(*id) {
-            Ok(small) => serializer.serialize_i64(small),
-            Err(_) => serializer.serialize_str(&id.to_string()),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
-        struct ClusterId;
-        impl Visitor<'_> for ClusterId {
-            type Value = u128;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a number from 0 to 2^128-1, as a string if it is over 2^63-1")
-            }
-            fn visit_i64<E: Error>(self, number: i64) -> Result<u128, E> {
-                u128::try_from(number)
-                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
-            }
-            fn visit_u64<E: Error>(self, number: u64) -> Result<u128, E> {
-                Ok(number.into())
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<u128, E> {
-                text.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_any(ClusterId)
     }
 }

@@ -1,0 +1,37 @@
+//! `GET /v1/admin/limits/{key}`: one limit. A path that ends in `/history` may be a key, or ask for the history of one.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::history::{HISTORY, history};
+use crate::ledger::Ledger;
+use crate::protocol::{LimitAnswer, LimitInfo};
+use crate::registry::AdminError;
+use crate::server::api::Api;
+use crate::server::api::json::answer;
+use crate::server::api::path::{KeyPath, parse_name};
+use crate::server::api::reject::Reject;
+use crate::server::metrics::Route;
+
+pub(crate) async fn get<L: Ledger>(
+    State(api): State<Arc<Api<L>>>,
+    path: KeyPath,
+) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Admin);
+    let path = path?.0;
+    let limit = match parse_name(&path) {
+        Ok(key) => api.in_time(api.engine.admin().get(&key)).await,
+        Err(reject) => Err(reject),
+    };
+    match (limit, path.strip_suffix(HISTORY)) {
+        (Ok(limit), _) => Ok(answer(StatusCode::OK, LimitAnswer { limit: LimitInfo::from(&limit) })),
+        // No limit has the whole path as its key.
+        (Err(Reject::Admin(AdminError::UnknownKey(_)) | Reject::Invalid(_)), Some(key)) => {
+            history(&api, &parse_name(key)?).await
+        }
+        (Err(reject), _) => Err(reject),
+    }
+}

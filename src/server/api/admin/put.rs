@@ -1,0 +1,23 @@
+//! `PUT /v1/admin/limits`: creates or changes a limit.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::ledger::Ledger;
+use crate::limit::json::{DefinitionJson, StatusJson};
+use crate::protocol::ChangeAnswer;
+use crate::server::api::Api;
+use crate::server::api::json::{Body, answer, parse};
+use crate::server::api::reject::Reject;
+use crate::server::metrics::Route;
+
+pub(crate) async fn put<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Admin);
+    let body: DefinitionJson = parse(body)?;
+    let definition = body.into_definition().map_err(|error| Reject::Invalid(error.to_string()))?;
+    let (status, _) = StatusJson::of(api.in_time(api.engine.admin().put(&definition)).await?);
+    Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
+}

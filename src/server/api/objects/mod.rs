@@ -1,0 +1,105 @@
+//! `/v1/objects/{key}/{action}`: one token bucket as one object. The method and the action select the endpoint.
+
+mod available_permits;
+mod cancel;
+mod rate;
+mod release;
+mod reserve;
+mod state;
+mod try_reserve;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::Api;
+use super::json::Body;
+use super::path::{KeyPath, parse_key};
+use super::reject::Reject;
+use crate::ledger::Ledger;
+use crate::limit::LimitKey;
+use crate::server::metrics::Route;
+
+/// The last segment of the path; the key before it may hold slashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    TryReserve,
+    Reserve,
+    Cancel,
+    Release,
+    AvailablePermits,
+    Rate,
+    State,
+}
+
+impl Action {
+    fn parse(segment: &str) -> Option<Self> {
+        Some(match segment {
+            "try_reserve" => Self::TryReserve,
+            "reserve" => Self::Reserve,
+            "cancel" => Self::Cancel,
+            "release" => Self::Release,
+            "available_permits" => Self::AvailablePermits,
+            "rate" => Self::Rate,
+            "state" => Self::State,
+            _ => return None,
+        })
+    }
+}
+
+pub(super) async fn post<L: Ledger>(
+    State(api): State<Arc<Api<L>>>,
+    path: KeyPath,
+    body: Body,
+) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Objects);
+    let (key, action) = key_and_action(path)?;
+    match action {
+        Action::TryReserve => try_reserve::try_reserve(&api, &key, body).await,
+        Action::Reserve => reserve::reserve(&api, &key, body).await,
+        Action::Cancel => cancel::cancel(&api, &key, body).await,
+        Action::Release => release::release(&api, &key, body).await,
+        Action::AvailablePermits | Action::Rate | Action::State => Err(Reject::WrongMethod),
+    }
+}
+
+pub(super) async fn get<L: Ledger>(
+    State(api): State<Arc<Api<L>>>,
+    path: KeyPath,
+) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Objects);
+    let (key, action) = key_and_action(path)?;
+    match action {
+        Action::AvailablePermits => available_permits::available_permits(&api, &key).await,
+        Action::State => state::state(&api, &key).await,
+        Action::TryReserve | Action::Reserve | Action::Cancel | Action::Release | Action::Rate => {
+            Err(Reject::WrongMethod)
+        }
+    }
+}
+
+pub(super) async fn put<L: Ledger>(
+    State(api): State<Arc<Api<L>>>,
+    path: KeyPath,
+    body: Body,
+) -> Result<Response, Reject> {
+    let _in_flight = api.metrics.request(Route::Objects);
+    let (key, action) = key_and_action(path)?;
+    match action {
+        Action::Rate => rate::rate(&api, &key, body).await,
+        Action::TryReserve
+        | Action::Reserve
+        | Action::Cancel
+        | Action::Release
+        | Action::AvailablePermits
+        | Action::State => Err(Reject::WrongMethod),
+    }
+}
+
+fn key_and_action(path: KeyPath) -> Result<(LimitKey, Action), Reject> {
+    let path = path?.0;
+    let (key, action) = path.rsplit_once('/').ok_or(Reject::NoRoute)?;
+    let action = Action::parse(action).ok_or(Reject::NoRoute)?;
+    Ok((parse_key(key)?, action))
+}

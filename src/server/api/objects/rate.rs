@@ -1,0 +1,19 @@
+//! `PUT /v1/objects/{key}/rate`: sets the refill rate and the capacity of a bucket, and creates it if it is missing.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::ledger::Ledger;
+use crate::limit::LimitKey;
+use crate::limit::json::StatusJson;
+use crate::protocol::{ChangeAnswer, ObjectRateBody};
+use crate::server::api::Api;
+use crate::server::api::json::{Body, answer, parse};
+use crate::server::api::reject::Reject;
+
+pub(super) async fn rate<L: Ledger>(api: &Api<L>, key: &LimitKey, body: Body) -> Result<Response, Reject> {
+    let body: ObjectRateBody = parse(body)?;
+    let (rate, burst) = body.into_parts().map_err(Reject::Invalid)?;
+    let (status, _) = StatusJson::of(api.in_time(api.engine.admin().set_rate(key, rate, burst)).await?);
+    Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
+}

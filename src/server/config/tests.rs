@@ -1,0 +1,155 @@
+use std::path::Path;
+
+use super::*;
+
+const ALL_NAMES: &[&str] = &[
+    "limiter.lease_cache_capacity",
+    "limiter.local_denial_ms",
+    "log.filter",
+    "log.format",
+    "memory.retention_seconds",
+    "registry.decrease_interval_ms",
+    "registry.instance_idle_seconds",
+    "registry.path",
+    "registry.poll_interval_ms",
+    "retry_policy.concurrency.base_ms",
+    "retry_policy.concurrency.factor",
+    "retry_policy.concurrency.jitter_ms",
+    "retry_policy.concurrency.max_ms",
+    "retry_policy.decreasing_ms",
+    "retry_policy.rolling.base_ms",
+    "retry_policy.rolling.factor",
+    "retry_policy.rolling.jitter_ms",
+    "retry_policy.rolling.max_ms",
+    "retry_policy.rolling_window_share",
+    "server.backend",
+    "server.listen_addr",
+    "server.max_batch_requests",
+    "server.request_timeout_ms",
+    "tigerbeetle.addresses",
+    "tigerbeetle.cluster_id",
+    "tigerbeetle.flush_interval_micros",
+    "tigerbeetle.ledger",
+    "tigerbeetle.max_batch_events",
+    "tigerbeetle.queue_capacity",
+    "tigerbeetle.sessions",
+];
+
+fn parse(text: &str, overrides: &[(&str, &str)]) -> Result<Settings, String> {
+    let overrides: Vec<_> = overrides.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
+    Settings::parse(Path::new("test.toml"), text, &overrides).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_defaults_are_valid_and_every_setting_has_a_dotted_name() {
+    assert_eq!(parse("", &[]), Ok(Settings::default()));
+    assert_eq!(names().into_keys().collect::<Vec<_>>(), ALL_NAMES);
+}
+
+#[test]
+fn a_dotted_name_gives_the_flag_and_the_variable() {
+    assert_eq!(flag("retry_policy.rolling.base_ms"), "retry-policy-rolling-base-ms");
+    assert_eq!(variable("server.listen_addr"), "RATELIMITERD_SERVER_LISTEN_ADDR");
+}
+
+#[test]
+#[cfg(feature = "tigerbeetle")]
+fn the_example_file_holds_every_default() {
+    let example = include_str!("../../../ratelimiterd.toml");
+    assert_eq!(parse(example, &[]), Ok(Settings::default()));
+    let table = toml::Value::Table(example.parse().expect("TOML"));
+    for name in ALL_NAMES {
+        let value = name.split('.').try_fold(&table, |section, segment| section.get(segment));
+        assert!(value.is_some(), "ratelimiterd.toml has no {name}");
+    }
+}
+
+#[test]
+fn an_override_wins_over_the_file_and_the_file_over_the_default() {
+    let settings = parse(
+        "[server]\nrequest_timeout_ms = 7\nmax_batch_requests = 3\n[tigerbeetle]\naddresses = ['a:1']",
+        &[
+            ("server.request_timeout_ms", "9"),
+            ("tigerbeetle.addresses", "x:1, y:2"),
+            ("tigerbeetle.cluster_id", "340282366920938463463374607431768211455"),
+            ("retry_policy.rolling.max_ms", "9000"),
+            ("server.backend", "memory"),
+        ],
+    )
+    .expect("valid");
+    assert_eq!(settings.server.request_timeout_ms, 9);
+    assert_eq!(settings.server.max_batch_requests, 3);
+    assert_eq!(settings.tigerbeetle.addresses, ["x:1", "y:2"]);
+    assert_eq!(settings.tigerbeetle.cluster_id, u128::MAX);
+    assert_eq!(settings.server.backend, Backend::Memory);
+    assert_eq!(settings.retry_policy.rolling.max_ms, 9_000);
+    assert_eq!(settings.retry_policy.rolling.base_ms, 100, "the other fields keep their defaults");
+}
+
+#[test]
+fn an_error_names_the_setting_and_the_cause() {
+    let backoff = |fields: &str| format!("[retry_policy.rolling]\njitter_ms=0\n{fields}");
+    for (text, name, cause) in [
+        ("[server]\nlisten_adr = 'x'", "server.listen_adr", "unknown field"),
+        ("[server]\nlisten_addr = 'x'", "server.listen_addr", "invalid socket address"),
+        ("[servers]", "servers", "unknown field"),
+        ("[server]\nbackend = 'redis'", "server.backend", "unknown variant `redis`"),
+        ("[server]\nrequest_timeout_ms = 0", "server.request_timeout_ms", "must be at least 1, not 0"),
+        ("[registry]\npath = ''", "registry.path", "must not be empty"),
+        ("[tigerbeetle]\naddresses = []", "tigerbeetle.addresses", "must name at least one replica"),
+        ("[tigerbeetle]\naddresses = ['nowhere']", "tigerbeetle.addresses", "\"nowhere\" is not HOST:PORT"),
+        ("[tigerbeetle]\naddresses = ['a:0']", "tigerbeetle.addresses", "\"a:0\" is not HOST:PORT"),
+        ("[tigerbeetle]\nledger = 0", "tigerbeetle.ledger", "must be at least 1, not 0"),
+        ("[tigerbeetle]\nsessions = 65", "tigerbeetle.sessions", "must be between 1 and 8, not 65"),
+        ("[tigerbeetle]\ncluster_id = -1", "tigerbeetle.cluster_id", "expected a number from 0 to 2^128-1"),
+        ("[log]\nfilter = 'a=b=c'", "log.filter", "error parsing level filter"),
+        ("server = 1", "server", "invalid type: integer `1`"),
+        (
+            "[retry_policy]\nrolling_window_share = 1.5",
+            "retry_policy.rolling_window_share",
+            "must be between 0 and 1, not 1.5",
+        ),
+        (
+            &backoff("base_ms=2\nmax_ms=1\nfactor=1.0"),
+            "retry_policy.rolling.max_ms",
+            "must be at least base_ms, which is 2, not 1",
+        ),
+        (
+            &backoff("base_ms=1\nmax_ms=1\nfactor=0.5"),
+            "retry_policy.rolling.factor",
+            "must be between 1 and 100, not 0.5",
+        ),
+    ] {
+        let error = parse(text, &[]).expect_err(text);
+        assert!(error.starts_with(&format!("setting {name}: ")) && error.contains(cause), "{text}: {error}");
+    }
+}
+
+#[test]
+fn an_error_names_the_bad_override_or_the_file() {
+    let error = parse("", &[("server.max_batch_requests", "many")]).expect_err("no number");
+    assert!(error.starts_with("setting server.max_batch_requests: invalid type"), "{error}");
+    let error = parse("", &[("server.nothing", "1")]).expect_err("no setting");
+    assert_eq!(error, "setting server.nothing: there is no such setting");
+    let error = parse("no toml", &[]).expect_err("no TOML");
+    assert!(error.starts_with("test.toml: TOML parse error at line 1"), "{error}");
+}
+
+#[test]
+fn only_variables_of_settings_and_of_kubernetes_may_have_the_prefix() {
+    let check = |name: &str| check_variables([name.to_owned()]).map_err(|error| error.to_string());
+    for name in [
+        "PATH",
+        "RATELIMITERD_CONFIG",
+        "RATELIMITERD_SERVER_BACKEND",
+        "RATELIMITERD_SERVICE_HOST",
+        "RATELIMITERD_PORT_80_TCP",
+    ] {
+        assert_eq!(check(name), Ok(()), "{name}");
+    }
+    assert_eq!(
+        check("RATELIMITERD_SERVER_BAKEND"),
+        Err("variable RATELIMITERD_SERVER_BAKEND is not a setting of ratelimiterd; correct its name or unset it"
+            .to_owned())
+    );
+}

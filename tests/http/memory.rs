@@ -1,0 +1,22 @@
+//! How long the memory ledger remembers a lease.
+
+use super::*;
+
+#[tokio::test]
+async fn the_memory_ledger_forgets_a_lease_after_its_retention() {
+    let service = Service::new().await;
+    let id = lease().to_string();
+    service.post("/v1/reserve", &reserve_body(&id, "slots", 1)).await.assert_granted();
+    service.post("/v1/complete", &json!({ "lease_id": id })).await;
+    for _ in 0..10 {
+        service.reserve("rpm", 2).await;
+    }
+    assert_eq!(service.backend.ledger.leases(), 11);
+
+    service.backend.pass(Duration::from_secs(60)).await;
+    let settled = service.post("/v1/reserve", &reserve_body(&id, "slots", 1)).await;
+    settled.assert_error(StatusCode::CONFLICT, "lease_settled");
+
+    service.backend.pass(crate::memory::RETENTION).await;
+    assert_eq!(service.backend.ledger.leases(), 0, "the memory follows the live load");
+}

@@ -1,0 +1,197 @@
+//! The HTTP API over the memory ledger: statuses, bodies, and the answers to bad input.
+
+mod batch;
+mod complete;
+mod extend;
+mod kinds;
+mod limits;
+mod memory;
+mod metrics;
+mod objects;
+mod reserve;
+mod routes;
+mod templates;
+mod unavailable;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use ledger_limiter::server::Metrics;
+use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::telemetry::MetricsRegistry;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::fixtures::*;
+use crate::memory::MemoryBackend;
+
+/// The start of the tests' clock, in milliseconds since the Unix epoch.
+const START_MS: u64 = 1_767_225_600_000;
+/// A valid lease id of the tests that never grant it.
+const LEASE: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+
+/// The API with a rolling limit `rpm` of 3 per minute and a concurrency limit `slots` of 2.
+struct Service {
+    router: Router,
+    backend: MemoryBackend,
+}
+
+/// A JSON answer.
+#[derive(Debug, Clone, PartialEq)]
+struct Answer {
+    status: StatusCode,
+    body: Value,
+}
+
+/// An answer of any content type.
+struct RawAnswer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Service {
+    async fn new() -> Self {
+        let service = Self::without_limits(true).await;
+        let rpm = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
+        let slots = json!({ "key": "slots", "kind": "concurrency", "capacity": 2, "timeout_seconds": 60 });
+        for limit in [rpm, slots] {
+            assert_eq!(service.put(&limit).await, Answer::ok(json!({ "ok": true, "status": "active" })));
+        }
+        service
+    }
+
+    /// A service whose definitions are not read yet.
+    async fn not_ready() -> Self {
+        Self::without_limits(false).await
+    }
+
+    async fn without_limits(is_ready: bool) -> Self {
+        let backend = MemoryBackend::new();
+        let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+        let api = Api {
+            engine: Arc::clone(&replica.engine),
+            readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
+            request_timeout: Duration::from_secs(1),
+            batch_requests_max: 4,
+            metrics: Metrics::new(MetricsRegistry::default()),
+        };
+        if is_ready {
+            api.readiness.set_bootstrapped();
+        }
+        Self { router: api::router(Arc::new(api)), backend }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> RawAnswer {
+        let request = Request::builder().method(method).uri(path).body(body.into()).expect("a request");
+        let response = self.router.clone().oneshot(request).await.expect("the router answers");
+        let (head, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.expect("a body");
+        let body = String::from_utf8(bytes.into()).expect("text");
+        RawAnswer { status: head.status, headers: head.headers, body }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+        let RawAnswer { status, headers, body } = self.send(method, path, body).await;
+        assert_eq!(headers["content-type"], "application/json", "{path}");
+        Answer { status, body: serde_json::from_str(&body).expect("every answer is JSON") }
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::POST, path, body.to_string()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, Body::empty()).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, Body::empty()).await
+    }
+
+    /// Creates or changes a limit.
+    async fn put(&self, limit: &Value) -> Answer {
+        self.call(Method::PUT, "/v1/admin/limits", limit.to_string()).await
+    }
+
+    /// Reserves `amount` of `key` under a fresh lease.
+    async fn reserve(&self, key: &str, amount: u64) -> Answer {
+        self.post("/v1/reserve", &fresh_reserve(key, amount)).await
+    }
+
+    /// What `GET /v1/admin/limits/{key}` says of a limit.
+    async fn limit(&self, key: &str) -> Value {
+        let answer = self.get(&format!("/v1/admin/limits/{key}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer.body["limit"].clone()
+    }
+
+    /// The keys of `GET /v1/admin/limits`, in its order.
+    async fn listed_keys(&self) -> Vec<String> {
+        let answer = self.get("/v1/admin/limits").await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let limits = answer.body["limits"].as_array().expect("limits");
+        limits.iter().map(|limit| limit["definition"]["key"].as_str().expect("a key").to_owned()).collect()
+    }
+}
+
+impl Answer {
+    fn ok(body: Value) -> Self {
+        Self { status: StatusCode::OK, body }
+    }
+
+    /// Checks that this is a failure with the given status and name.
+    #[track_caller]
+    fn assert_error(&self, status: StatusCode, name: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.body["error"], json!(name), "{self:?}");
+    }
+
+    /// Checks that this refuses a malformed request, with a message that begins with `message`.
+    #[track_caller]
+    fn assert_invalid(&self, message: &str) {
+        assert!(!message.is_empty(), "every message begins with an empty text");
+        self.assert_error(StatusCode::BAD_REQUEST, "invalid_request");
+        let actual = self.body["message"].as_str().expect("a message");
+        assert!(actual.starts_with(message), "expected {message:?}, got {actual:?}");
+    }
+
+    /// Checks that this denies for lack of room at `key`, and answers the hint.
+    #[track_caller]
+    fn denied_ms(&self, key: &str) -> u64 {
+        let hint_ms = self.body["retry_after_ms"].as_u64().expect("a hint");
+        assert!(hint_ms > 0, "{self:?}");
+        assert_eq!(*self, denial(key, hint_ms, ""));
+        hint_ms
+    }
+
+    #[track_caller]
+    fn assert_granted(&self) {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        assert_eq!(self.body["allowed"], json!(true), "{self:?}");
+    }
+}
+
+fn reserve_body(lease: &str, key: &str, amount: u64) -> Value {
+    json!({ "lease_id": lease, "job_id": "job-1", "requirements": [{ "key": key, "amount": amount }] })
+}
+
+fn fresh_reserve(key: &str, amount: u64) -> Value {
+    reserve_body(&lease().to_string(), key, amount)
+}
+
+/// The answer to a reserve that `key` denies.
+fn denial(key: &str, retry_after_ms: u64, error: &str) -> Answer {
+    Answer::ok(json!({
+        "allowed": false, "retry_after_ms": retry_after_ms, "reserved_at_unix_ms": 0, "error": error,
+        "limiting_key": key,
+    }))
+}
+
+/// The body of the answer to a reserve that no limit denies and that is not granted.
+fn failed_reserve(error: &str) -> Value {
+    json!({ "allowed": false, "retry_after_ms": 0, "reserved_at_unix_ms": 0, "error": error })
+}

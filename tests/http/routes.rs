@@ -1,0 +1,48 @@
+//! Health, and paths, methods and bodies that no endpoint takes.
+
+use ledger_limiter::server::api::BODY_BYTES_MAX;
+
+use super::*;
+
+#[tokio::test]
+async fn a_running_service_is_healthy_and_ready() {
+    let service = Service::new().await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(service.get(path).await, Answer::ok(json!({ "ok": true })), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_path_or_method_is_refused_in_json() {
+    let service = Service::new().await;
+    service.get("/nothing").await.assert_error(StatusCode::NOT_FOUND, "not_found");
+    let wrong_method = (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+    for (method, path) in [
+        (Method::GET, "/v1/reserve"),
+        (Method::DELETE, "/v1/admin/limits"),
+        (Method::POST, "/v1/admin/limits/rpm"),
+        (Method::POST, "/healthz"),
+    ] {
+        let (status, name) = wrong_method;
+        service.call(method, path, Body::empty()).await.assert_error(status, name);
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_1_mib_is_refused() {
+    let service = Service::new().await;
+    for (bytes, status, name) in [
+        (BODY_BYTES_MAX, StatusCode::BAD_REQUEST, "invalid_request"),
+        (BODY_BYTES_MAX + 1, StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+    ] {
+        let answer = service.call(Method::POST, "/v1/reserve", " ".repeat(bytes)).await;
+        answer.assert_error(status, name);
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_key_is_refused() {
+    let service = Service::new().await;
+    service.get("/v1/admin/limits/%20").await.assert_invalid("key must begin with a letter or a digit");
+    service.get("/v1/admin/limits/%FF").await.assert_invalid("Invalid URL: Invalid UTF-8 in `key`");
+}

@@ -1,0 +1,72 @@
+//! Templates: their instances, `max_instances`, and their deletion.
+
+use super::*;
+
+const TEMPLATE: &str = "tenant:{tenant}:daily";
+/// The percent-encoded path of the template.
+const PATH: &str = "/v1/admin/limits/tenant:%7Btenant%7D:daily";
+
+fn template(max_instances: u64, capacity: u64) -> Value {
+    json!({
+        "key": TEMPLATE, "kind": "fixed_window", "capacity": capacity, "window_seconds": 86_400,
+        "max_instances": max_instances,
+    })
+}
+
+/// A service with a template of `max_instances` limits of 10, one of which has 4 reserved.
+async fn service_with_instance(max_instances: u64) -> Service {
+    let service = Service::new().await;
+    assert_eq!(service.put(&template(max_instances, 10)).await.status, StatusCode::OK);
+    service.reserve("tenant:acme:daily", 4).await.assert_granted();
+    service
+}
+
+#[tokio::test]
+async fn the_first_reserve_creates_an_instance() {
+    let service = service_with_instance(1).await;
+    let usage = service.limit("tenant:acme:daily").await["usage"].clone();
+    assert_eq!(usage, json!({ "available": 6, "reserved": 4, "debt": 0 }));
+    assert_eq!(service.listed_keys().await, ["rpm", "slots", TEMPLATE], "the list holds no instances");
+}
+
+#[tokio::test]
+async fn a_template_denies_more_instances_than_its_maximum() {
+    let service = service_with_instance(1).await;
+    let denied = service.reserve("tenant:other:daily", 1).await;
+    assert_eq!(denied, denial("tenant:other:daily", 0, "too_many_instances:tenant:other:daily"));
+    let limit = service.get(PATH).await.body["limit"].clone();
+    assert_eq!(limit["definition"]["max_instances"], json!(1));
+    let usage = json!({ "available": 0, "reserved": 1, "debt": 0 });
+    assert_eq!(limit["usage"], usage, "the usage of a template counts instances");
+}
+
+#[tokio::test]
+async fn a_changed_template_changes_its_instances() {
+    let service = service_with_instance(1).await;
+    assert_eq!(service.put(&template(5, 20)).await.status, StatusCode::OK);
+    let usage = service.limit("tenant:acme:daily").await["usage"].clone();
+    assert_eq!(usage, json!({ "available": 16, "reserved": 4, "debt": 0 }));
+}
+
+#[tokio::test]
+async fn max_instances_0_is_the_default() {
+    let service = service_with_instance(1).await;
+    assert_eq!(service.put(&template(0, 10)).await, Answer::ok(json!({ "ok": true, "status": "active" })));
+    let max_instances = service.get(PATH).await.body["limit"]["definition"]["max_instances"].clone();
+    assert!(max_instances.as_u64().is_some_and(|max| max > 1), "{max_instances}");
+}
+
+#[tokio::test]
+async fn a_reserve_cannot_name_a_template() {
+    let service = service_with_instance(1).await;
+    let answer = service.reserve(TEMPLATE, 1).await;
+    answer.assert_invalid("requirements[0].key must not hold '{'");
+}
+
+#[tokio::test]
+async fn a_deleted_template_takes_its_instances_with_it() {
+    let service = service_with_instance(1).await;
+    assert_eq!(service.delete(PATH).await, Answer::ok(json!({ "ok": true })));
+    let denied = service.reserve("tenant:acme:daily", 1).await;
+    assert_eq!(denied, denial("tenant:acme:daily", 0, "unknown_limit_key:tenant:acme:daily"));
+}

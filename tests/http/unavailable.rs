@@ -1,0 +1,69 @@
+//! The answers of a service whose definitions are not read yet. The outcome of each request is unknown.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_ready_answers_503_and_when_to_repeat() {
+    let service = Service::not_ready().await;
+    let complete = json!({ "lease_id": LEASE });
+    let extend = json!({ "lease_id": LEASE, "extend_id": LEASE, "key": "rpm", "amount": 1 });
+    let limit = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
+    let reserve = reserve_body(LEASE, "rpm", 1);
+    let failed_complete = json!({ "ok": false, "error": "backend_error" });
+    let no_answer = json!({
+        "error": "backend_error", "message": "the ledger did not answer in time; the outcome is unknown",
+    });
+    let not_ready = json!({ "error": "not_ready", "message": "the definitions have not been read yet" });
+    for (method, path, body, expected) in [
+        (Method::POST, "/v1/reserve", &reserve, failed_reserve("backend_error")),
+        (Method::POST, "/v1/extend", &extend, failed_reserve("backend_error")),
+        (Method::POST, "/v1/complete", &complete, failed_complete.clone()),
+        (
+            Method::POST,
+            "/v1/reserve/batch",
+            &json!({ "requests": [reserve] }),
+            json!({ "results": [failed_reserve("backend_error")] }),
+        ),
+        (
+            Method::POST,
+            "/v1/complete/batch",
+            &json!({ "requests": [complete] }),
+            json!({ "results": [failed_complete] }),
+        ),
+        (Method::PUT, "/v1/admin/limits", &limit, no_answer.clone()),
+        (Method::GET, "/v1/objects/rpm/state", &Value::Null, no_answer),
+        (Method::GET, "/readyz", &Value::Null, not_ready),
+    ] {
+        let answer = service.send(method, path, body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(answer.headers["retry-after"], "1", "{path}");
+        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!(body, expected, "{path}");
+    }
+    assert_eq!(service.get("/healthz").await, Answer::ok(json!({ "ok": true })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_metrics_count_unknown_outcomes() {
+    let service = Service::not_ready().await;
+    service.reserve("rpm", 1).await;
+    let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 1)] });
+    service.post("/v1/reserve/batch", &items).await;
+    service.post("/v1/complete", &json!({ "lease_id": LEASE })).await;
+    let metrics = service.send(Method::GET, "/metrics", Body::empty()).await.body;
+    for line in [
+        "ratelimiterd_reserves_total{outcome=\"unknown\"} 3",
+        "ratelimiterd_completes_total{outcome=\"unknown\"} 1",
+    ] {
+        assert!(metrics.lines().any(|actual| actual == line), "{line}:\n{metrics}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_with_a_malformed_item_is_200_although_the_rest_is_unknown() {
+    let service = Service::not_ready().await;
+    let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)] });
+    let answer = service.post("/v1/reserve/batch", &items).await;
+    let malformed = failed_reserve("invalid_request: requirements[0].amount must be at least 1");
+    assert_eq!(answer, Answer::ok(json!({ "results": [failed_reserve("backend_error"), malformed] })));
+}
