@@ -26,5 +26,6 @@ mod program;
 mod registry_file;
 #[path = "support/run.rs"]
 mod run;
+mod stored_formats;
 
 contract_tests!(crate::memory::MemoryBackend::new());
