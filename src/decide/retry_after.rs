@@ -41,9 +41,11 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The hint for a limit without room, in milliseconds, at least 1. `streak` counts the denials in a row before
-    /// this one; `random` is fresh_ulid from 0 to 1. Of a limit with a schedule something comes back in `step_in_ms`, if that
-    /// is known: nobody is told to come back before.
+    /// The hint for a limit without room, in milliseconds, at least 1.
+    ///
+    /// - `streak`: the denials in a row before this one.
+    /// - `step_in_ms`: the time until the next refill of a limit with a schedule, if known. The hint is never earlier.
+    /// - `random`: a random number from 0 to 1, for the jitter.
     pub fn no_room_ms(&self, kind: Kind, streak: u32, step_in_ms: Option<u64>, random: f64) -> u64 {
         if let (Some(scheduled), Some(step_in_ms)) = (kind.scheduled(), step_in_ms) {
             let streak = if scheduled.each_step_refills_all() { 0 } else { streak };
