@@ -81,9 +81,8 @@ impl<L: Ledger> Object<'_, L> {
     /// Takes tokens that are available now, all or none.
     pub async fn try_reserve(&self, tokens: Amount, lease: LeaseId) -> Result<bool, ObjectError> {
         let command = self.command(tokens, lease)?;
-        let resolved = self.limiter.resolve(&command).await?;
-        let entry = Arc::clone(self.resolved_bucket(&resolved)?);
-        Ok(self.take(resolved, &entry).await?.ok)
+        let resolved = self.limiter.resolve_definitions(&command).await?;
+        Ok(self.take(&command, self.resolved_bucket(&resolved)?).await?.ok)
     }
 
     /// Takes tokens that are available now or that later refills will add; the result tells when.
@@ -101,7 +100,7 @@ impl<L: Ledger> Object<'_, L> {
             let owed = self.owed(&entry).await?;
             let chain = borrow::borrow(limiter.ids, &command, &entry.limit, resolved.at_ns(), owed, attempt);
             // A manually refilled bucket cannot lend: the time of its next refill is unknown.
-            let Some(chain) = chain else { return self.take(resolved, &entry).await };
+            let Some(chain) = chain else { return self.take(&command, &entry).await };
             let outcome = limiter.ledger.submit_one(chain).await?;
             match borrow::interpret(&command, outcome)? {
                 BorrowResult::Granted | BorrowResult::AlreadyGranted => {
@@ -195,9 +194,8 @@ impl<L: Ledger> Object<'_, L> {
     }
 
     /// Takes tokens that are available now, all or none.
-    async fn take(&self, resolved: Resolved<'_>, entry: &Entry) -> Result<ObjectReservation, ObjectError> {
-        let command = resolved.command;
-        match self.limiter.reserve_resolved(&resolved).await? {
+    async fn take(&self, command: &Reserve, entry: &Entry) -> Result<ObjectReservation, ObjectError> {
+        match self.limiter.reserve(command).await? {
             ReserveOutcome::Granted { reserved_at_unix_ms } => {
                 self.record_date_to_act(reserved_at_unix_ms);
                 Ok(acts_at_once(command, entry, reserved_at_unix_ms))

@@ -20,38 +20,26 @@ enum BatchItem<'a> {
     Answered(Result<ReserveOutcome, LimiterError>),
 }
 
-/// What the ledger is asked for one reserve.
-struct Attempt {
-    chain: Chain,
-    tickets: AdmissionTickets,
-}
-
 impl<L: Ledger> Limiter<L> {
     /// Reserves every requirement of the command, or nothing.
     ///
     /// If the future is dropped, the outcome is unknown; the same command finds out.
     pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         let mut resolved = self.look_up(command);
-        // Not through `resolve`: a future around limits that are ready costs a tenth of a reserve in memory.
+        // Not through `resolve`: another future around limits that are ready costs a tenth of a reserve in memory
+        // (`scripts/bench --only pairs`, the hot key).
         if !self.is_ready(&resolved) {
             resolved = self.make_ready(resolved).await?;
         }
-        self.reserve_resolved(&resolved).await
-    }
-
-    /// Reserves with limits that are ready.
-    pub(super) async fn reserve_resolved(
-        &self,
-        resolved: &Resolved<'_>,
-    ) -> Result<ReserveOutcome, LimiterError> {
         let limits = resolved.limits();
-        let Attempt { chain, tickets } = match self.attempt(resolved, &limits)? {
-            Ok(attempt) => attempt,
-            Err(denied) => return Ok(denied),
+        let tickets = match self.denial_cache.admit(command, &limits, resolved.at_ns()) {
+            Admission::Ask(tickets) => tickets,
+            Admission::Deny { key, until_ns } => return Ok(self.deny_until(&resolved, key, until_ns)),
         };
+        let chain = self.plan(&resolved, &limits)?;
         let remembered = self.lease_cache.is_on().then(|| chain.clone());
         let outcome = self.ledger.submit_one(chain).await?;
-        match self.conclude(resolved, &limits, tickets, remembered.as_ref(), outcome)? {
+        match self.conclude(&resolved, &limits, tickets, remembered.as_ref(), outcome)? {
             Some(answer) => Ok(answer),
             None => self.look_up_and_conclude(resolved.command, outcome).await,
         }
@@ -69,15 +57,23 @@ impl<L: Ledger> Limiter<L> {
                     continue;
                 }
             };
-            let attempt = self.attempt(&resolved, &resolved.limits());
-            items.push(match attempt {
-                Ok(Ok(Attempt { chain, tickets })) => {
+            let admission = self.denial_cache.admit(resolved.command, &resolved.limits(), resolved.at_ns());
+            let tickets = match admission {
+                Admission::Ask(tickets) => tickets,
+                Admission::Deny { key, until_ns } => {
+                    let denied = self.deny_until(&resolved, key, until_ns);
+                    items.push(BatchItem::Answered(Ok(denied)));
+                    continue;
+                }
+            };
+            let chain = self.plan(&resolved, &resolved.limits());
+            items.push(match chain {
+                Ok(chain) => {
                     let remembered = self.lease_cache.is_on().then(|| chain.clone());
                     chains.push(chain);
                     BatchItem::Sent { resolved, tickets, remembered }
                 }
-                Ok(Err(denied)) => BatchItem::Answered(Ok(denied)),
-                Err(error) => BatchItem::Answered(Err(error)),
+                Err(error) => BatchItem::Answered(Err(error.into())),
             });
         }
         let mut outcomes = self.ledger.submit(chains).await.into_iter();
@@ -117,20 +113,10 @@ impl<L: Ledger> Limiter<L> {
         answers.into_iter().flatten().collect()
     }
 
-    /// Asks the denial cache, and plans the chain if the ledger is to be asked; otherwise the denial.
-    fn attempt(
-        &self,
-        resolved: &Resolved<'_>,
-        limits: &Limits<'_>,
-    ) -> Result<Result<Attempt, ReserveOutcome>, LimiterError> {
-        let (command, at_ns) = (resolved.command, resolved.at_ns());
-        let tickets = match self.denial_cache.admit(command, limits, at_ns) {
-            Admission::Ask(tickets) => tickets,
-            Admission::Deny { key, until_ns } => return Ok(Err(self.deny_until(resolved, key, until_ns))),
-        };
-        let empty = || LedgerError::Unexpected(format!("lease {} has no requirements", command.lease));
-        let chain = reserve::plan(self.ids, command, limits, at_ns).ok_or_else(empty)?;
-        Ok(Ok(Attempt { chain, tickets }))
+    fn plan(&self, resolved: &Resolved<'_>, limits: &Limits<'_>) -> Result<Chain, LedgerError> {
+        let empty =
+            || LedgerError::Unexpected(format!("lease {} has no requirements", resolved.command.lease));
+        reserve::plan(self.ids, resolved.command, limits, resolved.at_ns()).ok_or_else(empty)
     }
 
     /// The answer, if the outcome of the chain tells it: nearly always. `None` if the definitions may be stale or the lease was
