@@ -60,9 +60,10 @@ fn account_code(code: u64) -> AccountCode {
 }
 
 fn new_account(line: &Value) -> NewAccount {
-    let rule = match line["constrained"] {
-        Value::Bool(true) => AccountRule::DebitsMustNotExceedCredits,
-        _ => AccountRule::Unconstrained,
+    let rule = if line["constrained"].as_bool().expect("true or false") {
+        AccountRule::DebitsMustNotExceedCredits
+    } else {
+        AccountRule::Unconstrained
     };
     NewAccount { id: account(&line["id"]), rule, code: account_code(number(&line["code"])) }
 }
