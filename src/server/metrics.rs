@@ -76,7 +76,7 @@ pub(crate) struct InFlight<'a> {
     seconds: &'a Histogram,
 }
 
-/// One label and its value. The values are few and known, so each metric exists from the start.
+/// One label and its value. The values are few and known, so every metric exists before the first request.
 type Label = [(&'static str, &'static str); 1];
 
 impl Metrics {
@@ -120,7 +120,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Registers a counter family with the label `outcome`, and answers a function that makes one counter per outcome.
+/// Registers a counter family with the label `outcome`. The returned function makes the counter of one outcome.
 fn counters(registry: &mut MetricsRegistry, name: &str, help: &str) -> impl Fn(&'static str) -> Counter {
     let family = Family::<Label, Counter>::default();
     registry.register(name, help, family.clone());

@@ -173,7 +173,7 @@ async fn serve_http<L: Ledger>(
     let stop = async move {
         stop.await;
         tracing::info!("stop signal received; finishing the requests in flight");
-        // This fails only if the server has failed, and then nobody waits for the time limit.
+        // The send fails only after the server has failed, when the drain timeout no longer matters.
         stopping.send(()).ok();
     };
     let serving = axum::serve(listener, api::router(api)).with_graceful_shutdown(stop).into_future();

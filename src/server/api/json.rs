@@ -54,7 +54,7 @@ async fn next_frame(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes
     Ok(None)
 }
 
-/// Parses a body; an empty one is the default value.
+/// Parses a body. An empty body is the default value.
 pub(super) fn parse_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T, Reject> {
     let bytes = body.0?;
     if bytes.is_empty() { Ok(T::default()) } else { parse_text(&bytes).map_err(Reject::Invalid) }
@@ -84,7 +84,7 @@ pub(super) fn parse_batch<T: DeserializeOwned>(
     Ok(batch.requests.iter().map(|item| parse_text(item.get().as_bytes())).collect())
 }
 
-/// Parses JSON; the error begins with the path of the wrong field.
+/// Parses JSON. The error begins with the path of the wrong field, if one field is wrong.
 fn parse_text<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
     // Tracking the path doubles the time of parsing, and only an error needs the path.
     serde_json::from_slice(text).or_else(|_| parse_with_path(text))
@@ -94,7 +94,7 @@ fn parse_with_path<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> 
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        // The whole body, or a place that is not a field.
+        // `.` is the whole body, `?` a position that is not a field.
         let names_no_field = path == "." || path == "?";
         if names_no_field { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
     })?;

@@ -1,5 +1,5 @@
-//! The HTTP API: reads bodies into commands, runs them, and writes outcomes as answers with a status. One file per
-//! endpoint. It decides nothing.
+//! The HTTP API. A handler parses the body into a command, runs the command, and writes the outcome as an answer with
+//! a status. It decides nothing about limits. An endpoint and its batch share one file.
 
 mod admin;
 mod batch;
@@ -83,7 +83,7 @@ impl<L: Ledger> Api<L> {
             self.readiness.bootstrapped().await;
             answer.await
         });
-        // The memory ledger answers at the first poll; no timer is made for it.
+        // The memory ledger answers at the first poll, so its requests need no timer.
         let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
         if let Poll::Ready(answer) = at_once {
             return answer.map_err(Into::into);

@@ -38,6 +38,7 @@ pub enum ConfigError {
     UnknownVariable(String),
 }
 
+/// The error of the setting with the dotted name `name`.
 pub(super) fn bad(name: &str, message: &str) -> ConfigError {
     ConfigError::Setting { name: name.to_owned(), message: message.to_owned() }
 }

@@ -75,7 +75,7 @@ fn set(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
             let as_text = || Value::String(text.to_owned());
             parsed.and_then(|mut parsed| parsed.remove("value")).unwrap_or_else(as_text)
         }
-        Value::Table(_) => return Err(bad(name, "is a section")),
+        Value::Table(_) => return Err(bad(name, "is a section; set one of its settings")),
     };
     let mut sections: Vec<&str> = name.split('.').collect();
     let last = sections.pop().unwrap_or(name);

@@ -59,7 +59,7 @@ pub struct RegistrySettings {
     pub poll_interval_ms: u64,
     /// The pause between two attempts to apply decreases.
     pub decrease_interval_ms: u64,
-    /// How long an unused instance of a template stays in memory; up to twice as long.
+    /// The least time that an unused instance of a template stays in memory. The longest is twice that.
     pub instance_idle_seconds: u64,
 }
 
@@ -124,9 +124,9 @@ pub struct BackoffSettings {
     pub base_ms: u64,
     /// The largest hint, before the jitter.
     pub max_ms: u64,
-    /// The growth with each further denial, 1 to 100.
+    /// The factor by which each further denial multiplies the hint, 1 to 100.
     pub factor: f64,
-    /// The most that chance adds.
+    /// The upper bound of the random part that is added to the hint.
     pub jitter_ms: u64,
 }
 
@@ -217,7 +217,7 @@ impl Default for LogSettings {
 }
 
 impl ServerSettings {
-    /// How long a request may take before its outcome is unknown.
+    /// [`ServerSettings::request_timeout_ms`] as a duration.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }

@@ -1,4 +1,4 @@
-//! Settings: defaults, overrides, and what is refused.
+//! The defaults, the overrides, and the errors of bad settings.
 
 use std::path::Path;
 

@@ -13,7 +13,7 @@ use crate::server::api::json::answer;
 use crate::server::api::reject::Reject;
 use crate::time::unix_ms;
 
-/// The end of the path.
+/// The suffix of the path after the key.
 pub(super) const HISTORY: &str = "/history";
 
 pub(super) async fn history<L: Ledger>(api: &Api<L>, key: &LimitKey) -> Result<Response, Reject> {

@@ -14,7 +14,7 @@ use crate::server::api::path::{KeyPath, parse_name};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
 
-/// The end of the path. No other path below a key takes a POST.
+/// The suffix of the path after the key. No other path below a key takes a POST.
 const REPLENISH: &str = "/replenish";
 
 pub(crate) async fn replenish<L: Ledger>(
