@@ -167,6 +167,25 @@ fn a_probe_succeeds_only_at_a_running_service() {
     assert!(error.starts_with("error: 127.0.0.1:1 does not answer: "), "{error}");
 }
 
+#[test]
+fn a_probe_of_a_service_that_is_not_ready_gives_the_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let service = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a probe");
+        let mut request = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+        let head = request.next().expect("a line").expect("text");
+        // The probe sends no body. An empty line ends its request.
+        assert!(request.any(|line| line.expect("text").is_empty()), "the request ends");
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nthe reason").expect("it is sent");
+        head
+    });
+    let error = error_of(folder.path(), &["probe", "--address", &address], &[]);
+    assert_eq!(error, format!("error: {address} is not ready: the reason\n"));
+    assert_eq!(service.join().expect("one probe"), "GET /readyz HTTP/1.1");
+}
+
 #[tokio::test]
 async fn a_request_in_flight_is_answered_before_the_exit() {
     let folder = tempfile::tempdir().expect("a folder");

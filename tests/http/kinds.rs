@@ -31,7 +31,7 @@ async fn each_kind_is_shown_as_it_was_put_and_denies_when_it_is_empty() {
 async fn the_hint_of_a_fixed_window_is_the_time_to_its_end() {
     let service = Service::new().await;
     let hourly = json!({ "key": "hourly", "kind": "fixed_window", "capacity": 1, "window_seconds": 3_600 });
-    service.put(&hourly).await;
+    assert_eq!(service.put(&hourly).await, Answer::ok(json!({ "ok": true, "status": "active" })));
     service.backend.pass(Duration::from_secs(600)).await;
     service.reserve("hourly", 1).await.assert_granted();
     let hint_ms = service.reserve("hourly", 1).await.denied_ms("hourly");

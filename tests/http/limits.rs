@@ -40,7 +40,7 @@ async fn the_history_holds_every_version_oldest_first() {
     let history = service.get("/v1/admin/limits/rpm/history").await;
     assert_eq!(history.status, StatusCode::OK, "{history:?}");
     let versions = history.body["versions"].as_array().expect("versions");
-    let told: Vec<Value> = versions
+    let shown: Vec<Value> = versions
         .iter()
         .map(|version| {
             let capacity = &version["definition"]["capacity"];
@@ -52,7 +52,7 @@ async fn the_history_holds_every_version_oldest_first() {
         json!({ "version": 2, "status": "active", "capacity": 7 }),
         json!({ "version": 3, "status": "deleted", "capacity": 7 }),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(shown, expected);
     let unknown = service.get("/v1/admin/limits/nowhere/history").await;
     unknown.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
 }

@@ -122,7 +122,7 @@ impl Service {
         self.post("/v1/reserve", &fresh_reserve(key, amount)).await
     }
 
-    /// What `GET /v1/admin/limits/{key}` says of a limit.
+    /// The field `limit` of `GET /v1/admin/limits/{key}`.
     async fn limit(&self, key: &str) -> Value {
         let answer = self.get(&format!("/v1/admin/limits/{key}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -150,7 +150,7 @@ impl Answer {
         assert_eq!(self.body["error"], json!(name), "{self:?}");
     }
 
-    /// Checks that this refuses a malformed request, with a message that begins with `message`.
+    /// Checks for a 400 `invalid_request` whose message begins with `message`.
     #[track_caller]
     fn assert_invalid(&self, message: &str) {
         assert!(!message.is_empty(), "every message begins with an empty text");
@@ -159,7 +159,7 @@ impl Answer {
         assert!(actual.starts_with(message), "expected {message:?}, got {actual:?}");
     }
 
-    /// Checks that this denies for lack of room at `key`, and answers the hint.
+    /// Checks that `key` has no room, and returns the hint in milliseconds.
     #[track_caller]
     fn denied_ms(&self, key: &str) -> u64 {
         let hint_ms = self.body["retry_after_ms"].as_u64().expect("a hint");

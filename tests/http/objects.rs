@@ -86,7 +86,8 @@ async fn a_reservation_is_cancelled_until_it_may_act() {
     let (past, ahead) = (lease().to_string(), lease().to_string());
     service.object("reserve", &json!({ "tokens": 5, "lease_id": past })).await;
     service.backend.clock.advance(Duration::from_millis(100));
-    service.object("reserve", &json!({ "tokens": 3, "lease_id": ahead })).await;
+    let reserved = service.object("reserve", &json!({ "tokens": 3, "lease_id": ahead })).await;
+    assert_eq!(reserved.body["ok"], json!(true), "{reserved:?}");
     let cancelled = |ok: bool| Answer::ok(json!({ "ok": ok }));
     for _ in 0..2 {
         assert_eq!(service.object("cancel", &json!({ "lease_id": ahead })).await, cancelled(true));
@@ -224,6 +225,24 @@ async fn a_limit_that_is_no_bucket_is_no_object() {
 }
 
 #[tokio::test]
+async fn an_object_over_the_maximum_of_its_template_is_a_conflict() {
+    let service = Service::new().await;
+    let template = json!({
+        "key": "tenant:{tenant}", "kind": "token_bucket", "capacity": 5, "refill_amount": 1,
+        "refill_interval_ms": 1_000, "max_instances": 1,
+    });
+    assert_eq!(service.put(&template).await, Answer::ok(json!({ "ok": true, "status": "active" })));
+    let tokens = json!({ "tokens": 1 });
+    let first = service.post("/v1/objects/tenant:acme/try_reserve", &tokens).await;
+    assert_eq!(first.body["ok"], json!(true), "{first:?}");
+    for action in ["try_reserve", "reserve"] {
+        let denied = service.post(&format!("/v1/objects/tenant:other/{action}"), &tokens).await;
+        denied.assert_error(StatusCode::CONFLICT, "too_many_instances");
+    }
+    assert_eq!(service.limit("tenant:acme").await["usage"]["available"], json!(4));
+}
+
+#[tokio::test]
 async fn a_manual_refill_refills_only_buckets_that_time_does_not_refill() {
     let service = Service::with_bucket().await;
     let manual = json!({
@@ -231,7 +250,8 @@ async fn a_manual_refill_refills_only_buckets_that_time_does_not_refill() {
         "auto_replenish": false,
     });
     assert_eq!(service.put(&manual).await.status, StatusCode::OK);
-    service.post("/v1/objects/a/b/try_reserve", &json!({ "tokens": 5 })).await;
+    let taken = service.post("/v1/objects/a/b/try_reserve", &json!({ "tokens": 5 })).await;
+    assert_eq!(taken.body["ok"], json!(true), "{taken:?}");
     let path = "/v1/admin/limits/a/b/replenish";
     let replenished = |replenished: bool| Answer::ok(json!({ "ok": true, "replenished": replenished }));
     assert_eq!(service.call(Method::POST, path, Body::empty()).await, replenished(true));

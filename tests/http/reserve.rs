@@ -69,7 +69,8 @@ async fn hints_grow_with_each_denial_until_a_grant() {
         let hint_ms = service.reserve("slots", 1).await.denied_ms("slots");
         assert!((base_ms..=base_ms + 25).contains(&hint_ms), "{base_ms}: {hint_ms}");
     }
-    service.post("/v1/complete", &json!({ "lease_id": id })).await;
+    let completed = service.post("/v1/complete", &json!({ "lease_id": id })).await;
+    assert_eq!(completed, Answer::ok(json!({ "ok": true, "error": "" })));
     service.reserve("slots", 2).await.assert_granted();
     let hint_ms = service.reserve("slots", 1).await.denied_ms("slots");
     assert!((50..=75).contains(&hint_ms), "{hint_ms}");
