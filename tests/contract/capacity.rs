@@ -23,7 +23,7 @@ pub async fn an_increase_is_there_at_once<B: Backend>(backend: B) {
     assert_eq!(replica.put(rolling("rpm", 1, 60)).await, Status::Active);
     assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
     assert_eq!(replica.put(rolling("rpm", 3, 60)).await, Status::Active);
-    assert_eq!(replica.usage("rpm").await, (2, 1, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 2, reserved: 1, debt: 0 });
     assert!(is_granted(&replica.take(&[("rpm", 2)]).await));
 }
 
@@ -38,11 +38,11 @@ pub async fn a_decrease_waits_until_it_fits<B: Backend>(backend: B) {
     assert_eq!(replica.reserve(denied, &[("slots", 1)]).await, closed);
     apply(&replica).await;
     assert_eq!(replica.info("slots").await.state().status, decreasing(60), "30 are free, 40 are needed");
-    assert_eq!(replica.usage("slots").await, (30, 70, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 30, reserved: 70, debt: 0 });
     replica.complete(holder, &[]).await;
     apply(&replica).await;
     assert_eq!(replica.info("slots").await.state().status, Status::Active);
-    assert_eq!(replica.usage("slots").await, (60, 0, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 60, reserved: 0, debt: 0 });
     assert!(!is_granted(&replica.reserve(denied, &[("slots", 1)]).await), "a denied lease stays denied");
     assert!(is_granted(&replica.take(&[("slots", 60)]).await));
 }
@@ -52,7 +52,7 @@ pub async fn up_and_down_moves_real_capacity_each_time<B: Backend>(backend: B) {
     for capacity in [100_u64, 60, 100, 60, 100, 60] {
         replica.put(concurrency("slots", capacity, 60)).await;
         apply(&replica).await;
-        assert_eq!(replica.usage("slots").await, (capacity.into(), 0, 0));
+        assert_eq!(replica.usage("slots").await, Usage { available: capacity.into(), reserved: 0, debt: 0 });
         let full = lease();
         assert!(is_granted(&replica.reserve(full, &[("slots", capacity)]).await));
         assert!(!is_granted(&replica.take(&[("slots", 1)]).await));
@@ -68,9 +68,13 @@ pub async fn a_new_target_replaces_the_old_one<B: Backend>(backend: B) {
     assert_eq!(replica.put(concurrency("slots", 10, 60)).await, decreasing(10));
     assert_eq!(replica.put(concurrency("slots", 80, 60)).await, decreasing(80));
     apply(&replica).await;
-    assert_eq!(replica.usage("slots").await, (10, 70, 0), "30 were free, 20 were needed");
+    assert_eq!(
+        replica.usage("slots").await,
+        Usage { available: 10, reserved: 70, debt: 0 },
+        "30 were free, 20 were needed"
+    );
     replica.complete(holder, &[]).await;
-    assert_eq!(replica.usage("slots").await, (80, 0, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 80, reserved: 0, debt: 0 });
 }
 
 pub async fn a_higher_target_cancels_the_decrease<B: Backend>(backend: B) {
@@ -81,7 +85,7 @@ pub async fn a_higher_target_cancels_the_decrease<B: Backend>(backend: B) {
         assert_eq!(replica.put(rolling("rpm", 60, 60)).await, decreasing(60));
         assert_eq!(replica.put(rolling("rpm", capacity, 60)).await, Status::Active);
         apply(&replica).await;
-        assert_eq!(replica.usage("rpm").await, (available, 70, 0));
+        assert_eq!(replica.usage("rpm").await, Usage { available, reserved: 70, debt: 0 });
     }
     assert!(is_granted(&replica.take(&[("rpm", 50)]).await));
 }
@@ -93,7 +97,11 @@ pub async fn times_may_change_and_kinds_may_not<B: Backend>(backend: B) {
     assert_eq!(replica.put(rolling("rpm", 10, 1)).await, Status::Active);
     assert!(is_granted(&replica.take(&[("rpm", 2)]).await));
     backend.pass(Duration::from_secs(1)).await;
-    assert_eq!(replica.usage("rpm").await, (9, 1, 0), "the new time holds for what was reserved after it");
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 9, reserved: 1, debt: 0 },
+        "the new time holds for what was reserved after it"
+    );
     let refused = replica.admin().put(&concurrency("rpm", 10, 60)).await;
     assert!(matches!(refused, Err(AdminError::KindChange(_))), "{refused:?}");
 }
@@ -104,7 +112,7 @@ pub async fn the_same_definition_again_changes_nothing<B: Backend>(backend: B) {
         replica.put(rolling("rpm", 10, 60)).await;
     }
     assert_eq!(replica.info("rpm").await.version(), 1);
-    assert_eq!(replica.usage("rpm").await, (10, 0, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 10, reserved: 0, debt: 0 });
 }
 
 pub async fn a_deleted_limit_takes_nothing_and_can_come_back<B: Backend>(backend: B) {
@@ -120,14 +128,14 @@ pub async fn a_deleted_limit_takes_nothing_and_can_come_back<B: Backend>(backend
     // It comes back smaller than what is still reserved of it.
     assert_eq!(replica.put(concurrency("slots", 5, 60)).await, decreasing(5));
     apply(&replica).await;
-    assert_eq!(replica.usage("slots").await, (2, 8, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 2, reserved: 8, debt: 0 });
     replica.complete(holder, &[]).await;
     apply(&replica).await;
-    assert_eq!(replica.usage("slots").await, (5, 0, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 5, reserved: 0, debt: 0 });
     // And once more, larger and of another kind.
     replica.admin().delete(&key("slots")).await.expect("it is there");
     assert_eq!(replica.put(rolling("slots", 7, 60)).await, Status::Active);
-    assert_eq!(replica.usage("slots").await, (7, 0, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 7, reserved: 0, debt: 0 });
     assert!(is_granted(&replica.take(&[("slots", 7)]).await));
 }
 
@@ -141,16 +149,20 @@ pub async fn a_complete_settles_while_decreasing<B: Backend>(backend: B) {
     assert_eq!(replica.put(rolling("tpm", 60, 60)).await, decreasing(60));
     let settled = replica.complete(below, &[("tpm", 20)]).await;
     assert_eq!(settled, CompleteOutcome::Settled { overages: Vec::new() });
-    assert_eq!(replica.usage("tpm").await, (40, 60, 0));
-    assert_eq!(replica.usage("slots").await, (2, 0, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 40, reserved: 60, debt: 0 });
+    assert_eq!(replica.usage("slots").await, Usage { available: 2, reserved: 0, debt: 0 });
     assert!(
         matches!(replica.take(&[("tpm", 1)]).await, ReserveOutcome::Decreasing { .. }),
         "it is still closed"
     );
     assert!(matches!(replica.complete(above, &[("tpm", 45)]).await, CompleteOutcome::Settled { .. }));
-    assert_eq!(replica.usage("tpm").await, (40, 60, 5), "nothing can be reserved on top of a closed limit");
+    assert_eq!(
+        replica.usage("tpm").await,
+        Usage { available: 40, reserved: 60, debt: 5 },
+        "nothing can be reserved on top of a closed limit"
+    );
     apply(&replica).await;
-    assert_eq!(replica.usage("tpm").await, (0, 60, 5));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 0, reserved: 60, debt: 5 });
     assert_eq!(no_room(&replica.take(&[("tpm", 1)]).await), Some("tpm"));
 }
 

@@ -187,10 +187,21 @@ pub async fn a_complete_is_whole<B: Backend>(backend: B) {
         },
         async |another, round| {
             another.complete(leases[round], &[(&name(round), 130), ("deep", 20)]).await;
-            assert_eq!(another.usage(&name(round)).await, (40, 60, 70), "what did not fit is debt, once");
+            assert_eq!(
+                another.usage(&name(round)).await,
+                Usage { available: 40, reserved: 60, debt: 70 },
+                "what did not fit is debt, once"
+            );
             let round = round as u128;
-            assert_eq!(another.usage("deep").await, (10_000 - 20 * round, 20 * round, 0));
-            assert_eq!(another.usage("slots").await, (1_000, 0, 0), "the slot came back, once");
+            assert_eq!(
+                another.usage("deep").await,
+                Usage { available: 10_000 - 20 * round, reserved: 20 * round, debt: 0 }
+            );
+            assert_eq!(
+                another.usage("slots").await,
+                Usage { available: 1_000, reserved: 0, debt: 0 },
+                "the slot came back, once"
+            );
         },
     )
     .await;
@@ -233,10 +244,14 @@ pub async fn a_top_up_is_whole<B: Backend>(backend: B) {
         async |another, round| {
             let again = another.limiter().extend(&command(round)).await.expect("the ledger answers");
             assert!(is_granted(&again.answered().expect("an answer")));
-            assert_eq!(another.usage(&name(round)).await, (10, 90, 0), "it is counted once");
+            assert_eq!(
+                another.usage(&name(round)).await,
+                Usage { available: 10, reserved: 90, debt: 0 },
+                "it is counted once"
+            );
             another.complete(leases[round].0, &[(&name(round), 70)]).await;
-            assert_eq!(another.usage(&name(round)).await, (30, 70, 0));
-            assert_eq!(another.usage("slots").await, (1_000, 0, 0));
+            assert_eq!(another.usage(&name(round)).await, Usage { available: 30, reserved: 70, debt: 0 });
+            assert_eq!(another.usage("slots").await, Usage { available: 1_000, reserved: 0, debt: 0 });
         },
     )
     .await;

@@ -29,7 +29,11 @@ pub async fn a_refill_is_whole<B: Backend>(backend: B) {
         },
         async |another, round| {
             assert!(is_granted(&another.reserve(leases[round], &[(&name(round), 1)]).await));
-            assert_eq!(another.usage(&name(round)).await, (2, 8, 0), "refilled once, and taken of once");
+            assert_eq!(
+                another.usage(&name(round)).await,
+                Usage { available: 2, reserved: 8, debt: 0 },
+                "refilled once, and taken of once"
+            );
         },
     )
     .await;
@@ -66,7 +70,7 @@ pub async fn a_refill_by_hand_is_whole<B: Backend>(backend: B) {
         async |another, round| {
             let again = another.admin().replenish(&key(&name(round)), replenishments[round]).await;
             assert!(again.expect("the ledger answers"));
-            assert_eq!(another.usage(&name(round)).await, (3, 7, 0));
+            assert_eq!(another.usage(&name(round)).await, Usage { available: 3, reserved: 7, debt: 0 });
         },
     )
     .await;
@@ -119,10 +123,17 @@ pub async fn a_complete_on_a_bucket_is_whole<B: Backend>(backend: B) {
         async |dying, round| dying.limiter().complete(&settle(round)).await.is_ok(),
         async |another, round| {
             another.limiter().complete(&settle(round)).await.expect("the ledger answers");
-            assert_eq!(another.usage(&name(round)).await, (10, 30, 15), "what did not fit is debt, once");
+            assert_eq!(
+                another.usage(&name(round)).await,
+                Usage { available: 10, reserved: 30, debt: 15 },
+                "what did not fit is debt, once"
+            );
             let round = round as u128;
-            assert_eq!(another.usage("window").await, (10_000 - 20 * round, 20 * round, 0));
-            assert_eq!(another.usage("slots").await, (1_000, 0, 0));
+            assert_eq!(
+                another.usage("window").await,
+                Usage { available: 10_000 - 20 * round, reserved: 20 * round, debt: 0 }
+            );
+            assert_eq!(another.usage("slots").await, Usage { available: 1_000, reserved: 0, debt: 0 });
         },
     )
     .await;

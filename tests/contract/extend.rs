@@ -62,15 +62,15 @@ pub async fn what_is_granted_on_top_is_settled_with_the_rest<B: Backend>(backend
             assert!(is_granted(&more(&replica, lease, tokens, amount).await));
         }
         assert!(is_granted(&more(&replica, lease, "slots", 2).await));
-        assert_eq!(replica.usage(tokens).await, (10, 180, 0));
-        assert_eq!(replica.usage("slots").await, (7, 3, 0), "{actual}");
+        assert_eq!(replica.usage(tokens).await, Usage { available: 10, reserved: 180, debt: 0 });
+        assert_eq!(replica.usage("slots").await, Usage { available: 7, reserved: 3, debt: 0 }, "{actual}");
         let settled = replica.complete(lease, &[(tokens, actual), ("daily", 0)]).await;
         assert!(matches!(settled, CompleteOutcome::Settled { .. }), "{settled:?}");
         // Of 20 above, 10 had room, but it is reserved whole or not at all.
         let (reserved, debt) = if actual > 180 { (180, 20) } else { (u128::from(actual), 0) };
-        assert_eq!(replica.usage(tokens).await, (190 - reserved, reserved, debt));
-        assert_eq!(replica.usage("slots").await, (10, 0, 0), "{actual}");
-        assert_eq!(replica.usage("daily").await.1, 0, "{actual}");
+        assert_eq!(replica.usage(tokens).await, Usage { available: 190 - reserved, reserved, debt });
+        assert_eq!(replica.usage("slots").await, Usage { available: 10, reserved: 0, debt: 0 }, "{actual}");
+        assert_eq!(replica.usage("daily").await.reserved, 0, "{actual}");
     }
 }
 
@@ -81,8 +81,8 @@ pub async fn what_is_not_told_keeps_its_top_ups<B: Backend>(backend: B) {
     assert!(is_granted(&more(&replica, lease, "tpm", 50).await));
     assert!(is_granted(&more(&replica, lease, "slots", 1).await));
     replica.complete(lease, &[]).await;
-    assert_eq!(replica.usage("tpm").await, (850, 150, 0));
-    assert_eq!(replica.usage("slots").await, (10, 0, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 850, reserved: 150, debt: 0 });
+    assert_eq!(replica.usage("slots").await, Usage { available: 10, reserved: 0, debt: 0 });
 }
 
 pub async fn the_same_attempt_is_granted_once<B: Backend>(backend: B) {
@@ -97,12 +97,12 @@ pub async fn the_same_attempt_is_granted_once<B: Backend>(backend: B) {
     assert_eq!(answered(ask(&another, &command).await), first);
     let at_once = join_all((0..8).map(|turn| ask(if turn % 2 == 0 { &replica } else { &another }, &command)));
     assert!(at_once.await.into_iter().all(|outcome| answered(outcome) == first));
-    assert_eq!(replica.usage("tpm").await, (850, 150, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 850, reserved: 150, debt: 0 });
     for other in [extend(lease, command.extend_id, "tpm", 51), extend(lease, command.extend_id, "daily", 50)]
     {
         assert_eq!(answered(ask(&another, &other).await), ReserveOutcome::LeaseConflict);
     }
-    assert_eq!(replica.usage("tpm").await, (850, 150, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 850, reserved: 150, debt: 0 });
     // The lease itself is still the one that was granted.
     assert!(is_granted(&another.reserve(lease, &[("daily", 7), ("tpm", 100)]).await));
     let other = another.reserve(lease, &[("daily", 7), ("tpm", 150)]).await;
@@ -116,14 +116,22 @@ pub async fn a_denied_attempt_stays_denied<B: Backend>(backend: B) {
     replica.reserve(in_the_way, &[("tpm", 850)]).await;
     let command = extend(lease, extend_id(), "tpm", 51);
     assert_eq!(no_room(&answered(ask(&replica, &command).await)), Some("tpm"));
-    assert_eq!(replica.usage("tpm").await, (50, 950, 0), "a denial leaves no trace");
+    assert_eq!(
+        replica.usage("tpm").await,
+        Usage { available: 50, reserved: 950, debt: 0 },
+        "a denial leaves no trace"
+    );
     replica.complete(in_the_way, &[("tpm", 0)]).await;
     assert_eq!(no_room(&answered(ask(&replica, &command).await)), Some("tpm"));
     assert!(is_granted(&more(&replica, lease, "tpm", 51).await));
     let too_much = more(&replica, lease, "tpm", 1_001).await;
     assert_eq!(too_much, ReserveOutcome::ExceedsCapacity { key: key("tpm") });
     replica.complete(lease, &[("tpm", 151)]).await;
-    assert_eq!(replica.usage("tpm").await, (849, 151, 0), "denied attempts are nothing to settle");
+    assert_eq!(
+        replica.usage("tpm").await,
+        Usage { available: 849, reserved: 151, debt: 0 },
+        "denied attempts are nothing to settle"
+    );
 }
 
 pub async fn only_a_running_lease_is_extended<B: Backend>(backend: B) {
@@ -143,7 +151,7 @@ pub async fn only_a_running_lease_is_extended<B: Backend>(backend: B) {
     replica.reserve(expired, &[("short", 1)]).await;
     backend.pass(Duration::from_secs(1)).await;
     assert_eq!(more(&replica, expired, "short", 1).await, ReserveOutcome::LeaseSettled, "it has expired");
-    assert_eq!(replica.usage("short").await, (100, 0, 0));
+    assert_eq!(replica.usage("short").await, Usage { available: 100, reserved: 0, debt: 0 });
 }
 
 pub async fn a_top_up_is_held_for_a_window_of_its_own<B: Backend>(backend: B) {
@@ -152,15 +160,19 @@ pub async fn a_top_up_is_held_for_a_window_of_its_own<B: Backend>(backend: B) {
     let lease = lease();
     replica.reserve(lease, &[("short", 60), ("slots", 1)]).await;
     backend.pass(Duration::from_secs(2)).await;
-    assert_eq!(replica.usage("short").await, (100, 0, 0));
+    assert_eq!(replica.usage("short").await, Usage { available: 100, reserved: 0, debt: 0 });
     // Its first tokens are past their window, the call goes on.
     assert!(is_granted(&more(&replica, lease, "short", 70).await));
-    assert_eq!(replica.usage("short").await, (30, 70, 0));
+    assert_eq!(replica.usage("short").await, Usage { available: 30, reserved: 70, debt: 0 });
     assert!(is_granted(&replica.reserve(lease, &[("short", 60), ("slots", 1)]).await));
     replica.complete(lease, &[("short", 100)]).await;
-    assert_eq!(replica.usage("short").await, (60, 40, 0), "what was used lately counts");
+    assert_eq!(
+        replica.usage("short").await,
+        Usage { available: 60, reserved: 40, debt: 0 },
+        "what was used lately counts"
+    );
     backend.pass(Duration::from_secs(3)).await;
-    assert_eq!(replica.usage("short").await, (100, 0, 0));
+    assert_eq!(replica.usage("short").await, Usage { available: 100, reserved: 0, debt: 0 });
 }
 
 pub async fn a_top_up_at_another_replica_is_settled_here<B: Backend>(backend: B) {
@@ -169,16 +181,16 @@ pub async fn a_top_up_at_another_replica_is_settled_here<B: Backend>(backend: B)
     // With a place that heads the complete, and without.
     for wants in [&[("daily", 10), ("tpm", 100)][..], &[("daily", 10), ("slots", 1), ("tpm", 100)]] {
         let lease = lease();
-        let (_, before, _) = replica.usage("tpm").await;
+        let before = replica.usage("tpm").await.reserved;
         replica.reserve(lease, wants).await;
         assert!(is_granted(&more(&another, lease, "tpm", 50).await));
         assert!(is_granted(&more(&another, lease, "daily", 5).await));
         // What this replica remembers of the lease is not all of it.
         let settled = replica.complete(lease, &[("tpm", 110), ("daily", 0)]).await;
         assert!(matches!(settled, CompleteOutcome::Settled { .. }), "{settled:?}");
-        assert_eq!(replica.usage("tpm").await.1 - before, 110);
-        assert_eq!(replica.usage("daily").await.1, 0);
-        assert_eq!(replica.usage("slots").await.1, 0);
+        assert_eq!(replica.usage("tpm").await.reserved - before, 110);
+        assert_eq!(replica.usage("daily").await.reserved, 0);
+        assert_eq!(replica.usage("slots").await.reserved, 0);
         assert_eq!(another.complete(lease, &[("tpm", 0)]).await, CompleteOutcome::NothingToDo);
     }
 }
@@ -201,9 +213,9 @@ pub async fn a_batch_settles_top_ups_at_another_replica<B: Backend>(backend: B) 
         let settled = settled.expect("the ledger answers");
         assert!(matches!(settled, CompleteOutcome::Settled { .. }), "{settled:?}");
     }
-    assert_eq!(replica.usage("tpm").await.1, 120);
-    assert_eq!(replica.usage("daily").await.1, 40);
-    assert_eq!(replica.usage("slots").await.1, 0);
+    assert_eq!(replica.usage("tpm").await.reserved, 120);
+    assert_eq!(replica.usage("daily").await.reserved, 40);
+    assert_eq!(replica.usage("slots").await.reserved, 0);
 }
 
 pub async fn top_ups_and_a_complete_at_once_leave_nothing_behind<B: Backend>(backend: B) {
@@ -230,11 +242,11 @@ pub async fn top_ups_and_a_complete_at_once_leave_nothing_behind<B: Backend>(bac
             assert!(is_granted(&outcome) || outcome == ReserveOutcome::LeaseSettled, "{outcome:?}");
         }
         assert_eq!(
-            here.usage("daily").await.1,
+            here.usage("daily").await.reserved,
             0,
             "round {round}: whatever came first, all of it is settled"
         );
-        assert_eq!(here.usage("slots").await.1, 0, "round {round}");
+        assert_eq!(here.usage("slots").await.reserved, 0, "round {round}");
     }
 }
 
@@ -251,9 +263,9 @@ pub async fn a_limit_that_decreases_takes_no_top_ups<B: Backend>(backend: B) {
     assert!(is_granted(&more(&replica, lease, "daily", 5).await));
     replica.complete(lease, &[("tpm", 100), ("daily", 15)]).await;
     replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("tpm").await, (400, 100, 0));
-    assert_eq!(replica.usage("slots").await, (1, 0, 0));
-    assert_eq!(replica.usage("daily").await.1, 15);
+    assert_eq!(replica.usage("tpm").await, Usage { available: 400, reserved: 100, debt: 0 });
+    assert_eq!(replica.usage("slots").await, Usage { available: 1, reserved: 0, debt: 0 });
+    assert_eq!(replica.usage("daily").await.reserved, 15);
 }
 
 pub async fn a_lease_can_be_extended_so_often<B: Backend>(backend: B) {
@@ -266,8 +278,8 @@ pub async fn a_lease_can_be_extended_so_often<B: Backend>(backend: B) {
     let one_too_many = ask(&replica, &extend(lease, extend_id(), "daily", 1)).await;
     assert_eq!(one_too_many, ExtendOutcome::TooMany);
     replica.complete(lease, &[("daily", 12)]).await;
-    assert_eq!(replica.usage("daily").await.1, 12);
-    assert_eq!(replica.usage("slots").await.1, 0);
+    assert_eq!(replica.usage("daily").await.reserved, 12);
+    assert_eq!(replica.usage("slots").await.reserved, 0);
 }
 
 pub async fn attempts_whose_ids_meet_are_told_apart<B: Backend>(backend: B) {
@@ -285,5 +297,5 @@ pub async fn attempts_whose_ids_meet_are_told_apart<B: Backend>(backend: B) {
     let unlucky = attempt(&replica, lease, second, "daily", 5).await;
     assert_eq!(unlucky, ReserveOutcome::NoRoom { key: key("daily"), retry_after_ms: 1 });
     assert!(is_granted(&attempt(&replica, lease, first, "daily", 5).await), "it is the same, not another");
-    assert_eq!(replica.usage("daily").await.1, 15);
+    assert_eq!(replica.usage("daily").await.reserved, 15);
 }

@@ -76,7 +76,7 @@ pub async fn what_is_there_is_taken_or_not<B: Backend>(backend: B) {
     assert!(replica.try_take("rpm", 2).await);
     assert!(!replica.try_take("rpm", 1).await);
     assert!(!replica.try_take("rpm", 6).await);
-    assert_eq!(replica.usage("rpm").await, (0, 5, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 0, reserved: 5, debt: 0 });
     replica.complete(id, &[("rpm", 1)]).await;
     assert_eq!(replica.tokens("rpm").await, 2, "it is a lease like any other");
 }
@@ -98,7 +98,7 @@ pub async fn a_reservation_takes_of_the_future_and_tells_when<B: Backend>(backen
     let expected =
         ObjectState { limit: SLOW, burst: 5, tokens: -3, last: since, last_event: since + 3 * MINUTE_MS };
     assert_eq!(state, expected);
-    assert_eq!(replica.usage("rpm").await, (0, 5, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 0, reserved: 5, debt: 0 });
     let (id, too_much) = (lease(), replica.ahead("rpm", 6, lease()).await);
     assert_eq!((too_much.ok, too_much.tokens, too_much.date_to_act), (false, 0, 0));
     assert!(!replica.ahead("rpm", 6, id).await.ok);
@@ -118,9 +118,13 @@ pub async fn refills_pay_back_first<B: Backend>(backend: B) {
     backend.pass(SECOND * 2).await;
     assert_eq!(replica.tokens("rpm").await, -2);
     assert!(!replica.try_take("rpm", 1).await);
-    assert_eq!(replica.usage("rpm").await, (0, 2, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 0, reserved: 2, debt: 0 });
     backend.pass(SECOND * 5).await;
-    assert_eq!(replica.usage("rpm").await, (2, 0, 0), "and the rest is there, up to full");
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 2, reserved: 0, debt: 0 },
+        "and the rest is there, up to full"
+    );
     assert!(replica.try_take("rpm", 2).await);
 }
 
@@ -198,7 +202,7 @@ pub async fn a_cancelled_reservation_is_given_back<B: Backend>(backend: B) {
     assert_eq!(again.date_to_act, date, "its place is taken by the next");
     assert!(replica.cancel("rpm", second).await);
     assert_eq!(replica.tokens("rpm").await, 0);
-    assert_eq!(replica.usage("rpm").await, (0, 5, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 0, reserved: 5, debt: 0 });
 }
 
 pub async fn from_its_date_on_nothing_is_given_back<B: Backend>(backend: B) {
@@ -251,10 +255,14 @@ pub async fn what_a_reservation_did_not_need_pays_back<B: Backend>(backend: B) {
     assert_eq!(replica.tokens("rpm").await, 0, "what is given back was owed");
     assert!(!replica.try_take("rpm", 1).await);
     replica.complete(ahead, &[("rpm", 1)]).await;
-    assert_eq!(replica.usage("rpm").await, (6, 4, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 6, reserved: 4, debt: 0 });
     replica.ahead("rpm", 8, over).await;
     replica.complete(over, &[("rpm", 11)]).await;
-    assert_eq!(replica.usage("rpm").await, (0, 10, 3), "what is used beyond is not taken of the future");
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 0, reserved: 10, debt: 3 },
+        "what is used beyond is not taken of the future"
+    );
 }
 
 pub async fn a_release_adds_up_to_full_and_once<B: Backend>(backend: B) {
@@ -266,7 +274,7 @@ pub async fn a_release_adds_up_to_full_and_once<B: Backend>(backend: B) {
     assert_eq!(replica.release("rpm", 2, id).await, 3, "the same once more changes nothing");
     assert_eq!(replica.release("rpm", 2, release_id()).await, 5);
     assert_eq!(replica.release("rpm", 100, release_id()).await, 5, "never beyond full");
-    assert_eq!(replica.usage("rpm").await, (5, 0, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 5, reserved: 0, debt: 0 });
     replica.ahead("rpm", 5, lease()).await;
     replica.ahead("rpm", 3, lease()).await;
     assert_eq!(replica.release("rpm", 2, release_id()).await, 0, "what is owed is paid first");
@@ -291,7 +299,7 @@ pub async fn a_new_rate_settles_at_the_old_one_first<B: Backend>(backend: B) {
     assert_eq!(replica.ahead("rpm", 1, lease()).await.date_to_act, state.last + 4 * MINUTE_MS);
     replica.rate("rpm", 1.0, 10).await;
     assert_eq!(replica.tokens("rpm").await, 4, "what it holds more pays back what is owed");
-    assert_eq!(replica.usage("rpm").await, (4, 6, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 4, reserved: 6, debt: 0 });
     backend.pass(SECOND * 2).await;
     assert_eq!(replica.tokens("rpm").await, 6);
 }
@@ -314,7 +322,7 @@ pub async fn a_lower_burst_waits_until_what_is_owed_is_paid<B: Backend>(backend:
         assert_eq!(replica.release("rpm", 2, release).await, 2);
     }
     replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("rpm").await, (0, 3, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 0, reserved: 3, debt: 0 });
     assert!(replica.ahead("rpm", 1, lease()).await.ok);
 }
 
@@ -398,12 +406,12 @@ pub async fn what_was_borrowed_does_not_follow_into_another_kind<B: Backend>(bac
         assert_eq!(replica.tokens("key").await, -4);
         replica.admin().delete(&key("key")).await.expect("it is there");
         replica.put(next).await;
-        let (available, reserved, _) = replica.usage("key").await;
-        assert_eq!(available + reserved, 12);
+        let usage = replica.usage("key").await;
+        assert_eq!(usage.available + usage.reserved, 12);
         replica.admin().delete(&key("key")).await.expect("it is there");
         replica.put(bucket_by_hand("key", 12, 12)).await;
         replica.admin().replenish(&key("key"), replenish_id()).await.expect("the ledger answers");
-        assert_eq!(replica.usage("key").await, (12, 0, 0));
+        assert_eq!(replica.usage("key").await, Usage { available: 12, reserved: 0, debt: 0 });
     }
 }
 

@@ -39,8 +39,8 @@ pub async fn completes_need_no_local_memory<B: Backend>(backend: B) {
     let third = start(&backend).await;
     assert_eq!(third.reserve(lease, &[("tpm", 50), ("slots", 1)]).await, ReserveOutcome::LeaseSettled);
     assert_eq!(third.complete(lease, &[("tpm", 1)]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(third.usage("tpm").await, (80, 20, 0));
-    assert_eq!(third.usage("slots").await, (5, 0, 0));
+    assert_eq!(third.usage("tpm").await, Usage { available: 80, reserved: 20, debt: 0 });
+    assert_eq!(third.usage("slots").await, Usage { available: 5, reserved: 0, debt: 0 });
 }
 
 pub async fn a_key_made_at_one_replica_is_usable_at_another<B: Backend>(backend: B) {
@@ -65,7 +65,7 @@ pub async fn a_change_reaches_the_others<B: Backend>(backend: B) {
     second.registry().refresh().await.expect("the ledger answers");
     assert!(is_granted(&second.take(&[("rpm", 10)]).await));
     backend.pass(Duration::from_secs(1)).await;
-    assert_eq!(second.usage("rpm").await, (10, 0, 0));
+    assert_eq!(second.usage("rpm").await, Usage { available: 10, reserved: 0, debt: 0 });
 }
 
 pub async fn replicas_that_change_a_limit_at_once_agree<B: Backend>(backend: B) {
@@ -112,7 +112,7 @@ pub async fn a_decrease_is_applied_once_by_whoever_sees_it<B: Backend>(backend: 
         applied.expect("the ledger answers");
     }
     for replica in &replicas {
-        assert_eq!(replica.usage("slots").await, (60, 0, 0));
+        assert_eq!(replica.usage("slots").await, Usage { available: 60, reserved: 0, debt: 0 });
         assert_eq!(replica.info("slots").await.version(), 3);
     }
 }
@@ -128,7 +128,7 @@ pub async fn a_decrease_survives_the_replica_that_began_it<B: Backend>(backend: 
     let second = start(&backend).await;
     assert!(matches!(second.take(&[("slots", 1)]).await, ReserveOutcome::Decreasing { .. }));
     second.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(second.usage("slots").await, (10, 50, 0));
+    assert_eq!(second.usage("slots").await, Usage { available: 10, reserved: 50, debt: 0 });
 }
 
 pub async fn a_delete_denies_everywhere<B: Backend>(backend: B) {

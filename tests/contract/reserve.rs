@@ -17,7 +17,7 @@ pub async fn grants_until_the_limit_is_full<B: Backend>(backend: B) {
         assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
     }
     assert_eq!(no_room(&replica.take(&[("rpm", 1)]).await), Some("rpm"));
-    assert_eq!(replica.usage("rpm").await, (0, 3, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 0, reserved: 3, debt: 0 });
 }
 
 pub async fn all_or_nothing<B: Backend>(backend: B) {
@@ -27,8 +27,8 @@ pub async fn all_or_nothing<B: Backend>(backend: B) {
     replica.put(concurrency("c", 10, 60)).await;
     assert!(is_granted(&replica.take(&[("b", 1)]).await));
     assert_eq!(no_room(&replica.take(&[("a", 5), ("b", 1), ("c", 2)]).await), Some("b"));
-    assert_eq!(replica.usage("a").await, (10, 0, 0));
-    assert_eq!(replica.usage("c").await, (10, 0, 0));
+    assert_eq!(replica.usage("a").await, Usage { available: 10, reserved: 0, debt: 0 });
+    assert_eq!(replica.usage("c").await, Usage { available: 10, reserved: 0, debt: 0 });
 }
 
 pub async fn a_replay_is_granted_once<B: Backend>(backend: B) {
@@ -51,7 +51,7 @@ pub async fn a_replay_is_granted_once<B: Backend>(backend: B) {
     for answer in replica.limiter().reserve_batch(&at_once).await {
         assert_eq!(answer.expect("the ledger answers"), first);
     }
-    assert_eq!(replica.usage("rpm").await, (6, 4, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 6, reserved: 4, debt: 0 });
 }
 
 pub async fn the_order_of_requirements_does_not_matter<B: Backend>(backend: B) {
@@ -62,7 +62,7 @@ pub async fn the_order_of_requirements_does_not_matter<B: Backend>(backend: B) {
     let first = replica.reserve(lease, &[("a", 1), ("b", 2)]).await;
     assert!(is_granted(&first));
     assert_eq!(replica.reserve(lease, &[("b", 2), ("a", 1)]).await, first);
-    assert_eq!(replica.usage("b").await, (8, 2, 0));
+    assert_eq!(replica.usage("b").await, Usage { available: 8, reserved: 2, debt: 0 });
 }
 
 pub async fn a_denied_lease_stays_denied<B: Backend>(backend: B) {
@@ -75,7 +75,7 @@ pub async fn a_denied_lease_stays_denied<B: Backend>(backend: B) {
     assert_eq!(no_room(&replica.reserve(denied, &[("rpm", 1), ("slots", 1)]).await), Some("slots"));
     replica.complete(holder, &[]).await;
     assert_eq!(no_room(&replica.reserve(denied, &[("rpm", 1), ("slots", 1)]).await), Some("slots"));
-    assert_eq!(replica.usage("rpm").await, (10, 0, 0));
+    assert_eq!(replica.usage("rpm").await, Usage { available: 10, reserved: 0, debt: 0 });
     assert!(is_granted(&replica.take(&[("rpm", 1), ("slots", 1)]).await), "a new lease is granted");
 }
 
@@ -99,11 +99,11 @@ pub async fn other_requirements_are_a_conflict<B: Backend>(backend: B) {
     for other in [&[("a", 2), ("b", 1)][..], &[("a", 1)], &[("b", 1)], &[("a", 1), ("b", 2)]] {
         assert_eq!(replica.reserve(lease, other).await, ReserveOutcome::LeaseConflict, "{other:?}");
     }
-    assert_eq!(replica.usage("a").await, (9, 1, 0));
+    assert_eq!(replica.usage("a").await, Usage { available: 9, reserved: 1, debt: 0 });
     // A changed window is no other requirement.
     replica.put(rolling("a", 10, 30)).await;
     assert!(is_granted(&replica.reserve(lease, &[("a", 1), ("b", 1)]).await));
-    assert_eq!(replica.usage("a").await, (9, 1, 0));
+    assert_eq!(replica.usage("a").await, Usage { available: 9, reserved: 1, debt: 0 });
 }
 
 pub async fn a_settled_lease_is_not_granted_again<B: Backend>(backend: B) {
@@ -115,7 +115,7 @@ pub async fn a_settled_lease_is_not_granted_again<B: Backend>(backend: B) {
     assert_eq!(replica.reserve(lease, &[("rpm", 1)]).await, ReserveOutcome::LeaseSettled);
     assert_eq!(
         replica.usage("rpm").await,
-        (9, 1, 0),
+        Usage { available: 9, reserved: 1, debt: 0 },
         "a rolling requirement that is not named stays reserved"
     );
 }
@@ -130,7 +130,7 @@ pub async fn an_expired_lease_is_not_granted_again<B: Backend>(backend: B) {
     assert!(is_granted(&replica.reserve(lease, &[("one", 1), ("two", 1)]).await), "one of two is still held");
     backend.pass(Duration::from_secs(2)).await;
     assert_eq!(replica.reserve(lease, &[("one", 1), ("two", 1)]).await, ReserveOutcome::LeaseSettled);
-    assert_eq!(replica.usage("two").await, (10, 0, 0));
+    assert_eq!(replica.usage("two").await, Usage { available: 10, reserved: 0, debt: 0 });
 }
 
 pub async fn what_can_never_fit_is_told_apart<B: Backend>(backend: B) {
@@ -190,7 +190,7 @@ pub async fn callers_at_once_never_exceed_the_capacity<B: Backend>(backend: B) {
     assert_eq!(granted, 50);
     let times: HashSet<_> = answers.iter().map(|answer| format!("{answer:?}")).collect();
     assert!(times.iter().all(|answer| !answer.contains("Err")), "{times:?}");
-    assert_eq!(replicas[1].usage("rpm").await, (0, 50, 0));
+    assert_eq!(replicas[1].usage("rpm").await, Usage { available: 0, reserved: 50, debt: 0 });
 }
 
 pub async fn the_largest_amounts_are_exact<B: Backend>(backend: B) {
@@ -202,5 +202,5 @@ pub async fn the_largest_amounts_are_exact<B: Backend>(backend: B) {
         .map(|ulid| ledger_limiter::limit::LeaseId::from_ulid(ulid).expect("not zero"));
     assert!(is_granted(&replica.reserve(first, &[("huge", largest - 1)]).await));
     assert!(is_granted(&replica.reserve(second, &[("huge", 1)]).await), "ids that differ by one do not meet");
-    assert_eq!(replica.usage("huge").await, (0, largest.into(), 0));
+    assert_eq!(replica.usage("huge").await, Usage { available: 0, reserved: largest.into(), debt: 0 });
 }

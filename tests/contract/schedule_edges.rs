@@ -26,8 +26,12 @@ pub async fn a_batch_gives_nothing_back_of_a_window_that_is_over<B: Backend>(bac
     for settled in replica.limiter().complete_batch(&commands).await {
         assert_eq!(settled.expect("the ledger answers"), CompleteOutcome::Settled { overages: Vec::new() });
     }
-    assert_eq!(replica.usage("tokens").await, (98, 2, 0));
-    assert_eq!(replica.usage("fixed").await, (0, 10, 0), "others spent it");
+    assert_eq!(replica.usage("tokens").await, Usage { available: 98, reserved: 2, debt: 0 });
+    assert_eq!(
+        replica.usage("fixed").await,
+        Usage { available: 0, reserved: 10, debt: 0 },
+        "others spent it"
+    );
 }
 
 pub async fn what_is_given_back_late_is_not_what_others_spent<B: Backend>(backend: B) {
@@ -57,7 +61,11 @@ pub async fn what_is_given_back_late_is_not_what_others_spent<B: Backend>(backen
         assert!(is_granted(&replica.take(&[(name.as_str(), 10)]).await), "all of it has come back");
         let outcome = replica.ledger.submit_one(chain).await.expect("the ledger answers");
         assert!(matches!(outcome, ChainOutcome::Created { .. }), "{outcome:?}");
-        assert_eq!(replica.usage(name.as_str()).await, (0, 10, 0), "{name}");
+        assert_eq!(
+            replica.usage(name.as_str()).await,
+            Usage { available: 0, reserved: 10, debt: 0 },
+            "{name}"
+        );
     }
 }
 
@@ -69,7 +77,11 @@ pub async fn a_replica_that_knows_a_lower_capacity_refills_all<B: Backend>(backe
     assert!(is_granted(&replica.take(&[("rpm", 99)]).await));
     backend.pass(SECOND * 4).await;
     assert!(is_granted(&stale.take(&[("rpm", 1)]).await));
-    assert_eq!(replica.usage("rpm").await, (19, 81, 0), "four refills and not a bucketful of ten");
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 19, reserved: 81, debt: 0 },
+        "four refills and not a bucketful of ten"
+    );
 }
 
 pub async fn what_was_due_of_a_deleted_limit_is_back<B: Backend>(backend: B) {
@@ -79,7 +91,11 @@ pub async fn what_was_due_of_a_deleted_limit_is_back<B: Backend>(backend: B) {
     replica.admin().delete(&key("fixed")).await.expect("it is there");
     backend.pass(SECOND).await;
     replica.put(fixed_window("fixed", 10, 31_622_400, 0)).await;
-    assert_eq!(replica.usage("fixed").await, (10, 0, 0), "that window was over before the new one began");
+    assert_eq!(
+        replica.usage("fixed").await,
+        Usage { available: 10, reserved: 0, debt: 0 },
+        "that window was over before the new one began"
+    );
 }
 
 pub async fn a_deleted_bucket_comes_back_smaller_and_without_a_schedule<B: Backend>(backend: B) {
@@ -90,7 +106,7 @@ pub async fn a_deleted_bucket_comes_back_smaller_and_without_a_schedule<B: Backe
     assert!(matches!(replica.put(rolling("key", 5, 60)).await, Status::Decreasing { .. }));
     assert!(!is_granted(&replica.take(&[("key", 1)]).await));
     replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("key").await, (5, 0, 0));
+    assert_eq!(replica.usage("key").await, Usage { available: 5, reserved: 0, debt: 0 });
     assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
 
@@ -102,15 +118,19 @@ pub async fn a_bucket_by_hand_is_refilled_while_decreasing<B: Backend>(backend: 
     let first = replenish_id();
     for _ in 0..2 {
         assert!(refilled(&replica, first).await, "once, however often it is asked for");
-        assert_eq!(replica.usage("manual").await, (4, 6, 0));
+        assert_eq!(replica.usage("manual").await, Usage { available: 4, reserved: 6, debt: 0 });
         assert!(!is_granted(&replica.take(&[("manual", 1)]).await), "nobody is let in");
     }
     replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("manual").await, (0, 6, 0));
+    assert_eq!(replica.usage("manual").await, Usage { available: 0, reserved: 6, debt: 0 });
     assert!(refilled(&replica, first).await);
-    assert_eq!(replica.usage("manual").await, (0, 6, 0), "it was made while the limit was closed");
+    assert_eq!(
+        replica.usage("manual").await,
+        Usage { available: 0, reserved: 6, debt: 0 },
+        "it was made while the limit was closed"
+    );
     assert!(refilled(&replica, replenish_id()).await);
-    assert_eq!(replica.usage("manual").await, (4, 2, 0));
+    assert_eq!(replica.usage("manual").await, Usage { available: 4, reserved: 2, debt: 0 });
 }
 
 async fn refilled<L: Ledger>(replica: &Replica<L>, replenishment: ReplenishId) -> bool {

@@ -17,7 +17,7 @@ async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
 
 /// How many limits a template has made.
 async fn made<L: Ledger>(replica: &Replica<L>, template: &str) -> u128 {
-    replica.usage(template).await.1
+    replica.usage(template).await.reserved
 }
 
 pub async fn the_first_reserve_makes_the_limit<B: Backend>(backend: B) {
@@ -26,7 +26,7 @@ pub async fn the_first_reserve_makes_the_limit<B: Backend>(backend: B) {
     assert!(is_granted(&replica.take(&[("tenant:acme:daily", 4)]).await));
     assert!(is_granted(&replica.take(&[("tenant:other:daily", 10)]).await));
     assert_eq!(no_room(&replica.take(&[("tenant:acme:daily", 7)]).await), Some("tenant:acme:daily"));
-    assert_eq!(replica.usage("tenant:acme:daily").await, (6, 4, 0));
+    assert_eq!(replica.usage("tenant:acme:daily").await, Usage { available: 6, reserved: 4, debt: 0 });
     assert_eq!(made(&replica, DAILY).await, 2);
     let unknown = ReserveOutcome::UnknownKey { key: key("tenant:acme:weekly") };
     assert_eq!(replica.take(&[("tenant:acme:weekly", 1)]).await, unknown);
@@ -48,7 +48,7 @@ pub async fn the_most_specific_definition_is_in_force<B: Backend>(backend: B) {
         assert!(!is_granted(&replica.take(&[(name, 1)]).await), "{name}");
     }
     assert!(is_granted(&replica.take(&[("tenant:late:daily", 1)]).await), "also for limits made before");
-    assert_eq!(replica.usage("tenant:late:daily").await, (0, 2, 0));
+    assert_eq!(replica.usage("tenant:late:daily").await, Usage { available: 0, reserved: 2, debt: 0 });
 }
 
 pub async fn callers_at_once_at_two_replicas_share_one_limit<B: Backend>(backend: B) {
@@ -62,7 +62,7 @@ pub async fn callers_at_once_at_two_replicas_share_one_limit<B: Backend>(backend
         .collect();
     let granted = callers.join_all().await.into_iter().filter(|granted| *granted).count();
     assert_eq!(granted, 100);
-    assert_eq!(replicas[0].usage("tenant:acme:daily").await, (0, 100, 0));
+    assert_eq!(replicas[0].usage("tenant:acme:daily").await, Usage { available: 0, reserved: 100, debt: 0 });
     assert_eq!(made(&replicas[0], DAILY).await, 1);
 }
 
@@ -75,12 +75,12 @@ pub async fn a_change_of_the_template_changes_its_limits<B: Backend>(backend: B)
     assert!(is_granted(&replica.take(&[("tenant:acme:daily", 3)]).await));
     other.registry().refresh().await.expect("the ledger answers");
     assert!(is_granted(&other.take(&[("tenant:acme:daily", 1)]).await));
-    assert_eq!(other.usage("tenant:acme:daily").await, (0, 5, 0));
+    assert_eq!(other.usage("tenant:acme:daily").await, Usage { available: 0, reserved: 5, debt: 0 });
     let key = key("tenant:acme:daily");
     let history = other.admin().history(&key).await.expect("the ledger answers");
     assert_eq!(history.len(), 2, "changed once, by whoever came first");
     replica.put(template(rolling(DAILY, 5, 120), 7)).await;
-    assert_eq!(replica.usage("tenant:acme:daily").await, (0, 5, 0));
+    assert_eq!(replica.usage("tenant:acme:daily").await, Usage { available: 0, reserved: 5, debt: 0 });
     let history = replica.admin().history(&key).await.expect("the ledger answers");
     assert_eq!(history.len(), 2, "how many limits there may be changes none of them");
 }
@@ -103,7 +103,7 @@ pub async fn a_lower_capacity_waits_for_each_limit<B: Backend>(backend: B) {
     assert_eq!(replica.take(&[("ann:slots", 1)]).await, closed);
     replica.complete(holder, &[]).await;
     replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("ann:slots").await, (2, 0, 0));
+    assert_eq!(replica.usage("ann:slots").await, Usage { available: 2, reserved: 0, debt: 0 });
 }
 
 pub async fn what_was_changed_by_hand_stays_so<B: Backend>(backend: B) {
@@ -113,12 +113,12 @@ pub async fn what_was_changed_by_hand_stays_so<B: Backend>(backend: B) {
         assert!(is_granted(&replica.take(&[("tenant:acme:daily", 2)]).await));
     }
     other.put(token_bucket("tenant:acme:daily", 20, 1, 60_000)).await;
-    assert_eq!(other.usage("tenant:acme:daily").await, (16, 4, 0));
+    assert_eq!(other.usage("tenant:acme:daily").await, Usage { available: 16, reserved: 4, debt: 0 });
     replica.put(template(token_bucket(DAILY, 5, 1, 60_000), 0)).await;
     replica.registry().refresh().await.expect("the ledger answers");
     assert!(is_granted(&replica.take(&[("tenant:acme:daily", 16)]).await));
     let cold = start(&backend).await;
-    assert_eq!(cold.usage("tenant:acme:daily").await, (0, 20, 0));
+    assert_eq!(cold.usage("tenant:acme:daily").await, Usage { available: 0, reserved: 20, debt: 0 });
     let id = lease();
     assert!(!is_granted(&cold.reserve(id, &[("tenant:acme:daily", 1)]).await));
     assert!(is_granted(&cold.take(&[("tenant:other:daily", 5)]).await), "others follow the template");
@@ -135,13 +135,17 @@ pub async fn a_template_makes_so_many_limits_and_no_more<B: Backend>(backend: B)
     let denied = lease();
     let too_many = ReserveOutcome::TooManyInstances { key: key("tenant:c:daily") };
     assert_eq!(replica.reserve(denied, &[("tenant:a:daily", 1), ("tenant:c:daily", 1)]).await, too_many);
-    assert_eq!(replica.usage("tenant:a:daily").await, (9, 1, 0), "a denial leaves no trace");
+    assert_eq!(
+        replica.usage("tenant:a:daily").await,
+        Usage { available: 9, reserved: 1, debt: 0 },
+        "a denial leaves no trace"
+    );
     let lower = replica.admin().put(&template(rolling(DAILY, 10, 60), 1)).await;
     assert!(matches!(lower, Err(AdminError::TooManyInstances(_))), "{lower:?}");
     replica.put(template(rolling(DAILY, 10, 60), 3)).await;
     assert!(is_granted(&replica.take(&[("tenant:c:daily", 1)]).await));
     assert!(!is_granted(&replica.reserve(denied, &[("tenant:a:daily", 1), ("tenant:c:daily", 1)]).await));
-    assert_eq!(replica.usage(DAILY).await, (0, 3, 0));
+    assert_eq!(replica.usage(DAILY).await, Usage { available: 0, reserved: 3, debt: 0 });
 }
 
 pub async fn a_flood_of_keys_leaves_nothing_behind<B: Backend>(backend: B) {
@@ -172,7 +176,7 @@ pub async fn idle_limits_are_forgotten_and_come_back<B: Backend>(backend: B) {
     registry.forget_idle_instances();
     assert_eq!(registry.known_limits(), 1);
     assert_eq!(no_room(&replica.take(&[("tenant:acme:daily", 7)]).await), Some("tenant:acme:daily"));
-    assert_eq!(replica.usage("tenant:acme:daily").await, (6, 4, 0));
+    assert_eq!(replica.usage("tenant:acme:daily").await, Usage { available: 6, reserved: 4, debt: 0 });
 }
 
 pub async fn a_deleted_template_takes_nothing<B: Backend>(backend: B) {
@@ -204,7 +208,7 @@ pub async fn a_deleted_limit_is_not_made_again<B: Backend>(backend: B) {
     assert_eq!(other.take(&[("tenant:acme:daily", 1)]).await, unknown, "also where it was known");
     replica.put(token_bucket("tenant:acme:daily", 10, 1, 60_000)).await;
     assert!(is_granted(&replica.take(&[("tenant:acme:daily", 8)]).await));
-    assert_eq!(replica.usage("tenant:acme:daily").await, (0, 10, 0));
+    assert_eq!(replica.usage("tenant:acme:daily").await, Usage { available: 0, reserved: 10, debt: 0 });
 }
 
 pub async fn limits_of_templates_settle_anywhere<B: Backend>(backend: B) {
@@ -214,7 +218,7 @@ pub async fn limits_of_templates_settle_anywhere<B: Backend>(backend: B) {
     let granted = replica.reserve(id, &[("tenant:acme:daily", 8)]).await;
     assert_eq!(other.reserve(id, &[("tenant:acme:daily", 8)]).await, granted);
     start(&backend).await.complete(id, &[("tenant:acme:daily", 3)]).await;
-    assert_eq!(other.usage("tenant:acme:daily").await, (7, 3, 0));
+    assert_eq!(other.usage("tenant:acme:daily").await, Usage { available: 7, reserved: 3, debt: 0 });
     assert_eq!(other.reserve(id, &[("tenant:acme:daily", 8)]).await, ReserveOutcome::LeaseSettled);
 }
 

@@ -16,7 +16,7 @@ fn a_lease_runs_until_its_bucket_is_full() {
         backend.pass(Duration::from_millis(399)).await;
         assert_eq!(replica.reserve(id, &[("rpm", 5)]).await, first, "asked again, within a second");
         replica.complete(id, &[("rpm", 2)]).await;
-        assert_eq!(replica.usage("rpm").await, (3, 2, 0));
+        assert_eq!(replica.usage("rpm").await, Usage { available: 3, reserved: 2, debt: 0 });
     });
 }
 
@@ -33,7 +33,11 @@ fn a_segment_lasts_to_the_millisecond() {
             replica.reserve(id, &[("rpm", 10)]).await;
             backend.pass_to(second_ms + after_ms);
             replica.complete(id, &[("rpm", 4)]).await;
-            assert_eq!(replica.usage("rpm").await, (available, 10 - available, 0), "after {after_ms} ms");
+            assert_eq!(
+                replica.usage("rpm").await,
+                Usage { available, reserved: 10 - available, debt: 0 },
+                "after {after_ms} ms"
+            );
         }
     });
 }

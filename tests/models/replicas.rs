@@ -191,7 +191,10 @@ impl World {
         let steps = if self.is_bucket() { capacity.div_ceil(self.fields().refill_amount) } else { 2 };
         self.backend.pass(Duration::from_millis(steps * self.span_ms())).await;
         for replica in &self.replicas {
-            assert_eq!(replica.usage("limit").await, (capacity.into(), 0, 0));
+            assert_eq!(
+                replica.usage("limit").await,
+                Usage { available: capacity.into(), reserved: 0, debt: 0 }
+            );
         }
     }
 }

@@ -28,6 +28,14 @@ pub trait Backend: Send + Sync + 'static {
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }
 
+/// The usage of a limit: its available and reserved amounts, and its debt in total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub available: u128,
+    pub reserved: u128,
+    pub debt: u128,
+}
+
 /// One `ratelimiterd`, without its HTTP.
 pub struct Replica<L> {
     pub ledger: Arc<L>,
@@ -91,10 +99,10 @@ impl<L: Ledger> Replica<L> {
         self.admin().put(&definition).await.expect("the ledger answers")
     }
 
-    /// What is used of a limit: available, reserved, debt.
-    pub async fn usage(&self, key: &str) -> (u128, u128, u128) {
+    /// The usage of a limit, without its definition.
+    pub async fn usage(&self, key: &str) -> Usage {
         let LimitUsage { available, reserved, debt, .. } = self.info(key).await;
-        (available, reserved, debt)
+        Usage { available, reserved, debt }
     }
 
     /// A limit and its usage.
