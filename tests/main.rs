@@ -5,6 +5,7 @@
 #[macro_use]
 mod contract;
 mod client;
+mod contract_list;
 mod examples;
 mod features;
 #[path = "support/mod.rs"]
