@@ -90,8 +90,8 @@ pub static MOVING: &[Named] = &[
 ];
 
 const BY_HAND: &[fn(u64) -> Definition] = &[
-    |capacity| bucket_by_hand("manual", capacity, 3),
-    |capacity| denying(bucket_by_hand("manual", capacity, 5)),
+    |capacity| manual_bucket("manual", capacity, 3),
+    |capacity| denying(manual_bucket("manual", capacity, 5)),
 ];
 
 fn denying(definition: Definition) -> Definition {

@@ -180,7 +180,7 @@ pub fn token_bucket(name: &str, capacity: u64, refill_amount: u64, refill_interv
 }
 
 /// A bucket that is refilled by hand.
-pub fn bucket_by_hand(name: &str, capacity: u64, refill_amount: u64) -> Definition {
+pub fn manual_bucket(name: &str, capacity: u64, refill_amount: u64) -> Definition {
     let auto_replenish = Some(false);
     let fields = KindFields { refill_amount, refill_interval_ms: 1, auto_replenish, ..KindFields::default() };
     definition(name, Kind::from_fields(KindName::TokenBucket, &fields), capacity)
