@@ -1,5 +1,6 @@
 //! The memory ledger forgets finished leases and refills, so that its size follows the live load.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ledger_limiter::protocol::ReserveOutcome;
@@ -9,6 +10,13 @@ use crate::fixtures::*;
 use crate::memory::{MemoryBackend, RETENTION};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The range from the smallest of some counts to the largest.
+fn range_of(counts: &[usize]) -> RangeInclusive<usize> {
+    let smallest = *counts.iter().min().expect("there are counts");
+    let largest = *counts.iter().max().expect("there are counts");
+    smallest..=largest
+}
 
 #[test]
 fn the_ledger_forgets_finished_leases_and_refills() {
@@ -25,7 +33,7 @@ fn the_ledger_forgets_finished_leases_and_refills() {
         backend.pass(RETENTION * 2).await;
         let at_rest = backend.0.ledger.transfers();
         assert_eq!(at_rest, 3, "a part for each definition");
-        let mut sizes = Vec::new();
+        let (mut leases, mut transfers) = (Vec::new(), Vec::new());
         for second in 0..4 * RETENTION.as_secs() {
             let id = lease();
             assert!(is_granted(&replica.reserve(id, &wants).await));
@@ -36,13 +44,14 @@ fn the_ledger_forgets_finished_leases_and_refills() {
                 backend.pass(SECOND / 4).await;
                 replica.usage("bucket").await;
             }
-            sizes.push((backend.0.ledger.leases(), backend.0.ledger.transfers()));
+            leases.push(backend.0.ledger.leases());
+            transfers.push(backend.0.ledger.transfers());
         }
-        let (_, later) = sizes.split_at(2 * RETENTION.as_secs() as usize);
-        let most = later.iter().copied().max().expect("the loop ran");
-        let least = later.iter().copied().min().expect("the loop ran");
-        assert!(least.0 > 0 && most.0 - least.0 < 10, "as many leases as before: {least:?} to {most:?}");
-        assert!(most.1 - least.1 < 100, "and as many transfers: {least:?} to {most:?}");
+        let settled_in = 2 * RETENTION.as_secs() as usize;
+        let (leases, transfers) = (range_of(&leases[settled_in..]), range_of(&transfers[settled_in..]));
+        assert!(*leases.start() > 0, "leases are kept for the retention");
+        assert!(leases.end() - leases.start() < 10, "the number of leases stays: {leases:?}");
+        assert!(transfers.end() - transfers.start() < 100, "the number of transfers stays: {transfers:?}");
         // No further calls.
         backend.pass(RETENTION * 10).await;
         assert_eq!(backend.0.ledger.leases(), 0);
