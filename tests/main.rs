@@ -1,4 +1,4 @@
-//! Tests that need nothing but this crate.
+//! Tests over the memory ledger. They need no TigerBeetle.
 #![allow(unreachable_pub, missing_docs, dead_code, reason = "modules are shared between test binaries")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

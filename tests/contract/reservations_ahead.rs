@@ -54,7 +54,7 @@ pub async fn refills_repay_borrowed_tokens_first<B: Backend>(backend: B) {
     assert_eq!(
         replica.usage("rpm").await,
         Usage { available: 2, reserved: 0, debt: 0 },
-        "after the debt is repaid, refills fill the bucket"
+        "after the borrowed tokens are repaid, refills fill the bucket"
     );
     assert!(replica.try_take("rpm", 2).await);
 }
