@@ -99,7 +99,9 @@ pub async fn an_old_lease_asks_the_ledger_and_gets_the_known_hint<B: Backend>(ba
     exhaust(&replica, "rpm").await;
     backend.pass(Duration::from_millis(2_100)).await;
     assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
+    let denied_alone = replica.limiter().denied_alone();
     let hint_ms = hint_ms(&replica.reserve(old_lease(), &[("rpm", 1)]).await);
+    assert_eq!(replica.limiter().denied_alone(), denied_alone, "the ledger denied it");
     assert!((1_000..=2_100).contains(&hint_ms), "the replica knows when the reservation expires: {hint_ms}");
 }
 
