@@ -38,14 +38,14 @@ async fn a_call_succeeds_once_with_any_fault() {
         let limiter = limiter(&server);
         server.set_faults([Some(fault), None, Some(fault)]);
         let lease = limiter.acquire(&wants(&[("rpm", 3), ("slots", 1)])).await.expect("there is room");
-        assert_eq!(server.replica.usage("rpm").await.1, 3, "{fault:?}: reserved once");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 3, "{fault:?}: reserved once");
         server.set_faults([Some(fault)]);
         assert_eq!(lease.extend("rpm", 4).await.expect("an answer"), Extended::Granted);
-        assert_eq!(server.replica.usage("rpm").await.1, 7, "{fault:?}: extended once");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 7, "{fault:?}: extended once");
         server.set_faults([Some(fault)]);
         lease.complete([("rpm", 2)]).await.expect("it is settled");
-        assert_eq!(server.replica.usage("rpm").await.1, 2, "{fault:?}: settled once");
-        assert_eq!(server.replica.usage("slots").await.1, 0, "{fault:?}");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 2, "{fault:?}: settled once");
+        assert_eq!(server.replica.usage("slots").await.reserved, 0, "{fault:?}");
     }
 }
 
@@ -73,9 +73,9 @@ async fn many_callers_are_counted_exactly_with_random_faults() {
     };
     join_all((0..80).map(call)).await;
     limiter.shutdown().await;
-    let (_, rpm, _) = server.replica.usage("rpm").await;
+    let rpm = server.replica.usage("rpm").await.reserved;
     assert_eq!(rpm, 20 * 5 + 60 * 2, "{faults:?}");
-    assert_eq!(server.replica.usage("slots").await.1, 0, "{faults:?}");
+    assert_eq!(server.replica.usage("slots").await.reserved, 0, "{faults:?}");
 }
 
 #[tokio::test]
@@ -165,11 +165,11 @@ async fn a_batch_keeps_its_order_and_repeats_only_unknown_outcomes() {
         let outcome = outcome.as_ref().expect("an answer");
         assert_eq!(is_granted(outcome), number % 3 != 0, "{number}: {outcome:?}");
     }
-    assert_eq!(server.replica.usage("rpm").await.1, 200);
+    assert_eq!(server.replica.usage("rpm").await.reserved, 200);
     let mut completes: Vec<_> = many.iter().map(|reserve| complete(reserve.lease, &[("rpm", 0)])).collect();
     completes.push(complete(many[1].lease, &[]));
     let mut settled = limiter.calls().complete_batch(&completes).await;
     assert!(settled.pop().expect("an answer for each").is_ok());
     assert!(settled.iter().all(Result::is_ok), "{settled:?}");
-    assert_eq!(server.replica.usage("rpm").await.1, 0);
+    assert_eq!(server.replica.usage("rpm").await.reserved, 0);
 }

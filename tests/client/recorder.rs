@@ -59,7 +59,7 @@ impl Recorder {
 
     /// The reserved amounts of both limits.
     pub async fn reserved(&self) -> (u128, u128) {
-        (self.replica.usage("rpm").await.1, self.replica.usage("slots").await.1)
+        (self.replica.usage("rpm").await.reserved, self.replica.usage("slots").await.reserved)
     }
 
     async fn carry_out<R>(&self, call: impl Future<Output = R>) -> Result<R, CallError> {
@@ -123,8 +123,8 @@ impl Transport for Recorder {
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
-        let (available, reserved, debt) = self.replica.usage(key.as_str()).await;
-        Ok(Some(Usage { available, reserved, debt }))
+        let usage = self.replica.usage(key.as_str()).await;
+        Ok(Some(Usage { available: usage.available, reserved: usage.reserved, debt: usage.debt }))
     }
 }
 

@@ -19,7 +19,7 @@ mod zero;
 
 use std::time::Duration;
 
-use crate::fixtures::{bucket_by_hand, concurrency, fixed_window, rolling, sliding_window, token_bucket};
+use crate::fixtures::{concurrency, fixed_window, manual_bucket, rolling, sliding_window, token_bucket};
 use world::{FreedBy, KindFixture};
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ const TOKEN_BUCKET: KindFixture = KindFixture {
 };
 
 const MANUAL_BUCKET: KindFixture = KindFixture {
-    define: |name, capacity| bucket_by_hand(name, capacity, capacity),
+    define: |name, capacity| manual_bucket(name, capacity, capacity),
     freed_by: FreedBy::ManualRefill,
     freed_without_release: None,
 };
