@@ -42,6 +42,8 @@ impl Observer for Counts {
             SchedulerEvent::Ended { .. } => "ended",
             SchedulerEvent::Completed => "completed",
             SchedulerEvent::LeftToExpire => "left to expire",
+            // Later versions may report more.
+            _ => "other",
         };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(format!("{} {name}", queue.model())).or_default() += 1;

@@ -59,7 +59,7 @@ impl Creator {
                 }
                 home.admin().put(&define(&name, 5)).await.expect("the ledger answers");
                 creator.created.fetch_add(1, Ordering::SeqCst);
-                Ok(Limiter::new(home, crate::fixtures::key(&name), options))
+                Ok(Limiter::new(home, &name, options).expect("a valid key"))
             })
         };
         Arc::new(PartitionedLimiter::new(partition_of, IDLE_AFTER))

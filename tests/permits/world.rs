@@ -64,11 +64,11 @@ pub struct Waiter(JoinHandle<(Result<Lease, PermitError>, Instant)>);
 pub const NO_QUEUE: PermitOptions = oldest_first(0);
 
 pub const fn oldest_first(queue_permits_max: u64) -> PermitOptions {
-    PermitOptions { queue_permits_max, order: QueueOrder::OldestFirst }
+    PermitOptions::NO_QUEUE.queue_permits_max(queue_permits_max)
 }
 
 pub const fn newest_first(queue_permits_max: u64) -> PermitOptions {
-    PermitOptions { queue_permits_max, order: QueueOrder::NewestFirst }
+    oldest_first(queue_permits_max).order(QueueOrder::NewestFirst)
 }
 
 pub const BOTH_ORDERS: [fn(u64) -> PermitOptions; 2] = [oldest_first, newest_first];
@@ -79,7 +79,7 @@ impl World {
         let ledger = TestLedger::new();
         let home = InProcess::over(Arc::clone(&ledger), 1, []).await.expect("a fresh ledger");
         let home = Arc::new(home);
-        let limiter = PermitLimiter::new(Arc::clone(&home), key(KEY), options);
+        let limiter = PermitLimiter::new(Arc::clone(&home), KEY, options).expect("a valid key");
         let world = Self { kind, ledger, home, limiter };
         world.put(KEY, capacity).await;
         world
@@ -92,7 +92,7 @@ impl World {
 
     /// Another limiter over the same ledger. It shares nothing with the first.
     pub fn limiter(&self, name: &str, options: PermitOptions) -> Limiter {
-        PermitLimiter::new(Arc::clone(&self.home), key(name), options)
+        PermitLimiter::new(Arc::clone(&self.home), name, options).expect("a valid key")
     }
 
     /// Acquires permits, which are free.

@@ -185,7 +185,7 @@ async fn the_lease_ends_when_the_caller_gives_up() {
 #[tokio::test]
 async fn responses_say_how_much_is_left_if_the_option_is_set() {
     let limiter = limiter().await;
-    let options = RateLimitOptions { tells_remaining: true, ..RateLimitOptions::default() };
+    let options = RateLimitOptions::default().tells_remaining(true);
     let service = layer(&limiter, options).layer(service_fn(answer));
     let first = call(&service, request(Some("ann"))).await;
     assert_eq!(field(&first, "ratelimit"), r#""per-minute";r=2, "at-once";r=1"#);
@@ -214,7 +214,7 @@ async fn requests_are_refused_or_let_through_while_the_limiter_does_not_answer()
         (WhenUnavailable::Refuse, StatusCode::SERVICE_UNAVAILABLE),
         (WhenUnavailable::LetThrough, StatusCode::OK),
     ] {
-        let options = RateLimitOptions { when_unavailable, ..RateLimitOptions::default() };
+        let options = RateLimitOptions::default().when_unavailable(when_unavailable);
         let key = RequestKey::path();
         let layer = RateLimitLayer::new(limiter.clone(), key, limits(), options).expect("valid");
         let service: RateLimit<_, Http> = layer.layer(service_fn(answer));

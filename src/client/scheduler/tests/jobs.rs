@@ -26,9 +26,9 @@ async fn a_job_runs_under_a_lease_and_completes_it_with_the_amounts_used() {
     let limiter = ScriptedLimiter::new(&[("slots", 1), ("tokens", 100)]);
     let scheduler = start(&limiter, OPTIONS);
     let work = async |permit: Permit| {
-        permit.used(&key("tokens"), 70).expect("reserved");
+        permit.used("tokens", 70).expect("reserved");
         permit.used(&key("tokens"), 30).expect("reserved");
-        assert_eq!(permit.used(&key("other"), 1), Err(NotReserved { key: key("other") }));
+        assert_eq!(permit.used("other", 1), Err(NotReserved { key: "other".to_owned() }));
         permit.lease()
     };
     let lease = scheduler.run(job("j", "p", &[("slots", 1), ("tokens", 50)]), work).await.expect("it ran");
