@@ -1,4 +1,4 @@
-//! What the service adds to one round trip to TigerBeetle.
+//! The time that the service adds to one round trip to TigerBeetle, without load.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ const LIMITS: usize = 1_000;
 const WINDOW_SECONDS: u32 = 2;
 
 pub(super) const NOTE: &str = "one connection that waits for each answer, against one session of the client crate on a \
-    thread that does nothing but wait for its reply, in turn on the same replica. The direct side pays for no HTTP, no \
-    JSON and no second process.";
+    thread that only waits for its reply, in turn on the same replica. The direct side needs neither HTTP nor JSON nor \
+    a second process.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let tigerbeetle = TigerBeetle::start()?;
