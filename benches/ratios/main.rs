@@ -1,7 +1,6 @@
 //! Measures every goal as a ratio inside one run, and prints a table. `scripts/bench` builds the measured programs
 //! first, then runs this.
 
-mod client;
 mod echo;
 mod failure;
 mod in_process;
@@ -12,6 +11,7 @@ mod processes;
 mod redis;
 mod report;
 mod rounds;
+mod tigerbeetle_client;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

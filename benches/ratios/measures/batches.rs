@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::Pace;
-use crate::client::{FULL_BATCH_TRANSFERS, Session, transfers_per_second};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{Service, TigerBeetle};
 use crate::report::{Goal, Row, number};
 use crate::rounds::Pair;
+use crate::tigerbeetle_client::{FULL_BATCH_TRANSFERS, Session, transfers_per_second};
 
 /// The service's default.
 const SESSIONS: usize = 2;

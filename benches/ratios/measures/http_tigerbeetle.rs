@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::Pace;
-use crate::client::{Session, transfers_per_second};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{CpuTime, Service, TigerBeetle};
 use crate::redis::Gcra;
 use crate::report::{Goal, Row, number};
 use crate::rounds::{Pair, Spread};
+use crate::tigerbeetle_client::{Session, transfers_per_second};
 
 pub(super) const NOTE: &str = "one requirement, 1,000 limits, a window of 2 s, each round 10 s after 3 s of warm-up, \
     so that every measured second pays for its expiries; three rounds of each side in turn, on one data file that \

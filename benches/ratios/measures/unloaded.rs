@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::Pace;
-use crate::client::{Session, round_trip_us};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{Service, TigerBeetle};
 use crate::report::{Goal, Row, number};
 use crate::rounds::Pair;
+use crate::tigerbeetle_client::{Session, round_trip_us};
 
 const LIMITS: usize = 1_000;
 const WINDOW_SECONDS: u32 = 2;
