@@ -114,7 +114,7 @@ impl World {
         Waiter::start(&self.limiter, permits).await
     }
 
-    /// Frees all permits of a lease, by what frees those of its kind.
+    /// Frees all permits of a lease, by a release, time or a manual refill, as its kind needs.
     pub async fn free(&self, lease: Lease) {
         match self.kind.freed_by {
             FreedBy::Release => lease.release().await.expect("it is released"),
@@ -135,7 +135,8 @@ impl World {
     /// Refills every limit manually, if they are manual buckets.
     pub async fn replenish(&self) {
         if self.kind.freed_by == FreedBy::ManualRefill {
-            // Through the limiter, so that its waiters wake. Other limiters find out when they ask again.
+            // The refill goes through the limiter, which wakes its waiters. Other limiters notice it at their next
+            // attempt.
             let is_open = self.limiter.replenish().await.is_ok();
             for name in [KEY, "a", "link0", "link1"].into_iter().skip(is_open.into()) {
                 self.home.admin().replenish(&key(name), ReplenishId::generate()).await.ok();
@@ -178,7 +179,7 @@ impl Waiter {
         !self.0.is_finished()
     }
 
-    /// The result, and when it came.
+    /// The result, and its time.
     pub async fn end(self) -> (Result<Lease, PermitError>, Instant) {
         timeout(Duration::from_secs(100_000), self.0).await.expect("it ends").expect("no panic")
     }
