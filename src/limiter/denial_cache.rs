@@ -13,7 +13,6 @@ use quick_cache::sync::Cache;
 
 use crate::decide::Limit;
 use crate::decide::exhaustion::{Advice, Exhaustion, Ticket};
-use crate::decide::reserve;
 use crate::ledger::AccountId;
 use crate::limit::{Kind, LeaseId, LimitKey, Status};
 use crate::protocol::Reserve;
@@ -107,13 +106,20 @@ impl DenialCache {
         self.denied.load(Ordering::Relaxed)
     }
 
-    /// Whether to ask the ledger. `limits` are in the order of the command's requirements.
-    pub(super) fn admit(&self, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Admission {
+    /// Whether to ask the ledger. `limits` are in the order of the command's requirements; `is_impossible` if they can never
+    /// grant it.
+    pub(super) fn admit(
+        &self,
+        command: &Reserve,
+        limits: &[Option<&Limit>],
+        is_impossible: bool,
+        now_ns: u64,
+    ) -> Admission {
         let Some(known) = &self.known else { return Admission::Ask(AdmissionTickets::default()) };
         let admission = match known.leases.get(&command.lease) {
             Some(LeaseFate::Sent) => return Admission::Ask(known.no_tickets()),
             Some(LeaseFate::Denied(key)) => Admission::Deny { key, until_ns: None },
-            None if known.can_tell(command, limits) => known.ask(command, limits, now_ns),
+            None if !is_impossible && known.can_tell(limits) => known.ask(command, limits, now_ns),
             None => Admission::Ask(known.no_tickets()),
         };
         let fate = match &admission {
@@ -172,12 +178,10 @@ impl DenialCache {
 }
 
 impl Known {
-    /// Whether the cache may deny the command for lack of room. The ledger makes every other denial.
-    fn can_tell(&self, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
+    /// Whether the cache may deny a command on these limits for lack of room. The ledger makes every other denial.
+    fn can_tell(&self, limits: &[Option<&Limit>]) -> bool {
         let is_active = |limit: &Option<&Limit>| limit.is_some_and(|l| l.state.status == Status::Active);
-        !self.limits.is_empty()
-            && limits.iter().all(is_active)
-            && reserve::impossible(command, limits).is_none()
+        !self.limits.is_empty() && limits.iter().all(is_active)
     }
 
     /// Whether a lease id was made a moment ago, by the clock of its caller. An older one may have been granted elsewhere.

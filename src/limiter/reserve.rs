@@ -15,7 +15,12 @@ use crate::time::unix_ms;
 #[expect(clippy::large_enum_variant, reason = "nearly every item is sent; a box would cost it an allocation")]
 enum BatchItem<'a> {
     /// Its chain is among those submitted.
-    Sent { resolved: Resolved<'a>, tickets: AdmissionTickets, remembered: Option<Chain> },
+    Sent {
+        resolved: Resolved<'a>,
+        impossible: Option<Denial>,
+        tickets: AdmissionTickets,
+        remembered: Option<Chain>,
+    },
     /// It needs no outcome.
     Answered(Result<ReserveOutcome, LimiterError>),
 }
@@ -32,14 +37,16 @@ impl<L: Ledger> Limiter<L> {
             resolved = self.make_ready(resolved).await?;
         }
         let limits = resolved.limits();
-        let tickets = match self.denial_cache.admit(command, &limits, resolved.at_ns()) {
+        let impossible = resolved.impossible();
+        let tickets = match self.denial_cache.admit(command, &limits, impossible.is_some(), resolved.at_ns())
+        {
             Admission::Ask(tickets) => tickets,
             Admission::Deny { key, until_ns } => return Ok(self.deny_until(&resolved, key, until_ns)),
         };
         let chain = self.plan(&resolved, &limits)?;
         let remembered = self.lease_cache.is_on().then(|| chain.clone());
         let outcome = self.ledger.submit_one(chain).await?;
-        match self.conclude(&resolved, &limits, tickets, remembered.as_ref(), outcome)? {
+        match self.conclude(&resolved, &limits, impossible, tickets, remembered.as_ref(), outcome)? {
             Some(answer) => Ok(answer),
             None => self.look_up_and_conclude(resolved.command, outcome).await,
         }
@@ -57,8 +64,9 @@ impl<L: Ledger> Limiter<L> {
                     continue;
                 }
             };
-            let admission = self.denial_cache.admit(resolved.command, &resolved.limits(), resolved.at_ns());
-            let tickets = match admission {
+            let (limits, impossible) = (resolved.limits(), resolved.impossible());
+            let (command, is_impossible) = (resolved.command, impossible.is_some());
+            let tickets = match self.denial_cache.admit(command, &limits, is_impossible, resolved.at_ns()) {
                 Admission::Ask(tickets) => tickets,
                 Admission::Deny { key, until_ns } => {
                     let denied = self.deny_until(&resolved, key, until_ns);
@@ -66,12 +74,13 @@ impl<L: Ledger> Limiter<L> {
                     continue;
                 }
             };
-            let chain = self.plan(&resolved, &resolved.limits());
+            let chain = self.plan(&resolved, &limits);
+            drop(limits);
             items.push(match chain {
                 Ok(chain) => {
                     let remembered = self.lease_cache.is_on().then(|| chain.clone());
                     chains.push(chain);
-                    BatchItem::Sent { resolved, tickets, remembered }
+                    BatchItem::Sent { resolved, impossible, tickets, remembered }
                 }
                 Err(error) => BatchItem::Answered(Err(error.into())),
             });
@@ -81,8 +90,10 @@ impl<L: Ledger> Limiter<L> {
             Vec::with_capacity(commands.len());
         let mut look_ups = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
-            let (resolved, tickets, remembered) = match item {
-                BatchItem::Sent { resolved, tickets, remembered } => (resolved, tickets, remembered),
+            let (resolved, impossible, tickets, remembered) = match item {
+                BatchItem::Sent { resolved, impossible, tickets, remembered } => {
+                    (resolved, impossible, tickets, remembered)
+                }
                 BatchItem::Answered(answer) => {
                     answers.push(Some(answer));
                     continue;
@@ -96,7 +107,7 @@ impl<L: Ledger> Limiter<L> {
                 }
             };
             let answer = self
-                .conclude(&resolved, &resolved.limits(), tickets, remembered.as_ref(), outcome)
+                .conclude(&resolved, &resolved.limits(), impossible, tickets, remembered.as_ref(), outcome)
                 .transpose();
             if answer.is_none() {
                 let command = resolved.command;
@@ -125,6 +136,7 @@ impl<L: Ledger> Limiter<L> {
         &self,
         resolved: &Resolved<'_>,
         limits: &Limits<'_>,
+        impossible: Option<Denial>,
         tickets: AdmissionTickets,
         remembered: Option<&Chain>,
         outcome: ChainOutcome,
@@ -137,7 +149,7 @@ impl<L: Ledger> Limiter<L> {
                 Ok(Some(ReserveOutcome::Granted { reserved_at_unix_ms: unix_ms(timestamp_ns) }))
             }
             ChainOutcome::Refused { index, refusal } => {
-                self.conclude_refusal(resolved, limits, tickets, index, refusal)
+                self.conclude_refusal(resolved, limits, impossible, tickets, index, refusal)
             }
         }
     }
@@ -154,13 +166,13 @@ impl<L: Ledger> Limiter<L> {
         &self,
         resolved: &Resolved<'_>,
         limits: &Limits<'_>,
+        impossible: Option<Denial>,
         tickets: AdmissionTickets,
         index: usize,
         refusal: Refusal,
     ) -> Result<Option<ReserveOutcome>, LimiterError> {
         let outcome = ChainOutcome::Refused { index, refusal };
         let command = resolved.command;
-        let impossible = reserve::impossible(command, limits);
         let room_at_ns = if refusal == Refusal::ExceedsCredits && impossible.is_none() {
             self.denial_cache.refused(tickets, command, limits, index, self.ledger.now_ns())
         } else {
