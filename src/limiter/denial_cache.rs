@@ -59,6 +59,8 @@ pub(super) enum Admission {
     Ask(AdmissionTickets),
     /// Deny: this limit has no room until then, in the ledger's nanoseconds, if known.
     Deny { key: LimitKey, until_ns: Option<u64> },
+    /// The lease id was denied here because of this limit. It stays denied, unless another replica granted it.
+    DeniedBefore { key: LimitKey },
 }
 
 /// One admission ticket for each requirement of a command, if its limit is known to be exhausted. Tickets that are dropped
@@ -118,13 +120,16 @@ impl DenialCache {
         let Some(known) = &self.known else { return Admission::Ask(AdmissionTickets::default()) };
         let admission = match known.leases.get(&command.lease) {
             Some(LeaseFate::Sent) => return Admission::Ask(known.no_tickets()),
-            Some(LeaseFate::Denied(key)) => Admission::Deny { key, until_ns: None },
+            Some(LeaseFate::Denied(key)) => {
+                self.denied.fetch_add(1, Ordering::Relaxed);
+                return Admission::DeniedBefore { key };
+            }
             None if !is_impossible && known.can_tell(limits) => known.ask(command, limits, now_ns),
             None => Admission::Ask(known.no_tickets()),
         };
         let fate = match &admission {
             Admission::Ask(_) => LeaseFate::Sent,
-            Admission::Deny { key, .. } => {
+            Admission::Deny { key, .. } | Admission::DeniedBefore { key } => {
                 self.denied.fetch_add(1, Ordering::Relaxed);
                 LeaseFate::Denied(key.clone())
             }

@@ -161,7 +161,7 @@ impl From<ReserveAnswer> for Reserved {
             "" | "exceeds_capacity" | "unknown_limit_key" | "limit_decreasing" => {
                 Self::Denied { retry_after: Duration::from_millis(answer.retry_after_ms) }
             }
-            "lease_conflict" | "lease_settled" => Self::Conflict,
+            "lease_conflict" | "lease_settled" | "lease_expired" => Self::Conflict,
             BACKEND_ERROR => Self::Unknown,
             _ => Self::Failed(answer.error),
         }

@@ -128,7 +128,9 @@ impl From<Result<ReserveOutcome, LimiterError>> for Reserved {
                 | ReserveOutcome::UnknownKey { .. }
                 | ReserveOutcome::TooManyInstances { .. },
             ) => Self::Denied { retry_after: Duration::ZERO },
-            Ok(ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled) => Self::Conflict,
+            Ok(
+                ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled | ReserveOutcome::LeaseExpired,
+            ) => Self::Conflict,
             Err(_) => Self::Unknown,
         }
     }

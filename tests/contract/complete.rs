@@ -95,19 +95,19 @@ pub async fn overage_without_room_becomes_debt<B: Backend>(backend: B) {
     replica.put(concurrency("slots", 1, 60)).await;
     let lease = lease();
     replica.reserve(lease, &[("slots", 1), ("tpm", 60)]).await;
-    let overage = UnreservedOverage { key: key("tpm"), amount: 41, overage: Overage::Debt };
+    let overage = UnreservedOverage { key: key("tpm"), amount: 1, overage: Overage::Debt };
     let settled = CompleteOutcome::Settled { overages: vec![overage] };
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
     assert_eq!(
         replica.usage("tpm").await,
-        Usage { available: 40, reserved: 60, debt: 41 },
-        "debt takes nothing of what is available"
+        Usage { available: 0, reserved: 100, debt: 1 },
+        "what fits is reserved"
     );
     assert_eq!(replica.usage("slots").await, Usage { available: 1, reserved: 0, debt: 0 });
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, CompleteOutcome::NothingToDo);
     assert_eq!(
         replica.usage("tpm").await,
-        Usage { available: 40, reserved: 60, debt: 41 },
+        Usage { available: 0, reserved: 100, debt: 1 },
         "the debt is recorded once"
     );
 }
@@ -117,12 +117,12 @@ pub async fn overage_without_room_is_only_counted_with_deny<B: Backend>(backend:
     replica.put(Definition { overage: Overage::Deny, ..rolling("tpm", 100, 60) }).await;
     let lease = lease();
     replica.reserve(lease, &[("tpm", 60)]).await;
-    let overage = UnreservedOverage { key: key("tpm"), amount: 41, overage: Overage::Deny };
+    let overage = UnreservedOverage { key: key("tpm"), amount: 1, overage: Overage::Deny };
     let settled = CompleteOutcome::Settled { overages: vec![overage] };
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
-    assert_eq!(replica.usage("tpm").await, Usage { available: 40, reserved: 60, debt: 0 });
+    assert_eq!(replica.usage("tpm").await, Usage { available: 0, reserved: 100, debt: 0 });
     assert_eq!(replica.complete(lease, &[("tpm", 1)]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(replica.usage("tpm").await, Usage { available: 40, reserved: 60, debt: 0 });
+    assert_eq!(replica.usage("tpm").await, Usage { available: 0, reserved: 100, debt: 0 });
 }
 
 pub async fn only_the_first_complete_settles<B: Backend>(backend: B) {

@@ -196,7 +196,7 @@ pub async fn a_complete_is_whole_after_a_crash<B: Backend>(backend: B) {
             another.complete(leases[round], &[(&name_of(round), 130), ("daily", 20)]).await;
             assert_eq!(
                 another.usage(&name_of(round)).await,
-                Usage { available: 40, reserved: 60, debt: 70 },
+                Usage { available: 0, reserved: 100, debt: 30 },
                 "the overage became debt once"
             );
             let round = round as u128;

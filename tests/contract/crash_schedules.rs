@@ -133,7 +133,7 @@ pub async fn a_complete_on_a_bucket_is_whole_after_a_crash<B: Backend>(backend: 
             another.limiter().complete(&settle(round)).await.expect("the ledger answers");
             assert_eq!(
                 another.usage(&name_of(round)).await,
-                Usage { available: 10, reserved: 30, debt: 15 },
+                Usage { available: 0, reserved: 40, debt: 5 },
                 "the overage became debt once"
             );
             let round = round as u128;

@@ -74,8 +74,8 @@ pub async fn a_complete_settles_the_extensions_of_its_lease<B: Backend>(backend:
         assert_eq!(replica.usage("slots").await, Usage { available: 7, reserved: 3, debt: 0 }, "{actual}");
         let settled = replica.complete(lease, &[(tokens, actual), ("daily", 0)]).await;
         assert!(matches!(settled, CompleteOutcome::Settled { .. }), "{settled:?}");
-        // Overage is reserved whole or not at all: 20 of it do not fit into the 10 that are available.
-        let (reserved, debt) = if actual > 180 { (180, 20) } else { (u128::from(actual), 0) };
+        // Of the overage of 20 the available 10 are reserved.
+        let (reserved, debt) = if actual > 180 { (190, 10) } else { (u128::from(actual), 0) };
         assert_eq!(replica.usage(tokens).await, Usage { available: 190 - reserved, reserved, debt });
         assert_eq!(replica.usage("slots").await, Usage { available: 10, reserved: 0, debt: 0 }, "{actual}");
         assert_eq!(replica.usage("daily").await.reserved, 0, "{actual}");
@@ -189,7 +189,8 @@ pub async fn an_extension_expires_after_its_own_window<B: Backend>(backend: B) {
     // The first reservation has expired. The slot keeps the lease running.
     assert!(is_granted(&extend_by(&replica, lease, "short", 70).await));
     assert_eq!(replica.usage("short").await, Usage { available: 30, reserved: 70, debt: 0 });
-    assert!(is_granted(&replica.reserve(lease, &[("short", 60), ("slots", 1)]).await));
+    let repeated = replica.reserve(lease, &[("short", 60), ("slots", 1)]).await;
+    assert_eq!(repeated, ReserveOutcome::LeaseExpired);
     replica.complete(lease, &[("short", 100)]).await;
     assert_eq!(
         replica.usage("short").await,

@@ -9,7 +9,9 @@ pub mod crash_schedules;
 pub mod definitions;
 pub mod denial_cache;
 pub mod extend;
+pub mod lease_status;
 pub mod objects;
+pub mod overage;
 pub mod replicas;
 pub mod reservations_ahead;
 pub mod reserve;
@@ -57,6 +59,21 @@ macro_rules! contract_tests {
             a_lease_of_thirty_two_legs_settles,
             a_complete_batch_settles_each_lease_once,
             a_complete_batch_settles_while_a_limit_is_decreasing,
+        ]);
+        $crate::contract_tests!(@module overage, $backend, [
+            using_one_unit_more_never_leaves_more_available,
+            a_counted_overage_is_reserved_as_far_as_it_fits,
+            concurrent_overages_fill_the_limit_exactly,
+            overage_of_an_expired_lease_is_debt_once,
+            a_late_extend_does_not_keep_an_expired_lease_from_settling,
+            overage_uses_the_room_that_a_smaller_actual_left,
+        ]);
+        $crate::contract_tests!(@module lease_status, $backend, [
+            a_lease_with_an_expired_part_is_not_granted_again,
+            a_refill_does_not_expire_a_lease,
+            a_reserve_does_not_grant_a_reservation_ahead,
+            a_denial_names_only_keys_of_its_command,
+            a_lease_that_another_replica_settled_is_settled_here,
         ]);
         $crate::contract_tests!(@module extend, $backend, [
             a_complete_settles_the_extensions_of_its_lease,

@@ -53,6 +53,13 @@ pub struct Leg {
     schedule: Option<u32>,
 }
 
+impl Leg {
+    /// A schedule refills it, so it does not expire.
+    pub fn is_scheduled(&self) -> bool {
+        self.schedule.is_some()
+    }
+}
+
 impl Limit {
     pub fn new(definition: Definition, now_ms: u64) -> Self {
         let capacity = definition.capacity.get();
@@ -116,13 +123,10 @@ impl Limit {
             self.keep(LegId { lease, leg: index }, leg, kept, now_ms);
         }
         let &(index, last) = legs.last().expect("it was reserved");
-        if left == 0
-            || actual.is_none()
-            || last.is_slot
-            || self.reserve_overage(LegId { lease, leg: index }, last, left, now_ms)
-        {
+        if left == 0 || actual.is_none() || last.is_slot {
             return 0;
         }
+        left -= self.reserve_overage(LegId { lease, leg: index }, last, left, now_ms);
         self.debt += match last.overage {
             Overage::Debt => left,
             Overage::Deny => 0,
@@ -145,11 +149,12 @@ impl Limit {
         }
     }
 
-    /// Reserves overage until the leg ends. Returns false if there is no room.
-    fn reserve_overage(&mut self, leg_id: LegId, leg: &Leg, amount: u64, now_ms: u64) -> bool {
+    /// Reserves the overage that fits, until the leg ends. Returns how much that is.
+    fn reserve_overage(&mut self, leg_id: LegId, leg: &Leg, overage: u64, now_ms: u64) -> u64 {
         let is_replaced = leg.schedule.is_some_and(|schedule| schedule != self.schedule);
-        if leg.ends_ms <= now_ms || is_replaced || !self.has_room(amount) {
-            return false;
+        let amount = overage.min(self.available());
+        if leg.ends_ms <= now_ms || is_replaced || amount == 0 || !self.has_room(amount) {
+            return 0;
         }
         match leg.schedule {
             Some(_) => self.hold(leg_id, amount, leg.ends_ms),
@@ -160,7 +165,7 @@ impl Limit {
                 of_window: false,
             }),
         }
-        true
+        amount
     }
 
     /// Replaces the definition. The kind may change only on a deleted limit. The caller sets capacity and status.

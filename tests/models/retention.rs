@@ -71,13 +71,13 @@ fn a_finished_lease_is_kept_for_the_retention() {
             backend.pass_to(next_day_ms - before_ms);
             let id = lease();
             assert!(is_granted(&replica.reserve(id, &[("fixed", 10)]).await));
-            let settled = ReserveOutcome::LeaseSettled;
+            let expired = ReserveOutcome::LeaseExpired;
             for after in [Duration::ZERO, SECOND * 2, RETENTION - SECOND] {
                 backend.pass_to(next_day_ms + after.as_millis() as u64);
                 assert_eq!(backend.0.ledger.leases(), 1, "{after:?} after the window of {hours} h");
                 assert_eq!(
                     replica.reserve(id, &[("fixed", 10)]).await,
-                    settled,
+                    expired,
                     "a repetition after the end of the window"
                 );
             }

@@ -31,6 +31,17 @@ enum Lease {
     Denied { legs: Vec<usize> },
 }
 
+/// Whether a leg that expires has expired. A refill is no expiry, but a lease that has ended is expired in any case.
+fn has_expired_leg(legs: &[Leg], now_ms: u64) -> bool {
+    have_ended(legs, now_ms) || legs.iter().any(|leg| !leg.is_scheduled() && leg.ends_ms <= now_ms)
+}
+
+/// Whether more was used of a limit than the lease reserved. A slot is not exceeded.
+fn exceeds(legs: &[Leg], key: usize, used: u64) -> bool {
+    let of_key: Vec<_> = legs.iter().filter(|leg| leg.key == key && !leg.is_slot).collect();
+    !of_key.is_empty() && used > of_key.iter().map(|leg| leg.amount).sum()
+}
+
 fn have_ended(legs: &[Leg], now_ms: u64) -> bool {
     legs.iter().all(|leg| leg.ends_ms <= now_ms)
 }
@@ -84,8 +95,10 @@ impl Service {
             Some(Lease::Granted { wants: before, legs, settled, .. }) => {
                 return if before != wants {
                     "conflict".to_owned()
-                } else if *settled || have_ended(legs, now_ms) {
+                } else if *settled {
                     "settled".to_owned()
+                } else if has_expired_leg(legs, now_ms) {
+                    "expired".to_owned()
                 } else {
                     "granted".to_owned()
                 };
@@ -165,10 +178,11 @@ impl Service {
         let Some(Lease::Granted { wants, legs, settled, .. }) = self.leases.get_mut(&id) else {
             return "nothing to do".to_owned();
         };
-        if *settled || have_ended(legs, now_ms) {
+        let has_ended = have_ended(legs, now_ms);
+        if *settled || has_ended && !used.iter().any(|&(key, amount)| exceeds(legs, key, amount)) {
             return "nothing to do".to_owned();
         }
-        if used.iter().any(|(key, _)| wants.iter().all(|(wanted, _)| wanted != key)) {
+        if !has_ended && used.iter().any(|(key, _)| wants.iter().all(|(wanted, _)| wanted != key)) {
             return "not in lease".to_owned();
         }
         *settled = true;

@@ -227,7 +227,8 @@ pub fn no_room(reservation: &ReserveOutcome) -> Option<&str> {
         | ReserveOutcome::UnknownKey { .. }
         | ReserveOutcome::TooManyInstances { .. }
         | ReserveOutcome::LeaseConflict
-        | ReserveOutcome::LeaseSettled => None,
+        | ReserveOutcome::LeaseSettled
+        | ReserveOutcome::LeaseExpired => None,
     }
 }
 

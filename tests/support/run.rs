@@ -174,6 +174,7 @@ fn reservation(reservation: &ReserveOutcome) -> String {
         ReserveOutcome::TooManyInstances { key } => format!("too many: {key}"),
         ReserveOutcome::LeaseConflict => "conflict".to_owned(),
         ReserveOutcome::LeaseSettled => "settled".to_owned(),
+        ReserveOutcome::LeaseExpired => "expired".to_owned(),
     }
 }
 
