@@ -20,6 +20,7 @@ mod loadtest;
 #[path = "support/memory.rs"]
 mod memory;
 mod models;
+mod one_process;
 #[path = "support/operations.rs"]
 mod operations;
 mod permits;

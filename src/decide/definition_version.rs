@@ -19,6 +19,9 @@ use crate::ledger::{
 use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
 use crate::time::unix_ms;
 
+/// The number of the version that creates a key. Versions count on from it.
+pub const FIRST_VERSION: u64 = 1;
+
 /// A version to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionPlan {
@@ -117,7 +120,12 @@ fn posted_balance_of(definition: &Definition) -> u64 {
 fn plan_version(current: Option<&Limit>, wanted: LimitState) -> Result<Option<VersionPlan>, KindChange> {
     let Some(limit) = current else {
         let balance_steps = vec![BalanceStep::Grant(posted_balance_of(&wanted.definition))];
-        return Ok(Some(VersionPlan { version: 1, state: wanted, balance_steps, starts_new_schedule: true }));
+        return Ok(Some(VersionPlan {
+            version: FIRST_VERSION,
+            state: wanted,
+            balance_steps,
+            starts_new_schedule: true,
+        }));
     };
     let (has, wants) = (&limit.state.definition, &wanted.definition);
     let (from, to) = (has.kind.name(), wants.kind.name());

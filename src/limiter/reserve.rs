@@ -13,7 +13,6 @@ use crate::protocol::{Reserve, ReserveOutcome};
 use crate::time::unix_ms;
 
 /// A reserve of a batch.
-#[expect(clippy::large_enum_variant, reason = "nearly every item is sent; a box would cost it an allocation")]
 enum BatchItem<'a> {
     /// Its chain is among those submitted.
     Sent {

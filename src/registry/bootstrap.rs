@@ -29,8 +29,10 @@ impl<L: Ledger> Admin<L> {
             self.seed(page).await?;
         }
         registry.refresh().await?;
-        for state in unknown {
-            if let Status::Decreasing { to } = state.status {
+        for state in seed {
+            if let Status::Decreasing { to } = state.status
+                && self.is_as_seeded(state)
+            {
                 let target = Definition { capacity: to, ..state.definition.clone() };
                 self.create_version(&target.key, |current| definition_version::put(current, &target)).await?;
             }
@@ -38,6 +40,18 @@ impl<L: Ledger> Admin<L> {
         // Only now: until every limit and every decrease of the seed is in the ledger, the file alone holds them.
         registry.refresh_and_save().await?;
         Ok(())
+    }
+
+    /// Whether a limit is as the bootstrap created it, by this process or by one that stopped before the decrease of the seed.
+    /// Every later change is another version.
+    fn is_as_seeded(&self, seed: &LimitState) -> bool {
+        let entry = self.registry.snapshot().get(&seed.definition.key);
+        entry.is_some_and(|entry| {
+            let limit = &entry.limit;
+            limit.version == definition_version::FIRST_VERSION
+                && limit.state.status == Status::Active
+                && limit.state.definition == seed.definition
+        })
     }
 
     /// Creates the first versions of limits. If another replica seeds the same limits, the ledger refuses one of the two.

@@ -30,6 +30,11 @@ enum Fate {
 }
 
 impl<L: Ledger> Crashing<L> {
+    /// A connection that is lost at the call of this number, counted from 0, before the call reaches the ledger.
+    pub fn at_call(inner: Arc<L>, crashes_at: usize) -> Self {
+        Self { inner, calls: AtomicUsize::new(0), crashes_at, reaches: false }
+    }
+
     fn fate(&self) -> Fate {
         match self.calls.fetch_add(1, Ordering::SeqCst).cmp(&self.crashes_at) {
             std::cmp::Ordering::Less => Fate::Answered,

@@ -30,6 +30,7 @@ pub struct TestLedger {
     /// The lease of each chain, in order: the id of its first transfer without the last 16 bits, which all ids of a
     /// lease share.
     chains: Mutex<Vec<u128>>,
+    refused: AtomicU64,
     is_down: Mutex<bool>,
 }
 
@@ -44,7 +45,13 @@ impl TestLedger {
     pub fn new() -> Arc<Self> {
         let clock = Arc::new(TokioClock { started: Instant::now(), back_ns: AtomicU64::new(0) });
         let memory = MemoryLedger::new(Arc::clone(&clock), RETENTION);
-        Arc::new(Self { memory, clock, chains: Mutex::default(), is_down: Mutex::default() })
+        Arc::new(Self {
+            memory,
+            clock,
+            chains: Mutex::default(),
+            refused: AtomicU64::new(0),
+            is_down: Mutex::default(),
+        })
     }
 
     /// Turns the clock back.
@@ -56,6 +63,11 @@ impl TestLedger {
     /// Makes every call fail while `is_down`.
     pub fn set_down(&self, is_down: bool) {
         *self.is_down.lock().expect("no panic") = is_down;
+    }
+
+    /// The number of chains that the ledger refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
     }
 
     /// The number of chains sent.
@@ -108,7 +120,11 @@ impl Ledger for TestLedger {
     async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
         let first = chain.transfers().first().expect("a chain is never empty");
         self.chains.lock().expect("no panic").push(first.id.as_u128() >> 16);
-        self.answer(self.memory.submit_one(chain)).await
+        let outcome = self.answer(self.memory.submit_one(chain)).await;
+        if let Ok(ChainOutcome::Refused { .. }) = outcome {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+        }
+        outcome
     }
 
     async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {

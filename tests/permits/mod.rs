@@ -7,7 +7,7 @@ mod by_kind;
 mod cancel;
 mod chained;
 mod lease;
-mod ledger;
+pub mod ledger;
 mod newest_first;
 mod oldest_first;
 mod partitioned;
