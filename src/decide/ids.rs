@@ -120,6 +120,11 @@ impl Ids {
         self.account("acct:measure")
     }
 
+    /// The account that refuses a chain in which a bucket owes more than a bound.
+    pub fn allowance(self) -> AccountId {
+        self.account("acct:allowance")
+    }
+
     /// The trace of a manual refill, which happens once per id.
     pub fn replenish(self, key: &LimitKey, id: ReplenishId) -> TransferId {
         self.manual_refill(key, id, id.timestamp_ms())

@@ -243,7 +243,8 @@ impl HeldLeg {
             | TransferCode::Refill
             | TransferCode::Borrow
             | TransferCode::Repay
-            | TransferCode::Measure => None,
+            | TransferCode::Measure
+            | TransferCode::Allow => None,
         }
     }
 
