@@ -25,9 +25,10 @@ use super::Limit;
 use super::allowance::{self, owes_at_most};
 use super::ids::{Ids, Purpose};
 use super::lease::Lease;
-use super::refill::repay;
+use super::refill::{Schedule, repay};
 use super::reservation_ahead::{narrow, repaid_at_ms};
 use super::reserve::{PlannedLeg, plan_spending_leg, unsatisfiable_leg};
+use super::settle::Behind;
 use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
@@ -189,11 +190,27 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResul
     }
 }
 
-/// Whether everything that the lease took was released.
-pub fn is_released(lease: &Lease, transfers: &[Recorded]) -> bool {
+/// Whether the lease was settled with nothing used. What was unused stands in the user data of its releases; what came back may
+/// be less.
+pub fn is_cancelled(lease: &Lease, transfers: &[Recorded]) -> bool {
     let taken: u128 = lease.legs.iter().map(|leg| leg.amount).sum();
     let releases = transfers.iter().filter(|recorded| recorded.transfer.code == TransferCode::Release);
-    releases.map(|recorded| recorded.transfer.movement.amount()).sum::<u128>() >= taken
+    // Earlier versions released all that was unused, and did not say how much it was.
+    let unused = |&Recorded { transfer, .. }: &Recorded| {
+        transfer.movement.amount().max(transfer.user_data.long.into())
+    };
+    releases.map(unused).sum::<u128>() >= taken
+}
+
+/// What is owed behind a reservation ahead: the part of `owed` that refills repay after its date to act. `now_ns` is the
+/// ledger's time, at which every due refill has been made.
+pub fn behind(limit: &Limit, now_ns: u64, acts_at_unix_ms: u64, owed: u128) -> Behind {
+    let refills = limit.schedule.as_deref().and_then(Schedule::timed_refill);
+    let repaid_before = refills.map_or(0, |(refill, steps)| {
+        let refills = steps.at(acts_at_unix_ms).saturating_sub(steps.at(unix_ms(now_ns)));
+        u128::from(refills) * u128::from(refill.amount())
+    });
+    Behind { owed: narrow(owed), tokens: owed.saturating_sub(repaid_before) }
 }
 
 /// The state of a bucket at `now_ns`, after every refill that was due then. `None` if the limit has no schedule.

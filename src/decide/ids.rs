@@ -44,6 +44,8 @@ pub enum Purpose {
     Repay = 7,
     /// Borrows tokens, repays what it can at once, and measures what is owed then.
     Borrow = 8,
+    /// Bounds what is owed behind a reservation ahead whose unused part is released.
+    Bound = 9,
 }
 
 /// The most attempts at one transfer of a lease: 3 bits of its id count them.

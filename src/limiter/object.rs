@@ -130,7 +130,8 @@ impl<L: Ledger> Object<'_, L> {
         Err(self.changes_too_fast())
     }
 
-    /// Releases the tokens of a reservation, unless its date to act has passed. True if they are released, now or earlier.
+    /// Cancels a reservation, unless its date to act has passed. True if it is cancelled, now or earlier. Its tokens are released
+    /// as far as nobody has reserved behind it.
     pub async fn cancel(&self, lease: LeaseId) -> Result<bool, ObjectError> {
         let entry = self.existing_bucket().await?;
         let transfers = self.transfers(lease).await?;
@@ -142,7 +143,7 @@ impl<L: Ledger> Object<'_, L> {
         let Some(ahead) = reservation_ahead(found.reserved_at_unix_ms(), &transfers) else {
             return Ok(false);
         };
-        if borrow::is_released(&found, &transfers) {
+        if borrow::is_cancelled(&found, &transfers) {
             return Ok(true);
         }
         if ahead.acts_at_unix_ms <= unix_ms(self.limiter.ledger.now_ns()) {
@@ -153,7 +154,7 @@ impl<L: Ledger> Object<'_, L> {
         match self.limiter.complete(&command).await? {
             CompleteOutcome::Settled { .. } => Ok(true),
             // Another cancel or a complete was first.
-            CompleteOutcome::NothingToDo => Ok(borrow::is_released(&found, &self.transfers(lease).await?)),
+            CompleteOutcome::NothingToDo => Ok(borrow::is_cancelled(&found, &self.transfers(lease).await?)),
             CompleteOutcome::NotInLease { .. } => Ok(false),
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod borrow_bounds;
 pub mod buckets;
+pub mod cancel_ahead;
 pub mod capacity;
 pub mod complete;
 pub mod crash;
@@ -174,6 +175,11 @@ macro_rules! contract_tests {
             a_reservation_waits_no_longer_than_the_definition_allows,
             concurrent_callers_never_owe_more_than_the_bound,
             a_bound_is_changed_without_a_new_schedule,
+        ]);
+        $crate::contract_tests!(@module cancel_ahead, $backend, [
+            what_was_reserved_behind_a_cancelled_reservation_stays_reserved,
+            an_unused_part_of_a_reservation_ahead_follows_the_same_rule,
+            a_cancel_and_a_reservation_at_once_never_share_tokens,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_available_at_once,
