@@ -33,7 +33,8 @@ pub struct ObjectState {
     /// When the last refill was due, in the ledger's milliseconds since the Unix epoch.
     pub last: u64,
     /// The latest date to act of any reservation, in the ledger's milliseconds since the Unix epoch: when everything owed is
-    /// repaid, or otherwise the latest that this process granted. 0 if none is known.
+    /// repaid, or otherwise the latest that this process granted. 0 if none is known, and 2^64-1 if it is later than 64 bits
+    /// can say: a large debt after a change to a slow rate.
     pub last_event: u64,
 }
 

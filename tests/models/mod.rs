@@ -1,6 +1,7 @@
 //! Compares the limiter with plain models of limits, written from the contract of each kind.
 
 mod bucket;
+mod extremes;
 mod hints;
 mod limit;
 mod milliseconds;
