@@ -2,6 +2,7 @@
 
 mod bucket;
 mod extremes;
+mod guarantees;
 mod hints;
 mod limit;
 mod milliseconds;
