@@ -11,6 +11,7 @@ use super::{
     Amount, AttemptResult, CallError, Complete, ErrorKind, Extend, IntoLimitKey, LeaseId, LimitInfo,
     LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Reserve, Transport, Usage,
 };
+use crate::client::time::saturating_ms;
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryLedger, SystemClock};
@@ -261,8 +262,11 @@ impl<L: Ledger> ObjectTransport for InProcess<L> {
         key: &LimitKey,
         tokens: Amount,
         lease: LeaseId,
+        max_wait: Option<Duration>,
     ) -> Result<ObjectReservation, CallError> {
-        Ok(ObjectReservation::of(self.engine.limiter().object(key).reserve(tokens, lease).await?))
+        let object = self.engine.limiter().object(key);
+        let wait_max_ms = max_wait.map(saturating_ms);
+        Ok(ObjectReservation::of(object.reserve_within(tokens, lease, wait_max_ms).await?))
     }
 
     async fn cancel(&self, key: &LimitKey, lease: LeaseId) -> Result<bool, CallError> {

@@ -25,12 +25,14 @@ pub trait ObjectTransport: Send + Sync + 'static {
         lease: LeaseId,
     ) -> impl Future<Output = Result<bool, CallError>> + Send;
 
-    /// Takes tokens that are available or that later refills will bring.
+    /// Takes tokens that are available or that later refills will bring. Takes nothing if the refills come later than
+    /// after `max_wait`; `None` waits as long as the bucket allows.
     fn reserve_ahead(
         &self,
         key: &LimitKey,
         tokens: Amount,
         lease: LeaseId,
+        max_wait: Option<Duration>,
     ) -> impl Future<Output = Result<ObjectReservation, CallError>> + Send;
 
     /// Releases the tokens of a reservation, unless its date to act has passed. Returns whether they are released.
@@ -62,7 +64,8 @@ pub trait ObjectTransport: Send + Sync + 'static {
 /// The outcome of a reservation that may borrow tokens of later refills.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ObjectReservation {
-    /// Whether it was made. It is not if the tokens exceed the burst, or if the limit is closed.
+    /// Whether it was made. It is not if the tokens exceed the burst, if the limit is closed, or if the wait would be
+    /// too long.
     pub ok: bool,
     /// The tokens taken; 0 if it was not made.
     pub tokens: u64,
@@ -72,6 +75,8 @@ pub struct ObjectReservation {
     pub date_to_act: Option<SystemTime>,
     /// The refill rate at that time, in tokens per second.
     pub limit: f64,
+    /// How long it would have waited, if it was not made because that is too long; otherwise `None`.
+    pub too_long_wait: Option<Duration>,
 }
 
 /// The state of a bucket.
@@ -171,8 +176,26 @@ impl<T: ObjectTransport> BucketObject<T> {
     /// Takes tokens that are available or that later refills will bring. [`BucketReservation::delay`] says when to
     /// act.
     pub async fn reserve(&self, tokens: u64) -> Result<BucketReservation<T>, CallError> {
+        self.reserve_ahead(tokens, None).await
+    }
+
+    /// The same, but takes nothing if the refills come later than after `max_wait`, which counts in whole milliseconds.
+    /// [`BucketReservation::ok`] is false then, and [`ObjectReservation::too_long_wait`] says how long it would wait.
+    pub async fn reserve_within(
+        &self,
+        tokens: u64,
+        max_wait: Duration,
+    ) -> Result<BucketReservation<T>, CallError> {
+        self.reserve_ahead(tokens, Some(max_wait)).await
+    }
+
+    async fn reserve_ahead(
+        &self,
+        tokens: u64,
+        max_wait: Option<Duration>,
+    ) -> Result<BucketReservation<T>, CallError> {
         let (tokens, lease) = (amount("tokens", tokens)?, LeaseId::generate());
-        let attempt = || self.transport.reserve_ahead(&self.key, tokens, lease);
+        let attempt = || self.transport.reserve_ahead(&self.key, tokens, lease, max_wait);
         let made = repeat(self.pauses(), attempt).await?;
         Ok(BucketReservation { object: self.clone(), lease, made })
     }
@@ -208,7 +231,8 @@ impl<T: ObjectTransport> BucketObject<T> {
 }
 
 impl<T: ObjectTransport> BucketReservation<T> {
-    /// Whether the reservation was made. It is not if the tokens exceed the burst, or if the limit is closed.
+    /// Whether the reservation was made. It is not if the tokens exceed the burst, if the limit is closed, or if the
+    /// wait would be too long.
     pub fn ok(&self) -> bool {
         self.made.ok
     }
@@ -245,9 +269,11 @@ impl<T> fmt::Debug for BucketReservation<T> {
 
 impl ObjectReservation {
     pub(super) fn of(reservation: protocol::ObjectReservation) -> Self {
-        let protocol::ObjectReservation { ok, tokens, creation_date, date_to_act, limit } = reservation;
+        let protocol::ObjectReservation { ok, tokens, creation_date, date_to_act, limit, wait_ms } =
+            reservation;
         let (creation_date, date_to_act) = (system_time(creation_date), some_system_time(date_to_act));
-        Self { ok, tokens, creation_date, date_to_act, limit }
+        let too_long_wait = (wait_ms > 0).then(|| Duration::from_millis(wait_ms));
+        Self { ok, tokens, creation_date, date_to_act, limit, too_long_wait }
     }
 }
 

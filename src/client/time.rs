@@ -7,6 +7,11 @@ pub(super) fn system_time(unix_ms: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms)).unwrap_or(UNIX_EPOCH)
 }
 
+/// Whole milliseconds, rounded down: a limiter must not wait longer than its caller allows.
+pub(super) fn saturating_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The same back. A time before the epoch becomes 0.
 #[cfg(feature = "permits")]
 pub(super) fn unix_ms(time: SystemTime) -> u64 {

@@ -6,29 +6,42 @@
 //! | borrow | borrowed | limit | all tokens wanted | refill amount |
 //! | spend | limit | spent | all tokens wanted | when they are refilled |
 //! | repay | limit | borrowed | what is available, at most what is owed | |
-//! | measure | measure | borrowed | what is owed now | refill interval |
-//! | measure | borrowed | measure | the same | anchor of the steps |
+//! | allow | measure | allowance | the most that may be owed | |
+//! | measure | allowance | borrowed | what is owed now | refill interval |
+//! | allow | allowance | measure | what is left of the allowance | |
+//! | measure | borrowed | measure | what is owed now | anchor of the steps |
 //!
 //! The chain repays at once with what is available, and every later chain that adds to the bucket repays too. So nothing is
 //! available while something is owed.
 //!
+//! The last four transfers bound the wait ([`super::allowance`]): the ledger refuses the chain if more is owed than the refills
+//! within the longest wait repay. So the bound holds for any number of callers at once, at any number of replicas.
+//!
 //! The date to act follows from what is owed behind the reservation. The chain measures it: balancing transfers move it to the
-//! measure account and back, and the ledger records the amount. The rate at that time is in their user data. So the lease's own
+//! borrowed account and back, and the ledger records the amount. The rate at that time is in their user data. So the lease's own
 //! transfers tell its date to act, the same at every replica, whatever was borrowed or changed since.
 
 use super::Limit;
+use super::allowance::{self, owes_at_most};
 use super::ids::{Ids, Purpose};
 use super::lease::Lease;
-use super::refill::{EVERYTHING, repay};
+use super::refill::{Schedule, repay};
 use super::reservation_ahead::{narrow, repaid_at_ms};
 use super::reserve::{PlannedLeg, plan_spending_leg, unsatisfiable_leg};
+use super::settle::Behind;
 use crate::ledger::{
-    Account, Bound, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode,
-    UserData,
+    Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
-use crate::limit::{Amount, Definition, Kind, LimitKey, Overage, RefillRate, Status, Texts, TokenBucket};
+use crate::limit::{
+    Amount, Definition, Kind, LimitKey, Overage, RefillRate, Status, Steps, Texts, TokenBucket, WaitMax,
+};
 use crate::protocol::Reserve;
 use crate::time::unix_ms;
+
+/// The index of the transfer that spends.
+const SPEND_INDEX: usize = 1;
+/// The index of the first transfer that bounds what is owed.
+const BOUND_INDEX: usize = 3;
 
 /// The meaning of the chain's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +50,8 @@ pub enum BorrowResult {
     Granted,
     /// Nothing is reserved, and the lease id stays denied: the tokens exceed the burst, or the limit is closed.
     Denied,
+    /// Nothing is reserved, and the lease id stays denied: the refills that the reservation needs take longer than it may wait.
+    WaitTooLong,
     /// The lease id was granted before: its transfers tell its status.
     AlreadyGranted,
     /// A new version replaced the bucket's schedule: read the definitions again, and retry.
@@ -58,17 +73,24 @@ pub struct BucketState {
     pub repaid_at_unix_ms: Option<u64>,
 }
 
+/// A reservation ahead that is wanted of a bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The lease and the tokens.
+    pub command: &'a Reserve,
+    /// The bucket. Every refill that was due at `now_ns` has been made.
+    pub limit: &'a Limit,
+    /// The longest that the caller waits, in milliseconds; `None` for as long as the bucket allows.
+    pub wait_max_ms: Option<u64>,
+    /// The time to plan at, in the ledger's nanoseconds.
+    pub now_ns: u64,
+}
+
 /// The chain that takes available tokens and borrows the rest; `None` if time does not refill the bucket. `owed` is what was
 /// owed a moment ago: the more is owed, the longer the lease can be cancelled. Each attempt spends under its own id; all
 /// attempts borrow under the same id.
-pub fn borrow(
-    ids: Ids,
-    command: &Reserve,
-    limit: &Limit,
-    now_ns: u64,
-    owed: u128,
-    attempt: u8,
-) -> Option<Chain> {
+pub fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> Option<Chain> {
+    let Wanted { command, limit, now_ns, .. } = wanted;
     let requirement = command.requirements().first()?;
     let schedule = limit.schedule.as_deref()?;
     let (refill, steps) = schedule.timed_refill()?;
@@ -87,12 +109,8 @@ pub fn borrow(
         .saturating_add(limit.state.definition.capacity.get());
     let PlannedLeg { code, movement, refilled_at_ms } =
         plan_spending_leg(requirement, limit, now_ns, spent_max)?;
-    let measure = |id, long, debit, credit| Transfer {
-        id,
-        code: TransferCode::Measure,
-        user_data: user_data(long),
-        movement: Movement::PostUpTo { debit, credit, amount: EVERYTHING, bound: Bound::CreditOwed },
-    };
+    let owed_max = owed_max(limit, refill, steps, unix_ms(now_ns), wanted.wait_max_ms);
+    let [allow, measure, rest, restore] = owes_at_most(ids, borrowed, owed_max, |nth| part(2 + nth));
     Chain::new([
         Transfer {
             id: part(0),
@@ -107,9 +125,33 @@ pub fn borrow(
             movement,
         },
         repay(part(1), limit.account, borrowed),
-        measure(part(2), refill.interval_ms(), ids.measure(), borrowed),
-        measure(part(3), steps.anchor_ms, borrowed, ids.measure()),
+        allow,
+        Transfer { user_data: user_data(refill.interval_ms()), ..measure },
+        rest,
+        Transfer { user_data: user_data(steps.anchor_ms), ..restore },
     ])
+}
+
+/// The most that a bucket may owe: what the refills within the longest wait repay. It is at most the largest amount, so that
+/// no sum of tokens leaves 64 bits.
+fn owed_max(limit: &Limit, refill: RefillRate, steps: Steps, now_ms: u64, wait_max_ms: Option<u64>) -> u64 {
+    let wait_max_ms = wait_max_ms.unwrap_or(u64::MAX).min(limit.state.definition.wait_max.ms());
+    let refills = steps.at(now_ms.saturating_add(wait_max_ms)) - steps.at(now_ms);
+    refills.saturating_mul(refill.amount().get()).min(Amount::MAX.get())
+}
+
+/// How long a reservation of `tokens` would wait at `now_ns`, in milliseconds. `None` if time does not refill the bucket.
+pub fn wait_ms(
+    limit: &Limit,
+    now_ns: u64,
+    tokens: Amount,
+    available: &Account,
+    borrowed: &Account,
+) -> Option<u64> {
+    let (refill, steps) = limit.schedule.as_deref()?.timed_refill()?;
+    let owed = (borrowed.owed() + u128::from(tokens)).saturating_sub(available.available());
+    let now_ms = unix_ms(now_ns);
+    Some(repaid_at_ms(refill, steps, now_ms, owed).unwrap_or(now_ms).saturating_sub(now_ms))
 }
 
 /// The meaning of the chain's outcome.
@@ -120,8 +162,13 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResul
     };
     match refusal {
         Refusal::Exists | Refusal::ExistsWithDifferent(_) => Ok(BorrowResult::AlreadyGranted),
-        Refusal::CreditAccountClosed | Refusal::IdAlreadyFailed if index == 1 => {
+        Refusal::CreditAccountClosed | Refusal::IdAlreadyFailed if index == SPEND_INDEX => {
             Ok(BorrowResult::ScheduleReplaced)
+        }
+        Refusal::ExceedsCredits | Refusal::IdAlreadyFailed
+            if index == BOUND_INDEX + allowance::REFUSED_INDEX =>
+        {
+            Ok(BorrowResult::WaitTooLong)
         }
         Refusal::CreditAccountClosed
         | Refusal::IdAlreadyFailed
@@ -143,11 +190,27 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResul
     }
 }
 
-/// Whether everything that the lease took was released.
-pub fn is_released(lease: &Lease, transfers: &[Recorded]) -> bool {
+/// Whether the lease was settled with nothing used. What was unused stands in the user data of its releases; what came back may
+/// be less.
+pub fn is_cancelled(lease: &Lease, transfers: &[Recorded]) -> bool {
     let taken: u128 = lease.legs.iter().map(|leg| leg.amount).sum();
     let releases = transfers.iter().filter(|recorded| recorded.transfer.code == TransferCode::Release);
-    releases.map(|recorded| recorded.transfer.movement.amount()).sum::<u128>() >= taken
+    // Earlier versions released all that was unused, and did not say how much it was.
+    let unused = |&Recorded { transfer, .. }: &Recorded| {
+        transfer.movement.amount().max(transfer.user_data.long.into())
+    };
+    releases.map(unused).sum::<u128>() >= taken
+}
+
+/// What is owed behind a reservation ahead: the part of `owed` that refills repay after its date to act. `now_ns` is the
+/// ledger's time, at which every due refill has been made.
+pub fn behind(limit: &Limit, now_ns: u64, acts_at_unix_ms: u64, owed: u128) -> Behind {
+    let refills = limit.schedule.as_deref().and_then(Schedule::timed_refill);
+    let repaid_before = refills.map_or(0, |(refill, steps)| {
+        let refills = steps.at(acts_at_unix_ms).saturating_sub(steps.at(unix_ms(now_ns)));
+        u128::from(refills) * u128::from(refill.amount())
+    });
+    Behind { owed: narrow(owed), tokens: owed.saturating_sub(repaid_before) }
 }
 
 /// The state of a bucket at `now_ns`, after every refill that was due then. `None` if the limit has no schedule.
@@ -188,6 +251,7 @@ pub fn definition_with_rate(
             texts: Texts::default(),
             overage: Overage::default(),
             instances_max: None,
+            wait_max: WaitMax::default(),
         },
     }
 }

@@ -5,7 +5,8 @@
 //! | 1 | format, 1 |
 //! | 2 | length of the rest, little-endian |
 //! | n | `EncodedDefinition` in postcard's encoding |
-//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances only |
+//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and before the next row |
+//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -13,7 +14,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
-use crate::limit::{Amount, Definition, EncodedKind, Kind, LimitKey, LimitState, Origin, Overage, Status};
+use crate::limit::{
+    Amount, Definition, EncodedKind, Kind, LimitKey, LimitState, Origin, Overage, Status, WaitMax,
+};
 
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 3;
@@ -75,6 +78,12 @@ struct EncodedTemplateFields {
     origin: Option<(String, u64)>,
 }
 
+/// What only buckets with a bound of their own store, behind the template fields. Earlier versions ignore it.
+#[derive(Clone, Copy, Serialize, Deserialize, Default)]
+struct EncodedBucketFields {
+    max_wait_ms: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 enum EncodedOverage {
     Debt,
@@ -92,8 +101,13 @@ enum EncodedStatus {
 pub fn encode(number: u64, state: &LimitState) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    if let Some(template_fields) = EncodedTemplateFields::of(state) {
+    let (template_fields, bucket_fields) = (EncodedTemplateFields::of(state), EncodedBucketFields::of(state));
+    if template_fields.is_some() || bucket_fields.is_some() {
+        let template_fields = template_fields.unwrap_or_default();
         body = postcard::to_extend(&template_fields, body).map_err(CodecError::Body)?;
+    }
+    if let Some(bucket_fields) = bucket_fields {
+        body = postcard::to_extend(&bucket_fields, body).map_err(CodecError::Body)?;
     }
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
@@ -147,13 +161,25 @@ impl Assembler {
         let Some(body) = self.bytes.get(HEADER_BYTES..end) else { return Ok(None) };
         let (body, rest): (EncodedDefinition, _) =
             postcard::take_from_bytes(body).map_err(CodecError::Body)?;
-        let template_fields = if rest.is_empty() {
-            EncodedTemplateFields::default()
-        } else {
-            postcard::from_bytes(rest).map_err(CodecError::Body)?
-        };
-        let (number, state) = body.into_state(template_fields)?;
+        let (template_fields, rest) = take_or_default::<EncodedTemplateFields>(rest)?;
+        let (bucket_fields, _) = take_or_default::<EncodedBucketFields>(rest)?;
+        let (number, state) = body.into_state(template_fields, bucket_fields)?;
         Ok(Some(DefinitionVersion { number, state, timestamp_ns: recorded.timestamp_ns }))
+    }
+}
+
+/// Fields that stand at the front of the rest, or that an earlier version or another kind left out.
+fn take_or_default<'a, T: Deserialize<'a> + Default>(rest: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    if rest.is_empty() {
+        return Ok((T::default(), rest));
+    }
+    postcard::take_from_bytes(rest).map_err(CodecError::Body)
+}
+
+impl EncodedBucketFields {
+    fn of(state: &LimitState) -> Option<Self> {
+        let wait_max = state.definition.wait_max;
+        (wait_max != WaitMax::default()).then_some(Self { max_wait_ms: wait_max.ms() })
     }
 }
 
@@ -191,7 +217,11 @@ impl EncodedDefinition {
         }
     }
 
-    fn into_state(self, template_fields: EncodedTemplateFields) -> Result<(u64, LimitState), CodecError> {
+    fn into_state(
+        self,
+        template_fields: EncodedTemplateFields,
+        bucket_fields: EncodedBucketFields,
+    ) -> Result<(u64, LimitState), CodecError> {
         let overage = match self.overage {
             EncodedOverage::Debt => Overage::Debt,
             EncodedOverage::Deny => Overage::Deny,
@@ -211,6 +241,7 @@ impl EncodedDefinition {
         );
         let definition = definition
             .and_then(|it| it.with_instances_max(template_fields.instances_max.unwrap_or(0)))
+            .and_then(|it| it.with_max_wait_ms(bucket_fields.max_wait_ms))
             .map_err(invalid)?;
         let origin = template_fields.origin.map(|(template, version)| {
             LimitKey::parse_name(&template).map(|template| Box::new(Origin { template, version }))
@@ -224,7 +255,7 @@ impl EncodedDefinition {
 mod tests {
     use super::*;
     use crate::ledger::{AccountId, Movement, Transfer, TransferCode, TransferId};
-    use crate::limit::KindName;
+    use crate::limit::{KindFields, KindName};
 
     fn recorded(user_data: UserData, timestamp_ns: u64) -> Recorded {
         let end = AccountId::from_u128(1);
@@ -260,15 +291,28 @@ mod tests {
         ]
     }
 
+    fn bounded_buckets() -> [LimitState; 2] {
+        let fields = KindFields { refill_amount: 1, refill_interval_ms: 100, ..KindFields::default() };
+        ["bucket", "user:{user}"].map(|name| {
+            let kind = Kind::from_fields(KindName::TokenBucket, &fields).expect("valid");
+            let key = LimitKey::parse_name(name).expect("valid");
+            let definition = Definition::new(key, kind, Amount::MAX, "", "", Overage::Debt).expect("valid");
+            LimitState::active(definition.with_max_wait_ms(5_000).expect("valid"))
+        })
+    }
+
     #[test]
     fn versions_are_decoded_as_they_were_encoded() {
         let to = Amount::new(7).expect("valid");
         let [template, instance] = of_template();
+        let [bounded, bounded_template] = bounded_buckets();
         let states = [
             state("", Status::Active),
             state(&"d".repeat(1024), Status::Decreasing { to }),
             template,
             instance,
+            bounded,
+            bounded_template,
             state("é", Status::Deleted),
         ];
         let mut assembler = Assembler::default();

@@ -11,7 +11,7 @@ use smallvec::{SmallVec, smallvec};
 use super::Limit;
 use super::definition_codec::{self, CodecError};
 use super::ids::Ids;
-use super::refill::{Schedule, repay};
+use super::refill::{EVERYTHING, Schedule, repay};
 use crate::ledger::{
     AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
     TransferId, UserData,
@@ -319,7 +319,7 @@ fn transfers_of(
             let all = Movement::PostUpTo {
                 debit: spent,
                 credit: successor,
-                amount: Amount::MAX.into(),
+                amount: EVERYTHING,
                 bound: Bound::DebitBalance,
             };
             smallvec![

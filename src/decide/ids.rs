@@ -44,6 +44,8 @@ pub enum Purpose {
     Repay = 7,
     /// Borrows tokens, repays what it can at once, and measures what is owed then.
     Borrow = 8,
+    /// Bounds what is owed behind a reservation ahead whose unused part is released.
+    Bound = 9,
 }
 
 /// The most attempts at one transfer of a lease: 3 bits of its id count them.
@@ -118,6 +120,11 @@ impl Ids {
     /// The account through which reservations ahead measure what is owed.
     pub fn measure(self) -> AccountId {
         self.account("acct:measure")
+    }
+
+    /// The account that refuses a chain in which a bucket owes more than a bound.
+    pub fn allowance(self) -> AccountId {
+        self.account("acct:allowance")
     }
 
     /// The trace of a manual refill, which happens once per id.

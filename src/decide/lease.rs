@@ -23,6 +23,8 @@ pub struct Lease {
     pub borrowed_ahead: bool,
     /// Whether the lease was completed.
     pub settled: bool,
+    /// For a reservation ahead, which is the first leg: its date to act, in milliseconds since the Unix epoch.
+    pub acts_at_unix_ms: Option<u64>,
 }
 
 /// One reservation of a lease.
@@ -117,6 +119,7 @@ impl Lease {
             guards_taken: 0,
             borrowed_ahead: false,
             settled: false,
+            acts_at_unix_ms: None,
         };
         let mut follows_extend_trace = false;
         for recorded in transfers {
@@ -147,6 +150,7 @@ impl Lease {
         if let (Some(ahead), Some(leg)) = (ahead, self.legs.first_mut()) {
             self.borrowed_ahead = ahead.acts_at_unix_ms > ahead.created_at_unix_ms;
             leg.expires_at_ns = leg.expires_at_ns.max(ahead.acts_at_unix_ms.saturating_mul(NS_PER_MS));
+            self.acts_at_unix_ms = Some(ahead.acts_at_unix_ms);
         }
     }
 
@@ -243,7 +247,8 @@ impl HeldLeg {
             | TransferCode::Refill
             | TransferCode::Borrow
             | TransferCode::Repay
-            | TransferCode::Measure => None,
+            | TransferCode::Measure
+            | TransferCode::Allow => None,
         }
     }
 

@@ -8,6 +8,7 @@
 //! | [`extend`] | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
+//! | `allowance` | a bound on what a bucket owes -> the transfers that hold it |
 //! | [`borrow`] | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
 //! | [`reservation_ahead`] | the transfers of a lease -> the tokens it borrowed, and when they are available |
 //! | [`exhaustion`] | what this process knows of an exhausted limit -> whether to ask the ledger at all |
@@ -15,6 +16,7 @@
 //! | [`definition_version`] | a limit and the definition wanted -> its next version, as a chain |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
+mod allowance;
 pub mod borrow;
 pub mod definition_codec;
 pub mod definition_version;

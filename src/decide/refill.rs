@@ -29,8 +29,8 @@ use crate::ledger::{
 use crate::limit::{LimitKey, Refill, RefillRate, ScheduledKind, Steps};
 use crate::time::unix_ms;
 
-/// More than any account holds or owes.
-pub(super) const EVERYTHING: u128 = u64::MAX as u128;
+/// More than any account holds or owes. A spent account may hold nearly twice the largest amount: a full bucket and what it owes.
+pub(super) const EVERYTHING: u128 = u128::MAX;
 
 /// The refill schedule of a limit, with its accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]

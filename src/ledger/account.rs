@@ -65,6 +65,8 @@ pub enum AccountCode {
     Borrowed = 7,
     /// What a bucket owes is moved here and back in one chain, so that the ledger records the amount.
     Measure = 8,
+    /// Lets a chain be refused if a bucket owes more than a bound. Holds nothing between chains.
+    Allowance = 9,
 }
 
 /// An account with its balances.

@@ -178,11 +178,13 @@ pub enum TransferCode {
     Repay = 26,
     /// Moves what is owed to the measure account and back, so that the ledger records how much it is.
     Measure = 27,
+    /// Gives the allowance account the most that a bucket may owe, or takes back what is left of it.
+    Allow = 28,
 }
 
 impl TransferCode {
     /// Every code.
-    pub const ALL: [TransferCode; 20] = [
+    pub const ALL: [TransferCode; 21] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -203,6 +205,7 @@ impl TransferCode {
         TransferCode::Borrow,
         TransferCode::Repay,
         TransferCode::Measure,
+        TransferCode::Allow,
     ];
 
     /// The code with this number.
@@ -219,7 +222,8 @@ impl TransferCode {
             | Self::Close
             | Self::AdvanceClock
             | Self::Refill
-            | Self::Repay => false,
+            | Self::Repay
+            | Self::Allow => false,
             Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
@@ -258,7 +262,8 @@ impl TransferCode {
             | Self::Refill
             | Self::Borrow
             | Self::Repay
-            | Self::Measure => false,
+            | Self::Measure
+            | Self::Allow => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Definitions of limits.
 
-use super::{Amount, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, Texts};
+use super::{Amount, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, Texts, WaitMax};
 
 /// A limit as an operator defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Definition {
     pub overage: Overage,
     /// For a template, the most instances it may make; `None` for a limit.
     pub instances_max: Option<Amount>,
+    /// For a bucket, the longest that a reservation ahead may wait; the default for other kinds, which lend nothing.
+    pub wait_max: WaitMax,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -43,7 +45,7 @@ impl Definition {
         let texts = Texts::new(unit, description)?;
         let default = || Amount::new(INSTANCES_MAX_DEFAULT).ok();
         let instances_max = KeyTemplate::of(&key).and_then(|_| default());
-        Ok(Self { key, kind, capacity, texts, overage, instances_max })
+        Ok(Self { key, kind, capacity, texts, overage, instances_max, wait_max: WaitMax::default() })
     }
 
     /// Sets the most instances that a template may make; 0 keeps the default.
@@ -57,6 +59,21 @@ impl Definition {
                     amount.map_err(|error| DefinitionError::Amount { field: "max_instances", error })?;
                 Ok(Self { instances_max: Some(instances_max), ..self })
             }
+        }
+    }
+
+    /// Sets the longest that a reservation ahead on a bucket may wait, in milliseconds; 0 keeps the default.
+    pub fn with_max_wait_ms(self, ms: u64) -> Result<Self, DefinitionError> {
+        match (ms, self.kind) {
+            (0, _) => Ok(self),
+            (_, Kind::TokenBucket(_)) => Ok(Self { wait_max: WaitMax::new(ms)?, ..self }),
+            (
+                _,
+                kind @ (Kind::Rolling(_)
+                | Kind::Concurrency(_)
+                | Kind::FixedWindow(_)
+                | Kind::SlidingWindow(_)),
+            ) => Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() }),
         }
     }
 

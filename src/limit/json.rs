@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Amount, Definition, DefinitionError, Kind, KindFields, KindName, LimitKey, LimitState, Overage, Status,
+    WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
@@ -37,6 +38,9 @@ pub struct DefinitionJson {
     /// For buckets: whether time refills them; true if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_replenish: Option<bool>,
+    /// For buckets: the longest that a reservation ahead may wait, in milliseconds; 366 days if left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_wait_ms: u64,
     /// For templates: the most instances they may make.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub max_instances: u64,
@@ -125,8 +129,14 @@ impl DefinitionJson {
             &self.description,
             overage,
         )?
-        .with_instances_max(self.max_instances)
+        .with_instances_max(self.max_instances)?
+        .with_max_wait_ms(self.max_wait_ms)
     }
+}
+
+/// 0 for the default, which is left out.
+fn max_wait_ms(wait_max: WaitMax) -> u64 {
+    if wait_max == WaitMax::default() { 0 } else { wait_max.ms() }
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -153,6 +163,7 @@ impl From<&Definition> for DefinitionJson {
             refill_amount: fields.refill_amount,
             refill_interval_ms: fields.refill_interval_ms,
             auto_replenish: fields.auto_replenish,
+            max_wait_ms: max_wait_ms(definition.wait_max),
             max_instances: definition.instances_max.map_or(0, Amount::get),
             unit: definition.texts.unit().to_owned(),
             description: definition.texts.description().to_owned(),

@@ -12,6 +12,7 @@ mod kind_name;
 mod state;
 mod template;
 mod texts;
+mod wait_max;
 
 pub use amount::{Amount, AmountError};
 pub use definition::{Definition, Overage};
@@ -27,3 +28,4 @@ pub use kind_name::KindName;
 pub use state::{LimitState, Origin, Status};
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
 pub use texts::{DESCRIPTION_BYTES_MAX, Texts, UNIT_BYTES_MAX};
+pub use wait_max::WaitMax;

@@ -5,9 +5,12 @@ use smallvec::SmallVec;
 
 use super::{Limiter, LimiterError};
 use crate::decide::Limit;
-use crate::decide::settle::{Ending, LegOverage, Next, Settlement, Used};
-use crate::ledger::{Ledger, find_closing};
+use crate::decide::borrow;
+use crate::decide::settle::{Behind, Ending, LegOverage, Next, Settlement, Used};
+use crate::ledger::{Ledger, LedgerError, find_closing};
+use crate::limit::LimitKey;
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
+use crate::registry::CaughtUp;
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with the amounts that were used.
@@ -55,11 +58,39 @@ impl<L: Ledger> Limiter<L> {
                     let account = accounts.into_iter().next().flatten();
                     settlement.room_found(account.map_or(0, |account| account.available()))?;
                 }
+                Next::ReadOwed { account, acts_at_unix_ms } => {
+                    let key = used.iter().position(|used| used.account == account);
+                    let key = key.and_then(|index| command.actuals().get(index)).map(|actual| &actual.key);
+                    settlement.owed_read(self.behind(key, acts_at_unix_ms).await?)?;
+                }
                 Next::ReadLease => settlement.lease_read(self.read_lease(command.lease).await?, used),
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => return Ok(self.settled(command, used, settlement)),
             }
         }
+    }
+
+    /// What the bucket owes behind a reservation ahead with this date to act.
+    async fn behind(&self, key: Option<&LimitKey>, acts_at_unix_ms: u64) -> Result<Behind, LimiterError> {
+        let known = |key: &LimitKey| self.registry.snapshot().get(key);
+        let unknown = || LedgerError::Unexpected("a reservation ahead on an unknown bucket".to_owned());
+        let mut entry = key.and_then(known).ok_or_else(unknown)?;
+        let mut at_ns = self.ledger.now_ns();
+        match self.registry.refiller().catch_up(&entry, at_ns).await? {
+            CaughtUp::AlreadyUpToDate => {}
+            CaughtUp::At { at_ns: caught_up_ns } => {
+                self.denial_cache.forget(entry.limit.account);
+                at_ns = caught_up_ns;
+            }
+            CaughtUp::ScheduleReplaced => {
+                self.registry.refresh().await?;
+                entry = key.and_then(known).unwrap_or(entry);
+            }
+        }
+        let borrowed = entry.limit.borrowed_account();
+        let accounts = self.ledger.accounts(borrowed.into_iter().collect()).await?;
+        let owed = accounts.into_iter().flatten().map(|account| account.owed()).sum();
+        Ok(borrow::behind(&entry.limit, at_ns, acts_at_unix_ms, owed))
     }
 
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
-use crate::decide::borrow::{self, BorrowResult};
+use crate::decide::borrow::{self, BorrowResult, Wanted};
 use crate::decide::ids::ATTEMPTS_MAX;
 use crate::decide::lease::{Lease, LeaseStatus};
 use crate::decide::reservation_ahead::reservation_ahead;
 use crate::decide::reserve::takes_reservations;
-use crate::ledger::{Ledger, LedgerError, Recorded};
+use crate::ledger::{Account, Ledger, LedgerError, Recorded};
 use crate::limit::{Amount, Kind, KindName, LeaseId, LimitKey, ReleaseId};
 use crate::protocol::{
     Actual, CommandError, Complete, CompleteOutcome, ObjectReservation, ObjectState, Requirement, Reserve,
@@ -87,6 +87,17 @@ impl<L: Ledger> Object<'_, L> {
 
     /// Takes tokens that are available now or that later refills will add; the result tells when.
     pub async fn reserve(&self, tokens: Amount, lease: LeaseId) -> Result<ObjectReservation, ObjectError> {
+        self.reserve_within(tokens, lease, None).await
+    }
+
+    /// The same, but takes nothing if the refills come later than in `wait_max_ms` milliseconds. `None` waits as long as the
+    /// bucket's definition allows.
+    pub async fn reserve_within(
+        &self,
+        tokens: Amount,
+        lease: LeaseId,
+        wait_max_ms: Option<u64>,
+    ) -> Result<ObjectReservation, ObjectError> {
         let limiter = self.limiter;
         let command = self.command(tokens, lease)?;
         let mut resolved = limiter.resolve(&command).await?;
@@ -98,7 +109,9 @@ impl<L: Ledger> Object<'_, L> {
         for attempt in 0..ATTEMPTS_MAX {
             let entry = Arc::clone(self.resolved_bucket(&resolved)?);
             let owed = self.owed(&entry).await?;
-            let chain = borrow::borrow(limiter.ids, &command, &entry.limit, resolved.at_ns(), owed, attempt);
+            let (limit, now_ns) = (&entry.limit, resolved.at_ns());
+            let wanted = Wanted { command: &command, limit, wait_max_ms, now_ns };
+            let chain = borrow::borrow(limiter.ids, wanted, owed, attempt);
             // A manually refilled bucket cannot lend: the time of its next refill is unknown.
             let Some(chain) = chain else { return self.take(&command, &entry).await };
             let outcome = limiter.ledger.submit_one(chain).await?;
@@ -107,6 +120,7 @@ impl<L: Ledger> Object<'_, L> {
                     return self.read_reservation(&command, &entry).await;
                 }
                 BorrowResult::Denied => return Ok(self.denied(&entry)),
+                BorrowResult::WaitTooLong => return self.waits_too_long(tokens, &entry).await,
                 BorrowResult::ScheduleReplaced => {
                     limiter.registry.refresh().await.map_err(LimiterError::from)?;
                     resolved = limiter.resolve(&command).await?;
@@ -116,7 +130,8 @@ impl<L: Ledger> Object<'_, L> {
         Err(self.changes_too_fast())
     }
 
-    /// Releases the tokens of a reservation, unless its date to act has passed. True if they are released, now or earlier.
+    /// Cancels a reservation, unless its date to act has passed. True if it is cancelled, now or earlier. Its tokens are released
+    /// as far as nobody has reserved behind it.
     pub async fn cancel(&self, lease: LeaseId) -> Result<bool, ObjectError> {
         let entry = self.existing_bucket().await?;
         let transfers = self.transfers(lease).await?;
@@ -128,7 +143,7 @@ impl<L: Ledger> Object<'_, L> {
         let Some(ahead) = reservation_ahead(found.reserved_at_unix_ms(), &transfers) else {
             return Ok(false);
         };
-        if borrow::is_released(&found, &transfers) {
+        if borrow::is_cancelled(&found, &transfers) {
             return Ok(true);
         }
         if ahead.acts_at_unix_ms <= unix_ms(self.limiter.ledger.now_ns()) {
@@ -139,7 +154,7 @@ impl<L: Ledger> Object<'_, L> {
         match self.limiter.complete(&command).await? {
             CompleteOutcome::Settled { .. } => Ok(true),
             // Another cancel or a complete was first.
-            CompleteOutcome::NothingToDo => Ok(borrow::is_released(&found, &self.transfers(lease).await?)),
+            CompleteOutcome::NothingToDo => Ok(borrow::is_cancelled(&found, &self.transfers(lease).await?)),
             CompleteOutcome::NotInLease { .. } => Ok(false),
         }
     }
@@ -166,16 +181,9 @@ impl<L: Ledger> Object<'_, L> {
     /// The state of the bucket.
     pub async fn state(&self) -> Result<ObjectState, ObjectError> {
         let (entry, now_ns) = self.refilled_bucket().await?;
-        let limit = &entry.limit;
-        let borrowed = limit.borrowed_account();
-        let ids = std::iter::once(limit.account).chain(borrowed).collect();
-        let accounts = self.limiter.ledger.accounts(ids).await?;
-        let state = match accounts.as_slice() {
-            [Some(available), Some(borrowed)] => borrow::state(limit, now_ns, available, borrowed),
-            _ => None,
-        };
-        let missing = || LedgerError::Unexpected(format!("an account of bucket {} is missing", self.key));
-        let state = state.ok_or_else(missing)?;
+        let [available, borrowed] = self.balances(&entry).await?;
+        let no_schedule = || LedgerError::Unexpected(format!("bucket {} has no schedule", self.key));
+        let state = borrow::state(&entry.limit, now_ns, &available, &borrowed).ok_or_else(no_schedule)?;
         Ok(ObjectState {
             limit: state.per_second,
             burst: state.burst,
@@ -236,6 +244,7 @@ impl<L: Ledger> Object<'_, L> {
                         creation_date: ahead.created_at_unix_ms,
                         date_to_act: ahead.acts_at_unix_ms,
                         limit: ahead.per_second,
+                        wait_ms: 0,
                     },
                 );
                 self.record_date_to_act(reservation.date_to_act);
@@ -252,7 +261,17 @@ impl<L: Ledger> Object<'_, L> {
             creation_date: unix_ms(self.limiter.ledger.now_ns()),
             date_to_act: 0,
             limit: borrow::per_second(&entry.limit),
+            wait_ms: 0,
         }
+    }
+
+    /// The answer for a reservation that would wait too long: with the wait, as the bucket is now.
+    async fn waits_too_long(&self, tokens: Amount, entry: &Entry) -> Result<ObjectReservation, ObjectError> {
+        let [available, borrowed] = self.balances(entry).await?;
+        let now_ns = self.limiter.ledger.now_ns();
+        let wait_ms = borrow::wait_ms(&entry.limit, now_ns, tokens, &available, &borrowed);
+        // Refills may have made room since. Still the reservation was refused for its wait, which 0 would deny.
+        Ok(ObjectReservation { wait_ms: wait_ms.unwrap_or_default().max(1), ..self.denied(entry) })
     }
 
     fn record_date_to_act(&self, at_ms: u64) {
@@ -311,6 +330,16 @@ impl<L: Ledger> Object<'_, L> {
         LedgerError::Unexpected(format!("the schedule of bucket {} is replaced too often", self.key)).into()
     }
 
+    /// The bucket's account, and that of its borrowed tokens.
+    async fn balances(&self, entry: &Entry) -> Result<[Account; 2], ObjectError> {
+        let limit = &entry.limit;
+        let ids = std::iter::once(limit.account).chain(limit.borrowed_account()).collect();
+        match self.limiter.ledger.accounts(ids).await?.as_slice() {
+            &[Some(available), Some(borrowed)] => Ok([available, borrowed]),
+            _ => Err(LedgerError::Unexpected(format!("an account of bucket {} is missing", self.key)).into()),
+        }
+    }
+
     /// The tokens that reservations ahead have borrowed and refills have not repaid.
     async fn owed(&self, entry: &Entry) -> Result<u128, ObjectError> {
         let borrowed = entry.limit.borrowed_account();
@@ -342,5 +371,6 @@ fn acts_at_once(command: &Reserve, entry: &Entry, at_ms: u64) -> ObjectReservati
         creation_date: at_ms,
         date_to_act: at_ms,
         limit: borrow::per_second(&entry.limit),
+        wait_ms: 0,
     }
 }

@@ -36,8 +36,8 @@ pub use error::{
 pub use extend::{EXTENDS_MAX, Extend, ExtendBody, ExtendOutcome};
 pub use object::{
     ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody, ObjectReleaseAnswer,
-    ObjectReleaseBody, ObjectReservation, ObjectReserveAnswer, ObjectReserveBody, ObjectState,
-    ObjectStateAnswer, ObjectTryAnswer,
+    ObjectReleaseBody, ObjectReservation, ObjectReserveAheadBody, ObjectReserveAnswer, ObjectReserveBody,
+    ObjectState, ObjectStateAnswer, ObjectTryAnswer,
 };
 pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,

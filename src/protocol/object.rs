@@ -7,7 +7,7 @@ use crate::limit::{Amount, IdError, LeaseId, RefillRate, ReleaseId};
 /// The outcome of a reservation that may borrow tokens which the bucket will only have later.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ObjectReservation {
-    /// Whether it was made. It is not if the tokens exceed the burst, or the limit is closed.
+    /// Whether it was made. It is not if the tokens exceed the burst, if the limit is closed, or if the wait would be too long.
     pub ok: bool,
     /// The tokens taken; 0 if it was not made.
     pub tokens: u64,
@@ -17,6 +17,8 @@ pub struct ObjectReservation {
     pub date_to_act: u64,
     /// The refill rate at that time, in tokens per second.
     pub limit: f64,
+    /// How long it would have waited, in milliseconds, if that is why it was not made; otherwise 0.
+    pub wait_ms: u64,
 }
 
 /// The state of a bucket.
@@ -31,11 +33,12 @@ pub struct ObjectState {
     /// When the last refill was due, in the ledger's milliseconds since the Unix epoch.
     pub last: u64,
     /// The latest date to act of any reservation, in the ledger's milliseconds since the Unix epoch: when everything owed is
-    /// repaid, or otherwise the latest that this process granted. 0 if none is known.
+    /// repaid, or otherwise the latest that this process granted. 0 if none is known, and 2^64-1 if it is later than 64 bits
+    /// can say: a large debt after a change to a slow rate.
     pub last_event: u64,
 }
 
-/// `POST /v1/objects/{key}/try_reserve` and `POST /v1/objects/{key}/reserve`.
+/// `POST /v1/objects/{key}/try_reserve`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectReserveBody {
@@ -44,6 +47,20 @@ pub struct ObjectReserveBody {
     /// A ULID that names the attempt; the server makes one if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_id: Option<String>,
+}
+
+/// `POST /v1/objects/{key}/reserve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectReserveAheadBody {
+    /// 1 to 2^63-1.
+    pub tokens: u64,
+    /// A ULID that names the attempt; the server makes one if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_id: Option<String>,
+    /// The longest that the reservation may wait, in milliseconds; as long as the definition allows if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_wait_ms: Option<u64>,
 }
 
 /// The answer to a `try_reserve`.
@@ -70,6 +87,9 @@ pub struct ObjectReserveAnswer {
     pub limit: f64,
     /// Names the reservation, for `cancel`.
     pub lease_id: String,
+    /// How long it would have waited, if it was not made because that is too long.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wait_ms: u64,
 }
 
 /// `POST /v1/objects/{key}/cancel`.
@@ -142,8 +162,15 @@ pub struct ObjectStateAnswer {
 impl ObjectReserveBody {
     /// Checks every field; the error begins with the name of the first bad one.
     pub fn into_parts(self) -> Result<(Amount, LeaseId), String> {
-        let lease = self.lease_id.map_or_else(|| Ok(LeaseId::generate()), |text| LeaseId::parse(&text));
-        Ok((tokens(self.tokens)?, lease.map_err(|error: IdError| format!("lease_id {error}"))?))
+        Ok((tokens(self.tokens)?, lease_or_new(self.lease_id)?))
+    }
+}
+
+impl ObjectReserveAheadBody {
+    /// Checks every field; the error begins with the name of the first bad one. The last part is the longest wait in
+    /// milliseconds.
+    pub fn into_parts(self) -> Result<(Amount, LeaseId, Option<u64>), String> {
+        Ok((tokens(self.tokens)?, lease_or_new(self.lease_id)?, self.max_wait_ms))
     }
 }
 
@@ -171,6 +198,15 @@ impl ObjectRateBody {
     }
 }
 
+fn lease_or_new(lease_id: Option<String>) -> Result<LeaseId, String> {
+    let lease = lease_id.map_or_else(|| Ok(LeaseId::generate()), |text| LeaseId::parse(&text));
+    lease.map_err(|error: IdError| format!("lease_id {error}"))
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 fn tokens(tokens: u64) -> Result<Amount, String> {
     Amount::new(tokens).map_err(|error| format!("tokens {error}"))
 }
@@ -178,14 +214,15 @@ fn tokens(tokens: u64) -> Result<Amount, String> {
 impl ObjectReserveAnswer {
     /// The answer to a reservation under this lease id.
     pub fn new(reservation: ObjectReservation, lease: LeaseId) -> Self {
-        let ObjectReservation { ok, tokens, creation_date, date_to_act, limit } = reservation;
-        Self { ok, tokens, creation_date, date_to_act, limit, lease_id: lease.to_string() }
+        let ObjectReservation { ok, tokens, creation_date, date_to_act, limit, wait_ms } = reservation;
+        let lease_id = lease.to_string();
+        Self { ok, tokens, creation_date, date_to_act, limit, lease_id, wait_ms }
     }
 
     /// Reads the outcome.
     pub fn into_reservation(self) -> ObjectReservation {
-        let Self { ok, tokens, creation_date, date_to_act, limit, lease_id: _ } = self;
-        ObjectReservation { ok, tokens, creation_date, date_to_act, limit }
+        let Self { ok, tokens, creation_date, date_to_act, limit, lease_id: _, wait_ms } = self;
+        ObjectReservation { ok, tokens, creation_date, date_to_act, limit, wait_ms }
     }
 }
 

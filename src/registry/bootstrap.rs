@@ -15,11 +15,17 @@ impl<L: Ledger> Admin<L> {
     pub async fn bootstrap(&self, seed: &[LimitState]) -> Result<(), AdminError> {
         let registry = &self.registry;
         let account = |id, code| NewAccount { id, rule: AccountRule::Unconstrained, code };
+        let allowance = NewAccount {
+            id: registry.ids.allowance(),
+            rule: AccountRule::DebitsMustNotExceedCredits,
+            code: AccountCode::Allowance,
+        };
         let accounts = vec![
             account(registry.ids.operator(), AccountCode::Operator),
             account(registry.ids.registry(), AccountCode::Registry),
             account(registry.ids.instances(), AccountCode::Registry),
             account(registry.ids.measure(), AccountCode::Measure),
+            allowance,
         ];
         registry.ledger.create_accounts(accounts).await?;
         registry.refresh().await?;

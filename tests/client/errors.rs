@@ -73,12 +73,12 @@ async fn check_error_kinds<T: Transport + ObjectTransport>(transport: T) {
     bucket.set_rate(1.0, 5).await.expect("it is created");
     assert_eq!(kind(bucket.try_reserve(0).await), ErrorKind::InvalidRequest);
     let reservation = bucket.reserve(2).await.expect("an answer");
-    let repeated = transport.reserve_ahead(bucket.key(), amount(2), reservation.lease()).await;
+    let repeated = transport.reserve_ahead(bucket.key(), amount(2), reservation.lease(), None).await;
     repeated.expect("the same answer");
-    let other_amount = transport.reserve_ahead(bucket.key(), amount(1), reservation.lease()).await;
+    let other_amount = transport.reserve_ahead(bucket.key(), amount(1), reservation.lease(), None).await;
     assert_eq!(kind(other_amount), ErrorKind::LeaseConflict);
     transport.complete(&complete(reservation.lease(), &[])).await.expect("it is settled");
-    let settled = transport.reserve_ahead(bucket.key(), amount(2), reservation.lease()).await;
+    let settled = transport.reserve_ahead(bucket.key(), amount(2), reservation.lease(), None).await;
     assert_eq!(kind(settled), ErrorKind::LeaseSettled);
 
     limiter.close();

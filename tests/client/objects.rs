@@ -54,6 +54,12 @@ async fn check_bucket_objects<T: ObjectTransport>(transport: Arc<T>) {
     assert!(ahead.cancel().await.expect("an answer"));
     assert!(ahead.cancel().await.expect("an answer"), "a repeated cancel has the same answer");
     assert!(!immediate.cancel().await.expect("an answer"), "its date to act has passed");
+    let (minute, two_minutes) = (Duration::from_secs(60), Duration::from_secs(120));
+    let too_long = bucket.reserve_within(2, minute).await.expect("an answer");
+    assert!(!too_long.ok() && too_long.details().too_long_wait > Some(minute), "{too_long:?}");
+    let in_time = bucket.reserve_within(2, two_minutes).await.expect("an answer");
+    assert!(in_time.ok() && in_time.delay() <= two_minutes, "{in_time:?}");
+    assert!(in_time.cancel().await.expect("an answer"));
     let too_much = bucket.reserve(6).await.expect("an answer");
     assert!(!too_much.ok());
     assert_eq!((too_much.delay(), too_much.details().date_to_act), (Duration::ZERO, None));

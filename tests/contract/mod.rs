@@ -1,7 +1,9 @@
 //! The contract: what the limiter promises over any ledger. Each test is written once and runs over every backend. Its times
 //! are short whole seconds, because over TigerBeetle they really pass.
 
+pub mod borrow_bounds;
 pub mod buckets;
+pub mod cancel_ahead;
 pub mod capacity;
 pub mod complete;
 pub mod crash;
@@ -167,6 +169,17 @@ macro_rules! contract_tests {
             a_cancel_releases_nothing_from_the_date_on,
             a_cancel_and_a_complete_exclude_each_other,
             unused_tokens_repay_borrowed_ones,
+        ]);
+        $crate::contract_tests!(@module borrow_bounds, $backend, [
+            a_reservation_waits_no_longer_than_its_caller_allows,
+            a_reservation_waits_no_longer_than_the_definition_allows,
+            concurrent_callers_never_owe_more_than_the_bound,
+            a_bound_is_changed_without_a_new_schedule,
+        ]);
+        $crate::contract_tests!(@module cancel_ahead, $backend, [
+            what_was_reserved_behind_a_cancelled_reservation_stays_reserved,
+            an_unused_part_of_a_reservation_ahead_follows_the_same_rule,
+            a_cancel_and_a_reservation_at_once_never_share_tokens,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_available_at_once,

@@ -81,6 +81,52 @@ async fn a_reservation_ahead_has_a_date_to_act() {
 }
 
 #[tokio::test]
+async fn a_reservation_that_would_wait_too_long_tells_the_wait() {
+    let service = Service::with_bucket().await;
+    service.object("reserve", &json!({ "tokens": 5, "max_wait_ms": 0 })).await;
+    let too_long = json!({ "tokens": 4, "lease_id": LEASE, "max_wait_ms": 1_999 });
+    let expected = json!({
+        "ok": false, "tokens": 0, "creation_date": START_MS, "date_to_act": 0, "limit": 2.0,
+        "lease_id": LEASE, "wait_ms": 2_000,
+    });
+    for _ in 0..2 {
+        assert_eq!(service.object("reserve", &too_long).await, Answer::ok(expected.clone()));
+    }
+    let long_enough = json!({ "tokens": 4, "lease_id": id_of(7), "max_wait_ms": 2_000 });
+    let granted = service.object("reserve", &long_enough).await;
+    assert_eq!(granted.body["date_to_act"], json!(START_MS + 2_000), "{granted:?}");
+}
+
+#[tokio::test]
+async fn a_bucket_may_bound_the_wait_of_every_reservation() {
+    let service = Service::new().await;
+    let limit = json!({
+        "key": "tpm", "kind": "token_bucket", "capacity": 5, "refill_amount": 1, "refill_interval_ms": 500,
+        "max_wait_ms": 1_000,
+    });
+    assert_eq!(service.put(&limit).await.status, StatusCode::OK);
+    assert_eq!(service.limit("tpm").await["definition"]["max_wait_ms"], json!(1_000));
+    let at_once = service.object("reserve", &json!({ "tokens": 5 })).await;
+    assert_eq!(at_once.body["ok"], json!(true), "{at_once:?}");
+    let too_long = service.object("reserve", &json!({ "tokens": 3 })).await;
+    assert_eq!((&too_long.body["ok"], &too_long.body["wait_ms"]), (&json!(false), &json!(1_500)));
+    service.set_rate("tpm", &json!({ "limit": 4, "burst": 5 })).await;
+    assert_eq!(service.limit("tpm").await["definition"]["max_wait_ms"], json!(1_000), "a new rate keeps it");
+    for (field, message) in [
+        (json!(31_622_400_001_u64), "max_wait_ms must be between 1 and 31622400000, not 31622400001"),
+        (json!(-1), "max_wait_ms: invalid value: integer `-1`"),
+    ] {
+        let mut bad = limit.clone();
+        bad["max_wait_ms"] = field;
+        service.put(&bad).await.assert_invalid(message);
+    }
+    let rolling = json!({
+        "key": "rpm", "kind": "rolling", "capacity": 5, "window_seconds": 60, "max_wait_ms": 1_000,
+    });
+    service.put(&rolling).await.assert_invalid("max_wait_ms must be 0 for kind rolling");
+}
+
+#[tokio::test]
 async fn a_reservation_can_be_cancelled_until_its_date_to_act() {
     let service = Service::with_bucket().await;
     let (past, ahead) = (lease().to_string(), lease().to_string());

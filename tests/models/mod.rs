@@ -1,6 +1,8 @@
 //! Compares the limiter with plain models of limits, written from the contract of each kind.
 
 mod bucket;
+mod extremes;
+mod guarantees;
 mod hints;
 mod limit;
 mod milliseconds;

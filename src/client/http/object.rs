@@ -1,17 +1,20 @@
 //! Buckets as objects, over HTTP.
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::read_success;
 use super::{Http, json};
+use crate::client::time::saturating_ms;
 use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
 use crate::limit::ReleaseId;
 use crate::protocol::{
     ChangeAnswer, ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody,
-    ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
-    ObjectTryAnswer,
+    ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAheadBody, ObjectReserveAnswer, ObjectReserveBody,
+    ObjectStateAnswer, ObjectTryAnswer,
 };
 
 impl Http {
@@ -39,7 +42,8 @@ impl Http {
 
 impl ObjectTransport for Http {
     async fn try_reserve(&self, key: &LimitKey, tokens: Amount, lease: LeaseId) -> Result<bool, CallError> {
-        let answer: ObjectTryAnswer = self.post_object(key, "try_reserve", &reserve(tokens, lease)).await?;
+        let body = ObjectReserveBody { tokens: tokens.get(), lease_id: Some(lease.to_string()) };
+        let answer: ObjectTryAnswer = self.post_object(key, "try_reserve", &body).await?;
         Ok(answer.ok)
     }
 
@@ -48,8 +52,11 @@ impl ObjectTransport for Http {
         key: &LimitKey,
         tokens: Amount,
         lease: LeaseId,
+        max_wait: Option<Duration>,
     ) -> Result<ObjectReservation, CallError> {
-        let answer: ObjectReserveAnswer = self.post_object(key, "reserve", &reserve(tokens, lease)).await?;
+        let (tokens, lease_id) = (tokens.get(), Some(lease.to_string()));
+        let body = ObjectReserveAheadBody { tokens, lease_id, max_wait_ms: max_wait.map(saturating_ms) };
+        let answer: ObjectReserveAnswer = self.post_object(key, "reserve", &body).await?;
         Ok(ObjectReservation::of(answer.into_reservation()))
     }
 
@@ -81,8 +88,4 @@ impl ObjectTransport for Http {
         let answer: ObjectStateAnswer = self.object(Method::GET, key, "state", String::new()).await?;
         Ok(ObjectState::of(answer.into()))
     }
-}
-
-fn reserve(tokens: Amount, lease: LeaseId) -> ObjectReserveBody {
-    ObjectReserveBody { tokens: tokens.get(), lease_id: Some(lease.to_string()) }
 }

@@ -43,6 +43,31 @@ pub(super) struct Shrink {
     pub(super) closing: Option<TransferId>,
     /// The account of borrowed tokens, if the limit's kind lends.
     pub(super) borrowed: Option<AccountId>,
+    /// What was reserved behind it, once that is known. Only of a reservation ahead.
+    pub(super) behind: Option<Behind>,
+}
+
+/// What later reservations ahead borrowed behind one that is to be released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// What the bucket owed when this was read. If it owes more by now, this is out of date.
+    pub owed: u64,
+    /// The part of it that refills will repay after the date to act of the reservation.
+    pub tokens: u128,
+}
+
+impl Behind {
+    /// As if everything had been reserved behind it: nothing is released.
+    pub(super) const EVERYTHING: Self = Self { owed: u64::MAX, tokens: u128::MAX };
+}
+
+impl Shrink {
+    /// The amount that is released of a leg of this amount: what was not used, without what was reserved behind it. Callers who
+    /// reserved behind it were told when they may act, so what comes back earlier would be used twice at that moment.
+    pub(super) fn releases(self, amount: u128) -> u128 {
+        let unused = amount.saturating_sub(self.to);
+        unused.saturating_sub(self.behind.map_or(0, |behind| behind.tokens))
+    }
 }
 
 /// Usage above the reservation of a leg. What fits is reserved in addition; the rest is debt, or only counted.
@@ -104,7 +129,8 @@ fn action_of(leg: &HeldLeg, used: Option<(u128, &Used)>) -> LegAction {
     if actual == 0 && is_pending {
         LegAction::Release
     } else if actual < leg.amount {
-        LegAction::Shrink(Shrink { to: actual, attempt: 0, closing: None, borrowed: used.borrowed })
+        let (closing, borrowed, behind) = (None, used.borrowed, None);
+        LegAction::Shrink(Shrink { to: actual, attempt: 0, closing, borrowed, behind })
     } else if actual > leg.amount {
         LegAction::Exceed(Exceed {
             reserved: actual - leg.amount,

@@ -14,13 +14,16 @@
 //!
 //! A lease that has expired has nothing to release. Its overage is settled all the same, for as long as the ledger knows the
 //! lease.
+//!
+//! Of a reservation ahead only what nobody reserved behind it is released. What is owed is read before, and the chain is refused
+//! if more is owed by then; it is read again, and after some attempts nothing is released.
 
 mod leg_action;
 mod steps;
 
 use smallvec::SmallVec;
 
-pub use leg_action::Used;
+pub use leg_action::{Behind, Used};
 use leg_action::{Exceed, LegAction, Shrink, actions_of};
 use steps::{Step, StepKind};
 
@@ -31,6 +34,9 @@ use crate::limit::Overage;
 
 /// The most times that a chain is planned: twice for each leg, and some for interference of other replicas.
 const ROUNDS_MAX: u32 = 80;
+
+/// The index of the leg that a reservation ahead holds.
+const AHEAD_LEG: usize = 0;
 
 /// An actual amount names a limit that the lease does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,7 @@ enum State {
     Planning,
     FindingClosing { leg: usize },
     FindingRoom { leg: usize },
+    ReadingOwed { acts_at_unix_ms: u64 },
     ReadingLease,
     Done(Ending),
 }
@@ -69,6 +76,14 @@ pub enum Next {
     FindClosing(AccountId),
     /// Read what is available of this account, then report to [`Settlement::room_found`].
     FindRoom(AccountId),
+    /// Read what the bucket with this account owes behind a reservation ahead with this date to act, then report to
+    /// [`Settlement::owed_read`].
+    ReadOwed {
+        /// The bucket's account.
+        account: AccountId,
+        /// The date to act, in milliseconds since the Unix epoch.
+        acts_at_unix_ms: u64,
+    },
     /// Read the lease's transfers, then report to [`Settlement::lease_read`].
     ReadLease,
     /// Nothing more.
@@ -126,6 +141,9 @@ impl Settlement {
             State::FindingClosing { leg } => return Ok(Next::FindClosing(self.leg(leg)?.account)),
             State::FindingRoom { leg } => return Ok(Next::FindRoom(self.leg(leg)?.account)),
             State::ReadingLease => return Ok(Next::ReadLease),
+            State::ReadingOwed { acts_at_unix_ms } => {
+                return Ok(Next::ReadOwed { account: self.leg(AHEAD_LEG)?.account, acts_at_unix_ms });
+            }
             State::Planning => {}
         }
         let now_ns = now_ns();
@@ -133,6 +151,10 @@ impl Settlement {
         if self.lease.is_expired(now_ns) && !self.keep_only_overages() {
             self.state = State::Done(Ending::AlreadyOver);
             return Ok(Next::Done(Ending::AlreadyOver));
+        }
+        if let Some(acts_at_unix_ms) = self.date_to_read_owed_behind() {
+            self.state = State::ReadingOwed { acts_at_unix_ms };
+            return Ok(Next::ReadOwed { account: self.leg(AHEAD_LEG)?.account, acts_at_unix_ms });
         }
         self.rounds += 1;
         if self.rounds > ROUNDS_MAX {
@@ -180,6 +202,7 @@ impl Settlement {
             }
             // A new version closed the spent account and carried its balance over to the new schedule, which refills it.
             (StepKind::ReleaseUnused, Cause::DebitClosed) => self.set_action(leg, LegAction::Keep),
+            (StepKind::BoundOwed, Cause::NoRoom) => self.owes_more(leg),
             // No other step can fail in these ways on a ledger that only this program writes.
             (_, _) => Err(unexpected),
         }
@@ -202,6 +225,33 @@ impl Settlement {
         self.reserve_overage(leg, available)
     }
 
+    /// Takes what is owed behind the reservation ahead.
+    pub fn owed_read(&mut self, behind: Behind) -> Result<(), LedgerError> {
+        self.state = State::Planning;
+        match self.action(AHEAD_LEG)? {
+            LegAction::Shrink(shrink) => {
+                self.set_action(AHEAD_LEG, LegAction::Shrink(Shrink { behind: Some(behind), ..shrink }))
+            }
+            LegAction::Keep | LegAction::Release | LegAction::Exceed(_) => Ok(()),
+        }
+    }
+
+    /// The date to act of a reservation ahead of which a part is to be released, if what is owed behind it was not read.
+    fn date_to_read_owed_behind(&self) -> Option<u64> {
+        match self.actions.get(AHEAD_LEG)? {
+            LegAction::Shrink(Shrink { borrowed: Some(_), behind: None, .. }) => self.lease.acts_at_unix_ms,
+            LegAction::Shrink(_) | LegAction::Keep | LegAction::Release | LegAction::Exceed(_) => None,
+        }
+    }
+
+    /// More was reserved behind a reservation ahead since what is owed was read. The last attempt releases nothing.
+    fn owes_more(&mut self, leg: usize) -> Result<(), LedgerError> {
+        let LegAction::Shrink(shrink) = self.action(leg)? else { return Ok(()) };
+        let attempt = shrink.attempt + 1;
+        let behind = (attempt + 1 == ATTEMPTS_MAX).then_some(Behind::EVERYTHING);
+        self.set_action(leg, LegAction::Shrink(Shrink { attempt, behind, ..shrink }))
+    }
+
     /// Takes the lease as it was read again. Starts over with it, unless it is settled or gone.
     pub fn lease_read(&mut self, lease: Option<Lease>, used: &[Used]) {
         match lease.filter(|lease| !lease.settled) {
@@ -220,7 +270,7 @@ impl Settlement {
         let legs = self.actions.iter().zip(&self.lease.legs).filter(move |_| settled);
         legs.filter_map(|(action, leg)| match *action {
             LegAction::Release => Some((leg.account, leg.amount)),
-            LegAction::Shrink(Shrink { to, .. }) => Some((leg.account, leg.amount.saturating_sub(to))),
+            LegAction::Shrink(shrink) => Some((leg.account, shrink.releases(leg.amount))),
             LegAction::Keep | LegAction::Exceed(_) => None,
         })
     }

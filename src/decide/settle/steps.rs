@@ -4,9 +4,11 @@ use smallvec::SmallVec;
 
 use super::Settlement;
 use super::leg_action::{Exceed, LegAction, Shrink};
+use crate::decide::allowance::owes_at_most;
 use crate::decide::ids::Purpose;
 use crate::decide::lease::{HeldLeg, Hold};
 use crate::decide::refill::{reopen_and_close, repay};
+use crate::decide::reservation_ahead::narrow;
 use crate::ledger::{
     AccountId, Bound, Chain, LedgerError, Movement, Transfer, TransferCode, TransferId, UserData,
 };
@@ -29,6 +31,7 @@ pub(super) struct Step {
 /// | `ReserveRemainder` | reserves what was used | shrink, attempt | `Shrink` |
 /// | `ReserveOverage` | reserves the overage that fits | overage, attempt | `Overage` |
 /// | `ReleaseUnused` | spent -> limit, what was not used | shrink, attempt | `Release` |
+/// | `BoundOwed` | what is owed, if it is not more than was read, to the allowance and back | bound, attempt | `Allow`, `Measure` |
 /// | `Repay` | limit -> borrowed | repay, attempt | `Repay` |
 /// | `CloseAgain` | closes the account again | of the closing transfer | `Close` |
 /// | `RecordDebt` | debt -> operator | debt | `Debt` |
@@ -40,6 +43,7 @@ pub(super) enum StepKind {
     ReserveRemainder,
     ReserveOverage,
     ReleaseUnused,
+    BoundOwed,
     Repay,
     CloseAgain,
     RecordDebt,
@@ -139,10 +143,11 @@ impl Settlement {
     fn plan_shrink(
         &self,
         leg: usize,
-        Shrink { to, attempt, closing, borrowed }: Shrink,
+        shrink: Shrink,
         remaining_seconds: u32,
         steps: &mut Steps,
     ) -> Result<(), LedgerError> {
+        let Shrink { to, attempt, closing, .. } = shrink;
         let held = self.leg(leg)?;
         // A closed account refuses reservations, so the chain opens it and closes it again.
         let around = closing.map(|closing| {
@@ -152,23 +157,10 @@ impl Settlement {
         if let Some([reopen, _]) = around {
             steps.push(StepKind::Reopen, leg, reopen);
         }
-        let id = self.lease_ids.transfer(Purpose::Shrink, attempt, leg);
         match held.hold {
-            Hold::Scheduled { spent, .. } => {
-                let movement = Movement::PostUpTo {
-                    debit: spent,
-                    credit: held.account,
-                    amount: held.amount.saturating_sub(to),
-                    bound: Bound::DebitBalance,
-                };
-                let release = self.transfer(id, TransferCode::Release, movement);
-                steps.push(StepKind::ReleaseUnused, leg, release);
-                if let Some(borrowed) = borrowed {
-                    let id = self.lease_ids.transfer(Purpose::Repay, attempt, leg);
-                    steps.push(StepKind::Repay, leg, repay(id, held.account, borrowed));
-                }
-            }
+            Hold::Scheduled { spent, .. } => self.plan_release(leg, shrink, spent, steps)?,
             Hold::Rolling(_) | Hold::Concurrency => {
+                let id = self.lease_ids.transfer(Purpose::Shrink, attempt, leg);
                 steps.push(StepKind::Void, leg, self.void(leg, self.void_id(leg))?);
                 let remainder = self.reserve(held, id, TransferCode::Shrink, to, remaining_seconds);
                 steps.push(StepKind::ReserveRemainder, leg, remainder);
@@ -177,6 +169,37 @@ impl Settlement {
         if let Some([_, close]) = around {
             steps.push(StepKind::CloseAgain, leg, close);
         }
+        Ok(())
+    }
+
+    /// Moves what is released of a leg on a limit with a schedule, and repays borrowed tokens.
+    fn plan_release(
+        &self,
+        leg: usize,
+        shrink: Shrink,
+        spent: AccountId,
+        steps: &mut Steps,
+    ) -> Result<(), LedgerError> {
+        let held = self.leg(leg)?;
+        let Shrink { to, attempt, borrowed, behind, .. } = shrink;
+        let releases = shrink.releases(held.amount);
+        let (debit, credit, bound) = (spent, held.account, Bound::DebitBalance);
+        let movement = Movement::PostUpTo { debit, credit, amount: releases, bound };
+        let id = self.lease_ids.transfer(Purpose::Shrink, attempt, leg);
+        let mut release = self.transfer(id, TransferCode::Release, movement);
+        if behind.is_some() {
+            release.user_data.long = narrow(held.amount.saturating_sub(to));
+        }
+        steps.push(StepKind::ReleaseUnused, leg, release);
+        let Some(borrowed) = borrowed else { return Ok(()) };
+        if let Some(behind) = behind.filter(|_| releases > 0) {
+            let id = |nth| self.lease_ids.transfer(Purpose::Bound, attempt, nth);
+            for transfer in owes_at_most(self.ids, borrowed, behind.owed, id) {
+                steps.push(StepKind::BoundOwed, leg, transfer);
+            }
+        }
+        let id = self.lease_ids.transfer(Purpose::Repay, attempt, leg);
+        steps.push(StepKind::Repay, leg, repay(id, held.account, borrowed));
         Ok(())
     }
 

@@ -171,7 +171,8 @@ impl Accounts {
             | AccountCode::Spent
             | AccountCode::Clock
             | AccountCode::Borrowed
-            | AccountCode::Measure => {
+            | AccountCode::Measure
+            | AccountCode::Allowance => {
                 let index = free(self.infos.len())?;
                 self.infos.push(info);
                 self.balances.push(Balances::default());

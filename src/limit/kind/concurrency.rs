@@ -6,6 +6,7 @@ use super::{KindFields, seconds_in_range};
 use crate::limit::DefinitionError;
 
 /// A complete releases each reservation. If no complete arrives, the reservation expires `timeout_seconds` after it was made.
+/// At each moment at most the capacity is held; over time there is no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concurrency {
     timeout_seconds: u32,

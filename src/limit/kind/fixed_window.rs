@@ -7,6 +7,8 @@ use crate::limit::DefinitionError;
 
 /// Boundaries are `window_seconds` apart, counted from the Unix epoch, so that 86,400 is the day in UTC. `align` moves them
 /// later by that many seconds, for example to a tenant's midnight.
+///
+/// An interval as long as the window may see 2 x the capacity: all of it before a boundary, and all of it after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FixedWindow {
     window_seconds: u32,

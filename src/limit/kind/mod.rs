@@ -10,6 +10,17 @@
 //! | `sliding_window.rs` | sliding window | segment by segment |
 //! | `scheduled.rs` | the three kinds with a schedule | |
 //! | `steps.rs` | the moments of a schedule | |
+//!
+//! The most that is granted within any interval, which `tests/models/guarantees.rs` reaches and does not exceed:
+//!
+//! | kind | interval | at most |
+//! | --- | --- | --- |
+//! | rolling | the window | the capacity |
+//! | concurrency | any | no bound over time; the capacity at each moment |
+//! | token bucket | T | the capacity, and one refill for each refill interval in T, rounded up |
+//! | fixed window | the window | 2 x the capacity |
+//! | sliding window | the window | 2 x the capacity |
+//! | sliding window | the window without one segment | the capacity |
 
 mod concurrency;
 mod fixed_window;

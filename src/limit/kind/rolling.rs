@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{KindFields, seconds_in_range};
 use crate::limit::DefinitionError;
 
-/// Each reservation expires `window_seconds` after it was made.
+/// Each reservation expires `window_seconds` after it was made. No interval as long as the window sees more than the capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rolling {
     window_seconds: u32,

@@ -10,6 +10,9 @@ pub const SEGMENTS_MAX: u32 = 60;
 
 /// A window that advances by one segment at a time. What callers spend in a segment is refilled when that segment leaves the
 /// window. Segments are counted from the Unix epoch.
+///
+/// No interval as long as the window without one segment sees more than the capacity. One as long as the window may see 2 x the
+/// capacity: what was spent at the end of the oldest segment is refilled when that segment leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlidingWindow {
     window_seconds: u32,

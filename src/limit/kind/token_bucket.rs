@@ -10,6 +10,8 @@ const MANUAL_RELEASE_SECONDS: u64 = 3_600;
 
 /// A bucket that starts full. A reservation spends tokens; each refill adds up to `refill_amount`, never beyond the capacity.
 /// Refills are due every `refill_interval_ms`, or on request if `auto_replenish` is false.
+///
+/// An interval sees at most the capacity and, for each refill interval in it, rounded up, one refill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenBucket {
     refill: RefillRate,
