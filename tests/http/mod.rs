@@ -3,6 +3,7 @@
 mod batch;
 mod complete;
 mod extend;
+mod json;
 mod kinds;
 mod limits;
 mod memory;
@@ -86,7 +87,11 @@ impl Service {
     }
 
     async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> RawAnswer {
-        let request = Request::builder().method(method).uri(path).body(body.into()).expect("a request");
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        self.send_request(request.body(body.into()).expect("a request")).await
+    }
+
+    async fn send_request(&self, request: Request<Body>) -> RawAnswer {
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
@@ -95,9 +100,7 @@ impl Service {
     }
 
     async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
-        let RawAnswer { status, headers, body } = self.send(method, path, body).await;
-        assert_eq!(headers["content-type"], "application/json", "{path}");
-        Answer { status, body: serde_json::from_str(&body).expect("every answer is JSON") }
+        self.send(method, path, body).await.read()
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -135,6 +138,14 @@ impl Service {
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         let limits = answer.body["limits"].as_array().expect("limits");
         limits.iter().map(|limit| limit["definition"]["key"].as_str().expect("a key").to_owned()).collect()
+    }
+}
+
+impl RawAnswer {
+    #[track_caller]
+    fn read(self) -> Answer {
+        assert_eq!(self.headers["content-type"], "application/json", "{}", self.body);
+        Answer { status: self.status, body: serde_json::from_str(&self.body).expect("every answer is JSON") }
     }
 }
 

@@ -194,7 +194,10 @@ async fn a_request_in_flight_is_answered_before_the_exit() {
         .to_string();
     // The service has half of the request when the stop signal arrives.
     let mut stream = TcpStream::connect(&server.address).expect("it listens");
-    let head = format!("POST /v1/reserve HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /v1/reserve HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).expect("it is sent");
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.send_sigterm();
