@@ -1,6 +1,7 @@
 //! The HTTP API over the memory ledger: statuses, bodies, and the answers to bad input.
 
 mod batch;
+mod carried_out;
 mod complete;
 mod extend;
 mod json;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use ledger_limiter::ledger::memory::{ManualClock, MemoryLedger};
 use ledger_limiter::server::Metrics;
 use ledger_limiter::server::api::{self, Api, Readiness};
 use ledger_limiter::telemetry::MetricsRegistry;
@@ -37,6 +39,7 @@ const LEASE: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 /// The API with a rolling limit `rpm` of 3 per minute and a concurrency limit `slots` of 2.
 struct Service {
     router: Router,
+    api: Arc<Api<MemoryLedger<Arc<ManualClock>>>>,
     backend: MemoryBackend,
 }
 
@@ -83,7 +86,8 @@ impl Service {
         if is_ready {
             api.readiness.set_bootstrapped();
         }
-        Self { router: api::router(Arc::new(api)), backend }
+        let api = Arc::new(api);
+        Self { router: api::router(Arc::clone(&api)), api, backend }
     }
 
     async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> RawAnswer {

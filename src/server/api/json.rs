@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -52,8 +52,19 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Reject> {
     }
 }
 
-/// Reads the whole body. Nearly every body arrives in one frame, which is not copied.
+/// Reads the whole body.
 async fn read(body: &mut Limited<axum::body::Body>) -> Result<Bytes, Reject> {
+    let announced = body.size_hint().lower();
+    let bytes = read_frames(body).await?;
+    // A body ends without an error if this process closes its connection. What was not sent is not carried out.
+    if (bytes.len() as u64) < announced {
+        return Err(Reject::Unreadable("the connection ended before the whole body was read".to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// Reads all frames of a body. Nearly every body arrives in one frame, which is not copied.
+async fn read_frames(body: &mut Limited<axum::body::Body>) -> Result<Bytes, Reject> {
     let Some(first) = next_frame(body).await? else { return Ok(Bytes::new()) };
     let Some(second) = next_frame(body).await? else { return Ok(first) };
     let mut whole = BytesMut::from(first);
