@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use super::{BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings};
 
+/// The longest drain time. What stops services waits for a minute at most, as a rule.
+const DRAIN_MS_MAX: u64 = 60_000;
+
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,6 +63,10 @@ impl Settings {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         at_least_1("server.request_timeout_ms", self.server.request_timeout_ms)?;
         at_least_1("server.max_batch_requests", self.server.max_batch_requests as u64)?;
+        if self.server.drain_ms > DRAIN_MS_MAX {
+            let message = format!("must be at most {DRAIN_MS_MAX}, not {}", self.server.drain_ms);
+            return Err(bad("server.drain_ms", &message));
+        }
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;
         at_least_1("registry.instance_idle_seconds", self.registry.instance_idle_seconds)?;
