@@ -15,8 +15,10 @@ use crate::protocol::{
 use crate::registry::AdminError;
 use crate::telemetry::with_sources;
 
-/// The `Retry-After` of every 503.
-const RETRY_AFTER_SECONDS: &str = "1";
+/// When a request whose outcome is unknown should be repeated: the `Retry-After` of every 503.
+const RETRY_AFTER_SECONDS: u64 = 1;
+/// The same in an item of a batch.
+pub(super) const RETRY_AFTER_MS: u64 = RETRY_AFTER_SECONDS * 1_000;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl Reject {
 
     /// The answer to a complete. An unknown outcome has the body of a complete answer.
     pub(super) fn into_complete_response(self) -> Response {
-        self.into_response_or(CompleteAnswer { ok: false, error: BACKEND_ERROR.to_owned() })
+        self.into_response_or(CompleteAnswer::failed(BACKEND_ERROR))
     }
 
     /// The answer; its body is `unknown` if the outcome is unknown.
@@ -131,9 +133,9 @@ impl IntoResponse for Reject {
     }
 }
 
-/// Adds the `Retry-After` header of a 503.
+/// Adds the `Retry-After` header of an answer in which an outcome is unknown.
 pub(super) fn unavailable(mut response: Response) -> Response {
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
     response
 }
 
