@@ -114,7 +114,7 @@ async fn serve_over<L: Ledger>(
         metrics,
     });
     let mut background = JoinSet::new();
-    background.spawn(run_engine(Arc::clone(&api), seed));
+    background.spawn(run_engine(Arc::clone(&api), seed, backend));
     tracing::info!(%address, ?backend, "ratelimiterd listens");
     let served = tokio::select! {
         () = serve_http(listener, &api, stop, settings.server.drain_time()) => Ok(()),
@@ -160,10 +160,15 @@ fn engine_options(settings: &Settings, file: RegistryFile) -> EngineOptions {
 }
 
 /// Makes the ledger ready as soon as it answers, then runs the background loops, forever.
-async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>) {
+async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>, backend: Backend) {
     api.engine.bootstrap_until_ready(&seed).await;
     api.readiness.set_bootstrapped();
-    tracing::info!("the definitions are read; ratelimiterd answers requests");
+    let limits = api.engine.registry().snapshot().len();
+    tracing::info!(limits, "the definitions are read; ratelimiterd answers requests");
+    // Every number names a ledger, which is empty at first. So a wrong number is no error of the cluster.
+    if limits == 0 && backend == Backend::TigerBeetle {
+        tracing::warn!("the ledger has no limits; if it should have some, correct tigerbeetle.ledger");
+    }
     api.engine.run_loops().await;
 }
 

@@ -67,7 +67,13 @@ impl<L: Ledger> Readiness<L> {
             Ok(Ok(_)) if *self.bootstrapped.borrow() => None,
             Ok(Ok(_)) => Some("the definitions have not been read yet".to_owned()),
             Ok(Err(error)) => Some(with_sources(&error)),
-            Err(_) => Some(format!("the ledger did not answer within {} ms", PROBE_TIMEOUT.as_millis())),
+            Err(_) => {
+                let silence = format!("the ledger did not answer within {} ms", PROBE_TIMEOUT.as_millis());
+                Some(match self.ledger.likely_fault() {
+                    Some(fault) => format!("{silence}: {fault}"),
+                    None => silence,
+                })
+            }
         }
     }
 }
