@@ -196,7 +196,10 @@ fn http(bencher: Bencher, legs: usize) {
     let router = router(&store);
     bencher.with_inputs(|| Body::from(body(legs))).bench_local_values(|body| {
         store.clock.advance(STEP);
-        let request = Request::post("/v1/reserve").body(body).expect("a request");
+        let request = Request::post("/v1/reserve")
+            .header("content-type", "application/json")
+            .body(body)
+            .expect("a request");
         let response = store.runtime.block_on(router.clone().oneshot(request)).expect("it answers");
         assert_eq!(response.status(), StatusCode::OK);
         response

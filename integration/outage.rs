@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::fixtures::{eventually, lease};
-use crate::support::server::{Process, Server};
+use crate::support::server::{Process, Server, free_port};
 use crate::support::service::Service;
 
 /// The longest time that a request may take beyond `server.request_timeout_ms`, on a busy machine.
@@ -49,6 +49,25 @@ async fn a_service_that_starts_before_tigerbeetle_becomes_ready() {
     define(&service, "slots", 3).await;
     let (status, body) = service.post("/v1/reserve", &reserve_one("slots", &lease().to_string())).await;
     assert_eq!((status, &body["allowed"]), (StatusCode::OK, &json!(true)), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_gets_no_reply_names_the_likely_setting() {
+    let server = Server::start().await;
+    let nobody = format!("[::1]:{}", free_port());
+    let address = server.address();
+    for (arguments, name) in [
+        (["--tigerbeetle-addresses", &address, "--tigerbeetle-cluster-id", "5"], "tigerbeetle.cluster_id"),
+        (["--tigerbeetle-addresses", &nobody, "--tigerbeetle-cluster-id", "0"], "tigerbeetle.addresses"),
+    ] {
+        let service = Service::start_with(&arguments, &json!([])).await;
+        let is_named = || async {
+            let (status, body) = service.get("/readyz").await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+            body["message"].as_str().expect("a message").contains(name)
+        };
+        eventually("the answer names the setting", Duration::from_secs(30), is_named).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,7 @@
 //! | [`decide`] | the decisions, pure: what to send to the ledger, and what its answers mean |
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
 //! | [`protocol`] | the commands and outcomes of each operation, and their JSON |
+//! | `json` | reads the JSON of requests and of the registry file |
 //! | [`limit`] | the vocabulary: keys, amounts, ids, definitions |
 //! | [`telemetry`] | metric primitives, and errors as one line |
 //!
@@ -24,6 +25,7 @@
 pub mod client;
 pub mod decide;
 pub mod engine;
+mod json;
 pub mod ledger;
 pub mod limit;
 pub mod limiter;

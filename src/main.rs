@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use ledger_limiter::server::config::{self, ConfigError, LogFormat, LogSettings, Settings};
 use ledger_limiter::server::probe::{ProbeError, probe};
-use ledger_limiter::server::{ServeError, serve};
+use ledger_limiter::server::{ServeError, serve, stop_signal};
 use ledger_limiter::telemetry::with_sources;
 use tracing_subscriber::EnvFilter;
 
@@ -23,7 +23,7 @@ enum MainError {
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
     #[error("cannot start the threads of the runtime")]
     Runtime(#[source] std::io::Error),
-    #[error("cannot install the handlers of SIGTERM and SIGINT")]
+    #[error("cannot install the handlers of SIGTERM, SIGINT and SIGHUP")]
     Signals(#[source] std::io::Error),
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -79,7 +79,9 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(with_settings(Command::new("serve").about("Serves the HTTP API until SIGTERM or SIGINT")))
+        .subcommand(with_settings(
+            Command::new("serve").about("Serves the HTTP API until SIGTERM, SIGINT or SIGHUP"),
+        ))
         .subcommand(with_settings(
             Command::new("check-config")
                 .about("Checks the settings that serve would use, and names a bad one"),
@@ -110,7 +112,7 @@ fn run(settings: Settings) -> Result<(), MainError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(MainError::Runtime)?;
     runtime.block_on(async {
-        let stop = stop_signal()?;
+        let stop = stop_signal().map_err(MainError::Signals)?;
         Ok(serve(settings, stop).await?)
     })
 }
@@ -126,19 +128,6 @@ fn start_log(settings: &LogSettings) -> Result<(), MainError> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
-}
-
-/// Ready when the process receives SIGTERM or SIGINT.
-fn stop_signal() -> Result<impl Future<Output = ()> + Send, MainError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(MainError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(MainError::Signals)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 #[cfg(test)]

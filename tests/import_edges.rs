@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("limit", &[]),
+    ("json", &["limit"]),
     ("telemetry", &["time"]),
     ("ledger", &["limit", "telemetry", "time"]),
     ("protocol", &["limit"]),
     ("decide", &["ledger", "limit", "protocol", "time"]),
-    ("registry", &["decide", "ledger", "limit", "telemetry"]),
+    ("registry", &["decide", "json", "ledger", "limit", "telemetry"]),
     ("limiter", &["decide", "ledger", "limit", "protocol", "registry", "time"]),
     ("engine", &["decide", "ledger", "limit", "limiter", "registry", "telemetry"]),
     (
@@ -22,7 +23,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "server",
-        &["decide", "engine", "ledger", "limit", "limiter", "protocol", "registry", "telemetry", "time"],
+        &[
+            "decide",
+            "engine",
+            "json",
+            "ledger",
+            "limit",
+            "limiter",
+            "protocol",
+            "registry",
+            "telemetry",
+            "time",
+        ],
     ),
 ];
 

@@ -74,12 +74,18 @@ async fn an_error_names_the_file_and_the_position_of_the_damage() {
     for (text, position) in [
         ("".to_owned(), "line 1 column 0"),
         ("[{\"definition\"".to_owned(), "line 1 column 14"),
-        ("{}".to_owned(), "line 1 column"),
+        ("{}".to_owned(), "its top level: must be an array, not an object"),
+        ("\u{feff}[]".to_owned(), "byte order mark"),
+        (
+            format!("[{}]", good("a").replace("3,", "3.5,")),
+            "[0].definition.capacity: must be a whole number, not 3.5",
+        ),
+        (format!("[[{}]]", good("a")), "[0]: must be an object, not an array"),
         (format!("[{},{}]", good("a"), good("a")), "[1]: key a appears twice"),
         (format!("[{},{}]", good("a"), good("b").replace("60", "0")), "[1]: definition.window_seconds"),
         (format!("[{}]", good("a").replace("rolling", "leaky")), "[0].definition.kind"),
         (format!("[{}]", good("a").replace("active", "decreasing")), "[0]: pending_decrease_to"),
-        (format!("[{}]", good("a").replace("\"kind\"", "\"knid\"")), "[0].definition.knid"),
+        (format!("[{}]", good("a").replace("\"kind\"", "\"knid\"")), "[0].definition: unknown field `knid`"),
         (format!("[{}] x", good("a")), "trailing characters"),
     ] {
         std::fs::write(&path, &text).expect("it is written");

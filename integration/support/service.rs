@@ -13,7 +13,8 @@ use super::server::free_port;
 /// A service process. It can be killed and run again on its address, and is killed on drop.
 pub struct Service {
     address: String,
-    tigerbeetle: String,
+    /// The arguments that name the cluster.
+    tigerbeetle: Vec<String>,
     client: Client,
     child: Option<Child>,
     folder: TempDir,
@@ -31,11 +32,17 @@ impl Service {
 
     /// Starts a service with this registry file; see [`Service::start`].
     pub async fn start_seeded(tigerbeetle: &str, registry: &Value) -> Self {
+        Self::start_with(&["--tigerbeetle-addresses", tigerbeetle], registry).await
+    }
+
+    /// Starts a service with these arguments about TigerBeetle, and waits until it listens.
+    pub async fn start_with(tigerbeetle: &[&str], registry: &Value) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::write(folder.path().join("registry.json"), registry.to_string()).expect("a registry file");
         let client = Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
         let address = format!("127.0.0.1:{}", free_port());
-        let mut service = Self { address, tigerbeetle: tigerbeetle.to_owned(), client, child: None, folder };
+        let tigerbeetle = tigerbeetle.iter().map(|&argument| argument.to_owned()).collect();
+        let mut service = Self { address, tigerbeetle, client, child: None, folder };
         service.run().await;
         service
     }
@@ -44,13 +51,8 @@ impl Service {
     pub async fn run(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
         let child = Command::new(env!("CARGO_BIN_EXE_ratelimiterd"))
-            .args([
-                "serve",
-                "--server-listen-addr",
-                &self.address,
-                "--tigerbeetle-addresses",
-                &self.tigerbeetle,
-            ])
+            .args(["serve", "--server-listen-addr", &self.address])
+            .args(&self.tigerbeetle)
             .args(["--server-request-timeout-ms", &Self::REQUEST_TIMEOUT.as_millis().to_string()])
             .arg("--registry-path")
             .arg(self.folder.path().join("registry.json"))

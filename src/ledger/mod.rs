@@ -73,6 +73,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// clock; 0 while unknown.
     fn now_ns(&self) -> u64;
 
+    /// The likely reason why the ledger does not answer; `None` while it answers, or if it knows of none.
+    fn likely_fault(&self) -> Option<String> {
+        None
+    }
+
     /// Refuses new chains, and returns when all accepted chains are answered.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }

@@ -208,7 +208,7 @@ mod tests {
             (false, "backend_error", Completed::Unknown),
             (false, "", Completed::Failed(String::new())),
         ] {
-            assert_eq!(Completed::from(CompleteAnswer { ok, error: error.to_owned() }), completed);
+            assert_eq!(Completed::from(CompleteAnswer { ok, ..CompleteAnswer::failed(error) }), completed);
         }
     }
 }

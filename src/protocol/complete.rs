@@ -136,6 +136,9 @@ pub struct CompleteAnswer {
     pub ok: bool,
     /// Why the lease is not settled, or `""`.
     pub error: String,
+    /// In a batch: the wait before the complete is repeated if its outcome is unknown, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 impl CompleteBody {
@@ -168,7 +171,12 @@ impl From<&Complete> for CompleteBody {
 impl CompleteAnswer {
     /// The answer for a settled lease.
     pub fn settled() -> Self {
-        Self { ok: true, error: String::new() }
+        Self { ok: true, ..Self::failed("") }
+    }
+
+    /// The answer that the lease is not settled, and why.
+    pub fn failed(error: &str) -> Self {
+        Self { ok: false, error: error.to_owned(), retry_after_ms: None }
     }
 
     /// Reads the outcome.
@@ -190,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_an_outcome_says_why() {
-        let read = |error: &str| CompleteAnswer { ok: false, error: error.to_owned() }.into_outcome();
+        let read = |error: &str| CompleteAnswer::failed(error).into_outcome();
         assert_eq!(read(BACKEND_ERROR), Err(AnswerError::Unknown));
         assert_eq!(read("invalid_request: no"), Err(AnswerError::Invalid("no".to_owned())));
         assert_eq!(read("novel"), Err(AnswerError::Unreadable("novel".to_owned())));

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::json;
 use crate::limit::LimitState;
 use crate::limit::json::LimitStateJson;
 
@@ -78,10 +79,10 @@ impl RegistryFile {
     fn parse(&self, text: &str) -> Result<Vec<LimitState>, FileError> {
         let damaged =
             |place: String, message: String| FileError::Damaged { path: self.path.clone(), place, message };
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let entries: Vec<LimitStateJson> = serde_path_to_error::deserialize(&mut reader)
-            .map_err(|error| damaged(error.path().to_string(), error.inner().to_string()))?;
-        reader.end().map_err(|error| damaged("its end".to_owned(), error.to_string()))?;
+        let entries: Vec<LimitStateJson> = json::read(text.as_bytes()).map_err(|error| {
+            let place = if error.path().is_empty() { "its top level" } else { error.path() };
+            damaged(place.to_owned(), error.message())
+        })?;
         let mut states: Vec<LimitState> = Vec::with_capacity(entries.len());
         let mut keys = std::collections::HashSet::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {

@@ -102,6 +102,11 @@ impl Metrics {
         }
     }
 
+    /// Whether a request is being answered, or still carried out although its connection has ended.
+    pub(crate) fn has_requests_in_flight(&self) -> bool {
+        self.requests_in_flight.get() > 0
+    }
+
     /// Every metric of the registry, in the OpenMetrics text format.
     ///
     /// # Errors

@@ -5,14 +5,19 @@
 //! | [`config`] | the settings: file, flags and environment, checked |
 //! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
 //! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
+//! | `connections` | accepts connections and serves HTTP on them |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
 //! | `run` | starts the parts in order, and stops them in order |
+//! | `stop_signal` | the signals that stop the program |
 
 pub mod api;
 pub mod config;
+mod connections;
 mod metrics;
 pub mod probe;
 mod run;
+mod stop_signal;
 
 pub use metrics::Metrics;
 pub use run::{ServeError, serve};
+pub use stop_signal::stop_signal;

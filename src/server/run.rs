@@ -2,7 +2,8 @@
 //!
 //! Start: the registry file, the listener, the engine, its background loops, the HTTP server. The service answers
 //! `GET /healthz` at once and `GET /readyz` as soon as the definitions are read.
-//! Stop: the HTTP server drains its requests, the background loops end, the ledger drains its queue.
+//! Stop: `GET /readyz` answers 503 for the drain time, the HTTP server closes its port and finishes the requests in
+//! flight, the background loops end, the ledger drains its queue.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use super::Metrics;
 use super::api::{self, Api, Readiness};
 use super::config::{Backend, Settings};
+use super::connections::{Connections, listen};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryLedger, SystemClock};
@@ -23,8 +25,13 @@ use crate::limiter::LimiterOptions;
 use crate::registry::file::{FileError, RegistryFile};
 use crate::telemetry::MetricsRegistry;
 
-/// How long requests in flight may take after the stop signal. The process must end within 10 s.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long requests in flight may take after the port is closed. The process must end within 10 s.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long connections stay open after the last request in flight: for the rest of requests that clients are sending,
+/// and of answers that clients are reading.
+const CLIENT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often the stop looks whether a request is in flight. So no request pays for telling it.
+const FINISH_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long the ledger may take to drain its queue after that.
 const LEDGER_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -44,9 +51,6 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
-    /// The HTTP server failed.
-    #[error("the HTTP server failed")]
-    Http(#[source] std::io::Error),
     /// The background loops ended, which never happens without a fault.
     #[error("the background loops ended; restart ratelimiterd, because it no longer follows the definitions")]
     BackgroundEnded,
@@ -98,7 +102,7 @@ async fn serve_over<L: Ledger>(
     let seed = file.read()?;
     let address = settings.server.listen_addr;
     let listen_error = |source| ServeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let listener = listen(address).map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
     let engine = Arc::new(Engine::new(Arc::new(ledger), engine_options(&settings, file)));
@@ -110,10 +114,10 @@ async fn serve_over<L: Ledger>(
         metrics,
     });
     let mut background = JoinSet::new();
-    background.spawn(run_engine(Arc::clone(&api), seed));
+    background.spawn(run_engine(Arc::clone(&api), seed, backend));
     tracing::info!(%address, ?backend, "ratelimiterd listens");
     let served = tokio::select! {
-        served = serve_http(listener, api, stop) => served,
+        () = serve_http(listener, &api, stop, settings.server.drain_time()) => Ok(()),
         // The loops run forever. Without them the service would answer from outdated definitions.
         _ = background.join_next() => Err(ServeError::BackgroundEnded),
     };
@@ -156,38 +160,73 @@ fn engine_options(settings: &Settings, file: RegistryFile) -> EngineOptions {
 }
 
 /// Makes the ledger ready as soon as it answers, then runs the background loops, forever.
-async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>) {
+async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>, backend: Backend) {
     api.engine.bootstrap_until_ready(&seed).await;
     api.readiness.set_bootstrapped();
-    tracing::info!("the definitions are read; ratelimiterd answers requests");
+    let limits = api.engine.registry().snapshot().len();
+    tracing::info!(limits, "the definitions are read; ratelimiterd answers requests");
+    // Every number names a ledger, which is empty at first. So a wrong number is no error of the cluster.
+    if limits == 0 && backend == Backend::TigerBeetle {
+        tracing::warn!("the ledger has no limits; if it should have some, correct tigerbeetle.ledger");
+    }
     api.engine.run_loops().await;
 }
 
-/// Serves HTTP until `stop` is ready and the open requests are answered, or [`DRAIN_TIMEOUT`] after `stop`.
+/// Serves HTTP until `stop` is ready, then for the drain time, then finishes what it has read.
 async fn serve_http<L: Ledger>(
     listener: TcpListener,
-    api: Arc<Api<L>>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let stop = async move {
-        stop.await;
-        tracing::info!("stop signal received; finishing the requests in flight");
-        // The send fails only after the server has failed, when the drain timeout no longer matters.
-        stopping.send(()).ok();
-    };
-    let serving = axum::serve(listener, api::router(api)).with_graceful_shutdown(stop).into_future();
-    let drain_timeout = async {
-        match stopped.await {
-            Ok(()) => tokio::time::sleep(DRAIN_TIMEOUT).await,
-            Err(_) => std::future::pending().await,
-        }
-    };
+    api: &Arc<Api<L>>,
+    stop: impl Future<Output = ()>,
+    drain_time: Duration,
+) {
+    let mut connections = Connections::new(api::router(Arc::clone(api)));
     tokio::select! {
-        served = serving => served.map_err(ServeError::Http),
-        () = drain_timeout => {
-            tracing::warn!(timeout = ?DRAIN_TIMEOUT, "closing connections that were still open after the time limit");
-            Ok(())
+        () = connections.accept(&listener) => {}
+        () = stop => {}
+    }
+    tracing::info!(
+        ?drain_time,
+        "stop signal received; not ready any more, and closing the port after the drain time"
+    );
+    api.readiness.set_stopping();
+    tokio::select! {
+        () = connections.accept(&listener) => {}
+        () = tokio::time::sleep(drain_time) => {}
+    }
+    connections.accept_last(&listener);
+    drop(listener);
+    connections.end();
+    if tokio::time::timeout(FINISH_TIMEOUT, finish(connections, &api.metrics)).await.is_err() {
+        tracing::warn!(timeout = ?FINISH_TIMEOUT, "requests in flight did not end within the time limit");
+    }
+}
+
+/// Waits for the requests in flight, and a moment for the other connections, which it then closes.
+async fn finish(mut connections: Connections, metrics: &Metrics) {
+    tokio::select! {
+        () = connections.ended() => {}
+        () = no_more_requests(metrics) => {
+            tracing::info!("closing connections with half a request, or with an answer that is not read");
         }
+    }
+    drop(connections);
+    // A request whose connection has ended is carried out all the same.
+    no_request_in_flight(metrics).await;
+}
+
+/// Waits until no request is in flight, and [`CLIENT_TIMEOUT`] later there still is none.
+async fn no_more_requests(metrics: &Metrics) {
+    loop {
+        no_request_in_flight(metrics).await;
+        tokio::time::sleep(CLIENT_TIMEOUT).await;
+        if !metrics.has_requests_in_flight() {
+            return;
+        }
+    }
+}
+
+async fn no_request_in_flight(metrics: &Metrics) {
+    while metrics.has_requests_in_flight() {
+        tokio::time::sleep(FINISH_POLL_INTERVAL).await;
     }
 }

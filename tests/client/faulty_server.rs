@@ -127,8 +127,8 @@ impl FaultyServer {
     async fn carry_out(&self, head: &str, body: &[u8]) -> Vec<u8> {
         let mut words = head.split(' ');
         let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
-        let request =
-            Request::builder().method(method).uri(path).body(Body::from(body.to_vec())).expect("a request");
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_vec())).expect("a request");
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let status = response.status();
         let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");

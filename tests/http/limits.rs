@@ -84,12 +84,16 @@ async fn a_malformed_definition_is_refused_with_the_field() {
         ("window_seconds", json!(0), "window_seconds must be between 1 and 31622400"),
         ("window_seconds", json!(31_622_401), "window_seconds must be between 1 and 31622400"),
         ("timeout_seconds", json!(1), "timeout_seconds must be 0 for kind rolling"),
-        ("kind", json!("leaky"), "kind: unknown variant `leaky`"),
-        ("overage", json!("forgive"), "overage: unknown variant `forgive`"),
+        (
+            "kind",
+            json!("leaky"),
+            "kind must be one of `rolling`, `concurrency`, `token_bucket`, `fixed_window`, `sliding_window`, not `leaky`",
+        ),
+        ("overage", json!("forgive"), "overage must be one of `debt`, `deny`, not `forgive`"),
         ("unit", json!("u".repeat(65)), "unit must be at most 64 bytes"),
         ("description", json!("d".repeat(1_025)), "description must be at most 1024 bytes"),
         ("key", json!("a b"), "key must not hold ' '"),
-        ("status", json!("active"), "status: unknown field `status`"),
+        ("status", json!("active"), "unknown field `status`; the fields are `key`"),
     ] {
         let mut body = good.clone();
         body[field] = value;

@@ -1,8 +1,10 @@
 //! The HTTP API over the memory ledger: statuses, bodies, and the answers to bad input.
 
 mod batch;
+mod carried_out;
 mod complete;
 mod extend;
+mod json;
 mod kinds;
 mod limits;
 mod memory;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use ledger_limiter::ledger::memory::{ManualClock, MemoryLedger};
 use ledger_limiter::server::Metrics;
 use ledger_limiter::server::api::{self, Api, Readiness};
 use ledger_limiter::telemetry::MetricsRegistry;
@@ -36,6 +39,7 @@ const LEASE: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 /// The API with a rolling limit `rpm` of 3 per minute and a concurrency limit `slots` of 2.
 struct Service {
     router: Router,
+    api: Arc<Api<MemoryLedger<Arc<ManualClock>>>>,
     backend: MemoryBackend,
 }
 
@@ -82,11 +86,16 @@ impl Service {
         if is_ready {
             api.readiness.set_bootstrapped();
         }
-        Self { router: api::router(Arc::new(api)), backend }
+        let api = Arc::new(api);
+        Self { router: api::router(Arc::clone(&api)), api, backend }
     }
 
     async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> RawAnswer {
-        let request = Request::builder().method(method).uri(path).body(body.into()).expect("a request");
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        self.send_request(request.body(body.into()).expect("a request")).await
+    }
+
+    async fn send_request(&self, request: Request<Body>) -> RawAnswer {
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
@@ -95,9 +104,7 @@ impl Service {
     }
 
     async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
-        let RawAnswer { status, headers, body } = self.send(method, path, body).await;
-        assert_eq!(headers["content-type"], "application/json", "{path}");
-        Answer { status, body: serde_json::from_str(&body).expect("every answer is JSON") }
+        self.send(method, path, body).await.read()
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -135,6 +142,14 @@ impl Service {
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
         let limits = answer.body["limits"].as_array().expect("limits");
         limits.iter().map(|limit| limit["definition"]["key"].as_str().expect("a key").to_owned()).collect()
+    }
+}
+
+impl RawAnswer {
+    #[track_caller]
+    fn read(self) -> Answer {
+        assert_eq!(self.headers["content-type"], "application/json", "{}", self.body);
+        Answer { status: self.status, body: serde_json::from_str(&self.body).expect("every answer is JSON") }
     }
 }
 

@@ -17,18 +17,18 @@ async fn a_service_that_is_not_ready_answers_503_with_a_retry_after() {
     for (method, path, body, expected) in [
         (Method::POST, "/v1/reserve", &reserve, failed_reserve("backend_error")),
         (Method::POST, "/v1/extend", &extend, failed_reserve("backend_error")),
-        (Method::POST, "/v1/complete", &complete, failed_complete.clone()),
+        (Method::POST, "/v1/complete", &complete, failed_complete),
         (
             Method::POST,
             "/v1/reserve/batch",
             &json!({ "requests": [reserve] }),
-            json!({ "results": [failed_reserve("backend_error")] }),
+            json!({ "results": [unknown_reserve()] }),
         ),
         (
             Method::POST,
             "/v1/complete/batch",
             &json!({ "requests": [complete] }),
-            json!({ "results": [failed_complete] }),
+            json!({ "results": [unknown_complete()] }),
         ),
         (Method::PUT, "/v1/admin/limits", &limit, no_answer.clone()),
         (Method::GET, "/v1/objects/rpm/state", &Value::Null, no_answer),
@@ -60,10 +60,44 @@ async fn the_metrics_count_unknown_outcomes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_with_a_malformed_item_and_an_unknown_outcome_is_answered_with_200() {
+async fn a_batch_with_a_malformed_item_and_an_unknown_outcome_is_answered_with_200_and_a_retry_after() {
     let service = Service::not_ready().await;
+    let malformed_reserve = failed_reserve("invalid_request: requirements[0].amount must be at least 1");
+    let malformed_complete = json!({ "ok": false, "error": "invalid_request: missing field `lease_id`" });
+    for (path, items, expected) in [
+        (
+            "/v1/reserve/batch",
+            json!([fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)]),
+            json!([unknown_reserve(), malformed_reserve]),
+        ),
+        (
+            "/v1/complete/batch",
+            json!([{ "lease_id": LEASE }, {}]),
+            json!([unknown_complete(), malformed_complete]),
+        ),
+    ] {
+        let answer = service.send(Method::POST, path, json!({ "requests": items }).to_string()).await;
+        assert_eq!(answer.headers["retry-after"], "1", "{path}");
+        assert_eq!(answer.read(), Answer::ok(json!({ "results": expected })), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_whose_outcomes_are_known_has_no_retry_after() {
+    let service = Service::new().await;
     let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)] });
-    let answer = service.post("/v1/reserve/batch", &items).await;
-    let malformed = failed_reserve("invalid_request: requirements[0].amount must be at least 1");
-    assert_eq!(answer, Answer::ok(json!({ "results": [failed_reserve("backend_error"), malformed] })));
+    let answer = service.send(Method::POST, "/v1/reserve/batch", items.to_string()).await;
+    assert_eq!((answer.status, answer.headers.get("retry-after")), (StatusCode::OK, None));
+}
+
+/// An item of a batch of reserves whose outcome is unknown.
+fn unknown_reserve() -> Value {
+    let mut item = failed_reserve("backend_error");
+    item["retry_after_ms"] = json!(1_000);
+    item
+}
+
+/// An item of a batch of completes whose outcome is unknown.
+fn unknown_complete() -> Value {
+    json!({ "ok": false, "error": "backend_error", "retry_after_ms": 1_000 })
 }

@@ -1,12 +1,13 @@
 //! Sessions with a cluster: connects until it succeeds, and replaces a session that failed. The only module that knows
 //! the crate for the pauses between attempts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backoff::ExponentialBackoffBuilder;
 use backoff::backoff::Backoff;
 
+use super::addresses::any_accepts;
 use super::ledger_clock::LedgerClock;
 use super::session::{Reply, Request, RequestError, Session};
 use super::submitter::{Connect, SendError, TransferSession};
@@ -26,7 +27,12 @@ pub(super) struct Connector {
     addresses: Arc<[String]>,
     ledger: u32,
     clock: Arc<LedgerClock>,
+    likely_fault: LikelyFault,
 }
+
+/// Why no session could be made, as far as this process knows; shared with the ledger that shows it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LikelyFault(Arc<Mutex<Option<String>>>);
 
 /// A session that sets the [`LedgerClock`] and can replace itself.
 pub(super) struct ClusterSession {
@@ -40,8 +46,9 @@ impl Connector {
         addresses: Vec<String>,
         ledger: u32,
         clock: Arc<LedgerClock>,
+        likely_fault: LikelyFault,
     ) -> Self {
-        Self { cluster_id, addresses: addresses.into(), ledger, clock }
+        Self { cluster_id, addresses: addresses.into(), ledger, clock, likely_fault }
     }
 
     /// Makes a session, and tries again until the cluster has answered on it.
@@ -60,15 +67,24 @@ impl Connector {
                     let session = ClusterSession { session, connector: self.clone() };
                     // Any reply will do; the account need not exist.
                     match session.request(Request::LookupAccounts(vec![1])).await {
-                        Ok(_) => return session,
+                        Ok(_) => {
+                            self.likely_fault.set(None);
+                            return session;
+                        }
                         // No pause: on a cluster that is away, the request has waited for its time-out.
-                        Err(error) => tracing::warn!(
-                            error = with_sources(&error),
-                            "TigerBeetle does not answer yet; trying again with a new session"
-                        ),
+                        Err(error) => {
+                            let likely_fault = self.why_silent().await;
+                            tracing::warn!(
+                                error = with_sources(&error),
+                                likely_fault,
+                                "TigerBeetle does not answer yet; trying again with a new session"
+                            );
+                            self.likely_fault.set(Some(likely_fault));
+                        }
                     }
                 }
                 Err(error) => {
+                    self.likely_fault.set(Some(with_sources(&error)));
                     let pause = pauses.next_backoff().unwrap_or(PAUSE_MAX);
                     tracing::warn!(
                         error = with_sources(&error),
@@ -79,6 +95,30 @@ impl Connector {
                 }
             }
         }
+    }
+
+    /// Why a request got no reply, most likely. A replica drops the requests of a client with another cluster id.
+    async fn why_silent(&self) -> String {
+        if any_accepts(&self.addresses).await {
+            let id = self.cluster_id;
+            format!(
+                "a replica accepts connections and does not reply: the id of its cluster is not {id} \
+                 (tigerbeetle.cluster_id), it has no room for another session, or most replicas are away"
+            )
+        } else {
+            let addresses = self.addresses.join(", ");
+            format!("no replica accepts connections at {addresses} (tigerbeetle.addresses)")
+        }
+    }
+}
+
+impl LikelyFault {
+    pub(super) fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, fault: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 }
 

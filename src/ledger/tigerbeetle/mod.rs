@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use tigerbeetle_unofficial::core::{account, query_filter};
 
-use self::connector::Connector;
+use self::connector::{Connector, LikelyFault};
 use self::ledger_clock::LedgerClock;
 use self::session::{Reply, Request};
 use self::shared_session::SharedSession;
@@ -49,6 +49,7 @@ pub struct TigerBeetleLedger {
     submitter: Submitter,
     shared_session: SharedSession,
     clock: Arc<LedgerClock>,
+    likely_fault: LikelyFault,
 }
 
 impl TigerBeetleLedger {
@@ -59,11 +60,17 @@ impl TigerBeetleLedger {
     /// Outside a tokio runtime.
     pub fn connect(options: TigerBeetleOptions) -> Self {
         let clock = Arc::new(LedgerClock::default());
-        let connector =
-            Connector::new(options.cluster_id, options.addresses, options.ledger, Arc::clone(&clock));
+        let likely_fault = LikelyFault::default();
+        let connector = Connector::new(
+            options.cluster_id,
+            options.addresses,
+            options.ledger,
+            Arc::clone(&clock),
+            likely_fault.clone(),
+        );
         let shared_session = SharedSession::new(connector.clone());
         let submitter = Submitter::start(connector, options.submitter);
-        Self { ledger: options.ledger, submitter, shared_session, clock }
+        Self { ledger: options.ledger, submitter, shared_session, clock, likely_fault }
     }
 
     /// Measurements of the submitter.
@@ -134,6 +141,10 @@ impl Ledger for TigerBeetleLedger {
 
     fn now_ns(&self) -> u64 {
         self.clock.now_ns()
+    }
+
+    fn likely_fault(&self) -> Option<String> {
+        self.likely_fault.get()
     }
 
     async fn shutdown(&self) {

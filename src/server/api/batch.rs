@@ -17,7 +17,7 @@ use crate::telemetry::{Counter, with_sources};
 pub(super) trait BatchItem: Serialize {
     /// The item is malformed.
     fn invalid(message: &str) -> Self;
-    /// The outcome of the item is unknown.
+    /// The outcome of the item is unknown. The answer says when to repeat it.
     fn unknown() -> Self;
     /// Whether the answer is [`BatchItem::unknown`].
     fn is_unknown(&self) -> bool;
@@ -27,7 +27,8 @@ pub(super) trait BatchItem: Serialize {
 
 impl<L: Ledger> Api<L> {
     /// Runs the commands of a batch with `run`, and answers each item in its position: an outcome as `conclude` says, a
-    /// malformed item as invalid. The status is 503 only if the outcome of every item is unknown.
+    /// malformed item as invalid. If an outcome is unknown, the answer says when to repeat, as a whole and in the item.
+    /// The status is 503 only if the outcome of every item is unknown.
     pub(super) async fn answer_batch<C, T, A: BatchItem>(
         &self,
         items: Vec<Result<C, String>>,
@@ -61,9 +62,9 @@ impl<L: Ledger> Api<L> {
             .collect();
         let unknown = results.iter().filter(|result| result.is_unknown()).count();
         A::unknown_counter(&self.metrics).inc_by(unknown as u64);
-        if unknown == results.len() {
-            return unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, BatchAnswer { results }));
-        }
-        answer(StatusCode::OK, BatchAnswer { results })
+        let all_unknown = unknown == results.len();
+        let status = if all_unknown { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let response = answer(status, BatchAnswer { results });
+        if unknown == 0 { response } else { unavailable(response) }
     }
 }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::Api;
 use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
-use super::reject::Reject;
+use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
 use crate::protocol::{
@@ -61,11 +61,11 @@ fn conclude(metrics: &Metrics, command: &Complete, outcome: &CompleteOutcome) ->
 
 impl BatchItem for CompleteAnswer {
     fn invalid(message: &str) -> Self {
-        Self { ok: false, error: format!("{INVALID_REQUEST}: {message}") }
+        Self::failed(&format!("{INVALID_REQUEST}: {message}"))
     }
 
     fn unknown() -> Self {
-        Self { ok: false, error: BACKEND_ERROR.to_owned() }
+        Self { retry_after_ms: Some(RETRY_AFTER_MS), ..Self::failed(BACKEND_ERROR) }
     }
 
     fn is_unknown(&self) -> bool {

@@ -1,6 +1,7 @@
 //! `GET /healthz` and `GET /readyz`, and the wait for the definitions at the start.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -23,6 +24,7 @@ pub struct Readiness<L> {
     ledger: Arc<L>,
     operator: AccountId,
     bootstrapped: watch::Sender<bool>,
+    stopping: AtomicBool,
     /// Held during a probe, so that probes do not pile up in the ledger's queue while it does not answer.
     probe: tokio::sync::Mutex<()>,
 }
@@ -30,7 +32,13 @@ pub struct Readiness<L> {
 impl<L: Ledger> Readiness<L> {
     /// Not ready until [`Readiness::set_bootstrapped`]. A probe looks up the account `operator` in `ledger`.
     pub fn new(ledger: Arc<L>, operator: AccountId) -> Self {
-        Self { ledger, operator, bootstrapped: watch::Sender::new(false), probe: tokio::sync::Mutex::new(()) }
+        let (bootstrapped, stopping) = (watch::Sender::new(false), AtomicBool::new(false));
+        Self { ledger, operator, bootstrapped, stopping, probe: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Records that the service will stop: it is not ready from now on, although it still answers.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Records that the definitions are read, and lets waiting requests continue.
@@ -48,6 +56,9 @@ impl<L: Ledger> Readiness<L> {
 
     /// Why the service is not ready; `None` if it is.
     async fn reason_not_ready(&self) -> Option<String> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Some("ratelimiterd is stopping; send requests to another one".to_owned());
+        }
         let probe = async {
             let _one_at_a_time = self.probe.lock().await;
             self.ledger.accounts(vec![self.operator]).await
@@ -56,7 +67,13 @@ impl<L: Ledger> Readiness<L> {
             Ok(Ok(_)) if *self.bootstrapped.borrow() => None,
             Ok(Ok(_)) => Some("the definitions have not been read yet".to_owned()),
             Ok(Err(error)) => Some(with_sources(&error)),
-            Err(_) => Some(format!("the ledger did not answer within {} ms", PROBE_TIMEOUT.as_millis())),
+            Err(_) => {
+                let silence = format!("the ledger did not answer within {} ms", PROBE_TIMEOUT.as_millis());
+                Some(match self.ledger.likely_fault() {
+                    Some(fault) => format!("{silence}: {fault}"),
+                    None => silence,
+                })
+            }
         }
     }
 }

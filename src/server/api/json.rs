@@ -3,33 +3,68 @@
 use std::convert::Infallible;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::BODY_BYTES_MAX;
 use super::reject::Reject;
+use crate::json;
 use crate::protocol::BatchBody;
 
-/// The bytes of a body of any content type, or why they cannot be read.
+/// The bytes of a body of JSON, or why they cannot be read.
 pub(super) struct Body(Result<Bytes, Reject>);
 
 impl<S: Sync> FromRequest<S> for Body {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Infallible> {
+        let media_type = check_media_type(request.headers());
         let mut body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-        Ok(Self(read(&mut body).await))
+        // A refusal before the body is read could reach a client that still writes it as a lost connection.
+        let bytes = read(&mut body).await;
+        Ok(Self(
+            bytes.and_then(|bytes| if bytes.is_empty() { Ok(bytes) } else { media_type.map(|()| bytes) }),
+        ))
     }
 }
 
-/// Reads the whole body. Nearly every body arrives in one frame, which is not copied.
+/// Checks that a body is JSON, as it is.
+///
+/// The type is required: a page in a browser can send a body of another type, or of none, to any service.
+fn check_media_type(headers: &HeaderMap) -> Result<(), Reject> {
+    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().trim_ascii());
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Reject::Encoded);
+    }
+    let media_type =
+        headers.get(CONTENT_TYPE).and_then(|media_type| media_type.as_bytes().split(|b| *b == b';').next());
+    match media_type {
+        Some(name) if name.trim_ascii().eq_ignore_ascii_case(b"application/json") => Ok(()),
+        Some(_) | None => Err(Reject::NotJson),
+    }
+}
+
+/// Reads the whole body.
 async fn read(body: &mut Limited<axum::body::Body>) -> Result<Bytes, Reject> {
+    let announced = body.size_hint().lower();
+    let bytes = read_frames(body).await?;
+    // A body ends without an error if this process closes its connection. What was not sent is not carried out.
+    if (bytes.len() as u64) < announced {
+        return Err(Reject::Unreadable("the connection ended before the whole body was read".to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// Reads all frames of a body. Nearly every body arrives in one frame, which is not copied.
+async fn read_frames(body: &mut Limited<axum::body::Body>) -> Result<Bytes, Reject> {
     let Some(first) = next_frame(body).await? else { return Ok(Bytes::new()) };
     let Some(second) = next_frame(body).await? else { return Ok(first) };
     let mut whole = BytesMut::from(first);
@@ -57,12 +92,12 @@ async fn next_frame(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes
 /// Parses a body. An empty body is the default value.
 pub(super) fn parse_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T, Reject> {
     let bytes = body.0?;
-    if bytes.is_empty() { Ok(T::default()) } else { parse_text(&bytes).map_err(Reject::Invalid) }
+    if bytes.is_empty() { Ok(T::default()) } else { Ok(json::read(&bytes)?) }
 }
 
 /// Parses a body.
 pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Reject> {
-    parse_text(&body.0?).map_err(Reject::Invalid)
+    Ok(json::read(&body.0?)?)
 }
 
 /// Parses a batch, and each of its items by itself: a malformed item is an error in its position.
@@ -75,31 +110,14 @@ pub(super) fn parse_batch<T: DeserializeOwned>(
     requests_max: usize,
 ) -> Result<Vec<Result<T, String>>, Reject> {
     let body = body.0?;
-    let batch: BatchBody<'_> = parse_text(&body).map_err(Reject::Invalid)?;
+    let batch: BatchBody<'_> = json::read(&body)?;
     let count = batch.requests.len();
     if !(1..=requests_max).contains(&count) {
         let message = format!("requests must be between 1 and {requests_max} long, not {count}");
         return Err(Reject::Invalid(message));
     }
-    Ok(batch.requests.iter().map(|item| parse_text(item.get().as_bytes())).collect())
-}
-
-/// Parses JSON. The error begins with the path of the wrong field, if one field is wrong.
-fn parse_text<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
-    // Tracking the path doubles the time of parsing, and only an error needs the path.
-    serde_json::from_slice(text).or_else(|_| parse_with_path(text))
-}
-
-fn parse_with_path<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        // `.` is the whole body, `?` a position that is not a field.
-        let names_no_field = path == "." || path == "?";
-        if names_no_field { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
-    })?;
-    reader.end().map_err(|error| error.to_string())?;
-    Ok(value)
+    let parse_item = |item: &&RawValue| json::read(item.get().as_bytes()).map_err(|error| error.to_string());
+    Ok(batch.requests.iter().map(parse_item).collect())
 }
 
 /// An answer with a JSON body.

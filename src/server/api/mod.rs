@@ -3,6 +3,7 @@
 
 mod admin;
 mod batch;
+mod carried_out;
 mod complete;
 mod extend;
 mod health;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post, put};
 
+use carried_out::carried_out;
 pub use health::Readiness;
 use reject::Reject;
 
@@ -49,17 +51,24 @@ pub struct Api<L> {
 
 /// The routes of the API over `api`.
 ///
+/// Once a request that may change something is read, it is carried out, even if its connection ends.
 /// Requests are logged only if the subscriber enables debug lines at the time of this call.
 pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
     let router = Router::new()
-        .route("/v1/reserve", post(reserve::one))
-        .route("/v1/reserve/batch", post(reserve::batch))
-        .route("/v1/extend", post(extend::one))
-        .route("/v1/complete", post(complete::one))
-        .route("/v1/complete/batch", post(complete::batch))
-        .route("/v1/admin/limits", put(admin::put).get(admin::list))
-        .route("/v1/admin/limits/{*key}", get(admin::get).delete(admin::delete).post(admin::replenish))
-        .route("/v1/objects/{*path}", get(objects::get).post(objects::post).put(objects::put))
+        .route("/v1/reserve", post(carried_out(reserve::one)))
+        .route("/v1/reserve/batch", post(carried_out(reserve::batch)))
+        .route("/v1/extend", post(carried_out(extend::one)))
+        .route("/v1/complete", post(carried_out(complete::one)))
+        .route("/v1/complete/batch", post(carried_out(complete::batch)))
+        .route("/v1/admin/limits", put(carried_out(admin::put)).get(admin::list))
+        .route(
+            "/v1/admin/limits/{*key}",
+            get(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::replenish)),
+        )
+        .route(
+            "/v1/objects/{*path}",
+            get(objects::get).post(carried_out(objects::post)).put(carried_out(objects::put)),
+        )
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::json::answer;
+use crate::json::JsonError;
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::{
     BACKEND_ERROR, CompleteAnswer, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, ReserveAnswer,
@@ -14,8 +15,10 @@ use crate::protocol::{
 use crate::registry::AdminError;
 use crate::telemetry::with_sources;
 
-/// The `Retry-After` of every 503.
-const RETRY_AFTER_SECONDS: &str = "1";
+/// When a request whose outcome is unknown should be repeated: the `Retry-After` of every 503.
+const RETRY_AFTER_SECONDS: u64 = 1;
+/// The same in an item of a batch.
+pub(super) const RETRY_AFTER_MS: u64 = RETRY_AFTER_SECONDS * 1_000;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -24,6 +27,10 @@ pub(super) enum Reject {
     Invalid(String),
     /// The body is longer than [`super::BODY_BYTES_MAX`].
     TooLarge,
+    /// The body is compressed.
+    Encoded,
+    /// The body has another content type than JSON, or none.
+    NotJson,
     /// The connection or the encoding of the path failed before a field could be read.
     Unreadable(String),
     /// No endpoint has the path.
@@ -46,6 +53,7 @@ impl Reject {
         match self {
             Self::Invalid(_) | Self::Unreadable(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::Encoded | Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Admin(AdminError::UnknownKey(_)) | Self::Object(ObjectError::UnknownKey(_)) => {
@@ -70,6 +78,8 @@ impl Reject {
         match self {
             Self::Invalid(message) | Self::Unreadable(message) => message.clone(),
             Self::TooLarge => format!("the body must be at most {} bytes long", super::BODY_BYTES_MAX),
+            Self::Encoded => "content-encoding is not supported; send the body uncompressed".to_owned(),
+            Self::NotJson => "content-type must be application/json".to_owned(),
             Self::NoRoute => "no endpoint has this path".to_owned(),
             Self::WrongMethod => "this path does not take this method".to_owned(),
             Self::TimedOut => "the ledger did not answer in time; the outcome is unknown".to_owned(),
@@ -86,7 +96,7 @@ impl Reject {
 
     /// The answer to a complete. An unknown outcome has the body of a complete answer.
     pub(super) fn into_complete_response(self) -> Response {
-        self.into_response_or(CompleteAnswer { ok: false, error: BACKEND_ERROR.to_owned() })
+        self.into_response_or(CompleteAnswer::failed(BACKEND_ERROR))
     }
 
     /// The answer; its body is `unknown` if the outcome is unknown.
@@ -123,15 +133,21 @@ impl IntoResponse for Reject {
     }
 }
 
-/// Adds the `Retry-After` header of a 503.
+/// Adds the `Retry-After` header of an answer in which an outcome is unknown.
 pub(super) fn unavailable(mut response: Response) -> Response {
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
     response
 }
 
 impl From<PathRejection> for Reject {
     fn from(rejection: PathRejection) -> Self {
         Self::Unreadable(rejection.body_text())
+    }
+}
+
+impl From<JsonError> for Reject {
+    fn from(error: JsonError) -> Self {
+        Self::Invalid(error.to_string())
     }
 }
 

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::Api;
 use super::batch::BatchItem;
 use super::json::{Body, answer, parse, parse_batch};
-use super::reject::Reject;
+use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
 use crate::protocol::{BACKEND_ERROR, INVALID_REQUEST, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome};
@@ -70,7 +70,7 @@ impl BatchItem for ReserveAnswer {
     }
 
     fn unknown() -> Self {
-        Self::failed(BACKEND_ERROR)
+        Self { retry_after_ms: RETRY_AFTER_MS, ..Self::failed(BACKEND_ERROR) }
     }
 
     fn is_unknown(&self) -> bool {

@@ -1,8 +1,12 @@
 //! The bounds of the settings, and the errors that name a bad one.
 
+use std::net::SocketAddrV6;
 use std::path::PathBuf;
 
 use super::{BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings};
+
+/// The longest drain time. What stops services waits for a minute at most, as a rule.
+const DRAIN_MS_MAX: u64 = 60_000;
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,10 @@ impl Settings {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         at_least_1("server.request_timeout_ms", self.server.request_timeout_ms)?;
         at_least_1("server.max_batch_requests", self.server.max_batch_requests as u64)?;
+        if self.server.drain_ms > DRAIN_MS_MAX {
+            let message = format!("must be at most {DRAIN_MS_MAX}, not {}", self.server.drain_ms);
+            return Err(bad("server.drain_ms", &message));
+        }
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;
         at_least_1("registry.instance_idle_seconds", self.registry.instance_idle_seconds)?;
@@ -74,15 +82,25 @@ impl Settings {
     }
 }
 
+/// Whether the text is a name or an IP address, and a port.
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    let is_host =
+        if is_bracketed { text.parse::<SocketAddrV6>().is_ok() } else { !host.contains([':', '[', ']']) };
+    is_host && !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 impl TigerBeetleSettings {
     fn check(&self) -> Result<(), ConfigError> {
         if self.addresses.is_empty() {
             return Err(bad("tigerbeetle.addresses", "must name at least one replica"));
         }
         for address in &self.addresses {
-            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-            if port.and_then(|port| port.parse::<u16>().ok()).is_none_or(|port| port == 0) {
-                return Err(bad("tigerbeetle.addresses", &format!("{address:?} is not HOST:PORT")));
+            if !is_host_and_port(address) {
+                let message =
+                    format!("{address:?} is not HOST:PORT; an IPv6 address needs brackets: [::1]:3000");
+                return Err(bad("tigerbeetle.addresses", &message));
             }
         }
         at_least_1("tigerbeetle.ledger", self.ledger.into())?;

@@ -60,20 +60,25 @@ fn merge(table: &mut Table, over: Table) {
     }
 }
 
+/// A value of TOML; `None` if the text is none.
+fn parse_value(text: &str) -> Option<Value> {
+    let mut parsed: Table = format!("value = {text}").parse().ok()?;
+    parsed.remove("value")
+}
+
 /// Sets the setting with the dotted name `name` to `text`, parsed as the type of its default.
 fn set(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
     let names = names();
     let default = names.get(name).ok_or_else(|| bad(name, "there is no such setting"))?;
     let value = match default {
         Value::String(_) => Value::String(text.to_owned()),
-        Value::Array(_) if !text.trim_start().starts_with('[') => {
+        // An array of TOML, or items between commas. An item may begin as an array does: `[::1]:3000`.
+        Value::Array(_) => parse_value(text).filter(Value::is_array).unwrap_or_else(|| {
             Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
-        }
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Array(_) => {
-            let parsed: Option<Table> = format!("value = {text}").parse().ok();
-            // A cluster id over 2^63-1 is not a TOML value. Any other text fails as a string of the wrong type.
-            let as_text = || Value::String(text.to_owned());
-            parsed.and_then(|mut parsed| parsed.remove("value")).unwrap_or_else(as_text)
+        }),
+        // A cluster id over 2^63-1 is not a TOML value. Any other text fails as a string of the wrong type.
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
+            parse_value(text).unwrap_or_else(|| Value::String(text.to_owned()))
         }
         Value::Table(_) => return Err(bad(name, "is a section; set one of its settings")),
     };

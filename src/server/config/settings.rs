@@ -37,6 +37,8 @@ pub struct ServerSettings {
     pub request_timeout_ms: u64,
     /// The most items of one batch request.
     pub max_batch_requests: usize,
+    /// How long a service that was told to stop answers, but not as ready, before it closes its port.
+    pub drain_ms: u64,
 }
 
 /// The ledger that holds the counters.
@@ -157,6 +159,7 @@ impl Default for ServerSettings {
             backend: if cfg!(feature = "tigerbeetle") { Backend::TigerBeetle } else { Backend::Memory },
             request_timeout_ms: 2_000,
             max_batch_requests: 256,
+            drain_ms: 100,
         }
     }
 }
@@ -220,6 +223,11 @@ impl ServerSettings {
     /// [`ServerSettings::request_timeout_ms`] as a duration.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// [`ServerSettings::drain_ms`] as a duration.
+    pub fn drain_time(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
     }
 }
 

@@ -25,6 +25,7 @@ const ALL_NAMES: &[&str] = &[
     "retry_policy.rolling.max_ms",
     "retry_policy.rolling_window_share",
     "server.backend",
+    "server.drain_ms",
     "server.listen_addr",
     "server.max_batch_requests",
     "server.request_timeout_ms",
@@ -90,6 +91,25 @@ fn an_override_wins_over_the_file_and_the_file_over_the_default() {
 }
 
 #[test]
+fn addresses_are_an_array_or_items_between_commas() {
+    for (text, addresses) in [
+        ("a:1", vec!["a:1"]),
+        (" a:1 , b:2 ", vec!["a:1", "b:2"]),
+        ("['a:1', \"b:2\"]", vec!["a:1", "b:2"]),
+        ("[::1]:3000", vec!["[::1]:3000"]),
+        ("[::1]:3000,[fe80::1]:3001,c:3", vec!["[::1]:3000", "[fe80::1]:3001", "c:3"]),
+        ("['[::1]:3000']", vec!["[::1]:3000"]),
+    ] {
+        let settings = parse("", &[("tigerbeetle.addresses", text)]).expect(text);
+        assert_eq!(settings.tigerbeetle.addresses, addresses, "{text}");
+    }
+    for text in ["::1:3000", "[::1]", "[::1]:0", "[x]:1", "::1]:1", "[::1:1", "", "['a:1'", "a:1,,b:2"] {
+        let error = parse("", &[("tigerbeetle.addresses", text)]).expect_err(text);
+        assert!(error.contains("is not HOST:PORT"), "{text}: {error}");
+    }
+}
+
+#[test]
 fn an_error_names_the_setting_and_the_cause() {
     let backoff = |fields: &str| format!("[retry_policy.rolling]\njitter_ms=0\n{fields}");
     for (text, name, cause) in [
@@ -98,6 +118,7 @@ fn an_error_names_the_setting_and_the_cause() {
         ("[servers]", "servers", "unknown field"),
         ("[server]\nbackend = 'redis'", "server.backend", "unknown variant `redis`"),
         ("[server]\nrequest_timeout_ms = 0", "server.request_timeout_ms", "must be at least 1, not 0"),
+        ("[server]\ndrain_ms = 60001", "server.drain_ms", "must be at most 60000, not 60001"),
         ("[registry]\npath = ''", "registry.path", "must not be empty"),
         ("[tigerbeetle]\naddresses = []", "tigerbeetle.addresses", "must name at least one replica"),
         ("[tigerbeetle]\naddresses = ['nowhere']", "tigerbeetle.addresses", "\"nowhere\" is not HOST:PORT"),

@@ -1,5 +1,8 @@
 //! The program `ratelimiterd` over the memory ledger: start, stop, and the answers to bad settings.
 
+mod connections;
+mod stop;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -26,15 +29,24 @@ struct Server {
 impl Server {
     /// Starts it on a free port.
     fn start(folder: &Path) -> Self {
-        let (server, log) = Self::start_with_log(folder, "info");
+        Self::start_by(program(folder))
+    }
+
+    /// Starts it on a free port, and answers its log lines after the one that names the address.
+    fn start_with_log(folder: &Path, filter: &str) -> (Self, impl Iterator<Item = Value> + Send + 'static) {
+        Self::spawn(program(folder), filter)
+    }
+
+    /// Starts it on a free port by `command`, which may have arguments of its own.
+    fn start_by(command: Command) -> Self {
+        let (server, log) = Self::spawn(command, "info");
         // A full pipe would stop the program.
         std::thread::spawn(move || log.for_each(drop));
         server
     }
 
-    /// Starts it on a free port, and answers its log lines after the one that names the address.
-    fn start_with_log(folder: &Path, filter: &str) -> (Self, impl Iterator<Item = Value> + Send + 'static) {
-        let mut child = program(folder)
+    fn spawn(mut command: Command, filter: &str) -> (Self, impl Iterator<Item = Value> + Send + 'static) {
+        let mut child = command
             .args(["serve", "--server-backend", "memory", "--server-listen-addr", "127.0.0.1:0"])
             .args(["--log-format", "json", "--log-filter", filter])
             .spawn()
@@ -52,7 +64,11 @@ impl Server {
     }
 
     fn send_sigterm(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        self.send_signal("TERM");
+    }
+
+    fn send_signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }
 
@@ -184,27 +200,6 @@ fn a_probe_of_a_service_that_is_not_ready_gives_the_reason() {
     let error = error_of(folder.path(), &["probe", "--address", &address], &[]);
     assert_eq!(error, format!("error: {address} is not ready: the reason\n"));
     assert_eq!(service.join().expect("one probe"), "GET /readyz HTTP/1.1");
-}
-
-#[tokio::test]
-async fn a_request_in_flight_is_answered_before_the_exit() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path());
-    let body = json!({ "lease_id": lease().to_string(), "requirements": [{ "key": "nope", "amount": 1 }] })
-        .to_string();
-    // The service has half of the request when the stop signal arrives.
-    let mut stream = TcpStream::connect(&server.address).expect("it listens");
-    let head = format!("POST /v1/reserve HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
-    stream.write_all(head.as_bytes()).expect("it is sent");
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    server.send_sigterm();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    stream.write_all(body.as_bytes()).expect("it is sent");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).expect("it is answered");
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
-    assert!(response.contains("unknown_limit_key:nope"), "{response}");
-    server.assert_exits_with_0();
 }
 
 #[tokio::test]
