@@ -10,7 +10,7 @@ use crate::decide::ids::Ids;
 use crate::ledger::{AccountId, Ledger};
 use crate::limit::LimitState;
 use crate::limiter::{Limiter, LimiterOptions};
-use crate::registry::file::RegistryFile;
+use crate::registry::file::LockedFile;
 use crate::registry::{Admin, AdminError, Registry};
 use crate::telemetry::with_sources;
 
@@ -36,7 +36,7 @@ pub struct EngineOptions {
     /// Settings of the limiter.
     pub limiter: LimiterOptions,
     /// The registry file; without one definitions last only in the ledger.
-    pub registry_file: Option<RegistryFile>,
+    pub registry_file: Option<LockedFile>,
     /// Intervals of the background loops.
     pub loops: LoopOptions,
 }
@@ -85,7 +85,7 @@ impl EngineOptions {
     }
 
     /// Keeps the definitions in a file, too.
-    pub fn with_registry_file(self, registry_file: RegistryFile) -> Self {
+    pub fn with_registry_file(self, registry_file: LockedFile) -> Self {
         Self { registry_file: Some(registry_file), ..self }
     }
 

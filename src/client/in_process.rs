@@ -319,7 +319,7 @@ impl From<LimiterError> for CallError {
 impl From<AdminError> for CallError {
     fn from(error: AdminError) -> Self {
         let kind = match &error {
-            AdminError::Registry(_) => {
+            AdminError::Registry(_) | AdminError::NotSaved(_) => {
                 return Self::unknown(error);
             }
             AdminError::Contended(_) => return Self::unknown_of_kind(ErrorKind::Contended, error),

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::definition_store::StoreResult;
 use super::entry::Entry;
 use super::error::RegistryError;
+use super::file::FileError;
 use super::{ATTEMPTS_MAX, Registry};
 use crate::decide::Limit;
 use crate::decide::definition_codec::{CodecError, DefinitionVersion};
@@ -15,6 +16,15 @@ use crate::decide::definition_version::{self, KindChange, VersionPlan};
 use crate::decide::{borrow, refill};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{Amount, Definition, LimitKey, RefillRate, ReplenishId, Status};
+
+/// When the registry file gets a change, if the definitions last nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Saving {
+    /// Before the ledger: what cannot be saved is not made.
+    Ahead,
+    /// After the ledger, for changes that are made again if they are lost.
+    Later,
+}
 
 /// Creates, changes, deletes and shows limits.
 pub struct Admin<L> {
@@ -39,6 +49,9 @@ pub enum AdminError {
     /// Other replicas changed the limit each time this one tried.
     #[error("limit {0} is being changed by other replicas; try again")]
     Contended(LimitKey),
+    /// The registry file could not be written, and the definitions last nowhere else.
+    #[error("nothing was changed, because the registry file could not be written")]
+    NotSaved(#[from] FileError),
     /// The definitions could not be read or changed. The change may have been made.
     #[error("the definitions could not be read or changed")]
     Registry(#[source] RegistryError),
@@ -48,9 +61,7 @@ impl From<RegistryError> for AdminError {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::Contended(key) => Self::Contended(key),
-            error @ (RegistryError::Ledger(_) | RegistryError::Codec(_) | RegistryError::File(_)) => {
-                Self::Registry(error)
-            }
+            error @ (RegistryError::Ledger(_) | RegistryError::Codec(_)) => Self::Registry(error),
         }
     }
 }
@@ -97,7 +108,7 @@ impl<L: Ledger> Admin<L> {
         key: &LimitKey,
         plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
     ) -> Result<Status, AdminError> {
-        let entry = self.create_version_and_save(key, plan).await?;
+        let entry = self.create_saved_version(key, plan).await?;
         if let Status::Decreasing { .. } = entry.limit.state.status {
             self.decrease_requested.notify_one();
         }
@@ -111,7 +122,7 @@ impl<L: Ledger> Admin<L> {
         if entry.is_none_or(|entry| entry.limit.state.status == Status::Deleted) {
             return Err(AdminError::UnknownKey(key.clone()));
         }
-        self.create_version_and_save(key, |current| Ok(current.and_then(definition_version::delete))).await?;
+        self.create_saved_version(key, |current| Ok(current.and_then(definition_version::delete))).await?;
         Ok(())
     }
 
@@ -143,15 +154,19 @@ impl<L: Ledger> Admin<L> {
         entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))
     }
 
-    /// Creates the next version of a key as `plan` says, and brings the registry file up to date.
-    pub(super) async fn create_version_and_save(
+    /// Saves and creates the next version of a key as `plan` says.
+    async fn create_saved_version(
         &self,
         key: &LimitKey,
         plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
     ) -> Result<Arc<Entry>, AdminError> {
-        let entry = self.create_version(key, plan).await?;
-        self.registry.follower.save().await?;
-        Ok(entry)
+        let created = self.create_version(key, Saving::Ahead, plan).await;
+        let saver = &self.registry.saver;
+        // A version that was saved and then not created is removed from the file.
+        if created.is_err() || !saver.saves_ahead() {
+            saver.save().await;
+        }
+        created
     }
 
     /// Creates the next version of a key as `plan` says, and retries until it is created or there is nothing to change. Returns
@@ -159,6 +174,7 @@ impl<L: Ledger> Admin<L> {
     pub(super) async fn create_version(
         &self,
         key: &LimitKey,
+        saving: Saving,
         plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
     ) -> Result<Arc<Entry>, AdminError> {
         let unknown = || AdminError::UnknownKey(key.clone());
@@ -175,6 +191,11 @@ impl<L: Ledger> Admin<L> {
             }
             let Some(version) = plan(current.as_ref().map(|entry| &entry.limit))? else {
                 return current.ok_or_else(unknown);
+            };
+            // Kept until the version is read.
+            let _saved_ahead = match saving {
+                Saving::Ahead => registry.saver.save_ahead(&version.state).await?,
+                Saving::Later => None,
             };
             match registry.store.create(&version).await? {
                 StoreResult::Created => {

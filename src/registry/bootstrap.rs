@@ -2,10 +2,10 @@
 
 use ulid::Ulid;
 
-use super::admin::{Admin, AdminError};
+use super::admin::{Admin, AdminError, Saving};
 use super::definition_store::interpret_refusal;
 use super::usage::{ACCOUNTS_PAGE, LIMITS_PAGE};
-use crate::decide::definition_version;
+use crate::decide::{Limit, definition_version};
 use crate::ledger::{AccountCode, AccountRule, ChainOutcome, Ledger, NewAccount};
 use crate::limit::{Definition, LimitState, Status};
 
@@ -40,7 +40,8 @@ impl<L: Ledger> Admin<L> {
                 && self.is_as_seeded(state)
             {
                 let target = Definition { capacity: to, ..state.definition.clone() };
-                self.create_version(&target.key, |current| definition_version::put(current, &target)).await?;
+                let put = |current: Option<&Limit>| definition_version::put(current, &target);
+                self.create_version(&target.key, Saving::Later, put).await?;
             }
         }
         // Only now: until every limit and every decrease of the seed is in the ledger, the file alone holds them.

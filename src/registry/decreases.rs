@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::admin::{Admin, AdminError};
+use super::admin::{Admin, AdminError, Saving};
 use super::entry::Entry;
 use super::usage::LIMITS_PAGE;
 use crate::decide::Limit;
@@ -38,10 +38,13 @@ impl<L: Ledger> Admin<L> {
                 if needed.is_some_and(is_ready) {
                     let apply =
                         |current: Option<&Limit>| Ok(current.and_then(definition_version::apply_decrease));
-                    result = result.and(self.create_version_and_save(entry.key(), apply).await.map(drop));
+                    // The file holds the target: a full disk must not keep the limit closed.
+                    let applied = self.create_version(entry.key(), Saving::Later, apply).await;
+                    result = result.and(applied.map(drop));
                 }
             }
         }
+        self.registry.saver.save().await;
         result
     }
 

@@ -1,6 +1,5 @@
 //! Why the registry could not read or change definitions.
 
-use super::file::FileError;
 use crate::decide::definition_codec::CodecError;
 use crate::ledger::LedgerError;
 use crate::limit::LimitKey;
@@ -14,9 +13,6 @@ pub enum RegistryError {
     /// A definition cannot be encoded or decoded.
     #[error("a definition cannot be encoded or decoded")]
     Codec(#[from] CodecError),
-    /// The registry file cannot be written.
-    #[error("the registry file cannot be written")]
-    File(#[from] FileError),
     /// Other replicas changed the limit each time this one tried.
     #[error("limit {0} is being changed by other replicas; try again")]
     Contended(LimitKey),

@@ -1,4 +1,4 @@
-//! Follows the log of definition versions in the ledger: reads it into the snapshot, and writes the registry file.
+//! Follows the log of definition versions in the ledger: reads it into the snapshot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 use super::error::RegistryError;
-use super::file::RegistryFile;
+use super::saver::Saver;
 use super::snapshot::Snapshot;
 use crate::decide::definition_codec::Assembler;
 use crate::decide::ids::Ids;
@@ -16,19 +16,15 @@ use crate::telemetry::with_sources;
 /// The transfers read at once; a ledger's answer holds no more than 8,189.
 const PAGE_TRANSFERS: u32 = 8_000;
 
-/// Reads the log of definition versions into the snapshot, and writes the registry file.
+/// Reads the log of definition versions into the snapshot.
 pub(super) struct Follower<L> {
     ledger: Arc<L>,
     ids: Ids,
     snapshot: Arc<Snapshot>,
-    file: Option<RegistryFile>,
+    saver: Arc<Saver>,
     /// Counts the calls of [`Follower::refresh`].
     calls: AtomicU64,
     position: Mutex<Position>,
-    /// Counts the versions that were read.
-    versions_read: AtomicU64,
-    /// The value of `versions_read` that the file holds.
-    versions_saved: Mutex<u64>,
 }
 
 /// How far the log was read.
@@ -42,17 +38,8 @@ struct Position {
 
 impl<L: Ledger> Follower<L> {
     /// Starts at the beginning of the log. Nothing is read yet.
-    pub(super) fn new(ledger: Arc<L>, ids: Ids, snapshot: Arc<Snapshot>, file: Option<RegistryFile>) -> Self {
-        Self {
-            ledger,
-            ids,
-            snapshot,
-            file,
-            calls: AtomicU64::new(0),
-            position: Mutex::default(),
-            versions_read: AtomicU64::new(0),
-            versions_saved: Mutex::default(),
-        }
+    pub(super) fn new(ledger: Arc<L>, ids: Ids, snapshot: Arc<Snapshot>, saver: Arc<Saver>) -> Self {
+        Self { ledger, ids, snapshot, saver, calls: AtomicU64::new(0), position: Mutex::default() }
     }
 
     /// Reads every version that was in the log when this was called. Concurrent calls share one reading.
@@ -71,7 +58,8 @@ impl<L: Ledger> Follower<L> {
     /// Brings the snapshot up to date with the log, and the file with the snapshot.
     pub(super) async fn refresh_and_save(&self) -> Result<(), RegistryError> {
         self.refresh().await?;
-        self.save().await
+        self.saver.save().await;
+        Ok(())
     }
 
     async fn read_log(&self, position: &mut Position) -> Result<(), RegistryError> {
@@ -91,7 +79,7 @@ impl<L: Ledger> Follower<L> {
                     Ok(None) => {}
                     Ok(Some(version)) => {
                         self.snapshot.apply(self.ids, version);
-                        self.versions_read.fetch_add(1, Ordering::SeqCst);
+                        self.saver.version_read();
                     }
                     // A newer program may have written it: the limit keeps its last readable version, and the others go on.
                     Err(error) => {
@@ -107,27 +95,5 @@ impl<L: Ledger> Follower<L> {
                 return Ok(());
             }
         }
-    }
-
-    /// Writes the file, if versions were read since it was last written.
-    pub(super) async fn save(&self) -> Result<(), RegistryError> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let mut versions_saved = self.versions_saved.lock().await;
-        let versions_read = self.versions_read.load(Ordering::SeqCst);
-        if *versions_saved >= versions_read {
-            return Ok(());
-        }
-        let snapshot = Arc::clone(&self.snapshot);
-        match file.write(move || snapshot.states()).await {
-            Ok(()) => *versions_saved = versions_read,
-            Err(error) if file.is_copy() => {
-                tracing::warn!(
-                    error = with_sources(&error),
-                    "the copy of the definitions in the registry file could not be updated; it is tried again after the next change"
-                );
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
     }
 }

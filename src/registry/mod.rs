@@ -5,7 +5,7 @@
 //! | `snapshot.rs`, `entry.rs` | the newest known version of each limit, read without a lock |
 //! | `templates.rs` | the templates among them |
 //! | `follower.rs` | keeps the snapshot up to date with the ledger's log |
-//! | `file.rs` | the registry file: the truth in memory mode, a copy beside TigerBeetle |
+//! | `file/`, `saver.rs` | the registry file: the truth in memory mode, a copy beside TigerBeetle; when it is written |
 //! | `definition_store.rs` | creates definition versions, and reads a limit's history |
 //! | `instances.rs` | makes the instances of templates on first use |
 //! | `refiller.rs`, `refill_clock.rs` | makes the refills that are due |
@@ -25,6 +25,7 @@ mod instances;
 mod key_locks;
 mod refill_clock;
 mod refiller;
+mod saver;
 mod snapshot;
 mod templates;
 mod usage;
@@ -45,9 +46,10 @@ use crate::decide::ids::Ids;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use definition_store::DefinitionStore;
-use file::RegistryFile;
+use file::LockedFile;
 use follower::Follower;
 use key_locks::KeyLocks;
+use saver::Saver;
 
 /// How often a change is tried while other replicas change the same limit first.
 const ATTEMPTS_MAX: usize = 64;
@@ -58,6 +60,7 @@ pub struct Registry<L> {
     ids: Ids,
     snapshot: Arc<Snapshot>,
     follower: Follower<L>,
+    saver: Arc<Saver>,
     store: DefinitionStore<L>,
     refiller: Refiller<L>,
     key_locks: KeyLocks,
@@ -65,12 +68,13 @@ pub struct Registry<L> {
 
 impl<L: Ledger> Registry<L> {
     /// An empty registry. Nothing is read yet.
-    pub fn new(ledger: Arc<L>, ids: Ids, file: Option<RegistryFile>) -> Self {
+    pub fn new(ledger: Arc<L>, ids: Ids, file: Option<LockedFile>) -> Self {
         let snapshot = Arc::new(Snapshot::default());
-        let follower = Follower::new(Arc::clone(&ledger), ids, Arc::clone(&snapshot), file);
+        let saver = Arc::new(Saver::new(Arc::clone(&snapshot), file));
+        let follower = Follower::new(Arc::clone(&ledger), ids, Arc::clone(&snapshot), Arc::clone(&saver));
         let store = DefinitionStore::new(Arc::clone(&ledger), ids);
         let refiller = Refiller::new(Arc::clone(&ledger), ids);
-        Self { ledger, ids, snapshot, follower, store, refiller, key_locks: KeyLocks::new() }
+        Self { ledger, ids, snapshot, follower, saver, store, refiller, key_locks: KeyLocks::new() }
     }
 
     /// The newest known version of each limit.

@@ -22,7 +22,7 @@ use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryLedger, SystemClock};
 use crate::limit::LimitState;
 use crate::limiter::LimiterOptions;
-use crate::registry::file::{FileError, RegistryFile};
+use crate::registry::file::{FileError, LockError, LockedFile, RegistryFile};
 use crate::telemetry::MetricsRegistry;
 
 /// How long requests in flight may take after the port is closed. The process must end within 10 s.
@@ -42,6 +42,9 @@ pub enum ServeError {
     /// The registry file is damaged or cannot be read.
     #[error("cannot use the registry file (registry.path)")]
     Registry(#[from] FileError),
+    /// Another service uses the registry file, or it cannot be opened.
+    #[error("cannot use the registry file (registry.path)")]
+    RegistryLock(#[from] LockError),
     /// The service cannot listen on its address.
     #[error("cannot listen on {address} (server.listen_addr)")]
     Listen {
@@ -98,7 +101,7 @@ async fn serve_over<L: Ledger>(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let backend = settings.server.backend;
-    let file = RegistryFile::new(settings.registry.path.clone(), backend == Backend::TigerBeetle);
+    let file = RegistryFile::new(settings.registry.path.clone(), backend == Backend::TigerBeetle).lock()?;
     let seed = file.read()?;
     let address = settings.server.listen_addr;
     let listen_error = |source| ServeError::Listen { address, source };
@@ -134,7 +137,7 @@ async fn serve_over<L: Ledger>(
 }
 
 /// The options of the engine that the settings ask for.
-fn engine_options(settings: &Settings, file: RegistryFile) -> EngineOptions {
+fn engine_options(settings: &Settings, file: LockedFile) -> EngineOptions {
     let mut limiter =
         LimiterOptions { retry_policy: settings.retry_policy.policy(), ..LimiterOptions::default() };
     let ledger_number = match settings.server.backend {

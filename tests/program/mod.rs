@@ -163,6 +163,38 @@ fn a_damaged_registry_file_stops_the_start_and_stays_unchanged() {
     assert_eq!(std::fs::read_to_string(&registry).expect("it is read"), "[{");
 }
 
+#[tokio::test]
+async fn a_second_service_on_one_registry_file_does_not_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = Server::start(folder.path());
+    // Its address is taken, so that it ends in any case.
+    let serve = ["serve", "--server-backend", "memory", "--server-listen-addr", &first.address];
+    let error = error_of(folder.path(), &serve, &[]);
+    assert!(error.contains("registry.json is in use by another service"), "{error}");
+    assert!(error.contains("registry.path"), "{error}");
+    let answer = reqwest::get(first.url("/readyz")).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_saved_is_answered_not_saved_and_is_not_in_force() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let client = reqwest::Client::new();
+    // A folder in the place of the temporary file, as if the disk was full.
+    std::fs::create_dir(folder.path().join("registry.json.tmp")).expect("a folder");
+    let limit = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
+
+    let put = client.put(server.url("/v1/admin/limits")).json(&limit).send().await.expect("an answer");
+
+    assert_eq!(put.status(), 503);
+    assert_eq!(put.headers()["retry-after"], "1");
+    let body: Value = put.json().await.expect("JSON");
+    assert_eq!(body["error"], json!("not_saved"), "{body}");
+    let get = client.get(server.url("/v1/admin/limits/rpm")).send().await.expect("an answer");
+    assert_eq!(get.status(), 404);
+}
+
 #[test]
 fn a_taken_port_stops_the_start() {
     let folder = tempfile::tempdir().expect("a folder");

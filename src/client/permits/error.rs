@@ -51,9 +51,10 @@ impl From<AdminError> for PermitError {
         match error {
             AdminError::UnknownKey(key) => Self::UnknownLimit { key },
             AdminError::TooManyInstances(key) => Self::TooManyInstances { key },
-            AdminError::KindChange(_) | AdminError::Registry(_) | AdminError::Contended(_) => {
-                Self::Call(CallError::unknown(error))
-            }
+            AdminError::KindChange(_)
+            | AdminError::NotSaved(_)
+            | AdminError::Registry(_)
+            | AdminError::Contended(_) => Self::Call(CallError::unknown(error)),
         }
     }
 }

@@ -48,7 +48,8 @@ pub(super) enum Reject {
 }
 
 impl Reject {
-    /// The status of the answer, and the name in its `error` field. A 503 means that the outcome is unknown.
+    /// The status of the answer, and the name in its `error` field. A 503 means that the outcome is unknown, except
+    /// `not_saved`: nothing was changed.
     fn status_and_name(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Invalid(_) | Self::Unreadable(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
@@ -71,6 +72,7 @@ impl Reject {
             | Self::NoAnswer(_)
             | Self::Object(ObjectError::Limiter(_))
             | Self::Admin(AdminError::Registry(_)) => (StatusCode::SERVICE_UNAVAILABLE, BACKEND_ERROR),
+            Self::Admin(AdminError::NotSaved(_)) => (StatusCode::SERVICE_UNAVAILABLE, "not_saved"),
         }
     }
 
@@ -108,16 +110,22 @@ impl Reject {
         unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, unknown))
     }
 
-    fn is_unknown_outcome(&self) -> bool {
+    fn is_unavailable(&self) -> bool {
         self.status_and_name().0 == StatusCode::SERVICE_UNAVAILABLE
     }
 
-    /// Logs a request whose outcome is unknown.
+    fn is_unknown_outcome(&self) -> bool {
+        self.is_unavailable() && !matches!(self, Self::Admin(AdminError::NotSaved(_)))
+    }
+
+    /// Logs a request that gets a 503.
     pub(super) fn log(&self) {
-        tracing::warn!(
-            error = self.message(),
-            "no answer from the ledger; the outcome of a request is unknown"
-        );
+        let error = self.message();
+        if self.is_unknown_outcome() {
+            tracing::warn!(error, "no answer from the ledger; the outcome of a request is unknown");
+        } else {
+            tracing::warn!(error, "a change of a limit could not be saved");
+        }
     }
 }
 
@@ -125,7 +133,7 @@ impl IntoResponse for Reject {
     fn into_response(self) -> Response {
         let (status, name) = self.status_and_name();
         let response = answer(status, ErrorBody { error: name.to_owned(), message: self.message() });
-        if self.is_unknown_outcome() {
+        if self.is_unavailable() {
             self.log();
             return unavailable(response);
         }

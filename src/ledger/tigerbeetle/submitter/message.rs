@@ -16,9 +16,17 @@ pub(super) type Outcomes = SmallVec<[Result<ChainOutcome, LedgerError>; 1]>;
 /// The chains of one caller, which waits for their outcomes.
 pub(super) struct Message {
     pub(super) chains: Chains,
+    pub(super) call_size: CallSize,
     reply: oneshot::Sender<Outcomes>,
     /// `None` once the message has left the queue.
     permit: Option<QueuePermit>,
+}
+
+/// The size of the call that a message belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallSize {
+    Small,
+    Large,
 }
 
 /// The room that a message takes in the queue. Dropping it frees the room, whichever way the message leaves the queue.
@@ -42,9 +50,13 @@ impl Drop for QueuePermit {
 }
 
 impl Message {
-    pub(super) fn new(chains: Chains, permit: QueuePermit) -> (Self, oneshot::Receiver<Outcomes>) {
+    pub(super) fn new(
+        chains: Chains,
+        call_size: CallSize,
+        permit: QueuePermit,
+    ) -> (Self, oneshot::Receiver<Outcomes>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { chains, reply: sender, permit: Some(permit) }, receiver)
+        (Self { chains, call_size, reply: sender, permit: Some(permit) }, receiver)
     }
 
     /// Whether the caller has given up.

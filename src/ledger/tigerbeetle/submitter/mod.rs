@@ -3,7 +3,8 @@
 //! - [`Submitter`] is the handle. It puts the chains of a caller as one message into the queue and waits for the
 //!   outcomes.
 //! - `queue` holds the messages that wait. It is bounded in transfers: a message that does not fit is refused at once
-//!   with [`LedgerError::Overloaded`]. `traffic` decides when the waiting messages are worth a request.
+//!   with [`LedgerError::Overloaded`]. `traffic` decides when the waiting messages are worth a request, `lanes` which of
+//!   them it takes: small calls do not wait for large ones.
 //! - `worker`: one task per session. It takes a batch from the queue, sends it, and answers its messages. `batch` fits
 //!   chains into requests and never splits a chain.
 //! - `message`: the chains of one caller and the channel for their outcomes.
@@ -22,6 +23,7 @@
 //! A shutdown whose future is dropped goes on: steps 1 and 2 happen before its first wait on a worker.
 
 mod batch;
+mod lanes;
 mod message;
 mod queue;
 mod stats;
@@ -39,7 +41,7 @@ use tokio::sync::{Mutex, Semaphore, TryAcquireError, oneshot};
 use tokio::task::JoinSet;
 
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
-use message::{Chains, Message, Outcomes, QueuePermit};
+use message::{CallSize, Chains, Message, Outcomes, QueuePermit};
 use queue::Queue;
 pub use stats::SubmitterStats;
 use worker::Worker;
@@ -124,8 +126,9 @@ impl Submitter {
     /// *Cancellation:* a message that no worker has taken yet is never sent. A message that was sent is not recalled.
     pub async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
         let mut replies = Vec::new();
+        let call_size = lanes::call_size(&chains);
         for part in batch::split(chains, self.options.batch_transfers_max) {
-            replies.push((part.len(), self.enqueue(part.into())));
+            replies.push((part.len(), self.enqueue(part.into(), call_size)));
         }
         let mut outcomes = Vec::new();
         for (count, reply) in replies {
@@ -140,20 +143,31 @@ impl Submitter {
 
     /// Submits one chain; see [`Submitter::submit`].
     pub async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
-        let reply = self.enqueue(smallvec![chain])?.await;
+        let reply = self.enqueue(smallvec![chain], CallSize::Small)?.await;
         reply.ok().and_then(|outcomes| outcomes.into_iter().next()).unwrap_or(Err(LedgerError::ShutDown))
     }
 
-    fn enqueue(&self, chains: Chains) -> Result<oneshot::Receiver<Outcomes>, LedgerError> {
+    fn enqueue(
+        &self,
+        chains: Chains,
+        call_size: CallSize,
+    ) -> Result<oneshot::Receiver<Outcomes>, LedgerError> {
         let transfers = batch::count_transfers(&chains);
         let permits = u32::try_from(transfers).unwrap_or(u32::MAX);
+        let kept_free = match call_size {
+            CallSize::Small => 0,
+            CallSize::Large => lanes::room_of_small_calls(self.options.queue_transfers_max),
+        };
+        if self.room.available_permits() < transfers + kept_free && !self.room.is_closed() {
+            return Err(LedgerError::Overloaded);
+        }
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits);
         let room = room.map_err(|error| match error {
             TryAcquireError::NoPermits => LedgerError::Overloaded,
             TryAcquireError::Closed => LedgerError::ShutDown,
         })?;
         let permit = QueuePermit::new(room, transfers, Arc::clone(&self.stats));
-        let (message, reply) = Message::new(chains, permit);
+        let (message, reply) = Message::new(chains, call_size, permit);
         if self.queue.push(message) { Ok(reply) } else { Err(LedgerError::ShutDown) }
     }
 

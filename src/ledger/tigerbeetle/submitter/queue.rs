@@ -3,7 +3,6 @@
 //! All state is under one lock, which no one holds across an await. A worker that finds no batch to send waits for
 //! `changed`, at the longest until the time at which the waiting messages are to be sent.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::SubmitterOptions;
-use super::batch::{self, LearnedMax};
+use super::batch::LearnedMax;
+use super::lanes::Lanes;
 use super::message::Message;
 use super::stats::SubmitterStats;
 use super::traffic::{Advice, RequestInFlight, Traffic};
@@ -27,9 +27,7 @@ pub(super) struct Queue {
 }
 
 struct State {
-    messages: VecDeque<Message>,
-    /// The transfers of these messages.
-    transfers: usize,
+    lanes: Lanes,
     /// Since when the first message has been at the head of the queue.
     head_since: Instant,
     is_closed: bool,
@@ -58,8 +56,7 @@ enum Next {
 impl Queue {
     pub(super) fn new(options: SubmitterOptions, stats: Arc<SubmitterStats>) -> Self {
         let state = State {
-            messages: VecDeque::new(),
-            transfers: 0,
+            lanes: Lanes::new(),
             head_since: Instant::now(),
             is_closed: false,
             workers: options.sessions,
@@ -87,13 +84,12 @@ impl Queue {
                 return false;
             }
             let now = Instant::now();
-            let send_at_before = (!state.messages.is_empty()).then(|| self.send_at(&state, now));
+            let send_at_before = (!state.lanes.is_empty()).then(|| self.send_at(&state, now));
             state.traffic.arrived();
             if send_at_before.is_none() {
                 state.head_since = now;
             }
-            state.transfers += batch::count_transfers(&message.chains);
-            state.messages.push_back(message);
+            state.lanes.push(message);
             // A waiting worker already wakes at the earlier send time.
             send_at_before.is_none_or(|before| self.send_at(&state, now) < before)
         };
@@ -138,16 +134,16 @@ impl Queue {
         let mut state = self.state();
         let now = Instant::now();
         let send_at = self.send_at(&state, now);
-        if !state.messages.is_empty() && send_at > now {
+        if !state.lanes.is_empty() && send_at > now {
             return Next::Wait { until: Some(send_at) };
         }
-        let messages = state.take(self.learned_max.get(), &self.stats);
+        let messages = state.lanes.take(self.learned_max.get(), &self.stats);
         if messages.is_empty() {
             return if state.is_closed { Next::End } else { Next::Wait { until: None } };
         }
         let request = state.traffic.sent(now, messages.len());
         state.head_since = now;
-        if !state.messages.is_empty() {
+        if !state.lanes.is_empty() {
             self.changed.notify_one();
         }
         Next::Send(Batch { messages, request })
@@ -155,11 +151,11 @@ impl Queue {
 
     /// When the waiting messages are to be sent, if nothing changes until then.
     fn send_at(&self, state: &State, now: Instant) -> Instant {
-        if state.transfers >= self.learned_max.get() || state.is_closed {
+        if state.lanes.transfers() >= self.learned_max.get() || state.is_closed {
             return now;
         }
         let flush_at = state.head_since + self.flush_interval;
-        match state.traffic.advise(now, state.messages.len(), state.transfers) {
+        match state.traffic.advise(now, state.lanes.len(), state.lanes.transfers()) {
             Advice::Send => flush_at,
             Advice::SendAt(at) => at.max(flush_at),
         }
@@ -171,7 +167,7 @@ impl Queue {
         let callers = messages.iter().filter(|message| !message.is_abandoned()).count();
         let mut state = self.state();
         state.traffic.finished(Instant::now(), request, callers);
-        if !state.messages.is_empty() {
+        if !state.lanes.is_empty() {
             self.changed.notify_one();
         }
     }
@@ -183,31 +179,7 @@ impl Queue {
         state.workers = state.workers.saturating_sub(1);
         if state.workers == 0 {
             state.is_closed = true;
-            state.messages.clear();
-            state.transfers = 0;
+            state.lanes = Lanes::new();
         }
-    }
-}
-
-impl State {
-    /// Takes messages for one request, from the head on. Discards those whose caller has given up.
-    fn take(&mut self, transfers_max: usize, stats: &SubmitterStats) -> Vec<Message> {
-        let mut taken: Vec<Message> = Vec::new();
-        let mut room = transfers_max;
-        while let Some(mut message) = self.messages.pop_front() {
-            let transfers = batch::count_transfers(&message.chains);
-            if message.is_abandoned() {
-                stats.abandoned();
-            } else if !taken.is_empty() && transfers > room {
-                self.messages.push_front(message);
-                break;
-            } else {
-                message.leave_queue();
-                taken.push(message);
-                room = room.saturating_sub(transfers);
-            }
-            self.transfers -= transfers;
-        }
-        taken
     }
 }

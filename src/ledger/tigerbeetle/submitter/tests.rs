@@ -1,5 +1,6 @@
 //! The submitter over a scripted ledger, on paused time, which advances only while every task waits.
 
+mod lanes;
 mod properties;
 mod script;
 
