@@ -329,10 +329,39 @@ async fn a_decrease_is_applied_although_the_disk_is_full() {
 
 #[tokio::test]
 async fn a_file_that_holds_the_definitions_is_not_written() {
-    let service = Service::start(Role::Lasting, "[]");
-    service.file.write(states).await.expect("it is written");
+    // An operator's spelling of what a write would spell differently.
+    let content = r#"[{"definition":{"key":"rpm","kind":"rolling","capacity":3,"window_seconds":60},"status":"active","pending_decrease_to":0}]"#;
+    let service = Service::start(Role::Lasting, content);
     let read = service.file.read().expect("it is read");
-    service.fill_disk();
-    service.engine.bootstrap(&read).await.expect("nothing needs a write");
-    assert!(service.engine.registry().limit(&key("rpm")).is_some());
+
+    service.engine.bootstrap(&read).await.expect("the ledger answers");
+
+    let path = service.folder.path().join("registry.json");
+    assert_eq!(std::fs::read_to_string(path).expect("it is read"), content);
+    assert_eq!(service.capacities().await, [("rpm".to_owned(), 3)]);
+}
+
+#[tokio::test]
+async fn a_change_before_the_bootstrap_drops_no_limit_of_the_file() {
+    for role in [Role::Lasting, Role::Copy] {
+        let service = Service::start(role, "[]");
+        service.file.write(states).await.expect("it is written");
+        let seed = service.file.read().expect("it is read");
+        // The ledger is ready, but does not have the limits of the file.
+        let other = Engine::new(Arc::clone(service.engine.ledger()), EngineOptions::default());
+        other.bootstrap(&[]).await.expect("the ledger answers");
+
+        let early = service.put(rolling("early", 1, 60)).await;
+
+        assert_eq!(early.is_ok(), role == Role::Copy, "{role:?}: {early:?}");
+        assert_eq!(service.file.read().expect("it is read"), seed, "{role:?}");
+        service.engine.bootstrap(&seed).await.expect("the ledger answers");
+        service.put(rolling("late", 1, 60)).await.expect("it is made");
+        let keys: Vec<String> = service.saved_capacities().into_iter().map(|(key, _)| key).collect();
+        let expected: &[&str] = match role {
+            Role::Lasting => &["late", "rpm", "slots"],
+            Role::Copy => &["early", "late", "rpm", "slots"],
+        };
+        assert_eq!(keys, expected, "{role:?}");
+    }
 }

@@ -45,6 +45,7 @@ impl<L: Ledger> Admin<L> {
             }
         }
         // Only now: until every limit and every decrease of the seed is in the ledger, the file alone holds them.
+        registry.saver.seeded();
         registry.refresh_and_save().await?;
         Ok(())
     }

@@ -21,6 +21,8 @@ pub(super) struct Saver {
     wanted: Arc<Wanted>,
     /// The value of [`Wanted::changes`] up to which the file is written. Who waits for the lock shares the next write.
     saved: tokio::sync::Mutex<u64>,
+    /// Whether the snapshot has every limit that the file had at the start. Until then the file may be all that has them.
+    is_seeded: AtomicBool,
     /// Whether the last write failed. A failure is logged once.
     is_failing: AtomicBool,
 }
@@ -47,6 +49,7 @@ impl Saver {
             file,
             wanted: Arc::new(wanted),
             saved: tokio::sync::Mutex::default(),
+            is_seeded: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
         }
     }
@@ -61,6 +64,11 @@ impl Saver {
         self.file.as_ref().filter(|file| !file.is_copy())
     }
 
+    /// The snapshot has every limit that the file had at the start.
+    pub(super) fn seeded(&self) {
+        self.is_seeded.store(true, Ordering::SeqCst);
+    }
+
     /// The snapshot has a new version.
     pub(super) fn version_read(&self) {
         self.wanted.changed();
@@ -69,6 +77,9 @@ impl Saver {
     /// Saves the state that a change is about to give a limit, if it lasts nowhere else. The caller holds the lock of the key.
     pub(super) async fn save_ahead(&self, state: &LimitState) -> Result<Option<SavedAhead<'_>>, FileError> {
         let Some(file) = self.lasting_file() else { return Ok(None) };
+        if !self.is_seeded.load(Ordering::SeqCst) {
+            return Err(file.not_read_yet());
+        }
         let ahead = SavedAhead::new(&self.wanted, state.clone());
         let change = self.wanted.changed();
         let mut saved = self.saved.lock().await;
@@ -82,9 +93,9 @@ impl Saver {
         Ok(Some(ahead))
     }
 
-    /// Brings the file up to date. A failure is logged; the next call tries again.
+    /// Brings the file up to date, if its limits are in the ledger. A failure is logged; the next call tries again.
     pub(super) async fn save(&self) {
-        let Some(file) = &self.file else { return };
+        let Some(file) = self.file.as_ref().filter(|_| self.is_seeded.load(Ordering::SeqCst)) else { return };
         let mut saved = self.saved.lock().await;
         if *saved >= self.wanted.changes.load(Ordering::SeqCst) {
             return;

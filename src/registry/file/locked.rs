@@ -81,6 +81,11 @@ impl LockedFile {
         write.await.unwrap_or_else(|error| Err(self.failed("writing", io::Error::other(error))))
     }
 
+    /// The error of a write that would drop limits of the file that are not in the ledger yet.
+    pub(in crate::registry) fn not_read_yet(&self) -> FileError {
+        self.failed("writing", io::Error::other("its limits are not in the ledger yet; try again"))
+    }
+
     fn lock_content(&self) -> MutexGuard<'_, Option<u64>> {
         self.content_hash.lock().unwrap_or_else(PoisonError::into_inner)
     }
