@@ -7,6 +7,8 @@
 mod contract;
 mod chaos;
 mod differential;
+#[path = "../tests/support/distant.rs"]
+mod distant;
 mod features;
 #[path = "../tests/support/mod.rs"]
 mod fixtures;
@@ -19,6 +21,7 @@ mod memory;
 #[path = "../tests/support/operations.rs"]
 mod operations;
 mod outage;
+mod round_trips;
 #[path = "../tests/support/run.rs"]
 mod run;
 mod support;

@@ -5,6 +5,8 @@
 #[macro_use]
 mod contract;
 mod client;
+#[path = "support/distant.rs"]
+mod distant;
 mod examples;
 mod features;
 #[path = "support/mod.rs"]
@@ -24,6 +26,7 @@ mod operations;
 mod permits;
 mod program;
 mod registry_file;
+mod round_trips;
 #[path = "support/run.rs"]
 mod run;
 mod stored_formats;

@@ -288,10 +288,12 @@ impl<L: Ledger> Object<'_, L> {
         let registry = &self.limiter.registry;
         for _ in 0..SCHEDULE_ATTEMPTS_MAX {
             let (entry, now_ns) = (self.existing_bucket().await?, self.limiter.ledger.now_ns());
-            match registry.refiller().catch_up(&entry, now_ns).await? {
-                CaughtUp::AlreadyUpToDate => return Ok((entry, now_ns)),
+            let was_due = entry.is_refill_due(now_ns);
+            match registry.refiller().catch_up(&[&entry], now_ns).await? {
                 CaughtUp::At { at_ns } => {
-                    self.limiter.denial_cache.forget(entry.limit.account);
+                    if was_due {
+                        self.limiter.denial_cache.forget(entry.limit.account);
+                    }
                     return Ok((entry, at_ns));
                 }
                 CaughtUp::ScheduleReplaced => {

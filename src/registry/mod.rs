@@ -115,6 +115,7 @@ impl<L: Ledger> Registry<L> {
 
     /// Makes the refills that are due now, by the schedule that `entry` knows. False if a new version has replaced it.
     async fn catch_up(&self, entry: &Entry) -> Result<bool, RegistryError> {
-        Ok(self.refiller.catch_up(entry, self.ledger.now_ns()).await? != CaughtUp::ScheduleReplaced)
+        let caught_up = self.refiller.catch_up(&[entry], self.ledger.now_ns()).await?;
+        Ok(caught_up != CaughtUp::ScheduleReplaced)
     }
 }

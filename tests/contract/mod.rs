@@ -91,6 +91,7 @@ macro_rules! contract_tests {
             a_stale_replica_spends_by_the_new_schedule,
             a_deleted_bucket_can_come_back_as_another_kind,
             a_batch_finds_everything_due,
+            fast_buckets_are_reserved_together,
         ]);
         $crate::contract_tests!(@module definitions, $backend, [
             parts_are_read_by_either_account,

@@ -398,3 +398,15 @@ pub async fn a_batch_finds_everything_due<B: Backend>(backend: B) {
         answers.into_iter().map(|answer| is_granted(&answer.expect("the ledger answers"))).collect();
     assert_eq!(granted, [true, true, true, true, true, true, false, false]);
 }
+
+pub async fn fast_buckets_are_reserved_together<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    let names: Vec<String> = (0..8).map(|index| format!("fast-{index}")).collect();
+    for name in &names {
+        replica.put(token_bucket(name, 100_000, 1, 1)).await;
+    }
+    let one_of_each: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    for _ in 0..10 {
+        assert!(is_granted(&replica.take(&one_of_each).await));
+    }
+}
