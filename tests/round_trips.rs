@@ -1,4 +1,4 @@
-//! How many requests to the ledger a call takes, on a ledger that is far away.
+//! A ledger that is far away: how many requests to it a call takes, and what becomes of calls that are given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::ledger::memory::{Clock, MemoryLedger};
 use ledger_limiter::limit::RefillRate;
+use ledger_limiter::limiter::LimiterOptions;
 use tokio::time::Instant;
 
 use crate::distant::Distant;
@@ -31,9 +32,13 @@ impl Clock for TokioClock {
 type Far = Distant<MemoryLedger<TokioClock>>;
 
 async fn start() -> Replica<Far> {
+    start_with(LimiterOptions::default()).await
+}
+
+async fn start_with(options: LimiterOptions) -> Replica<Far> {
     let memory = MemoryLedger::new(TokioClock { started: Instant::now() }, RETENTION);
     let ledger = Distant::new(Arc::new(memory), ROUND_TRIP);
-    Replica::start(ledger, Ids::new(1), 0).await
+    Replica::start_with(ledger, Ids::new(1), options).await
 }
 
 /// The names of so many buckets that are refilled every millisecond.
@@ -120,4 +125,24 @@ async fn rates_set_on_eight_buckets_are_met_together() {
     for name in &names {
         assert_eq!(replica.usage(name).await, (100_000, 0, 0), "what was taken is refilled");
     }
+}
+
+/// Gives a call up after the ledger carried it out, and before its answer arrives.
+async fn give_up<T>(call: impl Future<Output = T>) {
+    assert!(tokio::time::timeout(ROUND_TRIP * 3 / 4, call).await.is_err(), "no answer so early");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_complete_that_is_given_up_makes_room_at_once() {
+    let deny_alone_max = Duration::from_secs(3_600);
+    let replica = start_with(LimiterOptions { leases_max: 10, deny_alone_max, ..Default::default() }).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    let held = lease();
+    assert!(is_granted(&replica.reserve(held, &[("slots", 1)]).await));
+    for _ in 0..2 {
+        assert_eq!(no_room(&replica.take(&[("slots", 1)]).await), Some("slots"));
+    }
+    assert_eq!(replica.limiter().denied_alone(), 1);
+    give_up(replica.complete(held, &[])).await;
+    assert!(is_granted(&replica.take(&[("slots", 1)]).await));
 }

@@ -46,7 +46,12 @@ impl<L: Ledger> Limiter<L> {
         let mut now_ns = Some(now_ns);
         loop {
             match settlement.next(|| now_ns.take().unwrap_or_else(|| self.ledger.now_ns()))? {
-                Next::Send(chain) => settlement.apply_outcome(self.ledger.submit_one(chain).await?)?,
+                Next::Send(chain) => {
+                    let release = self.denial_cache.guard_release(settlement.accounts());
+                    let outcome = self.ledger.submit_one(chain).await?;
+                    release.outcome_known();
+                    settlement.apply_outcome(outcome)?;
+                }
                 Next::FindClosing(account) => {
                     settlement.closing_found(find_closing(&*self.ledger, account).await?)?;
                 }

@@ -180,11 +180,7 @@ impl<L: Ledger> Limiter<L> {
     /// Makes the refills of all limits that are due, together.
     async fn refill(&self, resolved: &Resolved<'_>) -> Result<CaughtUp, LimiterError> {
         let limits: SmallVec<[&Entry; 4]> = resolved.refilled_limits().collect();
-        let is_due = |entry: &&Entry| entry.is_refill_due(resolved.at_ns());
-        let due: SmallVec<[&Entry; 4]> = resolved.refilled_limits().filter(is_due).collect();
-        let caught_up = self.registry.refiller().catch_up(&limits, resolved.at_ns()).await?;
-        due.iter().for_each(|entry| self.denial_cache.forget(entry.limit.account));
-        Ok(caught_up)
+        Ok(self.registry.refiller().catch_up(&limits, resolved.at_ns()).await?)
     }
 
     /// Reads the definitions again. Instances are forgotten, because the log does not hold their versions.

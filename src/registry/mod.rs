@@ -36,7 +36,7 @@ pub(crate) use entry::Entry;
 pub use error::RegistryError;
 pub(crate) use instances::InstanceLookup;
 pub(crate) use refill_clock::RefillClock;
-pub(crate) use refiller::{CaughtUp, Refiller};
+pub(crate) use refiller::{CaughtUp, RefillObserver, Refiller};
 pub(crate) use snapshot::Snapshot;
 pub use usage::LimitUsage;
 
@@ -81,6 +81,11 @@ impl<L: Ledger> Registry<L> {
     /// Makes the refills that are due.
     pub(crate) fn refiller(&self) -> &Refiller<L> {
         &self.refiller
+    }
+
+    /// Tells `observer` of every refill from now on.
+    pub(crate) fn observe_refills(&self, observer: Arc<dyn RefillObserver>) {
+        self.refiller.observe(observer);
     }
 
     /// Reads every version that was in the log when this was called.

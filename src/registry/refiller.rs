@@ -4,7 +4,7 @@
 //! Limits that one request names are caught up together: their refill clocks are read in one look-up, and their chains are sent
 //! in one submission. So it takes as long for many limits as for one.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::future::try_join_all;
 use smallvec::SmallVec;
@@ -17,13 +17,20 @@ use super::refill_clock::RefillClock;
 use crate::decide::Limit;
 use crate::decide::ids::Ids;
 use crate::decide::refill::{self, RefillResult, Schedule};
-use crate::ledger::{Ledger, LedgerError, TransferId, find_closing};
+use crate::ledger::{AccountId, Ledger, LedgerError, TransferId, find_closing};
 use crate::limit::Status;
 
 /// Makes refills.
 pub(crate) struct Refiller<L> {
     ledger: Arc<L>,
     ids: Ids,
+    observers: RwLock<Vec<Arc<dyn RefillObserver>>>,
+}
+
+/// Is told of every refill: whoever asked for it, whichever process made it, also if the caller gave up meanwhile.
+pub(crate) trait RefillObserver: Send + Sync {
+    /// A refill may have added to the limit with this account.
+    fn refilled(&self, account: AccountId);
 }
 
 /// Whether every refill that was due has been made.
@@ -74,7 +81,23 @@ impl<'a> Due<'a> {
 
 impl<L: Ledger> Refiller<L> {
     pub(super) fn new(ledger: Arc<L>, ids: Ids) -> Self {
-        Self { ledger, ids }
+        Self { ledger, ids, observers: RwLock::default() }
+    }
+
+    /// Tells `observer` of every refill from now on.
+    pub(super) fn observe(&self, observer: Arc<dyn RefillObserver>) {
+        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
+    fn report(&self, account: AccountId) {
+        let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
+        observers.iter().for_each(|observer| observer.refilled(account));
+    }
+
+    /// Takes the value of a clock that shows a refill. The report comes first: a caller that finds nothing due finds it reported.
+    fn advance(&self, due: &Due<'_>, to_ms: u64) {
+        self.report(due.limit.account);
+        due.clock.advance_to(to_ms);
     }
 
     /// Makes every refill of these limits that is due at `now_ns`, in the ledger's nanoseconds and not ahead of it.
@@ -134,7 +157,7 @@ impl<L: Ledger> Refiller<L> {
             let missing = || LedgerError::Unexpected("a refill clock's account is missing".to_owned());
             let out_of_range = |_| LedgerError::Unexpected("a refill clock is out of range".to_owned());
             let known_ms = account.ok_or_else(missing)?.credits_posted;
-            due.clock.advance_to(u64::try_from(known_ms).map_err(out_of_range)?);
+            self.advance(due, u64::try_from(known_ms).map_err(out_of_range)?);
             due.is_clock_known = true;
         }
         Ok(())
@@ -168,7 +191,7 @@ impl<L: Ledger> Refiller<L> {
         let outcomes = self.ledger.submit(chains).await;
         for ((due, to_ms), outcome) in due.iter_mut().zip(clocks_to_ms).zip(outcomes) {
             match refill::interpret(due.limit, outcome?)? {
-                RefillResult::Refilled => due.clock.advance_to(to_ms),
+                RefillResult::Refilled => self.advance(due, to_ms),
                 RefillResult::TraceTaken => due.is_clock_known = false,
                 RefillResult::ClosingChanged => due.is_closed = true,
                 RefillResult::ScheduleReplaced => due.is_schedule_replaced = true,
@@ -187,6 +210,7 @@ impl<L: Ledger> Refiller<L> {
     ) -> Result<bool, LedgerError> {
         let limit = &entry.limit;
         let mut is_closed = limit.state.status != Status::Active;
+        let _report = Report { refiller: self, account: limit.account };
         for _ in 0..ATTEMPTS_MAX {
             let closing = if is_closed { find_closing(&*self.ledger, limit.account).await? } else { None };
             let fresh_ulid = Ulid::generate().0;
@@ -203,5 +227,17 @@ impl<L: Ledger> Refiller<L> {
         let key = entry.key();
         let message = format!("limit {key} was not refilled on request after {ATTEMPTS_MAX} attempts");
         Err(LedgerError::Unexpected(message))
+    }
+}
+
+/// Reports a refill when it is dropped, because the refill may be made although its caller gives up or hears an error.
+struct Report<'a, L: Ledger> {
+    refiller: &'a Refiller<L>,
+    account: AccountId,
+}
+
+impl<L: Ledger> Drop for Report<'_, L> {
+    fn drop(&mut self) {
+        self.refiller.report(self.account);
     }
 }

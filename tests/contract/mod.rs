@@ -165,6 +165,14 @@ macro_rules! contract_tests {
             other_denials_stay_what_they_are,
             a_denial_takes_nothing_of_the_other_limits,
             a_lease_granted_elsewhere_is_granted_here,
+            a_refill_by_hand_makes_room_at_once,
+            a_release_makes_room_at_once,
+            a_cancel_makes_room_at_once,
+            a_new_rate_makes_room_at_once,
+            a_limit_that_comes_back_has_room_at_once,
+            the_end_of_a_decrease_makes_room_at_once,
+            a_raised_template_makes_room_at_once,
+            a_refill_makes_room_whoever_notices_that_it_is_due,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole,
