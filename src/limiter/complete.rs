@@ -1,13 +1,18 @@
 //! Complete.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use super::{Limiter, LimiterError};
 use crate::decide::Limit;
+use crate::decide::lease::Lease;
 use crate::decide::settle::{Ending, LegOverage, Next, Settlement, Used};
 use crate::ledger::{Ledger, find_closing};
+use crate::limit::Status;
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
+use crate::registry::Entry;
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with the amounts that were used.
@@ -22,6 +27,9 @@ impl<L: Ledger> Limiter<L> {
             },
         };
         let used = self.used(command.actuals());
+        if exceeded(&lease, &used).next().is_some() {
+            self.refill_exceeded(command, &lease, &used).await?;
+        }
         let now_ns = self.ledger.now_ns();
         match Settlement::new(self.ids, lease, &used, now_ns) {
             Ok(mut settlement) => self.settle(command, &used, &mut settlement, now_ns).await,
@@ -62,6 +70,25 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
+    /// Makes the refills that are due on limits of which more was used than reserved. Otherwise the overage would not find the
+    /// room that they make, or would be refilled by them although it came later.
+    async fn refill_exceeded(
+        &self,
+        command: &Complete,
+        lease: &Lease,
+        used: &[Used],
+    ) -> Result<(), LimiterError> {
+        let keys = exceeded(lease, used).filter_map(|index| command.actuals().get(index));
+        let entries = keys.filter_map(|actual| self.registry.snapshot().get(&actual.key));
+        // A closed account has no room for overage.
+        let entries: Vec<Arc<Entry>> =
+            entries.filter(|entry| entry.limit.state.status == Status::Active).collect();
+        let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
+        // If a new version has replaced a schedule, the settlement finds the spent account closed.
+        self.registry.refiller().catch_up(&entries, self.ledger.now_ns()).await?;
+        Ok(())
+    }
+
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {
         settlement.released().for_each(|(account, units)| self.denial_cache.released(account, units));
         let overage = |overage| unreserved_overage(command, used, overage);
@@ -86,6 +113,12 @@ impl<L: Ledger> Limiter<L> {
         };
         actuals.iter().map(used).collect()
     }
+}
+
+/// The indexes of the limits of which more was used than reserved.
+fn exceeded(lease: &Lease, used: &[Used]) -> impl Iterator<Item = usize> {
+    let is_exceeded = |(_, used): &(usize, &Used)| u128::from(used.amount) > lease.reserved(used.account);
+    used.iter().enumerate().filter(is_exceeded).map(|(index, _)| index)
 }
 
 fn unreserved_overage(command: &Complete, used: &[Used], overage: &LegOverage) -> Option<UnreservedOverage> {

@@ -92,6 +92,7 @@ macro_rules! contract_tests {
             a_deleted_bucket_can_come_back_as_another_kind,
             a_batch_finds_everything_due,
             fast_buckets_are_reserved_together,
+            overage_finds_what_is_refilled_and_no_more,
         ]);
         $crate::contract_tests!(@module definitions, $backend, [
             parts_are_read_by_either_account,

@@ -410,3 +410,23 @@ pub async fn fast_buckets_are_reserved_together<B: Backend>(backend: B) {
         assert!(is_granted(&replica.take(&one_of_each).await));
     }
 }
+
+pub async fn overage_finds_what_is_refilled_and_no_more<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    for name in ["finds", "keeps"] {
+        replica.put(token_bucket(name, 10, 5, 1_000)).await;
+    }
+    let [finds, keeps] = [lease(), lease()];
+    replica.reserve(finds, &[("finds", 10)]).await;
+    replica.reserve(keeps, &[("keeps", 1)]).await;
+    backend.pass(SECOND).await;
+    let settled = CompleteOutcome::Settled { overages: Vec::new() };
+    assert_eq!(
+        replica.complete(finds, &[("finds", 13)]).await,
+        settled,
+        "five were refilled, three are wanted"
+    );
+    assert_eq!(replica.usage("finds").await, (2, 8, 0));
+    assert_eq!(replica.complete(keeps, &[("keeps", 4)]).await, settled);
+    assert_eq!(replica.usage("keeps").await, (7, 3, 0), "the refill came before the overage");
+}
