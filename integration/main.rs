@@ -5,6 +5,7 @@
 #[macro_use]
 #[path = "../tests/contract/mod.rs"]
 mod contract;
+mod admin_list;
 mod chaos;
 mod differential;
 #[path = "../tests/support/distant.rs"]

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::decide::usage::Usage;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::ledger::memory::{Clock, MemoryLedger};
-use ledger_limiter::limit::RefillRate;
+use ledger_limiter::limit::{LimitState, RefillRate};
 use ledger_limiter::limiter::LimiterOptions;
 use tokio::time::Instant;
 
@@ -145,4 +146,42 @@ async fn a_complete_that_is_given_up_makes_room_at_once() {
     assert_eq!(replica.limiter().denied_alone(), 1);
     give_up(replica.complete(held, &[])).await;
     assert!(is_granted(&replica.take(&[("slots", 1)]).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_thousand_buckets_are_listed_in_three_requests() {
+    let replica = start().await;
+    let names: Vec<String> = (0..2_000).map(|index| format!("bucket-{index:04}")).collect();
+    let seed: Vec<LimitState> =
+        names.iter().map(|name| LimitState::active(token_bucket(name, 1_000, 1, 1_000))).collect();
+    replica.engine.bootstrap(&seed).await.expect("the ledger answers");
+    assert!(is_granted(&replica.take(&[("bucket-0000", 5)]).await));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = replica.ledger.requests();
+    let listed = replica.admin().list().await.expect("the ledger answers");
+    assert_eq!(replica.ledger.requests() - before, 3, "the log, and 8,189 accounts at a time");
+    let of_first = &listed[0];
+    let usage = Usage { available: of_first.available, reserved: of_first.reserved, debt: of_first.debt };
+    assert_eq!(usage, Usage { available: 997, reserved: 3, debt: 0 }, "refills that are due count as made");
+    assert_eq!(listed.len(), 2_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_changes_while_it_is_read_is_shown_before_or_after() {
+    let replica = start().await;
+    replica.put(token_bucket("bucket", 10, 1, 1_000)).await;
+    assert!(is_granted(&replica.take(&[("bucket", 4)]).await));
+    for change in 1..=20 {
+        // Another capacity, another schedule.
+        let changed = token_bucket("bucket", 10 + change, 1, 1_000 + change);
+        let delay = ROUND_TRIP * u32::try_from(change).expect("small") / 5;
+        let list = async {
+            tokio::time::sleep(delay).await;
+            replica.admin().list().await.expect("the ledger answers")
+        };
+        let (_, listed) = tokio::join!(replica.put(changed), list);
+        let shown = &listed[0];
+        let capacity = shown.state().definition.capacity.get();
+        assert_eq!(shown.available + shown.reserved, capacity.into(), "change {change}");
+    }
 }

@@ -171,7 +171,7 @@ impl Schedule {
     }
 
     /// What is due between the clock's value and now, and the value that the clock advances to.
-    fn due(&self, clock_ms: u64, now_ns: u64) -> Option<(u64, Refill)> {
+    pub(super) fn due(&self, clock_ms: u64, now_ns: u64) -> Option<(u64, Refill)> {
         let steps = self.steps()?;
         let to_step = steps.at(unix_ms(now_ns));
         let to_ms = steps.starts_at_ms(to_step);

@@ -45,7 +45,10 @@ pub async fn a_refill_of_a_closed_limit_is_whole<B: Backend>(backend: B) {
             healthy.put(token_bucket(&limit, 8, 3, REFILL_INTERVAL.as_millis() as u64)).await;
             backend.pass(REFILL_INTERVAL).await;
         },
-        async |dying, round| dying.admin().get(&key(&name(round))).await.is_ok(),
+        async |dying, round| {
+            // It is denied, after the refill.
+            dying.limiter().reserve(&reserve(lease(), &[(&name(round), 1)])).await.is_ok()
+        },
         async |another, round| {
             assert!(!is_granted(&another.take(&[(&name(round), 1)]).await), "it is closed still");
             is_exact(another, &name(round), 8, 7).await;
