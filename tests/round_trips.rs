@@ -128,6 +128,21 @@ async fn rates_set_on_eight_buckets_are_met_together() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_instances_that_a_reserve_makes_share_round_trips() {
+    let replica = start().await;
+    replica.put(rolling("of:{user}", 10, 60)).await;
+    let time_to_make = async |instances: usize| {
+        let names: Vec<String> = (0..instances).map(|user| format!("of:{instances}-{user}")).collect();
+        let started = Instant::now();
+        assert!(is_granted(&replica.take(&one_of_each(&names)).await));
+        started.elapsed()
+    };
+    let (one, all) = (time_to_make(1).await, time_to_make(32).await);
+    // A few keys share a lock by chance, and wait for each other.
+    assert!(all < 8 * one, "one took {one:?}, 32 took {all:?}");
+}
+
 /// Gives a call up after the ledger carried it out, and before its answer arrives.
 async fn give_up<T>(call: impl Future<Output = T>) {
     assert!(tokio::time::timeout(ROUND_TRIP * 3 / 4, call).await.is_err(), "no answer so early");

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use smallvec::SmallVec;
 
 use super::{Limiter, LimiterError};
@@ -160,11 +160,17 @@ impl<L: Ledger> Limiter<L> {
         self.registry.refresh().await?;
         let mut resolved = self.look_up(resolved.command);
         let template_changes = self.registry.snapshot().template_changes();
-        for (requirement, entry) in resolved.command.requirements().iter().zip(&mut resolved.entries) {
-            if entry.as_ref().is_some_and(|entry| entry.is_usable(template_changes)) {
-                continue;
-            }
-            match self.registry.find_or_make(&requirement.key).await? {
+        let is_usable = |entry: &Option<Arc<Entry>>| {
+            entry.as_ref().is_some_and(|entry| entry.is_usable(template_changes))
+        };
+        let requirements = resolved.command.requirements().iter().zip(&mut resolved.entries);
+        let unusable: Vec<_> = requirements.filter(|(_, entry)| !is_usable(entry)).collect();
+        // Together, so that the look-ups and the new instances share requests to the ledger.
+        let found = try_join_all(
+            unusable.iter().map(|(requirement, _)| self.registry.find_or_make(&requirement.key)),
+        );
+        for ((requirement, entry), found) in unusable.into_iter().zip(found.await?) {
+            match found {
                 InstanceLookup::Found(found) => *entry = Some(found),
                 InstanceLookup::NotFound => *entry = None,
                 InstanceLookup::TooMany => resolved.too_many_instances.push(requirement.key.clone()),
