@@ -5,8 +5,11 @@
 #[macro_use]
 #[path = "../tests/contract/mod.rs"]
 mod contract;
+mod admin_list;
 mod chaos;
 mod differential;
+#[path = "../tests/support/distant.rs"]
+mod distant;
 mod features;
 #[path = "../tests/support/mod.rs"]
 mod fixtures;
@@ -19,6 +22,7 @@ mod memory;
 #[path = "../tests/support/operations.rs"]
 mod operations;
 mod outage;
+mod round_trips;
 #[path = "../tests/support/run.rs"]
 mod run;
 mod support;

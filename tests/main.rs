@@ -6,6 +6,8 @@
 mod contract;
 mod client;
 mod contract_list;
+#[path = "support/distant.rs"]
+mod distant;
 mod examples;
 mod features;
 #[path = "support/mod.rs"]
@@ -26,6 +28,7 @@ mod operations;
 mod permits;
 mod program;
 mod registry_file;
+mod round_trips;
 #[path = "support/run.rs"]
 mod run;
 mod stored_formats;

@@ -90,6 +90,11 @@ impl Hold {
 }
 
 impl Lease {
+    /// What the lease reserved of the limit with this account, extensions included.
+    pub fn reserved(&self, account: AccountId) -> u128 {
+        self.legs.iter().filter(|leg| leg.account == account).map(|leg| leg.amount).sum()
+    }
+
     /// Reads a lease from its transfers, oldest first. `None` if it reserved nothing.
     ///
     /// An extension that the ledger created after all other legs had expired does not belong to the lease: an expired lease

@@ -11,6 +11,7 @@
 //! | `allowance` | a bound on what a bucket owes -> the transfers that hold it |
 //! | [`borrow`] | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
 //! | [`reservation_ahead`] | the transfers of a lease -> the tokens it borrowed, and when they are available |
+//! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | [`exhaustion`] | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
 //! | [`definition_version`] | a limit and the definition wanted -> its next version, as a chain |
@@ -29,6 +30,7 @@ pub mod reservation_ahead;
 pub mod reserve;
 pub mod retry_after;
 pub mod settle;
+pub mod usage;
 
 use crate::ledger::AccountId;
 use crate::limit::LimitState;

@@ -27,7 +27,7 @@ use crate::ledger::{
     Refusal, Transfer, TransferCode, TransferId, UserData,
 };
 use crate::limit::{LimitKey, Refill, RefillRate, ScheduledKind, Steps};
-use crate::time::unix_ms;
+use crate::time::{NS_PER_MS, unix_ms};
 
 /// More than any account holds or owes. A spent account may hold nearly twice the largest amount: a full bucket and what it owes.
 pub(super) const EVERYTHING: u128 = u128::MAX;
@@ -157,13 +157,21 @@ impl Schedule {
         self.steps().is_none_or(step_has_begun)
     }
 
+    /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value shows that nothing is due.
+    pub fn up_to_date_until_ns(&self, clock_ms: u64) -> u64 {
+        self.steps().map_or(u64::MAX, |steps| {
+            let next_step = steps.at(clock_ms.max(self.since_ms)).saturating_add(1);
+            steps.starts_at_ms(next_step).saturating_mul(NS_PER_MS).saturating_sub(1)
+        })
+    }
+
     /// The steps at which refills are due; `None` for a manually refilled bucket.
     pub fn steps(&self) -> Option<Steps> {
         self.kind.steps(self.since_ms)
     }
 
     /// What is due between the clock's value and now, and the value that the clock advances to.
-    fn due(&self, clock_ms: u64, now_ns: u64) -> Option<(u64, Refill)> {
+    pub(super) fn due(&self, clock_ms: u64, now_ns: u64) -> Option<(u64, Refill)> {
         let steps = self.steps()?;
         let to_step = steps.at(unix_ms(now_ns));
         let to_ms = steps.starts_at_ms(to_step);

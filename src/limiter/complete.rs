@@ -1,16 +1,19 @@
 //! Complete.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use super::{Limiter, LimiterError};
 use crate::decide::Limit;
 use crate::decide::borrow;
+use crate::decide::lease::Lease;
 use crate::decide::settle::{Behind, Ending, LegOverage, Next, Settlement, Used};
 use crate::ledger::{Ledger, LedgerError, find_closing};
-use crate::limit::LimitKey;
+use crate::limit::{LimitKey, Status};
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
-use crate::registry::CaughtUp;
+use crate::registry::{CaughtUp, Entry};
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with the amounts that were used.
@@ -25,6 +28,9 @@ impl<L: Ledger> Limiter<L> {
             },
         };
         let used = self.used(command.actuals());
+        if exceeded(&lease, &used).next().is_some() {
+            self.refill_exceeded(command, &lease, &used).await?;
+        }
         let now_ns = self.ledger.now_ns();
         match Settlement::new(self.ids, lease, &used, now_ns) {
             Ok(mut settlement) => self.settle(command, &used, &mut settlement, now_ns).await,
@@ -49,7 +55,12 @@ impl<L: Ledger> Limiter<L> {
         let mut now_ns = Some(now_ns);
         loop {
             match settlement.next(|| now_ns.take().unwrap_or_else(|| self.ledger.now_ns()))? {
-                Next::Send(chain) => settlement.apply_outcome(self.ledger.submit_one(chain).await?)?,
+                Next::Send(chain) => {
+                    let release = self.denial_cache.guard_release(settlement.accounts());
+                    let outcome = self.ledger.submit_one(chain).await?;
+                    release.outcome_known();
+                    settlement.apply_outcome(outcome)?;
+                }
                 Next::FindClosing(account) => {
                     settlement.closing_found(find_closing(&*self.ledger, account).await?)?;
                 }
@@ -76,12 +87,8 @@ impl<L: Ledger> Limiter<L> {
         let unknown = || LedgerError::Unexpected("a reservation ahead on an unknown bucket".to_owned());
         let mut entry = key.and_then(known).ok_or_else(unknown)?;
         let mut at_ns = self.ledger.now_ns();
-        match self.registry.refiller().catch_up(&entry, at_ns).await? {
-            CaughtUp::AlreadyUpToDate => {}
-            CaughtUp::At { at_ns: caught_up_ns } => {
-                self.denial_cache.forget(entry.limit.account);
-                at_ns = caught_up_ns;
-            }
+        match self.registry.refiller().catch_up(&[&entry], at_ns).await? {
+            CaughtUp::At { at_ns: caught_up_ns } => at_ns = caught_up_ns,
             CaughtUp::ScheduleReplaced => {
                 self.registry.refresh().await?;
                 entry = key.and_then(known).unwrap_or(entry);
@@ -91,6 +98,25 @@ impl<L: Ledger> Limiter<L> {
         let accounts = self.ledger.accounts(borrowed.into_iter().collect()).await?;
         let owed = accounts.into_iter().flatten().map(|account| account.owed()).sum();
         Ok(borrow::behind(&entry.limit, at_ns, acts_at_unix_ms, owed))
+    }
+
+    /// Makes the refills that are due on limits of which more was used than reserved. Otherwise the overage would not find the
+    /// room that they make, or would be refilled by them although it came later.
+    async fn refill_exceeded(
+        &self,
+        command: &Complete,
+        lease: &Lease,
+        used: &[Used],
+    ) -> Result<(), LimiterError> {
+        let keys = exceeded(lease, used).filter_map(|index| command.actuals().get(index));
+        let entries = keys.filter_map(|actual| self.registry.snapshot().get(&actual.key));
+        // A closed account has no room for overage.
+        let entries: Vec<Arc<Entry>> =
+            entries.filter(|entry| entry.limit.state.status == Status::Active).collect();
+        let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
+        // If a new version has replaced a schedule, the settlement finds the spent account closed.
+        self.registry.refiller().catch_up(&entries, self.ledger.now_ns()).await?;
+        Ok(())
     }
 
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {
@@ -117,6 +143,12 @@ impl<L: Ledger> Limiter<L> {
         };
         actuals.iter().map(used).collect()
     }
+}
+
+/// The indexes of the limits of which more was used than reserved.
+fn exceeded(lease: &Lease, used: &[Used]) -> impl Iterator<Item = usize> {
+    let is_exceeded = |(_, used): &(usize, &Used)| u128::from(used.amount) > lease.reserved(used.account);
+    used.iter().enumerate().filter(is_exceeded).map(|(index, _)| index)
 }
 
 fn unreserved_overage(command: &Complete, used: &[Used], overage: LegOverage) -> Option<UnreservedOverage> {

@@ -10,12 +10,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hashbrown::DefaultHashBuilder;
 use quick_cache::sync::Cache;
+use smallvec::SmallVec;
 
 use crate::decide::Limit;
 use crate::decide::exhaustion::{Advice, Exhaustion, Ticket};
 use crate::ledger::AccountId;
 use crate::limit::{Kind, LeaseId, LimitKey, Status};
 use crate::protocol::Reserve;
+use crate::registry::RefillObserver;
 use crate::time::{NS_PER_SECOND, saturating_nanos};
 
 /// The most exhausted limits that are known; calls on others go to the ledger.
@@ -159,14 +161,10 @@ impl DenialCache {
         known.learn(limit, requirement.amount.get(), now_ns, tickets.releases_before)
     }
 
-    /// A refill added to a limit: what was known of it is outdated.
-    pub(super) fn forget(&self, account: AccountId) {
-        if let Some(known) = &self.known {
-            known.releases.fetch_add(1, Ordering::SeqCst);
-            if !known.limits.is_empty() {
-                known.limits.pin().remove(&account);
-            }
-        }
+    /// Guards a complete whose outcome is not known yet. `accounts` are those of the limits on which it may release.
+    pub(super) fn guard_release(&self, accounts: impl Iterator<Item = AccountId>) -> UnknownRelease<'_> {
+        let known = self.known.as_ref().map(|known| (known, accounts.collect()));
+        UnknownRelease(known)
     }
 
     /// A complete released units of a limit.
@@ -182,7 +180,42 @@ impl DenialCache {
     }
 }
 
+impl RefillObserver for DenialCache {
+    fn refilled(&self, account: AccountId) {
+        if let Some(known) = &self.known {
+            known.forget(account);
+        }
+    }
+}
+
+/// A complete whose outcome is not known. If it stays unknown (the call failed, timed out or was given up), what was known of
+/// the limits is forgotten: the ledger may have made room.
+pub(super) struct UnknownRelease<'a>(Option<(&'a Known, SmallVec<[AccountId; 4]>)>);
+
+impl UnknownRelease<'_> {
+    /// The outcome is known.
+    pub(super) fn outcome_known(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for UnknownRelease<'_> {
+    fn drop(&mut self) {
+        if let Some((known, accounts)) = self.0.take() {
+            accounts.into_iter().for_each(|account| known.forget(account));
+        }
+    }
+}
+
 impl Known {
+    /// A limit may have more room than is known: what is known of it is outdated.
+    fn forget(&self, account: AccountId) {
+        self.releases.fetch_add(1, Ordering::SeqCst);
+        if !self.limits.is_empty() {
+            self.limits.pin().remove(&account);
+        }
+    }
+
     /// Whether the cache may deny a command on these limits for lack of room. The ledger makes every other denial.
     fn can_tell(&self, limits: &[Option<&Limit>]) -> bool {
         let is_active = |limit: &Option<&Limit>| limit.is_some_and(|l| l.state.status == Status::Active);

@@ -26,7 +26,7 @@ use crate::decide::lease::Lease;
 use crate::decide::retry_after::RetryPolicy;
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LeaseId;
-use crate::registry::{Registry, RegistryError};
+use crate::registry::{RefillObserver, Registry, RegistryError};
 
 use denial_cache::DenialCache;
 use lease_cache::LeaseCache;
@@ -93,13 +93,17 @@ impl From<RegistryError> for LimiterError {
 impl<L: Ledger> Limiter<L> {
     /// A limiter over `ledger`, with the definitions of `registry`, which must be over the same ledger.
     pub fn new(ledger: Arc<L>, ids: Ids, registry: Arc<Registry<L>>, options: LimiterOptions) -> Self {
+        let denial_cache = Arc::new(DenialCache::new(options.deny_alone_max));
+        if denial_cache.is_on() {
+            registry.observe_refills(Arc::clone(&denial_cache) as Arc<dyn RefillObserver>);
+        }
         Self {
             ledger,
             ids,
             registry,
             retry_policy: options.retry_policy,
             lease_cache: Arc::new(LeaseCache::new(options.leases_max)),
-            denial_cache: Arc::new(DenialCache::new(options.deny_alone_max)),
+            denial_cache,
         }
     }
 

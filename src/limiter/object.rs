@@ -165,7 +165,6 @@ impl<L: Ledger> Object<'_, L> {
         for _ in 0..SCHEDULE_ATTEMPTS_MAX {
             let entry = self.refilled_bucket().await?.0;
             if self.limiter.registry.refiller().refill_manually(&entry, trace, tokens.get()).await? {
-                self.limiter.denial_cache.released(entry.limit.account, tokens.into());
                 return self.available_permits().await;
             }
             self.limiter.registry.refresh().await.map_err(LimiterError::from)?;
@@ -309,12 +308,8 @@ impl<L: Ledger> Object<'_, L> {
         let registry = &self.limiter.registry;
         for _ in 0..SCHEDULE_ATTEMPTS_MAX {
             let (entry, now_ns) = (self.existing_bucket().await?, self.limiter.ledger.now_ns());
-            match registry.refiller().catch_up(&entry, now_ns).await? {
-                CaughtUp::AlreadyUpToDate => return Ok((entry, now_ns)),
-                CaughtUp::At { at_ns } => {
-                    self.limiter.denial_cache.forget(entry.limit.account);
-                    return Ok((entry, at_ns));
-                }
+            match registry.refiller().catch_up(&[&entry], now_ns).await? {
+                CaughtUp::At { at_ns } => return Ok((entry, at_ns)),
                 CaughtUp::ScheduleReplaced => {
                     registry.refresh().await.map_err(LimiterError::from)?;
                     if entry.is_instance() {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use smallvec::SmallVec;
 
 use super::{Limiter, LimiterError};
@@ -14,8 +14,8 @@ use crate::limit::LimitKey;
 use crate::protocol::Reserve;
 use crate::registry::{CaughtUp, Entry, InstanceLookup};
 
-/// How often limits are refilled whose schedules are replaced, or of which more becomes due, meanwhile.
-const REFILL_ROUNDS_MAX: usize = 16;
+/// How often the definitions of limits are read again whose schedules are replaced meanwhile.
+const REPLACEMENTS_MAX: usize = 16;
 
 /// The limits that a command names, in the order of its requirements. A usual call names up to four.
 type Entries = SmallVec<[Option<Arc<Entry>>; 4]>;
@@ -65,12 +65,15 @@ impl Resolved<'_> {
         self.entries.iter().flatten().for_each(|entry| entry.reset_denial_streak());
     }
 
-    /// The limits for which a refill is due. A deleted limit is refilled when it is defined again.
-    fn refills_due(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        let is_due = |entry: &&Arc<Entry>| {
-            entry.is_refill_due(self.at_ns()) && reserve::takes_reservations(&entry.limit)
-        };
-        self.entries.iter().flatten().filter(is_due)
+    /// The limits whose refills must be made before they are planned with. A deleted limit is refilled when it is defined
+    /// again.
+    fn refilled_limits(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.entries.iter().flatten().map(|entry| &**entry);
+        entries.filter(|entry| reserve::takes_reservations(&entry.limit))
+    }
+
+    fn is_refill_due(&self) -> bool {
+        self.refilled_limits().any(|entry| entry.is_refill_due(self.at_ns()))
     }
 }
 
@@ -122,7 +125,7 @@ impl<L: Ledger> Limiter<L> {
 
     /// Whether every limit is defined and current by its template, and no refill is due.
     pub(super) fn is_ready(&self, resolved: &Resolved<'_>) -> bool {
-        self.are_usable(resolved) && resolved.refills_due().next().is_none()
+        self.are_usable(resolved) && !resolved.is_refill_due()
     }
 
     fn are_usable(&self, resolved: &Resolved<'_>) -> bool {
@@ -134,14 +137,17 @@ impl<L: Ledger> Limiter<L> {
 
     pub(super) async fn make_ready<'a>(&self, resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
         let mut resolved = self.define(resolved).await?;
-        for _ in 0..REFILL_ROUNDS_MAX {
-            if resolved.refills_due().next().is_none() {
+        for _ in 0..REPLACEMENTS_MAX {
+            if !resolved.is_refill_due() {
                 return Ok(resolved);
             }
-            resolved = self.refill(resolved).await?;
+            match self.refill(&resolved).await? {
+                CaughtUp::At { at_ns } => return Ok(Resolved { at_ns: Some(at_ns), ..resolved }),
+                CaughtUp::ScheduleReplaced => resolved = self.resolve_again(resolved).await?,
+            }
         }
-        let message =
-            format!("the limits of lease {} change too fast to be refilled", resolved.command.lease);
+        let lease = resolved.command.lease;
+        let message = format!("the schedules of the limits of lease {lease} are replaced too often");
         Err(LedgerError::Unexpected(message).into())
     }
 
@@ -154,11 +160,17 @@ impl<L: Ledger> Limiter<L> {
         self.registry.refresh().await?;
         let mut resolved = self.look_up(resolved.command);
         let template_changes = self.registry.snapshot().template_changes();
-        for (requirement, entry) in resolved.command.requirements().iter().zip(&mut resolved.entries) {
-            if entry.as_ref().is_some_and(|entry| entry.is_usable(template_changes)) {
-                continue;
-            }
-            match self.registry.find_or_make(&requirement.key).await? {
+        let is_usable = |entry: &Option<Arc<Entry>>| {
+            entry.as_ref().is_some_and(|entry| entry.is_usable(template_changes))
+        };
+        let requirements = resolved.command.requirements().iter().zip(&mut resolved.entries);
+        let unusable: Vec<_> = requirements.filter(|(_, entry)| !is_usable(entry)).collect();
+        // Together, so that the look-ups and the new instances share requests to the ledger.
+        let found = try_join_all(
+            unusable.iter().map(|(requirement, _)| self.registry.find_or_make(&requirement.key)),
+        );
+        for ((requirement, entry), found) in unusable.into_iter().zip(found.await?) {
+            match found {
                 InstanceLookup::Found(found) => *entry = Some(found),
                 InstanceLookup::NotFound => *entry = None,
                 InstanceLookup::TooMany => resolved.too_many_instances.push(requirement.key.clone()),
@@ -171,24 +183,10 @@ impl<L: Ledger> Limiter<L> {
         Ok(resolved)
     }
 
-    /// Makes the refills that are due. That takes time, in which more may become due.
-    async fn refill<'a>(&self, mut resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
-        let (mut is_replaced, mut latest_ns) = (false, resolved.at_ns());
-        for entry in resolved.refills_due() {
-            match self.registry.refiller().catch_up(entry, resolved.at_ns()).await? {
-                CaughtUp::AlreadyUpToDate => {}
-                CaughtUp::At { at_ns } => {
-                    self.denial_cache.forget(entry.limit.account);
-                    latest_ns = latest_ns.max(at_ns);
-                }
-                CaughtUp::ScheduleReplaced => is_replaced = true,
-            }
-        }
-        if is_replaced {
-            return self.resolve_again(resolved).await;
-        }
-        resolved.at_ns = Some(latest_ns);
-        Ok(resolved)
+    /// Makes the refills of all limits that are due, together.
+    async fn refill(&self, resolved: &Resolved<'_>) -> Result<CaughtUp, LimiterError> {
+        let limits: SmallVec<[&Entry; 4]> = resolved.refilled_limits().collect();
+        Ok(self.registry.refiller().catch_up(&limits, resolved.at_ns()).await?)
     }
 
     /// Reads the definitions again. Instances are forgotten, because the log does not hold their versions.

@@ -63,11 +63,28 @@ pub struct UsageBody {
     pub debt: u128,
 }
 
+/// The query of `GET /v1/admin/limits`; every part may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListQuery {
+    /// Only keys that begin with this text.
+    pub prefix: String,
+    /// The instances of this template instead of limits and templates.
+    pub template: Option<String>,
+    /// Only keys after this one: `next_after` of the page before.
+    pub after: String,
+    /// The most limits of the page.
+    pub count: Option<usize>,
+}
+
 /// The answer to `GET /v1/admin/limits`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitsAnswer {
     /// Sorted by key.
     pub limits: Vec<LimitInfo>,
+    /// The `after` of the next page; empty if this page is the last.
+    #[serde(default)]
+    pub next_after: String,
 }
 
 /// The answer to `GET /v1/admin/limits/{key}`.

@@ -22,8 +22,8 @@ pub mod object;
 pub mod reserve;
 
 pub use admin::{
-    ChangeAnswer, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ReplenishAnswer,
-    ReplenishBody, UsageBody, VersionBody,
+    ChangeAnswer, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ListQuery,
+    ReplenishAnswer, ReplenishBody, UsageBody, VersionBody,
 };
 pub use batch::{BatchAnswer, BatchBody};
 pub use complete::{

@@ -4,7 +4,7 @@ use ulid::Ulid;
 
 use super::admin::{Admin, AdminError, Saving};
 use super::definition_store::interpret_refusal;
-use super::usage::{ACCOUNTS_PAGE, LIMITS_PAGE};
+use super::{ACCOUNTS_PAGE, LIMITS_PAGE};
 use crate::decide::{Limit, definition_version};
 use crate::ledger::{AccountCode, AccountRule, ChainOutcome, Ledger, NewAccount};
 use crate::limit::{Definition, LimitState, Status};

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
+use super::LIMITS_PAGE;
 use super::admin::{Admin, AdminError, Saving};
 use super::entry::Entry;
-use super::usage::LIMITS_PAGE;
 use crate::decide::Limit;
 use crate::decide::definition_version;
 use crate::ledger::Ledger;
@@ -22,9 +24,10 @@ impl<L: Ledger> Admin<L> {
         let snapshot = self.registry.snapshot();
         let waiting: Vec<Arc<Entry>> =
             snapshot.decreasing().iter().filter_map(|key| snapshot.get(key)).collect();
-        for entry in &waiting {
+        // Together, so that the refills share requests to the ledger.
+        for caught_up in join_all(waiting.iter().map(|entry| self.registry.catch_up(entry))).await {
             // If a new version has replaced the schedule, the next round finds it.
-            result = result.and(self.registry.catch_up(entry).await.map(drop).map_err(AdminError::from));
+            result = result.and(caught_up.map(drop).map_err(AdminError::from));
         }
         for page in waiting.chunks(LIMITS_PAGE) {
             // A closed account only sees voids, expiries and refills: what is available now stays available. A failed attempt

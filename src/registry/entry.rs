@@ -76,6 +76,13 @@ impl Entry {
         self.limit.schedule.as_ref().is_some_and(|schedule| !schedule.is_up_to_date(clock_ms(), now_ns))
     }
 
+    /// The last moment, in the ledger's nanoseconds, at which this process knows that no refill is due.
+    pub(super) fn up_to_date_until_ns(&self) -> u64 {
+        let clock_ms = self.clock().map_or(0, RefillClock::known_ms);
+        let schedule = self.limit.schedule.as_ref();
+        schedule.map_or(u64::MAX, |schedule| schedule.up_to_date_until_ns(clock_ms))
+    }
+
     /// What this process knows of the limit's refill clock, if it has or had a schedule.
     pub(crate) fn clock(&self) -> Option<&RefillClock> {
         self.clock.as_deref()

@@ -6,15 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 use super::error::RegistryError;
+use super::log::LogReader;
 use super::saver::Saver;
 use super::snapshot::Snapshot;
-use crate::decide::definition_codec::Assembler;
 use crate::decide::ids::Ids;
-use crate::ledger::{AccountQuery, Ledger, Order, Side, TransferCode};
+use crate::ledger::Ledger;
 use crate::telemetry::with_sources;
-
-/// The transfers read at once; a ledger's answer holds no more than 8,189.
-const PAGE_TRANSFERS: u32 = 8_000;
 
 /// Reads the log of definition versions into the snapshot.
 pub(super) struct Follower<L> {
@@ -28,10 +25,8 @@ pub(super) struct Follower<L> {
 }
 
 /// How far the log was read.
-#[derive(Default)]
 struct Position {
-    read_to_ns: u64,
-    assembler: Assembler,
+    log: LogReader,
     /// A reading that began after this call has ended. It serves every call up to this one.
     calls_served: u64,
 }
@@ -39,7 +34,8 @@ struct Position {
 impl<L: Ledger> Follower<L> {
     /// Starts at the beginning of the log. Nothing is read yet.
     pub(super) fn new(ledger: Arc<L>, ids: Ids, snapshot: Arc<Snapshot>, saver: Arc<Saver>) -> Self {
-        Self { ledger, ids, snapshot, saver, calls: AtomicU64::new(0), position: Mutex::default() }
+        let position = Position { log: LogReader::new(ids.registry()), calls_served: 0 };
+        Self { ledger, ids, snapshot, saver, calls: AtomicU64::new(0), position: Mutex::new(position) }
     }
 
     /// Reads every version that was in the log when this was called. Concurrent calls share one reading.
@@ -50,7 +46,11 @@ impl<L: Ledger> Follower<L> {
             return Ok(());
         }
         let calls_served = self.calls.load(Ordering::SeqCst);
-        self.read_log(&mut position).await?;
+        let take = |version| {
+            self.snapshot.apply(self.ids, version);
+            self.saver.version_read();
+        };
+        position.log.read_on(&*self.ledger, take).await?;
         position.calls_served = calls_served;
         Ok(())
     }
@@ -62,38 +62,5 @@ impl<L: Ledger> Follower<L> {
         Ok(())
     }
 
-    async fn read_log(&self, position: &mut Position) -> Result<(), RegistryError> {
-        loop {
-            let query = AccountQuery {
-                account: self.ids.registry(),
-                side: Side::Debit,
-                code: TransferCode::Definition,
-                after_ns: position.read_to_ns,
-                order: Order::OldestFirst,
-                count_max: PAGE_TRANSFERS,
-            };
-            let page = self.ledger.account_transfers(query).await?;
-            for recorded in &page {
-                position.read_to_ns = recorded.timestamp_ns;
-                match position.assembler.push(recorded) {
-                    Ok(None) => {}
-                    Ok(Some(version)) => {
-                        self.snapshot.apply(self.ids, version);
-                        self.saver.version_read();
-                    }
-                    // A newer program may have written it: the limit keeps its last readable version, and the others go on.
-                    Err(error) => {
-                        tracing::error!(
-                            error = with_sources(&error),
-                            "a definition in the ledger cannot be read and is skipped; is this program older than the one that wrote it?"
-                        );
-                    }
-                }
-            }
-            // A ledger may answer with fewer transfers than were asked for, so only an empty page is the end.
-            if page.is_empty() {
-                return Ok(());
-            }
-        }
     }
 }

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `snapshot.rs`, `entry.rs` | the newest known version of each limit, read without a lock |
 //! | `templates.rs` | the templates among them |
+//! | `log.rs` | reads a log of definition versions |
 //! | `follower.rs` | keeps the snapshot up to date with the ledger's log |
 //! | `file/`, `saver.rs` | the registry file: the truth in memory mode, a copy beside TigerBeetle; when it is written |
 //! | `definition_store.rs` | creates definition versions, and reads a limit's history |
 //! | `instances.rs` | makes the instances of templates on first use |
+//! | `instance_log.rs` | the log of instances, for a list of them |
 //! | `refiller.rs`, `refill_clock.rs` | makes the refills that are due |
-//! | `admin.rs`, `decreases.rs`, `usage.rs`, `bootstrap.rs` | the operators' side: changes, decreases, usage, start |
+//! | `admin.rs`, `decreases.rs`, `usage.rs`, `filter.rs`, `bootstrap.rs` | the operators' side: changes, decreases, lists with usage, start |
 //!
 //! A change never writes the snapshot. It creates a version in the ledger; the snapshot changes when the version is read back.
 
@@ -20,9 +22,12 @@ mod definition_store;
 mod entry;
 mod error;
 pub mod file;
+mod filter;
 mod follower;
+mod instance_log;
 mod instances;
 mod key_locks;
+mod log;
 mod refill_clock;
 mod refiller;
 mod saver;
@@ -35,11 +40,12 @@ use std::sync::Arc;
 pub use admin::{Admin, AdminError};
 pub(crate) use entry::Entry;
 pub use error::RegistryError;
+pub use filter::{KeyRange, LimitFilter};
 pub(crate) use instances::InstanceLookup;
 pub(crate) use refill_clock::RefillClock;
-pub(crate) use refiller::{CaughtUp, Refiller};
+pub(crate) use refiller::{CaughtUp, RefillObserver, Refiller};
 pub(crate) use snapshot::Snapshot;
-pub use usage::LimitUsage;
+pub use usage::{LimitPage, LimitUsage};
 
 use crate::decide::Limit;
 use crate::decide::ids::Ids;
@@ -48,9 +54,14 @@ use crate::limit::LimitKey;
 use definition_store::DefinitionStore;
 use file::LockedFile;
 use follower::Follower;
+use instance_log::InstanceLog;
 use key_locks::KeyLocks;
 use saver::Saver;
 
+/// The limits looked up or created at once: as many as fit into the smallest request that TigerBeetle can be set to.
+const LIMITS_PAGE: usize = 100;
+/// The accounts created at once.
+const ACCOUNTS_PAGE: usize = 200;
 /// How often a change is tried while other replicas change the same limit first.
 const ATTEMPTS_MAX: usize = 64;
 
@@ -61,6 +72,7 @@ pub struct Registry<L> {
     snapshot: Arc<Snapshot>,
     follower: Follower<L>,
     saver: Arc<Saver>,
+    instance_log: InstanceLog<L>,
     store: DefinitionStore<L>,
     refiller: Refiller<L>,
     key_locks: KeyLocks,
@@ -72,9 +84,11 @@ impl<L: Ledger> Registry<L> {
         let snapshot = Arc::new(Snapshot::default());
         let saver = Arc::new(Saver::new(Arc::clone(&snapshot), file));
         let follower = Follower::new(Arc::clone(&ledger), ids, Arc::clone(&snapshot), Arc::clone(&saver));
+        let instance_log = InstanceLog::new(Arc::clone(&ledger), ids);
         let store = DefinitionStore::new(Arc::clone(&ledger), ids);
         let refiller = Refiller::new(Arc::clone(&ledger), ids);
-        Self { ledger, ids, snapshot, follower, saver, store, refiller, key_locks: KeyLocks::new() }
+        let key_locks = KeyLocks::new();
+        Self { ledger, ids, snapshot, follower, saver, instance_log, store, refiller, key_locks }
     }
 
     /// The newest known version of each limit.
@@ -85,6 +99,11 @@ impl<L: Ledger> Registry<L> {
     /// Makes the refills that are due.
     pub(crate) fn refiller(&self) -> &Refiller<L> {
         &self.refiller
+    }
+
+    /// Tells `observer` of every refill from now on.
+    pub(crate) fn observe_refills(&self, observer: Arc<dyn RefillObserver>) {
+        self.refiller.observe(observer);
     }
 
     /// Reads every version that was in the log when this was called.
@@ -119,6 +138,7 @@ impl<L: Ledger> Registry<L> {
 
     /// Makes the refills that are due now, by the schedule that `entry` knows. False if a new version has replaced it.
     async fn catch_up(&self, entry: &Entry) -> Result<bool, RegistryError> {
-        Ok(self.refiller.catch_up(entry, self.ledger.now_ns()).await? != CaughtUp::ScheduleReplaced)
+        let caught_up = self.refiller.catch_up(&[entry], self.ledger.now_ns()).await?;
+        Ok(caught_up != CaughtUp::ScheduleReplaced)
     }
 }

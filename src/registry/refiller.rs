@@ -1,8 +1,14 @@
-//! Makes the refills that are due, before a limit is reserved from or its usage is shown. [`crate::decide::refill`] decides what
-//! to send; this file sends it, and retries when another replica was first.
+//! Makes the refills that are due, before limits are reserved from or their usage is shown. [`crate::decide::refill`] decides
+//! what to send; this file sends it, and retries when another replica was first.
+//!
+//! Limits that one request names are caught up together: their refill clocks are read in one look-up, and their chains are sent
+//! in one submission. So it takes as long for many limits as for one.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use futures_util::future::try_join_all;
+use smallvec::SmallVec;
+use tokio::sync::MutexGuard;
 use ulid::Ulid;
 
 use super::ATTEMPTS_MAX;
@@ -11,80 +17,187 @@ use super::refill_clock::RefillClock;
 use crate::decide::Limit;
 use crate::decide::ids::Ids;
 use crate::decide::refill::{self, RefillResult, Schedule};
-use crate::ledger::{Ledger, LedgerError, TransferId, find_closing};
+use crate::ledger::{AccountId, Ledger, LedgerError, TransferId, find_closing};
 use crate::limit::Status;
 
 /// Makes refills.
 pub(crate) struct Refiller<L> {
     ledger: Arc<L>,
     ids: Ids,
+    observers: RwLock<Vec<Arc<dyn RefillObserver>>>,
+}
+
+/// Is told of every refill: whoever asked for it, whichever process made it, also if the caller gave up meanwhile.
+pub(crate) trait RefillObserver: Send + Sync {
+    /// A refill may have added to the limit with this account.
+    fn refilled(&self, account: AccountId);
 }
 
 /// Whether every refill that was due has been made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CaughtUp {
-    /// Nothing was due, as far as this process knew.
-    AlreadyUpToDate,
     /// Every refill due at this moment has been made, here or by another replica. The moment is not before the one asked for.
     At {
         /// The moment, in the ledger's nanoseconds.
         at_ns: u64,
     },
-    /// A new version has replaced the schedule known here: read the definitions again.
+    /// A new version has replaced the schedule known here of at least one limit: read the definitions again.
     ScheduleReplaced,
+}
+
+/// The limits of one request. A usual request names up to four.
+type PerLimit<T> = SmallVec<[T; 4]>;
+
+/// A limit with a refill that is due.
+struct Due<'a> {
+    limit: &'a Limit,
+    schedule: &'a Schedule,
+    clock: &'a RefillClock,
+    is_clock_known: bool,
+    is_closed: bool,
+    /// The transfer that holds the limit's account closed.
+    closing: Option<TransferId>,
+    is_schedule_replaced: bool,
+}
+
+impl<'a> Due<'a> {
+    fn of(entry: &'a Entry) -> Option<Self> {
+        let (limit, clock) = (&entry.limit, entry.clock()?);
+        Some(Self {
+            limit,
+            schedule: limit.schedule.as_deref()?,
+            clock,
+            is_clock_known: false,
+            is_closed: limit.state.status != Status::Active,
+            closing: None,
+            is_schedule_replaced: false,
+        })
+    }
+
+    fn is_due(&self, now_ns: u64) -> bool {
+        !self.schedule.is_up_to_date(self.clock.known_ms(), now_ns)
+    }
 }
 
 impl<L: Ledger> Refiller<L> {
     pub(super) fn new(ledger: Arc<L>, ids: Ids) -> Self {
-        Self { ledger, ids }
+        Self { ledger, ids, observers: RwLock::default() }
     }
 
-    /// Makes every refill of a limit that is due at `now_ns`, in the ledger's nanoseconds and not ahead of it.
-    pub(crate) async fn catch_up(&self, entry: &Entry, now_ns: u64) -> Result<CaughtUp, LedgerError> {
-        match (&entry.limit.schedule, entry.clock()) {
-            (Some(schedule), Some(clock)) if entry.is_refill_due(now_ns) => {
-                self.make_refills(&entry.limit, schedule, clock, now_ns).await
-            }
-            (Some(_) | None, _) => Ok(CaughtUp::AlreadyUpToDate),
-        }
+    /// Tells `observer` of every refill from now on.
+    pub(super) fn observe(&self, observer: Arc<dyn RefillObserver>) {
+        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
-    async fn make_refills(
-        &self,
-        limit: &Limit,
-        schedule: &Schedule,
-        clock: &RefillClock,
-        now_ns: u64,
-    ) -> Result<CaughtUp, LedgerError> {
-        let _one_at_a_time = clock.lock().await;
-        // The wait for the lock took time: catch up to the present, so that the next caller finds nothing due.
-        let now_ns = now_ns.max(self.ledger.now_ns());
-        let mut is_closed = limit.state.status != Status::Active;
-        if !clock.is_known() {
-            clock.advance_to(self.read_clock(schedule).await?);
+    fn report(&self, account: AccountId) {
+        let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
+        observers.iter().for_each(|observer| observer.refilled(account));
+    }
+
+    /// Takes the value of a clock that shows a refill. The report comes first: a caller that finds nothing due finds it reported.
+    fn advance(&self, due: &Due<'_>, to_ms: u64) {
+        self.report(due.limit.account);
+        due.clock.advance_to(to_ms);
+    }
+
+    /// Makes every refill of these limits that is due at `now_ns`, in the ledger's nanoseconds and not ahead of it.
+    ///
+    /// What becomes due meanwhile stays due. Fast buckets would never be caught up to a moment that moves on.
+    pub(crate) async fn catch_up(&self, entries: &[&Entry], now_ns: u64) -> Result<CaughtUp, LedgerError> {
+        let mut due: PerLimit<Due<'_>> =
+            entries.iter().filter(|entry| entry.is_refill_due(now_ns)).filter_map(|it| Due::of(it)).collect();
+        if due.is_empty() {
+            return Ok(CaughtUp::At { at_ns: now_ns });
         }
+        // Every caller takes the locks in the same order, so that no two wait for each other.
+        due.sort_unstable_by_key(|due| due.limit.account);
+        due.dedup_by_key(|due| due.limit.account);
+        let mut locks: PerLimit<MutexGuard<'_, ()>> = PerLimit::new();
+        for due in &due {
+            locks.push(due.clock.lock().await);
+        }
+        if !self.make_refills(due, now_ns).await? {
+            return Ok(CaughtUp::ScheduleReplaced);
+        }
+        let latest_ns = entries.iter().map(|entry| entry.up_to_date_until_ns()).min();
+        let at_ns = self.ledger.now_ns().min(latest_ns.unwrap_or(u64::MAX)).max(now_ns);
+        Ok(CaughtUp::At { at_ns })
+    }
+
+    /// Makes the refills of limits whose locks are held. False if a new version has replaced a schedule.
+    async fn make_refills(&self, mut due: PerLimit<Due<'_>>, now_ns: u64) -> Result<bool, LedgerError> {
+        // The wait for the locks took time: refill up to the present, so that the callers that wait now find nothing due.
+        let to_ns = now_ns.max(self.ledger.now_ns());
+        due.iter_mut().for_each(|due| due.is_clock_known = due.clock.is_known());
+        let mut is_replaced = false;
         for _ in 0..ATTEMPTS_MAX {
-            if schedule.is_up_to_date(clock.known_ms(), now_ns) {
-                return Ok(CaughtUp::At { at_ns: now_ns });
+            self.read_clocks(&mut due).await?;
+            due.retain(|due| due.is_due(now_ns) && !due.is_schedule_replaced);
+            if due.is_empty() {
+                return Ok(!is_replaced);
             }
-            let closing = self.closing(limit, is_closed).await?;
-            let fresh_ulid = Ulid::generate().0;
-            let Some(catch_up) =
-                refill::catch_up(self.ids, limit, clock.known_ms(), now_ns, closing, fresh_ulid)
-            else {
-                return Ok(CaughtUp::At { at_ns: now_ns });
-            };
-            let outcome = self.ledger.submit_one(catch_up.chain).await?;
-            match refill::interpret(limit, outcome)? {
-                RefillResult::Refilled => clock.advance_to(catch_up.to_ms),
-                RefillResult::TraceTaken => clock.advance_to(self.read_clock(schedule).await?),
-                RefillResult::ClosingChanged => is_closed = true,
-                RefillResult::ScheduleReplaced => return Ok(CaughtUp::ScheduleReplaced),
+            self.find_closings(&mut due).await?;
+            self.try_refills(&mut due, to_ns).await?;
+            is_replaced |= due.iter().any(|due| due.is_schedule_replaced);
+        }
+        let keys: Vec<&str> = due.iter().map(|due| due.limit.state.definition.key.as_str()).collect();
+        let message = format!("not refilled after {ATTEMPTS_MAX} attempts: {}", keys.join(", "));
+        Err(LedgerError::Unexpected(message))
+    }
+
+    /// Reads the clocks that are not known.
+    async fn read_clocks(&self, due: &mut [Due<'_>]) -> Result<(), LedgerError> {
+        let unknown = due.iter().filter(|due| !due.is_clock_known);
+        let ids: Vec<_> = unknown.map(|due| due.schedule.clock()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let accounts = self.ledger.accounts(ids).await?;
+        for (due, account) in due.iter_mut().filter(|due| !due.is_clock_known).zip(accounts) {
+            let missing = || LedgerError::Unexpected("a refill clock's account is missing".to_owned());
+            let out_of_range = |_| LedgerError::Unexpected("a refill clock is out of range".to_owned());
+            let known_ms = account.ok_or_else(missing)?.credits_posted;
+            self.advance(due, u64::try_from(known_ms).map_err(out_of_range)?);
+            due.is_clock_known = true;
+        }
+        Ok(())
+    }
+
+    /// Finds the transfers that hold accounts closed.
+    async fn find_closings(&self, due: &mut [Due<'_>]) -> Result<(), LedgerError> {
+        let closed = due.iter_mut().filter(|due| due.is_closed);
+        try_join_all(closed.map(|due| async {
+            due.closing = find_closing(&*self.ledger, due.limit.account).await?;
+            Ok(())
+        }))
+        .await?;
+        Ok(())
+    }
+
+    /// Sends a refill of each limit, up to `to_ns`, and takes the outcomes.
+    async fn try_refills(&self, due: &mut PerLimit<Due<'_>>, to_ns: u64) -> Result<(), LedgerError> {
+        let mut chains = Vec::with_capacity(due.len());
+        let mut clocks_to_ms = PerLimit::new();
+        due.retain(|due| {
+            let (known_ms, fresh_ulid) = (due.clock.known_ms(), Ulid::generate().0);
+            let refill = refill::catch_up(self.ids, due.limit, known_ms, to_ns, due.closing, fresh_ulid);
+            let is_planned = refill.is_some();
+            if let Some(refill) = refill {
+                chains.push(refill.chain);
+                clocks_to_ms.push(refill.to_ms);
+            }
+            is_planned
+        });
+        let outcomes = self.ledger.submit(chains).await;
+        for ((due, to_ms), outcome) in due.iter_mut().zip(clocks_to_ms).zip(outcomes) {
+            match refill::interpret(due.limit, outcome?)? {
+                RefillResult::Refilled => self.advance(due, to_ms),
+                RefillResult::TraceTaken => due.is_clock_known = false,
+                RefillResult::ClosingChanged => due.is_closed = true,
+                RefillResult::ScheduleReplaced => due.is_schedule_replaced = true,
             }
         }
-        let key = &limit.state.definition.key;
-        let message = format!("limit {key} was not refilled after {ATTEMPTS_MAX} attempts");
-        Err(LedgerError::Unexpected(message))
+        Ok(())
     }
 
     /// Refills `amount` on request, once per trace. False if a new version has replaced the schedule known here: read the
@@ -97,8 +210,9 @@ impl<L: Ledger> Refiller<L> {
     ) -> Result<bool, LedgerError> {
         let limit = &entry.limit;
         let mut is_closed = limit.state.status != Status::Active;
+        let _report = Report { refiller: self, account: limit.account };
         for _ in 0..ATTEMPTS_MAX {
-            let closing = self.closing(limit, is_closed).await?;
+            let closing = if is_closed { find_closing(&*self.ledger, limit.account).await? } else { None };
             let fresh_ulid = Ulid::generate().0;
             let Some(chain) = refill::manual_refill(self.ids, limit, trace, amount, closing, fresh_ulid)
             else {
@@ -114,18 +228,16 @@ impl<L: Ledger> Refiller<L> {
         let message = format!("limit {key} was not refilled on request after {ATTEMPTS_MAX} attempts");
         Err(LedgerError::Unexpected(message))
     }
+}
 
-    /// The transfer that holds the limit's account closed, if it may be closed.
-    async fn closing(&self, limit: &Limit, is_closed: bool) -> Result<Option<TransferId>, LedgerError> {
-        if is_closed { find_closing(&*self.ledger, limit.account).await } else { Ok(None) }
-    }
+/// Reports a refill when it is dropped, because the refill may be made although its caller gives up or hears an error.
+struct Report<'a, L: Ledger> {
+    refiller: &'a Refiller<L>,
+    account: AccountId,
+}
 
-    async fn read_clock(&self, schedule: &Schedule) -> Result<u64, LedgerError> {
-        let accounts = self.ledger.accounts(vec![schedule.clock()]).await?;
-        let Some(Some(clock)) = accounts.first() else {
-            return Err(LedgerError::Unexpected("a refill clock's account is missing".to_owned()));
-        };
-        u64::try_from(clock.credits_posted)
-            .map_err(|_| LedgerError::Unexpected("a refill clock is out of range".to_owned()))
+impl<L: Ledger> Drop for Report<'_, L> {
+    fn drop(&mut self) {
+        self.refiller.report(self.account);
     }
 }

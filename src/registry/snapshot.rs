@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::DefaultHashBuilder;
 
 use super::entry::Entry;
+use super::filter::KeyRange;
 use super::templates::Templates;
 use crate::decide::Limit;
 use crate::decide::definition_codec::DefinitionVersion;
@@ -73,19 +74,23 @@ impl Snapshot {
         self.limits.len()
     }
 
-    /// The definitions of operators that are not deleted, sorted by key.
-    pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
+    /// The first `count_max` definitions of operators in a range of keys, sorted by key. Deleted ones are left out.
+    pub(crate) fn list(&self, range: &KeyRange, count_max: usize) -> Vec<Arc<Entry>> {
         let limits = self.limits.pin();
-        let is_listed =
-            |entry: &&Arc<Entry>| entry.limit.state.status != Status::Deleted && !entry.is_instance();
+        let is_listed = |entry: &&Arc<Entry>| {
+            let is_deleted = entry.limit.state.status == Status::Deleted;
+            !is_deleted && !entry.is_instance() && range.holds(entry.key())
+        };
         let mut list: Vec<_> = limits.values().filter(is_listed).cloned().collect();
         list.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        list.truncate(count_max);
         list
     }
 
-    /// The states of the listed limits, sorted by key.
+    /// The states of all definitions of operators, sorted by key. Deleted ones are left out.
     pub(crate) fn states(&self) -> Vec<LimitState> {
-        self.list().iter().map(|entry| entry.limit.state.clone()).collect()
+        let all = self.list(&KeyRange::default(), usize::MAX);
+        all.iter().map(|entry| entry.limit.state.clone()).collect()
     }
 
     /// The limits with a waiting decrease.

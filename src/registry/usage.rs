@@ -1,17 +1,21 @@
-//! The usage of limits, read from the ledger.
+//! The usage of limits, read from the ledger without changing it.
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
+
 use super::admin::{Admin, AdminError};
 use super::entry::Entry;
+use super::filter::LimitFilter;
 use crate::decide::Limit;
-use crate::ledger::{Account, AccountId, Ledger, LedgerError};
-use crate::limit::{LimitKey, LimitState};
+use crate::decide::usage::{self, Usage};
+use crate::ledger::{Account, Ledger, LedgerError};
+use crate::limit::{LimitKey, LimitState, Status};
 
-/// The limits looked up or created at once: as many as fit into the smallest request that TigerBeetle can be set to.
-pub(super) const LIMITS_PAGE: usize = 100;
-/// The accounts looked up or created at once.
-pub(super) const ACCOUNTS_PAGE: usize = 200;
+/// The accounts read at once, so that they are of one moment; a ledger's answer holds no more than 8,189.
+const ACCOUNTS_READ_MAX: usize = 8_189;
+/// How often limits are read again that were changed between the reading of their definition and of their accounts.
+const REREADS_MAX: usize = 4;
 
 /// A limit and its usage.
 #[derive(Debug, Clone)]
@@ -25,7 +29,21 @@ pub struct LimitUsage {
     pub debt: u128,
 }
 
+/// A page of the list of limits, sorted by key.
+#[derive(Debug, Clone)]
+pub struct LimitPage {
+    /// The limits, with their usage.
+    pub limits: Vec<LimitUsage>,
+    /// The key after which the next page begins. `None` if this page is the last.
+    pub next_after: Option<LimitKey>,
+}
+
 impl LimitUsage {
+    fn new(entry: Arc<Entry>, usage: Usage) -> Self {
+        let Usage { available, reserved, debt } = usage;
+        Self { entry, available, reserved, debt }
+    }
+
     /// The limit's key.
     pub fn key(&self) -> &LimitKey {
         self.entry.key()
@@ -45,68 +63,151 @@ impl LimitUsage {
     pub fn version(&self) -> u64 {
         self.entry.limit.version
     }
+
+    /// Whether definition and accounts are of one moment: available and reserved are the capacity then.
+    fn is_of_one_moment(&self) -> bool {
+        let definition = &self.entry.limit.state.definition;
+        let capacity = u128::from(definition.capacity.get());
+        definition.instances_max.is_some() || self.available + self.reserved == capacity
+    }
 }
 
 impl<L: Ledger> Admin<L> {
     /// Every limit that an operator defined, with its usage, sorted by key.
     pub async fn list(&self) -> Result<Vec<LimitUsage>, AdminError> {
+        Ok(self.page(&LimitFilter::default(), usize::MAX).await?.limits)
+    }
+
+    /// The first `count_max` limits that a filter lets through, with their usage.
+    ///
+    /// The instances of a template are shown as their last use left them: an instance takes over a change of its template when
+    /// it is used next.
+    pub async fn page(&self, filter: &LimitFilter, count_max: usize) -> Result<LimitPage, AdminError> {
         self.registry.refresh().await?;
-        let mut list = Vec::new();
-        for page in self.registry.snapshot().list().chunks(LIMITS_PAGE) {
-            list.extend(self.usage(page).await?);
-        }
-        Ok(list)
+        let (entries, next_after) = match &filter.template {
+            None => {
+                let mut entries = self.registry.snapshot().list(&filter.keys, one_more(count_max));
+                let next_after = cut_page(&mut entries, count_max, |entry| entry.key());
+                (entries, next_after)
+            }
+            Some(template) => self.instances(template, filter, count_max).await?,
+        };
+        Ok(LimitPage { limits: self.usages(entries).await?, next_after })
     }
 
     /// One limit with its usage.
     pub async fn get(&self, key: &LimitKey) -> Result<LimitUsage, AdminError> {
         self.registry.refresh().await?;
         let entry = self.existing(key).await?;
-        let usage = self.usage(&[entry]).await?;
-        usage.into_iter().next().ok_or_else(|| AdminError::UnknownKey(key.clone()))
+        let usages = self.usages(vec![entry]).await?;
+        usages.into_iter().next().ok_or_else(|| AdminError::UnknownKey(key.clone()))
     }
 
-    async fn usage(&self, entries: &[Arc<Entry>]) -> Result<Vec<LimitUsage>, AdminError> {
-        let mut ids = Vec::with_capacity(2 * entries.len());
-        for entry in entries {
-            // If a new version has replaced the schedule, the usage shown is a moment old.
-            self.registry.catch_up(entry).await?;
-            ids.extend([entry.limit.account, entry.limit.debt_account]);
-            ids.extend(schedule_accounts(entry));
-        }
-        let mut accounts = Vec::with_capacity(ids.len());
-        for page in ids.chunks(ACCOUNTS_PAGE) {
-            accounts.extend(self.registry.ledger.accounts(page.to_vec()).await?);
-        }
-        let mut accounts = accounts.into_iter();
-        let mut usages = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let count = 2 + schedule_accounts(entry).count();
-            let accounts: Option<Vec<Account>> = accounts.by_ref().take(count).collect();
-            let Some([limit, debt, of_schedule @ ..]) = accounts.as_deref() else {
-                let missing = format!("an account of limit {} is missing", entry.key());
-                return Err(LedgerError::Unexpected(missing).into());
-            };
-            usages.push(usage_of(Arc::clone(entry), limit, debt, of_schedule));
+    /// The usage of limits, all at one moment if one look-up can read them. A limit that was deleted meanwhile is left out.
+    async fn usages(&self, entries: Vec<Arc<Entry>>) -> Result<Vec<LimitUsage>, AdminError> {
+        let mut usages = self.read(&entries).await?;
+        for _ in 0..REREADS_MAX {
+            if usages.iter().all(LimitUsage::is_of_one_moment) {
+                break;
+            }
+            self.registry.refresh().await?;
+            let mut changed = Vec::new();
+            for torn in usages.extract_if(.., |usage| !usage.is_of_one_moment()) {
+                match self.existing(torn.key()).await {
+                    Ok(entry) => changed.push(entry),
+                    Err(AdminError::UnknownKey(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            usages.extend(self.read(&changed).await?);
+            usages.sort_unstable_by(|a, b| a.key().cmp(b.key()));
         }
         Ok(usages)
     }
+
+    /// Reads the accounts of limits. Those of one limit are always read together.
+    async fn read(&self, entries: &[Arc<Entry>]) -> Result<Vec<LimitUsage>, AdminError> {
+        // One moment for all: up to it, refills are counted as made.
+        let now_ns = self.registry.ledger.now_ns();
+        let (mut accounts_max, mut rest) = (ACCOUNTS_READ_MAX, entries);
+        let mut usages = Vec::with_capacity(entries.len());
+        while !rest.is_empty() {
+            let (group, others) = rest.split_at(first_group(rest, accounts_max));
+            let ids = group.iter().flat_map(|entry| usage::accounts(&entry.limit)).collect();
+            let accounts = match self.registry.ledger.accounts(ids).await {
+                // The ledger is set to smaller requests than usual.
+                Err(LedgerError::RequestTooLarge) if group.len() > 1 => {
+                    accounts_max /= 2;
+                    continue;
+                }
+                accounts => accounts?,
+            };
+            let mut accounts = accounts.into_iter();
+            for entry in group {
+                let count = usage::accounts(&entry.limit).count();
+                let read: Option<Vec<Account>> = accounts.by_ref().take(count).collect();
+                let usage = read.and_then(|read| usage::usage(&entry.limit, &read, now_ns));
+                let missing =
+                    || LedgerError::Unexpected(format!("an account of limit {} is missing", entry.key()));
+                usages.push(LimitUsage::new(Arc::clone(entry), usage.ok_or_else(missing)?));
+            }
+            rest = others;
+        }
+        Ok(usages)
+    }
+
+    /// The first instances of a template that a filter lets through, sorted by key, and the key after which the next page
+    /// begins.
+    async fn instances(
+        &self,
+        template: &LimitKey,
+        filter: &LimitFilter,
+        count_max: usize,
+    ) -> Result<(Vec<Arc<Entry>>, Option<LimitKey>), AdminError> {
+        let registry = &self.registry;
+        let is_known = registry.snapshot().get(template).is_some_and(|entry| {
+            entry.limit.state.definition.instances_max.is_some()
+                && entry.limit.state.status != Status::Deleted
+        });
+        if !is_known {
+            return Err(AdminError::UnknownKey(template.clone()));
+        }
+        let mut logged = registry.instance_log.list(template, &filter.keys, one_more(count_max)).await?;
+        let next_after = cut_page(&mut logged, count_max, |logged| &logged.key);
+        // Together, so that the look-ups share requests to the ledger.
+        let entries = try_join_all(logged.iter().map(|logged| async {
+            match registry.snapshot().get(&logged.key) {
+                Some(known) if known.limit.version >= logged.version => Ok(Some(known)),
+                Some(_) | None => registry.newest(&logged.key).await,
+            }
+        }));
+        let is_of_template = |entry: &Arc<Entry>| {
+            let origin = entry.limit.state.origin.as_ref();
+            let is_deleted = entry.limit.state.status == Status::Deleted;
+            origin.is_some_and(|origin| origin.template == *template) && !is_deleted
+        };
+        Ok((entries.await?.into_iter().flatten().filter(is_of_template).collect(), next_after))
+    }
 }
 
-/// The spent accounts of a limit's schedule, and the account of borrowed tokens.
-fn schedule_accounts(entry: &Entry) -> impl Iterator<Item = AccountId> {
-    let schedule = entry.limit.schedule.iter();
-    schedule.flat_map(|schedule| schedule.spent().iter().copied().chain(schedule.borrowed()))
+/// As many as tell whether there is another page.
+fn one_more(count_max: usize) -> usize {
+    count_max.saturating_add(1)
 }
 
-fn usage_of(entry: Arc<Entry>, limit: &Account, debt: &Account, of_schedule: &[Account]) -> LimitUsage {
-    let available = limit.available();
-    let spent: u128 = of_schedule.iter().map(Account::posted_balance).sum();
-    let owed: u128 = of_schedule.iter().map(Account::owed).sum();
-    let reserved = match entry.limit.state.definition.instances_max {
-        Some(instances_max) => u128::from(instances_max).saturating_sub(available),
-        // Borrowed tokens are in the spent accounts too, and were never part of the capacity.
-        None => limit.debits_pending + spent.saturating_sub(owed),
+/// Cuts a list to the length of a page. Returns the key after which the next page begins, if there is one.
+fn cut_page<T>(list: &mut Vec<T>, count_max: usize, key: impl Fn(&T) -> &LimitKey) -> Option<LimitKey> {
+    let is_last = list.len() <= count_max;
+    list.truncate(count_max);
+    list.last().filter(|_| !is_last).map(|last| key(last).clone())
+}
+
+/// How many of the first limits have at most so many accounts together; at least one.
+fn first_group(entries: &[Arc<Entry>], accounts_max: usize) -> usize {
+    let mut accounts = 0;
+    let fits = |entry: &&Arc<Entry>| {
+        accounts += usage::accounts(&entry.limit).count();
+        accounts <= accounts_max
     };
-    LimitUsage { entry, available, reserved, debt: debt.debits_posted }
+    entries.iter().take_while(fits).count().max(1)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::LeaseId;
+use ledger_limiter::limit::{LeaseId, RefillRate, Status};
 use ledger_limiter::limiter::LimiterOptions;
 use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
@@ -150,4 +150,142 @@ pub async fn a_denial_by_the_cache_takes_nothing_of_the_other_limits<B: Backend>
     }
     replica.complete(holder_of_b, &[("b", 0)]).await;
     assert!(is_granted(&replica.take(&[("a", 1), ("b", 1)]).await));
+}
+
+pub async fn a_manual_refill_makes_room_at_once<B: Backend>(backend: B) {
+    let replica = start_with_bound(&backend, LONG).await;
+    replica.put(manual_bucket("manual", 1, 1)).await;
+    exhaust(&replica, "manual").await;
+    for _ in 0..8 {
+        let refilled = replica.admin().replenish(&key("manual"), replenish_id()).await;
+        assert!(refilled.expect("the ledger answers"));
+        assert!(is_granted(&replica.take(&[("manual", 1)]).await));
+        assert_eq!(no_room(&replica.take(&[("manual", 1)]).await), Some("manual"));
+    }
+}
+
+pub async fn a_release_makes_room_at_once<B: Backend>(backend: B) {
+    let replica = start_with_bound(&backend, LONG).await;
+    replica.put(token_bucket("object", 1, 1, 3_600_000)).await;
+    exhaust(&replica, "object").await;
+    let object = key("object");
+    let released = replica.limiter().object(&object).release(amount(1), release_id()).await;
+    assert_eq!(released.expect("the ledger answers"), 1);
+    assert!(is_granted(&replica.take(&[("object", 1)]).await));
+}
+
+pub async fn a_cancel_makes_room_at_once<B: Backend>(backend: B) {
+    let replica = start_with_bound(&backend, LONG).await;
+    replica.put(token_bucket("object", 2, 1, 3_600_000)).await;
+    assert!(is_granted(&replica.take(&[("object", 1)]).await));
+    let (object, ahead) = (key("object"), lease());
+    let reservation = replica.limiter().object(&object).reserve(amount(2), ahead).await;
+    assert!(reservation.expect("the ledger answers").ok, "it takes one and borrows one");
+    for _ in 0..3 {
+        assert_eq!(no_room(&replica.take(&[("object", 1)]).await), Some("object"));
+    }
+    assert!(replica.limiter().object(&object).cancel(ahead).await.expect("the ledger answers"));
+    assert!(is_granted(&replica.take(&[("object", 1)]).await));
+}
+
+pub async fn a_new_rate_makes_room_at_once<B: Backend>(backend: B) {
+    let replica = start_with_bound(&backend, LONG).await;
+    let set_burst = async |burst| {
+        let rate = RefillRate::per_second(1.0 / 3_600.0).expect("a rate");
+        replica.admin().set_rate(&key("object"), rate, amount(burst)).await.expect("the ledger answers")
+    };
+    set_burst(1).await;
+    exhaust(&replica, "object").await;
+    set_burst(2).await;
+    assert!(is_granted(&replica.take(&[("object", 1)]).await));
+}
+
+pub async fn a_limit_that_is_created_again_has_room_at_once<B: Backend>(backend: B) {
+    let replica = start_with_bound(&backend, LONG).await;
+    replica.put(token_bucket("bucket", 1, 1, 3_600_000)).await;
+    exhaust(&replica, "bucket").await;
+    replica.admin().delete(&key("bucket")).await.expect("the ledger answers");
+    replica.put(concurrency("bucket", 2, 60)).await;
+    assert!(is_granted(&replica.take(&[("bucket", 1)]).await));
+}
+
+pub async fn the_end_of_a_decrease_makes_room_at_once<B: Backend>(backend: B) {
+    for applied in [true, false] {
+        let replica = start_with_bound(&backend, LONG).await;
+        let name = if applied { "applied" } else { "cancelled" };
+        replica.put(concurrency(name, 3, 60)).await;
+        let held = [lease(), lease()];
+        for lease in held {
+            assert!(is_granted(&replica.reserve(lease, &[(name, 1)]).await));
+        }
+        exhaust(&replica, name).await;
+        assert!(matches!(replica.put(concurrency(name, 2, 60)).await, Status::Decreasing { .. }));
+        if applied {
+            for lease in held {
+                replica.complete(lease, &[]).await;
+            }
+            replica.admin().apply_decreases().await.expect("the ledger answers");
+        } else {
+            assert_eq!(replica.put(concurrency(name, 4, 60)).await, Status::Active);
+        }
+        assert!(is_granted(&replica.take(&[(name, 1)]).await), "{name}");
+        assert_eq!(no_room(&replica.take(&[(name, 1)]).await), Some(name));
+    }
+}
+
+pub async fn a_raised_template_makes_room_at_once<B: Backend>(backend: B) {
+    let replica = start_with_bound(&backend, LONG).await;
+    replica.put(rolling("of:{user}", 1, 60)).await;
+    exhaust(&replica, "of:ann").await;
+    replica.put(rolling("of:{user}", 2, 60)).await;
+    assert!(is_granted(&replica.take(&[("of:ann", 1)]).await));
+}
+
+/// The operation that makes a refill that is due.
+#[derive(Debug, Clone, Copy)]
+enum Noticing {
+    Reserve,
+    Show,
+    List,
+    Put,
+    ObjectState,
+    Decreases,
+}
+
+async fn notice<L: Ledger>(replica: &Replica<L>, name: &str, noticing: Noticing) {
+    let key = key(name);
+    match noticing {
+        Noticing::Reserve => {}
+        Noticing::Show => drop(replica.info(name).await),
+        Noticing::List => drop(replica.admin().list().await.expect("the ledger answers")),
+        Noticing::Put => {
+            let unchanged = replica.registry().limit(&key).expect("it is known").state.definition;
+            assert_eq!(replica.put(unchanged).await, Status::Active);
+        }
+        Noticing::ObjectState => {
+            replica.limiter().object(&key).state().await.expect("the ledger answers");
+        }
+        Noticing::Decreases => replica.admin().apply_decreases().await.expect("the ledger answers"),
+    }
+}
+
+pub async fn a_refill_makes_room_whoever_makes_it<B: Backend>(backend: B) {
+    use Noticing::{Decreases, List, ObjectState, Put, Reserve, Show};
+    let replica = start_with_bound(&backend, LONG).await;
+    let cases = [
+        (token_bucket("reserve", 1, 1, 1_000), Reserve),
+        (token_bucket("show", 1, 1, 1_000), Show),
+        (token_bucket("list", 1, 1, 1_000), List),
+        (token_bucket("put", 1, 1, 1_000), Put),
+        (token_bucket("state", 1, 1, 1_000), ObjectState),
+        (token_bucket("decreases", 1, 1, 1_000), Decreases),
+    ];
+    for (definition, noticing) in cases {
+        let name = definition.key.as_str().to_owned();
+        replica.put(definition).await;
+        exhaust(&replica, &name).await;
+        backend.pass(Duration::from_millis(1_100)).await;
+        notice(&replica, &name, noticing).await;
+        assert!(is_granted(&replica.take(&[(&name, 1)]).await), "{noticing:?} {name}");
+    }
 }

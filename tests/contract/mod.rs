@@ -99,6 +99,8 @@ macro_rules! contract_tests {
             a_new_rate_begins_where_the_old_one_ends,
             a_stale_replica_spends_by_the_new_schedule,
             a_deleted_bucket_can_be_created_as_another_kind,
+            fast_buckets_are_reserved_together,
+            overage_finds_the_refills_that_are_due_and_no_more,
         ]);
         $crate::contract_tests!(@module buckets, $backend, [
             a_bucket_starts_full_and_is_refilled,
@@ -204,6 +206,14 @@ macro_rules! contract_tests {
             the_cache_hides_no_other_outcome,
             a_lease_that_another_replica_granted_is_granted_here,
             a_denial_by_the_cache_takes_nothing_of_the_other_limits,
+            a_manual_refill_makes_room_at_once,
+            a_release_makes_room_at_once,
+            a_cancel_makes_room_at_once,
+            a_new_rate_makes_room_at_once,
+            a_limit_that_is_created_again_has_room_at_once,
+            the_end_of_a_decrease_makes_room_at_once,
+            a_raised_template_makes_room_at_once,
+            a_refill_makes_room_whoever_makes_it,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole_after_a_crash,

@@ -169,3 +169,39 @@ pub async fn a_deleted_bucket_can_be_created_as_another_kind<B: Backend>(backend
     assert!(is_granted(&replica.take(&[("key", 8)]).await));
     assert!(!is_granted(&replica.take(&[("key", 1)]).await));
 }
+
+pub async fn fast_buckets_are_reserved_together<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    let names: Vec<String> = (0..8).map(|index| format!("fast-{index}")).collect();
+    for name in &names {
+        replica.put(token_bucket(name, 100_000, 1, 1)).await;
+    }
+    let one_of_each: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    for _ in 0..10 {
+        assert!(is_granted(&replica.take(&one_of_each).await));
+    }
+}
+
+pub async fn overage_finds_the_refills_that_are_due_and_no_more<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    for name in ["finds", "keeps"] {
+        replica.put(token_bucket(name, 10, 5, 1_000)).await;
+    }
+    let [finds, keeps] = [lease(), lease()];
+    replica.reserve(finds, &[("finds", 10)]).await;
+    replica.reserve(keeps, &[("keeps", 1)]).await;
+    backend.pass(SECOND).await;
+    let settled = CompleteOutcome::Settled { overages: Vec::new() };
+    assert_eq!(
+        replica.complete(finds, &[("finds", 13)]).await,
+        settled,
+        "five were refilled, three are wanted"
+    );
+    assert_eq!(replica.usage("finds").await, Usage { available: 2, reserved: 8, debt: 0 });
+    assert_eq!(replica.complete(keeps, &[("keeps", 4)]).await, settled);
+    assert_eq!(
+        replica.usage("keeps").await,
+        Usage { available: 7, reserved: 3, debt: 0 },
+        "the refill came before the overage"
+    );
+}

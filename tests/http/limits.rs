@@ -101,3 +101,56 @@ async fn a_malformed_definition_is_refused_with_the_field() {
     }
     service.get("/v1/admin/limits/x").await.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
 }
+
+/// The keys on the page that a query asks for, and the `after` of the next page.
+async fn page(service: &Service, query: &str) -> (Vec<String>, String) {
+    let answer = service.get(&format!("/v1/admin/limits?{query}")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let limits = answer.body["limits"].as_array().expect("limits");
+    let keys = limits.iter().map(|limit| text(&limit["definition"]["key"])).collect();
+    (keys, text(&answer.body["next_after"]))
+}
+
+#[tokio::test]
+async fn the_list_is_filtered_and_paged() {
+    let service = Service::new().await;
+    for key in ["a:1", "a:2", "a:3", "a+b", "b:1"] {
+        let limit = json!({ "key": key, "kind": "rolling", "capacity": 5, "window_seconds": 60 });
+        assert_eq!(service.put(&limit).await.status, StatusCode::OK);
+    }
+    for (query, keys, next_after) in [
+        ("", &["a+b", "a:1", "a:2", "a:3", "b:1", "rpm", "slots"][..], ""),
+        ("count=7", &["a+b", "a:1", "a:2", "a:3", "b:1", "rpm", "slots"], ""),
+        ("count=2", &["a+b", "a:1"], "a:1"),
+        ("count=2&after=a:1", &["a:2", "a:3"], "a:3"),
+        ("count=2&after=a:3", &["b:1", "rpm"], "rpm"),
+        ("count=2&after=rpm", &["slots"], ""),
+        ("prefix=a:", &["a:1", "a:2", "a:3"], ""),
+        ("prefix=a%3A&count=2", &["a:1", "a:2"], "a:2"),
+        ("prefix=a:&after=a:2&count=2", &["a:3"], ""),
+        ("prefix=a:&after=b", &[], ""),
+        ("prefix=a+", &["a+b"], ""),
+        ("prefix=a%2B", &["a+b"], ""),
+        ("prefix=b&after=a:1", &["b:1"], ""),
+        ("prefix=c", &[], ""),
+        ("after=zzz", &[], ""),
+    ] {
+        let expected: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
+        assert_eq!(page(&service, query).await, (expected, next_after.to_owned()), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_query_is_refused_with_its_field() {
+    let service = Service::new().await;
+    for (query, message) in [
+        ("count=0", "count must be between 1 and 5000, not 0"),
+        ("count=5001", "count must be between 1 and 5000, not 5001"),
+        ("count=ten", "Failed to deserialize query string: count: invalid digit"),
+        ("offset=1", "Failed to deserialize query string: offset: unknown field `offset`"),
+        ("template=a:{b", "template must not hold"),
+    ] {
+        service.get(&format!("/v1/admin/limits?{query}")).await.assert_invalid(message);
+    }
+}

@@ -70,3 +70,64 @@ async fn a_deleted_template_deletes_its_instances() {
     let denied = service.reserve("tenant:acme:daily", 1).await;
     assert_eq!(denied, denial("tenant:acme:daily", 0, "unknown_limit_key:tenant:acme:daily"));
 }
+
+#[tokio::test]
+async fn the_instances_of_a_template_are_listed_in_pages() {
+    let service = Service::new().await;
+    assert_eq!(service.put(&template(10, 10)).await.status, StatusCode::OK);
+    let more = json!({ "key": "more:{tenant}", "kind": "rolling", "capacity": 5, "window_seconds": 60 });
+    assert_eq!(service.put(&more).await.status, StatusCode::OK);
+    for (key, amount) in [("tenant:c:daily", 3), ("tenant:a:daily", 1), ("tenant:b:daily", 2), ("more:a", 1)]
+    {
+        service.reserve(key, amount).await.assert_granted();
+    }
+    let all = service.get(&format!("/v1/admin/limits?template={TEMPLATE}")).await;
+    let reserved: Vec<Value> = all.body["limits"]
+        .as_array()
+        .expect("limits")
+        .iter()
+        .map(|limit| json!([limit["definition"]["key"], limit["usage"]["reserved"]]))
+        .collect();
+    let expected = [json!(["tenant:a:daily", 1]), json!(["tenant:b:daily", 2]), json!(["tenant:c:daily", 3])];
+    assert_eq!(reserved, expected);
+    assert_eq!(all.body["next_after"], json!(""));
+
+    let first = service.get(&format!("/v1/admin/limits?template={TEMPLATE}&count=2")).await;
+    assert_eq!(first.body["next_after"], json!("tenant:b:daily"));
+    let rest =
+        service.get(&format!("/v1/admin/limits?template={TEMPLATE}&count=2&after=tenant:b:daily")).await;
+    assert_eq!(rest.body["limits"], json!([all.body["limits"][2]]));
+    let one = service.get(&format!("/v1/admin/limits?template={TEMPLATE}&prefix=tenant:b")).await;
+    assert_eq!(one.body["limits"], json!([all.body["limits"][1]]));
+}
+
+#[tokio::test]
+async fn a_limit_that_is_no_instance_any_more_is_not_listed() {
+    let service = Service::new().await;
+    assert_eq!(service.put(&template(10, 10)).await.status, StatusCode::OK);
+    for key in ["tenant:kept:daily", "tenant:changed:daily", "tenant:deleted:daily"] {
+        service.reserve(key, 1).await.assert_granted();
+    }
+    let mut changed = template(0, 20);
+    changed["key"] = json!("tenant:changed:daily");
+    changed.as_object_mut().expect("an object").remove("max_instances");
+    assert_eq!(service.put(&changed).await.status, StatusCode::OK);
+    assert_eq!(service.delete("/v1/admin/limits/tenant:deleted:daily").await.status, StatusCode::OK);
+    let listed = service.get(&format!("/v1/admin/limits?template={TEMPLATE}")).await;
+    let keys: Vec<&Value> = listed.body["limits"]
+        .as_array()
+        .expect("limits")
+        .iter()
+        .map(|limit| &limit["definition"]["key"])
+        .collect();
+    assert_eq!(keys, [&json!("tenant:kept:daily")]);
+}
+
+#[tokio::test]
+async fn only_a_template_has_instances_to_list() {
+    let service = Service::new().await;
+    for unknown in ["nothing:{at_all}", "rpm"] {
+        let answer = service.get(&format!("/v1/admin/limits?template={unknown}")).await;
+        answer.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
+    }
+}

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger_limiter::decide::refill::CatchUp;
 use ledger_limiter::decide::{refill, reserve as reserving};
 use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
@@ -89,8 +90,11 @@ impl World {
                 }
             }
             Action::PlanToTake { replica, amount } => {
+                // A reserve refills first.
+                if let Some(due) = self.refill_due(replica).await {
+                    self.replicas[replica].ledger.submit_one(due.chain).await.expect("an outcome");
+                }
                 let replica = &self.replicas[replica];
-                // Reading the usage makes every refill that is due, as a reserve does first.
                 let info = replica.info("limit").await;
                 let command = reserve(lease(), &[("limit", amount)]);
                 let now_ns = replica.ledger.now_ns();
@@ -119,6 +123,13 @@ impl World {
     }
 
     async fn plan_to_refill(&mut self, replica: usize) {
+        let now_ns = self.replicas[replica].ledger.now_ns();
+        if let Some(due) = self.refill_due(replica).await {
+            self.delayed.push(Delayed { chain: due.chain, planned_ms: now_ns / NS_PER_MS, amount: 0 });
+        }
+    }
+
+    async fn refill_due(&self, replica: usize) -> Option<CatchUp> {
         let replica = &self.replicas[replica];
         replica.registry().refresh().await.expect("the ledger answers");
         let limit = replica.registry().limit(&key("limit")).expect("the limit exists");
@@ -126,9 +137,7 @@ impl World {
         let clock = replica.ledger.accounts(vec![clock]).await.expect("the ledger answers");
         let clock_ms = clock[0].expect("it has a clock").credits_posted as u64;
         let (now_ns, fresh_ulid) = (replica.ledger.now_ns(), Ulid::generate().0);
-        if let Some(due) = refill::catch_up(replica.ids, &limit, clock_ms, now_ns, None, fresh_ulid) {
-            self.delayed.push(Delayed { chain: due.chain, planned_ms: now_ns / NS_PER_MS, amount: 0 });
-        }
+        refill::catch_up(replica.ids, &limit, clock_ms, now_ns, None, fresh_ulid)
     }
 
     fn fields(&self) -> KindFields {

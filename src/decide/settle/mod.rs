@@ -264,6 +264,11 @@ impl Settlement {
         }
     }
 
+    /// The accounts of the limits that the lease holds.
+    pub fn accounts(&self) -> impl Iterator<Item = AccountId> {
+        self.lease.legs.iter().map(|leg| leg.account)
+    }
+
     /// The amounts that this settlement released, by account of the limit. Empty until it has settled the lease.
     pub fn released(&self) -> impl Iterator<Item = (AccountId, u128)> {
         let settled = self.state == State::Done(Ending::Settled);

@@ -1,20 +1,50 @@
-//! `GET /v1/admin/limits`: every limit and template, without the instances of templates.
+//! `GET /v1/admin/limits`: a page of the limits and templates, or of the instances of one template.
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::ledger::Ledger;
-use crate::protocol::{LimitInfo, LimitsAnswer};
+use crate::limit::LimitKey;
+use crate::protocol::{LimitInfo, LimitsAnswer, ListQuery};
+use crate::registry::{KeyRange, LimitFilter};
 use crate::server::api::Api;
 use crate::server::api::json::answer;
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
 
-pub(crate) async fn list<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Result<Response, Reject> {
+/// The most limits of a page, and their number unless the query says otherwise.
+const PAGE_LIMITS_MAX: usize = 5_000;
+
+pub(crate) async fn list<L: Ledger>(
+    State(api): State<Arc<Api<L>>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Admin);
-    let limits = api.in_time(api.engine.admin().list()).await?.iter().map(LimitInfo::from).collect();
-    Ok(answer(StatusCode::OK, LimitsAnswer { limits }))
+    let Query(query) = query.map_err(|rejection| Reject::Invalid(rejection.body_text()))?;
+    let count_max = query.count.unwrap_or(PAGE_LIMITS_MAX);
+    if !(1..=PAGE_LIMITS_MAX).contains(&count_max) {
+        let message = format!("count must be between 1 and {PAGE_LIMITS_MAX}, not {count_max}");
+        return Err(Reject::Invalid(message));
+    }
+    let filter = filter(&query)?;
+    let page = api.in_time(api.engine.admin().page(&filter, count_max)).await?;
+    let limits = page.limits.iter().map(LimitInfo::from).collect();
+    let next_after = page.next_after.map_or_else(String::new, |key| key.to_string());
+    Ok(answer(StatusCode::OK, LimitsAnswer { limits, next_after }))
+}
+
+fn filter(query: &ListQuery) -> Result<LimitFilter, Reject> {
+    let template = query.template.as_deref().map(|text| LimitKey::parse_name(&key_text(text)));
+    let template = template.transpose().map_err(|error| Reject::Invalid(format!("template {error}")))?;
+    let keys = KeyRange { prefix: key_text(&query.prefix), after: key_text(&query.after) };
+    Ok(LimitFilter { keys, template })
+}
+
+/// A `+` in a query means a space. No key holds a space, but it may hold a `+`.
+fn key_text(text: &str) -> String {
+    text.replace(' ', "+")
 }

@@ -1,0 +1,65 @@
+//! Usage: the accounts of a limit become what is available, reserved and owed as debt now.
+//!
+//! A refill that is due is counted as made. So usage is read without a refill, for any number of limits in one look-up, and
+//! says what the next caller will find.
+
+use super::Limit;
+use super::refill::Schedule;
+use crate::ledger::{Account, AccountId};
+use crate::limit::Refill;
+
+/// What is used of a limit, in its units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// What can be reserved now. For a template: the instances that it may still make.
+    pub available: u128,
+    /// What is reserved. For a template: the instances that it has made.
+    pub reserved: u128,
+    /// Overage that found no room, in total since the limit was made.
+    pub debt: u128,
+}
+
+/// The accounts that [`usage`] needs, in its order.
+pub fn accounts(limit: &Limit) -> impl Iterator<Item = AccountId> {
+    let of_schedule = limit.schedule.iter().flat_map(|schedule| {
+        std::iter::once(schedule.clock()).chain(schedule.borrowed()).chain(schedule.spent().iter().copied())
+    });
+    [limit.account, limit.debt_account].into_iter().chain(of_schedule)
+}
+
+/// The usage of a limit at `now_ns`. `read` are its [`accounts`], all of one moment. `None` if one is missing.
+pub fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
+    let [of_limit, of_debt, of_schedule @ ..] = read else { return None };
+    let (available, pending, debt) = (of_limit.available(), of_limit.debits_pending, of_debt.debits_posted);
+    if let Some(instances_max) = limit.state.definition.instances_max {
+        let reserved = u128::from(instances_max).saturating_sub(available);
+        return Some(Usage { available, reserved, debt });
+    }
+    let Some(schedule) = limit.schedule.as_deref() else {
+        return Some(Usage { available, reserved: pending, debt });
+    };
+    let [clock, of_schedule @ ..] = of_schedule else { return None };
+    let (owed, spent) = match (schedule.borrowed(), of_schedule) {
+        (Some(_), [borrowed, spent @ ..]) => (borrowed.owed(), spent),
+        (Some(_), []) => return None,
+        (None, spent) => (0, spent),
+    };
+    let refilled = refilled(schedule, clock, spent, now_ns);
+    // Nothing is available while something is owed.
+    let repaid = owed.min(available + refilled);
+    let spent: u128 = spent.iter().map(Account::posted_balance).sum();
+    // Borrowed tokens are in the spent accounts too, and were never part of the capacity.
+    let still_spent = spent.saturating_sub(refilled).saturating_sub(owed - repaid);
+    Some(Usage { available: available + refilled - repaid, reserved: pending + still_spent, debt })
+}
+
+/// What the refills add that are due at `now_ns`.
+fn refilled(schedule: &Schedule, clock: &Account, spent: &[Account], now_ns: u64) -> u128 {
+    let clock_ms = u64::try_from(clock.credits_posted).unwrap_or(u64::MAX);
+    let balance = |index: usize| spent.get(index).map_or(0, Account::posted_balance);
+    match schedule.due(clock_ms, now_ns) {
+        None => 0,
+        Some((_, Refill::UpTo(amount))) => balance(0).min(amount.into()),
+        Some((_, Refill::Accounts(indexes))) => indexes.into_iter().map(balance).sum(),
+    }
+}
