@@ -124,7 +124,11 @@ async fn rates_set_on_eight_buckets_are_met_together() {
     assert!(is_granted(&replica.take(&one_of_each(&names)).await));
     tokio::time::sleep(Duration::from_secs(1)).await;
     for name in &names {
-        assert_eq!(replica.usage(name).await, (100_000, 0, 0), "what was taken is refilled");
+        assert_eq!(
+            replica.usage(name).await,
+            crate::fixtures::Usage { available: 100_000, reserved: 0, debt: 0 },
+            "what was taken is refilled"
+        );
     }
 }
 

@@ -11,7 +11,6 @@ use super::saver::Saver;
 use super::snapshot::Snapshot;
 use crate::decide::ids::Ids;
 use crate::ledger::Ledger;
-use crate::telemetry::with_sources;
 
 /// Reads the log of definition versions into the snapshot.
 pub(super) struct Follower<L> {
@@ -60,7 +59,5 @@ impl<L: Ledger> Follower<L> {
         self.refresh().await?;
         self.saver.save().await;
         Ok(())
-    }
-
     }
 }
