@@ -101,6 +101,7 @@ macro_rules! contract_tests {
             the_first_reserve_makes_the_limit,
             the_most_specific_definition_is_in_force,
             callers_at_once_at_two_replicas_share_one_limit,
+            a_placeholder_takes_an_escaped_segment_or_the_rest,
             a_change_of_the_template_changes_its_limits,
             a_lower_capacity_waits_for_each_limit,
             what_was_changed_by_hand_stays_so,

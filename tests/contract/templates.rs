@@ -51,6 +51,26 @@ pub async fn the_most_specific_definition_is_in_force<B: Backend>(backend: B) {
     assert_eq!(replica.usage("tenant:late:daily").await, (0, 2, 0));
 }
 
+pub async fn a_placeholder_takes_an_escaped_segment_or_the_rest<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(template(rolling("ip:{rest*}", 1, 60), 0)).await;
+    replica.put(template(rolling("ip:{version}:{rest*}", 2, 60), 0)).await;
+    replica.put(template(rolling("ip:{version}:{address}", 3, 60), 0)).await;
+    replica.put(rolling("ip:6:home", 4, 60)).await;
+    for (name, capacity) in [
+        ("ip:203.0.113.7", 1),
+        ("ip:6:2001:db8::1", 2),
+        ("ip:6:2001%3Adb8%3A%3A1", 3),
+        ("ip:6:o%27brien@example.com", 3),
+        ("ip:6:home", 4),
+    ] {
+        assert!(is_granted(&replica.take(&[(name, capacity)]).await), "{name}");
+        assert_eq!(no_room(&replica.take(&[(name, 1)]).await), Some(name));
+    }
+    let unknown = ReserveOutcome::UnknownKey { key: key("ip") };
+    assert_eq!(replica.take(&[("ip", 1)]).await, unknown, "the rest is not empty");
+}
+
 pub async fn callers_at_once_at_two_replicas_share_one_limit<B: Backend>(backend: B) {
     let replicas = [Arc::new(start(&backend).await), Arc::new(start(&backend).await)];
     replicas[0].put(template(rolling(DAILY, 100, 600), 0)).await;

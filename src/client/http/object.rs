@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::read_success;
-use super::{Http, json};
+use super::{Http, in_path, json};
 use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
 use crate::limit::ReleaseId;
 use crate::protocol::{
@@ -22,7 +22,7 @@ impl Http {
         action: &str,
         body: String,
     ) -> Result<A, CallError> {
-        let path = format!("/v1/objects/{key}/{action}");
+        let path = format!("/v1/objects/{}/{action}", in_path(key));
         let (status, answer) = self.exchange(method, &path, body).await?;
         read_success(status, &answer)
     }
