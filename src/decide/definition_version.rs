@@ -59,6 +59,15 @@ pub enum BalanceStep {
     CountInstance(AccountId),
 }
 
+/// When a lower capacity is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lowering {
+    /// By this version. The ledger refuses it if too much is reserved.
+    AtOnce,
+    /// By a later version, when enough is available. The limit is closed until then.
+    Waits,
+}
+
 /// A change of kind, which is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} is of kind {}, which cannot be changed to {}", .from.as_str(), .to.as_str())]
@@ -73,7 +82,7 @@ pub struct KindChange {
 
 /// The version for a definition that an operator puts; `None` if it changes nothing.
 pub fn put(current: Option<&Limit>, wanted: &Definition) -> Result<Option<VersionPlan>, KindChange> {
-    plan_version(current, LimitState::active(wanted.clone()))
+    plan_version(current, LimitState::active(wanted.clone()), Lowering::Waits)
 }
 
 /// The version that makes an instance of a template, or brings it up to the template's current definition; `None` if it has
@@ -82,6 +91,7 @@ pub fn follow_template(
     current: Option<&Limit>,
     key: &LimitKey,
     template: &Limit,
+    lowering: Lowering,
 ) -> Result<Option<VersionPlan>, KindChange> {
     let definition = template.state.definition.for_instance(key.clone());
     let origin = Origin { template: template.state.definition.key.clone(), version: template.version };
@@ -89,7 +99,7 @@ pub fn follow_template(
     if current.is_some_and(|limit| is_as_wanted(&limit.state, &wanted)) {
         return Ok(None);
     }
-    let mut change = plan_version(current, wanted)?;
+    let mut change = plan_version(current, wanted, lowering)?;
     if let (Some(change), None) = (&mut change, current) {
         change.balance_steps.push(BalanceStep::CountInstance(template.account));
     }
@@ -114,7 +124,11 @@ fn posted_balance_of(definition: &Definition) -> u64 {
     definition.instances_max.unwrap_or(definition.capacity).get()
 }
 
-fn plan_version(current: Option<&Limit>, wanted: LimitState) -> Result<Option<VersionPlan>, KindChange> {
+fn plan_version(
+    current: Option<&Limit>,
+    wanted: LimitState,
+    lowering: Lowering,
+) -> Result<Option<VersionPlan>, KindChange> {
     let Some(limit) = current else {
         let balance_steps = vec![BalanceStep::Grant(posted_balance_of(&wanted.definition))];
         return Ok(Some(VersionPlan { version: 1, state: wanted, balance_steps, starts_new_schedule: true }));
@@ -124,7 +138,7 @@ fn plan_version(current: Option<&Limit>, wanted: LimitState) -> Result<Option<Ve
     if from != to && limit.state.status != Status::Deleted {
         return Err(KindChange { key: wants.key.clone(), from, to });
     }
-    let (state, balance_steps) = compare_states(&limit.state, &wanted);
+    let (state, balance_steps) = compare_states(&limit.state, &wanted, lowering);
     let unchanged = state == limit.state;
     Ok((!unchanged).then(|| next(limit, state, balance_steps)))
 }
@@ -161,12 +175,16 @@ fn carry_over(replaced: &Schedule, wanted: &LimitState) -> Vec<BalanceStep> {
     replaced.spent().iter().flat_map(end).collect()
 }
 
-fn compare_states(current: &LimitState, wanted: &LimitState) -> (LimitState, Vec<BalanceStep>) {
+fn compare_states(
+    current: &LimitState,
+    wanted: &LimitState,
+    lowering: Lowering,
+) -> (LimitState, Vec<BalanceStep>) {
     let is_closed = current.status != Status::Active;
     let mut balance_steps = Vec::new();
     let (has, wants) = (current.definition.capacity, wanted.definition.capacity);
     let is_template = wanted.definition.instances_max.is_some();
-    if wants < has && !is_template {
+    if wants < has && !is_template && lowering == Lowering::Waits {
         if !is_closed {
             balance_steps.push(BalanceStep::Close);
         }
@@ -180,7 +198,7 @@ fn compare_states(current: &LimitState, wanted: &LimitState) -> (LimitState, Vec
     }
     match wants.cmp(&has) {
         Ordering::Greater => balance_steps.push(BalanceStep::Grant(wants - has)),
-        // For a template the ledger refuses this if it has made more instances than that.
+        // The ledger refuses this if more is reserved, or if a template has made more instances than that.
         Ordering::Less => balance_steps.push(BalanceStep::Cut(has - wants)),
         Ordering::Equal => {}
     }

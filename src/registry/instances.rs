@@ -10,7 +10,7 @@ use super::definition_store::StoreResult;
 use super::entry::Entry;
 use super::error::RegistryError;
 use super::{ATTEMPTS_MAX, Registry};
-use crate::decide::definition_version;
+use crate::decide::definition_version::{self, Lowering};
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 
@@ -70,9 +70,17 @@ impl<L: Ledger> Registry<L> {
         if !entry.is_instance() {
             return Ok(Step::Done(InstanceLookup::Found(entry)));
         }
-        match definition_version::follow_template(Some(&entry.limit), key, &template.limit) {
+        let follow = |lowering| {
+            definition_version::follow_template(Some(&entry.limit), key, &template.limit, lowering)
+        };
+        match follow(Lowering::AtOnce) {
             Ok(Some(plan)) => {
-                self.store.create(&plan).await?;
+                // Only without room does a lower capacity have to wait, and close the limit.
+                if self.store.create(&plan).await? == StoreResult::NoRoom
+                    && let Ok(Some(plan)) = follow(Lowering::Waits)
+                {
+                    self.store.create(&plan).await?;
+                }
                 return Ok(Step::Retry);
             }
             Ok(None) => {}
@@ -91,7 +99,9 @@ impl<L: Ledger> Registry<L> {
             return Ok(Step::Done(InstanceLookup::TooMany));
         }
         // Without an earlier version there is always a plan, and no kind to change.
-        let Ok(Some(plan)) = definition_version::follow_template(None, key, &template.limit) else {
+        let Ok(Some(plan)) =
+            definition_version::follow_template(None, key, &template.limit, Lowering::AtOnce)
+        else {
             return Ok(Step::Retry);
         };
         match self.store.create(&plan).await? {

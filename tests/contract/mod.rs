@@ -104,6 +104,7 @@ macro_rules! contract_tests {
             a_placeholder_takes_an_escaped_segment_or_the_rest,
             a_change_of_the_template_changes_its_limits,
             a_lower_capacity_waits_for_each_limit,
+            a_lower_template_denies_nothing_that_fits,
             what_was_changed_by_hand_stays_so,
             a_template_makes_so_many_limits_and_no_more,
             a_flood_of_keys_leaves_nothing_behind,
