@@ -5,7 +5,8 @@
 //! | 1 | format, 1 |
 //! | 2 | length of the rest, little-endian |
 //! | n | `EncodedDefinition` in postcard's encoding |
-//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances only |
+//! | m | `EncodedTemplateFields` in postcard's encoding, for templates, instances, and limits with a new account only |
+//! | k | the versions that gave the limit a new account, in postcard's encoding; only if there are any |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -92,8 +93,14 @@ enum EncodedStatus {
 pub fn encode(number: u64, state: &LimitState) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    if let Some(template_fields) = EncodedTemplateFields::of(state) {
+    let has_new_account = !state.accounts_since.is_empty();
+    let template_fields = EncodedTemplateFields::of(state);
+    if template_fields.is_some() || has_new_account {
+        let template_fields = template_fields.unwrap_or_default();
         body = postcard::to_extend(&template_fields, body).map_err(CodecError::Body)?;
+    }
+    if has_new_account {
+        body = postcard::to_extend(&state.accounts_since, body).map_err(CodecError::Body)?;
     }
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
@@ -147,14 +154,20 @@ impl Assembler {
         let Some(body) = self.bytes.get(HEADER_BYTES..end) else { return Ok(None) };
         let (body, rest): (EncodedDefinition, _) =
             postcard::take_from_bytes(body).map_err(CodecError::Body)?;
-        let template_fields = if rest.is_empty() {
-            EncodedTemplateFields::default()
-        } else {
-            postcard::from_bytes(rest).map_err(CodecError::Body)?
-        };
+        let (template_fields, rest) = take_or_default::<EncodedTemplateFields>(rest)?;
+        let (accounts_since, _) = take_or_default(rest)?;
         let (number, state) = body.into_state(template_fields)?;
+        let state = LimitState { accounts_since, ..state };
         Ok(Some(DefinitionVersion { number, state, timestamp_ns: recorded.timestamp_ns }))
     }
+}
+
+/// Decodes a value that is left out if it is the default.
+fn take_or_default<'b, T: Deserialize<'b> + Default>(bytes: &'b [u8]) -> Result<(T, &'b [u8]), CodecError> {
+    if bytes.is_empty() {
+        return Ok((T::default(), bytes));
+    }
+    postcard::take_from_bytes(bytes).map_err(CodecError::Body)
 }
 
 impl EncodedTemplateFields {
@@ -216,7 +229,7 @@ impl EncodedDefinition {
             LimitKey::parse_name(&template).map(|template| Box::new(Origin { template, version }))
         });
         let origin = origin.transpose().map_err(invalid)?;
-        Ok((self.number, LimitState { definition, status, origin }))
+        Ok((self.number, LimitState { status, origin, ..LimitState::active(definition) }))
     }
 }
 
@@ -243,7 +256,7 @@ mod tests {
             description,
             Overage::Deny,
         );
-        LimitState { definition: definition.expect("valid"), status, origin: None }
+        LimitState { status, ..LimitState::active(definition.expect("valid")) }
     }
 
     fn of_template() -> [LimitState; 2] {
@@ -268,7 +281,9 @@ mod tests {
             state("", Status::Active),
             state(&"d".repeat(1024), Status::Decreasing { to }),
             template,
+            LimitState { accounts_since: [2].into(), ..instance.clone() },
             instance,
+            LimitState { accounts_since: [3, 300].into(), ..state("on its third account", Status::Active) },
             state("é", Status::Deleted),
         ];
         let mut assembler = Assembler::default();

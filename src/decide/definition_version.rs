@@ -12,6 +12,7 @@ use super::Limit;
 use super::definition_codec::{self, CodecError};
 use super::ids::Ids;
 use super::refill::{Schedule, repay};
+use super::replaced_account::{KeptReservation, replaces_account};
 use crate::ledger::{
     AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
     TransferId, UserData,
@@ -55,6 +56,8 @@ pub enum BalanceStep {
     Cut(u64),
     /// Closes the account.
     Close,
+    /// Keeps reserved on the new account what leases hold on the account that it replaces.
+    KeepReserved,
     /// Takes 1 from the template's account, which counts the instances that it may still make.
     CountInstance(AccountId),
 }
@@ -133,6 +136,10 @@ fn plan_version(
         let balance_steps = vec![BalanceStep::Grant(posted_balance_of(&wanted.definition))];
         return Ok(Some(VersionPlan { version: 1, state: wanted, balance_steps, starts_new_schedule: true }));
     };
+    let wanted = LimitState { accounts_since: limit.state.accounts_since.clone(), ..wanted };
+    if replaces_account(limit, &wanted) {
+        return Ok(Some(with_new_account(limit, wanted)));
+    }
     let (has, wants) = (&limit.state.definition, &wanted.definition);
     let (from, to) = (has.kind.name(), wants.kind.name());
     if from != to && limit.state.status != Status::Deleted {
@@ -141,6 +148,16 @@ fn plan_version(
     let (state, balance_steps) = compare_states(&limit.state, &wanted, lowering);
     let unchanged = state == limit.state;
     Ok((!unchanged).then(|| next(limit, state, balance_steps)))
+}
+
+/// The next version of a deleted limit, on a new account.
+fn with_new_account(deleted: &Limit, wanted: LimitState) -> VersionPlan {
+    let version = deleted.version + 1;
+    let balance_steps =
+        vec![BalanceStep::Grant(posted_balance_of(&wanted.definition)), BalanceStep::KeepReserved];
+    let accounts_since = wanted.accounts_since.iter().copied().chain([version]).collect();
+    let state = LimitState { accounts_since, ..wanted };
+    VersionPlan { version, state, balance_steps, starts_new_schedule: true }
 }
 
 /// The next version of a limit. If it starts a new schedule, it carries over the balances of the replaced one.
@@ -190,7 +207,7 @@ fn compare_states(
         }
         let definition = Definition { capacity: has, ..wanted.definition.clone() };
         let status = Status::Decreasing { to: wants };
-        return (LimitState { definition, status, origin: wanted.origin.clone() }, balance_steps);
+        return (LimitState { definition, status, ..wanted.clone() }, balance_steps);
     }
     let (has, wants) = (posted_balance_of(&current.definition), posted_balance_of(&wanted.definition));
     if is_closed {
@@ -240,10 +257,29 @@ fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
     }
 }
 
+/// What a version's chain depends on beside the version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainInputs {
+    /// The transfer that holds the account closed.
+    pub closing: Option<TransferId>,
+    /// What a new account keeps reserved.
+    pub kept: Option<KeptReservation>,
+    /// Seeds the ids of the balance steps: the ledger may refuse them for a passing reason, which uses the ids up, and the
+    /// definition's first part keeps them from acting twice.
+    pub fresh_ulid: u128,
+    /// The time, in the ledger's nanoseconds.
+    pub now_ns: u64,
+}
+
 impl VersionPlan {
     /// Whether the chain voids the transfer that closed the account.
     pub fn reopens(&self) -> bool {
         self.balance_steps.contains(&BalanceStep::Reopen)
+    }
+
+    /// Whether the version gets a new account in the place of another one.
+    pub fn replaces_account(&self) -> bool {
+        self.balance_steps.contains(&BalanceStep::KeepReserved)
     }
 
     /// The accounts to create before the chain is sent.
@@ -251,9 +287,11 @@ impl VersionPlan {
         let key = &self.state.definition.key;
         let account = |id, rule, code| NewAccount { id, rule, code };
         let mut accounts = Vec::new();
-        if self.version == 1 {
+        if self.version == 1 || self.replaces_account() {
             let rule = AccountRule::DebitsMustNotExceedCredits;
-            accounts.push(account(ids.limit(key), rule, AccountCode::Limit));
+            accounts.push(account(ids.limit_of(&self.state), rule, AccountCode::Limit));
+        }
+        if self.version == 1 {
             accounts.push(account(ids.debt(key), AccountRule::Unconstrained, AccountCode::Debt));
         }
         accounts.extend(self.new_schedule(ids, 0).iter().flat_map(Schedule::accounts));
@@ -270,19 +308,11 @@ impl VersionPlan {
         let definition = &self.state.definition;
         let schedule = self.new_schedule(ids, unix_ms(now_ns));
         let target = schedule.and_then(|it| it.spend_target(now_ns, definition.capacity.get()));
-        target.map_or_else(|| ids.limit(&definition.key), |target| target.spent)
+        target.map_or_else(|| ids.limit_of(&self.state), |target| target.spent)
     }
 
-    /// The chain that creates this version; `None` if it reopens the account and `closing`, the transfer that closed it, is not
-    /// known. `fresh_ulid` seeds the ids of the balance steps: the ledger may refuse them for a passing reason, which uses the
-    /// ids up, and the definition's first part keeps them from acting twice.
-    pub fn chain(
-        &self,
-        ids: Ids,
-        closing: Option<TransferId>,
-        fresh_ulid: u128,
-        now_ns: u64,
-    ) -> Result<Option<Chain>, CodecError> {
+    /// The chain that creates this version; `None` if it reopens the account and the transfer that closed it is not known.
+    pub fn chain(&self, ids: Ids, inputs: ChainInputs) -> Result<Option<Chain>, CodecError> {
         let key = &self.state.definition.key;
         // No replica follows the log of instances: an instance is read when it is first used.
         let log = if self.state.origin.is_some() { ids.instances() } else { ids.registry() };
@@ -295,11 +325,14 @@ impl VersionPlan {
                 movement: Movement::Post { debit: log, credit: ids.debt(key), amount: 0 },
             });
         }
-        let successor = self.successor(ids, now_ns);
-        let mut fresh_ids = (0..=u8::MAX).map(|nth| ids.fresh(fresh_ulid, nth));
+        let accounts = StepAccounts {
+            operator: ids.operator(),
+            limit: ids.limit_of(&self.state),
+            successor: self.successor(ids, inputs.now_ns),
+        };
+        let mut fresh_ids = (0..=u8::MAX).map(|nth| ids.fresh(inputs.fresh_ulid, nth));
         for step in &self.balance_steps {
-            let Some(transfers_of_step) = transfers_of(ids, key, *step, closing, successor, &mut fresh_ids)
-            else {
+            let Some(transfers_of_step) = transfers_of(ids, accounts, *step, inputs, &mut fresh_ids) else {
                 return Ok(None);
             };
             transfers.extend(transfers_of_step);
@@ -308,21 +341,29 @@ impl VersionPlan {
     }
 }
 
+/// The accounts that balance steps move amounts between.
+#[derive(Clone, Copy)]
+struct StepAccounts {
+    operator: AccountId,
+    limit: AccountId,
+    /// Takes over what was spent under a replaced schedule.
+    successor: AccountId,
+}
+
 /// The transfers of a balance step; `None` if it needs the closing transfer and that is not known.
 fn transfers_of(
     ids: Ids,
-    key: &LimitKey,
+    accounts: StepAccounts,
     step: BalanceStep,
-    closing: Option<TransferId>,
-    successor: AccountId,
+    inputs: ChainInputs,
     fresh_ids: &mut impl Iterator<Item = TransferId>,
 ) -> Option<SmallVec<[Transfer; 2]>> {
-    let (operator, limit) = (ids.operator(), ids.limit(key));
+    let StepAccounts { operator, limit, successor } = accounts;
     let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
     let close = |debit| Movement::Close { debit, credit: operator };
     Some(match step {
         BalanceStep::Reopen => {
-            let pending = closing?;
+            let pending = inputs.closing?;
             smallvec![plain(ids.reopen(pending), TransferCode::Close, Movement::Void { pending })]
         }
         BalanceStep::CarryOver(spent) => {
@@ -346,6 +387,13 @@ fn transfers_of(
         BalanceStep::Cut(amount) => {
             let movement = Movement::Post { debit: limit, credit: operator, amount: amount.into() };
             smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
+        }
+        BalanceStep::KeepReserved => {
+            let Some(KeptReservation { amount, timeout_seconds }) = inputs.kept else {
+                return Some(smallvec![]);
+            };
+            let movement = Movement::Pend { debit: limit, credit: operator, amount, timeout_seconds };
+            smallvec![plain(fresh_ids.next()?, TransferCode::KeepReserved, movement)]
         }
         BalanceStep::Close => smallvec![plain(fresh_ids.next()?, TransferCode::Close, close(limit))],
         BalanceStep::CountInstance(template) => {

@@ -146,6 +146,8 @@ pub enum TransferCode {
     Definition = 3,
     /// Closes an account, or the void that reopens it.
     Close = 4,
+    /// What stays reserved on the new account of a limit for leases on the account that it replaced.
+    KeepReserved = 5,
     /// A reservation on a rolling limit; overage that finds no room becomes debt.
     ReserveRolling = 10,
     /// A reservation on a concurrency limit.
@@ -182,11 +184,12 @@ pub enum TransferCode {
 
 impl TransferCode {
     /// Every code.
-    pub const ALL: [TransferCode; 20] = [
+    pub const ALL: [TransferCode; 21] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
         TransferCode::Close,
+        TransferCode::KeepReserved,
         TransferCode::ReserveRolling,
         TransferCode::ReserveConcurrency,
         TransferCode::Shrink,
@@ -217,6 +220,7 @@ impl TransferCode {
             | Self::Cut
             | Self::Definition
             | Self::Close
+            | Self::KeepReserved
             | Self::AdvanceClock
             | Self::Refill
             | Self::Repay => false,
@@ -243,6 +247,7 @@ impl TransferCode {
             Self::Definition | Self::Close => true,
             Self::Grant
             | Self::Cut
+            | Self::KeepReserved
             | Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency

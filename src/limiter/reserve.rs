@@ -193,24 +193,32 @@ impl<L: Ledger> Limiter<L> {
         if reserve::contradicts_definitions(&resolved.limits(), outcome, impossible.as_ref()) {
             resolved = self.resolve_again(resolved).await?;
         }
-        let (limits, impossible) = (resolved.limits(), resolved.impossible());
-        match reserve::interpret(resolved.command, &limits, outcome, impossible)? {
+        let impossible = resolved.impossible();
+        let result = reserve::interpret(command, &resolved.limits(), outcome, impossible)?;
+        match result {
             ReserveResult::Granted { reserved_at_unix_ms } => {
                 Ok(ReserveOutcome::Granted { reserved_at_unix_ms })
             }
             ReserveResult::Denied { denial, repeated } => Ok(self.deny(&resolved, denial, repeated)),
-            ReserveResult::AlreadyGranted => self.status_of_granted(&resolved).await,
+            ReserveResult::AlreadyGranted => self.status_of_granted(resolved).await,
         }
     }
 
     /// The answer for a lease id that was granted before.
-    async fn status_of_granted(&self, resolved: &Resolved<'_>) -> Result<ReserveOutcome, LimiterError> {
+    async fn status_of_granted(&self, mut resolved: Resolved<'_>) -> Result<ReserveOutcome, LimiterError> {
         let command = resolved.command;
         let Some(lease) = self.read_lease(command.lease).await? else {
             // One of the lease's transfer ids is taken, but not by a reservation of this lease.
             return Ok(ReserveOutcome::LeaseConflict);
         };
-        Ok(match lease.status(self.ids, command, &resolved.limits(), self.ledger.now_ns()) {
+        let now_ns = self.ledger.now_ns();
+        let mut status = lease.status(self.ids, command, &resolved.limits(), now_ns);
+        if status == LeaseStatus::Conflict {
+            // Another replica may have given a limit a new account.
+            resolved = self.resolve_again(resolved).await?;
+            status = lease.status(self.ids, command, &resolved.limits(), now_ns);
+        }
+        Ok(match status {
             LeaseStatus::Granted { reserved_at_unix_ms } => ReserveOutcome::Granted { reserved_at_unix_ms },
             LeaseStatus::Conflict => ReserveOutcome::LeaseConflict,
             LeaseStatus::Settled => ReserveOutcome::LeaseSettled,

@@ -192,7 +192,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Reads the definitions again. Instances are forgotten, because the log does not hold their versions.
-    async fn reload(&self, stale: &Resolved<'_>) -> Result<(), LimiterError> {
+    pub(super) async fn reload(&self, stale: &Resolved<'_>) -> Result<(), LimiterError> {
         self.registry.refresh().await?;
         let instances = stale.entries.iter().flatten().filter(|entry| entry.is_instance());
         instances.for_each(|entry| self.registry.snapshot().forget(entry));

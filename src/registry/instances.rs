@@ -118,6 +118,18 @@ impl<L: Ledger> Registry<L> {
         Ok(self.snapshot.get(key))
     }
 
+    /// Reads the newest versions of these limits into the snapshot.
+    pub(crate) async fn refresh_limits(
+        &self,
+        keys: impl Iterator<Item = &LimitKey>,
+    ) -> Result<(), RegistryError> {
+        self.refresh().await?;
+        for key in keys {
+            self.newest(key).await?;
+        }
+        Ok(())
+    }
+
     /// The newest version of a limit in the ledger, whether an operator or a template made it. The log has just been read.
     pub(super) async fn newest(&self, key: &LimitKey) -> Result<Option<Arc<Entry>>, RegistryError> {
         match self.snapshot.get(key) {

@@ -169,6 +169,29 @@ pub async fn changes_of_a_limit_are_whole<B: Backend>(backend: B) {
     .await;
 }
 
+pub async fn a_change_of_kind_is_whole<B: Backend>(backend: B) {
+    at_every_call(
+        &backend,
+        async |healthy, round| {
+            healthy.put(concurrency(&name(round), 60, 600)).await;
+            assert!(is_granted(&healthy.take(&[(&name(round), 10)]).await));
+        },
+        async |dying, round| {
+            dying.admin().delete(&key(&name(round))).await.is_ok()
+                && dying.admin().put(&rolling(&name(round), 40, 60)).await.is_ok()
+        },
+        async |another, round| {
+            // What was not deleted yet is deleted now.
+            if another.admin().put(&rolling(&name(round), 40, 60)).await.is_err() {
+                another.admin().delete(&key(&name(round))).await.expect("it is there");
+                another.put(rolling(&name(round), 40, 60)).await;
+            }
+            is_exact(another, &name(round), 40, 10).await;
+        },
+    )
+    .await;
+}
+
 pub async fn a_complete_is_whole<B: Backend>(backend: B) {
     let leases: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
     at_every_call(

@@ -169,6 +169,7 @@ macro_rules! contract_tests {
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole,
+            a_change_of_kind_is_whole,
             a_complete_is_whole,
             a_complete_on_a_closed_limit_is_whole,
             a_top_up_is_whole,
@@ -189,6 +190,8 @@ macro_rules! contract_tests {
             replicas_that_change_a_limit_at_once_agree,
             a_decrease_is_applied_once_by_whoever_sees_it,
             a_decrease_survives_the_replica_that_began_it,
+            a_replica_that_knows_the_old_kind_reserves_nothing,
+            a_complete_finds_the_new_account_of_a_limit,
             a_delete_denies_everywhere,
         ]);
     };

@@ -35,6 +35,19 @@ pub struct NotInLease {
     pub index: usize,
 }
 
+impl NotInLease {
+    /// The first amount of a limit that the lease does not hold. A lease that is settled or expired accepts any amounts.
+    pub fn find(lease: &Lease, used: &[Used], now_ns: u64) -> Option<Self> {
+        let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
+        let index = used.iter().position(|used| !in_lease(used))?;
+        (!is_over(lease, now_ns)).then_some(Self { index })
+    }
+}
+
+fn is_over(lease: &Lease, now_ns: u64) -> bool {
+    lease.settled || lease.is_expired(now_ns)
+}
+
 /// Settles one lease. Ask [`Settlement::next`] what to do, report the result, and repeat until it is done.
 #[derive(Debug)]
 pub struct Settlement {
@@ -93,10 +106,9 @@ impl Settlement {
     /// Compares the amounts used with the amounts reserved. A lease that is settled or expired accepts any amounts and does
     /// nothing with them.
     pub fn new(ids: Ids, lease: Lease, used: &[Used], now_ns: u64) -> Result<Self, NotInLease> {
-        let is_over = lease.settled || lease.is_expired(now_ns);
-        let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
-        if let Some(index) = used.iter().position(|used| !is_over && !in_lease(used)) {
-            return Err(NotInLease { index });
+        let is_over = is_over(&lease, now_ns);
+        if let Some(error) = NotInLease::find(&lease, used, now_ns) {
+            return Err(error);
         }
         let actions = actions_of(&lease.legs, used);
         let state = if is_over { State::Done(Ending::AlreadyOver) } else { State::Planning };
