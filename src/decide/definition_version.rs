@@ -234,6 +234,16 @@ pub fn delete(limit: &Limit) -> Option<VersionPlan> {
     Some(next(limit, state, balance_steps))
 }
 
+/// The version that closes an instance whose template is of another kind now. The template makes the instance again, as for a
+/// deleted limit that is defined again.
+pub fn close_instance(limit: &Limit) -> VersionPlan {
+    let balance_steps = match limit.state.status {
+        Status::Active => vec![BalanceStep::Close],
+        Status::Decreasing { .. } | Status::Deleted => Vec::new(),
+    };
+    next(limit, LimitState { status: Status::Deleted, ..limit.state.clone() }, balance_steps)
+}
+
 /// The version that applies a waiting decrease; `None` if none waits.
 pub fn apply_decrease(limit: &Limit) -> Option<VersionPlan> {
     let (delta, to) = decrease_of(limit)?;

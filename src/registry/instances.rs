@@ -10,7 +10,7 @@ use super::definition_store::StoreResult;
 use super::entry::Entry;
 use super::error::RegistryError;
 use super::{ATTEMPTS_MAX, Registry};
-use crate::decide::definition_version::{self, Lowering};
+use crate::decide::definition_version::{self, KindChange, Lowering};
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 
@@ -84,8 +84,9 @@ impl<L: Ledger> Registry<L> {
                 return Ok(Step::Retry);
             }
             Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "an instance keeps the definition of its former template, because a kind cannot be changed");
+            Err(KindChange { .. }) => {
+                self.store.create(&definition_version::close_instance(&entry.limit)).await?;
+                return Ok(Step::Retry);
             }
         }
         entry.set_current(template_changes);

@@ -103,6 +103,7 @@ macro_rules! contract_tests {
             callers_at_once_at_two_replicas_share_one_limit,
             a_placeholder_takes_an_escaped_segment_or_the_rest,
             a_change_of_the_template_changes_its_limits,
+            a_template_of_another_kind_changes_its_limits,
             a_lower_capacity_waits_for_each_limit,
             a_lower_template_denies_nothing_that_fits,
             what_was_changed_by_hand_stays_so,

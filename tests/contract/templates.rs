@@ -139,6 +139,32 @@ pub async fn a_lower_template_denies_nothing_that_fits<B: Backend>(backend: B) {
     assert!(is_granted(&other.take(&[("ann:rpm", 3)]).await));
 }
 
+pub async fn a_template_of_another_kind_changes_its_limits<B: Backend>(backend: B) {
+    let (replica, delayed) = (start(&backend).await, start(&backend).await);
+    let name = LimitKey::parse_name(DAILY).expect("a template");
+    let kinds = [
+        concurrency(DAILY, 5, 600),
+        token_bucket(DAILY, 5, 1, 60_000),
+        rolling(DAILY, 5, 600),
+        fixed_window(DAILY, 5, 86_400, 0),
+        concurrency(DAILY, 5, 600),
+    ];
+    for (reserved, definition) in (0..).zip(kinds) {
+        if reserved > 0 {
+            replica.admin().delete(&name).await.expect("it is there");
+        }
+        let kind = definition.kind;
+        replica.put(template(definition, 1)).await;
+        assert!(is_granted(&replica.take(&[("tenant:acme:daily", 1)]).await), "{kind:?}");
+        assert_eq!(replica.info("tenant:acme:daily").await.state().definition.kind, kind);
+        assert_eq!(made(&replica, DAILY).await, 1, "it is the same instance: {kind:?}");
+        if reserved == 0 {
+            assert!(is_granted(&delayed.take(&[("tenant:acme:daily", 1)]).await));
+        }
+    }
+    assert!(!is_granted(&delayed.take(&[("tenant:acme:daily", 1)]).await), "it knows the first kind");
+}
+
 pub async fn what_was_changed_by_hand_stays_so<B: Backend>(backend: B) {
     let (replica, other) = (start(&backend).await, start(&backend).await);
     replica.put(template(token_bucket(DAILY, 10, 1, 60_000), 0)).await;
