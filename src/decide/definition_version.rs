@@ -321,6 +321,17 @@ impl VersionPlan {
         target.map_or_else(|| ids.limit_of(&self.state), |target| target.spent)
     }
 
+    /// The limit that this version makes, if it is the first one and is created now.
+    pub fn limit(&self, ids: Ids, now_ns: u64) -> Limit {
+        Limit {
+            version: self.version,
+            state: self.state.clone(),
+            account: ids.limit_of(&self.state),
+            debt_account: ids.debt(&self.state.definition.key),
+            schedule: self.new_schedule(ids, unix_ms(now_ns)).map(Box::new),
+        }
+    }
+
     /// The chain that creates this version; `None` if it reopens the account and the transfer that closed it is not known.
     pub fn chain(&self, ids: Ids, inputs: ChainInputs) -> Result<Option<Chain>, CodecError> {
         let key = &self.state.definition.key;

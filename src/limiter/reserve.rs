@@ -1,6 +1,6 @@
 //! Reserve.
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 
 use super::denial_cache::{Admission, AdmissionTickets};
 use super::resolve::{Limits, Resolved};
@@ -12,10 +12,11 @@ use crate::protocol::{Reserve, ReserveOutcome};
 use crate::time::unix_ms;
 
 /// A reserve of a batch.
-#[expect(clippy::large_enum_variant, reason = "nearly every item is sent; a box would cost it an allocation")]
 enum BatchItem<'a> {
     /// Its chain is among those submitted.
     Sent { resolved: Resolved<'a>, tickets: AdmissionTickets, remembered: Option<Chain> },
+    /// Its chain makes instances, so it is sent alone, after the others.
+    First(Resolved<'a>),
     /// It needs no outcome.
     Answered(Result<ReserveOutcome, LimiterError>),
 }
@@ -30,6 +31,9 @@ impl<L: Ledger> Limiter<L> {
         // (`scripts/bench --only pairs`, the hot key).
         if !self.is_ready(&resolved) {
             resolved = self.make_ready(resolved).await?;
+            if !resolved.new_instances().is_empty() {
+                return self.reserve_first(resolved).await;
+            }
         }
         let limits = resolved.limits();
         let tickets = match self.denial_cache.admit(command, &limits, resolved.at_ns()) {
@@ -57,6 +61,10 @@ impl<L: Ledger> Limiter<L> {
                     continue;
                 }
             };
+            if !resolved.new_instances().is_empty() {
+                items.push(BatchItem::First(resolved));
+                continue;
+            }
             let admission = self.denial_cache.admit(resolved.command, &resolved.limits(), resolved.at_ns());
             let tickets = match admission {
                 Admission::Ask(tickets) => tickets,
@@ -79,10 +87,15 @@ impl<L: Ledger> Limiter<L> {
         let mut outcomes = self.ledger.submit(chains).await.into_iter();
         let mut answers: Vec<Option<Result<ReserveOutcome, LimiterError>>> =
             Vec::with_capacity(commands.len());
-        let mut look_ups = Vec::new();
+        let mut look_ups: Vec<BoxFuture<'_, (usize, Result<ReserveOutcome, LimiterError>)>> = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
             let (resolved, tickets, remembered) = match item {
                 BatchItem::Sent { resolved, tickets, remembered } => (resolved, tickets, remembered),
+                BatchItem::First(resolved) => {
+                    answers.push(None);
+                    look_ups.push(Box::pin(async move { (index, self.reserve_first(resolved).await) }));
+                    continue;
+                }
                 BatchItem::Answered(answer) => {
                     answers.push(Some(answer));
                     continue;
@@ -100,7 +113,9 @@ impl<L: Ledger> Limiter<L> {
                 .transpose();
             if answer.is_none() {
                 let command = resolved.command;
-                look_ups.push(async move { (index, self.look_up_and_conclude(command, outcome).await) });
+                look_ups.push(Box::pin(
+                    async move { (index, self.look_up_and_conclude(command, outcome).await) },
+                ));
             }
             answers.push(answer);
         }
@@ -113,7 +128,7 @@ impl<L: Ledger> Limiter<L> {
         answers.into_iter().flatten().collect()
     }
 
-    fn plan(&self, resolved: &Resolved<'_>, limits: &Limits<'_>) -> Result<Chain, LedgerError> {
+    pub(super) fn plan(&self, resolved: &Resolved<'_>, limits: &Limits<'_>) -> Result<Chain, LedgerError> {
         let empty =
             || LedgerError::Unexpected(format!("lease {} has no requirements", resolved.command.lease));
         reserve::plan(self.ids, resolved.command, limits, resolved.at_ns()).ok_or_else(empty)
@@ -121,7 +136,7 @@ impl<L: Ledger> Limiter<L> {
 
     /// The answer, if the outcome of the chain tells it: nearly always. `None` if the definitions may be stale or the lease was
     /// granted before.
-    fn conclude(
+    pub(super) fn conclude(
         &self,
         resolved: &Resolved<'_>,
         limits: &Limits<'_>,
@@ -182,7 +197,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Concludes after a look at the definitions, and at the lease if it was granted before.
-    async fn look_up_and_conclude(
+    pub(super) async fn look_up_and_conclude(
         &self,
         command: &Reserve,
         outcome: ChainOutcome,
@@ -214,8 +229,8 @@ impl<L: Ledger> Limiter<L> {
         let now_ns = self.ledger.now_ns();
         let mut status = lease.status(self.ids, command, &resolved.limits(), now_ns);
         if status == LeaseStatus::Conflict {
-            // Another replica may have given a limit a new account.
-            resolved = self.resolve_again(resolved).await?;
+            // Another replica may have given a limit a new account. Boxed, so that it does not add to every reserve's future.
+            resolved = Box::pin(self.resolve_again(resolved)).await?;
             status = lease.status(self.ids, command, &resolved.limits(), now_ns);
         }
         Ok(match status {

@@ -12,7 +12,7 @@ use crate::decide::reserve::{self, Denial};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LimitKey;
 use crate::protocol::Reserve;
-use crate::registry::{CaughtUp, Entry, InstanceLookup};
+use crate::registry::{CaughtUp, Entry, InstanceLookup, NewInstance};
 
 /// How often limits are refilled whose schedules are replaced, or of which more becomes due, meanwhile.
 const REFILL_ROUNDS_MAX: usize = 16;
@@ -26,6 +26,8 @@ pub(super) type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
 pub(super) struct Resolved<'a> {
     pub(super) command: &'a Reserve,
     entries: Entries,
+    /// The instances among the entries that are not made yet.
+    new_instances: Vec<NewInstance>,
     /// The keys whose template has reached `max_instances`.
     too_many_instances: Vec<LimitKey>,
     /// The ledger's time at which every due refill had been made, in nanoseconds. `None` if no decision depends on it.
@@ -51,6 +53,29 @@ impl Resolved<'_> {
         self.entries.iter().flatten().find(|entry| entry.key() == key)
     }
 
+    /// The instances that the chain of the command makes.
+    pub(super) fn new_instances(&self) -> &[NewInstance] {
+        &self.new_instances
+    }
+
+    /// Whether the limit at this index is not made yet.
+    pub(super) fn is_new(&self, index: usize) -> bool {
+        self.entries.get(index).is_some_and(|entry| entry.as_ref().is_some_and(|it| self.is_new_entry(it)))
+    }
+
+    fn is_new_entry(&self, entry: &Arc<Entry>) -> bool {
+        self.new_instances.iter().any(|new| Arc::ptr_eq(&new.entry, entry))
+    }
+
+    /// Makes no instances, because the template of this key has reached `max_instances`.
+    pub(super) fn make_none(&mut self, too_many: LimitKey) {
+        self.new_instances.clear();
+        for entry in &mut self.entries {
+            entry.take_if(|entry| *entry.key() == too_many);
+        }
+        self.too_many_instances.push(too_many);
+    }
+
     /// Whether the key's template has reached `max_instances`.
     pub(super) fn has_too_many_instances(&self, key: &LimitKey) -> bool {
         self.too_many_instances.contains(key)
@@ -68,7 +93,9 @@ impl Resolved<'_> {
     /// The limits for which a refill is due. A deleted limit is refilled when it is defined again.
     fn refills_due(&self) -> impl Iterator<Item = &Arc<Entry>> {
         let is_due = |entry: &&Arc<Entry>| {
-            entry.is_refill_due(self.at_ns()) && reserve::takes_reservations(&entry.limit)
+            entry.is_refill_due(self.at_ns())
+                && reserve::takes_reservations(&entry.limit)
+                && !self.is_new_entry(entry)
         };
         self.entries.iter().flatten().filter(is_due)
     }
@@ -117,7 +144,7 @@ impl<L: Ledger> Limiter<L> {
         let needs_time = self.denial_cache.is_on() || entries.iter().flatten().any(has_schedule);
         let at_ns = needs_time.then(|| self.ledger.now_ns());
         entries.iter().flatten().for_each(|entry| entry.mark_used());
-        Resolved { command, entries, too_many_instances: Vec::new(), at_ns }
+        Resolved { command, entries, new_instances: Vec::new(), too_many_instances: Vec::new(), at_ns }
     }
 
     /// Whether every limit is defined and current by its template, and no refill is due.
@@ -146,7 +173,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Reads the definitions once more before a key counts as unknown, because another replica may have defined it a moment
-    /// ago. Makes the instances that are missing.
+    /// ago. Plans the instances that are missing.
     async fn define<'a>(&self, resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
         if self.are_usable(&resolved) {
             return Ok(resolved);
@@ -158,14 +185,19 @@ impl<L: Ledger> Limiter<L> {
             if entry.as_ref().is_some_and(|entry| entry.is_usable(template_changes)) {
                 continue;
             }
-            match self.registry.find_or_make(&requirement.key).await? {
+            match self.registry.find_current(&requirement.key).await? {
                 InstanceLookup::Found(found) => *entry = Some(found),
+                InstanceLookup::New(new) => {
+                    *entry = Some(Arc::clone(&new.entry));
+                    resolved.new_instances.push(*new);
+                }
                 InstanceLookup::NotFound => *entry = None,
-                InstanceLookup::TooMany => resolved.too_many_instances.push(requirement.key.clone()),
             }
         }
         let has_schedule = |entry: &Arc<Entry>| entry.limit.schedule.is_some();
-        if resolved.at_ns.is_none() && resolved.entries.iter().flatten().any(has_schedule) {
+        // The schedule of a new instance begins after the time that was read before.
+        let is_stale = resolved.at_ns.is_none() || !resolved.new_instances.is_empty();
+        if is_stale && resolved.entries.iter().flatten().any(has_schedule) {
             resolved.at_ns = Some(self.ledger.now_ns());
         }
         Ok(resolved)

@@ -7,7 +7,7 @@
 //! | `follower.rs` | keeps the snapshot up to date with the ledger's log |
 //! | `file.rs` | the registry file: the truth in memory mode, a copy beside TigerBeetle |
 //! | `definition_store.rs` | creates definition versions, and reads a limit's history |
-//! | `instances.rs` | makes the instances of templates on first use |
+//! | `instances.rs`, `new_instance.rs` | find the instances of templates; make them with their first reservation |
 //! | `refiller.rs`, `refill_clock.rs` | makes the refills that are due |
 //! | `admin.rs`, `decreases.rs`, `usage.rs`, `bootstrap.rs` | the operators' side: changes, decreases, usage, start |
 //!
@@ -23,6 +23,7 @@ pub mod file;
 mod follower;
 mod instances;
 mod key_locks;
+mod new_instance;
 mod refill_clock;
 mod refiller;
 mod snapshot;
@@ -31,10 +32,13 @@ mod usage;
 
 use std::sync::Arc;
 
+use tokio::sync::MutexGuard;
+
 pub use admin::{Admin, AdminError};
 pub(crate) use entry::Entry;
 pub use error::RegistryError;
 pub(crate) use instances::InstanceLookup;
+pub(crate) use new_instance::{MakingOutcome, NewInstance};
 pub(crate) use refill_clock::RefillClock;
 pub(crate) use refiller::{CaughtUp, Refiller};
 pub(crate) use snapshot::Snapshot;
@@ -61,6 +65,9 @@ pub struct Registry<L> {
     store: DefinitionStore<L>,
     refiller: Refiller<L>,
     key_locks: KeyLocks,
+    /// One caller at a time makes the first reservation of a key. Its holder may wait for one of `key_locks`, not the other
+    /// way round.
+    first_use_locks: KeyLocks,
 }
 
 impl<L: Ledger> Registry<L> {
@@ -70,7 +77,16 @@ impl<L: Ledger> Registry<L> {
         let follower = Follower::new(Arc::clone(&ledger), ids, Arc::clone(&snapshot), file);
         let store = DefinitionStore::new(Arc::clone(&ledger), ids);
         let refiller = Refiller::new(Arc::clone(&ledger), ids);
-        Self { ledger, ids, snapshot, follower, store, refiller, key_locks: KeyLocks::new() }
+        Self {
+            ledger,
+            ids,
+            snapshot,
+            follower,
+            store,
+            refiller,
+            key_locks: KeyLocks::new(),
+            first_use_locks: KeyLocks::new(),
+        }
     }
 
     /// The newest known version of each limit.
@@ -111,6 +127,11 @@ impl<L: Ledger> Registry<L> {
     /// Forgets the instances that nobody has used since the last call. The ledger still has them.
     pub fn forget_idle_instances(&self) {
         self.snapshot.forget_idle_instances();
+    }
+
+    /// Waits for the turn to make the first reservation of a key.
+    pub(crate) async fn first_use(&self, key: &LimitKey) -> MutexGuard<'_, ()> {
+        self.first_use_locks.lock(key).await
     }
 
     /// Makes the refills that are due now, by the schedule that `entry` knows. False if a new version has replaced it.

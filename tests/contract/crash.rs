@@ -192,6 +192,32 @@ pub async fn a_change_of_kind_is_whole<B: Backend>(backend: B) {
     .await;
 }
 
+pub async fn a_first_reserve_is_whole<B: Backend>(backend: B) {
+    let leases: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
+    let instance = |round| format!("{}:{}", name(round), name(round));
+    at_every_call(
+        &backend,
+        async |healthy, round| {
+            healthy.put(concurrency("slots", 1_000, 600)).await;
+            let of_round = format!("{}:{{name}}", name(round));
+            healthy.put(template(rolling(&of_round, 10, 600), 1)).await;
+        },
+        async |dying, round| {
+            let wanted = reserve(leases[round], &[(&instance(round), 4), ("slots", 1)]);
+            dying.limiter().reserve(&wanted).await.is_ok()
+        },
+        async |another, round| {
+            let wants = [(instance(round), 4), ("slots".to_owned(), 1)];
+            let wants = wants.each_ref().map(|(key, amount)| (key.as_str(), *amount));
+            assert!(is_granted(&another.reserve(leases[round], &wants).await));
+            assert_eq!(another.usage(&instance(round)).await, (6, 4, 0));
+            assert_eq!(another.usage(&format!("{}:{{name}}", name(round))).await, (0, 1, 0), "counted once");
+            assert_eq!(another.usage("slots").await.1, round as u128);
+        },
+    )
+    .await;
+}
+
 pub async fn a_complete_is_whole<B: Backend>(backend: B) {
     let leases: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
     at_every_call(

@@ -109,6 +109,8 @@ macro_rules! contract_tests {
             what_was_changed_by_hand_stays_so,
             a_template_makes_so_many_limits_and_no_more,
             a_flood_of_keys_leaves_nothing_behind,
+            a_denied_reserve_makes_no_limit,
+            a_first_reserve_may_make_several_limits_or_none,
             idle_limits_are_forgotten_and_come_back,
             a_deleted_template_takes_nothing,
             a_deleted_limit_is_not_made_again,
@@ -171,6 +173,7 @@ macro_rules! contract_tests {
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole,
             a_change_of_kind_is_whole,
+            a_first_reserve_is_whole,
             a_complete_is_whole,
             a_complete_on_a_closed_limit_is_whole,
             a_top_up_is_whole,

@@ -221,6 +221,54 @@ pub async fn a_flood_of_keys_leaves_nothing_behind<B: Backend>(backend: B) {
     assert_eq!(accounts, [None]);
 }
 
+pub async fn a_denied_reserve_makes_no_limit<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 1, 600)).await;
+    replica.put(template(rolling(DAILY, 10, 60), 2)).await;
+    let name = |tenant: u64| format!("tenant:{tenant}:daily");
+    let holder = lease();
+    assert!(is_granted(&replica.reserve(holder, &[("slots", 1)]).await));
+    for tenant in 0..3 {
+        let denied = replica.take(&[("slots", 1), (&name(tenant), 1)]).await;
+        assert_eq!(no_room(&denied), Some("slots"));
+        let too_much = ReserveOutcome::ExceedsCapacity { key: key(&name(tenant)) };
+        assert_eq!(replica.take(&[(&name(tenant), 11)]).await, too_much);
+        let unknown = ReserveOutcome::UnknownKey { key: key("nowhere") };
+        assert_eq!(replica.take(&[("nowhere", 1), (&name(tenant), 1)]).await, unknown);
+    }
+    assert_eq!(made(&replica, DAILY).await, 0);
+    let accounts = (0..3).map(|tenant| replica.ids.limit(&key(&name(tenant)))).collect();
+    let accounts = replica.ledger.accounts(accounts).await.expect("the ledger answers");
+    assert_eq!(accounts, [None, None, None], "a flood of keys leaves nothing behind");
+    replica.complete(holder, &[]).await;
+    for tenant in 0..2 {
+        assert!(
+            is_granted(&replica.take(&[(&name(tenant), 1)]).await),
+            "the keys that are denied count none"
+        );
+    }
+    assert_eq!(made(&replica, DAILY).await, 2);
+}
+
+pub async fn a_first_reserve_may_make_several_limits_or_none<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    replica.put(template(rolling(DAILY, 10, 60), 0)).await;
+    replica.put(template(token_bucket("{user}:rpm", 2, 1, 60_000), 1)).await;
+    let id = lease();
+    let wants = [("tenant:acme:daily", 4), ("ann:rpm", 1)];
+    let granted = replica.reserve(id, &wants).await;
+    assert!(is_granted(&granted));
+    assert_eq!(replica.reserve(id, &wants).await, granted);
+    assert_eq!(other.reserve(id, &wants).await, granted);
+    assert_eq!(replica.usage("tenant:acme:daily").await, (6, 4, 0));
+    assert_eq!(replica.usage("ann:rpm").await, (1, 1, 0));
+    let too_many = ReserveOutcome::TooManyInstances { key: key("bob:rpm") };
+    assert_eq!(replica.take(&[("tenant:other:daily", 1), ("bob:rpm", 1)]).await, too_many);
+    assert_eq!(made(&replica, DAILY).await, 1, "all of them or none");
+    other.complete(id, &[("tenant:acme:daily", 1)]).await;
+    assert_eq!(replica.usage("tenant:acme:daily").await, (9, 1, 0));
+}
+
 pub async fn idle_limits_are_forgotten_and_come_back<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(template(fixed_window(DAILY, 10, 86_400, 0), 0)).await;
