@@ -26,12 +26,19 @@ pub(super) type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
 pub(super) struct Resolved<'a> {
     pub(super) command: &'a Reserve,
     entries: Entries,
-    /// The instances among the entries that are not made yet.
+    /// Boxed, because every reserve moves this struct and hardly any lacks a limit.
+    missing: Option<Box<Missing>>,
+    /// The ledger's time at which every due refill had been made, in nanoseconds. `None` if no decision depends on it.
+    at_ns: Option<u64>,
+}
+
+/// The limits of a command that are not made.
+#[derive(Default)]
+struct Missing {
+    /// The instances among the entries that the chain of the command makes.
     new_instances: Vec<NewInstance>,
     /// The keys whose template has reached `max_instances`.
     too_many_instances: Vec<LimitKey>,
-    /// The ledger's time at which every due refill had been made, in nanoseconds. `None` if no decision depends on it.
-    at_ns: Option<u64>,
 }
 
 impl Resolved<'_> {
@@ -55,7 +62,7 @@ impl Resolved<'_> {
 
     /// The instances that the chain of the command makes.
     pub(super) fn new_instances(&self) -> &[NewInstance] {
-        &self.new_instances
+        self.missing.as_ref().map_or(&[], |missing| &missing.new_instances)
     }
 
     /// Whether the limit at this index is not made yet.
@@ -64,21 +71,22 @@ impl Resolved<'_> {
     }
 
     fn is_new_entry(&self, entry: &Arc<Entry>) -> bool {
-        self.new_instances.iter().any(|new| Arc::ptr_eq(&new.entry, entry))
+        self.new_instances().iter().any(|new| Arc::ptr_eq(&new.entry, entry))
     }
 
     /// Makes no instances, because the template of this key has reached `max_instances`.
     pub(super) fn make_none(&mut self, too_many: LimitKey) {
-        self.new_instances.clear();
         for entry in &mut self.entries {
             entry.take_if(|entry| *entry.key() == too_many);
         }
-        self.too_many_instances.push(too_many);
+        let missing = self.missing.get_or_insert_default();
+        missing.new_instances.clear();
+        missing.too_many_instances.push(too_many);
     }
 
     /// Whether the key's template has reached `max_instances`.
     pub(super) fn has_too_many_instances(&self, key: &LimitKey) -> bool {
-        self.too_many_instances.contains(key)
+        self.missing.as_ref().is_some_and(|missing| missing.too_many_instances.contains(key))
     }
 
     /// The first requirement that these definitions can never grant.
@@ -144,7 +152,7 @@ impl<L: Ledger> Limiter<L> {
         let needs_time = self.denial_cache.is_on() || entries.iter().flatten().any(has_schedule);
         let at_ns = needs_time.then(|| self.ledger.now_ns());
         entries.iter().flatten().for_each(|entry| entry.mark_used());
-        Resolved { command, entries, new_instances: Vec::new(), too_many_instances: Vec::new(), at_ns }
+        Resolved { command, entries, missing: None, at_ns }
     }
 
     /// Whether every limit is defined and current by its template, and no refill is due.
@@ -189,14 +197,14 @@ impl<L: Ledger> Limiter<L> {
                 InstanceLookup::Found(found) => *entry = Some(found),
                 InstanceLookup::New(new) => {
                     *entry = Some(Arc::clone(&new.entry));
-                    resolved.new_instances.push(*new);
+                    resolved.missing.get_or_insert_default().new_instances.push(*new);
                 }
                 InstanceLookup::NotFound => *entry = None,
             }
         }
         let has_schedule = |entry: &Arc<Entry>| entry.limit.schedule.is_some();
         // The schedule of a new instance begins after the time that was read before.
-        let is_stale = resolved.at_ns.is_none() || !resolved.new_instances.is_empty();
+        let is_stale = resolved.at_ns.is_none() || !resolved.new_instances().is_empty();
         if is_stale && resolved.entries.iter().flatten().any(has_schedule) {
             resolved.at_ns = Some(self.ledger.now_ns());
         }
