@@ -1,4 +1,5 @@
-//! What each stage of a call costs by itself: `cargo bench --bench stages`. The goals are ratios, see `ratios`.
+//! The cost of each stage of a call by itself: `cargo bench --bench stages`. For the goals, which are ratios, see
+//! `ratios`.
 #![allow(unreachable_pub, missing_docs, dead_code, reason = "the fixtures are those of the tests")]
 #![expect(clippy::expect_used, reason = "a bench fails by panicking")]
 
@@ -30,15 +31,15 @@ mod fixtures;
 
 use fixtures::{Replica, complete, concurrency, key, lease, reserve, rolling};
 
-/// The limits of a call to a model, sorted as their accounts are charged.
+/// The limits of a call to a model, in the order of their legs.
 const KEYS: [&str; 4] = ["llm:concurrency", "llm:rpm", "llm:tpm", "tenant:acme:daily_tokens"];
 const ESTIMATE: u64 = 1_200;
 const ACTUAL: u64 = 870;
 /// More than any of these benches reserves.
 const PLENTY: u64 = 1 << 50;
-/// How much time passes with each command: with windows of 1 s, the store holds the last 10,000 when it is in balance.
+/// The time of each command. In balance, with windows of 1 s, the store holds the last 10,000 commands.
 const STEP: Duration = Duration::from_micros(100);
-/// What fills the store, so that most samples are of one in balance.
+/// Enough samples to fill the store, so that most of them measure a store in balance.
 const SAMPLES: u32 = 4_000;
 const SAMPLE_SIZE: u32 = 10;
 
@@ -71,7 +72,7 @@ impl Store {
         Self { runtime, clock, replica, limits: limits.to_vec() }
     }
 
-    /// The limits of the first so many requirements.
+    /// The first `legs` limits.
     fn limits(&self, legs: usize) -> Vec<Option<&Limit>> {
         self.limits.iter().take(legs).map(Some).collect()
     }
@@ -87,7 +88,7 @@ impl Store {
     }
 }
 
-/// A reserve of the first so many of the four limits, under a fresh lease.
+/// A reserve on the first `legs` limits, with a new lease.
 fn call(legs: usize) -> Reserve {
     let wanted: Vec<(&str, u64)> = KEYS.iter().take(legs).map(|&key| (key, ESTIMATE)).collect();
     reserve(lease(), &wanted)
@@ -125,8 +126,8 @@ fn settle_below(bencher: Bencher) {
     };
     bencher.with_inputs(granted).bench_local_values(|lease| {
         let mut settlement =
-            Settlement::new(store.replica.ids, lease, &used, now_ns).expect("they are in it");
-        let next = settlement.next(|| now_ns).expect("it has room for another try");
+            Settlement::new(store.replica.ids, lease, &used, now_ns).expect("the lease holds both limits");
+        let next = settlement.next(|| now_ns).expect("the first attempt is allowed");
         assert!(matches!(next, Next::Send(_)));
         next
     });
@@ -153,12 +154,12 @@ fn memory_ledger(bencher: Bencher, legs: usize) {
 #[divan::bench(sample_count = SAMPLES, sample_size = SAMPLE_SIZE)]
 fn reserve_and_complete_below(bencher: Bencher) {
     let store = Store::new();
-    let both = || -> (Reserve, Complete) {
+    let pair = || -> (Reserve, Complete) {
         let reserve = call(4);
         let complete = complete(reserve.lease, &[(KEYS[2], ACTUAL), (KEYS[3], ACTUAL)]);
         (reserve, complete)
     };
-    bencher.with_inputs(both).bench_local_refs(|(reserve, complete)| {
+    bencher.with_inputs(pair).bench_local_refs(|(reserve, complete)| {
         store.clock.advance(STEP);
         store.runtime.block_on(async {
             let granted = store.replica.limiter().reserve(reserve).await.expect("the ledger answers");
@@ -188,7 +189,7 @@ fn json_out(bencher: Bencher) {
     bencher.bench(|| serde_json::to_vec(divan::black_box(&answer)).expect("it is plain"));
 }
 
-/// The whole service but its sockets.
+/// The whole service without its sockets.
 #[divan::bench(args = [1, 4], sample_count = SAMPLES, sample_size = SAMPLE_SIZE)]
 fn http(bencher: Bencher, legs: usize) {
     let store = Store::new();
@@ -215,14 +216,14 @@ fn router(store: &Store) -> Router {
     api::router(Arc::new(api))
 }
 
-/// The body of a reserve under a fresh lease.
+/// The body of a reserve with a new lease.
 fn body(legs: usize) -> String {
     let requirement = |key: &&str| serde_json::json!({ "key": key, "amount": ESTIMATE });
     let requirements: Vec<_> = KEYS.iter().take(legs).map(requirement).collect();
     serde_json::json!({ "lease_id": lease().to_string(), "requirements": requirements }).to_string()
 }
 
-/// The queue and its workers over a ledger that answers at once.
+/// The submitter over a ledger that answers at once.
 #[cfg(feature = "tigerbeetle")]
 mod submitter {
     use divan::Bencher;

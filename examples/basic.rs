@@ -1,4 +1,4 @@
-//! A call to a model: reserve before it, complete with what it really used.
+//! One call to a model: reserves before the call, and completes with the tokens that it used.
 //!
 //! `cargo run --example basic [-- --target http://HOST:PORT]`
 
@@ -23,7 +23,7 @@ pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Res
     let limiter = Limiter::new(transport);
     let call = LlmCall::new("openai", "gpt-4o").with_daily_tokens("acme");
     let prompt = "Why is the sky blue?";
-    // A request, a place, and as many tokens as there can be: all of them or none.
+    // Reserves a request, a slot, and the most tokens that the call can use: all of them or none.
     let lease = limiter.acquire(&call.requirements(prompt, 500)?).await?;
     let (answer, tokens_used) = ask_model(prompt);
     lease.complete(call.actuals(tokens_used)).await?;
@@ -32,7 +32,7 @@ pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Res
     Ok(())
 }
 
-/// Stands for the call to the provider: the answer, and the tokens that prompt and answer took.
+/// Stands for the call to the provider. Returns the answer, and the tokens of prompt and answer together.
 fn ask_model(_prompt: &str) -> (&'static str, u64) {
     ("Because air scatters blue light more than red.", 17)
 }

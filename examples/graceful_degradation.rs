@@ -1,4 +1,4 @@
-//! What to do without room: ask a smaller model, and in the end answer from what is at hand, instead of failing.
+//! Falls back to a smaller model, and then to a cache, when a limit has no room.
 //!
 //! `cargo run --example graceful_degradation [-- --target http://HOST:PORT]`
 
@@ -18,50 +18,50 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The models to ask, the best first.
+/// The models, the best first.
 const MODELS: [&str; 2] = ["gpt-4o", "gpt-4o-mini"];
 
-/// Asks for answers until nobody is left to give one.
+/// Starts more calls than all models together have slots.
 pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let limiter = Limiter::new(transport);
-    // Calls that go on while further ones come.
-    let mut under_way = Vec::new();
+    // The leases of the calls that have not ended. They keep their slots.
+    let mut running = Vec::new();
     for number in 1..=65 {
         let answered_by = match best_model(&limiter).await {
             Ok(Some((model, lease))) => {
-                under_way.push(lease);
+                running.push(lease);
                 model
             }
             Ok(None) => "the cache, because no model has room",
-            // Whether there is room is unknown. Going on without limit would be the wrong way to fail.
-            Err(Degraded::Call(error)) => {
+            // It is unknown whether a model has room, so no model is asked: the limits hold during an outage too.
+            Err(ReserveError::Call(error)) => {
                 writeln!(out, "{error}")?;
                 "the cache, because the limiter does not answer"
             }
-            Err(Degraded::Requirements(error)) => return Err(error.into()),
+            Err(ReserveError::Requirements(error)) => return Err(error.into()),
         };
         if [1, 11, 60, 61, 65].contains(&number) {
             writeln!(out, "{number}: answered by {answered_by}")?;
         }
     }
-    drop(under_way);
+    drop(running);
     limiter.shutdown().await;
     Ok(())
 }
 
-/// Why there is no model to ask.
+/// Why the limiter gave no answer.
 #[derive(Debug, thiserror::Error)]
-enum Degraded {
+enum ReserveError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
     Requirements(#[from] RequirementsError),
 }
 
-/// The best model with room, and a lease of it.
+/// The best model with room, and a lease for it. `None` if no model has room.
 async fn best_model<T: Transport>(
     limiter: &Limiter<T>,
-) -> Result<Option<(&'static str, Lease<T>)>, Degraded> {
+) -> Result<Option<(&'static str, Lease<T>)>, ReserveError> {
     for model in MODELS {
         let wants = LlmCall::new("openai", model).requirements("Summarize this.", 100)?;
         if let Acquired::Granted(lease) = limiter.try_acquire(&wants).await? {

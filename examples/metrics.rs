@@ -1,4 +1,4 @@
-//! Jobs over a scheduler, which are counted as they go, and what the limits say of themselves.
+//! Counts the events of a scheduler, and prints the statistics of two limits.
 //!
 //! `cargo run --example metrics [-- --target http://HOST:PORT]`
 
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Counts by model and event. A program would add to the counters and histograms of its metrics library instead.
+/// Counts the events by model and name. A real program would use its metrics library here.
 #[derive(Clone, Default)]
 struct Counts(Arc<Mutex<BTreeMap<String, u64>>>);
 
@@ -42,13 +42,15 @@ impl Observer for Counts {
             SchedulerEvent::Ended { .. } => "ended",
             SchedulerEvent::Completed => "completed",
             SchedulerEvent::LeftToExpire => "left to expire",
+            // Later versions may report more.
+            _ => "other",
         };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(format!("{} {name}", queue.model())).or_default() += 1;
     }
 }
 
-/// Runs more jobs than there are places, and tells what was counted.
+/// Runs more jobs than there are slots, and prints the counts.
 pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let (transport, counts) = (Arc::new(transport), Counts::default());
     let limiter = Limiter::new(Arc::clone(&transport));
@@ -82,7 +84,7 @@ pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Res
 async fn work(permit: &Permit, call: &LlmCall) {
     sleep(Duration::from_millis(20)).await;
     for key in call.token_keys().filter_map(|key| LimitKey::parse(key).ok()) {
-        // It wants these keys, so it has something of them.
+        // `used` fails only for a key that the job did not reserve.
         permit.used(&key, 12).ok();
     }
 }

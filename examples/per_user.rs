@@ -1,4 +1,4 @@
-//! Tenants with budgets of their own: one that has used up its own stands in nobody's way.
+//! A daily budget for each tenant: a tenant without budget does not affect the others.
 //!
 //! `cargo run --example per_user [-- --target http://HOST:PORT]`
 
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Lets two tenants make the same three calls.
+/// Makes the same three calls for two tenants.
 pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let limiter = Limiter::new(transport);
     for tenant in ["zorg", "acme"] {
@@ -29,7 +29,7 @@ pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Res
                     lease.complete(call.actuals(850)).await?;
                     writeln!(out, "{tenant} {number}: granted")?;
                 }
-                // Nothing was taken, not even of the limits that had room.
+                // A denied reserve takes nothing, not even on the limits that have room.
                 Acquired::Denied(denial) => writeln!(out, "{tenant} {number}: denied by {}", denial.key())?,
             }
         }

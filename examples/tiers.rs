@@ -1,4 +1,4 @@
-//! Several tiers at once: a burst per second, a rate per minute and a daily budget, reserved together.
+//! Several limits of one tenant, reserved together: a rate per second, a rate per minute and a daily budget.
 //!
 //! `cargo run --example tiers [-- --target http://HOST:PORT]`
 
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Asks for more than the tiers allow, and tells which of them stopped how much.
+/// Reserves as fast as it can, and prints how many reserves each limit denied.
 pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let limiter = Limiter::new(transport);
     let wants = Requirements::new([
@@ -34,7 +34,7 @@ pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Res
     while Instant::now() < until {
         match limiter.try_acquire(&wants).await? {
             Acquired::Granted(lease) => {
-                // Requests count for as long as their windows are; of the tokens, what was not used is free at once.
+                // The requests stay reserved until their windows have passed. Unused tokens are released at once.
                 lease.complete([("tenant:acme:llm:daily_tokens", 40)]).await?;
                 granted += 1;
             }

@@ -14,7 +14,7 @@ use crate::fixtures::Backend;
 use crate::limits::LASTING;
 use crate::memory::MemoryBackend;
 use crate::operations::{Operation, operations};
-use crate::run::{Witness, run};
+use crate::run::{Observer, run};
 use crate::support::TigerBeetleBackend;
 
 /// The random sequences to run, each on its own ledger number.
@@ -26,9 +26,9 @@ const AT_ONCE: usize = 4;
 #[derive(Default)]
 struct Rows(Vec<String>);
 
-impl Witness for Rows {
-    fn told(&mut self, operation: &Operation, answer: String, standing: Vec<String>) {
-        self.0.push(format!("{operation:?} -> {answer} {standing:?}"));
+impl Observer for Rows {
+    fn observe(&mut self, operation: &Operation, answer: String, limits: Vec<String>) {
+        self.0.push(format!("{operation:?} -> {answer} {limits:?}"));
     }
 
     fn until_step(&self, _: usize) -> std::time::Duration {

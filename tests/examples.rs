@@ -19,7 +19,7 @@ mod target;
 mod tiers;
 
 async fn limiter() -> InProcess {
-    target::in_process().await.expect("the example limits are good")
+    target::in_process().await.expect("the example limits are valid")
 }
 
 /// The output by lines.
@@ -28,14 +28,14 @@ fn lines(out: Vec<u8>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn basic_prints_the_answer_and_its_tokens() {
+async fn the_basic_example_prints_the_answer_and_its_tokens() {
     let mut out = Vec::new();
     basic::run(limiter().await, &mut out).await.expect("it runs");
     assert_eq!(lines(out), ["Because air scatters blue light more than red. (17 tokens)"]);
 }
 
 #[tokio::test]
-async fn per_user_denies_only_the_tenant_without_budget() {
+async fn the_per_user_example_denies_only_the_tenant_without_budget() {
     let mut out = Vec::new();
     per_user::run(limiter().await, &mut out).await.expect("it runs");
     let expected = [
@@ -50,7 +50,7 @@ async fn per_user_denies_only_the_tenant_without_budget() {
 }
 
 #[tokio::test]
-async fn graceful_degradation_falls_back_to_the_smaller_model_and_then_to_the_cache() {
+async fn the_degradation_example_falls_back_to_the_smaller_model_and_then_to_the_cache() {
     let mut out = Vec::new();
     graceful_degradation::run(limiter().await, &mut out).await.expect("it runs");
     // The concurrency limits allow 10 calls of the better model and 50 of the smaller one.
@@ -65,7 +65,7 @@ async fn graceful_degradation_falls_back_to_the_smaller_model_and_then_to_the_ca
 }
 
 #[tokio::test]
-async fn tiers_denies_by_the_burst_limit_only() {
+async fn the_tiers_example_is_denied_by_the_limit_per_second_only() {
     let mut out = Vec::new();
     tiers::run(limiter().await, &mut out).await.expect("it runs");
     let lines = lines(out);
@@ -77,7 +77,7 @@ async fn tiers_denies_by_the_burst_limit_only() {
 }
 
 #[tokio::test]
-async fn metrics_counts_every_job_and_settles_the_limits() {
+async fn the_metrics_example_counts_every_job_and_completes_its_lease() {
     let mut out = Vec::new();
     metrics::run(limiter().await, &mut out).await.expect("it runs");
     let lines = lines(out);
@@ -86,17 +86,17 @@ async fn metrics_counts_every_job_and_settles_the_limits() {
             assert!(lines.contains(&format!("{model} {event}: 15")), "{lines:?}");
         }
     }
-    // 15 jobs want the 10 slots of gpt-4o, so some of them were denied at least once.
+    // 15 jobs need one of the 10 slots of gpt-4o, so some of them were denied at least once.
     assert!(lines.iter().any(|line| line.starts_with("gpt-4o denied: ")), "{lines:?}");
-    let ends = [
+    let statistics = [
         "global:llm:openai:gpt-4o:concurrency: 10 available, 0 reserved",
         "global:llm:openai:gpt-4o:tpm: 59820 available, 180 reserved",
     ];
-    assert_eq!(lines[lines.len() - 2..], ends);
+    assert_eq!(lines[lines.len() - 2..], statistics);
 }
 
 #[tokio::test]
-async fn gateway_charges_the_tokens_that_were_streamed() {
+async fn the_gateway_example_charges_the_tokens_that_were_streamed() {
     let mut out = Vec::new();
     gateway::run(limiter().await, &mut out).await.expect("it runs");
     let lines = lines(out);
@@ -104,10 +104,10 @@ async fn gateway_charges_the_tokens_that_were_streamed() {
     let whole =
         lines[0].strip_prefix("a whole answer: ").and_then(|line| line.strip_suffix(" chunks, 44 tokens"));
     assert!(whole.is_some_and(|chunks| chunks.parse::<u64>().is_ok_and(|chunks| chunks > 1)), "{lines:?}");
-    // The tokens that were streamed until the gateway noticed that the client is gone, not the 2,000 of the estimate.
-    let begun = lines[1].strip_prefix("an answer broken off after 5 chunks: ").expect("a broken answer");
-    let tokens: u64 = begun.strip_suffix(" tokens").expect("a count").parse().expect("a number");
+    // The gateway charges the tokens that it streamed until it noticed the disconnect, not the 2,000 of the estimate.
+    let part = lines[1].strip_prefix("an answer cut off after 5 chunks: ").expect("a part of an answer");
+    let tokens: u64 = part.strip_suffix(" tokens").expect("a count").parse().expect("a number");
     assert!((4 + 5..1_000).contains(&tokens), "{lines:?}");
-    assert_eq!(lines[2], "an answer that can never fit: 400 Bad Request");
+    assert_eq!(lines[2], "an answer above the capacity: 400 Bad Request");
     assert!(lines[3].starts_with("429 Too Many Requests \"per-tenant\";r=0;t="), "{lines:?}");
 }

@@ -1,5 +1,5 @@
-//! The imports between the top modules of the crate point one way. The table below holds every edge that is allowed; the
-//! architecture page explains it.
+//! The imports between the top modules of the crate point one way. The table below holds every allowed edge; `ARCHITECTURE.md`
+//! explains it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What the decisions may not know: async, clocks, the wire. The codec of definitions uses serde.
+/// What `decide` must not use: async, clocks and JSON. Only the codec of definitions uses serde.
 const FORBIDDEN_IN_DECIDE: &[&str] =
     &["tokio::", "futures_util::", "async fn", "SystemTime", "Instant", "serde", "tigerbeetle"];
 const MAY_USE_SERDE: &str = "definition_codec.rs";
@@ -49,16 +49,16 @@ fn code_of(file: &Path) -> String {
     text.lines().filter(is_code).collect::<Vec<_>>().join("\n")
 }
 
-/// The files of each top module, but for the programs.
+/// The files of each top module, except the programs.
 fn modules() -> BTreeMap<String, Vec<PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     source_files(&root, &mut files);
     let mut modules = BTreeMap::<String, Vec<PathBuf>>::new();
     for file in files {
-        let relative = file.strip_prefix(&root).expect("it is below the root");
-        let first = relative.components().next().expect("it has a name").as_os_str();
-        let name = first.to_str().expect("it is text").trim_end_matches(".rs").to_owned();
+        let relative = file.strip_prefix(&root).expect("the file is below the root");
+        let first = relative.components().next().expect("the path has a component").as_os_str();
+        let name = first.to_str().expect("the name is text").trim_end_matches(".rs").to_owned();
         if !matches!(name.as_str(), "lib" | "main" | "loadtest") {
             modules.entry(name).or_default().push(file);
         }
@@ -75,7 +75,7 @@ fn imports(code: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn imports_between_modules_point_one_way() {
     let modules = modules();
-    let mut wrong = Vec::new();
+    let mut forbidden = Vec::new();
     for (module, files) in &modules {
         let allowed = ALLOWED.iter().find(|(name, _)| name == module).map(|(_, allowed)| *allowed);
         let allowed = allowed.unwrap_or_else(|| panic!("module {module} is not in the table"));
@@ -83,16 +83,16 @@ fn imports_between_modules_point_one_way() {
             let code = code_of(file);
             for import in imports(&code).filter(|import| modules.contains_key(*import)) {
                 if import != module && !allowed.contains(&import) {
-                    wrong.push(format!("{} imports {import}", file.display()));
+                    forbidden.push(format!("{} imports {import}", file.display()));
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(forbidden.is_empty(), "{forbidden:#?}");
 }
 
 #[test]
-fn every_row_of_the_table_is_a_module() {
+fn every_edge_of_the_table_is_used() {
     let modules = modules();
     for (module, allowed) in ALLOWED {
         assert!(modules.contains_key(*module), "{module} is not a module");
@@ -104,7 +104,7 @@ fn every_row_of_the_table_is_a_module() {
 }
 
 #[test]
-fn decisions_know_no_clock_no_async_and_no_wire() {
+fn decide_uses_no_async_no_clock_and_no_json() {
     for file in &modules()["decide"] {
         let code = code_of(file);
         for forbidden in FORBIDDEN_IN_DECIDE {

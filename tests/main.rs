@@ -1,10 +1,11 @@
-//! Tests that need nothing but this crate.
+//! Tests over the memory ledger. They need no TigerBeetle.
 #![allow(unreachable_pub, missing_docs, dead_code, reason = "modules are shared between test binaries")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[macro_use]
 mod contract;
 mod client;
+mod contract_list;
 mod examples;
 mod features;
 #[path = "support/mod.rs"]

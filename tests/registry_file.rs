@@ -1,4 +1,4 @@
-//! The registry file: what a crash, a full disk and a careless editor can do to it.
+//! The registry file: writing and reading it, after a crash, after a failed write, and with damage.
 
 use std::path::Path;
 
@@ -24,14 +24,14 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_written_is_read_again() {
+async fn a_written_file_is_read_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("registry.json");
     let file = RegistryFile::new(path.clone(), false);
     assert_eq!(file.read().expect("a missing file is empty"), []);
     file.write(states).await.expect("it is written");
     assert_eq!(file.read().expect("it is read"), states());
-    assert_eq!(names(folder.path()), ["registry.json"], "no temporary file stays");
+    assert_eq!(names(folder.path()), ["registry.json"], "the temporary file is gone");
     let text = std::fs::read_to_string(path).expect("it is read");
     let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
     assert_eq!(json[1]["status"], "decreasing");
@@ -40,22 +40,22 @@ async fn what_is_written_is_read_again() {
 }
 
 #[tokio::test]
-async fn a_crash_while_writing_leaves_the_old_file() {
+async fn a_crash_during_a_write_leaves_the_old_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = RegistryFile::new(folder.path().join("registry.json"), false);
     file.write(states).await.expect("it is written");
     std::fs::write(folder.path().join("registry.json.tmp"), "[{\"defin").expect("half a file");
     assert_eq!(file.read().expect("it is read"), states());
-    assert_eq!(names(folder.path()), ["registry.json"], "what the crash left is removed");
+    assert_eq!(names(folder.path()), ["registry.json"], "reading removes the half-written temporary file");
 }
 
 #[tokio::test]
-async fn a_write_that_fails_changes_nothing() {
+async fn a_failed_write_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("registry.json");
     let file = RegistryFile::new(path.clone(), false);
     file.write(states).await.expect("it is written");
-    // A folder in the place of the temporary file: it cannot be created.
+    // A folder has the name of the temporary file, so the file cannot be created.
     std::fs::create_dir(folder.path().join("registry.json.tmp")).expect("a folder");
     let error = file.write(Vec::new).await.expect_err("it cannot be written");
     assert!(error.to_string().contains("registry.json"), "{error}");
@@ -63,7 +63,7 @@ async fn a_write_that_fails_changes_nothing() {
 }
 
 #[tokio::test]
-async fn damage_names_the_file_and_the_place() {
+async fn an_error_names_the_file_and_the_position_of_the_damage() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("registry.json");
     let good = |key: &str| {
@@ -71,7 +71,7 @@ async fn damage_names_the_file_and_the_place() {
             r#"{{"definition":{{"key":"{key}","kind":"rolling","capacity":3,"window_seconds":60}},"status":"active","pending_decrease_to":0}}"#
         )
     };
-    for (text, place) in [
+    for (text, position) in [
         ("".to_owned(), "line 1 column 0"),
         ("[{\"definition\"".to_owned(), "line 1 column 14"),
         ("{}".to_owned(), "line 1 column"),
@@ -84,15 +84,19 @@ async fn damage_names_the_file_and_the_place() {
     ] {
         std::fs::write(&path, &text).expect("it is written");
         let error = RegistryFile::new(path.clone(), false).read().expect_err(&text).to_string();
-        assert!(error.contains("registry.json") && error.contains(place), "{text}: {error}");
-        assert_eq!(std::fs::read_to_string(&path).expect("it is read"), text, "it is never overwritten");
+        assert!(error.contains("registry.json") && error.contains(position), "{text}: {error}");
+        assert_eq!(
+            std::fs::read_to_string(&path).expect("it is read"),
+            text,
+            "the damaged file stays unchanged"
+        );
     }
 }
 
 #[test]
 fn the_example_limits_can_be_read() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/limits.json");
-    let text = std::fs::read_to_string(path).expect("it is there");
+    let text = std::fs::read_to_string(path).expect("the example exists");
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("registry.json");
     std::fs::write(&copy, text).expect("it is written");

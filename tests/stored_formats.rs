@@ -26,7 +26,7 @@ const LEASES_MS: u128 = 1_767_225_600_000;
 
 fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    fs::read_to_string(path).expect("the fixture is there")
+    fs::read_to_string(path).expect("the fixture exists")
 }
 
 fn number(value: &Value) -> u64 {
@@ -41,7 +41,7 @@ fn account(value: &Value) -> AccountId {
     AccountId::from_u128(from_hex(value))
 }
 
-fn moved(value: &Value) -> u128 {
+fn units(value: &Value) -> u128 {
     value.as_str().expect("a text").parse().expect("an amount")
 }
 
@@ -71,12 +71,12 @@ fn new_account(line: &Value) -> NewAccount {
 fn movement(line: &Value) -> Movement {
     match line[0].as_str().expect("a movement") {
         "post" => {
-            Movement::Post { debit: account(&line[1]), credit: account(&line[2]), amount: moved(&line[3]) }
+            Movement::Post { debit: account(&line[1]), credit: account(&line[2]), amount: units(&line[3]) }
         }
         "post_up_to" => Movement::PostUpTo {
             debit: account(&line[1]),
             credit: account(&line[2]),
-            amount: moved(&line[3]),
+            amount: units(&line[3]),
             bound: match line[4].as_str().expect("a bound") {
                 "debit_balance" => Bound::DebitBalance,
                 "credit_owed" => Bound::CreditOwed,
@@ -87,7 +87,7 @@ fn movement(line: &Value) -> Movement {
         "pend" => Movement::Pend {
             debit: account(&line[1]),
             credit: account(&line[2]),
-            amount: moved(&line[3]),
+            amount: units(&line[3]),
             timeout_seconds: number(&line[4]) as u32,
         },
         "close" => Movement::Close { debit: account(&line[1]), credit: account(&line[2]) },
@@ -111,7 +111,7 @@ fn transfer(line: &Value) -> Transfer {
     }
 }
 
-/// Writes the recording into an empty ledger, at the recorded times. Every outcome must be the recorded one.
+/// Writes the recording into an empty ledger, at the recorded times. Asserts that every outcome is the recorded one.
 async fn replay() -> (Arc<MemoryLedger<Arc<ManualClock>>>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new());
     let start_ns = clock.now_ns();
@@ -162,11 +162,11 @@ async fn a_ledger_of_version_0_1_is_read_and_settled() {
         let wants: Vec<(&str, u64)> = wants.iter().map(|(key, amount)| (key.as_str(), *amount)).collect();
         let lease = recorded_lease(number(&answer["lease"]));
         let again = ReserveAnswer::from(replica.reserve(lease, &wants).await);
-        let told = json!({
+        let answered = json!({
             "lease": answer["lease"], "wants": answer["wants"], "allowed": again.allowed,
             "error": again.error, "reserved_at_unix_ms": again.reserved_at_unix_ms,
         });
-        assert_eq!(told, *answer);
+        assert_eq!(answered, *answer);
     }
 
     let bucket = key("bucket");
@@ -185,11 +185,11 @@ async fn a_ledger_of_version_0_1_is_read_and_settled() {
     replica.complete(recorded_lease(9), &[("lowered", 1)]).await;
     replica.admin().apply_decreases().await.expect("the ledger answers");
     let after = replica.admin().list().await.expect("the ledger answers");
-    assert_eq!(infos(&after), expected["limits_after"], "settled as version 0.1 settles them");
+    assert_eq!(infos(&after), expected["limits_after"], "the leases are settled as version 0.1 settles them");
 }
 
 #[test]
-fn a_registry_file_of_version_0_1_is_read_as_it_was_written() {
+fn a_registry_file_of_version_0_1_is_read_and_written_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("registry.json");
     let text = fixture("registry_0_1.json");

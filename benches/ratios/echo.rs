@@ -1,5 +1,5 @@
-//! The echo: a bare axum server that reads the body of a reserve into its types and answers what a grant answers. It is
-//! as far as an HTTP service with these bodies can go on this machine.
+//! The echo: a bare axum server that parses the body of a reserve and always answers with a grant. It is the upper
+//! bound of an HTTP service with these bodies on this machine.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

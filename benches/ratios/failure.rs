@@ -1,3 +1,5 @@
+//! Why a measurement fails.
+
 use std::path::PathBuf;
 
 use ledger_limiter::limiter::LimiterError;
@@ -8,14 +10,14 @@ use tigerbeetle_unofficial::error::NewClientError;
 /// Why a measurement gave no number.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// A program is not there or could not be run.
+    /// A program is missing or could not be run.
     #[error("{program} could not be run")]
     Run {
         program: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    /// A program ended with a failure, or said something that cannot be read.
+    /// A program failed, or its output cannot be read.
     #[error("{program}: {message}")]
     Program { program: PathBuf, message: String },
     /// A program was not ready in time.
@@ -31,14 +33,14 @@ pub(crate) enum Failure {
         #[source]
         source: std::io::Error,
     },
-    /// Something expected was not in a file of the kernel.
-    #[error("the kernel does not tell {0}")]
+    /// A file of the kernel lacks a value.
+    #[error("the kernel does not report {0}")]
     Kernel(&'static str),
-    /// What the load generator wrote cannot be read.
-    #[error("the load generator's result cannot be read")]
+    /// The report of the load generator cannot be read.
+    #[error("the report of the load generator cannot be read")]
     LoadResult(#[from] serde_json::Error),
-    /// The load did not do what was to be measured.
-    #[error("the load was not what was to be measured: {0}")]
+    /// The load had other outcomes than the measurement needs.
+    #[error("the load had other outcomes than the measurement needs: {0}")]
     Load(String),
     /// The limiter gave no answer.
     #[error("the limiter gave no answer")]
@@ -47,7 +49,7 @@ pub(crate) enum Failure {
     #[error("a limit could not be made")]
     Admin(#[from] AdminError),
     /// A key, an amount, a definition or a command of this bench is not valid.
-    #[error("not valid: {0}")]
+    #[error("the bench built something that is not valid: {0}")]
     Invalid(String),
     /// The client crate could not be started.
     #[error("the client could not be started")]
@@ -70,12 +72,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// For a file or a folder.
+    /// Makes the failure of a file or a folder from its error.
     pub(crate) fn file(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::File { what, source }
     }
 
-    /// For a value of this bench that a constructor refuses.
+    /// Makes the failure of a value that its constructor refused.
     pub(crate) fn invalid(error: &dyn std::fmt::Display) -> Self {
         Self::Invalid(error.to_string())
     }

@@ -17,16 +17,17 @@ use crate::failure::Failure;
 /// More than any of these measurements reserves.
 pub(crate) const PLENTY: u64 = 1 << 50;
 
-/// A clock that moves with the work: `step` for each command. A store that is measured while it is in balance thus holds
-/// the same number of live leases on any machine, whatever interrupts it. Reading it costs what reading the system's
-/// clock costs.
+/// A clock that advances by `step` with each command, not with time.
+///
+/// So a store in balance, in which as many reservations expire as are made, holds the same number of live leases on any
+/// machine, however often it is interrupted. Reading this clock costs as much as reading the system's clock.
 pub(crate) struct WorkClock {
     system: SystemClock,
     now_ns: AtomicU64,
     step_ns: u64,
 }
 
-/// The limiter and what it needs.
+/// The limiter, its clock and its runtime.
 pub(crate) struct InProcess {
     clock: Arc<WorkClock>,
     engine: Engine<MemoryLedger<Arc<WorkClock>>>,
@@ -53,7 +54,8 @@ impl Clock for WorkClock {
 }
 
 impl InProcess {
-    /// Without limits, on a clock that moves by `step` for each command. A lease is forgotten as soon as it is over.
+    /// Starts a limiter without limits. Its clock advances by `step` with each command, and its ledger forgets a lease
+    /// as soon as the lease has ended.
     pub(crate) fn start(step: Duration) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Failure::file("the runtime cannot be started"))?;
@@ -64,7 +66,7 @@ impl InProcess {
         Ok(Self { clock, engine, runtime })
     }
 
-    /// Makes limits.
+    /// Creates limits.
     pub(crate) fn define(
         &self,
         definitions: impl IntoIterator<Item = Result<Definition, Failure>>,
@@ -77,7 +79,7 @@ impl InProcess {
         })
     }
 
-    /// Reserves for each; all must be granted.
+    /// Makes the reserves one after another. All must be granted.
     pub(crate) fn reserve_all<'a>(
         &self,
         commands: impl IntoIterator<Item = &'a Reserve>,
@@ -124,17 +126,17 @@ pub(crate) fn key(name: &str) -> Result<LimitKey, Failure> {
     LimitKey::parse(name).map_err(|error| Failure::invalid(&error))
 }
 
-/// So many keys.
+/// `count` different keys.
 pub(crate) fn keys(count: usize) -> Result<Vec<LimitKey>, Failure> {
     (0..count).map(|number| key(&format!("tenant:{number}:llm:rpm"))).collect()
 }
 
-/// A limit that is large enough for everything.
+/// A rolling limit that grants every reserve.
 pub(crate) fn rolling(key: &LimitKey, window_seconds: u64) -> Result<Definition, Failure> {
     definition(key, KindName::Rolling, window_seconds, 0)
 }
 
-/// Likewise, of slots.
+/// A concurrency limit that grants every reserve.
 pub(crate) fn concurrency(key: &LimitKey, timeout_seconds: u64) -> Result<Definition, Failure> {
     definition(key, KindName::Concurrency, 0, timeout_seconds)
 }
@@ -150,7 +152,7 @@ fn definition(
         .map_err(|error| Failure::invalid(&error))
 }
 
-/// A reserve under a fresh lease.
+/// A reserve with a new lease.
 pub(crate) fn reserve(wanted: &[(&LimitKey, u64)]) -> Result<Reserve, Failure> {
     let requirement =
         |&(key, number): &(&LimitKey, u64)| Ok(Requirement { key: key.clone(), amount: amount(number)? });
@@ -159,7 +161,7 @@ pub(crate) fn reserve(wanted: &[(&LimitKey, u64)]) -> Result<Reserve, Failure> {
     Reserve::new(lease, String::new(), requirements).map_err(|error| Failure::invalid(&error))
 }
 
-/// What settles a lease.
+/// The complete of a lease.
 pub(crate) fn complete(lease: LeaseId, used: &[(&LimitKey, u64)]) -> Result<Complete, Failure> {
     let actuals = used.iter().map(|&(key, amount)| Actual { key: key.clone(), amount }).collect();
     Complete::new(lease, String::new(), actuals).map_err(|error| Failure::invalid(&error))

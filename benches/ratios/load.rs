@@ -1,4 +1,4 @@
-//! Load over HTTP, from the load generator that this project comes with.
+//! Load over HTTP, made by this project's load generator.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,41 +8,41 @@ use serde::Deserialize;
 use crate::failure::Failure;
 use crate::processes::{folder, run};
 
-/// What is asked for.
+/// The settings of one load.
 #[derive(Debug, Clone)]
 pub(crate) struct Load<'a> {
     pub(crate) address: &'a str,
     pub(crate) calls: Calls,
     pub(crate) connections: usize,
-    /// How many calls one request holds.
+    /// The number of calls in a request.
     pub(crate) batch: usize,
     pub(crate) limits: usize,
     pub(crate) window_seconds: u64,
     pub(crate) capacity: u64,
-    /// Whether a denied call is tried again when its hint says.
+    /// Whether a denied call is retried after its hint.
     pub(crate) is_retrying: bool,
     pub(crate) warmup_seconds: u64,
     pub(crate) seconds: u64,
 }
 
-/// What each call is.
+/// The kind of each call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Calls {
-    /// A reserve of one limit.
+    /// A reserve on one limit.
     One,
-    /// A reserve of the four limits of a call to a model, completed below its estimate.
+    /// A reserve on the four limits of a call to a model, completed below its estimate.
     FourCompletedBelow,
 }
 
-/// Whether the limits are made first.
+/// Whether the load generator creates the limits first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limits {
     Make,
-    /// They are there, or nobody asks for them.
+    /// The limits exist, or the target needs none.
     Keep,
 }
 
-/// What came of it.
+/// The report of the load generator.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Loaded {
     pub(crate) seconds: f64,
@@ -53,7 +53,7 @@ pub(crate) struct Loaded {
     unknown: u64,
     errors: u64,
     reserve_latency_us: Latency,
-    /// What the server counted meanwhile; an echo counts nothing.
+    /// The counters of the service; `None` for the echo, which has none.
     server: Option<Server>,
 }
 
@@ -62,7 +62,7 @@ struct Latency {
     p50: f64,
 }
 
-/// Counters of the server, of the measured time.
+/// Counters of the service over the measured time.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Server {
     pub(crate) ledger_requests: u64,
@@ -70,7 +70,8 @@ pub(crate) struct Server {
 }
 
 impl<'a> Load<'a> {
-    /// A reserve of one limit of 1,000 in each request on 64 connections, everything granted, with a window of 2 s.
+    /// 64 connections, each with one reserve in a request, on one of 1,000 limits. Every reserve is granted, and the
+    /// window is 2 s.
     pub(crate) fn on(address: &'a str) -> Self {
         Self {
             address,
@@ -86,16 +87,16 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Makes the limits, with a second of load that does not count.
+    /// Creates the limits, with a second of load whose report is dropped.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
         Self { warmup_seconds: 0, seconds: 1, ..self.clone() }.run(Limits::Make).map(drop)
     }
 
-    /// Runs the load; whatever is no plain grant or denial is a failure.
+    /// Runs the load. Fails if any outcome is neither a grant nor a denial.
     pub(crate) fn run(&self, limits: Limits) -> Result<Loaded, Failure> {
         let folder = folder()?;
         let file = folder.path().join("load.json");
-        // Built beside the service.
+        // Cargo builds both programs into the same folder.
         let program = Path::new(env!("CARGO_BIN_EXE_ratelimiterd")).with_file_name("ratelimiter-loadtest");
         let mut command = Command::new(program);
         command.arg("--target").arg(format!("http://{}", self.address)).arg("--json").arg(&file);
@@ -122,7 +123,8 @@ impl<'a> Load<'a> {
             command.arg("--no-setup");
         }
         run(&mut command)?;
-        let text = std::fs::read_to_string(&file).map_err(Failure::file("the load left no result"))?;
+        let text = std::fs::read_to_string(&file)
+            .map_err(Failure::file("the report of the load generator cannot be read"))?;
         let loaded: Loaded = serde_json::from_str(&text)?;
         loaded.check()
     }
@@ -137,7 +139,7 @@ impl Loaded {
         }
     }
 
-    /// The rate of a load of which everything must be granted.
+    /// The rate of the reserves. Fails if any was denied.
     pub(crate) fn granted_per_second(&self) -> Result<f64, Failure> {
         if self.denied == 0 { Ok(self.reserves_per_second) } else { Err(Failure::Load(format!("{self:?}"))) }
     }
@@ -147,6 +149,6 @@ impl Loaded {
     }
 
     pub(crate) fn server(&self) -> Result<Server, Failure> {
-        self.server.ok_or_else(|| Failure::Load("the service shows no counters".to_owned()))
+        self.server.ok_or_else(|| Failure::Load("the service has no counters".to_owned()))
     }
 }

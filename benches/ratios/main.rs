@@ -1,6 +1,6 @@
-//! Every goal as a ratio inside one run. `scripts/bench` builds what is measured, runs this, and prints the table.
+//! Measures every goal as a ratio inside one run, and prints a table. `scripts/bench` builds the measured programs
+//! first, then runs this.
 
-mod client;
 mod echo;
 mod failure;
 mod in_process;
@@ -11,6 +11,7 @@ mod processes;
 mod redis;
 mod report;
 mod rounds;
+mod tigerbeetle_client;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -44,22 +45,22 @@ fn command() -> Command {
                 .value_name("NAME[,NAME]")
                 .value_delimiter(',')
                 .value_parser(names.collect::<Vec<_>>())
-                .help("Measures these and leaves the others out"),
+                .help("Runs only these measurements"),
         )
         .arg(
             Arg::new("quick")
                 .long("quick")
                 .action(ArgAction::SetTrue)
-                .help("Short rounds: only to see that everything runs"),
+                .help("Short rounds, only to see that everything runs"),
         )
         .arg(
             Arg::new("output")
                 .long("output")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("Where the table is written"),
+                .help("Also writes the table to this file"),
         )
-        // Cargo gives it to a bench, and leaves it out where it runs benches as tests.
+        // Cargo passes `--bench` when it runs benches, but not when it runs benches as tests.
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
         .subcommand(Command::new("echo").hide(true).arg(Arg::new("address").required(true)))
         .subcommand(Command::new("idle-limits").hide(true).arg(count.clone()))
@@ -72,17 +73,17 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("echo", matches)) => {
             echo::serve(matches.get_one::<String>("address").map_or("127.0.0.1:0", String::as_str))
         }
-        Some(("idle-limits", matches)) => say(resident::bytes_per_idle_limit(count(matches))?),
-        Some(("live-leases", matches)) => say(resident::bytes_per_live_lease(count(matches))?),
-        // The parser lets no other name through.
+        Some(("idle-limits", matches)) => print_number(resident::bytes_per_idle_limit(count(matches))?),
+        Some(("live-leases", matches)) => print_number(resident::bytes_per_live_lease(count(matches))?),
+        // The parser refuses every other subcommand.
         Some(_) | None if matches.get_flag("bench") => measure(matches),
         Some(_) | None => Ok(()),
     }
 }
 
-/// Tells the parent a number.
-fn say(number: f64) -> Result<(), Failure> {
-    writeln!(std::io::stdout(), "{number}").map_err(Failure::file("the number cannot be told"))
+/// Prints a number for the parent process.
+fn print_number(number: f64) -> Result<(), Failure> {
+    writeln!(std::io::stdout(), "{number}").map_err(Failure::file("the number cannot be printed"))
 }
 
 fn measure(matches: &ArgMatches) -> Result<(), Failure> {
@@ -100,7 +101,7 @@ fn measure(matches: &ArgMatches) -> Result<(), Failure> {
             writeln!(std::io::stderr(), "{} failed: {}", measure.name, with_sources(failure)).ok();
         }
         sections.push(Section { name: measure.name, outcome, note: measure.note });
-        // After each, so that a run that is cut short leaves what it has.
+        // Saves after each measurement, so that an interrupted run keeps the finished ones.
         save(output, &report::render(&head, &sections))?;
     }
     let table = report::render(&head, &sections);

@@ -1,4 +1,4 @@
-//! The programs that are measured, each ended when its value is dropped, and by the kernel when this process is gone.
+//! The measured programs. Dropping the value of a program ends it; if this process dies, the kernel ends them all.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -12,35 +12,35 @@ use tempfile::TempDir;
 
 use crate::failure::Failure;
 
-/// How long a program may take until it answers.
+/// The longest time from the start of a program to its first answer.
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
-/// What TigerBeetle may cache. The default of the server.
+/// The cache of TigerBeetle; this is also the server's default.
 pub(crate) const TIGERBEETLE_CACHE: &str = "1GiB";
 
-/// A program that runs.
+/// A running program.
 pub(crate) struct Running(Child);
 
-/// A single replica in production mode, on a data file of its own.
+/// A cluster of one replica, in production mode, with a data file of its own.
 pub(crate) struct TigerBeetle {
     running: Running,
     pub(crate) address: String,
     folder: TempDir,
 }
 
-/// A `ratelimiterd`.
+/// A `ratelimiterd` with a working folder of its own.
 pub(crate) struct Service {
     running: Running,
     pub(crate) address: String,
     _folder: TempDir,
 }
 
-/// The echo, which is this program in another role.
+/// The echo: this program, started again with the subcommand `echo`.
 pub(crate) struct Echo {
     _running: Running,
     pub(crate) address: String,
 }
 
-/// A Redis that answers only when what it did is on disk.
+/// A Redis that answers only after its writes are on disk.
 pub(crate) struct Redis {
     _running: Running,
     pub(crate) port: u16,
@@ -61,28 +61,28 @@ impl Running {
     }
 }
 
-/// Processor time, user's and kernel's together, in the kernel's ticks of 10 ms.
+/// Processor time in user and kernel mode together, in the kernel's ticks of 10 ms.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CpuTime(u64);
 
 impl CpuTime {
-    /// That of the programs that this process ran to their end.
+    /// The processor time of all child processes that ended.
     pub(crate) fn of_ended_programs() -> Result<Self, Failure> {
         let fields = stat("self")?;
         Ok(Self(fields[2] + fields[3]))
     }
 
-    /// How much it was since then, in microseconds.
+    /// The time since `earlier`, in microseconds.
     pub(crate) fn us_since(self, earlier: Self) -> f64 {
         (self.0 - earlier.0) as f64 * 10_000.0
     }
 }
 
-/// The processor times of a process and of its children that ended: each the user's, then the kernel's.
+/// The processor times of a process, then of its ended children; of each in user mode, then in kernel mode.
 fn stat(process: &str) -> Result<[u64; 4], Failure> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .map_err(Failure::file("the kernel tells no times"))?;
-    // The name of the program, in brackets, may hold anything.
+        .map_err(Failure::file("the processor time cannot be read"))?;
+    // The program's name may hold spaces and brackets, so the fields are counted from the last bracket.
     let fields = text.rsplit_once(')').map(|(_, fields)| fields.split_whitespace().skip(11));
     let times: Vec<u64> = fields.into_iter().flatten().take(4).filter_map(|it| it.parse().ok()).collect();
     times.try_into().map_err(|_| Failure::Kernel("the processor time"))
@@ -90,13 +90,13 @@ fn stat(process: &str) -> Result<[u64; 4], Failure> {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Killing fails if the program has already ended.
         self.0.kill().ok();
         self.0.wait().ok();
     }
 }
 
-/// A command that the kernel ends when this process is gone, however that ends.
+/// A command whose process the kernel kills when this process ends, whatever ends it.
 fn bound_to_this_process(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
@@ -105,7 +105,7 @@ fn bound_to_this_process(program: impl AsRef<OsStr>) -> Command {
 }
 
 impl TigerBeetle {
-    /// Formats a data file and starts on it.
+    /// Formats a data file and starts a replica on it.
     pub(crate) fn start() -> Result<Self, Failure> {
         let program = tigerbeetle_program()?;
         let folder = folder()?;
@@ -117,12 +117,12 @@ impl TigerBeetle {
         command.args(["start", "--addresses=0", &format!("--cache-grid={TIGERBEETLE_CACHE}")]);
         command.arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut running = Running::start(command)?;
-        // With the address 0 it takes a free port and prints it, once it listens.
+        // With the address 0 TigerBeetle takes a free port, and prints it when it listens.
         let stdout = running.0.stdout.take().ok_or(Failure::NotReady("TigerBeetle"))?;
         let mut line = String::new();
         BufReader::new(stdout)
             .read_line(&mut line)
-            .map_err(Failure::file("what TigerBeetle says cannot be read"))?;
+            .map_err(Failure::file("the port of TigerBeetle cannot be read"))?;
         let port: u16 = line.trim().parse().map_err(|_| Failure::NotReady("TigerBeetle"))?;
         Ok(Self { running, address: format!("127.0.0.1:{port}"), folder })
     }
@@ -132,15 +132,17 @@ impl TigerBeetle {
         self.running.cpu()
     }
 
-    /// How long its data file is, in bytes.
+    /// The size of the data file, in bytes.
     pub(crate) fn data_file_bytes(&self) -> Result<u64, Failure> {
         let metadata = std::fs::metadata(data_file(self.folder.path()));
-        metadata.map(|metadata| metadata.len()).map_err(Failure::file("the data file cannot be looked at"))
+        metadata
+            .map(|metadata| metadata.len())
+            .map_err(Failure::file("the size of the data file cannot be read"))
     }
 }
 
 impl Service {
-    /// In front of a TigerBeetle.
+    /// Starts a service over TigerBeetle.
     pub(crate) fn over_tigerbeetle(tigerbeetle: &TigerBeetle) -> Result<Self, Failure> {
         Self::start(&["--server-backend=tigerbeetle", "--tigerbeetle-addresses", &tigerbeetle.address])
     }
@@ -150,7 +152,7 @@ impl Service {
         self.running.cpu()
     }
 
-    /// Over the memory ledger, which forgets a lease `retention_seconds` after it is over.
+    /// Starts a service over the memory ledger, which forgets a lease `retention_seconds` after its end.
     pub(crate) fn over_memory(retention_seconds: u64) -> Result<Self, Failure> {
         let retention = retention_seconds.to_string();
         Self::start(&["--server-backend=memory", "--memory-retention-seconds", &retention])
@@ -171,7 +173,7 @@ impl Service {
 }
 
 impl Echo {
-    /// Starts this program again, as the echo.
+    /// Starts the echo, and waits until it listens.
     pub(crate) fn start() -> Result<Self, Failure> {
         let address = free_address()?;
         let mut command = bound_to_this_process(this_program()?);
@@ -183,7 +185,7 @@ impl Echo {
 }
 
 impl Redis {
-    /// Every answer waits for its line of the append-only file to be on disk.
+    /// Starts a Redis in which every answer waits until its line of the append-only file is on disk.
     pub(crate) fn start() -> Result<Self, Failure> {
         let folder = folder()?;
         let address = free_address()?;
@@ -199,7 +201,7 @@ impl Redis {
     }
 }
 
-/// Runs a program to its end and answers what it wrote.
+/// Runs a program to its end. Returns what it wrote to standard output.
 pub(crate) fn run(command: &mut Command) -> Result<String, Failure> {
     let program = PathBuf::from(command.get_program());
     let output = command.output().map_err(|source| Failure::Run { program: program.clone(), source })?;
@@ -207,23 +209,23 @@ pub(crate) fn run(command: &mut Command) -> Result<String, Failure> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let message = stderr.lines().last().unwrap_or("it failed and said nothing").to_owned();
+    let message = stderr.lines().last().unwrap_or("it failed without a message").to_owned();
     Err(Failure::Program { program, message })
 }
 
-/// Runs this program in another role and answers the number that it prints.
+/// Runs this program with the subcommand `role`. Returns the number that it prints.
 pub(crate) fn number_from_child(role: &[&str]) -> Result<f64, Failure> {
     let program = this_program()?;
     let text = run(Command::new(&program).args(role))?;
-    text.trim().parse().map_err(|_| Failure::Program { program, message: format!("no number: {text}") })
+    text.trim().parse().map_err(|_| Failure::Program { program, message: format!("not a number: {text}") })
 }
 
-/// The server's program, as the script sets it up.
+/// The program of the TigerBeetle server, which `scripts/bench` installs.
 pub(crate) fn tigerbeetle_program() -> Result<PathBuf, Failure> {
     std::env::var_os("TB_BIN").map(PathBuf::from).ok_or(Failure::NotSet("TB_BIN"))
 }
 
-/// A folder on the disk where the build is, not on one in memory, gone when its value is dropped.
+/// A temporary folder on the disk of the build folder, because `/tmp` may be in memory. Dropping it removes it.
 pub(crate) fn folder() -> Result<TempDir, Failure> {
     let parent = env!("CARGO_TARGET_TMPDIR");
     tempfile::tempdir_in(parent).map_err(Failure::file("a temporary folder cannot be made"))
@@ -237,7 +239,7 @@ fn this_program() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(Failure::file("this program's name cannot be read"))
 }
 
-/// An address that nothing listens on. Another process may take it before it is used; the measurement then fails.
+/// An address that no process listens on. If another process takes it before it is used, the measurement fails.
 fn free_address() -> Result<String, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     listener.map(|address| address.to_string()).map_err(Failure::file("there is no free port"))

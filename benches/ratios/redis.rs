@@ -1,11 +1,11 @@
-//! What many use today: GCRA as a script in Redis, each answer on disk before it is given.
+//! The common alternative: GCRA as a script in Redis, which answers only after its writes are on disk.
 
 use std::process::Command;
 
 use crate::failure::Failure;
 use crate::processes::{Redis, run};
 
-/// The theoretical arrival time of each key, moved on by one interval for each grant. Times are in microseconds.
+/// Keeps the theoretical arrival time of each key, which each grant moves by one interval. Times are in microseconds.
 const GCRA: &str = "
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
@@ -18,7 +18,8 @@ redis.call('SET', KEYS[1], string.format('%.0f', next_arrival), 'PX', math.ceil(
 return {1, 0}
 ";
 
-/// One grant for each microsecond and key, two seconds in one go: everything is granted, as in the load on the service.
+/// One grant for each microsecond and key, with a burst of two seconds. So everything is granted, as in the load on the
+/// service.
 const INTERVAL_US: &str = "1";
 const BURST_US: &str = "2000000";
 
@@ -30,7 +31,8 @@ pub(crate) struct Gcra {
 }
 
 impl Gcra {
-    /// Starts Redis, and finds out roughly how fast it is, so that later rounds last as long as they should.
+    /// Starts Redis, and measures its rate roughly, which the benchmark program needs to make rounds of a given
+    /// duration.
     pub(crate) fn start(connections: usize) -> Result<Self, Failure> {
         let redis = Redis::start()?;
         let mut load = Command::new("redis-cli");
@@ -43,7 +45,7 @@ impl Gcra {
         Ok(gcra)
     }
 
-    /// How many requests a second Redis answers on so many connections, over keys fresh_ulid among `keys`, for about
+    /// The requests per second that Redis answers on `connections`, with random keys out of `keys`, for about
     /// `seconds`.
     pub(crate) fn requests_per_second(
         &self,
@@ -63,7 +65,7 @@ impl Gcra {
         })
     }
 
-    /// The benchmark program does not look at answers.
+    /// Checks that the script grants, because the benchmark program ignores the answers.
     fn check_grants(&self) -> Result<(), Failure> {
         let mut ask = Command::new("redis-cli");
         ask.args(["-p", &self.redis.port.to_string(), "EVALSHA", &self.script, "1", "limit:check"]);
@@ -72,10 +74,10 @@ impl Gcra {
     }
 }
 
-/// The second field of the line behind the head.
+/// The rate: the second field of the last line.
 fn per_second(csv: &str) -> Option<f64> {
     let line = csv.lines().rfind(|line| line.starts_with('"'))?;
     let mut fields = line.rsplit("\",\"");
-    // The command may hold commas: count from the end, behind which six latencies stand.
+    // The command in the first field may hold commas, so count from the end: six latencies follow the rate.
     fields.nth(6)?.trim_matches('"').parse().ok()
 }

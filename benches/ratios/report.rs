@@ -1,4 +1,4 @@
-//! The table.
+//! The report: a table of ratios and goals.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,35 +8,35 @@ use ledger_limiter::telemetry::with_sources;
 use crate::failure::Failure;
 use crate::rounds::Spread;
 
-/// What a measured number should be.
+/// The goal of a measured number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
     AtLeast(f64),
     AtMost(f64),
-    /// It is only told.
-    Told,
+    /// The number is reported without a goal.
+    None,
 }
 
 /// One line of the table.
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) goal: Goal,
-    /// Of the number, such as `/s` or `ns`; empty for a ratio.
+    /// The unit of the number, such as `/s` or `ns`; empty for a ratio.
     pub(crate) unit: &'static str,
     pub(crate) measured: Spread,
-    /// What the number was made of.
+    /// The figures behind the number.
     pub(crate) detail: String,
 }
 
-/// What a measurement gave.
+/// The rows of one measurement.
 pub(crate) struct Section {
     pub(crate) name: &'static str,
     pub(crate) outcome: Result<Vec<Row>, Failure>,
-    /// The settings, and in which direction the measurement may be unfair.
+    /// The settings, and which side the measurement may favour.
     pub(crate) note: &'static str,
 }
 
-/// The whole result as Markdown.
+/// The report as Markdown.
 pub(crate) fn render(head: &str, sections: &[Section]) -> String {
     let mut text = format!("{head}\n| what | goal | measured | spread | | detail |\n");
     text.push_str("| --- | --- | --- | --- | --- | --- |\n");
@@ -50,19 +50,20 @@ pub(crate) fn render(head: &str, sections: &[Section]) -> String {
             }
         }
     }
-    text.push_str("\nMeasured is the median of several rounds, spread their range; what is compared with the goal is what is shown.\n\n## Notes\n\n");
+    text.push_str("\nMeasured is the median of several rounds, spread their range. The goal is compared with the number as shown.\n\n## Notes\n\n");
     for section in sections {
         writeln!(text, "- **{}**: {}", section.name, section.note).ok();
     }
     text
 }
 
-/// Writes the result, so far, into its file.
+/// Writes the report into its file.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(Failure::file("the folder of the results cannot be made"))?;
+        std::fs::create_dir_all(folder)
+            .map_err(Failure::file("the folder of the report cannot be created"))?;
     }
-    std::fs::write(path, text).map_err(Failure::file("the results cannot be written"))
+    std::fs::write(path, text).map_err(Failure::file("the report cannot be written"))
 }
 
 fn line(row: &Row) -> String {
@@ -71,7 +72,7 @@ fn line(row: &Row) -> String {
     let (wanted, verdict) = match *goal {
         Goal::AtLeast(goal) => (format!(">= {}{unit}", number(goal)), met(shown >= goal)),
         Goal::AtMost(goal) => (format!("<= {}{unit}", number(goal)), met(shown <= goal)),
-        Goal::Told => ("told".to_owned(), ""),
+        Goal::None => ("none".to_owned(), ""),
     };
     let Spread { median, min, max } = *measured;
     let spread = format!("{} to {}", number(min), number(max));
@@ -82,17 +83,17 @@ fn met(is_met: bool) -> &'static str {
     if is_met { "met" } else { "missed" }
 }
 
-/// As many digits as matter.
+/// A number with two decimals below 100, else whole with thousands separated.
 pub(crate) fn number(value: f64) -> String {
     if value.abs() < 100.0 { format!("{value:.2}") } else { grouped(&format!("{value:.0}")) }
 }
 
-/// A number of things.
+/// A count with thousands separated.
 pub(crate) fn count(number: usize) -> String {
     grouped(&number.to_string())
 }
 
-/// Thousands apart.
+/// Puts commas between the thousands.
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -1,8 +1,8 @@
-//! Several short rounds, in turn, because neighbours on the machine are noisy.
+//! Medians over several short rounds, with both sides measured in turn, because other programs disturb the machine.
 
 use crate::failure::Failure;
 
-/// What several rounds gave.
+/// The median and range of several rounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -15,7 +15,7 @@ pub(crate) struct Spread {
 pub(crate) struct Pair {
     pub(crate) ours: Spread,
     pub(crate) theirs: Spread,
-    /// Of each round, ours over theirs.
+    /// The ratio of each round: ours over theirs.
     pub(crate) ratio: Spread,
 }
 
@@ -25,7 +25,7 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         match (values.first(), values.get(values.len() / 2), values.last()) {
             (Some(&min), Some(&upper), Some(&max)) => {
-                // Of an even number, the mean of the two in the middle.
+                // The median of an even number of values is the mean of the two in the middle.
                 let lower = values.get((values.len() - 1) / 2).copied().unwrap_or(upper);
                 Ok(Self { median: f64::midpoint(lower, upper), min, max })
             }
@@ -33,7 +33,7 @@ impl Spread {
         }
     }
 
-    /// Measures one thing several times.
+    /// Measures one side in several rounds.
     pub(crate) fn of_rounds(
         rounds: usize,
         mut measure: impl FnMut() -> Result<f64, Failure>,
@@ -43,7 +43,7 @@ impl Spread {
 }
 
 impl Pair {
-    /// Measures two things in turn: ours, theirs, ours, theirs.
+    /// Measures two sides in turn: ours, theirs, ours, theirs.
     pub(crate) fn of_rounds(
         rounds: usize,
         mut ours: impl FnMut() -> Result<f64, Failure>,
@@ -52,7 +52,7 @@ impl Pair {
         Self::of((0..rounds).map(|_| Ok((ours()?, theirs()?))).collect::<Result<_, Failure>>()?)
     }
 
-    /// What each round gave of both.
+    /// The spreads of rounds of ours and theirs.
     pub(crate) fn of(rounds: Vec<(f64, f64)>) -> Result<Self, Failure> {
         let ratio = Spread::of(rounds.iter().map(|(ours, theirs)| ours / theirs).collect())?;
         let (ours, theirs) = rounds.into_iter().unzip();

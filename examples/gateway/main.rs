@@ -1,6 +1,7 @@
-//! A gateway in front of a model: it reserves what a call can take at the most, streams the answer through while it
-//! counts, and completes with the tokens that really came, also if the client goes away in the middle. In front of it, a
-//! tower layer limits the requests of each tenant.
+//! A gateway in front of a model.
+//!
+//! It reserves the most tokens that a call can use. It counts the tokens while it streams the answer to the client, and
+//! completes with that count, also if the client disconnects early. A tower layer limits the requests of each tenant.
 //!
 //! `cargo run --example gateway [-- --target http://HOST:PORT]`
 
@@ -29,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Starts a model and the gateway in front of it, and makes calls as clients do.
+/// Starts a model and the gateway in front of it, and makes calls as a client.
 pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let limiter = Limiter::new(transport);
     let mut servers = JoinSet::new();
@@ -43,17 +44,17 @@ pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Res
 
     let before = tokens_reserved(&limiter).await?;
     let whole = read(ask(40).await?, usize::MAX).await?;
-    settled(&limiter).await?;
+    wait_until_settled(&limiter).await?;
     let after_whole = tokens_reserved(&limiter).await?;
     writeln!(out, "a whole answer: {whole} chunks, {} tokens", after_whole - before)?;
 
-    let begun = read(ask(2_000).await?, 5).await?;
-    settled(&limiter).await?;
-    let after_begun = tokens_reserved(&limiter).await?;
-    writeln!(out, "an answer broken off after {begun} chunks: {} tokens", after_begun - after_whole)?;
+    let read_chunks = read(ask(2_000).await?, 5).await?;
+    wait_until_settled(&limiter).await?;
+    let after_part = tokens_reserved(&limiter).await?;
+    writeln!(out, "an answer cut off after {read_chunks} chunks: {} tokens", after_part - after_whole)?;
 
     let too_long = ask(10_000_000).await?;
-    writeln!(out, "an answer that can never fit: {}", too_long.status())?;
+    writeln!(out, "an answer above the capacity: {}", too_long.status())?;
     let refused = loop {
         let response = ask(1).await?;
         if response.status() != 200 {
@@ -63,14 +64,14 @@ pub(crate) async fn run<T: Transport>(transport: T, out: &mut impl Write) -> Res
     };
     let field =
         |name: &str| refused.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let come_back = field("retry-after");
-    writeln!(out, "{} {}, come back in {come_back} s", refused.status(), field("ratelimit"))?;
+    let retry_after = field("retry-after");
+    writeln!(out, "{} {}, retry after {retry_after} s", refused.status(), field("ratelimit"))?;
     servers.shutdown().await;
     limiter.shutdown().await;
     Ok(())
 }
 
-/// Serves on a port of its own; answers with its address.
+/// Serves the router on a free port. Returns its URL.
 async fn serve(servers: &mut JoinSet<()>, router: axum::Router) -> Result<String, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -82,7 +83,7 @@ async fn serve(servers: &mut JoinSet<()>, router: axum::Router) -> Result<String
     Ok(url)
 }
 
-/// Reads so many chunks at the most, and then goes away. Answers how many there were.
+/// Reads at most `chunks_max` chunks, then disconnects. Returns the number of chunks.
 async fn read(mut response: Response, chunks_max: usize) -> Result<usize, reqwest::Error> {
     let mut chunks = 0;
     while chunks < chunks_max && response.chunk().await?.is_some() {
@@ -91,8 +92,8 @@ async fn read(mut response: Response, chunks_max: usize) -> Result<usize, reqwes
     Ok(chunks)
 }
 
-/// Waits until no call is under way. What is given back after a stream is given back in the background.
-async fn settled<T: Transport>(limiter: &Limiter<T>) -> Result<(), Box<dyn Error>> {
+/// Waits until every call is completed. The gateway completes a call in the background, after its stream.
+async fn wait_until_settled<T: Transport>(limiter: &Limiter<T>) -> Result<(), Box<dyn Error>> {
     let key = LimitKey::parse("global:llm:openai:gpt-4o:concurrency")?;
     for _ in 0..500 {
         if limiter.stats(&key).await?.is_some_and(|stats| stats.reserved == 0) {
@@ -100,7 +101,7 @@ async fn settled<T: Transport>(limiter: &Limiter<T>) -> Result<(), Box<dyn Error
         }
         sleep(Duration::from_millis(10)).await;
     }
-    Err("calls are still under way".into())
+    Err("a call was not completed within 5 s".into())
 }
 
 async fn tokens_reserved<T: Transport>(limiter: &Limiter<T>) -> Result<u128, Box<dyn Error>> {

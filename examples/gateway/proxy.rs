@@ -1,4 +1,4 @@
-//! The gateway.
+//! The HTTP API of the gateway: reserves, calls the model, and streams its answer.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -57,9 +57,9 @@ async fn chat<T: Transport>(
     };
     let sent = gateway.client.post(format!("{}/v1/chat", gateway.model_url)).json(&question).send().await;
     match sent.and_then(reqwest::Response::error_for_status) {
-        Ok(answer) => stream_through(answer, Meter::new(call, lease, prompt_tokens(&question.prompt))),
+        Ok(answer) => forward(answer, Meter::new(call, lease, prompt_tokens(&question.prompt))),
         Err(error) => {
-            // The model took nothing.
+            // The model used nothing, so the lease is cancelled.
             let cancelled = lease.cancel().await;
             tracing::warn!(%error, ?cancelled, "the model does not answer");
             StatusCode::BAD_GATEWAY.into_response()
@@ -67,8 +67,8 @@ async fn chat<T: Transport>(
     }
 }
 
-/// Hands each chunk on as it comes. The meter goes with the stream, and so ends with it.
-fn stream_through<T: Transport>(answer: reqwest::Response, meter: Meter<T>) -> Response {
+/// Forwards each chunk as it arrives. The stream owns the meter, so the meter is dropped with it.
+fn forward<T: Transport>(answer: reqwest::Response, meter: Meter<T>) -> Response {
     let chunks = stream::unfold((answer, meter), async |(mut answer, mut meter)| {
         let chunk = answer.chunk().await.transpose()?;
         if let Ok(chunk) = &chunk {

@@ -1,5 +1,5 @@
-//! Stands for the provider: it answers with a stream of server-sent events, one for each token, and says in the end how
-//! many tokens there were.
+//! Stands for the provider. It answers with a stream of server-sent events, one for each token, and reports the number
+//! of tokens at the end.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-/// What is asked.
+/// The body of a call.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Question {
     pub(crate) prompt: String,
-    /// The longest answer that is wanted; this model uses all of it.
+    /// The most tokens of the answer. This model always uses all of them.
     pub(crate) max_tokens: u64,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Question {
 pub(crate) enum Event {
     /// A piece of the answer, one token long.
     Token(String),
-    /// The end: how many tokens the prompt and the answer had.
+    /// The last event: the number of tokens of prompt and answer together.
     TokensTotal(u64),
 }
 

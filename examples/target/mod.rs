@@ -1,4 +1,4 @@
-//! Where an example finds its limiter.
+//! The limiter that an example runs against, chosen on its command line.
 
 use std::env;
 use std::error::Error;
@@ -10,11 +10,11 @@ use ledger_limiter::client::{Http, InProcess};
 pub(crate) enum Target {
     /// In the process of the example, with the limits of `examples/limits.json`.
     InProcess(InProcess),
-    /// Behind a service that has these limits, as `scripts/run` has.
+    /// Behind a service with the same limits; `scripts/run` starts one.
     Server(Arc<Http>),
 }
 
-/// The service of `--target http://HOST:PORT`; without it, this process.
+/// The service of `--target http://HOST:PORT`. Without the flag, a limiter in this process.
 pub(crate) async fn from_args() -> Result<Target, Box<dyn Error>> {
     let mut args = env::args().skip(1);
     match (args.next().as_deref(), args.next(), args.next()) {

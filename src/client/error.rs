@@ -34,8 +34,10 @@ pub enum ErrorKind {
     Contended,
     /// The lease id was used for another request.
     LeaseConflict,
-    /// The lease was completed, or it expired.
+    /// The lease was completed.
     LeaseSettled,
+    /// The lease, or a part of it, has expired.
+    LeaseExpired,
     /// The service or its ledger did not answer; the outcome is unknown.
     Unavailable,
     /// There was no answer in time; the outcome is unknown.
@@ -84,12 +86,17 @@ pub enum CallError {
 
 impl ErrorKind {
     /// Whether the request contradicts the state of its lease or limit: [`LeaseConflict`](Self::LeaseConflict),
-    /// [`LeaseSettled`](Self::LeaseSettled), [`NotABucket`](Self::NotABucket), [`KindChange`](Self::KindChange) or
-    /// [`Contended`](Self::Contended).
+    /// [`LeaseSettled`](Self::LeaseSettled), [`LeaseExpired`](Self::LeaseExpired), [`NotABucket`](Self::NotABucket),
+    /// [`KindChange`](Self::KindChange) or [`Contended`](Self::Contended).
     pub fn is_conflict(self) -> bool {
         matches!(
             self,
-            Self::LeaseConflict | Self::LeaseSettled | Self::NotABucket | Self::KindChange | Self::Contended
+            Self::LeaseConflict
+                | Self::LeaseSettled
+                | Self::LeaseExpired
+                | Self::NotABucket
+                | Self::KindChange
+                | Self::Contended
         )
     }
 }

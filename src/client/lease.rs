@@ -192,7 +192,9 @@ impl<T: Transport> Lease<T> {
         match self.guard.shared().calls.extend(&command).await? {
             AttemptResult::Granted { .. } => Ok(Extended::Granted),
             AttemptResult::Denied(denial) => Ok(Extended::Denied(denial)),
-            AttemptResult::LeaseConflict | AttemptResult::LeaseSettled => Err(ExtendError::LeaseOver),
+            AttemptResult::LeaseConflict | AttemptResult::LeaseSettled | AttemptResult::LeaseExpired => {
+                Err(ExtendError::LeaseOver)
+            }
         }
     }
 

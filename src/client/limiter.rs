@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::shared::Releases;
 use super::shared::{CompletionGuard, Shared};
 use super::{
-    AcquireError, AttemptResult, CallError, Denial, ErrorKind, IntoLimitKey, KeyStats, Lease, RepeatPolicy,
-    Repeating, Requirements, Reservation, Transport,
+    AcquireError, AttemptResult, CallError, Complete, Denial, ErrorKind, IntoLimitKey, KeyStats, Lease,
+    RepeatPolicy, Repeating, Requirements, Reservation, Transport,
 };
 
 /// How often one attempt is made when each grant expires before its answer arrives.
@@ -219,7 +219,9 @@ impl<T: Transport> Limiter<T> {
                     self.shared.stats.denied(denial.key());
                     return Ok(Acquired::Denied(denial));
                 }
-                // The id is fresh, so the grant expired before its answer arrived.
+                // The id is fresh, so a part of the grant expired before its answer arrived. Dropping the guard releases the
+                // rest.
+                AttemptResult::LeaseExpired => guard.set_complete(Complete::of_unused(&command)),
                 AttemptResult::LeaseConflict | AttemptResult::LeaseSettled => {}
             }
         }
@@ -246,5 +248,5 @@ impl<T: Transport> fmt::Debug for Acquired<T> {
 /// The error of a caller whose every grant expired before its answer arrived.
 pub(super) fn always_too_late() -> CallError {
     let message = "the lease expired before its grant arrived; raise the window or the time-out";
-    CallError::refused(ErrorKind::LeaseSettled, message)
+    CallError::refused(ErrorKind::LeaseExpired, message)
 }

@@ -69,7 +69,8 @@ impl<T: Transport> Shared<T> {
         let complete = match task {
             Task::Complete(complete) => complete,
             Task::Resolve(reserve) => match self.calls.reserve(&reserve).await? {
-                AttemptResult::Granted { .. } => Complete::of_unused(&reserve),
+                // A complete also releases what is left of a lease whose first part has expired.
+                AttemptResult::Granted { .. } | AttemptResult::LeaseExpired => Complete::of_unused(&reserve),
                 AttemptResult::Denied(_) | AttemptResult::LeaseConflict | AttemptResult::LeaseSettled => {
                     return Ok(());
                 }

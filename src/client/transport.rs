@@ -51,9 +51,11 @@ pub enum AttemptResult {
     Denied(Denial),
     /// Nothing is reserved: the id was used for another request.
     LeaseConflict,
-    /// Nothing is reserved: the lease was completed, or it expired. Under a fresh id that means that the grant
-    /// expired before its answer arrived.
+    /// Nothing more is reserved: the lease was completed.
     LeaseSettled,
+    /// Nothing more is reserved: the lease was granted, and a part of it has expired. Under a fresh id that means that
+    /// the part expired before the grant arrived. A complete releases the rest.
+    LeaseExpired,
 }
 
 #[doc(hidden)]
@@ -75,6 +77,7 @@ impl From<ReserveOutcome> for AttemptResult {
             ReserveOutcome::TooManyInstances { key } => Self::Denied(Denial::TooManyInstances { key }),
             ReserveOutcome::LeaseConflict => Self::LeaseConflict,
             ReserveOutcome::LeaseSettled => Self::LeaseSettled,
+            ReserveOutcome::LeaseExpired => Self::LeaseExpired,
         }
     }
 }

@@ -112,7 +112,7 @@ pub fn plan(
         reserve::plan_leg(ids, &command.requirement, limit, now_ns);
     let user_data = UserData { wide: command.lease.as_u128(), ..UserData::default() };
     let trace = Transfer {
-        id: lease_ids.transfer(Purpose::Guard, 0, lease.extensions),
+        id: lease_ids.transfer(Purpose::Guard, 0, lease.guards_taken),
         code: TransferCode::Extend,
         user_data,
         movement: Movement::Post { debit: ids.operator(), credit: ids.registry(), amount: 0 },

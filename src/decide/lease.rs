@@ -17,6 +17,10 @@ pub struct Lease {
     pub legs: Vec<HeldLeg>,
     /// How many of the legs come from extends.
     pub extensions: usize,
+    /// How many extends claimed an id of the guard. That is more than `extensions` if one was made after all legs had expired.
+    pub guards_taken: usize,
+    /// Whether it borrowed tokens that were not available then ([`super::borrow`]).
+    pub borrowed_ahead: bool,
     /// Whether the lease was completed.
     pub settled: bool,
 }
@@ -64,8 +68,10 @@ pub enum LeaseStatus {
     },
     /// The lease was granted for other requirements.
     Conflict,
-    /// The lease was completed, or all of it has expired.
+    /// The lease was completed.
     Settled,
+    /// A part of the lease has expired, so it is no longer granted as a whole.
+    Expired,
 }
 
 impl Hold {
@@ -89,7 +95,7 @@ impl Lease {
     pub fn from_transfers(id: LeaseId, transfers: &[Recorded]) -> Option<Self> {
         let mut lease = Self::from_each(id, transfers.iter().copied())?;
         if transfers.iter().any(|recorded| recorded.transfer.code == TransferCode::Borrow) {
-            lease.hold_until_date_to_act(transfers);
+            lease.note_reservation_ahead(transfers);
         }
         Some(lease)
     }
@@ -104,7 +110,14 @@ impl Lease {
     }
 
     fn from_each(id: LeaseId, transfers: impl ExactSizeIterator<Item = Recorded>) -> Option<Self> {
-        let mut lease = Self { id, legs: Vec::with_capacity(transfers.len()), extensions: 0, settled: false };
+        let mut lease = Self {
+            id,
+            legs: Vec::with_capacity(transfers.len()),
+            extensions: 0,
+            guards_taken: 0,
+            borrowed_ahead: false,
+            settled: false,
+        };
         let mut follows_extend_trace = false;
         for recorded in transfers {
             match HeldLeg::from_recorded(&recorded) {
@@ -116,7 +129,10 @@ impl Lease {
                         lease.extensions += 1;
                     }
                 }
-                None if recorded.transfer.code == TransferCode::Extend => follows_extend_trace = true,
+                None if recorded.transfer.code == TransferCode::Extend => {
+                    follows_extend_trace = true;
+                    lease.guards_taken += 1;
+                }
                 // These accompany a reservation ahead.
                 None if matches!(recorded.transfer.code, TransferCode::Borrow | TransferCode::Measure) => {}
                 None => lease.settled = true,
@@ -126,9 +142,10 @@ impl Lease {
     }
 
     /// A reservation ahead can be cancelled until its date to act, even if the bucket is full earlier.
-    fn hold_until_date_to_act(&mut self, transfers: &[Recorded]) {
+    fn note_reservation_ahead(&mut self, transfers: &[Recorded]) {
         let ahead = reservation_ahead(self.reserved_at_unix_ms(), transfers);
         if let (Some(ahead), Some(leg)) = (ahead, self.legs.first_mut()) {
+            self.borrowed_ahead = ahead.acts_at_unix_ms > ahead.created_at_unix_ms;
             leg.expires_at_ns = leg.expires_at_ns.max(ahead.acts_at_unix_ms.saturating_mul(NS_PER_MS));
         }
     }
@@ -148,12 +165,25 @@ impl Lease {
         self.legs.iter().all(|leg| leg.is_expired(now_ns))
     }
 
+    /// Whether the lease no longer holds all that it was granted: the window or the timeout of a part has passed. A refill is no
+    /// expiry: what was spent of a bucket or a window stays spent. Of a lease that only spent nothing is left after the last
+    /// refill.
+    fn has_expired_part(&self, now_ns: u64) -> bool {
+        let expires = |leg: &HeldLeg| match leg.hold {
+            Hold::Rolling(_) | Hold::Concurrency => true,
+            Hold::Scheduled { .. } => false,
+        };
+        self.legs.iter().any(|leg| expires(leg) && leg.is_expired(now_ns)) || self.is_expired(now_ns)
+    }
+
     /// The status of the lease for a command with its id. `limits` are in the order of the command's requirements.
     pub fn status(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> LeaseStatus {
         if !self.was_granted_for(ids, command, limits) {
             LeaseStatus::Conflict
-        } else if self.settled || self.is_expired(now_ns) {
+        } else if self.settled {
             LeaseStatus::Settled
+        } else if self.has_expired_part(now_ns) {
+            LeaseStatus::Expired
         } else {
             LeaseStatus::Granted { reserved_at_unix_ms: self.reserved_at_unix_ms() }
         }

@@ -57,6 +57,11 @@ impl<L: Ledger> Limiter<L> {
                 Next::FindClosing(account) => {
                     settlement.closing_found(find_closing(&*self.ledger, account).await?)?;
                 }
+                Next::FindRoom(account) => {
+                    let accounts = self.ledger.accounts(vec![account]).await?;
+                    let account = accounts.into_iter().next().flatten();
+                    settlement.room_found(account.map_or(0, |account| account.available()))?;
+                }
                 Next::ReadLease => settlement.lease_read(self.read_lease(command.lease).await?, used),
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => return Ok(self.settled(command, used, settlement)),
@@ -67,7 +72,7 @@ impl<L: Ledger> Limiter<L> {
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {
         settlement.released().for_each(|(account, units)| self.denial_cache.released(account, units));
         let overage = |overage| unreserved_overage(command, used, overage);
-        let overages: Vec<UnreservedOverage> = settlement.overages().iter().filter_map(overage).collect();
+        let overages: Vec<UnreservedOverage> = settlement.overages().filter_map(overage).collect();
         for UnreservedOverage { key, amount, overage } in &overages {
             let (lease_id, job_id) = (command.lease, &command.job_id);
             tracing::info!(%lease_id, job_id, %key, amount, ?overage, "usage above the reservation found no room");
@@ -94,7 +99,7 @@ impl<L: Ledger> Limiter<L> {
     }
 }
 
-fn unreserved_overage(command: &Complete, used: &[Used], overage: &LegOverage) -> Option<UnreservedOverage> {
+fn unreserved_overage(command: &Complete, used: &[Used], overage: LegOverage) -> Option<UnreservedOverage> {
     let index = used.iter().position(|used| used.account == overage.account)?;
     let key = command.actuals().get(index)?.key.clone();
     Some(UnreservedOverage { key, amount: overage.amount, overage: overage.overage })

@@ -13,7 +13,6 @@ use quick_cache::sync::Cache;
 
 use crate::decide::Limit;
 use crate::decide::exhaustion::{Advice, Exhaustion, Ticket};
-use crate::decide::reserve;
 use crate::ledger::AccountId;
 use crate::limit::{Kind, LeaseId, LimitKey, Status};
 use crate::protocol::Reserve;
@@ -60,6 +59,8 @@ pub(super) enum Admission {
     Ask(AdmissionTickets),
     /// Deny: this limit has no room until then, in the ledger's nanoseconds, if known.
     Deny { key: LimitKey, until_ns: Option<u64> },
+    /// The lease id was denied here because of this limit. It stays denied, unless another replica granted it.
+    DeniedBefore { key: LimitKey },
 }
 
 /// One admission ticket for each requirement of a command, if its limit is known to be exhausted. Tickets that are dropped
@@ -107,18 +108,28 @@ impl DenialCache {
         self.denied.load(Ordering::Relaxed)
     }
 
-    /// Whether to ask the ledger. `limits` are in the order of the command's requirements.
-    pub(super) fn admit(&self, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Admission {
+    /// Whether to ask the ledger. `limits` are in the order of the command's requirements; `is_impossible` if they can never
+    /// grant it.
+    pub(super) fn admit(
+        &self,
+        command: &Reserve,
+        limits: &[Option<&Limit>],
+        is_impossible: bool,
+        now_ns: u64,
+    ) -> Admission {
         let Some(known) = &self.known else { return Admission::Ask(AdmissionTickets::default()) };
         let admission = match known.leases.get(&command.lease) {
             Some(LeaseFate::Sent) => return Admission::Ask(known.no_tickets()),
-            Some(LeaseFate::Denied(key)) => Admission::Deny { key, until_ns: None },
-            None if known.can_tell(command, limits) => known.ask(command, limits, now_ns),
+            Some(LeaseFate::Denied(key)) => {
+                self.denied.fetch_add(1, Ordering::Relaxed);
+                return Admission::DeniedBefore { key };
+            }
+            None if !is_impossible && known.can_tell(limits) => known.ask(command, limits, now_ns),
             None => Admission::Ask(known.no_tickets()),
         };
         let fate = match &admission {
             Admission::Ask(_) => LeaseFate::Sent,
-            Admission::Deny { key, .. } => {
+            Admission::Deny { key, .. } | Admission::DeniedBefore { key } => {
                 self.denied.fetch_add(1, Ordering::Relaxed);
                 LeaseFate::Denied(key.clone())
             }
@@ -172,12 +183,10 @@ impl DenialCache {
 }
 
 impl Known {
-    /// Whether the cache may deny the command for lack of room. The ledger makes every other denial.
-    fn can_tell(&self, command: &Reserve, limits: &[Option<&Limit>]) -> bool {
+    /// Whether the cache may deny a command on these limits for lack of room. The ledger makes every other denial.
+    fn can_tell(&self, limits: &[Option<&Limit>]) -> bool {
         let is_active = |limit: &Option<&Limit>| limit.is_some_and(|l| l.state.status == Status::Active);
-        !self.limits.is_empty()
-            && limits.iter().all(is_active)
-            && reserve::impossible(command, limits).is_none()
+        !self.limits.is_empty() && limits.iter().all(is_active)
     }
 
     /// Whether a lease id was made a moment ago, by the clock of its caller. An older one may have been granted elsewhere.

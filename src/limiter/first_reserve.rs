@@ -45,12 +45,17 @@ impl<L: Ledger> Limiter<L> {
         mut resolved: Resolved<'_>,
     ) -> Result<Option<ReserveOutcome>, LimiterError> {
         // Look first, so that a flood of keys leaves no accounts behind.
-        let may_fit = resolved.impossible().is_none() && self.has_room(&resolved).await?;
+        let is_impossible = resolved.impossible().is_some();
+        let may_fit = !is_impossible && self.has_room(&resolved).await?;
         let mut limits = resolved.limits();
-        let tickets = match self.denial_cache.admit(resolved.command, &limits, resolved.at_ns()) {
-            Admission::Ask(tickets) => tickets,
-            Admission::Deny { key, until_ns } => return Ok(Some(self.deny_until(&resolved, key, until_ns))),
-        };
+        let tickets =
+            match self.denial_cache.admit(resolved.command, &limits, is_impossible, resolved.at_ns()) {
+                Admission::Ask(tickets) => tickets,
+                Admission::Deny { key, until_ns } => {
+                    return Ok(Some(self.deny_until(&resolved, key, until_ns)));
+                }
+                Admission::DeniedBefore { key } => return self.deny_again(&resolved, key).await.map(Some),
+            };
         let mut chain = self.plan(&resolved, &limits)?;
         let making = if may_fit {
             self.registry.submit_making(resolved.new_instances(), &chain).await?
@@ -74,7 +79,8 @@ impl<L: Ledger> Limiter<L> {
             }
         }
         let remembered = self.lease_cache.is_on().then_some(&chain);
-        match self.conclude(&resolved, &limits, tickets, remembered, outcome)? {
+        let impossible = resolved.impossible();
+        match self.conclude(&resolved, &limits, impossible, tickets, remembered, outcome)? {
             Some(answer) => Ok(Some(answer)),
             None => self.look_up_and_conclude(resolved.command, outcome).await.map(Some),
         }

@@ -230,7 +230,9 @@ impl<L: Ledger> Object<'_, L> {
             ReserveOutcome::UnknownKey { key } => Err(ObjectError::UnknownKey(key)),
             ReserveOutcome::TooManyInstances { key } => Err(ObjectError::TooManyInstances(key)),
             ReserveOutcome::LeaseConflict => Err(ObjectError::LeaseConflict(command.lease)),
-            ReserveOutcome::LeaseSettled => self.read_reservation(command, entry).await,
+            ReserveOutcome::LeaseSettled | ReserveOutcome::LeaseExpired => {
+                self.read_reservation(command, entry).await
+            }
         }
     }
 
@@ -245,9 +247,9 @@ impl<L: Ledger> Object<'_, L> {
         let lease = Lease::from_transfers(command.lease, &transfers).ok_or_else(conflict)?;
         let (ids, now_ns) = (self.limiter.ids, self.limiter.ledger.now_ns());
         match lease.status(ids, command, &[Some(&entry.limit)], now_ns) {
-            LeaseStatus::Settled if lease.settled => Err(ObjectError::LeaseSettled(command.lease)),
+            LeaseStatus::Settled => Err(ObjectError::LeaseSettled(command.lease)),
             // A fast bucket is soon full again, but its reservation stays valid.
-            LeaseStatus::Granted { .. } | LeaseStatus::Settled => {
+            LeaseStatus::Granted { .. } | LeaseStatus::Expired => {
                 let created_at_unix_ms = lease.reserved_at_unix_ms();
                 let ahead = reservation_ahead(created_at_unix_ms, &transfers);
                 let reservation = ahead.map_or_else(

@@ -1,6 +1,6 @@
 //! Reserve.
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 
 use super::denial_cache::{Admission, AdmissionTickets};
 use super::resolve::{Limits, Resolved};
@@ -8,17 +8,35 @@ use super::{Limiter, LimiterError};
 use crate::decide::lease::{Lease, LeaseStatus};
 use crate::decide::reserve::{self, Denial, ReserveResult};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError, Refusal};
+use crate::limit::LimitKey;
 use crate::protocol::{Reserve, ReserveOutcome};
 use crate::time::unix_ms;
 
 /// A reserve of a batch.
 enum BatchItem<'a> {
     /// Its chain is among those submitted.
-    Sent { resolved: Resolved<'a>, tickets: AdmissionTickets, remembered: Option<Chain> },
+    Sent {
+        resolved: Resolved<'a>,
+        impossible: Option<Denial>,
+        tickets: AdmissionTickets,
+        remembered: Option<Chain>,
+    },
+    /// The denial cache denied its lease id before, because of this key.
+    DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
     /// Its chain makes instances, so it is sent alone, after the others.
     First(Resolved<'a>),
     /// It needs no outcome.
     Answered(Result<ReserveOutcome, LimiterError>),
+}
+
+/// What a reserve of a batch needs for its answer beyond the outcome of its chain.
+enum LookUp<'a> {
+    /// The ledger refused its chain in a way that the definitions known here do not explain.
+    Refused { command: &'a Reserve, outcome: ChainOutcome },
+    /// The denial cache denied its lease id before, because of this key.
+    DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
+    /// Its chain makes instances.
+    First(Resolved<'a>),
 }
 
 impl<L: Ledger> Limiter<L> {
@@ -36,14 +54,17 @@ impl<L: Ledger> Limiter<L> {
             }
         }
         let limits = resolved.limits();
-        let tickets = match self.denial_cache.admit(command, &limits, resolved.at_ns()) {
+        let impossible = resolved.impossible();
+        let tickets = match self.denial_cache.admit(command, &limits, impossible.is_some(), resolved.at_ns())
+        {
             Admission::Ask(tickets) => tickets,
             Admission::Deny { key, until_ns } => return Ok(self.deny_until(&resolved, key, until_ns)),
+            Admission::DeniedBefore { key } => return self.deny_again(&resolved, key).await,
         };
         let chain = self.plan(&resolved, &limits)?;
         let remembered = self.lease_cache.is_on().then(|| chain.clone());
         let outcome = self.ledger.submit_one(chain).await?;
-        match self.conclude(&resolved, &limits, tickets, remembered.as_ref(), outcome)? {
+        match self.conclude(&resolved, &limits, impossible, tickets, remembered.as_ref(), outcome)? {
             Some(answer) => Ok(answer),
             None => self.look_up_and_conclude(resolved.command, outcome).await,
         }
@@ -52,72 +73,21 @@ impl<L: Ledger> Limiter<L> {
     /// Reserves for each command, in order, in one submission to the ledger. The answers are in the order of the commands.
     pub async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, LimiterError>> {
         let mut chains = Vec::with_capacity(commands.len());
-        let mut items = Vec::with_capacity(commands.len());
-        for resolved in self.resolve_batch(commands).await {
-            let resolved = match resolved {
-                Ok(resolved) => resolved,
-                Err(error) => {
-                    items.push(BatchItem::Answered(Err(error)));
-                    continue;
-                }
-            };
-            if !resolved.new_instances().is_empty() {
-                items.push(BatchItem::First(resolved));
-                continue;
-            }
-            let admission = self.denial_cache.admit(resolved.command, &resolved.limits(), resolved.at_ns());
-            let tickets = match admission {
-                Admission::Ask(tickets) => tickets,
-                Admission::Deny { key, until_ns } => {
-                    let denied = self.deny_until(&resolved, key, until_ns);
-                    items.push(BatchItem::Answered(Ok(denied)));
-                    continue;
-                }
-            };
-            let chain = self.plan(&resolved, &resolved.limits());
-            items.push(match chain {
-                Ok(chain) => {
-                    let remembered = self.lease_cache.is_on().then(|| chain.clone());
-                    chains.push(chain);
-                    BatchItem::Sent { resolved, tickets, remembered }
-                }
-                Err(error) => BatchItem::Answered(Err(error.into())),
-            });
-        }
+        let resolved = self.resolve_batch(commands).await;
+        let items: Vec<_> =
+            resolved.into_iter().map(|resolved| self.admit_item(resolved, &mut chains)).collect();
         let mut outcomes = self.ledger.submit(chains).await.into_iter();
-        let mut answers: Vec<Option<Result<ReserveOutcome, LimiterError>>> =
-            Vec::with_capacity(commands.len());
-        let mut look_ups: Vec<BoxFuture<'_, (usize, Result<ReserveOutcome, LimiterError>)>> = Vec::new();
+        let mut answers: Vec<Option<Result<ReserveOutcome, LimiterError>>> = Vec::with_capacity(items.len());
+        let mut look_ups = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
-            let (resolved, tickets, remembered) = match item {
-                BatchItem::Sent { resolved, tickets, remembered } => (resolved, tickets, remembered),
-                BatchItem::First(resolved) => {
-                    answers.push(None);
-                    look_ups.push(Box::pin(async move { (index, self.reserve_first(resolved).await) }));
-                    continue;
+            let mut next_outcome = || outcomes.next().unwrap_or_else(|| Err(missing_outcome()));
+            answers.push(match self.conclude_item(item, &mut next_outcome) {
+                Ok(answer) => Some(answer),
+                Err(look_up) => {
+                    look_ups.push(async move { (index, self.look_up_item(look_up).await) });
+                    None
                 }
-                BatchItem::Answered(answer) => {
-                    answers.push(Some(answer));
-                    continue;
-                }
-            };
-            let outcome = match outcomes.next().unwrap_or_else(|| Err(missing_outcome())) {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    answers.push(Some(Err(error.into())));
-                    continue;
-                }
-            };
-            let answer = self
-                .conclude(&resolved, &resolved.limits(), tickets, remembered.as_ref(), outcome)
-                .transpose();
-            if answer.is_none() {
-                let command = resolved.command;
-                look_ups.push(Box::pin(
-                    async move { (index, self.look_up_and_conclude(command, outcome).await) },
-                ));
-            }
-            answers.push(answer);
+            });
         }
         // Together, so that the look-ups share requests to the ledger.
         for (index, answer) in join_all(look_ups).await {
@@ -126,6 +96,72 @@ impl<L: Ledger> Limiter<L> {
             }
         }
         answers.into_iter().flatten().collect()
+    }
+
+    /// Admits and plans one reserve of a batch, and adds its chain to those to submit.
+    fn admit_item<'a>(
+        &self,
+        resolved: Result<Resolved<'a>, LimiterError>,
+        chains: &mut Vec<Chain>,
+    ) -> BatchItem<'a> {
+        let resolved = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => return BatchItem::Answered(Err(error)),
+        };
+        if !resolved.new_instances().is_empty() {
+            return BatchItem::First(resolved);
+        }
+        let (limits, impossible) = (resolved.limits(), resolved.impossible());
+        let (command, is_impossible) = (resolved.command, impossible.is_some());
+        let tickets = match self.denial_cache.admit(command, &limits, is_impossible, resolved.at_ns()) {
+            Admission::Ask(tickets) => tickets,
+            Admission::Deny { key, until_ns } => {
+                return BatchItem::Answered(Ok(self.deny_until(&resolved, key, until_ns)));
+            }
+            Admission::DeniedBefore { key } => {
+                drop(limits);
+                return BatchItem::DeniedBefore { resolved, key };
+            }
+        };
+        let chain = match self.plan(&resolved, &limits) {
+            Ok(chain) => chain,
+            Err(error) => return BatchItem::Answered(Err(error.into())),
+        };
+        drop(limits);
+        let remembered = self.lease_cache.is_on().then(|| chain.clone());
+        chains.push(chain);
+        BatchItem::Sent { resolved, impossible, tickets, remembered }
+    }
+
+    /// The answer of one reserve of a batch, or else what to look up for it. `next_outcome` is called if its chain was sent.
+    fn conclude_item<'a>(
+        &self,
+        item: BatchItem<'a>,
+        next_outcome: &mut impl FnMut() -> Result<ChainOutcome, LedgerError>,
+    ) -> Result<Result<ReserveOutcome, LimiterError>, LookUp<'a>> {
+        let (resolved, impossible, tickets, remembered) = match item {
+            BatchItem::Sent { resolved, impossible, tickets, remembered } => {
+                (resolved, impossible, tickets, remembered)
+            }
+            BatchItem::DeniedBefore { resolved, key } => return Err(LookUp::DeniedBefore { resolved, key }),
+            BatchItem::First(resolved) => return Err(LookUp::First(resolved)),
+            BatchItem::Answered(answer) => return Ok(answer),
+        };
+        let outcome = match next_outcome() {
+            Ok(outcome) => outcome,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let (limits, command) = (resolved.limits(), resolved.command);
+        let answer = self.conclude(&resolved, &limits, impossible, tickets, remembered.as_ref(), outcome);
+        answer.transpose().ok_or(LookUp::Refused { command, outcome })
+    }
+
+    async fn look_up_item(&self, look_up: LookUp<'_>) -> Result<ReserveOutcome, LimiterError> {
+        match look_up {
+            LookUp::Refused { command, outcome } => self.look_up_and_conclude(command, outcome).await,
+            LookUp::DeniedBefore { resolved, key } => self.deny_again(&resolved, key).await,
+            LookUp::First(resolved) => self.reserve_first(resolved).await,
+        }
     }
 
     pub(super) fn plan(&self, resolved: &Resolved<'_>, limits: &Limits<'_>) -> Result<Chain, LedgerError> {
@@ -140,6 +176,7 @@ impl<L: Ledger> Limiter<L> {
         &self,
         resolved: &Resolved<'_>,
         limits: &Limits<'_>,
+        impossible: Option<Denial>,
         tickets: AdmissionTickets,
         remembered: Option<&Chain>,
         outcome: ChainOutcome,
@@ -152,7 +189,7 @@ impl<L: Ledger> Limiter<L> {
                 Ok(Some(ReserveOutcome::Granted { reserved_at_unix_ms: unix_ms(timestamp_ns) }))
             }
             ChainOutcome::Refused { index, refusal } => {
-                self.conclude_refusal(resolved, limits, tickets, index, refusal)
+                self.conclude_refusal(resolved, limits, impossible, tickets, index, refusal)
             }
         }
     }
@@ -169,13 +206,13 @@ impl<L: Ledger> Limiter<L> {
         &self,
         resolved: &Resolved<'_>,
         limits: &Limits<'_>,
+        impossible: Option<Denial>,
         tickets: AdmissionTickets,
         index: usize,
         refusal: Refusal,
     ) -> Result<Option<ReserveOutcome>, LimiterError> {
         let outcome = ChainOutcome::Refused { index, refusal };
         let command = resolved.command;
-        let impossible = reserve::impossible(command, limits);
         let room_at_ns = if refusal == Refusal::ExceedsCredits && impossible.is_none() {
             self.denial_cache.refused(tickets, command, limits, index, self.ledger.now_ns())
         } else {
@@ -208,36 +245,66 @@ impl<L: Ledger> Limiter<L> {
         if reserve::contradicts_definitions(&resolved.limits(), outcome, impossible.as_ref()) {
             resolved = self.resolve_again(resolved).await?;
         }
-        let impossible = resolved.impossible();
-        let result = reserve::interpret(command, &resolved.limits(), outcome, impossible)?;
-        match result {
+        let (limits, impossible) = (resolved.limits(), resolved.impossible());
+        match reserve::interpret(resolved.command, &limits, outcome, impossible)? {
             ReserveResult::Granted { reserved_at_unix_ms } => {
                 Ok(ReserveOutcome::Granted { reserved_at_unix_ms })
             }
             ReserveResult::Denied { denial, repeated } => Ok(self.deny(&resolved, denial, repeated)),
-            ReserveResult::AlreadyGranted => self.status_of_granted(resolved).await,
+            ReserveResult::AlreadyGranted => self.status_of_granted(&resolved).await,
         }
     }
 
-    /// The answer for a lease id that was granted before.
-    async fn status_of_granted(&self, mut resolved: Resolved<'_>) -> Result<ReserveOutcome, LimiterError> {
+    /// The answer for a lease id that the denial cache denied because of `key`. The ledger does not know that denial, so another
+    /// replica may have granted the lease since.
+    pub(super) async fn deny_again(
+        &self,
+        resolved: &Resolved<'_>,
+        key: LimitKey,
+    ) -> Result<ReserveOutcome, LimiterError> {
         let command = resolved.command;
-        let Some(lease) = self.read_lease(command.lease).await? else {
-            // One of the lease's transfer ids is taken, but not by a reservation of this lease.
-            return Ok(ReserveOutcome::LeaseConflict);
-        };
-        let now_ns = self.ledger.now_ns();
-        let mut status = lease.status(self.ids, command, &resolved.limits(), now_ns);
-        if status == LeaseStatus::Conflict {
-            // Another replica may have given a limit a new account. Boxed, so that it does not add to every reserve's future.
-            resolved = Box::pin(self.resolve_again(resolved)).await?;
-            status = lease.status(self.ids, command, &resolved.limits(), now_ns);
+        if let Some(lease) = self.read_lease(command.lease).await? {
+            return self.status_of(&lease, resolved).await;
         }
-        Ok(match status {
+        let names_key = command.requirements().iter().any(|requirement| requirement.key == key);
+        // A denial names a key of the command. Without the key this is another command under the same id.
+        Ok(if names_key { self.deny_until(resolved, key, None) } else { ReserveOutcome::LeaseConflict })
+    }
+
+    /// The answer for a lease id that was granted before.
+    async fn status_of_granted(&self, resolved: &Resolved<'_>) -> Result<ReserveOutcome, LimiterError> {
+        Ok(match self.read_lease(resolved.command.lease).await? {
+            Some(lease) => self.status_of(&lease, resolved).await?,
+            // One of the lease's transfer ids is taken, but not by a reservation of this lease.
+            None => ReserveOutcome::LeaseConflict,
+        })
+    }
+
+    async fn status_of(
+        &self,
+        lease: &Lease,
+        resolved: &Resolved<'_>,
+    ) -> Result<ReserveOutcome, LimiterError> {
+        let status = self.known_status_of(lease, resolved);
+        if status != ReserveOutcome::LeaseConflict || lease.borrowed_ahead {
+            return Ok(status);
+        }
+        // Another replica may have given a limit a new account. Boxed, so that it does not add to every reserve's future.
+        let again = Box::pin(self.read_definitions_again(resolved)).await?;
+        Ok(self.known_status_of(lease, &again))
+    }
+
+    fn known_status_of(&self, lease: &Lease, resolved: &Resolved<'_>) -> ReserveOutcome {
+        if lease.borrowed_ahead {
+            // Its tokens were not available then, so it was not granted as a reserve grants.
+            return ReserveOutcome::LeaseConflict;
+        }
+        match lease.status(self.ids, resolved.command, &resolved.limits(), self.ledger.now_ns()) {
             LeaseStatus::Granted { reserved_at_unix_ms } => ReserveOutcome::Granted { reserved_at_unix_ms },
             LeaseStatus::Conflict => ReserveOutcome::LeaseConflict,
             LeaseStatus::Settled => ReserveOutcome::LeaseSettled,
-        })
+            LeaseStatus::Expired => ReserveOutcome::LeaseExpired,
+        }
     }
 }
 

@@ -139,7 +139,15 @@ impl<L: Ledger> Limiter<L> {
 
     /// Reads definitions again that turned out to be stale, and resolves them anew.
     pub(super) async fn resolve_again<'a>(&self, stale: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
-        self.reload(&stale).await?;
+        self.read_definitions_again(&stale).await
+    }
+
+    /// The same, for a command whose limits are still in use.
+    pub(super) async fn read_definitions_again<'a>(
+        &self,
+        stale: &Resolved<'a>,
+    ) -> Result<Resolved<'a>, LimiterError> {
+        self.reload(stale).await?;
         self.resolve_definitions(stale.command).await
     }
 

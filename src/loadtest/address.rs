@@ -1,27 +1,27 @@
-//! Where a service listens, read from a URL.
+//! The address of a service, read from a URL.
 
 use std::fmt;
 
 use hyper::Uri;
 use hyper::header::{HeaderValue, InvalidHeaderValue};
 
-/// Where a service listens.
+/// The address of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     /// `HOST:PORT`
     pub(crate) authority: String,
-    /// The same, as a request names it.
+    /// The authority as the value of a `Host` header.
     pub(crate) host: HeaderValue,
 }
 
-/// Why a text is no address of a service.
+/// Why a text is not the address of a service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddressError {
-    #[error("is no URL")]
+    #[error("must be a URL of the form http://HOST:PORT")]
     Uri(#[from] hyper::http::uri::InvalidUri),
-    #[error("must be http://HOST:PORT and nothing more")]
+    #[error("must be http://HOST:PORT, without a path")]
     Form,
-    #[error("names a host that no header can hold")]
+    #[error("must name a host that fits into a header")]
     Host(#[from] InvalidHeaderValue),
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_bare_url_is_an_address() {
+    fn an_address_is_a_url_without_a_path() {
         for (url, authority) in [
             ("http://127.0.0.1:8080", "127.0.0.1:8080"),
             ("http://limits.example/", "limits.example:80"),

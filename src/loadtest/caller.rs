@@ -1,4 +1,4 @@
-//! One caller: a call, its answer, and what follows from it.
+//! One caller: reserves, completes what was granted, and retries what was denied or has an unknown outcome.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
-use crate::measure::Measured;
+use crate::measure::Measurements;
 use crate::pace::{Pace, Window};
 use crate::settings::Complete;
-use crate::target::{Ask, Completed, Connection, Reserved};
+use crate::target::{Completed, Connection, Item, Reserved};
 use crate::workload::{Workload, new_lease};
 
-/// How long an unknown outcome is left alone before it is asked for again: what the service says with its 503.
+/// How long a caller waits before it repeats a call with an unknown outcome: the retry-after of the service's 503.
 const UNKNOWN_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What the callers of a run share.
@@ -20,7 +20,7 @@ pub(crate) struct Shared {
     pub(crate) pace: Pace,
     pub(crate) window: Window,
     pub(crate) workload: Arc<Workload>,
-    pub(crate) measured: Measured,
+    pub(crate) measured: Measurements,
     pub(crate) batch: usize,
     pub(crate) complete: Complete,
     pub(crate) retry: bool,
@@ -31,150 +31,155 @@ pub(crate) struct Caller<C> {
     number: usize,
     connection: C,
     shared: Arc<Shared>,
-    /// How many asks it made; each caller begins at another limit.
-    asks: usize,
-    /// What it is to come back for, by the time; the number tells those of one time apart.
-    waiting: BTreeMap<(Instant, u64), Vec<Again>>,
-    waits: u64,
+    /// How many items it made, counted from its own number, so that each caller begins at another limit.
+    items_made: usize,
+    /// The retries, ordered by the time to make them. The number keeps retries of the same time apart.
+    retries: BTreeMap<(Instant, u64), Vec<RetryItem>>,
+    retries_queued: u64,
 }
 
-/// What to do about the items of a call that were not granted.
+/// The items of a call to send again, and when.
 #[derive(Debug, PartialEq, Eq)]
 struct Retry {
-    asks: Vec<Again>,
+    items: Vec<RetryItem>,
     after: Duration,
 }
 
-/// An item that is asked for again.
+/// An item to send again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    /// Under the same lease: its outcome is unknown.
-    Same(Ask),
-    /// Under a new lease, made when the time has come: a denied one stays denied.
-    Anew { first: usize },
+enum RetryItem {
+    /// With the same lease, because its outcome is unknown.
+    SameLease(Item),
+    /// With a new lease, because a denied lease stays denied. The lease is made when the item is sent.
+    NewLease { first_limit: usize },
 }
 
-impl From<Again> for Ask {
-    fn from(again: Again) -> Self {
-        match again {
-            Again::Same(ask) => ask,
-            Again::Anew { first } => Self { lease: new_lease(), first },
+impl From<RetryItem> for Item {
+    fn from(retry: RetryItem) -> Self {
+        match retry {
+            RetryItem::SameLease(item) => item,
+            RetryItem::NewLease { first_limit } => Self { lease: new_lease(), first_limit },
         }
     }
 }
 
 impl<C: Connection> Caller<C> {
     pub(crate) fn new(number: usize, connection: C, shared: Arc<Shared>) -> Self {
-        Self { number, connection, shared, asks: number, waiting: BTreeMap::new(), waits: 0 }
+        Self { number, connection, shared, items_made: number, retries: BTreeMap::new(), retries_queued: 0 }
     }
 
     /// Calls until there is no next call.
     pub(crate) async fn run(mut self) {
-        while let Some((asks, start)) = self.next().await {
-            self.see_through(asks, start).await;
+        while let Some((items, start)) = self.next_call().await {
+            self.make_call(items, start).await;
         }
     }
 
-    /// What to ask for next, and since when that was to be asked for. In a closed loop a caller that is to come back
-    /// waits for that; in an open loop it is free for other calls meanwhile, or denials would lower the rate.
-    async fn next(&mut self) -> Option<(Vec<Ask>, Instant)> {
-        let Some(((due, _), _)) = self.waiting.first_key_value() else { return self.next_of_pace().await };
-        let due = *due;
+    /// The items of the next call, and its intended start; `None` when the caller is finished.
+    ///
+    /// In a closed loop a caller with a retry waits for it. In an open loop it makes other calls meanwhile, because
+    /// denials must not lower the offered rate.
+    async fn next_call(&mut self) -> Option<(Vec<Item>, Instant)> {
+        let Some(((retry_at, _), _)) = self.retries.first_key_value() else {
+            return self.next_paced_call().await;
+        };
+        let retry_at = *retry_at;
         match &self.shared.pace {
-            Pace::Closed(window) if window.end <= due => return None,
-            Pace::Closed(_) => sleep_until(due.into()).await,
+            Pace::Closed(window) if window.end <= retry_at => return None,
+            Pace::Closed(_) => sleep_until(retry_at.into()).await,
             Pace::Open(_) => tokio::select! {
                 biased;
-                () = sleep_until(due.into()) => {}
-                next = self.next_of_pace() => return next,
+                () = sleep_until(retry_at.into()) => {}
+                call = self.next_paced_call() => return call,
             },
         }
-        let (_, asks) = self.waiting.pop_first()?;
-        Some((asks.into_iter().map(Ask::from).collect(), Instant::now()))
+        let (_, items) = self.retries.pop_first()?;
+        Some((items.into_iter().map(Item::from).collect(), Instant::now()))
     }
 
-    async fn next_of_pace(&mut self) -> Option<(Vec<Ask>, Instant)> {
+    async fn next_paced_call(&mut self) -> Option<(Vec<Item>, Instant)> {
         let start = self.shared.pace.next().await?;
-        let first = self.asks;
-        self.asks += self.shared.batch;
-        Some(((first..self.asks).map(|nth| self.shared.workload.ask(nth)).collect(), start))
+        let first = self.items_made;
+        self.items_made += self.shared.batch;
+        Some(((first..self.items_made).map(|nth| self.shared.workload.item(nth)).collect(), start))
     }
 
-    /// Reserves, completes what was granted, and notes what to come back for.
-    async fn see_through(&mut self, asks: Vec<Ask>, start: Instant) {
-        let answers = self.reserve(&asks, start).await;
+    /// Reserves, completes what was granted, and queues the retry.
+    async fn make_call(&mut self, items: Vec<Item>, start: Instant) {
+        let answers = self.reserve(&items, start).await;
         if self.shared.retry
-            && let Some(retry) = Retry::of_reserves(&answers, &asks)
+            && let Some(retry) = Retry::after_reserves(&answers, &items)
         {
-            self.waits += 1;
-            self.waiting.insert((Instant::now() + retry.after, self.waits), retry.asks);
+            self.retries_queued += 1;
+            self.retries.insert((Instant::now() + retry.after, self.retries_queued), retry.items);
         }
-        let granted = answers.iter().zip(&asks).filter(|(answer, _)| **answer == Reserved::Granted);
-        let granted: Vec<Ask> = granted.map(|(_, ask)| *ask).collect();
+        let granted = answers.iter().zip(&items).filter(|(answer, _)| **answer == Reserved::Granted);
+        let granted: Vec<Item> = granted.map(|(_, item)| *item).collect();
         if self.shared.complete != Complete::None && !granted.is_empty() {
             self.complete(granted).await;
         }
     }
 
-    async fn reserve(&mut self, asks: &[Ask], start: Instant) -> Vec<Reserved> {
-        let answers = self.connection.reserve(asks).await;
-        let answered = Instant::now();
-        self.shared.measured.answered(answers.len());
-        if self.shared.pace.counts(self.shared.window, start, answered) {
-            self.shared.measured.record(self.number, answered, |tally| {
-                tally.reserved(&answers, answered.saturating_duration_since(start));
+    async fn reserve(&mut self, items: &[Item], start: Instant) -> Vec<Reserved> {
+        let answers = self.connection.reserve(items).await;
+        let answered_at = Instant::now();
+        self.shared.measured.count_answered(answers.len());
+        if self.shared.pace.counts(self.shared.window, start, answered_at) {
+            self.shared.measured.record_call(self.number, answered_at, |tally| {
+                tally.record_reserves(&answers, answered_at.saturating_duration_since(start));
             });
         }
         answers
     }
 
-    async fn complete(&mut self, mut asks: Vec<Ask>) {
+    async fn complete(&mut self, mut items: Vec<Item>) {
         loop {
             let start = Instant::now();
-            let answers = self.connection.complete(&asks).await;
-            let answered = Instant::now();
-            if self.shared.pace.counts(self.shared.window, start, answered) {
-                self.shared.measured.record(self.number, answered, |tally| {
-                    tally.completed(&answers, answered - start);
+            let answers = self.connection.complete(&items).await;
+            let answered_at = Instant::now();
+            if self.shared.pace.counts(self.shared.window, start, answered_at) {
+                self.shared.measured.record_call(self.number, answered_at, |tally| {
+                    tally.record_completes(&answers, answered_at - start);
                 });
             }
-            asks = open_completes(&answers, &asks);
-            let again = Instant::now() + UNKNOWN_RETRY_AFTER;
-            if asks.is_empty() || !self.shared.retry || self.shared.window.end <= again {
+            items = unsettled(&answers, &items);
+            let next_attempt = Instant::now() + UNKNOWN_RETRY_AFTER;
+            if items.is_empty() || !self.shared.retry || self.shared.window.end <= next_attempt {
                 return;
             }
-            sleep_until(again.into()).await;
+            sleep_until(next_attempt.into()).await;
         }
     }
 }
 
-/// What is to be completed once more: a complete is repeated as it was until it is known to be done.
-fn open_completes(answers: &[Completed], asks: &[Ask]) -> Vec<Ask> {
+/// The completes to repeat, unchanged, because they are not known to be settled.
+fn unsettled(answers: &[Completed], items: &[Item]) -> Vec<Item> {
     let is_open = |answer: &Completed| match answer {
         Completed::Settled => false,
         Completed::Unknown | Completed::Failed(_) => true,
     };
-    answers.iter().zip(asks).filter(|(answer, _)| is_open(answer)).map(|(_, ask)| *ask).collect()
+    answers.iter().zip(items).filter(|(answer, _)| is_open(answer)).map(|(_, item)| *item).collect()
 }
 
 impl Retry {
-    /// The items of a batch come back together, after the longest of their hints.
-    fn of_reserves(answers: &[Reserved], asks: &[Ask]) -> Option<Self> {
+    /// The items of a batch are retried together, after the longest of their hints. `None` if there is nothing to
+    /// retry.
+    fn after_reserves(answers: &[Reserved], items: &[Item]) -> Option<Self> {
         let mut after = Duration::ZERO;
-        let mut again = Vec::new();
-        for (answer, ask) in answers.iter().zip(asks) {
+        let mut retries = Vec::new();
+        for (answer, item) in answers.iter().zip(items) {
             let (item, hint) = match answer {
-                // Without a hint no waiting helps.
+                // A denial without a hint is final.
                 Reserved::Denied { retry_after } if !retry_after.is_zero() => {
-                    (Again::Anew { first: ask.first }, *retry_after)
+                    (RetryItem::NewLease { first_limit: item.first_limit }, *retry_after)
                 }
-                Reserved::Unknown | Reserved::Failed(_) => (Again::Same(*ask), UNKNOWN_RETRY_AFTER),
+                Reserved::Unknown | Reserved::Failed(_) => (RetryItem::SameLease(*item), UNKNOWN_RETRY_AFTER),
                 Reserved::Granted | Reserved::Denied { .. } | Reserved::Conflict => continue,
             };
             after = after.max(hint);
-            again.push(item);
+            retries.push(item);
         }
-        (!again.is_empty()).then_some(Self { asks: again, after })
+        (!retries.is_empty()).then_some(Self { items: retries, after })
     }
 }
 
@@ -183,21 +188,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_denied_lease_is_replaced_and_an_unknown_one_kept() {
-        let asks: Vec<Ask> = (0..5).map(|first| Ask { lease: new_lease(), first }).collect();
+    fn a_retry_replaces_a_denied_lease_and_keeps_a_lease_with_an_unknown_outcome() {
+        let items: Vec<Item> = (0..5).map(|first_limit| Item { lease: new_lease(), first_limit }).collect();
         let denied = |millis| Reserved::Denied { retry_after: Duration::from_millis(millis) };
         let answers = [Reserved::Granted, denied(1_500), Reserved::Unknown, denied(0), Reserved::Conflict];
-        let retry = Retry::of_reserves(&answers, &asks).expect("two come back");
+        let retry = Retry::after_reserves(&answers, &items).expect("two items to retry");
         assert_eq!(retry.after, Duration::from_millis(1_500));
-        assert_eq!(retry.asks, [Again::Anew { first: 1 }, Again::Same(asks[2])]);
-        assert_ne!(Ask::from(retry.asks[0]).lease, asks[1].lease);
-        assert_eq!(Retry::of_reserves(&answers[3..], &asks[3..]), None);
+        assert_eq!(retry.items, [RetryItem::NewLease { first_limit: 1 }, RetryItem::SameLease(items[2])]);
+        assert_ne!(Item::from(retry.items[0]).lease, items[1].lease);
+        assert_eq!(Retry::after_reserves(&answers[3..], &items[3..]), None);
     }
 
     #[test]
-    fn a_complete_is_repeated_as_it_was() {
-        let asks: Vec<Ask> = (0..2).map(|first| Ask { lease: new_lease(), first }).collect();
-        assert_eq!(open_completes(&[Completed::Settled, Completed::Unknown], &asks), asks[1..]);
-        assert_eq!(open_completes(&[Completed::Settled, Completed::Settled], &asks), []);
+    fn a_complete_with_an_unknown_outcome_is_repeated_with_the_same_lease() {
+        let items: Vec<Item> = (0..2).map(|first_limit| Item { lease: new_lease(), first_limit }).collect();
+        assert_eq!(unsettled(&[Completed::Settled, Completed::Unknown], &items), items[1..]);
+        assert_eq!(unsettled(&[Completed::Settled, Completed::Settled], &items), []);
     }
 }

@@ -1,4 +1,4 @@
-//! One HTTP connection, driven by the task that calls through it.
+//! One HTTP connection, driven by the task of its caller.
 
 use std::pin::Pin;
 
@@ -13,38 +13,38 @@ use tokio::net::TcpStream;
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    #[error("no connection")]
+    #[error("the connection could not be opened")]
     Connect(#[from] std::io::Error),
     #[error("the connection failed")]
     Transport(#[from] hyper::Error),
     #[error("status {status}: {text}")]
     Status { status: StatusCode, text: String },
-    #[error("the answer is not what it should be")]
+    #[error("the answer could not be read")]
     Answer(#[from] serde_json::Error),
-    #[error("{answers} answers to {asks} requests")]
-    Count { asks: usize, answers: usize },
+    #[error("{answers} answers to {items} requests")]
+    Count { items: usize, answers: usize },
 }
 
-/// An open connection. No task of its own drives it, which would cost two wake-ups for each call: it is polled beside
-/// what waits for it.
-pub(crate) struct Open {
+/// An open connection. The call that waits for an answer polls it too, because a task of its own would cost two
+/// wake-ups for each call.
+pub(crate) struct OpenConnection {
     sender: SendRequest<Full<Bytes>>,
     driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
-    /// Whether the driver has ended: it may not be polled any more.
-    ended: bool,
+    /// Whether the driver has ended and must not be polled again.
+    driver_ended: bool,
 }
 
-impl Open {
-    /// Whether nothing can be sent any more.
+impl OpenConnection {
+    /// Whether the connection takes no more requests.
     pub(crate) fn is_closed(&self) -> bool {
-        self.ended || self.sender.is_closed()
+        self.driver_ended || self.sender.is_closed()
     }
 
     pub(crate) async fn new(authority: &str) -> Result<Self, CallError> {
         let stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, driver: Box::pin(driver), ended: false })
+        Ok(Self { sender, driver: Box::pin(driver), driver_ended: false })
     }
 
     pub(crate) async fn send(
@@ -58,11 +58,11 @@ impl Open {
             Ok((status, response.into_body().collect().await?.to_bytes()))
         };
         let mut exchange = std::pin::pin!(exchange);
-        if !self.ended {
+        if !self.driver_ended {
             tokio::select! {
                 biased;
-                // The service closes after its answer: what it said may still be here.
-                _ = &mut self.driver => self.ended = true,
+                // The service may close after its answer; the answer may still be in the buffer.
+                _ = &mut self.driver => self.driver_ended = true,
                 answer = &mut exchange => return answer,
             }
         }
@@ -71,7 +71,7 @@ impl Open {
 }
 
 impl CallError {
-    /// An answer that is for people.
+    /// The error of an answer with an unexpected status; its text is the message of the body.
     pub(crate) fn status(status: StatusCode, body: &[u8]) -> Self {
         let text = serde_json::from_slice::<ErrorBody>(body).map(|error| error.message);
         Self::Status { status, text: text.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned()) }

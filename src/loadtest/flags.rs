@@ -6,18 +6,20 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgGroup, Command, value_parser};
 use ledger_limiter::server::config;
 
-/// The sections of the service's settings that a limiter in this process takes too.
+/// The sections of the service's settings that also apply to a limiter in this process.
 const BACKEND_SECTIONS: [&str; 2] = ["memory.", "tigerbeetle."];
 
 /// The program's command line.
 pub(crate) fn command() -> Command {
     Command::new("ratelimiter-loadtest")
-        .about("Offers load to a ratelimiterd, or to a limiter in this process, and tells what came of it")
+        .about(
+            "Offers load to a ratelimiterd, or to a limiter in this process, and reports rates and latencies",
+        )
         .version(env!("CARGO_PKG_VERSION"))
-        .args(of_target())
+        .args(target_flags())
         .group(ArgGroup::new("loaded").args(["target", "backend"]).required(true))
-        .args(of_workload())
-        .args(of_run())
+        .args(workload_flags())
+        .args(run_flags())
         .args(backend_settings().map(|(name, default)| {
             Arg::new(name.clone())
                 .long(config::flag(&name))
@@ -27,64 +29,64 @@ pub(crate) fn command() -> Command {
         }))
 }
 
-/// The settings of the service that are flags here too, and their defaults.
+/// The settings of the service that are also flags of this program, and their defaults.
 pub(crate) fn backend_settings() -> impl Iterator<Item = (String, impl std::fmt::Display)> {
-    let of_backend = |name: &str| BACKEND_SECTIONS.iter().any(|section| name.starts_with(section));
-    config::names().into_iter().filter(move |(name, _)| of_backend(name))
+    let is_of_backend = |name: &str| BACKEND_SECTIONS.iter().any(|section| name.starts_with(section));
+    config::names().into_iter().filter(move |(name, _)| is_of_backend(name))
 }
 
-fn of_target() -> [Arg; 3] {
+fn target_flags() -> [Arg; 3] {
     [
         value("target", "URL", "The service, http://HOST:PORT"),
         value("backend", "BACKEND", "A limiter in this process, over this ledger")
             .value_parser(["memory", "tigerbeetle"]),
-        flag("no-setup", "Takes the limits as they are instead of making them first"),
+        flag("no-setup", "Uses existing limits; without it, the program makes them first"),
     ]
 }
 
-fn of_workload() -> [Arg; 10] {
+fn workload_flags() -> [Arg; 10] {
     [
-        number("batch", "1", "Items of a call; 1 takes the single endpoints"),
-        value("prefix", "TEXT", "What the keys of the limits begin with").default_value("loadtest"),
-        number("limits", "100", "How many limits, with --llm how many groups of four"),
-        number("requirements", "1", "How many rolling limits a reserve takes from").conflicts_with("llm"),
-        flag("llm", "A reserve takes a request, tokens, a slot and daily tokens of a model"),
-        value("order", "ORDER", "In which order limits are taken from")
+        number("batch", "1", "Items in a call; with 1, calls go to the endpoints for single items"),
+        value("prefix", "TEXT", "Prefix of the limits' keys").default_value("loadtest"),
+        number("limits", "100", "Number of limits; with --llm, number of groups of four"),
+        number("requirements", "1", "Number of rolling limits in a reserve").conflicts_with("llm"),
+        flag("llm", "Each reserve takes a request, tokens, a slot and daily tokens of a model"),
+        value("order", "ORDER", "Order in which reserves choose limits")
             .value_parser(["random", "round-robin"])
             .default_value("random"),
         value(
             "amount",
             "N",
-            "What is taken of each limit, with --llm how many tokens [default: 1; 1000 with --llm or --complete below]",
+            "Amount to reserve on each limit; with --llm, number of tokens [default: 1; 1000 with --llm or --complete below]",
         )
         .value_parser(value_parser!(u64).range(1..)),
-        number("capacity", "1000000000000", "The capacity of each limit"),
-        number("window-seconds", "60", "The window of each rolling limit, and the timeout of slots"),
-        value("complete", "WHICH", "What is completed: none; all; or below, all at half of what was reserved")
+        number("capacity", "1000000000000", "Capacity of each limit"),
+        number("window-seconds", "60", "Window of each rolling limit, and timeout of slots"),
+        value("complete", "WHICH", "Which leases to complete: none, all, or below (all, with half of the reserved amount)")
             .value_parser(["none", "all", "below"])
             .default_value("none"),
     ]
 }
 
-fn of_run() -> [Arg; 8] {
+fn run_flags() -> [Arg; 8] {
     [
-        value("duration", "TIME", "How long is measured").default_value("10s"),
-        value("warmup", "TIME", "How long load is offered before that").default_value("2s"),
-        number("concurrency", "64", "How many callers, each with a connection and one call at a time"),
-        value("threads", "N", "How many threads [default: one for each core]")
+        value("duration", "TIME", "Duration of the measurement").default_value("10s"),
+        value("warmup", "TIME", "Duration of the load before the measurement").default_value("2s"),
+        number("concurrency", "64", "Number of callers, each with a connection and one call at a time"),
+        value("threads", "N", "Number of threads [default: one for each core]")
             .value_parser(value_parser!(NonZeroUsize)),
-        value("rate", "N", "Offers so many reserves a second, whatever the answers [default: a closed loop]")
+        value("rate", "N", "Reserves to offer per second, however slow the answers [default: a closed loop]")
             .conflicts_with("profile"),
         value(
             "profile",
             "PROFILE",
-            "The same with a changing rate: constant:RATE, ramp:FROM:TO, step:RATE:RATE..., burst:BASE:PEAK:EVERY_SECONDS:FOR_SECONDS",
+            "As --rate, with a changing rate: constant:RATE, ramp:FROM:TO, step:RATE:RATE..., burst:BASE:PEAK:EVERY_SECONDS:FOR_SECONDS",
         ),
         flag(
             "retry",
-            "Denied callers wait their hint and come back with a new lease; an unknown outcome is asked again with the same",
+            "Retries denied reserves after their hint with a new lease, and calls with an unknown outcome with the same lease",
         ),
-        value("json", "FILE", "Writes the report there too").value_parser(value_parser!(PathBuf)),
+        value("json", "FILE", "Also writes the report to this file").value_parser(value_parser!(PathBuf)),
     ]
 }
 
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flags_are_well_formed() {
+    fn clap_accepts_the_flags() {
         command().debug_assert();
     }
 }

@@ -1,5 +1,7 @@
-//! A service to be loaded over HTTP. The generator shares the machine with the service, so a connection does as little
-//! as can be: it is driven by the caller's own task, and the requests are put together from parts made beforehand.
+//! Offers load to a service over HTTP.
+//!
+//! The generator shares the machine with the service, so a call must cost it little. The task of the caller drives its
+//! own connection, and requests are joined from parts that were written beforehand.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +16,8 @@ use ledger_limiter::telemetry::with_sources;
 use serde::de::DeserializeOwned;
 
 use crate::address::Address;
-use crate::connection::{CallError, Open};
-use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};
+use crate::connection::{CallError, OpenConnection};
+use crate::target::{Completed, Connection, Item, Reserved, SetupError, Target};
 use crate::workload::{Limit, Workload};
 
 const LIMITS: &str = "/v1/admin/limits";
@@ -68,20 +70,20 @@ impl Target for Server {
     }
 }
 
-/// One connection, made again when it was lost.
+/// One connection, opened again when it was lost.
 pub(crate) struct HttpConnection {
     address: Address,
     workload: Arc<Workload>,
-    /// Kept, so that the room for bodies is used again.
+    /// A buffer that all bodies share, so that a call does not allocate.
     body: BytesMut,
-    open: Option<Open>,
+    open: Option<OpenConnection>,
 }
 
 impl HttpConnection {
-    async fn connect(&mut self) -> Result<&mut Open, CallError> {
+    async fn connect(&mut self) -> Result<&mut OpenConnection, CallError> {
         match &mut self.open {
             Some(open) if !open.is_closed() => {}
-            place => *place = Some(Open::new(&self.address.authority).await?),
+            closed => *closed = Some(OpenConnection::new(&self.address.authority).await?),
         }
         self.open.as_mut().ok_or_else(|| CallError::Connect(std::io::ErrorKind::NotConnected.into()))
     }
@@ -104,50 +106,50 @@ impl HttpConnection {
         answer
     }
 
-    /// Posts one item or a batch, and reads an answer for each.
+    /// Posts one item or a batch, and reads the answers. `paths` are the endpoints for one item and for a batch.
     async fn post<A: DeserializeOwned>(
         &mut self,
         paths: [&'static str; 2],
         body: Bytes,
-        asks: usize,
+        items_sent: usize,
     ) -> Result<Vec<A>, CallError> {
         let [one, batch] = paths;
-        let (status, body) = self.call(Method::POST, if asks == 1 { one } else { batch }, body).await?;
-        // What these say is an answer; that of any other status is for people.
+        let (status, body) = self.call(Method::POST, if items_sent == 1 { one } else { batch }, body).await?;
+        // A body with one of these statuses is an answer. With any other status it is an error message.
         if !matches!(status, StatusCode::OK | StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) {
             return Err(CallError::status(status, &body));
         }
-        if asks == 1 {
+        if items_sent == 1 {
             return Ok(vec![serde_json::from_slice(&body)?]);
         }
         let answers = serde_json::from_slice::<BatchAnswer<A>>(&body)?.results;
-        if answers.len() == asks {
+        if answers.len() == items_sent {
             Ok(answers)
         } else {
-            Err(CallError::Count { asks, answers: answers.len() })
+            Err(CallError::Count { items: items_sent, answers: answers.len() })
         }
     }
 }
 
 impl Connection for HttpConnection {
-    async fn reserve(&mut self, asks: &[Ask]) -> Vec<Reserved> {
-        let body = self.workload.reserve_body(&mut self.body, asks);
-        match self.post::<ReserveAnswer>(["/v1/reserve", "/v1/reserve/batch"], body, asks.len()).await {
+    async fn reserve(&mut self, items: &[Item]) -> Vec<Reserved> {
+        let body = self.workload.reserve_body(&mut self.body, items);
+        match self.post::<ReserveAnswer>(["/v1/reserve", "/v1/reserve/batch"], body, items.len()).await {
             Ok(answers) => answers.into_iter().map(Reserved::from).collect(),
-            Err(error) => vec![Reserved::Failed(with_sources(&error)); asks.len()],
+            Err(error) => vec![Reserved::Failed(with_sources(&error)); items.len()],
         }
     }
 
-    async fn complete(&mut self, asks: &[Ask]) -> Vec<Completed> {
-        let body = self.workload.complete_body(&mut self.body, asks);
-        match self.post::<CompleteAnswer>(["/v1/complete", "/v1/complete/batch"], body, asks.len()).await {
+    async fn complete(&mut self, items: &[Item]) -> Vec<Completed> {
+        let body = self.workload.complete_body(&mut self.body, items);
+        match self.post::<CompleteAnswer>(["/v1/complete", "/v1/complete/batch"], body, items.len()).await {
             Ok(answers) => answers.into_iter().map(Completed::from).collect(),
-            Err(error) => vec![Completed::Failed(with_sources(&error)); asks.len()],
+            Err(error) => vec![Completed::Failed(with_sources(&error)); items.len()],
         }
     }
 }
 
-/// What the service calls an outcome that it does not know.
+/// The error code of the service for an unknown outcome.
 const BACKEND_ERROR: &str = "backend_error";
 
 impl From<ReserveAnswer> for Reserved {
@@ -159,7 +161,7 @@ impl From<ReserveAnswer> for Reserved {
             "" | "exceeds_capacity" | "unknown_limit_key" | "limit_decreasing" => {
                 Self::Denied { retry_after: Duration::from_millis(answer.retry_after_ms) }
             }
-            "lease_conflict" | "lease_settled" => Self::Conflict,
+            "lease_conflict" | "lease_settled" | "lease_expired" => Self::Conflict,
             BACKEND_ERROR => Self::Unknown,
             _ => Self::Failed(answer.error),
         }
@@ -181,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outcome_is_told_apart() {
+    fn each_answer_becomes_its_outcome() {
         let answer = |allowed, retry_after_ms, error: &str| ReserveAnswer {
             allowed,
             retry_after_ms,

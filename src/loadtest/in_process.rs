@@ -1,4 +1,4 @@
-//! A limiter in this process to be loaded: what the service does without its HTTP.
+//! Offers load to a limiter in this process, which is the service without its HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ledger_limiter::protocol::{
 use ledger_limiter::server::Metrics;
 use ledger_limiter::telemetry::MetricsRegistry;
 
-use crate::target::{Ask, Completed, Connection, Reserved, SetupError, Target};
+use crate::target::{Completed, Connection, Item, Reserved, SetupError, Target};
 use crate::workload::{Limit, Workload};
 
 /// A limiter over some ledger.
@@ -65,7 +65,7 @@ impl<L: Ledger> Target for InProcess<L> {
     }
 
     async fn put(&self, _: &mut InProcessCaller<L>, limit: &Limit) -> Result<(), SetupError> {
-        // The ledger may have been used before.
+        // The limit may exist with a higher capacity, because an earlier run may have used the ledger.
         match self.engine.admin().put(&limit.definition).await? {
             Status::Active | Status::Deleted => Ok(()),
             Status::Decreasing { .. } => Err(SetupError::InUse { key: limit.body.key.clone() }),
@@ -78,39 +78,39 @@ impl<L: Ledger> Target for InProcess<L> {
 }
 
 impl<L: Ledger> InProcessCaller<L> {
-    fn reserve_command(&self, ask: Ask) -> Result<Reserve, CommandError> {
+    fn reserve_command(&self, item: Item) -> Result<Reserve, CommandError> {
         let requirement =
             |limit: &Limit| Requirement { key: limit.definition.key.clone(), amount: limit.amount };
-        Reserve::new(ask.lease, String::new(), self.workload.limits_of(ask).map(requirement).collect())
+        Reserve::new(item.lease, String::new(), self.workload.limits_of(item).map(requirement).collect())
     }
 
-    fn complete_command(&self, ask: Ask) -> Result<Complete, CommandError> {
+    fn complete_command(&self, item: Item) -> Result<Complete, CommandError> {
         let actual =
             |limit: &Limit| Actual { key: limit.definition.key.clone(), amount: limit.actual_amount };
-        Complete::new(ask.lease, String::new(), self.workload.limits_of(ask).map(actual).collect())
+        Complete::new(item.lease, String::new(), self.workload.limits_of(item).map(actual).collect())
     }
 }
 
 impl<L: Ledger> Connection for InProcessCaller<L> {
-    async fn reserve(&mut self, asks: &[Ask]) -> Vec<Reserved> {
-        let commands: Result<Vec<_>, _> = asks.iter().map(|ask| self.reserve_command(*ask)).collect();
+    async fn reserve(&mut self, items: &[Item]) -> Vec<Reserved> {
+        let commands: Result<Vec<_>, _> = items.iter().map(|item| self.reserve_command(*item)).collect();
         match commands {
             Ok(commands) => {
                 let outcomes = self.limiter.reserve_batch(&commands).await;
                 outcomes.into_iter().map(Reserved::from).collect()
             }
-            Err(error) => vec![Reserved::Failed(error.to_string()); asks.len()],
+            Err(error) => vec![Reserved::Failed(error.to_string()); items.len()],
         }
     }
 
-    async fn complete(&mut self, asks: &[Ask]) -> Vec<Completed> {
-        let commands: Result<Vec<_>, _> = asks.iter().map(|ask| self.complete_command(*ask)).collect();
+    async fn complete(&mut self, items: &[Item]) -> Vec<Completed> {
+        let commands: Result<Vec<_>, _> = items.iter().map(|item| self.complete_command(*item)).collect();
         match commands {
             Ok(commands) => {
                 let outcomes = self.limiter.complete_batch(&commands).await;
                 outcomes.into_iter().map(Completed::from).collect()
             }
-            Err(error) => vec![Completed::Failed(error.to_string()); asks.len()],
+            Err(error) => vec![Completed::Failed(error.to_string()); items.len()],
         }
     }
 }
@@ -128,7 +128,9 @@ impl From<Result<ReserveOutcome, LimiterError>> for Reserved {
                 | ReserveOutcome::UnknownKey { .. }
                 | ReserveOutcome::TooManyInstances { .. },
             ) => Self::Denied { retry_after: Duration::ZERO },
-            Ok(ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled) => Self::Conflict,
+            Ok(
+                ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled | ReserveOutcome::LeaseExpired,
+            ) => Self::Conflict,
             Err(_) => Self::Unknown,
         }
     }

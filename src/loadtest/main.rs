@@ -1,5 +1,5 @@
-//! The `ratelimiter-loadtest` program: offers load to a `ratelimiterd`, or to a limiter in this process, and tells what
-//! came of it.
+//! The `ratelimiter-loadtest` program: offers load to a `ratelimiterd`, or to a limiter in this process, and reports
+//! rates and latencies.
 
 mod address;
 mod caller;
@@ -28,14 +28,14 @@ use self::report::Report;
 use self::settings::{Settings, SettingsError, TargetSettings};
 use self::target::SetupError;
 
-/// Why there is no report.
+/// Why the program has no report.
 #[derive(Debug, thiserror::Error)]
 enum MainError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("the runtime could not be started")]
+    #[error("the tokio runtime could not be started")]
     Runtime(#[source] std::io::Error),
-    #[error("the target could not be made ready")]
+    #[error("the target could not be set up")]
     Setup(#[from] SetupError),
     #[error("{path}: the report could not be written")]
     Write {
@@ -43,7 +43,7 @@ enum MainError {
         #[source]
         source: std::io::Error,
     },
-    #[error("nothing was answered{}", .0.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
+    #[error("the target answered no call{}", .0.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
     NoAnswers(Option<String>),
 }
 

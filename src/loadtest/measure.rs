@@ -1,4 +1,4 @@
-//! What came of the calls.
+//! Counts and latencies of the calls.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,23 +8,25 @@ use hdrhistogram::{CreationError, Histogram};
 
 use crate::target::{Completed, Reserved};
 
-/// How many callers share a tally: few enough that they seldom wait for each other, and the histograms stay few.
+/// The number of tallies. With more of them callers wait less for each other; with fewer the histograms take less
+/// memory.
 const TALLIES: usize = 16;
 
-/// The longest latency that is told from a longer one.
+/// Longer latencies are recorded as this one.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
-/// The shortest, and how many digits are kept.
+/// The lowest latency that the histogram tells from 0.
 const LATENCY_NS_MIN: u64 = 100;
+/// The significant digits that the histogram keeps.
 const LATENCY_DIGITS: u8 = 3;
 
-/// Counts of one kind of call, and how long they took.
+/// Counts and latencies of reserves and completes.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
     pub(crate) reserves: Reserves,
     pub(crate) completes: Completes,
-    /// Of both.
+    /// Items of reserves and completes whose outcome the target did not know.
     pub(crate) unknown: u64,
-    /// Of both.
+    /// Items of reserves and completes without a valid answer.
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
     pub(crate) last_answer: Option<Instant>,
@@ -47,11 +49,11 @@ pub(crate) struct Completes {
 
 /// The tallies of all callers.
 #[derive(Debug)]
-pub(crate) struct Measured {
+pub(crate) struct Measurements {
     tallies: Vec<Mutex<Tally>>,
     empty: Tally,
-    /// Everything that was answered, warm-up included: for the progress.
-    answered: AtomicU64,
+    /// Counts the answered items, those of the warm-up included. The progress shows it.
+    items_answered: AtomicU64,
 }
 
 impl Tally {
@@ -73,8 +75,8 @@ impl Tally {
         })
     }
 
-    pub(crate) fn reserved(&mut self, items: &[Reserved], latency: Duration) {
-        record(&mut self.reserves.latency_ns, latency);
+    pub(crate) fn record_reserves(&mut self, items: &[Reserved], latency: Duration) {
+        record_latency(&mut self.reserves.latency_ns, latency);
         for item in items {
             match item {
                 Reserved::Granted => self.reserves.granted += 1,
@@ -82,7 +84,7 @@ impl Tally {
                 Reserved::Conflict => self.reserves.conflicts += 1,
                 Reserved::Unknown => self.unknown += 1,
                 Reserved::Failed(error) => {
-                    self.failed(error);
+                    self.record_error(error);
                     continue;
                 }
             }
@@ -90,14 +92,14 @@ impl Tally {
         }
     }
 
-    pub(crate) fn completed(&mut self, items: &[Completed], latency: Duration) {
-        record(&mut self.completes.latency_ns, latency);
+    pub(crate) fn record_completes(&mut self, items: &[Completed], latency: Duration) {
+        record_latency(&mut self.completes.latency_ns, latency);
         for item in items {
             match item {
                 Completed::Settled => {}
                 Completed::Unknown => self.unknown += 1,
                 Completed::Failed(error) => {
-                    self.failed(error);
+                    self.record_error(error);
                     continue;
                 }
             }
@@ -105,7 +107,7 @@ impl Tally {
         }
     }
 
-    fn failed(&mut self, error: &str) {
+    fn record_error(&mut self, error: &str) {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| error.to_owned());
     }
@@ -120,37 +122,37 @@ impl Tally {
         self.errors += other.errors;
         self.first_error = self.first_error.take().or_else(|| other.first_error.clone());
         self.last_answer = self.last_answer.max(other.last_answer);
-        // They have the same bounds, so that none refuses the other's values.
+        // Adding cannot fail, because all histograms have the same bounds.
         self.reserves.latency_ns.add(&other.reserves.latency_ns).ok();
         self.completes.latency_ns.add(&other.completes.latency_ns).ok();
     }
 }
 
-impl Measured {
+impl Measurements {
     pub(crate) fn new() -> Result<Self, CreationError> {
         let tallies = (0..TALLIES).map(|_| Ok(Mutex::new(Tally::new()?))).collect::<Result<_, _>>()?;
-        Ok(Self { tallies, empty: Tally::new()?, answered: AtomicU64::new(0) })
+        Ok(Self { tallies, empty: Tally::new()?, items_answered: AtomicU64::new(0) })
     }
 
-    /// Adds to the tally of a caller.
-    pub(crate) fn record(&self, caller: usize, answered: Instant, add: impl FnOnce(&mut Tally)) {
+    /// Adds a call to the tally of its caller.
+    pub(crate) fn record_call(&self, caller: usize, answered_at: Instant, add: impl FnOnce(&mut Tally)) {
         if let Some(tally) = self.tallies.get(caller % TALLIES) {
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             add(&mut tally);
-            tally.last_answer = tally.last_answer.max(Some(answered));
+            tally.last_answer = tally.last_answer.max(Some(answered_at));
         }
     }
 
-    pub(crate) fn answered(&self, items: usize) {
-        self.answered.fetch_add(items as u64, Ordering::Relaxed);
+    pub(crate) fn count_answered(&self, items: usize) {
+        self.items_answered.fetch_add(items as u64, Ordering::Relaxed);
     }
 
     /// How many items were answered so far.
-    pub(crate) fn answered_so_far(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
+    pub(crate) fn items_answered(&self) -> u64 {
+        self.items_answered.load(Ordering::Relaxed)
     }
 
-    /// All tallies together.
+    /// The sum of all tallies.
     pub(crate) fn total(&self) -> Tally {
         let mut total = self.empty.clone();
         for tally in &self.tallies {
@@ -160,6 +162,6 @@ impl Measured {
     }
 }
 
-fn record(latencies: &mut Histogram<u64>, latency: Duration) {
+fn record_latency(latencies: &mut Histogram<u64>, latency: Duration) {
     latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
 }

@@ -1,4 +1,4 @@
-//! What a run is told as: for people, and as JSON.
+//! The report of a run, as text and as JSON.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use crate::pace::Window;
 use crate::server_metrics::LedgerUse;
 use crate::settings::Settings;
 
-/// What came of a run.
+/// Rates, counts and latencies of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
-    /// The measured time; in an open loop until its last answer.
+    /// The measured time. In an open loop it ends with the last answer.
     seconds: f64,
     settings: &'a Settings,
     reserves_per_second: f64,
@@ -23,9 +23,9 @@ pub(crate) struct Report<'a> {
     conflicts: u64,
     /// Items of reserves and completes whose outcome the target did not know.
     unknown: u64,
-    /// Items of reserves and completes without an answer, or with one that cannot be.
+    /// Items of reserves and completes without a valid answer.
     errors: u64,
-    /// Calls that were due, and that no caller was free to start.
+    /// Calls of an open loop that never started, because no caller was free.
     not_started: u64,
     reserve_latency_us: Latency,
     complete_latency_us: Latency,
@@ -75,7 +75,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Whether nothing was answered at all.
+    /// Whether no item was answered.
     pub(crate) fn is_empty(&self) -> bool {
         self.answers == 0
     }

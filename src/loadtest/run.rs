@@ -1,4 +1,4 @@
-//! A run: the limits are made, the callers connect, and load is offered for its time.
+//! A run: makes the limits, connects the callers, and offers load for the warm-up and the measured time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::caller::{Caller, Shared};
-use crate::measure::Measured;
+use crate::measure::Measurements;
 use crate::pace::{OpenLoop, Pace, Window};
 use crate::progress;
 use crate::report::Report;
@@ -18,9 +18,9 @@ use crate::settings::Settings;
 use crate::target::{SetupError, Target};
 use crate::workload::Workload;
 
-/// How many limits are made at once.
+/// How many limits are made concurrently.
 const SETUP_CALLS: usize = 32;
-/// How long calls may go on when the time is over; what is not answered then is not counted.
+/// How long calls may go on after the measured time. A call without an answer by then is not counted.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Offers load to `target`.
@@ -49,7 +49,7 @@ pub(crate) async fn run<T: Target>(target: T, settings: &Settings) -> Result<Rep
         pace,
         window,
         workload,
-        measured: Measured::new()?,
+        measured: Measurements::new()?,
         batch: settings.batch,
         complete: settings.workload.complete,
         retry: settings.retry,
@@ -58,22 +58,22 @@ pub(crate) async fn run<T: Target>(target: T, settings: &Settings) -> Result<Rep
     for (number, connection) in connections.into_iter().enumerate() {
         callers.spawn(Caller::new(number, connection, Arc::clone(&shared)).run());
     }
-    let over = async {
+    let finish = async {
         sleep_until(window.end.into()).await;
         let all = async { while callers.join_next().await.is_some() {} };
-        // Whoever still waits is given up.
+        // After the drain, `shutdown` below cancels the callers that still wait.
         timeout_at((window.end + DRAIN).into(), all).await.ok();
     };
     let (server, (), ()) = tokio::join!(
         watch(&target, watcher, window),
-        progress::tell(started, window, &shared.measured),
-        over
+        progress::show(started, window, &shared.measured),
+        finish
     );
     callers.shutdown().await;
     Ok(Report::new(settings, window, shared.measured.total(), server, shared.pace.not_started()))
 }
 
-/// Makes every limit, over a few connections at once.
+/// Makes every limit, over a few concurrent connections.
 async fn set_up<T: Target>(target: &T, workload: &Arc<Workload>) -> Result<(), SetupError> {
     let part = workload.limits().len().div_ceil(SETUP_CALLS).max(1);
     let make = |limits| async move {

@@ -1,4 +1,4 @@
-//! When calls are to start: the profile of the offered load, turned around from a rate into times. Nothing here waits.
+//! Turns the profile of the offered load, which is a rate, into the intended start of each call. Nothing here waits.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,16 +12,16 @@ pub(crate) enum Profile {
     Constant {
         rate: f64,
     },
-    /// From one rate to another, evenly.
+    /// A rate that changes evenly from `from` to `to`.
     Ramp {
         from: f64,
         to: f64,
     },
-    /// One rate after the other, each for the same part of the time.
+    /// Each rate in turn, for an equal part of the time.
     Step {
         rates: Vec<f64>,
     },
-    /// A base rate, and every `every_seconds` a higher one for `for_seconds`.
+    /// A base rate; each period of `every_seconds` ends with `for_seconds` at the peak rate.
     Burst {
         base: f64,
         peak: f64,
@@ -30,16 +30,16 @@ pub(crate) enum Profile {
     },
 }
 
-/// Why a text is no profile.
+/// Why a text is not a profile.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum ProfileError {
     #[error(
         "must be constant:RATE, ramp:FROM:TO, step:RATE:RATE[:RATE...] or burst:BASE:PEAK:EVERY_SECONDS:FOR_SECONDS"
     )]
     Form,
-    #[error("{0:?} is no rate over 0")]
+    #[error("{0:?} must be a number above 0")]
     Number(String),
-    #[error("a burst must be shorter than the time from one to the next")]
+    #[error("FOR_SECONDS of a burst must be less than EVERY_SECONDS")]
     BurstTooLong,
 }
 
@@ -70,14 +70,14 @@ fn positive(text: &str) -> Result<f64, ProfileError> {
     number.ok_or_else(|| ProfileError::Number(text.to_owned()))
 }
 
-/// A stretch of time in which the rate goes evenly from one value to another.
+/// A stretch of time in which the rate changes evenly.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Stretch {
     starts_seconds: f64,
     seconds: f64,
     from: f64,
     to: f64,
-    /// How many calls are due before it.
+    /// How many calls start before it.
     calls_before: f64,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// The warm-up goes at the rate that the profile begins with. A call carries `batch` reserves.
+    /// The warm-up has the first rate of the profile. A call carries `batch` reserves.
     pub(crate) fn new(profile: &Profile, warmup: Duration, duration: Duration, batch: usize) -> Self {
         let stretches = profile.stretches(duration.as_secs_f64());
         let first_rate = stretches.first().map_or(0.0, |(_, from, _)| *from);
@@ -108,7 +108,8 @@ impl Schedule {
         schedule
     }
 
-    /// When the call of this number, from 0 on, is to start, counted from the start of all; `None` after the last.
+    /// The intended start of a call, counted from the start of the run. Calls are numbered from 0; `None` after the
+    /// last.
     pub(crate) fn start_of(&self, call: u64) -> Option<Duration> {
         #[expect(
             clippy::cast_precision_loss,
@@ -121,25 +122,26 @@ impl Schedule {
         let next = self.stretches.partition_point(|stretch| stretch.calls_before <= call);
         let stretch = self.stretches.get(next.checked_sub(1)?)?;
         Some(Duration::from_secs_f64(
-            stretch.starts_seconds + stretch.seconds_until(call - stretch.calls_before),
+            stretch.starts_seconds + stretch.seconds_until_call(call - stretch.calls_before),
         ))
     }
 }
 
 impl Stretch {
-    /// How long it takes until this many calls are due: the positive root of `from t + (to - from) t^2 / 2 seconds`, in
-    /// the form that loses no digits and does not divide by the difference.
-    fn seconds_until(&self, calls: f64) -> f64 {
+    /// The time until so many calls have started: the positive root of `from t + (to - from) t^2 / 2 seconds = calls`.
+    ///
+    /// This form of the root keeps its digits and does not divide by the difference of the rates, which may be 0.
+    fn seconds_until_call(&self, calls: f64) -> f64 {
         if calls <= 0.0 {
             return 0.0;
         }
-        let bend = 2.0 * (self.to - self.from) / self.seconds;
-        2.0 * calls / (self.from + (self.from * self.from + bend * calls).max(0.0).sqrt())
+        let twice_slope = 2.0 * (self.to - self.from) / self.seconds;
+        2.0 * calls / (self.from + (self.from * self.from + twice_slope * calls).max(0.0).sqrt())
     }
 }
 
 impl Profile {
-    /// Stretches of time with the rates at their ends.
+    /// The stretches of the profile, each as its seconds, its first rate and its last rate.
     fn stretches(&self, seconds: f64) -> Vec<(f64, f64, f64)> {
         match self {
             Self::Constant { rate } => vec![(seconds, *rate, *rate)],
@@ -153,10 +155,10 @@ impl Profile {
                 let mut stretches = Vec::new();
                 let mut left = seconds;
                 while left > 0.0 {
-                    let quiet = (every_seconds - for_seconds).min(left);
-                    let loud = for_seconds.min(left - quiet);
-                    stretches.extend([(quiet, *base, *base), (loud, *peak, *peak)]);
-                    left -= quiet + loud;
+                    let at_base = (every_seconds - for_seconds).min(left);
+                    let at_peak = for_seconds.min(left - at_base);
+                    stretches.extend([(at_base, *base, *base), (at_peak, *peak, *peak)]);
+                    left -= at_base + at_peak;
                 }
                 stretches.retain(|(seconds, _, _)| *seconds > 0.0);
                 stretches
@@ -183,34 +185,38 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_rate_spaces_calls_evenly_and_the_warm_up_goes_at_it() {
+    fn a_constant_rate_spaces_calls_evenly_from_the_warm_up_on() {
         assert_eq!(starts("constant:4", 1, 1, 1), [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75]);
         assert_eq!(starts("constant:4", 0, 2, 2), [0.0, 0.5, 1.0, 1.5], "a batch of two is two reserves");
     }
 
     #[test]
-    fn a_ramp_offers_the_mean_of_its_ends_and_never_goes_back() {
+    fn a_ramp_changes_the_rate_evenly() {
         for (profile, counts) in [
             ("ramp:100:300", [110, 130, 150, 170, 190, 210, 230, 250, 270, 290]),
             ("ramp:300:100", [290, 270, 250, 230, 210, 190, 170, 150, 130, 110]),
         ] {
             let starts = starts(profile, 0, 10, 1);
             assert!(starts.is_sorted(), "{profile}");
-            let told = per_second(&starts, 10);
-            // A call at the very edge of a second may count on either side of it.
-            let near = told.iter().zip(counts).all(|(told, count)| told.abs_diff(count) <= 1);
-            assert!(near, "{profile}: {told:?}");
+            let calls = per_second(&starts, 10);
+            // Rounding may move a call at the edge of a second to the other side.
+            let is_near = calls.iter().zip(counts).all(|(calls, count)| calls.abs_diff(count) <= 1);
+            assert!(is_near, "{profile}: {calls:?}");
         }
     }
 
     #[test]
-    fn steps_share_the_time_and_bursts_come_at_the_end_of_each_period() {
+    fn steps_share_the_time_equally() {
         assert_eq!(per_second(&starts("step:10:40:20", 0, 3, 1), 3), [10, 40, 20]);
+    }
+
+    #[test]
+    fn a_burst_ends_each_period() {
         assert_eq!(per_second(&starts("burst:10:100:3:1", 1, 7, 1), 8), [10, 10, 10, 100, 10, 10, 100, 10]);
     }
 
     #[test]
-    fn what_is_no_profile_is_refused() {
+    fn a_wrong_profile_is_refused() {
         for (text, error) in [
             ("constant", ProfileError::Form),
             ("sine:1:2", ProfileError::Form),

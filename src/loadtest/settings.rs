@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) batch: usize,
     #[serde(flatten)]
     pub(crate) workload: WorkloadSettings,
-    /// Without one the loop is closed.
+    /// `None`: a closed loop.
     pub(crate) profile: Option<Profile>,
     pub(crate) retry: bool,
     #[serde(skip)]
@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     pub(crate) json: Option<PathBuf>,
 }
 
-/// What load is offered to.
+/// The target of the load.
 #[derive(Debug)]
 pub(crate) enum TargetSettings {
     Http(Address),
@@ -47,15 +47,15 @@ pub(crate) enum TargetSettings {
     TigerBeetle(TigerBeetleSettings),
 }
 
-/// What a reserve asks for, and what becomes of it.
+/// What a reserve asks for, and which leases are completed.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct WorkloadSettings {
-    /// What the keys of the limits begin with.
+    /// The prefix of the limits' keys.
     pub(crate) prefix: String,
-    /// How many limits, or with [`Shape::Llm`] how many groups of four.
+    /// The number of limits, or with [`Shape::Llm`] the number of groups of four.
     pub(crate) limits: usize,
     pub(crate) shape: Shape,
-    /// What is taken of each rolling limit, or with [`Shape::Llm`] of those that count tokens.
+    /// The amount to reserve on each rolling limit, or with [`Shape::Llm`] on those that count tokens.
     pub(crate) amount: u64,
     pub(crate) capacity: u64,
     pub(crate) window_seconds: u64,
@@ -67,7 +67,7 @@ pub(crate) struct WorkloadSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Shape {
-    /// So many rolling ones.
+    /// This number of rolling limits.
     Rolling { requirements: usize },
     /// The requests, tokens, slots and daily tokens of one model.
     Llm,
@@ -78,13 +78,13 @@ pub(crate) enum Shape {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Complete {
     None,
-    /// All that were granted, with what was reserved.
+    /// Every granted lease, with the reserved amounts.
     All,
-    /// All that were granted, with half of what was reserved of rolling limits.
+    /// Every granted lease, with half of the reserved amount on rolling limits.
     Below,
 }
 
-/// In which order limits are taken from.
+/// The order in which reserves choose limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
@@ -92,24 +92,24 @@ pub(crate) enum Order {
     RoundRobin,
 }
 
-/// Why the command line makes no settings.
+/// Why the command line is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("--target")]
     Target(#[from] AddressError),
-    #[error("{flag} {message}")]
+    #[error("--{flag}: {message}")]
     Flag { flag: &'static str, message: String },
     #[error("--profile")]
     Profile(#[from] ProfileError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[cfg(not(feature = "tigerbeetle"))]
-    #[error("this program was built without TigerBeetle")]
+    #[error("--backend: this program was built without the feature tigerbeetle")]
     NoTigerBeetle,
 }
 
 impl Settings {
-    /// Reads what the flags say.
+    /// Reads the settings from the flags.
     pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self, SettingsError> {
         let profile = match (matches.get_one::<String>("rate"), matches.get_one::<String>("profile")) {
             (Some(rate), _) => Some(format!("constant:{rate}").parse()?),
@@ -137,20 +137,20 @@ impl WorkloadSettings {
         let (limits, requirements) = (count(matches, "limits"), count(matches, "requirements"));
         if requirements > limits {
             let message = format!("must be at most --limits, which is {limits}, not {requirements}");
-            return Err(SettingsError::Flag { flag: "--requirements", message });
+            return Err(SettingsError::Flag { flag: "requirements", message });
         }
         let shape = if matches.get_flag("llm") { Shape::Llm } else { Shape::Rolling { requirements } };
         let complete = match text(matches, "complete") {
             "all" => Complete::All,
             "below" => Complete::Below,
-            // The parser lets nothing else through.
+            // The parser refuses all other values but "none".
             _ => Complete::None,
         };
-        let estimates = shape == Shape::Llm || complete == Complete::Below;
-        let amount = matches.get_one("amount").copied().unwrap_or(if estimates { 1_000 } else { 1 });
+        let counts_tokens = shape == Shape::Llm || complete == Complete::Below;
+        let amount = matches.get_one("amount").copied().unwrap_or(if counts_tokens { 1_000 } else { 1 });
         if complete == Complete::Below && amount == 1 {
             let message = "must be at least 2 with --complete below: 1 has no half".to_owned();
-            return Err(SettingsError::Flag { flag: "--amount", message });
+            return Err(SettingsError::Flag { flag: "amount", message });
         }
         let order = if text(matches, "order") == "random" { Order::Random } else { Order::RoundRobin };
         let (capacity, window_seconds) = (number(matches, "capacity"), number(matches, "window-seconds"));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_follow_from_what_is_asked() {
+    fn defaults_depend_on_the_other_flags() {
         let plain = settings("--target http://localhost:1").expect("valid");
         assert_eq!((plain.duration, plain.warmup), (Duration::from_secs(10), Duration::from_secs(2)));
         assert_eq!((plain.workload.amount, plain.workload.shape), (1, Shape::Rolling { requirements: 1 }));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_named() {
+    fn an_error_names_the_wrong_flag() {
         for (flags, named) in [
             ("", "--target"),
             ("--target http://a:1 --backend memory", "--backend"),
@@ -255,10 +255,10 @@ mod tests {
             ("--backend redis", "redis"),
             ("--backend memory --requirements 3 --limits 2", "--requirements"),
             ("--backend memory --complete below --amount 1", "--amount"),
-            ("--backend memory --rate 0", "no rate"),
+            ("--backend memory --rate 0", "must be a number above 0"),
             ("--backend memory --rate 1 --profile ramp:1:2", "--profile"),
             ("--backend memory --llm --requirements 2", "--requirements"),
-            ("--backend memory --duration fast", "duration"),
+            ("--backend memory --duration fast", "--duration"),
             ("--backend memory --memory-retention-seconds 0", "memory.retention_seconds"),
         ] {
             let error = settings(flags).expect_err(flags);

@@ -1,4 +1,4 @@
-//! What load is offered to.
+//! The target of the load, and the outcomes of its calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,29 +7,29 @@ use ledger_limiter::limit::LeaseId;
 
 use crate::workload::{Limit, Workload, WorkloadError};
 
-/// One item of a call: a lease, and the first of the limits that it takes from.
+/// One item of a call: a lease, and the index of the first limit that it reserves on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ask {
+pub(crate) struct Item {
     pub(crate) lease: LeaseId,
-    pub(crate) first: usize,
+    pub(crate) first_limit: usize,
 }
 
-/// What came of one item of a reserve.
+/// The outcome of one item of a reserve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reserved {
     Granted,
     Denied {
         retry_after: Duration,
     },
-    /// The lease was taken for something else, or is over.
+    /// The lease belongs to another request, or is settled.
     Conflict,
-    /// The target does not know: to be asked again under the same lease.
+    /// The target does not know the outcome. The same lease finds out.
     Unknown,
-    /// No answer, or none that can be.
+    /// There is no answer, or not a valid one.
     Failed(String),
 }
 
-/// What came of one item of a complete.
+/// The outcome of one item of a complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Completed {
     Settled,
@@ -37,12 +37,12 @@ pub(crate) enum Completed {
     Failed(String),
 }
 
-/// Something that takes reserves and completes.
+/// A limiter that takes the load.
 pub(crate) trait Target: Send + Sync + 'static {
-    /// What one caller calls through.
+    /// The connection of one caller.
     type Connection: Connection;
 
-    /// Another connection.
+    /// Opens a connection.
     fn connect(
         &self,
         workload: Arc<Workload>,
@@ -55,17 +55,17 @@ pub(crate) trait Target: Send + Sync + 'static {
         limit: &Limit,
     ) -> impl Future<Output = Result<(), SetupError>> + Send;
 
-    /// The text of the target's metrics, `None` if it has none.
+    /// The text of the target's metrics; `None` if it cannot be read.
     fn metrics(&self, connection: &mut Self::Connection) -> impl Future<Output = Option<String>> + Send;
 }
 
-/// One call at a time; each answers every item in its place.
+/// Makes one call at a time. Its outcomes are in the order of the items.
 pub(crate) trait Connection: Send + 'static {
-    /// Reserves; several items are a batch.
-    fn reserve(&mut self, asks: &[Ask]) -> impl Future<Output = Vec<Reserved>> + Send;
+    /// Reserves. Several items go out as one batch.
+    fn reserve(&mut self, items: &[Item]) -> impl Future<Output = Vec<Reserved>> + Send;
 
-    /// Settles; several items are a batch.
-    fn complete(&mut self, asks: &[Ask]) -> impl Future<Output = Vec<Completed>> + Send;
+    /// Completes. Several items go out as one batch.
+    fn complete(&mut self, items: &[Item]) -> impl Future<Output = Vec<Completed>> + Send;
 }
 
 /// Why load cannot be offered.
@@ -77,14 +77,14 @@ pub(crate) enum SetupError {
         #[source]
         source: crate::connection::CallError,
     },
-    #[error("the limit {key} could not be made: {message}")]
+    #[error("limit {key} could not be made: {message}")]
     Put { key: String, message: String },
-    #[error("the limit {key} is in use with a higher capacity; name others with --prefix")]
+    #[error("limit {key} is in use with a higher capacity; choose another --prefix")]
     InUse { key: String },
-    #[error("the ledger could not be made ready")]
+    #[error("the ledger could not be set up")]
     Ledger(#[from] ledger_limiter::registry::AdminError),
-    #[error("there is nothing to ask for")]
+    #[error("the limits of the workload are not valid")]
     Workload(#[from] WorkloadError),
-    #[error("no room for the measurements")]
+    #[error("the histograms could not be made")]
     Histogram(#[from] hdrhistogram::CreationError),
 }

@@ -1,4 +1,4 @@
-//! What the calls ask for: the limits, and how the text of a request is put together from parts made beforehand.
+//! The limits that the calls reserve on, and the bodies of the calls, joined from parts that were written beforehand.
 
 use std::fmt::Write;
 
@@ -11,20 +11,20 @@ use rand::Rng;
 use ulid::Ulid;
 
 use crate::settings::{Complete, Order, Shape, WorkloadSettings};
-use crate::target::Ask;
+use crate::target::Item;
 
-/// The limits, and how many of them one reserve takes from.
+/// The limits, and which of them a reserve names.
 #[derive(Debug)]
 pub(crate) struct Workload {
     limits: Vec<Limit>,
-    /// How many limits a reserve takes from, one after the other.
+    /// The number of limits in a reserve. They follow each other in `limits`.
     requirements: usize,
-    /// From one first limit to the next.
+    /// The first limit of a reserve is a multiple of this.
     stride: usize,
     order: Order,
 }
 
-/// A limit, what a reserve takes of it, and what is really used.
+/// A limit, the amount that a reserve takes of it, and the actual amount that a complete names.
 #[derive(Debug)]
 pub(crate) struct Limit {
     pub(crate) definition: Definition,
@@ -35,7 +35,7 @@ pub(crate) struct Limit {
     actual: String,
 }
 
-/// Why the settings make no limits.
+/// Why the limits of the settings are not valid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WorkloadError {
     #[error("the limits cannot be defined")]
@@ -63,67 +63,67 @@ impl Workload {
         Ok(Self { limits, requirements, stride, order: settings.order })
     }
 
-    /// Every limit, to be made before.
+    /// Every limit that calls may name.
     pub(crate) fn limits(&self) -> &[Limit] {
         &self.limits
     }
 
-    /// The `nth` ask of a caller, under a lease of its own.
-    pub(crate) fn ask(&self, nth: usize) -> Ask {
+    /// The `nth` item of a caller, with a new lease.
+    pub(crate) fn item(&self, nth: usize) -> Item {
         let firsts = self.limits.len() / self.stride;
-        let first = match self.order {
+        let first_limit = match self.order {
             Order::Random => rand::rng().random_range(0..firsts),
             Order::RoundRobin => nth % firsts,
         };
-        Ask { lease: new_lease(), first: first * self.stride }
+        Item { lease: new_lease(), first_limit: first_limit * self.stride }
     }
 
-    /// The limits that an ask takes from.
-    pub(crate) fn limits_of(&self, ask: Ask) -> impl Iterator<Item = &Limit> {
-        self.limits.iter().cycle().skip(ask.first).take(self.requirements)
+    /// The limits that an item names.
+    pub(crate) fn limits_of(&self, item: Item) -> impl Iterator<Item = &Limit> {
+        self.limits.iter().cycle().skip(item.first_limit).take(self.requirements)
     }
 
-    /// The body of a reserve; several asks are a batch.
-    pub(crate) fn reserve_body(&self, body: &mut BytesMut, asks: &[Ask]) -> Bytes {
-        self.body(body, asks, "requirements", |limit| &limit.requirement)
+    /// The body of a reserve. Several items become a batch.
+    pub(crate) fn reserve_body(&self, body: &mut BytesMut, items: &[Item]) -> Bytes {
+        self.body(body, items, "requirements", |limit| &limit.requirement)
     }
 
-    /// The body of a complete; several asks are a batch.
-    pub(crate) fn complete_body(&self, body: &mut BytesMut, asks: &[Ask]) -> Bytes {
-        self.body(body, asks, "actuals", |limit| &limit.actual)
+    /// The body of a complete. Several items become a batch.
+    pub(crate) fn complete_body(&self, body: &mut BytesMut, items: &[Item]) -> Bytes {
+        self.body(body, items, "actuals", |limit| &limit.actual)
     }
 
-    fn body(&self, body: &mut BytesMut, asks: &[Ask], list: &str, part: fn(&Limit) -> &String) -> Bytes {
-        let one = |body: &mut BytesMut, ask: &Ask| {
+    fn body(&self, body: &mut BytesMut, items: &[Item], list: &str, part: fn(&Limit) -> &String) -> Bytes {
+        let write_item = |body: &mut BytesMut, item: &Item| {
             // Writing to a buffer in memory does not fail.
-            write!(body, "{{\"lease_id\":\"{}\",\"{list}\":[", ask.lease).ok();
-            separated(body, self.limits_of(*ask), |body, limit| {
+            write!(body, "{{\"lease_id\":\"{}\",\"{list}\":[", item.lease).ok();
+            write_separated(body, self.limits_of(*item), |body, limit| {
                 body.extend_from_slice(part(limit).as_bytes());
             });
             body.extend_from_slice(b"]}");
         };
-        if let [ask] = asks {
-            one(body, ask);
+        if let [item] = items {
+            write_item(body, item);
         } else {
             body.extend_from_slice(b"{\"requests\":[");
-            separated(body, asks.iter(), one);
+            write_separated(body, items.iter(), write_item);
             body.extend_from_slice(b"]}");
         }
         body.split().freeze()
     }
 }
 
-/// A lease of its own.
+/// A new lease.
 pub(crate) fn new_lease() -> LeaseId {
     loop {
-        // The one that is refused is all zeros.
+        // Only the ULID of zeros is refused.
         if let Ok(lease) = LeaseId::from_ulid(Ulid::generate()) {
             return lease;
         }
     }
 }
 
-fn separated<T>(body: &mut BytesMut, items: impl Iterator<Item = T>, write: impl Fn(&mut BytesMut, T)) {
+fn write_separated<T>(body: &mut BytesMut, items: impl Iterator<Item = T>, write: impl Fn(&mut BytesMut, T)) {
     for (index, item) in items.enumerate() {
         if index > 0 {
             body.extend_from_slice(b",");
@@ -199,34 +199,34 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_what_the_service_reads() {
+    fn the_service_reads_each_body() {
         let workload =
             Workload::new(&settings(Shape::Rolling { requirements: 2 }, Complete::Below)).expect("valid");
-        let asks = [workload.ask(2), workload.ask(3)];
+        let items = [workload.item(2), workload.item(3)];
         let mut buffer = BytesMut::new();
         let body: ReserveBody =
-            serde_json::from_slice(&workload.reserve_body(&mut buffer, &asks[..1])).expect("a reserve");
+            serde_json::from_slice(&workload.reserve_body(&mut buffer, &items[..1])).expect("a reserve");
         let keys: Vec<_> = body.requirements.iter().map(|requirement| requirement.key.as_str()).collect();
-        assert_eq!(keys, ["loadtest:2", "loadtest:0"], "the last limit is followed by the first");
+        assert_eq!(keys, ["loadtest:2", "loadtest:0"], "the first limit follows the last");
         body.into_command().expect("a valid reserve");
-        let body = workload.complete_body(&mut buffer, &asks);
+        let body = workload.complete_body(&mut buffer, &items);
         let batch: BatchBody<'_> = serde_json::from_slice(&body).expect("a batch");
         let completes: Vec<CompleteBody> =
             batch.requests.iter().map(|item| serde_json::from_str(item.get()).expect("a complete")).collect();
-        assert_eq!(completes[1].lease_id, asks[1].lease.to_string());
+        assert_eq!(completes[1].lease_id, items[1].lease.to_string());
         assert_eq!(completes[1].actuals[0].actual_amount, 500);
     }
 
     #[test]
     fn an_llm_call_takes_a_request_a_slot_and_tokens() {
         let workload = Workload::new(&settings(Shape::Llm, Complete::Below)).expect("valid");
-        let ask = workload.ask(4);
-        let wants: Vec<_> = workload
-            .limits_of(ask)
+        let item = workload.item(4);
+        let requirements: Vec<_> = workload
+            .limits_of(item)
             .map(|limit| (limit.body.key.as_str(), limit.amount.get(), limit.actual_amount))
             .collect();
         assert_eq!(
-            wants,
+            requirements,
             [
                 ("loadtest:llm:1:rpm", 1, 1),
                 ("loadtest:llm:1:tpm", 1_000, 500),

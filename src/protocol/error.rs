@@ -11,8 +11,10 @@ pub const BACKEND_ERROR: &str = "backend_error";
 pub const INVALID_REQUEST: &str = "invalid_request";
 /// The error of a lease id that was granted for other requirements.
 pub const LEASE_CONFLICT: &str = "lease_conflict";
-/// The error of a lease that was completed or has expired.
+/// The error of a lease that was completed.
 pub const LEASE_SETTLED: &str = "lease_settled";
+/// The error of a lease of which a part has expired.
+pub const LEASE_EXPIRED: &str = "lease_expired";
 /// The error of a key without a limit. In a reserve answer the key follows behind a colon.
 pub const UNKNOWN_LIMIT_KEY: &str = "unknown_limit_key";
 /// The error of a key whose template has reached `max_instances`. In a reserve answer the key follows behind a colon.

@@ -31,7 +31,7 @@ pub use complete::{
 };
 pub use error::{
     AnswerError, BACKEND_ERROR, CommandError, ErrorBody, INVALID_REQUEST, JOB_ID_BYTES_MAX, LEASE_CONFLICT,
-    LEASE_SETTLED, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
+    LEASE_EXPIRED, LEASE_SETTLED, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
 };
 pub use extend::{EXTENDS_MAX, Extend, ExtendBody, ExtendOutcome};
 pub use object::{

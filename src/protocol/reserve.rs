@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{
     AnswerError, BACKEND_ERROR, CommandError, EXCEEDS_CAPACITY, INVALID_REQUEST, LEASE_CONFLICT,
-    LEASE_SETTLED, LIMIT_DECREASING, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY, check_job_id, check_keys_differ,
+    LEASE_EXPIRED, LEASE_SETTLED, LIMIT_DECREASING, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY, check_job_id,
+    check_keys_differ,
 };
 use crate::limit::{Amount, LeaseId, LimitKey};
 
@@ -97,8 +98,10 @@ pub enum ReserveOutcome {
     },
     /// The lease id was granted for other requirements.
     LeaseConflict,
-    /// The lease was completed, or has expired. A late duplicate must not start a second call.
+    /// The lease was completed. A late duplicate must not start a second call.
     LeaseSettled,
+    /// A part of the lease has expired. A complete still settles the rest.
+    LeaseExpired,
 }
 
 /// The body of a reserve.
@@ -207,6 +210,7 @@ impl ReserveAnswer {
             TOO_MANY_INSTANCES => Ok(ReserveOutcome::TooManyInstances { key: key()? }),
             LEASE_CONFLICT => Ok(ReserveOutcome::LeaseConflict),
             LEASE_SETTLED => Ok(ReserveOutcome::LeaseSettled),
+            LEASE_EXPIRED => Ok(ReserveOutcome::LeaseExpired),
             BACKEND_ERROR => Err(AnswerError::Unknown),
             INVALID_REQUEST => Err(AnswerError::Invalid(message.trim().to_owned())),
             _ => Err(unreadable()),
@@ -235,6 +239,7 @@ impl From<ReserveOutcome> for ReserveAnswer {
             }
             ReserveOutcome::LeaseConflict => Self::failed(LEASE_CONFLICT),
             ReserveOutcome::LeaseSettled => Self::failed(LEASE_SETTLED),
+            ReserveOutcome::LeaseExpired => Self::failed(LEASE_EXPIRED),
         }
     }
 }
@@ -255,6 +260,7 @@ mod tests {
             ReserveOutcome::TooManyInstances { key },
             ReserveOutcome::LeaseConflict,
             ReserveOutcome::LeaseSettled,
+            ReserveOutcome::LeaseExpired,
         ];
         for outcome in outcomes {
             assert_eq!(ReserveAnswer::from(outcome.clone()).into_outcome(), Ok(outcome));

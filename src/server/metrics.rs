@@ -30,6 +30,7 @@ pub(crate) struct ReserveCounts {
     too_many_instances: Counter,
     conflict: Counter,
     settled: Counter,
+    expired: Counter,
     /// The ledger gave no answer, or gave it too late.
     pub(crate) unknown: Counter,
 }
@@ -139,6 +140,7 @@ impl ReserveCounts {
             too_many_instances: counter("too_many_instances"),
             conflict: counter("conflict"),
             settled: counter("settled"),
+            expired: counter("expired"),
             unknown: counter("unknown"),
         }
     }
@@ -154,6 +156,7 @@ impl ReserveCounts {
             ReserveOutcome::TooManyInstances { .. } => &self.too_many_instances,
             ReserveOutcome::LeaseConflict => &self.conflict,
             ReserveOutcome::LeaseSettled => &self.settled,
+            ReserveOutcome::LeaseExpired => &self.expired,
         };
         counter.inc();
     }

@@ -16,16 +16,17 @@ fn kind<R>(result: Result<R, CallError>) -> ErrorKind {
     result.err().expect("an error").kind()
 }
 
-/// The errors of a limiter that has the limits `rpm`, rolling, 1,000 in an hour, and `slots`.
-async fn errors_have_kinds<T: Transport + ObjectTransport>(transport: T) {
+/// Checks the kinds of the errors of a limiter with a rolling limit `rpm` of 1,000 in an hour, and a concurrency limit
+/// `slots`.
+async fn check_error_kinds<T: Transport + ObjectTransport>(transport: T) {
     let transport = Arc::new(transport);
     let limiter = Limiter::new(Arc::clone(&transport));
 
-    // Requests that can never be granted.
+    // Requirements that can never be granted.
     for (want, expected) in
         [(("rpm", 1_001), ErrorKind::ExceedsCapacity), (("nowhere", 1), ErrorKind::UnknownKey)]
     {
-        let error = limiter.acquire(&wants(&[want])).await.expect_err("never");
+        let error = limiter.acquire(&wants(&[want])).await.expect_err("it can never be granted");
         assert_eq!(error.kind(), expected);
         assert_eq!(error.is_unknown_key(), expected == ErrorKind::UnknownKey);
         assert!(matches!(error, AcquireError::Never(_)));
@@ -35,28 +36,31 @@ async fn errors_have_kinds<T: Transport + ObjectTransport>(transport: T) {
         assert_eq!(denial.kind(), expected);
     }
 
-    // Bad keys, wherever a key is asked for.
+    // Malformed keys in every call that takes a key.
     assert_eq!(kind(limiter.available("no key").await), ErrorKind::InvalidRequest);
     assert_eq!(kind(limiter.stats("no key".to_owned()).await), ErrorKind::InvalidRequest);
     assert_eq!(
         kind(BucketObject::new(Arc::clone(&transport), "no key").map(drop)),
         ErrorKind::InvalidRequest
     );
-    assert_eq!(Requirements::new([("no key", 1)]).expect_err("bad").kind(), ErrorKind::InvalidRequest);
+    assert_eq!(
+        Requirements::new([("no key", 1)]).expect_err("it is malformed").kind(),
+        ErrorKind::InvalidRequest
+    );
 
-    // Bad amounts and keys of a lease.
+    // Keys that the lease does not hold.
     let lease = limiter.acquire(&wants(&[("rpm", 1)])).await.expect("there is room");
-    let error = lease.extend("slots", 1).await.expect_err("not held");
+    let error = lease.extend("slots", 1).await.expect_err("the lease does not hold it");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-    let error = lease.extend("no key", 1).await.expect_err("not held");
+    let error = lease.extend("no key", 1).await.expect_err("the lease does not hold it");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     let command = complete(lease.id(), &[("slots", 1)]);
     assert_eq!(kind(transport.complete(&command).await), ErrorKind::InvalidRequest);
     transport.complete(&complete(lease.id(), &[])).await.expect("it is settled");
-    let error = lease.extend("rpm", 1).await.expect_err("the lease is over");
+    let error = lease.extend("rpm", 1).await.expect_err("the lease is settled");
     assert_eq!(error.kind(), ErrorKind::LeaseSettled);
     assert!(error.is_conflict());
-    let error = lease.complete([("no key", 1)]).await.expect_err("not held");
+    let error = lease.complete([("no key", 1)]).await.expect_err("the lease does not hold it");
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
 
     // Objects.
@@ -68,14 +72,13 @@ async fn errors_have_kinds<T: Transport + ObjectTransport>(transport: T) {
     assert_eq!(kind(bucket.set_rate(f64::NAN, 1).await), ErrorKind::InvalidRequest);
     bucket.set_rate(1.0, 5).await.expect("it is created");
     assert_eq!(kind(bucket.try_reserve(0).await), ErrorKind::InvalidRequest);
-    let (two, one) = (amount(2), amount(1));
     let reservation = bucket.reserve(2).await.expect("an answer");
-    let again = transport.reserve_ahead(bucket.key(), two, reservation.lease()).await;
-    again.expect("the same answer");
-    let other = transport.reserve_ahead(bucket.key(), one, reservation.lease()).await;
-    assert_eq!(kind(other), ErrorKind::LeaseConflict);
+    let repeated = transport.reserve_ahead(bucket.key(), amount(2), reservation.lease()).await;
+    repeated.expect("the same answer");
+    let other_amount = transport.reserve_ahead(bucket.key(), amount(1), reservation.lease()).await;
+    assert_eq!(kind(other_amount), ErrorKind::LeaseConflict);
     transport.complete(&complete(reservation.lease(), &[])).await.expect("it is settled");
-    let settled = transport.reserve_ahead(bucket.key(), two, reservation.lease()).await;
+    let settled = transport.reserve_ahead(bucket.key(), amount(2), reservation.lease()).await;
     assert_eq!(kind(settled), ErrorKind::LeaseSettled);
 
     limiter.close();
@@ -85,11 +88,11 @@ async fn errors_have_kinds<T: Transport + ObjectTransport>(transport: T) {
 #[tokio::test]
 async fn errors_have_kinds_in_process() {
     let limits = [rolling("rpm", 1_000, 3_600), concurrency("slots", 100, 3_600)];
-    errors_have_kinds(InProcess::with_limits(limits).await.expect("they are good")).await;
+    check_error_kinds(InProcess::with_limits(limits).await.expect("the limits are valid")).await;
 }
 
 #[tokio::test]
 async fn errors_have_kinds_over_http() {
     let server = FaultyServer::start(Duration::ZERO).await;
-    errors_have_kinds(Http::new(&server.url).expect("a good address")).await;
+    check_error_kinds(Http::new(&server.url).expect("a valid URL")).await;
 }

@@ -20,20 +20,20 @@ use tower::ServiceExt;
 use crate::fixtures::*;
 use crate::memory::MemoryBackend;
 
-/// What the server does to one exchange.
+/// A fault of one exchange of request and answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Hangs up without carrying the request out.
+    /// Closes the connection without carrying the request out.
     DropRequest,
-    /// Carries the request out and hangs up.
+    /// Carries the request out and closes the connection.
     DropAnswer,
-    /// Carries the request out and answers when its caller no longer waits.
+    /// Carries the request out and answers after the client's timeout.
     Delay,
     /// Carries the request out twice and sends the second answer.
     Duplicate,
-    /// Carries the request out and hangs up in the middle of the answer.
+    /// Carries the request out and closes the connection in the middle of the answer.
     Truncate,
-    /// Carries the request out and answers that its ledger gave no answer.
+    /// Carries the request out and answers 503, as if the ledger had not answered.
     Unavailable,
 }
 
@@ -56,8 +56,8 @@ pub struct FaultyServer {
 }
 
 impl FaultyServer {
-    /// A server with the limits `rpm`, 1,000 in an hour, and `slots`, 100 of them. `delay` is that of
-    /// [`Fault::Delay`].
+    /// Starts a server with a rolling limit `rpm` of 1,000 in an hour, and a concurrency limit `slots` of 100.
+    /// [`Fault::Delay`] lasts for `delay`.
     pub async fn start(delay: Duration) -> Arc<Self> {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
@@ -80,11 +80,11 @@ impl FaultyServer {
         server
     }
 
-    /// Sets the faults of the next exchanges. Those after them have none.
+    /// Sets the faults of the next exchanges. Later exchanges have none.
     pub fn set_faults(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
-        let mut waiting = self.faults.lock().expect("no panic");
-        waiting.clear();
-        waiting.extend(faults);
+        let mut next_faults = self.faults.lock().expect("no panic");
+        next_faults.clear();
+        next_faults.extend(faults);
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -93,7 +93,7 @@ impl FaultyServer {
             self.connections.fetch_add(1, Ordering::SeqCst);
             let server = Arc::clone(&self);
             tokio::spawn(async move {
-                // A client that hangs up is part of the test.
+                // Serving fails when the client closes the connection, which some tests cause.
                 server.serve(stream).await.ok();
             });
         }
@@ -137,7 +137,7 @@ impl FaultyServer {
     }
 }
 
-/// The first line of a request and its body, `None` at the end of the connection.
+/// The first line of a request, and its body. `None` at the end of the connection.
 async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let mut head = String::new();
     if stream.read_line(&mut head).await? == 0 {

@@ -23,7 +23,7 @@ async fn server() -> Arc<FaultyServer> {
 
 fn http(server: &FaultyServer) -> Http {
     let options = HttpOptions::default().request_timeout(REQUEST_TIMEOUT);
-    Http::with_options(&server.url, options).expect("a good address")
+    Http::with_options(&server.url, options).expect("a valid URL")
 }
 
 fn limiter(server: &FaultyServer) -> Limiter<Http> {
@@ -32,20 +32,20 @@ fn limiter(server: &FaultyServer) -> Limiter<Http> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_succeeds_once_with_any_fault() {
+async fn a_call_takes_effect_once_with_any_fault() {
     for fault in FAULTS {
         let server = server().await;
         let limiter = limiter(&server);
         server.set_faults([Some(fault), None, Some(fault)]);
         let lease = limiter.acquire(&wants(&[("rpm", 3), ("slots", 1)])).await.expect("there is room");
-        assert_eq!(server.replica.usage("rpm").await.1, 3, "{fault:?}: reserved once");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 3, "{fault:?}: reserved once");
         server.set_faults([Some(fault)]);
         assert_eq!(lease.extend("rpm", 4).await.expect("an answer"), Extended::Granted);
-        assert_eq!(server.replica.usage("rpm").await.1, 7, "{fault:?}: extended once");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 7, "{fault:?}: extended once");
         server.set_faults([Some(fault)]);
         lease.complete([("rpm", 2)]).await.expect("it is settled");
-        assert_eq!(server.replica.usage("rpm").await.1, 2, "{fault:?}: settled once");
-        assert_eq!(server.replica.usage("slots").await.1, 0, "{fault:?}");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 2, "{fault:?}: settled once");
+        assert_eq!(server.replica.usage("slots").await.reserved, 0, "{fault:?}");
     }
 }
 
@@ -63,7 +63,7 @@ async fn many_callers_are_counted_exactly_with_random_faults() {
         let limiter = limiter.clone();
         async move {
             let lease = limiter.acquire(&wants(&[("rpm", 5), ("slots", 1)])).await.expect("there is room");
-            // Every fourth caller forgets its lease.
+            // Every fourth caller drops its lease without a complete.
             if number.is_multiple_of(4) {
                 drop(lease);
             } else {
@@ -73,13 +73,13 @@ async fn many_callers_are_counted_exactly_with_random_faults() {
     };
     join_all((0..80).map(call)).await;
     limiter.shutdown().await;
-    let (_, rpm, _) = server.replica.usage("rpm").await;
+    let rpm = server.replica.usage("rpm").await.reserved;
     assert_eq!(rpm, 20 * 5 + 60 * 2, "{faults:?}");
-    assert_eq!(server.replica.usage("slots").await.1, 0, "{faults:?}");
+    assert_eq!(server.replica.usage("slots").await.reserved, 0, "{faults:?}");
 }
 
 #[tokio::test]
-async fn connections_are_reused() {
+async fn sequential_calls_share_a_connection() {
     let server = server().await;
     let limiter = limiter(&server);
     for _ in 0..10 {
@@ -90,7 +90,7 @@ async fn connections_are_reused() {
 }
 
 #[tokio::test]
-async fn the_transport_repeats_nothing() {
+async fn the_transport_repeats_no_call() {
     let server = server().await;
     let http = http(&server);
     for fault in FAULTS {
@@ -109,14 +109,14 @@ async fn the_transport_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn the_outcome_is_unknown_without_a_server() {
-    let http = Http::new("http://127.0.0.1:1").expect("a good address");
-    let error = http.reserve(&reserve(lease(), &[("rpm", 1)])).await.expect_err("nobody answers");
+async fn a_call_without_a_server_has_an_unknown_outcome() {
+    let http = Http::new("http://127.0.0.1:1").expect("a valid URL");
+    let error = http.reserve(&reserve(lease(), &[("rpm", 1)])).await.expect_err("no server listens");
     assert!(error.is_unknown() && error.is_unavailable(), "{error:?}");
 }
 
 #[tokio::test]
-async fn every_answer_is_understood() {
+async fn each_answer_of_the_server_becomes_its_result() {
     let server = server().await;
     let http = http(&server);
     let id = lease();
@@ -125,10 +125,11 @@ async fn every_answer_is_understood() {
     assert_eq!(http.reserve(&reserve(id, &[("rpm", 1)])).await.expect("an answer"), granted);
     let conflict = http.reserve(&reserve(id, &[("rpm", 2)])).await.expect("an answer");
     assert_eq!(conflict, AttemptResult::LeaseConflict);
-    let refused = http.complete(&complete(id, &[("slots", 1)])).await.expect_err("a foreign key");
+    let refused = http.complete(&complete(id, &[("slots", 1)])).await.expect_err("a key outside the lease");
     let CallError::Refused { kind, message } = refused else { panic!("{refused:?}") };
     assert_eq!((kind, message.as_str()), (ErrorKind::InvalidRequest, "actuals[0].key is not in the lease"));
-    let refused = http.extend(&extend(id, extend_id(), "slots", 1)).await.expect_err("a foreign key");
+    let refused =
+        http.extend(&extend(id, extend_id(), "slots", 1)).await.expect_err("a key outside the lease");
     let CallError::Refused { kind, message } = refused else { panic!("{refused:?}") };
     assert_eq!((kind, message.as_str()), (ErrorKind::InvalidRequest, "key is not in the lease"));
     let extension = extend_id();
@@ -151,7 +152,7 @@ async fn every_answer_is_understood() {
     let limiter = limiter(&server);
     let Acquired::Denied(denial) = limiter.try_acquire(&wants(&[("rpm", 1_001)])).await.expect("an answer")
     else {
-        panic!("it can never fit");
+        panic!("it exceeds the capacity");
     };
     assert_eq!(denial, Denial::ExceedsCapacity { key: key("rpm") });
 }
@@ -169,11 +170,11 @@ async fn a_batch_keeps_its_order_and_repeats_only_unknown_outcomes() {
         let outcome = outcome.as_ref().expect("an answer");
         assert_eq!(is_granted(outcome), number % 3 != 0, "{number}: {outcome:?}");
     }
-    assert_eq!(server.replica.usage("rpm").await.1, 200);
+    assert_eq!(server.replica.usage("rpm").await.reserved, 200);
     let mut completes: Vec<_> = many.iter().map(|reserve| complete(reserve.lease, &[("rpm", 0)])).collect();
     completes.push(complete(many[1].lease, &[]));
     let mut settled = limiter.calls().complete_batch(&completes).await;
     assert!(settled.pop().expect("an answer for each").is_ok());
     assert!(settled.iter().all(Result::is_ok), "{settled:?}");
-    assert_eq!(server.replica.usage("rpm").await.1, 0);
+    assert_eq!(server.replica.usage("rpm").await.reserved, 0);
 }

@@ -1,4 +1,4 @@
-//! Waiting, trying, reserving, extending, counting and closing.
+//! The limiter of the client library: waiting, attempts, extensions, statistics and closing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use ledger_limiter::client::{
 use ledger_limiter::ledger::Ledger;
 use tokio::time::Instant;
 
-use super::recorder::{Fault, PAUSE, Recorder, one_of_each};
+use super::recorder::{Fault, PAUSE, Recorder, Reserved, one_of_each};
 use super::wants;
 use crate::fixtures::key;
 
@@ -22,7 +22,7 @@ async fn an_attempt_after_a_denial_has_a_fresh_lease_id() {
     let first = limiter.acquire(&one_of_each()).await.expect("there is room");
     let waiting = tokio::spawn({
         let limiter = limiter.clone();
-        async move { limiter.acquire(&one_of_each()).await.expect("there is room in the end").id() }
+        async move { limiter.acquire(&one_of_each()).await.expect("the slot is released").id() }
     });
     tokio::time::sleep(PAUSE).await;
     assert!(!waiting.is_finished());
@@ -30,43 +30,43 @@ async fn an_attempt_after_a_denial_has_a_fresh_lease_id() {
     let granted = waiting.await.expect("no panic");
     let log = recorder.log.lock().expect("no panic");
     let distinct: HashSet<_> = log.reserves.iter().collect();
-    assert!(log.reserves.len() > 10, "it asked again and again: {}", log.reserves.len());
+    assert!(log.reserves.len() > 10, "the waiter reserves several times: {}", log.reserves.len());
     assert_eq!(distinct.len(), log.reserves.len(), "a denied lease id is never used again");
     assert_eq!(log.reserves.last(), Some(&granted));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_of_unknown_outcome_is_repeated_under_its_lease_id() {
+async fn an_attempt_with_an_unknown_outcome_is_repeated_with_its_lease_id() {
     let recorder = Recorder::new(1).await;
     recorder.set_faults([Fault::AnswerLost, Fault::RequestLost, Fault::AnswerLost]);
     let limiter = Limiter::new(Arc::clone(&recorder));
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
     assert_eq!(recorder.log.lock().expect("no panic").reserves, [lease.id(); 4]);
-    assert_eq!(recorder.reserved().await, (1, 1), "it is reserved once");
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 1, slots: 1 }, "it is reserved once");
     let before = Instant::now();
     recorder.set_faults([Fault::AnswerLost, Fault::AnswerLost]);
     lease.complete([("rpm", 1)]).await.expect("it is settled");
-    assert!(before.elapsed() >= Duration::from_millis(75), "repetitions are paused");
+    assert!(before.elapsed() >= Duration::from_millis(75), "a pause comes before each repetition");
     assert_eq!(recorder.log.lock().expect("no panic").settled.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn repetitions_end_and_a_lost_grant_is_cancelled() {
+async fn a_call_that_gives_up_cancels_its_lost_grant() {
     let recorder = Recorder::new(1).await;
     let policy = RepeatPolicy::default().give_up_after(Duration::from_secs(1));
     let limiter = Limiter::with_policy(Arc::clone(&recorder), policy);
     recorder.set_faults([Fault::AnswerLost; 6]);
     let before = Instant::now();
-    let error = limiter.try_acquire(&one_of_each()).await.expect_err("nobody answers");
+    let error = limiter.try_acquire(&one_of_each()).await.expect_err("every answer is lost");
     assert!(error.is_unknown() && error.is_unavailable());
     assert!(before.elapsed() <= Duration::from_secs(1));
     limiter.shutdown().await;
-    assert_eq!(recorder.reserved().await, (0, 0), "it was never used");
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 0, slots: 0 }, "it was never used");
     assert_eq!(recorder.log.lock().expect("no panic").settled.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_denial_names_its_limit_and_when_to_ask_again() {
+async fn a_denial_names_its_limit_and_a_retry_after() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let _lease = limiter.acquire(&one_of_each()).await.expect("there is room");
@@ -87,16 +87,16 @@ async fn a_denial_names_its_limit_and_when_to_ask_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_ends_at_the_deadline_after_a_last_attempt() {
+async fn a_waiter_makes_a_last_attempt_at_its_deadline() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
     let deadline = Instant::now() + Duration::from_secs(10);
-    let error = limiter.acquire_until(&one_of_each(), deadline).await.expect_err("nobody releases it");
+    let error = limiter.acquire_until(&one_of_each(), deadline).await.expect_err("the slot stays reserved");
     assert!(matches!(error, AcquireError::DeadlinePassed(Denial::NoRoom { .. })), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::DeadlinePassed);
     assert!(Instant::now() >= deadline && Instant::now() < deadline + Duration::from_millis(10));
-    // Released just before the deadline, it is granted to the last attempt.
+    // The last attempt gets a slot that is released just before the deadline.
     let deadline = Instant::now() + Duration::from_secs(10);
     let waiting = tokio::spawn({
         let limiter = limiter.clone();
@@ -104,25 +104,26 @@ async fn waiting_ends_at_the_deadline_after_a_last_attempt() {
     });
     tokio::time::sleep_until(deadline - Duration::from_millis(1)).await;
     lease.complete([("rpm", 1)]).await.expect("it is settled");
-    waiting.await.expect("no panic").expect("the last attempt is granted it");
+    waiting.await.expect("no panic").expect("the last attempt is granted");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reservation_holds_a_lease_or_says_when_to_ask_again() {
+async fn a_reservation_holds_a_lease_or_a_retry_after() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let held = limiter.reserve(&one_of_each()).await.expect("there is room");
     assert!(held.denial().is_none() && held.ready_at() <= Instant::now());
-    let later = limiter.reserve(&one_of_each()).await.expect("waiting helps");
+    let later = limiter.reserve(&one_of_each()).await.expect("a later attempt may be granted");
     assert!(later.denial().is_some() && later.ready_at() > Instant::now());
-    assert_eq!(recorder.reserved().await, (1, 1), "only free capacity can be held");
+    let one_of_each_reserved = Reserved { rpm: 1, slots: 1 };
+    assert_eq!(recorder.reserved().await, one_of_each_reserved, "a reservation without room holds nothing");
     held.cancel().await.expect("it is released");
-    assert_eq!(recorder.reserved().await, (0, 0));
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 0, slots: 0 });
     let lease = later.lease().await.expect("there is room");
-    assert_eq!(recorder.reserved().await, (1, 1));
+    assert_eq!(recorder.reserved().await, one_of_each_reserved);
     drop(lease);
     limiter.shutdown().await;
-    assert_eq!(recorder.reserved().await, (1, 0), "a lease that was handed out may have been used");
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 1, slots: 0 }, "the lease may have been used");
 }
 
 #[tokio::test]
@@ -131,7 +132,7 @@ async fn dropping_a_reservation_releases_everything() {
     let limiter = Limiter::new(Arc::clone(&recorder));
     drop(limiter.reserve(&one_of_each()).await.expect("there is room"));
     limiter.shutdown().await;
-    assert_eq!(recorder.reserved().await, (0, 0));
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 0, slots: 0 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,7 +153,7 @@ async fn statistics_are_counted_by_key_until_they_are_reset() {
     assert_eq!(
         (rpm.available, rpm.queued, rpm.granted, rpm.denied),
         (99, 1, 1, 0),
-        "slots denied, and rpm did not"
+        "slots denied the attempts, rpm did not"
     );
     limiter.reset();
     let stats = limiter.stats(&slots).await.expect("an answer").expect("the limit is there");
@@ -166,7 +167,7 @@ async fn statistics_are_counted_by_key_until_they_are_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_all_waiting_and_leases_can_still_be_completed() {
+async fn a_closed_limiter_fails_its_waiters_and_still_completes_its_leases() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
@@ -180,7 +181,7 @@ async fn closing_ends_all_waiting_and_leases_can_still_be_completed() {
     assert!(matches!(error, AcquireError::Call(CallError::Closed)), "{error:?}");
     assert!(matches!(limiter.try_acquire(&one_of_each()).await, Err(CallError::Closed)));
     lease.complete([("rpm", 1)]).await.expect("it is settled");
-    assert_eq!(recorder.reserved().await, (1, 0));
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 1, slots: 0 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,22 +191,22 @@ async fn each_call_extends_a_lease_once() {
     let lease = limiter.acquire(&one_of_each()).await.expect("there is room");
     recorder.set_faults([Fault::AnswerLost, Fault::RequestLost, Fault::AnswerLost]);
     assert_eq!(lease.extend("rpm", 10).await.expect("an answer"), Extended::Granted);
-    assert_eq!(recorder.reserved().await, (11, 1));
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 11, slots: 1 });
     assert_eq!(lease.extend("rpm", 10).await.expect("an answer"), Extended::Granted);
-    assert_eq!(recorder.reserved().await, (21, 1));
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 21, slots: 1 });
     let denied = lease.extend("slots", 1).await.expect("an answer");
     assert!(matches!(denied, Extended::Denied(Denial::NoRoom { .. })), "{denied:?}");
     let error = lease.extend("other", 1).await.expect_err("the lease does not hold it");
     assert!(matches!(error, ExtendError::NotInLease { .. }), "{error:?}");
     assert!(matches!(lease.extend("rpm", 0).await, Err(ExtendError::Amount(_))));
     recorder.replica.complete(lease.id(), &[("rpm", 15)]).await;
-    let error = lease.extend("rpm", 1).await.expect_err("somebody completed it");
+    let error = lease.extend("rpm", 1).await.expect_err("the lease is settled");
     assert!(matches!(error, ExtendError::LeaseOver), "{error:?}");
-    assert_eq!(recorder.reserved().await, (15, 0));
+    assert_eq!(recorder.reserved().await, Reserved { rpm: 15, slots: 0 });
 }
 
 #[tokio::test]
-async fn a_lease_tells_when_it_was_granted() {
+async fn a_lease_has_the_time_of_its_grant() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let granted_ms = recorder.replica.ledger.now_ns() / 1_000_000;
@@ -214,7 +215,7 @@ async fn a_lease_tells_when_it_was_granted() {
 }
 
 #[tokio::test]
-async fn keys_and_texts_are_taken_alike() {
+async fn every_call_takes_a_key_as_text_or_as_limit_key() {
     let recorder = Recorder::new(1).await;
     let limiter = Limiter::new(Arc::clone(&recorder));
     let (rpm, text) = (key("rpm"), "rpm".to_owned());

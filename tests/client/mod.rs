@@ -1,4 +1,4 @@
-//! The client library.
+//! The client library, over HTTP and in process.
 
 mod errors;
 mod faulty_server;

@@ -1,5 +1,5 @@
-//! A transport to a limiter over the memory ledger. It records every call, takes several polls for each, and loses
-//! answers on demand.
+//! A transport to a limiter over the memory ledger. It records every call, takes several polls for each call, and loses
+//! requests and answers on demand.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,9 +19,9 @@ use crate::memory::MemoryBackend;
 /// How a call is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not carried out, and its caller is not told.
+    /// The request is lost: the call is not carried out, and its caller gets no answer.
     RequestLost,
-    /// It is carried out, and its caller is not told.
+    /// The answer is lost: the call is carried out, and its caller gets no answer.
     AnswerLost,
 }
 
@@ -33,8 +33,15 @@ pub struct Log {
     pub granted: Vec<LeaseId>,
     /// The lease of every complete.
     pub completes: Vec<LeaseId>,
-    /// The lease of every complete that settled one.
+    /// The lease of every complete that settled it.
     pub settled: Vec<LeaseId>,
+}
+
+/// The amounts that are reserved of both limits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reserved {
+    pub rpm: u128,
+    pub slots: u128,
 }
 
 pub struct Recorder {
@@ -44,7 +51,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A limiter with the limits `rpm`, 100 in an hour, and `slots`, `slots_max` of them.
+    /// A limiter with a rolling limit `rpm` of 100 in an hour, and a concurrency limit `slots` of `slots_max`.
     pub async fn new(slots_max: u64) -> Arc<Self> {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
@@ -58,8 +65,9 @@ impl Recorder {
     }
 
     /// The reserved amounts of both limits.
-    pub async fn reserved(&self) -> (u128, u128) {
-        (self.replica.usage("rpm").await.1, self.replica.usage("slots").await.1)
+    pub async fn reserved(&self) -> Reserved {
+        let rpm = self.replica.usage("rpm").await.reserved;
+        Reserved { rpm, slots: self.replica.usage("slots").await.reserved }
     }
 
     async fn carry_out<R>(&self, call: impl Future<Output = R>) -> Result<R, CallError> {
@@ -123,8 +131,8 @@ impl Transport for Recorder {
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
-        let (available, reserved, debt) = self.replica.usage(key.as_str()).await;
-        Ok(Some(Usage { available, reserved, debt }))
+        let usage = self.replica.usage(key.as_str()).await;
+        Ok(Some(Usage { available: usage.available, reserved: usage.reserved, debt: usage.debt }))
     }
 }
 
@@ -137,5 +145,5 @@ pub fn one_of_each() -> Requirements {
     super::wants(&[("rpm", 1), ("slots", 1)])
 }
 
-/// Far longer than anything in these tests takes, with paused time.
+/// Longer than any call of these tests takes on paused time.
 pub const PAUSE: Duration = Duration::from_secs(60);

@@ -1,3 +1,5 @@
+//! Complete: releases, expiries, overage, debt, repetitions and batches.
+
 use std::time::Duration;
 
 use ledger_limiter::limit::{Definition, Overage};
@@ -11,7 +13,7 @@ async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
     Replica::start(backend.connect(), backend.ids(), 1_000).await
 }
 
-pub async fn the_worked_example<B: Backend>(backend: B) {
+pub async fn a_complete_settles_each_limit_by_its_kind<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     let [rpm, tpm, slots, daily] = [
         "global:llm:openai:gpt-4o:rpm",
@@ -26,88 +28,104 @@ pub async fn the_worked_example<B: Backend>(backend: B) {
     let lease = lease();
     let wanted = [(rpm, 1), (tpm, 1_800), (slots, 1), (daily, 1_800)];
     assert!(is_granted(&replica.reserve(lease, &wanted).await));
-    assert_eq!(replica.usage(tpm).await, (58_200, 1_800, 0));
+    assert_eq!(replica.usage(tpm).await, Usage { available: 58_200, reserved: 1_800, debt: 0 });
     assert_eq!(replica.complete(lease, &[(tpm, 740), (daily, 740)]).await, SETTLED);
-    assert_eq!(replica.usage(rpm).await, (59, 1, 0));
-    assert_eq!(replica.usage(tpm).await, (59_260, 740, 0));
-    assert_eq!(replica.usage(slots).await, (10, 0, 0));
-    assert_eq!(replica.usage(daily).await, (999_260, 740, 0));
+    assert_eq!(replica.usage(rpm).await, Usage { available: 59, reserved: 1, debt: 0 });
+    assert_eq!(replica.usage(tpm).await, Usage { available: 59_260, reserved: 740, debt: 0 });
+    assert_eq!(replica.usage(slots).await, Usage { available: 10, reserved: 0, debt: 0 });
+    assert_eq!(replica.usage(daily).await, Usage { available: 999_260, reserved: 740, debt: 0 });
 }
 
-pub async fn slots_come_back_at_once_and_named_or_not<B: Backend>(backend: B) {
+pub async fn a_complete_releases_slots_named_or_not<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(concurrency("a", 5, 60)).await;
     replica.put(concurrency("b", 5, 60)).await;
     let lease = lease();
     replica.reserve(lease, &[("a", 2), ("b", 3)]).await;
     assert_eq!(replica.complete(lease, &[("b", 1)]).await, SETTLED);
-    assert_eq!(replica.usage("a").await, (5, 0, 0));
-    assert_eq!(replica.usage("b").await, (5, 0, 0));
+    assert_eq!(replica.usage("a").await, Usage { available: 5, reserved: 0, debt: 0 });
+    assert_eq!(replica.usage("b").await, Usage { available: 5, reserved: 0, debt: 0 });
 }
 
-pub async fn a_smaller_actual_keeps_its_expiry<B: Backend>(backend: B) {
+pub async fn a_smaller_actual_keeps_the_expiry_of_its_reservation<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("tpm", 100, 3)).await;
     let lease = lease();
     replica.reserve(lease, &[("tpm", 80)]).await;
     backend.pass(Duration::from_secs(1)).await;
     assert_eq!(replica.complete(lease, &[("tpm", 30)]).await, SETTLED);
-    assert_eq!(replica.usage("tpm").await, (70, 30, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 70, reserved: 30, debt: 0 });
     backend.pass(Duration::from_millis(1_000)).await;
-    assert_eq!(replica.usage("tpm").await, (70, 30, 0), "it never comes back early");
+    assert_eq!(
+        replica.usage("tpm").await,
+        Usage { available: 70, reserved: 30, debt: 0 },
+        "the remainder does not expire early"
+    );
     backend.pass(Duration::from_millis(2_000)).await;
-    assert_eq!(replica.usage("tpm").await, (100, 0, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 100, reserved: 0, debt: 0 });
 }
 
-pub async fn an_actual_of_zero_frees<B: Backend>(backend: B) {
+pub async fn an_actual_of_zero_releases_the_reservation<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("tpm", 100, 60)).await;
     let lease = lease();
     replica.reserve(lease, &[("tpm", 80)]).await;
     assert_eq!(replica.complete(lease, &[("tpm", 0)]).await, SETTLED);
-    assert_eq!(replica.usage("tpm").await, (100, 0, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 100, reserved: 0, debt: 0 });
 }
 
-pub async fn a_larger_actual_is_reserved_if_it_fits<B: Backend>(backend: B) {
+pub async fn overage_is_reserved_if_there_is_room<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("tpm", 100, 2)).await;
     let lease = lease();
     replica.reserve(lease, &[("tpm", 60)]).await;
     assert_eq!(replica.complete(lease, &[("tpm", 100)]).await, SETTLED);
-    assert_eq!(replica.usage("tpm").await, (0, 100, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 0, reserved: 100, debt: 0 });
     backend.pass(Duration::from_secs(3)).await;
-    assert_eq!(replica.usage("tpm").await, (100, 0, 0), "for the rest of the window only");
+    assert_eq!(
+        replica.usage("tpm").await,
+        Usage { available: 100, reserved: 0, debt: 0 },
+        "the overage expires with the reservation"
+    );
 }
 
-pub async fn what_does_not_fit_is_debt<B: Backend>(backend: B) {
+pub async fn overage_without_room_becomes_debt<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("tpm", 100, 60)).await;
     replica.put(concurrency("slots", 1, 60)).await;
     let lease = lease();
     replica.reserve(lease, &[("slots", 1), ("tpm", 60)]).await;
-    let excess = UnreservedOverage { key: key("tpm"), amount: 41, overage: Overage::Debt };
-    let settled = CompleteOutcome::Settled { overages: vec![excess] };
+    let overage = UnreservedOverage { key: key("tpm"), amount: 1, overage: Overage::Debt };
+    let settled = CompleteOutcome::Settled { overages: vec![overage] };
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
-    assert_eq!(replica.usage("tpm").await, (40, 60, 41), "debt never blocks capacity");
-    assert_eq!(replica.usage("slots").await, (1, 0, 0));
+    assert_eq!(
+        replica.usage("tpm").await,
+        Usage { available: 0, reserved: 100, debt: 1 },
+        "what fits is reserved"
+    );
+    assert_eq!(replica.usage("slots").await, Usage { available: 1, reserved: 0, debt: 0 });
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(replica.usage("tpm").await, (40, 60, 41), "and is recorded once");
+    assert_eq!(
+        replica.usage("tpm").await,
+        Usage { available: 0, reserved: 100, debt: 1 },
+        "the debt is recorded once"
+    );
 }
 
-pub async fn what_does_not_fit_is_only_counted_with_deny<B: Backend>(backend: B) {
+pub async fn overage_without_room_is_only_counted_with_deny<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(Definition { overage: Overage::Deny, ..rolling("tpm", 100, 60) }).await;
     let lease = lease();
     replica.reserve(lease, &[("tpm", 60)]).await;
-    let excess = UnreservedOverage { key: key("tpm"), amount: 41, overage: Overage::Deny };
-    let settled = CompleteOutcome::Settled { overages: vec![excess] };
+    let overage = UnreservedOverage { key: key("tpm"), amount: 1, overage: Overage::Deny };
+    let settled = CompleteOutcome::Settled { overages: vec![overage] };
     assert_eq!(replica.complete(lease, &[("tpm", 101)]).await, settled);
-    assert_eq!(replica.usage("tpm").await, (40, 60, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 0, reserved: 100, debt: 0 });
     assert_eq!(replica.complete(lease, &[("tpm", 1)]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(replica.usage("tpm").await, (40, 60, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 0, reserved: 100, debt: 0 });
 }
 
-pub async fn the_first_complete_wins<B: Backend>(backend: B) {
+pub async fn only_the_first_complete_settles<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("a", 100, 60)).await;
     replica.put(rolling("b", 100, 60)).await;
@@ -120,11 +138,11 @@ pub async fn the_first_complete_wins<B: Backend>(backend: B) {
             assert_eq!(replica.complete(lease, again).await, CompleteOutcome::NothingToDo, "{again:?}");
         }
     }
-    assert_eq!(replica.usage("a").await, (80, 20, 0));
-    assert_eq!(replica.usage("b").await, (50, 50, 0));
+    assert_eq!(replica.usage("a").await, Usage { available: 80, reserved: 20, debt: 0 });
+    assert_eq!(replica.usage("b").await, Usage { available: 50, reserved: 50, debt: 0 });
 }
 
-pub async fn completes_at_once_settle_once<B: Backend>(backend: B) {
+pub async fn concurrent_completes_settle_once<B: Backend>(backend: B) {
     let replicas = [start(&backend).await, start(&backend).await];
     replicas[0].put(rolling("a", 100, 60)).await;
     replicas[0].put(rolling("b", 100, 60)).await;
@@ -140,12 +158,12 @@ pub async fn completes_at_once_settle_once<B: Backend>(backend: B) {
     let settled =
         answers.iter().filter(|answer| matches!(answer, Ok(CompleteOutcome::Settled { .. }))).count();
     assert_eq!(settled, 1, "{answers:?}");
-    let (_, a, _) = replicas[0].usage("a").await;
-    let (_, b, _) = replicas[0].usage("b").await;
-    assert_eq!(a + b, 60, "one of the two shrank, once");
+    let reserved_of_a = replicas[0].usage("a").await.reserved;
+    let reserved_of_b = replicas[0].usage("b").await.reserved;
+    assert_eq!(reserved_of_a + reserved_of_b, 60, "one of the two reservations shrank, once");
 }
 
-pub async fn an_unknown_or_expired_lease_changes_nothing<B: Backend>(backend: B) {
+pub async fn completing_an_unknown_or_expired_lease_changes_nothing<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(concurrency("slots", 5, 1)).await;
     assert_eq!(replica.complete(lease(), &[("slots", 1)]).await, CompleteOutcome::NothingToDo);
@@ -153,10 +171,10 @@ pub async fn an_unknown_or_expired_lease_changes_nothing<B: Backend>(backend: B)
     replica.reserve(lease, &[("slots", 2)]).await;
     backend.pass(Duration::from_secs(1)).await;
     assert_eq!(replica.complete(lease, &[]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(replica.usage("slots").await, (5, 0, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 5, reserved: 0, debt: 0 });
 }
 
-pub async fn a_slot_that_expired_does_not_spoil_the_rest<B: Backend>(backend: B) {
+pub async fn a_complete_settles_the_rest_after_a_slot_expired<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(concurrency("slots", 5, 1)).await;
     replica.put(rolling("tpm", 100, 60)).await;
@@ -164,12 +182,12 @@ pub async fn a_slot_that_expired_does_not_spoil_the_rest<B: Backend>(backend: B)
     replica.reserve(lease, &[("slots", 2), ("tpm", 50)]).await;
     backend.pass(Duration::from_secs(1)).await;
     assert_eq!(replica.complete(lease, &[("tpm", 10)]).await, SETTLED);
-    assert_eq!(replica.usage("slots").await, (5, 0, 0));
-    assert_eq!(replica.usage("tpm").await, (90, 10, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 5, reserved: 0, debt: 0 });
+    assert_eq!(replica.usage("tpm").await, Usage { available: 90, reserved: 10, debt: 0 });
     assert_eq!(replica.complete(lease, &[("tpm", 5)]).await, CompleteOutcome::NothingToDo);
 }
 
-pub async fn a_foreign_key_is_refused<B: Backend>(backend: B) {
+pub async fn a_complete_with_a_key_outside_the_lease_is_refused<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("a", 100, 60)).await;
     replica.put(rolling("b", 100, 60)).await;
@@ -177,11 +195,15 @@ pub async fn a_foreign_key_is_refused<B: Backend>(backend: B) {
     replica.reserve(lease, &[("a", 50)]).await;
     let refused = CompleteOutcome::NotInLease { index: 1 };
     assert_eq!(replica.complete(lease, &[("a", 1), ("b", 1)]).await, refused);
-    assert_eq!(replica.usage("a").await, (50, 50, 0), "nothing was settled");
+    assert_eq!(
+        replica.usage("a").await,
+        Usage { available: 50, reserved: 50, debt: 0 },
+        "the refused complete settled nothing"
+    );
     assert_eq!(replica.complete(lease, &[("a", 1)]).await, SETTLED);
 }
 
-pub async fn a_lease_without_slots_leaves_a_trace<B: Backend>(backend: B) {
+pub async fn a_lease_without_slots_stays_settled_at_other_replicas<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("a", 100, 60)).await;
     let lease = lease();
@@ -189,10 +211,10 @@ pub async fn a_lease_without_slots_leaves_a_trace<B: Backend>(backend: B) {
     assert_eq!(replica.complete(lease, &[("a", 50)]).await, SETTLED);
     let other = start(&backend).await;
     assert_eq!(other.complete(lease, &[("a", 1)]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(other.usage("a").await, (50, 50, 0));
+    assert_eq!(other.usage("a").await, Usage { available: 50, reserved: 50, debt: 0 });
 }
 
-pub async fn thirty_two_legs_settle<B: Backend>(backend: B) {
+pub async fn a_lease_of_thirty_two_legs_settles<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     let names: Vec<String> = (0..32).map(|n| format!("limit-{n}")).collect();
     for name in &names {
@@ -204,11 +226,11 @@ pub async fn thirty_two_legs_settle<B: Backend>(backend: B) {
     let used: Vec<_> = names.iter().map(|name| (name.as_str(), 3)).collect();
     assert_eq!(replica.complete(lease, &used).await, SETTLED);
     for name in &names {
-        assert_eq!(replica.usage(name).await, (97, 3, 0));
+        assert_eq!(replica.usage(name).await, Usage { available: 97, reserved: 3, debt: 0 });
     }
 }
 
-pub async fn a_batch_settles_each_lease_once<B: Backend>(backend: B) {
+pub async fn a_complete_batch_settles_each_lease_once<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("rpm", 100, 60)).await;
     replica.put(rolling("tpm", 10_000, 2)).await;
@@ -223,28 +245,33 @@ pub async fn a_batch_settles_each_lease_once<B: Backend>(backend: B) {
     let mut commands: Vec<_> = leases.iter().map(|lease| complete(*lease, &[("tpm", 20)])).collect();
     commands.push(complete(lease(), &[("tpm", 20)]));
     commands.push(complete(leases[3], &[("tpm", 1)]));
-    commands.push(complete(leases[4], &[("slots", 1), ("nothing", 1)]));
+    commands.push(complete(leases[4], &[("slots", 1), ("unknown", 1)]));
     let outcomes = replica.limiter().complete_batch(&commands).await;
     let settled =
         outcomes.iter().filter(|outcome| matches!(outcome, Ok(outcome) if *outcome == SETTLED)).count();
-    assert_eq!(settled, 59, "each lease that was live, once: {outcomes:?}");
+    assert_eq!(settled, 59, "each of the 59 running leases settles once: {outcomes:?}");
     assert!(outcomes.iter().all(Result::is_ok));
-    let (available, reserved, debt) = replica.usage("tpm").await;
-    assert_eq!((available + reserved, debt), (10_000, 0));
-    // The lease that was named twice settled with either amount.
+    let Usage { available, reserved, debt } = replica.usage("tpm").await;
+    assert_eq!(available + reserved, 10_000);
+    assert_eq!(debt, 0);
+    // Two completes name leases[3]; either may settle it.
     assert!([58 * 20 + 1 + 50, 59 * 20 + 50].contains(&reserved), "{reserved}");
-    assert_eq!(replica.usage("slots").await, (100, 0, 0));
-    assert_eq!(replica.usage("rpm").await, (40, 60, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 100, reserved: 0, debt: 0 });
+    assert_eq!(replica.usage("rpm").await, Usage { available: 40, reserved: 60, debt: 0 });
     let again = replica.limiter().complete_batch(&commands).await;
     assert!(again.iter().all(|outcome| matches!(outcome, Ok(CompleteOutcome::NothingToDo))), "{again:?}");
-    assert_eq!(replica.usage("tpm").await.1, reserved);
-    let recalled = replica.reserve(leases[0], &wanted).await;
-    assert_eq!(recalled, ReserveOutcome::LeaseSettled);
+    assert_eq!(replica.usage("tpm").await.reserved, reserved);
+    let repeated = replica.reserve(leases[0], &wanted).await;
+    assert_eq!(repeated, ReserveOutcome::LeaseSettled);
     backend.pass(Duration::from_millis(3_100)).await;
-    assert_eq!(replica.usage("tpm").await, (10_000, 0, 0), "what was shared comes back in time");
+    assert_eq!(
+        replica.usage("tpm").await,
+        Usage { available: 10_000, reserved: 0, debt: 0 },
+        "the remainders expire with their windows"
+    );
 }
 
-pub async fn a_batch_settles_while_decreasing<B: Backend>(backend: B) {
+pub async fn a_complete_batch_settles_while_a_limit_is_decreasing<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(rolling("tpm", 1_000, 60)).await;
     let leases: Vec<_> = (0..4).map(|_| lease()).collect();
@@ -258,7 +285,7 @@ pub async fn a_batch_settles_while_decreasing<B: Backend>(backend: B) {
         outcomes.iter().all(|outcome| matches!(outcome, Ok(outcome) if *outcome == SETTLED)),
         "{outcomes:?}"
     );
-    assert_eq!(replica.usage("tpm").await, (920, 80, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 920, reserved: 80, debt: 0 });
     replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("tpm").await, (420, 80, 0));
+    assert_eq!(replica.usage("tpm").await, Usage { available: 420, reserved: 80, debt: 0 });
 }

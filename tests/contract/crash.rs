@@ -1,5 +1,5 @@
-//! A replica dies between every two calls of the ledger, before or after the call has been carried out; another one
-//! then finds everything whole and finishes what was begun.
+//! A replica crashes at each of its ledger calls in turn, before or after the call took effect. Another replica then finds
+//! every chain whole, and finishes the operation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,28 +12,29 @@ use ledger_limiter::limit::{LeaseId, Status};
 
 use crate::fixtures::*;
 
-/// A connection that is lost at one of its calls, and stays so.
-pub struct Dying<L> {
+/// A connection that is lost at one of its calls, and at every later one.
+pub struct Crashing<L> {
     inner: Arc<L>,
     calls: AtomicUsize,
-    dies_at: usize,
-    /// Whether the call at which it dies still reaches the ledger.
+    crashes_at: usize,
+    /// Whether the call at which the connection is lost still reaches the ledger.
     reaches: bool,
 }
 
 enum Fate {
-    Lives,
-    /// The ledger does it, and nobody hears of it.
-    Reaches,
-    Dies,
+    Answered,
+    /// The ledger carries the call out, and its answer is lost.
+    AnswerLost,
+    /// The call does not reach the ledger.
+    RequestLost,
 }
 
-impl<L: Ledger> Dying<L> {
+impl<L: Ledger> Crashing<L> {
     fn fate(&self) -> Fate {
-        match self.calls.fetch_add(1, Ordering::SeqCst).cmp(&self.dies_at) {
-            std::cmp::Ordering::Less => Fate::Lives,
-            std::cmp::Ordering::Equal if self.reaches => Fate::Reaches,
-            std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => Fate::Dies,
+        match self.calls.fetch_add(1, Ordering::SeqCst).cmp(&self.crashes_at) {
+            std::cmp::Ordering::Less => Fate::Answered,
+            std::cmp::Ordering::Equal if self.reaches => Fate::AnswerLost,
+            std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => Fate::RequestLost,
         }
     }
 
@@ -42,14 +43,14 @@ impl<L: Ledger> Dying<L> {
         call: impl Future<Output = Result<T, LedgerError>> + Send,
     ) -> Result<T, LedgerError> {
         match self.fate() {
-            Fate::Lives => call.await,
-            Fate::Reaches => call.await.and(Err(LedgerError::ShutDown)),
-            Fate::Dies => Err(LedgerError::ShutDown),
+            Fate::Answered => call.await,
+            Fate::AnswerLost => call.await.and(Err(LedgerError::ShutDown)),
+            Fate::RequestLost => Err(LedgerError::ShutDown),
         }
     }
 }
 
-impl<L: Ledger> Ledger for Dying<L> {
+impl<L: Ledger> Ledger for Crashing<L> {
     async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
         let count = chains.len();
         let call = async { Ok(self.inner.submit(chains).await) };
@@ -79,57 +80,63 @@ impl<L: Ledger> Ledger for Dying<L> {
     async fn shutdown(&self) {}
 }
 
-/// Runs `act` on replicas that die at their first call, their second, and so on, until one lives through it; after each,
-/// `recovered` looks at what another replica finds.
+/// Runs `act` on replicas that crash at their first ledger call, at their second, and so on, until one completes it. After
+/// each crash, `recovered` checks what another replica finds. Rounds are numbered from 1.
 pub async fn at_every_call<B: Backend>(
     backend: &B,
     prepare: impl AsyncFn(&Replica<B::Ledger>, usize),
-    act: impl AsyncFn(&Replica<Dying<B::Ledger>>, usize) -> bool,
+    act: impl AsyncFn(&Replica<Crashing<B::Ledger>>, usize) -> bool,
     recovered: impl AsyncFn(&Replica<B::Ledger>, usize),
 ) {
     let healthy = Replica::start(backend.connect(), backend.ids(), 0).await;
     let mut round = 0;
     for reaches in [false, true] {
-        for dies_at in 0.. {
-            assert!(dies_at < 100, "it ends");
+        for crashes_at in 0.. {
+            assert!(crashes_at < 100, "an operation needs fewer than 100 ledger calls");
             round += 1;
             prepare(&healthy, round).await;
             let inner = Arc::clone(&healthy.ledger);
-            let dying = Arc::new(Dying { inner, calls: AtomicUsize::new(0), dies_at, reaches });
-            let survived = act(&Replica::cold(dying, backend.ids(), 0), round).await;
+            let crashing = Arc::new(Crashing { inner, calls: AtomicUsize::new(0), crashes_at, reaches });
+            let completed = act(&Replica::cold(crashing, backend.ids(), 0), round).await;
             let another = Replica::start(Arc::clone(&healthy.ledger), backend.ids(), 0).await;
             recovered(&another, round).await;
-            if survived {
+            if completed {
                 break;
             }
         }
     }
-    assert!(round > 4, "it died at least before and after two calls: {round}");
+    assert!(round > 4, "replicas crashed before and after two calls at least: {round} rounds");
 }
 
-pub fn name(round: usize) -> String {
+pub fn name_of(round: usize) -> String {
     format!("limit-{round}")
 }
 
-/// The posted balance is the capacity, whatever happened.
-pub async fn is_exact<L: Ledger>(replica: &Replica<L>, key: &str, capacity: u64, reserved: u128) {
+/// Applies decreases, then checks that the limit is active, and that its posted balance is its capacity.
+pub async fn assert_balance_is_capacity<L: Ledger>(
+    replica: &Replica<L>,
+    key: &str,
+    capacity: u64,
+    reserved: u128,
+) {
     replica.admin().apply_decreases().await.expect("the ledger answers");
     let info = replica.info(key).await;
     assert_eq!(info.state().status, Status::Active, "{key}");
     assert_eq!(info.state().definition.capacity.get(), capacity, "{key}");
-    assert_eq!((info.available + info.reserved, info.reserved), (capacity.into(), reserved), "{key}");
+    assert_eq!(info.available + info.reserved, u128::from(capacity), "{key}");
+    assert_eq!(info.reserved, reserved, "{key}");
 }
 
-pub async fn changes_of_a_limit_are_whole<B: Backend>(backend: B) {
-    let slots = |round, capacity| concurrency(&name(round), capacity, 60);
-    // From nothing, up, down, deleted and made anew, smaller.
+pub async fn changes_of_a_limit_are_whole_after_a_crash<B: Backend>(backend: B) {
+    let slots = |round, capacity| concurrency(&name_of(round), capacity, 60);
+    // Created, increased, decreased, and deleted and created again with a smaller capacity.
     at_every_call(
         &backend,
         async |_, _| {},
-        async |dying, round| dying.admin().put(&slots(round, 100)).await.is_ok(),
+        async |crashing, round| crashing.admin().put(&slots(round, 100)).await.is_ok(),
         async |another, round| {
             another.put(slots(round, 100)).await;
-            is_exact(another, &name(round), 100, 0).await;
+            assert_balance_is_capacity(another, &name_of(round), 100, 0).await;
         },
     )
     .await;
@@ -138,15 +145,15 @@ pub async fn changes_of_a_limit_are_whole<B: Backend>(backend: B) {
             &backend,
             async |healthy, round| {
                 healthy.put(slots(round, from)).await;
-                is_exact(healthy, &name(round), from, 0).await;
+                assert_balance_is_capacity(healthy, &name_of(round), from, 0).await;
             },
-            async |dying, round| {
-                dying.admin().put(&slots(round, to)).await.is_ok()
-                    && dying.admin().apply_decreases().await.is_ok()
+            async |crashing, round| {
+                crashing.admin().put(&slots(round, to)).await.is_ok()
+                    && crashing.admin().apply_decreases().await.is_ok()
             },
             async |another, round| {
                 another.put(slots(round, to)).await;
-                is_exact(another, &name(round), to, 0).await;
+                assert_balance_is_capacity(another, &name_of(round), to, 0).await;
             },
         )
         .await;
@@ -155,51 +162,51 @@ pub async fn changes_of_a_limit_are_whole<B: Backend>(backend: B) {
         &backend,
         async |healthy, round| {
             healthy.put(slots(round, 60)).await;
-            is_exact(healthy, &name(round), 60, 0).await;
+            assert_balance_is_capacity(healthy, &name_of(round), 60, 0).await;
         },
-        async |dying, round| {
-            dying.admin().delete(&key(&name(round))).await.is_ok()
-                && dying.admin().put(&slots(round, 40)).await.is_ok()
+        async |crashing, round| {
+            crashing.admin().delete(&key(&name_of(round))).await.is_ok()
+                && crashing.admin().put(&slots(round, 40)).await.is_ok()
         },
         async |another, round| {
             another.put(slots(round, 40)).await;
-            is_exact(another, &name(round), 40, 0).await;
+            assert_balance_is_capacity(another, &name_of(round), 40, 0).await;
         },
     )
     .await;
 }
 
-pub async fn a_change_of_kind_is_whole<B: Backend>(backend: B) {
+pub async fn a_change_of_kind_is_whole_after_a_crash<B: Backend>(backend: B) {
     at_every_call(
         &backend,
         async |healthy, round| {
-            healthy.put(concurrency(&name(round), 60, 600)).await;
-            assert!(is_granted(&healthy.take(&[(&name(round), 10)]).await));
+            healthy.put(concurrency(&name_of(round), 60, 600)).await;
+            assert!(is_granted(&healthy.take(&[(&name_of(round), 10)]).await));
         },
         async |dying, round| {
-            dying.admin().delete(&key(&name(round))).await.is_ok()
-                && dying.admin().put(&rolling(&name(round), 40, 60)).await.is_ok()
+            dying.admin().delete(&key(&name_of(round))).await.is_ok()
+                && dying.admin().put(&rolling(&name_of(round), 40, 60)).await.is_ok()
         },
         async |another, round| {
             // What was not deleted yet is deleted now.
-            if another.admin().put(&rolling(&name(round), 40, 60)).await.is_err() {
-                another.admin().delete(&key(&name(round))).await.expect("it is there");
-                another.put(rolling(&name(round), 40, 60)).await;
+            if another.admin().put(&rolling(&name_of(round), 40, 60)).await.is_err() {
+                another.admin().delete(&key(&name_of(round))).await.expect("it is there");
+                another.put(rolling(&name_of(round), 40, 60)).await;
             }
-            is_exact(another, &name(round), 40, 10).await;
+            assert_balance_is_capacity(another, &name_of(round), 40, 10).await;
         },
     )
     .await;
 }
 
-pub async fn a_first_reserve_is_whole<B: Backend>(backend: B) {
+pub async fn a_first_reserve_is_whole_after_a_crash<B: Backend>(backend: B) {
     let leases: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
-    let instance = |round| format!("{}:{}", name(round), name(round));
+    let instance = |round| format!("{}:{}", name_of(round), name_of(round));
     at_every_call(
         &backend,
         async |healthy, round| {
             healthy.put(concurrency("slots", 1_000, 600)).await;
-            let of_round = format!("{}:{{name}}", name(round));
+            let of_round = format!("{}:{{name}}", name_of(round));
             healthy.put(template(rolling(&of_round, 10, 600), 1)).await;
         },
         async |dying, round| {
@@ -210,82 +217,101 @@ pub async fn a_first_reserve_is_whole<B: Backend>(backend: B) {
             let wants = [(instance(round), 4), ("slots".to_owned(), 1)];
             let wants = wants.each_ref().map(|(key, amount)| (key.as_str(), *amount));
             assert!(is_granted(&another.reserve(leases[round], &wants).await));
-            assert_eq!(another.usage(&instance(round)).await, (6, 4, 0));
-            assert_eq!(another.usage(&format!("{}:{{name}}", name(round))).await, (0, 1, 0), "counted once");
-            assert_eq!(another.usage("slots").await.1, round as u128);
+            assert_eq!(another.usage(&instance(round)).await, Usage { available: 6, reserved: 4, debt: 0 });
+            assert_eq!(
+                another.usage(&format!("{}:{{name}}", name_of(round))).await,
+                Usage { available: 0, reserved: 1, debt: 0 },
+                "counted once"
+            );
+            assert_eq!(another.usage("slots").await.reserved, round as u128);
         },
     )
     .await;
 }
 
-pub async fn a_complete_is_whole<B: Backend>(backend: B) {
+pub async fn a_complete_is_whole_after_a_crash<B: Backend>(backend: B) {
     let leases: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
     at_every_call(
         &backend,
         async |healthy, round| {
-            let rate = name(round);
+            let rate = name_of(round);
             healthy.put(rolling(&rate, 100, 60)).await;
-            healthy.put(rolling("deep", 10_000, 60)).await;
+            healthy.put(rolling("daily", 10_000, 60)).await;
             healthy.put(concurrency("slots", 1_000, 60)).await;
-            let wants = [(rate.as_str(), 60), ("deep", 50), ("slots", 1)];
+            let wants = [(rate.as_str(), 60), ("daily", 50), ("slots", 1)];
             assert!(is_granted(&healthy.reserve(leases[round], &wants).await));
         },
-        async |dying, round| {
-            let used = complete(leases[round], &[(&name(round), 130), ("deep", 20)]);
-            dying.limiter().complete(&used).await.is_ok()
+        async |crashing, round| {
+            let used = complete(leases[round], &[(&name_of(round), 130), ("daily", 20)]);
+            crashing.limiter().complete(&used).await.is_ok()
         },
         async |another, round| {
-            another.complete(leases[round], &[(&name(round), 130), ("deep", 20)]).await;
-            assert_eq!(another.usage(&name(round)).await, (40, 60, 70), "what did not fit is debt, once");
+            another.complete(leases[round], &[(&name_of(round), 130), ("daily", 20)]).await;
+            assert_eq!(
+                another.usage(&name_of(round)).await,
+                Usage { available: 0, reserved: 100, debt: 30 },
+                "the overage became debt once"
+            );
             let round = round as u128;
-            assert_eq!(another.usage("deep").await, (10_000 - 20 * round, 20 * round, 0));
-            assert_eq!(another.usage("slots").await, (1_000, 0, 0), "the slot came back, once");
+            assert_eq!(
+                another.usage("daily").await,
+                Usage { available: 10_000 - 20 * round, reserved: 20 * round, debt: 0 }
+            );
+            assert_eq!(
+                another.usage("slots").await,
+                Usage { available: 1_000, reserved: 0, debt: 0 },
+                "the slot was released once"
+            );
         },
     )
     .await;
 }
 
-pub async fn a_complete_on_a_closed_limit_is_whole<B: Backend>(backend: B) {
+pub async fn a_complete_on_a_closed_limit_is_whole_after_a_crash<B: Backend>(backend: B) {
     let leases: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
     at_every_call(
         &backend,
         async |healthy, round| {
-            let rate = name(round);
+            let rate = name_of(round);
             healthy.put(rolling(&rate, 100, 60)).await;
             assert!(is_granted(&healthy.reserve(leases[round], &[(&rate, 80)]).await));
             healthy.put(rolling(&rate, 50, 60)).await;
         },
-        async |dying, round| {
-            dying.limiter().complete(&complete(leases[round], &[(&name(round), 30)])).await.is_ok()
+        async |crashing, round| {
+            crashing.limiter().complete(&complete(leases[round], &[(&name_of(round), 30)])).await.is_ok()
         },
         async |another, round| {
-            another.complete(leases[round], &[(&name(round), 30)]).await;
-            is_exact(another, &name(round), 50, 30).await;
+            another.complete(leases[round], &[(&name_of(round), 30)]).await;
+            assert_balance_is_capacity(another, &name_of(round), 50, 30).await;
         },
     )
     .await;
 }
 
-pub async fn a_top_up_is_whole<B: Backend>(backend: B) {
+pub async fn an_extend_is_whole_after_a_crash<B: Backend>(backend: B) {
     let leases: Vec<(LeaseId, ExtendId)> = (0..100).map(|_| (lease(), extend_id())).collect();
-    let command = |round: usize| extend(leases[round].0, leases[round].1, &name(round), 30);
+    let command = |round: usize| extend(leases[round].0, leases[round].1, &name_of(round), 30);
     at_every_call(
         &backend,
         async |healthy, round| {
-            healthy.put(rolling(&name(round), 100, 60)).await;
+            healthy.put(rolling(&name_of(round), 100, 60)).await;
             healthy.put(concurrency("slots", 1_000, 60)).await;
-            let wants = [(name(round), 60), ("slots".to_owned(), 1)];
+            let wants = [(name_of(round), 60), ("slots".to_owned(), 1)];
             let wants: Vec<(&str, u64)> = wants.iter().map(|(key, amount)| (key.as_str(), *amount)).collect();
             assert!(is_granted(&healthy.reserve(leases[round].0, &wants).await));
         },
-        async |dying, round| dying.limiter().extend(&command(round)).await.is_ok(),
+        async |crashing, round| crashing.limiter().extend(&command(round)).await.is_ok(),
         async |another, round| {
             let again = another.limiter().extend(&command(round)).await.expect("the ledger answers");
             assert!(is_granted(&again.answered().expect("an answer")));
-            assert_eq!(another.usage(&name(round)).await, (10, 90, 0), "it is counted once");
-            another.complete(leases[round].0, &[(&name(round), 70)]).await;
-            assert_eq!(another.usage(&name(round)).await, (30, 70, 0));
-            assert_eq!(another.usage("slots").await, (1_000, 0, 0));
+            assert_eq!(
+                another.usage(&name_of(round)).await,
+                Usage { available: 10, reserved: 90, debt: 0 },
+                "the extension is reserved once"
+            );
+            another.complete(leases[round].0, &[(&name_of(round), 70)]).await;
+            assert_eq!(another.usage(&name_of(round)).await, Usage { available: 30, reserved: 70, debt: 0 });
+            assert_eq!(another.usage("slots").await, Usage { available: 1_000, reserved: 0, debt: 0 });
         },
     )
     .await;

@@ -1,4 +1,4 @@
-//! How definitions are kept: as chains of transfers that move nothing, and are read by either of their accounts.
+//! Definition versions as raw chains: transfers of amount zero, which can be read through either of their accounts.
 
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::{
@@ -8,8 +8,8 @@ use ledger_limiter::ledger::{
 
 use crate::fixtures::*;
 
-/// The account that a definition of this limit credits.
-async fn open<L: Ledger>(ledger: &L, ids: Ids, name: &str) -> AccountId {
+/// Creates the accounts that a version of this limit needs. Returns the one that its parts credit.
+async fn create_accounts<L: Ledger>(ledger: &L, ids: Ids, name: &str) -> AccountId {
     let account = |id, rule, code| NewAccount { id, rule, code };
     let accounts = vec![
         account(ids.registry(), AccountRule::Unconstrained, AccountCode::Registry),
@@ -21,7 +21,7 @@ async fn open<L: Ledger>(ledger: &L, ids: Ids, name: &str) -> AccountId {
     ids.debt(&key(name))
 }
 
-/// The parts of a version of a definition. Each says which it is.
+/// The parts of a definition version. Each holds its own number.
 fn parts(ids: Ids, name: &str, version: u64, count: u16) -> Vec<Transfer> {
     let part = |part: u16| Transfer {
         id: ids.definition_part(&key(name), version, part),
@@ -53,9 +53,9 @@ fn transfers(recorded: &[Recorded]) -> Vec<Transfer> {
     recorded.iter().map(|recorded| recorded.transfer).collect()
 }
 
-pub async fn parts_are_read_by_either_account<B: Backend>(backend: B) {
+pub async fn the_parts_of_a_version_are_read_through_either_account<B: Backend>(backend: B) {
     let (ledger, ids) = (backend.connect(), backend.ids());
-    let (a, b) = (open(&*ledger, ids, "a").await, open(&*ledger, ids, "b").await);
+    let (a, b) = (create_accounts(&*ledger, ids, "a").await, create_accounts(&*ledger, ids, "b").await);
     let written = [parts(ids, "a", 1, 3), parts(ids, "b", 1, 1), parts(ids, "a", 2, 2)];
     for transfers in &written {
         let outcome = send(&*ledger, transfers.clone()).await;
@@ -68,7 +68,7 @@ pub async fn parts_are_read_by_either_account<B: Backend>(backend: B) {
         let later = read(&*ledger, ids.registry(), Side::Debit, Order::OldestFirst, recorded.timestamp_ns, 2);
         let later = later.await;
         let (_, expected) = all.split_at(nth + 1);
-        assert_eq!(transfers(&later), expected[..expected.len().min(2)], "behind part {nth}");
+        assert_eq!(transfers(&later), expected[..expected.len().min(2)], "after part {nth}");
     }
     let of_a = [&written[0][..], &written[2]].concat();
     let newest = read(&*ledger, a, Side::Credit, Order::NewestFirst, 0, 4).await;
@@ -84,7 +84,7 @@ pub async fn parts_are_read_by_either_account<B: Backend>(backend: B) {
 
 pub async fn a_version_is_written_once<B: Backend>(backend: B) {
     let (ledger, ids) = (backend.connect(), backend.ids());
-    open(&*ledger, ids, "a").await;
+    create_accounts(&*ledger, ids, "a").await;
     let version = parts(ids, "a", 1, 2);
     assert!(matches!(send(&*ledger, version.clone()).await, ChainOutcome::Created { .. }));
     let refused = |refusal| ChainOutcome::Refused { index: 0, refusal };
@@ -92,19 +92,23 @@ pub async fn a_version_is_written_once<B: Backend>(backend: B) {
     let mut other = version.clone();
     other[0].user_data.long += 1;
     let differs = |field| refused(Refusal::ExistsWithDifferent(field));
-    assert_eq!(send(&*ledger, other).await, differs(Field::UserDataLong), "another replica's is another");
+    assert_eq!(
+        send(&*ledger, other).await,
+        differs(Field::UserDataLong),
+        "another replica's version differs"
+    );
     assert_eq!(
         send(&*ledger, version[..1].to_vec()).await,
         differs(Field::Flags),
-        "nothing is linked behind"
+        "a chain of the first part alone links no part behind it"
     );
     let last = send(&*ledger, version[1..].to_vec()).await;
-    assert_eq!(last, refused(Refusal::Exists), "nothing was, behind the last part");
+    assert_eq!(last, refused(Refusal::Exists), "no part was linked behind the last one");
 }
 
-pub async fn a_refused_version_leaves_nothing<B: Backend>(backend: B) {
+pub async fn a_refused_version_leaves_no_part<B: Backend>(backend: B) {
     let (ledger, ids) = (backend.connect(), backend.ids());
-    let a = open(&*ledger, ids, "a").await;
+    let a = create_accounts(&*ledger, ids, "a").await;
     assert!(matches!(send(&*ledger, parts(ids, "a", 1, 1)).await, ChainOutcome::Created { .. }));
     let cut = |fresh_ulid| Transfer {
         id: ids.fresh(fresh_ulid, 0),
@@ -118,10 +122,13 @@ pub async fn a_refused_version_leaves_nothing<B: Backend>(backend: B) {
     let first = parts(ids, "a", 1, 1);
     for (account, side) in [(ids.registry(), Side::Debit), (a, Side::Credit)] {
         let log = read(&*ledger, account, side, Order::NewestFirst, 0, 9).await;
-        assert_eq!(transfers(&log), first, "what was refused is not in the log");
+        assert_eq!(transfers(&log), first, "the log has no part of the refused version");
     }
     let second = parts(ids, "a", 2, 2);
-    assert!(matches!(send(&*ledger, second.clone()).await, ChainOutcome::Created { .. }), "it can be made");
+    assert!(
+        matches!(send(&*ledger, second.clone()).await, ChainOutcome::Created { .. }),
+        "the same version can be written later"
+    );
     let log = read(&*ledger, a, Side::Credit, Order::OldestFirst, 0, 9).await;
     assert_eq!(transfers(&log), [first, second].concat());
 }

@@ -1,3 +1,5 @@
+//! Several replicas over one ledger agree on limits, leases and decreases.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,26 +8,26 @@ use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
 
-/// A replica whose lease cache is off: whatever it knows, the ledger told it.
+/// A replica without a lease cache, so that everything it knows of leases comes from the ledger.
 async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
     Replica::start(backend.connect(), backend.ids(), 0).await
 }
 
-pub async fn a_replica_with_empty_memory_knows_everything<B: Backend>(backend: B) {
+pub async fn a_new_replica_reads_every_limit_from_the_ledger<B: Backend>(backend: B) {
     let first = start(&backend).await;
     first.put(rolling("rpm", 10, 60)).await;
     first.put(concurrency("slots", 5, 60)).await;
     first.put(rolling("gone", 5, 60)).await;
-    first.admin().delete(&key("gone")).await.expect("it is there");
+    first.admin().delete(&key("gone")).await.expect("the limit exists");
     first.take(&[("rpm", 4)]).await;
     drop(first);
     let second = start(&backend).await;
     let list = second.admin().list().await.expect("the ledger answers");
-    let told: Vec<_> = list.iter().map(|usage| (usage.key().as_str(), usage.available)).collect();
-    assert_eq!(told, [("rpm", 6), ("slots", 5)]);
+    let found: Vec<_> = list.iter().map(|usage| (usage.key().as_str(), usage.available)).collect();
+    assert_eq!(found, [("rpm", 6), ("slots", 5)]);
 }
 
-pub async fn completes_need_no_local_memory<B: Backend>(backend: B) {
+pub async fn a_lease_settles_at_replicas_that_did_not_grant_it<B: Backend>(backend: B) {
     let first = start(&backend).await;
     first.put(rolling("tpm", 100, 60)).await;
     first.put(concurrency("slots", 5, 60)).await;
@@ -39,25 +41,19 @@ pub async fn completes_need_no_local_memory<B: Backend>(backend: B) {
     let third = start(&backend).await;
     assert_eq!(third.reserve(lease, &[("tpm", 50), ("slots", 1)]).await, ReserveOutcome::LeaseSettled);
     assert_eq!(third.complete(lease, &[("tpm", 1)]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(third.usage("tpm").await, (80, 20, 0));
-    assert_eq!(third.usage("slots").await, (5, 0, 0));
+    assert_eq!(third.usage("tpm").await, Usage { available: 80, reserved: 20, debt: 0 });
+    assert_eq!(third.usage("slots").await, Usage { available: 5, reserved: 0, debt: 0 });
 }
 
-pub async fn a_key_made_at_one_replica_is_usable_at_another<B: Backend>(backend: B) {
+pub async fn a_limit_created_at_one_replica_is_usable_at_another<B: Backend>(backend: B) {
     let (first, second) = (start(&backend).await, start(&backend).await);
     first.put(rolling("fresh", 10, 60)).await;
-    assert!(
-        is_granted(&second.take(&[("fresh", 4)]).await),
-        "at once, without waiting for the next look at the log"
-    );
+    assert!(is_granted(&second.take(&[("fresh", 4)]).await), "the reserve reads the log itself");
     first.put(rolling("fresh", 20, 60)).await;
-    assert!(
-        is_granted(&second.take(&[("fresh", 15)]).await),
-        "a raised capacity is not mistaken for the old one"
-    );
+    assert!(is_granted(&second.take(&[("fresh", 15)]).await), "the increase is known at the second replica");
 }
 
-pub async fn a_change_reaches_the_others<B: Backend>(backend: B) {
+pub async fn a_change_reaches_the_other_replicas<B: Backend>(backend: B) {
     let (first, second) = (start(&backend).await, start(&backend).await);
     first.put(rolling("rpm", 10, 60)).await;
     second.registry().refresh().await.expect("the ledger answers");
@@ -65,10 +61,10 @@ pub async fn a_change_reaches_the_others<B: Backend>(backend: B) {
     second.registry().refresh().await.expect("the ledger answers");
     assert!(is_granted(&second.take(&[("rpm", 10)]).await));
     backend.pass(Duration::from_secs(1)).await;
-    assert_eq!(second.usage("rpm").await, (10, 0, 0));
+    assert_eq!(second.usage("rpm").await, Usage { available: 10, reserved: 0, debt: 0 });
 }
 
-pub async fn replicas_that_change_a_limit_at_once_agree<B: Backend>(backend: B) {
+pub async fn replicas_agree_after_concurrent_changes<B: Backend>(backend: B) {
     let replicas: Vec<_> = [start(&backend).await, start(&backend).await, start(&backend).await]
         .into_iter()
         .map(Arc::new)
@@ -89,11 +85,11 @@ pub async fn replicas_that_change_a_limit_at_once_agree<B: Backend>(backend: B) 
         let info = replica.info("slots").await;
         assert_eq!(info.state().definition.capacity, capacity, "every replica has the same definition");
         assert_eq!(info.state().status, Status::Active);
-        assert_eq!(info.available, u128::from(capacity), "and the balance is exactly its capacity");
+        assert_eq!(info.available, u128::from(capacity), "the balance is the capacity");
     }
 }
 
-pub async fn a_decrease_is_applied_once_by_whoever_sees_it<B: Backend>(backend: B) {
+pub async fn concurrent_replicas_apply_a_decrease_once<B: Backend>(backend: B) {
     let replicas: Vec<_> = [start(&backend).await, start(&backend).await, start(&backend).await]
         .into_iter()
         .map(Arc::new)
@@ -112,7 +108,7 @@ pub async fn a_decrease_is_applied_once_by_whoever_sees_it<B: Backend>(backend: 
         applied.expect("the ledger answers");
     }
     for replica in &replicas {
-        assert_eq!(replica.usage("slots").await, (60, 0, 0));
+        assert_eq!(replica.usage("slots").await, Usage { available: 60, reserved: 0, debt: 0 });
         assert_eq!(replica.info("slots").await.version(), 3);
     }
 }
@@ -128,7 +124,7 @@ pub async fn a_decrease_survives_the_replica_that_began_it<B: Backend>(backend: 
     let second = start(&backend).await;
     assert!(matches!(second.take(&[("slots", 1)]).await, ReserveOutcome::Decreasing { .. }));
     second.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(second.usage("slots").await, (10, 50, 0));
+    assert_eq!(second.usage("slots").await, Usage { available: 10, reserved: 50, debt: 0 });
 }
 
 pub async fn a_replica_that_knows_the_old_kind_reserves_nothing<B: Backend>(backend: B) {
@@ -144,7 +140,11 @@ pub async fn a_replica_that_knows_the_old_kind_reserves_nothing<B: Backend>(back
 
     let denied = ReserveOutcome::NoRoom { key: key("key"), retry_after_ms: 1 };
     assert_eq!(delayed.take(&[("key", 1)]).await, denied, "its account is closed");
-    assert_eq!(replica.usage("key").await, (1, 1, 0), "the earlier lease counts");
+    assert_eq!(
+        replica.usage("key").await,
+        Usage { available: 1, reserved: 1, debt: 0 },
+        "the earlier lease counts"
+    );
     let granted = replica.reserve(after, &[("key", 1)]).await;
     assert!(is_granted(&granted));
     assert_eq!(late.reserve(after, &[("key", 1)]).await, granted);
@@ -155,7 +155,7 @@ pub async fn a_replica_that_knows_the_old_kind_reserves_nothing<B: Backend>(back
     assert_eq!(late.complete(before, &[("key", 1)]).await, settled);
     assert_eq!(late.complete(after, &[("key", 0)]).await, settled);
     backend.pass(Duration::from_secs(4)).await;
-    assert_eq!(replica.usage("key").await, (2, 0, 0));
+    assert_eq!(replica.usage("key").await, Usage { available: 2, reserved: 0, debt: 0 });
 }
 
 pub async fn a_complete_finds_the_new_account_of_a_limit<B: Backend>(backend: B) {
@@ -168,13 +168,13 @@ pub async fn a_complete_finds_the_new_account_of_a_limit<B: Backend>(backend: B)
     assert!(is_granted(&replica.reserve(id, &[("key", 2)]).await));
     let settled = CompleteOutcome::Settled { overages: Vec::new() };
     assert_eq!(delayed.complete(id, &[("key", 1)]).await, settled);
-    assert_eq!(replica.usage("key").await, (1, 1, 0));
+    assert_eq!(replica.usage("key").await, Usage { available: 1, reserved: 1, debt: 0 });
 }
 
-pub async fn a_delete_denies_everywhere<B: Backend>(backend: B) {
+pub async fn a_delete_denies_at_every_replica<B: Backend>(backend: B) {
     let (first, second) = (start(&backend).await, start(&backend).await);
     first.put(rolling("rpm", 10, 60)).await;
     assert!(is_granted(&second.take(&[("rpm", 1)]).await));
-    first.admin().delete(&key("rpm")).await.expect("it is there");
+    first.admin().delete(&key("rpm")).await.expect("the limit exists");
     assert_eq!(second.take(&[("rpm", 1)]).await, ReserveOutcome::UnknownKey { key: key("rpm") });
 }

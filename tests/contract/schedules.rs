@@ -1,10 +1,9 @@
+//! What limits with a schedule share: repetitions, extends, concurrent completes, and changes of the schedule.
+
 use std::time::Duration;
 
-use ledger_limiter::decide::refill;
-use ledger_limiter::ledger::{ChainOutcome, Ledger};
-use ledger_limiter::limit::{Definition, Overage, Status};
+use ledger_limiter::ledger::Ledger;
 use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
-use ulid::Ulid;
 
 use crate::fixtures::*;
 
@@ -14,158 +13,13 @@ pub async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
     Replica::start(backend.connect(), backend.ids(), 0).await
 }
 
-/// Waits until a window of so many milliseconds has just begun.
-pub async fn window_begins<B: Backend>(backend: &B, replica: &Replica<B::Ledger>, window_ms: u64) {
+/// Waits until the next window of this length begins.
+pub async fn wait_for_window<B: Backend>(backend: &B, replica: &Replica<B::Ledger>, window_ms: u64) {
     let now_ms = replica.ledger.now_ns() / 1_000_000;
     backend.pass(Duration::from_millis(window_ms - now_ms % window_ms)).await;
 }
 
-/// How many of several callers for one unit are granted.
-async fn granted_of<L: Ledger>(replica: &Replica<L>, name: &str, callers: usize) -> usize {
-    let mut granted = 0;
-    for _ in 0..callers {
-        granted += usize::from(is_granted(&replica.take(&[(name, 1)]).await));
-    }
-    granted
-}
-
-pub async fn a_bucket_starts_full_and_is_refilled<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 5, 2, 1_000)).await;
-    assert_eq!(replica.usage("rpm").await, (5, 0, 0));
-    assert!(is_granted(&replica.take(&[("rpm", 5)]).await));
-    let denied = replica.take(&[("rpm", 1)]).await;
-    assert_eq!(no_room(&denied), Some("rpm"));
-    let ReserveOutcome::NoRoom { retry_after_ms, .. } = denied else { panic!("denied") };
-    assert!(retry_after_ms <= 1_050, "the next refill, and a little by chance: {retry_after_ms}");
-    backend.pass(SECOND).await;
-    assert_eq!(replica.usage("rpm").await, (2, 3, 0));
-    assert_eq!(granted_of(&replica, "rpm", 4).await, 2);
-}
-
-pub async fn a_bucket_is_never_more_than_full<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 5, 2, 200)).await;
-    replica.take(&[("rpm", 1)]).await;
-    backend.pass(SECOND).await;
-    assert_eq!(replica.usage("rpm").await, (5, 0, 0));
-    let too_many = replica.take(&[("rpm", 6)]).await;
-    assert_eq!(too_many, ReserveOutcome::ExceedsCapacity { key: key("rpm") });
-    assert!(is_granted(&replica.take(&[("rpm", 5)]).await));
-}
-
-pub async fn what_a_bucket_did_not_need_is_given_back<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("tpm", 100, 1, 60_000)).await;
-    let [shrinks, nothing, untold] = [lease(), lease(), lease()];
-    replica.reserve(shrinks, &[("tpm", 40)]).await;
-    replica.reserve(nothing, &[("tpm", 30)]).await;
-    replica.reserve(untold, &[("tpm", 30)]).await;
-    replica.complete(shrinks, &[("tpm", 15)]).await;
-    assert_eq!(replica.usage("tpm").await, (25, 75, 0));
-    replica.complete(nothing, &[("tpm", 0)]).await;
-    assert_eq!(replica.usage("tpm").await, (55, 45, 0));
-    replica.complete(untold, &[]).await;
-    assert_eq!(replica.usage("tpm").await, (55, 45, 0), "nobody said how much of it was used");
-}
-
-pub async fn what_is_used_beyond_is_taken_or_debt<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("tpm", 100, 1, 60_000)).await;
-    replica.put(Definition { overage: Overage::Deny, ..token_bucket("deny", 10, 1, 60_000) }).await;
-    let [fits, exceeds, denies] = [lease(), lease(), lease()];
-    replica.reserve(fits, &[("tpm", 40)]).await;
-    replica.complete(fits, &[("tpm", 60)]).await;
-    assert_eq!(replica.usage("tpm").await, (40, 60, 0));
-    replica.reserve(exceeds, &[("tpm", 40)]).await;
-    replica.complete(exceeds, &[("tpm", 45)]).await;
-    assert_eq!(replica.usage("tpm").await, (0, 100, 5));
-    replica.reserve(denies, &[("deny", 10)]).await;
-    let CompleteOutcome::Settled { overages } = replica.complete(denies, &[("deny", 12)]).await else {
-        panic!("it settles")
-    };
-    assert_eq!(overages[0].amount, 2);
-    assert_eq!(replica.usage("deny").await, (0, 10, 0), "it is only told");
-}
-
-pub async fn a_bucket_by_hand_is_refilled_when_asked<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(bucket_by_hand("manual", 5, 2)).await;
-    replica.put(token_bucket("auto", 5, 2, 60_000)).await;
-    replica.take(&[("manual", 5)]).await;
-    backend.pass(SECOND).await;
-    assert_eq!(replica.usage("manual").await, (0, 5, 0));
-    let refill = async |replenishment| {
-        replica.admin().replenish(&key("manual"), replenishment).await.expect("the ledger answers")
-    };
-    let first = replenish_id();
-    assert!(refill(first).await);
-    assert!(refill(first).await, "the same once more changes nothing");
-    assert_eq!(replica.usage("manual").await, (2, 3, 0));
-    assert!(refill(replenish_id()).await && refill(replenish_id()).await);
-    assert_eq!(replica.usage("manual").await, (5, 0, 0), "never more than full");
-    let auto = replica.admin().replenish(&key("auto"), replenish_id()).await.expect("the ledger answers");
-    assert!(!auto, "time refills it");
-}
-
-pub async fn all_of_a_window_is_back_at_the_boundary<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(fixed_window("daily", 10, 2, 0)).await;
-    window_begins(&backend, &replica, 2_000).await;
-    assert!(is_granted(&replica.take(&[("daily", 7)]).await));
-    backend.pass(SECOND).await;
-    assert!(is_granted(&replica.take(&[("daily", 3)]).await));
-    assert_eq!(no_room(&replica.take(&[("daily", 1)]).await), Some("daily"));
-    window_begins(&backend, &replica, 2_000).await;
-    assert_eq!(replica.usage("daily").await, (10, 0, 0), "whenever it was taken");
-    assert!(is_granted(&replica.take(&[("daily", 10)]).await));
-}
-
-pub async fn windows_begin_where_they_are_aligned<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(fixed_window("local", 1, 4, 2)).await;
-    window_begins(&backend, &replica, 4_000).await;
-    assert!(is_granted(&replica.take(&[("local", 1)]).await));
-    backend.pass(SECOND).await;
-    assert!(!is_granted(&replica.take(&[("local", 1)]).await));
-    backend.pass(SECOND).await;
-    assert!(is_granted(&replica.take(&[("local", 1)]).await), "2 seconds after the multiple of 4");
-}
-
-pub async fn segments_come_back_one_by_one<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(sliding_window("rpm", 10, 3, 3)).await;
-    window_begins(&backend, &replica, 1_000).await;
-    assert!(is_granted(&replica.take(&[("rpm", 5)]).await));
-    window_begins(&backend, &replica, 1_000).await;
-    assert!(is_granted(&replica.take(&[("rpm", 3)]).await));
-    window_begins(&backend, &replica, 1_000).await;
-    assert_eq!(replica.usage("rpm").await, (2, 8, 0));
-    window_begins(&backend, &replica, 1_000).await;
-    assert_eq!(replica.usage("rpm").await, (7, 3, 0), "the first segment has left the window");
-    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
-    window_begins(&backend, &replica, 1_000).await;
-    assert_eq!(replica.usage("rpm").await, (9, 1, 0));
-    backend.pass(SECOND * 7).await;
-    assert_eq!(replica.usage("rpm").await, (10, 0, 0), "also of segments in which nobody came");
-}
-
-pub async fn an_unused_part_of_a_window_is_given_back_while_it_lasts<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(fixed_window("daily", 10, 2, 0)).await;
-    window_begins(&backend, &replica, 2_000).await;
-    let [in_time, late] = [lease(), lease()];
-    replica.reserve(in_time, &[("daily", 6)]).await;
-    replica.reserve(late, &[("daily", 4)]).await;
-    replica.complete(in_time, &[("daily", 2)]).await;
-    assert_eq!(replica.usage("daily").await, (4, 6, 0));
-    window_begins(&backend, &replica, 2_000).await;
-    replica.take(&[("daily", 9)]).await;
-    assert_eq!(replica.complete(late, &[("daily", 1)]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(replica.usage("daily").await, (1, 9, 0), "its window is over");
-}
-
-pub async fn any_mix_of_kinds_is_all_or_nothing<B: Backend>(backend: B) {
+pub async fn a_mix_of_kinds_is_reserved_whole_or_not_at_all<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(token_bucket("bucket", 10, 1, 60_000)).await;
     replica.put(concurrency("slots", 1, 60)).await;
@@ -177,16 +31,20 @@ pub async fn any_mix_of_kinds_is_all_or_nothing<B: Backend>(backend: B) {
     assert!(is_granted(&replica.reserve(holder, &all).await));
     assert_eq!(no_room(&replica.take(&all).await), Some("slots"));
     for limit in ["bucket", "rolling", "fixed", "sliding"] {
-        assert_eq!(replica.usage(limit).await, (8, 2, 0), "{limit}: a denial leaves no trace");
+        assert_eq!(
+            replica.usage(limit).await,
+            Usage { available: 8, reserved: 2, debt: 0 },
+            "{limit}: a denial leaves no trace"
+        );
     }
     replica.complete(holder, &[("bucket", 1), ("rolling", 1), ("fixed", 1), ("sliding", 1)]).await;
     for limit in ["bucket", "rolling", "fixed", "sliding"] {
-        assert_eq!(replica.usage(limit).await, (9, 1, 0), "{limit}");
+        assert_eq!(replica.usage(limit).await, Usage { available: 9, reserved: 1, debt: 0 }, "{limit}");
     }
-    assert_eq!(replica.usage("slots").await, (1, 0, 0));
+    assert_eq!(replica.usage("slots").await, Usage { available: 1, reserved: 0, debt: 0 });
 }
 
-pub async fn a_replay_spends_once<B: Backend>(backend: B) {
+pub async fn a_repeated_reserve_spends_once<B: Backend>(backend: B) {
     let (replica, other) = (start(&backend).await, start(&backend).await);
     replica.put(token_bucket("bucket", 10, 1, 60_000)).await;
     replica.put(fixed_window("fixed", 10, 86_400, 0)).await;
@@ -196,17 +54,17 @@ pub async fn a_replay_spends_once<B: Backend>(backend: B) {
     assert_eq!(replica.reserve(id, &[("fixed", 4), ("bucket", 3)]).await, first);
     assert_eq!(other.reserve(id, &[("bucket", 3), ("fixed", 4)]).await, first);
     assert_eq!(other.reserve(id, &[("bucket", 3)]).await, ReserveOutcome::LeaseConflict);
-    assert_eq!(replica.usage("bucket").await, (7, 3, 0));
+    assert_eq!(replica.usage("bucket").await, Usage { available: 7, reserved: 3, debt: 0 });
     other.complete(id, &[]).await;
     assert_eq!(replica.reserve(id, &[("bucket", 3), ("fixed", 4)]).await, ReserveOutcome::LeaseSettled);
     let denied = lease();
     assert!(!is_granted(&replica.reserve(denied, &[("bucket", 8)]).await));
     replica.put(token_bucket("bucket", 20, 1, 60_000)).await;
     assert!(!is_granted(&other.reserve(denied, &[("bucket", 8)]).await), "a denied lease stays denied");
-    assert_eq!(replica.usage("bucket").await, (17, 3, 0));
+    assert_eq!(replica.usage("bucket").await, Usage { available: 17, reserved: 3, debt: 0 });
 }
 
-pub async fn a_lease_is_settled_once_by_whoever_comes<B: Backend>(backend: B) {
+pub async fn concurrent_completes_release_unused_tokens_once<B: Backend>(backend: B) {
     let (replica, other) = (start(&backend).await, start(&backend).await);
     replica.put(token_bucket("bucket", 10, 1, 60_000)).await;
     let id = lease();
@@ -216,124 +74,29 @@ pub async fn a_lease_is_settled_once_by_whoever_comes<B: Backend>(backend: B) {
     let settled =
         [first, second].into_iter().filter(|outcome| *outcome != CompleteOutcome::NothingToDo).count();
     assert_eq!(settled, 1);
-    assert_eq!(replica.usage("bucket").await, (9, 1, 0));
+    assert_eq!(replica.usage("bucket").await, Usage { available: 9, reserved: 1, debt: 0 });
     assert_eq!(other.complete(id, &[("bucket", 0)]).await, CompleteOutcome::NothingToDo);
-    assert_eq!(replica.usage("bucket").await, (9, 1, 0));
+    assert_eq!(replica.usage("bucket").await, Usage { available: 9, reserved: 1, debt: 0 });
 }
 
-pub async fn a_running_lease_takes_more<B: Backend>(backend: B) {
+pub async fn a_repeated_extend_spends_once<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(token_bucket("bucket", 10, 1, 60_000)).await;
-    let (id, more, too_much) = (lease(), extend_id(), extend_id());
+    let (id, with_room, without_room) = (lease(), extend_id(), extend_id());
     replica.reserve(id, &[("bucket", 3)]).await;
-    let extended = async |attempt, amount| {
-        let command = extend(id, attempt, "bucket", amount);
+    let extended = async |extend_id, amount| {
+        let command = extend(id, extend_id, "bucket", amount);
         match replica.limiter().extend(&command).await.expect("the ledger answers") {
             ExtendOutcome::Answered(outcome) => is_granted(&outcome),
             ExtendOutcome::NotInLease | ExtendOutcome::TooMany => panic!("it is in the lease"),
         }
     };
-    assert!(extended(more, 4).await);
-    assert!(extended(more, 4).await, "the same attempt");
-    assert!(!extended(too_much, 4).await);
-    assert_eq!(replica.usage("bucket").await, (3, 7, 0));
+    assert!(extended(with_room, 4).await);
+    assert!(extended(with_room, 4).await, "a repetition is granted");
+    assert!(!extended(without_room, 4).await);
+    assert_eq!(replica.usage("bucket").await, Usage { available: 3, reserved: 7, debt: 0 });
     replica.complete(id, &[("bucket", 5)]).await;
-    assert_eq!(replica.usage("bucket").await, (5, 5, 0));
-}
-
-pub async fn replicas_refill_once<B: Backend>(backend: B) {
-    let replicas = [start(&backend).await, start(&backend).await, start(&backend).await];
-    replicas[0].put(token_bucket("rpm", 5, 2, 3_000)).await;
-    replicas[1].take(&[("rpm", 5)]).await;
-    for _ in 0..2 {
-        backend.pass(SECOND * 3).await;
-        let granted = tokio::join!(
-            granted_of(&replicas[0], "rpm", 3),
-            granted_of(&replicas[1], "rpm", 3),
-            granted_of(&replicas[2], "rpm", 3)
-        );
-        assert_eq!(granted.0 + granted.1 + granted.2, 2, "{granted:?}");
-        // The slack of real time adds up to less than one more tick.
-        let (available, spent, _) = replicas[2].usage("rpm").await;
-        assert_eq!(available + spent, 5);
-    }
-}
-
-pub async fn what_was_held_up_refills_nothing<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 5, 1, 200)).await;
-    replica.take(&[("rpm", 5)]).await;
-    backend.pass(SECOND).await;
-    // A replica plans to refill, and is stopped before it has sent anything.
-    let info = replica.info("rpm").await;
-    let limit = info.limit();
-    let clock = replica.ledger.accounts(vec![limit.schedule.as_ref().expect("one").clock()]).await;
-    let clock_ms = clock.expect("the ledger answers")[0].expect("a clock").credits_posted as u64;
-    backend.pass(SECOND).await;
-    let now_ns = replica.ledger.now_ns();
-    let fresh_ulid = Ulid::generate().0;
-    let held_up = refill::catch_up(replica.ids, limit, clock_ms, now_ns, None, fresh_ulid).expect("due");
-    assert!(is_granted(&replica.take(&[("rpm", 5)]).await), "another one refilled meanwhile");
-    let outcome = replica.ledger.submit_one(held_up.chain).await.expect("the ledger answers");
-    assert!(matches!(outcome, ChainOutcome::Refused { index: 0, .. }), "{outcome:?}");
-    let (available, spent, _) = replica.usage("rpm").await;
-    assert!(available <= 2 && available + spent == 5, "{available} came by time since");
-}
-
-pub async fn a_decrease_waits_for_what_comes_back<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 10, 5, 1_000)).await;
-    replica.take(&[("rpm", 10)]).await;
-    assert!(matches!(replica.put(token_bucket("rpm", 6, 5, 1_000)).await, Status::Decreasing { .. }));
-    let closed = ReserveOutcome::Decreasing { key: key("rpm"), retry_after_ms: 10_000 };
-    assert_eq!(replica.take(&[("rpm", 1)]).await, closed);
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert!(matches!(replica.info("rpm").await.state().status, Status::Decreasing { .. }));
-    backend.pass(SECOND).await;
-    assert_eq!(replica.take(&[("rpm", 1)]).await, closed, "refills go on, and nobody is let in");
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.info("rpm").await.state().status, Status::Active);
-    assert_eq!(replica.usage("rpm").await, (1, 5, 0));
-    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
-    backend.pass(SECOND * 2).await;
-    assert_eq!(replica.usage("rpm").await, (6, 0, 0));
-}
-
-pub async fn unused_is_given_back_while_decreasing<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(fixed_window("daily", 10, 86_400, 0)).await;
-    let id = lease();
-    replica.reserve(id, &[("daily", 10)]).await;
-    replica.put(fixed_window("daily", 4, 86_400, 0)).await;
-    replica.complete(id, &[("daily", 1)]).await;
-    assert_eq!(replica.usage("daily").await, (9, 1, 0));
-    assert!(!is_granted(&replica.take(&[("daily", 1)]).await));
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("daily").await, (3, 1, 0));
-}
-
-pub async fn a_topped_up_lease_settles_while_decreasing<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("bucket", 20, 1, 60_000)).await;
-    replica.put(concurrency("slots", 1, 60)).await;
-    let id = lease();
-    replica.reserve(id, &[("bucket", 3), ("slots", 1)]).await;
-    for amount in [4, 5] {
-        replica
-            .limiter()
-            .extend(&extend(id, extend_id(), "bucket", amount))
-            .await
-            .expect("the ledger answers");
-    }
-    assert_eq!(replica.usage("bucket").await, (8, 12, 0));
-    replica.put(token_bucket("bucket", 5, 1, 60_000)).await;
-    let settled = replica.complete(id, &[("bucket", 1)]).await;
-    assert_eq!(settled, CompleteOutcome::Settled { overages: Vec::new() });
-    assert_eq!(replica.usage("bucket").await, (19, 1, 0));
-    assert_eq!(replica.usage("slots").await, (1, 0, 0));
-    assert!(!is_granted(&replica.take(&[("bucket", 1)]).await), "it is closed again");
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("bucket").await, (4, 1, 0));
+    assert_eq!(replica.usage("bucket").await, Usage { available: 5, reserved: 5, debt: 0 });
 }
 
 pub async fn a_new_rate_begins_where_the_old_one_ends<B: Backend>(backend: B) {
@@ -342,15 +105,31 @@ pub async fn a_new_rate_begins_where_the_old_one_ends<B: Backend>(backend: B) {
     replica.take(&[("rpm", 10)]).await;
     backend.pass(SECOND).await;
     replica.put(token_bucket("rpm", 10, 1, 1_000)).await;
-    assert_eq!(replica.usage("rpm").await, (3, 7, 0), "what was due came back at the old rate");
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 3, reserved: 7, debt: 0 },
+        "the refill that was due used the old rate"
+    );
     backend.pass(SECOND).await;
-    assert_eq!(replica.usage("rpm").await, (4, 6, 0), "and then at the new one");
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 4, reserved: 6, debt: 0 },
+        "the next refill uses the new rate"
+    );
     replica.put(token_bucket("rpm", 20, 1, 1_000)).await;
-    assert_eq!(replica.usage("rpm").await, (14, 6, 0), "a higher capacity is there at once");
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 14, reserved: 6, debt: 0 },
+        "the increase is available at once"
+    );
     replica.put(sliding_window("wide", 10, 86_400, 60)).await;
     replica.take(&[("wide", 6)]).await;
     replica.put(sliding_window("wide", 10, 86_400, 2)).await;
-    assert_eq!(replica.usage("wide").await, (4, 6, 0), "what was taken is taken still");
+    assert_eq!(
+        replica.usage("wide").await,
+        Usage { available: 4, reserved: 6, debt: 0 },
+        "what was spent stays spent"
+    );
 }
 
 pub async fn a_stale_replica_spends_by_the_new_schedule<B: Backend>(backend: B) {
@@ -360,41 +139,33 @@ pub async fn a_stale_replica_spends_by_the_new_schedule<B: Backend>(backend: B) 
     stale.reserve(id, &[("rpm", 4)]).await;
     replica.put(token_bucket("rpm", 10, 2, 60_000)).await;
     let outcome = stale.take(&[("rpm", 1)]).await;
-    assert_eq!(no_room(&outcome), Some("rpm"), "it looked for room in the old schedule");
-    assert!(is_granted(&stale.take(&[("rpm", 1)]).await), "and has read the new one since");
-    assert_eq!(replica.usage("rpm").await, (5, 5, 0));
+    assert_eq!(no_room(&outcome), Some("rpm"), "its chain names the closed accounts of the old schedule");
+    assert!(is_granted(&stale.take(&[("rpm", 1)]).await), "after the denial it has read the new schedule");
+    assert_eq!(replica.usage("rpm").await, Usage { available: 5, reserved: 5, debt: 0 });
     stale.complete(id, &[("rpm", 1)]).await;
-    assert_eq!(replica.usage("rpm").await, (5, 5, 0), "what the old one kept comes back by the new one");
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 5, reserved: 5, debt: 0 },
+        "a complete releases nothing that the new schedule took over"
+    );
 }
 
-pub async fn a_deleted_bucket_can_come_back_as_another_kind<B: Backend>(backend: B) {
+pub async fn a_deleted_bucket_can_be_created_as_another_kind<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.put(token_bucket("key", 10, 1, 60_000)).await;
     replica.take(&[("key", 4)]).await;
-    replica.admin().delete(&key("key")).await.expect("it is there");
+    replica.admin().delete(&key("key")).await.expect("the limit exists");
     replica.put(rolling("key", 10, 60)).await;
-    assert_eq!(replica.usage("key").await, (10, 0, 0));
+    assert_eq!(replica.usage("key").await, Usage { available: 10, reserved: 0, debt: 0 });
     replica.take(&[("key", 4)]).await;
-    assert_eq!(replica.usage("key").await, (6, 4, 0));
-    replica.admin().delete(&key("key")).await.expect("it is there");
+    assert_eq!(replica.usage("key").await, Usage { available: 6, reserved: 4, debt: 0 });
+    replica.admin().delete(&key("key")).await.expect("the limit exists");
     replica.put(fixed_window("key", 12, 86_400, 0)).await;
-    assert_eq!(replica.usage("key").await, (8, 4, 0), "what is pending comes back by itself");
+    assert_eq!(
+        replica.usage("key").await,
+        Usage { available: 8, reserved: 4, debt: 0 },
+        "the reservation of the rolling limit expires later"
+    );
     assert!(is_granted(&replica.take(&[("key", 8)]).await));
     assert!(!is_granted(&replica.take(&[("key", 1)]).await));
-}
-
-pub async fn a_batch_finds_everything_due<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("a", 3, 3, 1_000)).await;
-    replica.put(token_bucket("b", 3, 3, 1_000)).await;
-    replica.take(&[("a", 3), ("b", 3)]).await;
-    backend.pass(SECOND).await;
-    let commands: Vec<_> = ["a", "b", "a", "b", "a", "b", "a", "b"]
-        .into_iter()
-        .map(|name| reserve(lease(), &[(name, 1)]))
-        .collect();
-    let answers = replica.limiter().reserve_batch(&commands).await;
-    let granted: Vec<bool> =
-        answers.into_iter().map(|answer| is_granted(&answer.expect("the ledger answers"))).collect();
-    assert_eq!(granted, [true, true, true, true, true, true, false, false]);
 }

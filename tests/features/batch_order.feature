@@ -79,9 +79,9 @@ Feature: Batch order
       | 3     | changes nothing                                              |
       | never | changes nothing                                              |
       | 4     | is refused: the lease does not hold the limit of amount 1    |
-      | 1     | settles the lease, and 1000 of acme:daily_tokens become debt |
+      | 1     | settles the lease, and 600 of acme:daily_tokens become debt  |
     And the limits show:
       | limit              | available | reserved | debt |
       | gpt-4o:rpm         | 2         | 1        | 0    |
       | gpt-4o:concurrency | 2         | 0        | 0    |
-      | acme:daily_tokens  | 400       | 600      | 1000 |
+      | acme:daily_tokens  | 0         | 1000     | 600  |

@@ -1,6 +1,6 @@
 Feature: Overage to debt
-  A call may use more than it reserved. The difference is the overage. The complete reserves the overage if it fits.
-  Otherwise the overage becomes debt, or with the policy "deny" it is only counted. Debt never blocks capacity.
+  A call may use more than it reserved. The difference is the overage. The complete reserves what fits of the overage.
+  The rest becomes debt, or with the policy "deny" it is only counted. Debt never blocks capacity.
 
   Background:
     Given the limits:
@@ -22,11 +22,11 @@ Feature: Overage to debt
       | debt   | 600      | 1000 | settles the lease | 0    | 1000 | 0    |
       | deny   | 600      | 1000 | settles the lease | 0    | 1000 | 0    |
 
-    Examples: The overage does not fit
+    Examples: A part of the overage fits
       | policy | reserved | used | outcome                                                          | free | held | debt |
-      | debt   | 600      | 1001 | settles the lease, and 401 of acme:daily_tokens become debt      | 400  | 600  | 401  |
+      | debt   | 600      | 1001 | settles the lease, and 1 of acme:daily_tokens become debt        | 0    | 1000 | 1    |
       | debt   | 1000     | 1001 | settles the lease, and 1 of acme:daily_tokens become debt        | 0    | 1000 | 1    |
-      | deny   | 600      | 1001 | settles the lease, and 401 of acme:daily_tokens are only counted | 400  | 600  | 0    |
+      | deny   | 600      | 1001 | settles the lease, and 1 of acme:daily_tokens are only counted   | 0    | 1000 | 0    |
 
   Scenario: Debt blocks no call, adds up, and outlives the window
     Given the limits:
@@ -34,8 +34,8 @@ Feature: Overage to debt
       | gpt-4o:tpm | rolling | 100      | 1 s      |
     And call 1 holds 60 of gpt-4o:tpm
     When call 1 completes with 1060 of gpt-4o:tpm
-    Then completing call 1 settles the lease, and 1000 of gpt-4o:tpm become debt
-    When 1 s passes
+    Then completing call 1 settles the lease, and 960 of gpt-4o:tpm become debt
+    When 2 s pass
     And call 2 reserves 100 of gpt-4o:tpm
     Then call 2 is granted
     When call 2 completes with 150 of gpt-4o:tpm
@@ -43,31 +43,31 @@ Feature: Overage to debt
     When 1 s passes
     Then the limits show:
       | limit      | available | reserved | debt |
-      | gpt-4o:tpm | 100       | 0        | 1050 |
+      | gpt-4o:tpm | 100       | 0        | 1010 |
 
   Scenario: A repeated complete records its debt once
     Given a second replica
     And call 1 holds 600 of acme:daily_tokens
     When call 1 completes with 1100 of acme:daily_tokens
-    Then completing call 1 settles the lease, and 500 of acme:daily_tokens become debt
+    Then completing call 1 settles the lease, and 100 of acme:daily_tokens become debt
     When call 1 completes with 1100 of acme:daily_tokens
     Then completing call 1 changes nothing
     When at the second replica, call 1 completes with 1100 of acme:daily_tokens
     Then completing call 1 changes nothing
     And the limits show:
       | limit             | available | reserved | debt |
-      | acme:daily_tokens | 400       | 600      | 500  |
+      | acme:daily_tokens | 0         | 1000     | 100  |
 
-  Scenario: Overage becomes debt at one limit, and the other limits are settled as usual
+  Scenario: A part of the overage becomes debt at one limit, and the other limits are settled as usual
     Given the limits:
       | limit              | kind        | capacity | held for |
       | gpt-4o:concurrency | concurrency | 1        | 60 s     |
       | gpt-4o:tpm         | rolling     | 5000     | 60 s     |
     And call 1 holds 1 of gpt-4o:concurrency, 900 of gpt-4o:tpm and 900 of acme:daily_tokens
     When call 1 completes with 1200 of gpt-4o:tpm and 1200 of acme:daily_tokens
-    Then completing call 1 settles the lease, and 300 of acme:daily_tokens become debt
+    Then completing call 1 settles the lease, and 200 of acme:daily_tokens become debt
     And the limits show:
       | limit              | available | reserved | debt |
       | gpt-4o:concurrency | 1         | 0        | 0    |
       | gpt-4o:tpm         | 3800      | 1200     | 0    |
-      | acme:daily_tokens  | 100       | 900      | 300  |
+      | acme:daily_tokens  | 0         | 1000     | 200  |

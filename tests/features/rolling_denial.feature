@@ -76,7 +76,7 @@ Feature: Rolling denial
     Then call 4 is granted
     And call 5 is told to retry after 300 to 350 ms
 
-  Scenario: An amount over the capacity is told apart from a lack of room
+  Scenario: An amount over the capacity has its own denial
     Given the limits:
       | limit      | kind    | capacity | held for |
       | gpt-4o:tpm | rolling | 100      | 60 s     |

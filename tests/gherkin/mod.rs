@@ -16,7 +16,7 @@ use cucumber::step::{Collection, Context};
 use cucumber::{Cucumber, StatsWriter, World, WriterExt};
 
 use crate::fixtures::Backend;
-use report::{LastWords, Report};
+use report::{FailureWriter, Report};
 use scenario::Scenario;
 
 /// The time limit of a step. The longest step waits for 3 s.
@@ -29,7 +29,7 @@ const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/features");
 pub async fn features_hold<B: Backend>(fresh_backend: impl AsyncFn() -> B + 'static) {
     let fresh_backend = Rc::new(fresh_backend);
     let report = Report::default();
-    let writer = LastWords::new(report.clone()).normalized().repeat_failed().summarized();
+    let writer = FailureWriter::new(report.clone()).normalized().repeat_failed().summarized();
     let run = Cucumber::<Scenario, _, _, _, _>::new()
         .steps(bounded_steps())
         .with_writer(writer)

@@ -14,19 +14,19 @@ use cucumber::{World, Writer};
 #[derive(Clone, Default)]
 pub struct Report(Rc<RefCell<Vec<u8>>>);
 
-/// Writes the events after the end of the run.
-pub struct LastWords {
+/// Writes only the events after the end of the run, in which cucumber repeats the failures.
+pub struct FailureWriter {
     writer: Basic<Report>,
     is_over: bool,
 }
 
-impl LastWords {
+impl FailureWriter {
     pub fn new(report: Report) -> Self {
         Self { writer: Basic::raw(report, Coloring::Never, Verbosity::Default), is_over: false }
     }
 }
 
-impl<W: World + fmt::Debug> Writer<W> for LastWords {
+impl<W: World + fmt::Debug> Writer<W> for FailureWriter {
     type Cli = <Basic<Report> as Writer<W>>::Cli;
 
     async fn handle_event(&mut self, event: parser::Result<Event<event::Cucumber<W>>>, cli: &Self::Cli) {
@@ -38,13 +38,13 @@ impl<W: World + fmt::Debug> Writer<W> for LastWords {
     }
 }
 
-impl<W: World + fmt::Debug> Arbitrary<W, String> for LastWords {
+impl<W: World + fmt::Debug> Arbitrary<W, String> for FailureWriter {
     async fn write(&mut self, text: String) {
         Arbitrary::<W, _>::write(&mut self.writer, text).await;
     }
 }
 
-impl NonTransforming for LastWords {}
+impl NonTransforming for FailureWriter {}
 
 impl io::Write for Report {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

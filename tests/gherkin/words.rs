@@ -86,6 +86,7 @@ pub fn of_reservation(reservation: &ReserveOutcome) -> String {
         }
         ReserveOutcome::LeaseConflict => "refused: the lease was granted other amounts".to_owned(),
         ReserveOutcome::LeaseSettled => "refused: the lease is settled".to_owned(),
+        ReserveOutcome::LeaseExpired => "refused: a part of the lease has expired".to_owned(),
     }
 }
 
@@ -120,6 +121,7 @@ pub fn retry_after_ms(reservation: &ReserveOutcome) -> Option<u64> {
         | ReserveOutcome::UnknownKey { .. }
         | ReserveOutcome::TooManyInstances { .. }
         | ReserveOutcome::LeaseConflict
-        | ReserveOutcome::LeaseSettled => None,
+        | ReserveOutcome::LeaseSettled
+        | ReserveOutcome::LeaseExpired => None,
     }
 }

@@ -49,7 +49,7 @@ async fn a_bad_item_of_a_complete_batch_fails_alone_and_in_its_position() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_batch_is_refused_whole() {
+async fn a_body_that_is_not_a_batch_is_refused_as_a_whole() {
     let service = Service::new().await;
     let five: Vec<Value> = (0..5).map(|_| fresh_reserve("rpm", 1)).collect();
     for (body, message) in [

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn each_kind_is_shown_as_it_was_put_and_denies_when_it_is_empty() {
+async fn each_kind_shows_its_fields_and_denies_without_room() {
     let service = Service::new().await;
     let kinds = [
         json!({ "kind": "token_bucket", "refill_amount": 5, "refill_interval_ms": 250 }),

@@ -58,7 +58,7 @@ async fn the_history_holds_every_version_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_key_that_ends_in_history_wins_over_the_history_of_a_key() {
+async fn a_path_means_the_key_that_ends_in_history_before_the_history_of_a_key() {
     let service = Service::new().await;
     let limit = json!({ "key": "rpm/history", "kind": "rolling", "capacity": 5, "window_seconds": 60 });
     assert_eq!(service.put(&limit).await.status, StatusCode::OK);

@@ -1,4 +1,4 @@
-//! How long the memory ledger remembers a lease.
+//! The retention of leases in the memory ledger.
 
 use super::*;
 
@@ -20,5 +20,5 @@ async fn the_memory_ledger_forgets_a_lease_after_its_retention() {
     settled.assert_error(StatusCode::CONFLICT, "lease_settled");
 
     service.backend.pass(crate::memory::RETENTION).await;
-    assert_eq!(service.backend.ledger.leases(), 0, "the memory follows the live load");
+    assert_eq!(service.backend.ledger.leases(), 0, "memory holds only recent leases");
 }

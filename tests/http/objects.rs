@@ -1,4 +1,4 @@
-//! `/v1/objects` and the refill by hand.
+//! `/v1/objects`, and the manual refill of a bucket.
 
 use super::*;
 
@@ -6,12 +6,12 @@ impl Service {
     /// A service with a bucket `tpm` of 5, refilled with 2 per second.
     async fn with_bucket() -> Self {
         let service = Self::new().await;
-        let rate = service.rate("tpm", &json!({ "limit": 2.0, "burst": 5 })).await;
-        assert_eq!(rate, Answer::ok(json!({ "ok": true, "status": "active" })));
+        let answer = service.set_rate("tpm", &json!({ "limit": 2.0, "burst": 5 })).await;
+        assert_eq!(answer, Answer::ok(json!({ "ok": true, "status": "active" })));
         service
     }
 
-    async fn rate(&self, key: &str, body: &Value) -> Answer {
+    async fn set_rate(&self, key: &str, body: &Value) -> Answer {
         self.call(Method::PUT, &format!("/v1/objects/{key}/rate"), body.to_string()).await
     }
 
@@ -28,7 +28,7 @@ impl Service {
 }
 
 #[tokio::test]
-async fn tokens_are_taken_and_released_once_however_often_it_is_repeated() {
+async fn a_repeated_reserve_or_release_takes_effect_once() {
     let service = Service::with_bucket().await;
     let id = lease().to_string();
     for _ in 0..2 {
@@ -51,18 +51,18 @@ async fn tokens_are_taken_and_released_once_however_often_it_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_reservation_ahead_tells_when_to_act() {
+async fn a_reservation_ahead_has_a_date_to_act() {
     let service = Service::with_bucket().await;
     let id = lease().to_string();
-    let at_once = service.object("reserve", &json!({ "tokens": 5, "lease_id": id })).await;
+    let immediate = service.object("reserve", &json!({ "tokens": 5, "lease_id": id })).await;
     let expected = json!({
         "ok": true, "tokens": 5, "creation_date": START_MS, "date_to_act": START_MS, "limit": 2.0, "lease_id": id,
     });
-    assert_eq!(at_once, Answer::ok(expected));
+    assert_eq!(immediate, Answer::ok(expected));
 
     service.backend.clock.advance(Duration::from_millis(100));
     let ahead = service.object("reserve", &json!({ "tokens": 3, "lease_id": LEASE })).await;
-    // The third token is there with the third refill.
+    // The third refill, at 1,500 ms, brings the last of the three tokens.
     let expected = json!({
         "ok": true, "tokens": 3, "creation_date": START_MS + 100, "date_to_act": START_MS + 1_500, "limit": 2.0,
         "lease_id": LEASE,
@@ -81,7 +81,7 @@ async fn a_reservation_ahead_tells_when_to_act() {
 }
 
 #[tokio::test]
-async fn a_reservation_is_cancelled_until_it_may_act() {
+async fn a_reservation_can_be_cancelled_until_its_date_to_act() {
     let service = Service::with_bucket().await;
     let (past, ahead) = (lease().to_string(), lease().to_string());
     service.object("reserve", &json!({ "tokens": 5, "lease_id": past })).await;
@@ -93,7 +93,7 @@ async fn a_reservation_is_cancelled_until_it_may_act() {
         assert_eq!(service.object("cancel", &json!({ "lease_id": ahead })).await, cancelled(true));
     }
     let late = service.object("cancel", &json!({ "lease_id": past })).await;
-    assert_eq!(late, cancelled(false), "it may act already");
+    assert_eq!(late, cancelled(false), "its date to act has passed");
     let unknown = service.object("cancel", &json!({ "lease_id": lease().to_string() })).await;
     assert_eq!(unknown, cancelled(false));
     let settled = service.object("reserve", &json!({ "tokens": 3, "lease_id": ahead })).await;
@@ -120,7 +120,7 @@ fn id_of(number: u128) -> String {
 async fn a_key_may_hold_slashes_and_the_names_of_actions() {
     let service = Service::new().await;
     for key in ["tenant:a/b:llm+x@1=2", "a/reserve", "state/state"] {
-        let made = service.rate(key, &json!({ "limit": 1, "burst": 2 })).await;
+        let made = service.set_rate(key, &json!({ "limit": 1, "burst": 2 })).await;
         assert_eq!(made.status, StatusCode::OK, "{key}: {made:?}");
         let encoded = key.replace('/', "%2F").replace(':', "%3A");
         for path in [key, &encoded] {
@@ -141,7 +141,7 @@ async fn a_new_rate_keeps_the_rest_of_the_definition_and_may_lower_the_capacity(
         "unit": "tokens", "description": "what a model reads", "overage": "deny",
     });
     assert_eq!(service.put(&limit).await.status, StatusCode::OK);
-    let lower = service.rate("tpm", &json!({ "limit": 2500, "burst": 4 })).await;
+    let lower = service.set_rate("tpm", &json!({ "limit": 2500, "burst": 4 })).await;
     assert_eq!(lower, Answer::ok(json!({ "ok": true, "status": "decreasing" })));
     let limit = service.limit("tpm").await;
     let expected = json!({
@@ -181,17 +181,17 @@ async fn a_malformed_request_to_an_object_is_refused_with_the_field() {
         (json!({ "limit": "1", "burst": 1 }), "limit: invalid type: string \"1\""),
         (json!({ "burst": 1 }), "missing field `limit`"),
     ] {
-        service.rate("tpm", &body).await.assert_invalid(message);
+        service.set_rate("tpm", &body).await.assert_invalid(message);
     }
     let bad_key = service.post("/v1/objects/_x/reserve", &json!({ "tokens": 1 })).await;
     bad_key.assert_invalid("key must begin with a letter or a digit");
-    let template = service.rate("a{b}", &json!({ "limit": 1, "burst": 1 })).await;
+    let template = service.set_rate("a{b}", &json!({ "limit": 1, "burst": 1 })).await;
     template.assert_invalid("key must not hold '{'");
     assert_eq!(service.available_permits().await, 5, "a refusal takes nothing");
 }
 
 #[tokio::test]
-async fn a_limit_that_is_no_bucket_is_no_object() {
+async fn only_a_bucket_is_an_object() {
     let service = Service::with_bucket().await;
     let id = lease().to_string();
     for (method, action, body) in [
@@ -209,13 +209,13 @@ async fn a_limit_that_is_no_bucket_is_no_object() {
         assert_eq!(not_a_bucket.body["message"], message, "{action}");
         let unknown = service.call(method.clone(), &path("nowhere"), body.to_string()).await;
         unknown.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
-        let other = if method == Method::GET { Method::POST } else { Method::GET };
-        for wrong in [other, Method::PUT] {
-            let refused = service.call(wrong, &path("tpm"), "{}").await;
+        let other_method = if method == Method::GET { Method::POST } else { Method::GET };
+        for wrong_method in [other_method, Method::PUT] {
+            let refused = service.call(wrong_method, &path("tpm"), "{}").await;
             refused.assert_error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
         }
     }
-    let changed = service.rate("rpm", &json!({ "limit": 1, "burst": 1 })).await;
+    let changed = service.set_rate("rpm", &json!({ "limit": 1, "burst": 1 })).await;
     changed.assert_error(StatusCode::CONFLICT, "kind_change");
     let deleted = service.delete("/v1/objects/tpm/state").await;
     deleted.assert_error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
@@ -243,7 +243,7 @@ async fn an_object_over_the_maximum_of_its_template_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_manual_refill_refills_only_buckets_that_time_does_not_refill() {
+async fn only_a_manual_bucket_is_replenished() {
     let service = Service::with_bucket().await;
     let manual = json!({
         "key": "a/b", "kind": "token_bucket", "capacity": 5, "refill_amount": 2, "refill_interval_ms": 1,
@@ -262,9 +262,9 @@ async fn a_manual_refill_refills_only_buckets_that_time_does_not_refill() {
     let usage = service.limit("a/b").await["usage"].clone();
     let expected = json!({ "available": 4, "reserved": 1, "debt": 0 });
     assert_eq!(usage, expected, "two refills of 2: the repeated one counts once");
-    for by_time in ["tpm", "rpm"] {
-        let path = format!("/v1/admin/limits/{by_time}/replenish");
-        assert_eq!(service.post(&path, &json!({})).await, replenished(false), "{by_time}");
+    for not_manual in ["tpm", "rpm"] {
+        let path = format!("/v1/admin/limits/{not_manual}/replenish");
+        assert_eq!(service.post(&path, &json!({})).await, replenished(false), "{not_manual}");
     }
     let unknown = service.post("/v1/admin/limits/nowhere/replenish", &json!({})).await;
     unknown.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");

@@ -124,7 +124,7 @@ async fn a_malformed_reserve_is_refused_with_the_field() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_refused_with_the_place() {
+async fn a_body_that_is_not_json_is_refused_with_its_line_and_column() {
     let service = Service::new().await;
     for (body, message) in [
         (b"".as_slice(), "EOF while parsing a value at line 1 column 0"),

@@ -1,4 +1,4 @@
-//! Health, and paths, methods and bodies that no endpoint takes.
+//! Health checks, and requests that no endpoint accepts: unknown paths, wrong methods, large bodies.
 
 use ledger_limiter::server::api::BODY_BYTES_MAX;
 
@@ -41,7 +41,7 @@ async fn a_body_over_1_mib_is_refused() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_key_is_refused() {
+async fn a_path_with_a_malformed_key_is_refused() {
     let service = Service::new().await;
     service.get("/v1/admin/limits/%20").await.assert_invalid("key must begin with a letter or a digit");
     service.get("/v1/admin/limits/%FF").await.assert_invalid("Invalid URL: Invalid UTF-8 in `key`");

@@ -49,7 +49,7 @@ async fn a_changed_template_changes_its_instances() {
 }
 
 #[tokio::test]
-async fn max_instances_0_is_the_default() {
+async fn max_instances_0_means_the_default() {
     let service = service_with_instance(1).await;
     assert_eq!(service.put(&template(0, 10)).await, Answer::ok(json!({ "ok": true, "status": "active" })));
     let max_instances = service.get(PATH).await.body["limit"]["definition"]["max_instances"].clone();
@@ -64,7 +64,7 @@ async fn a_reserve_cannot_name_a_template() {
 }
 
 #[tokio::test]
-async fn a_deleted_template_takes_its_instances_with_it() {
+async fn a_deleted_template_deletes_its_instances() {
     let service = service_with_instance(1).await;
     assert_eq!(service.delete(PATH).await, Answer::ok(json!({ "ok": true })));
     let denied = service.reserve("tenant:acme:daily", 1).await;

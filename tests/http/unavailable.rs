@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_not_ready_answers_503_and_when_to_repeat() {
+async fn a_service_that_is_not_ready_answers_503_with_a_retry_after() {
     let service = Service::not_ready().await;
     let complete = json!({ "lease_id": LEASE });
     let extend = json!({ "lease_id": LEASE, "extend_id": LEASE, "key": "rpm", "amount": 1 });
@@ -60,7 +60,7 @@ async fn the_metrics_count_unknown_outcomes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_with_a_malformed_item_is_200_although_the_rest_is_unknown() {
+async fn a_batch_with_a_malformed_item_and_an_unknown_outcome_is_answered_with_200() {
     let service = Service::not_ready().await;
     let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)] });
     let answer = service.post("/v1/reserve/batch", &items).await;

@@ -1,50 +1,51 @@
-//! A token bucket, from its definition.
+//! The model of a token bucket.
 
-/// How much is missing from a bucket that starts full, and when more is put in.
+/// The tokens that a bucket lacks, and when its next refill happens.
 pub struct Bucket {
     pub missing: u64,
     pub refill_amount: u64,
-    /// `None` of one that is refilled by hand.
+    /// `None` if only manual refills fill it.
     refill_interval_ms: Option<u64>,
-    next_tick_ms: u64,
+    next_refill_ms: u64,
 }
 
-/// For how long what was taken of a bucket that is refilled by hand can be given back.
-const BY_HAND_MS: u64 = 3_600_000;
+/// How long a lease on a manually refilled bucket runs: when the bucket will be full is unknown.
+const MANUAL_LEASE_MS: u64 = 3_600_000;
 
 impl Bucket {
-    /// A bucket that comes into force now, with something missing already.
+    /// A bucket that is defined now and lacks `missing` tokens.
     pub fn new(refill_amount: u64, refill_interval_ms: Option<u64>, missing: u64, now_ms: u64) -> Self {
-        let next_tick_ms = now_ms + refill_interval_ms.unwrap_or(0);
-        Self { missing, refill_amount, refill_interval_ms, next_tick_ms }
+        let next_refill_ms = now_ms + refill_interval_ms.unwrap_or(0);
+        Self { missing, refill_amount, refill_interval_ms, next_refill_ms }
     }
 
-    /// Each tick puts something in, as long as there is room.
+    /// Makes every refill up to a moment.
     pub fn pass_to(&mut self, now_ms: u64) {
         let Some(refill_interval_ms) = self.refill_interval_ms else { return };
-        while self.next_tick_ms <= now_ms {
-            self.put_in(self.refill_amount);
-            self.next_tick_ms += refill_interval_ms;
+        while self.next_refill_ms <= now_ms {
+            self.refill(self.refill_amount);
+            self.next_refill_ms += refill_interval_ms;
         }
     }
 
-    pub fn put_in(&mut self, amount: u64) {
+    /// Adds tokens; those beyond the capacity are lost.
+    pub fn refill(&mut self, amount: u64) {
         self.missing = self.missing.saturating_sub(amount);
     }
 
-    pub fn is_by_hand(&self) -> bool {
+    pub fn is_manual(&self) -> bool {
         self.refill_interval_ms.is_none()
     }
 
-    /// `None` if it is refilled by hand.
-    pub fn next_tick_ms(&self) -> Option<u64> {
-        self.refill_interval_ms.map(|_| self.next_tick_ms)
+    /// `None` if only manual refills fill it.
+    pub fn next_refill_ms(&self) -> Option<u64> {
+        self.refill_interval_ms.map(|_| self.next_refill_ms)
     }
 
-    /// When a lease on it is over: by then the bucket is full, whatever was taken out before.
-    pub fn over_ms(&self, capacity: u64, now_ms: u64) -> u64 {
+    /// When a lease that spends tokens now ends: by then refills alone have filled the bucket.
+    pub fn lease_ends_ms(&self, capacity: u64, now_ms: u64) -> u64 {
         let full_after_ms =
             |refill_interval_ms| (capacity.div_ceil(self.refill_amount) + 1) * refill_interval_ms;
-        now_ms + self.refill_interval_ms.map_or(BY_HAND_MS, full_after_ms)
+        now_ms + self.refill_interval_ms.map_or(MANUAL_LEASE_MS, full_after_ms)
     }
 }

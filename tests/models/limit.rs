@@ -1,63 +1,75 @@
-//! One limit: what of it is taken, and when that comes back.
+//! The model of one limit: its reservations, and when they expire or are refilled.
 
 use ledger_limiter::limit::{Definition, KindFields, KindName, Overage};
 
 use super::bucket::Bucket;
 use super::windows::{leaves_ms, next_boundary_ms, next_segment_ms};
 
-/// A requirement that was granted: the lease, and its place among the legs of it.
-pub type Owner = (u8, usize);
+/// One leg of a granted lease.
+#[derive(Clone, Copy, PartialEq)]
+pub struct LegId {
+    pub lease: u8,
+    /// The index among the legs of the lease.
+    pub leg: usize,
+}
 
 pub struct Limit {
     pub definition: Definition,
     pub capacity: u64,
-    pub standing: Standing,
+    pub status: Status,
     pub debt: u64,
-    /// What is taken of anything but a bucket.
+    /// The reservations, except on a bucket.
     holds: Vec<Hold>,
     bucket: Option<Bucket>,
-    /// How many schedules there were before this one.
+    /// The number of schedules before this one.
     schedule: u32,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub enum Standing {
+pub enum Status {
     Active,
     Decreasing(u64),
     Deleted,
 }
 
 struct Hold {
-    /// `None` if it was taken by an earlier schedule, which nobody gives back.
-    owner: Option<Owner>,
+    /// `None` if it was spent by a replaced schedule, so that no complete releases it.
+    leg: Option<LegId>,
     amount: u64,
-    returns_ms: u64,
+    available_again_ms: u64,
     of_window: bool,
 }
 
-/// What a lease has of a limit.
+/// One reservation of a lease.
 #[derive(Clone, Copy)]
 pub struct Leg {
     pub key: usize,
     pub amount: u64,
-    pub over_ms: u64,
+    pub ends_ms: u64,
     pub overage: Overage,
-    /// It comes back on complete.
+    /// A complete releases all of it.
     pub is_slot: bool,
-    /// The schedule by which it comes back, if there is one.
+    /// The number of the schedule that refills it, if there is one.
     schedule: Option<u32>,
+}
+
+impl Leg {
+    /// A schedule refills it, so it does not expire.
+    pub fn is_scheduled(&self) -> bool {
+        self.schedule.is_some()
+    }
 }
 
 impl Limit {
     pub fn new(definition: Definition, now_ms: u64) -> Self {
         let capacity = definition.capacity.get();
         let bucket = bucket_of(&definition, 0, now_ms);
-        let (standing, holds) = (Standing::Active, Vec::new());
-        Self { definition, capacity, standing, debt: 0, holds, bucket, schedule: 0 }
+        let (status, holds) = (Status::Active, Vec::new());
+        Self { definition, capacity, status, debt: 0, holds, bucket, schedule: 0 }
     }
 
     pub fn pass_to(&mut self, now_ms: u64) {
-        self.holds.retain(|hold| hold.returns_ms > now_ms);
+        self.holds.retain(|hold| hold.available_again_ms > now_ms);
         self.bucket.iter_mut().for_each(|bucket| bucket.pass_to(now_ms));
     }
 
@@ -71,50 +83,50 @@ impl Limit {
     }
 
     pub fn has_room(&self, amount: u64) -> bool {
-        self.standing == Standing::Active && self.available() >= amount
+        self.status == Status::Active && self.available() >= amount
     }
 
     pub fn is_deleted(&self) -> bool {
-        self.standing == Standing::Deleted
+        self.status == Status::Deleted
     }
 
-    /// Takes what there is room for.
-    pub fn take(&mut self, owner: Owner, key: usize, amount: u64, now_ms: u64) -> Leg {
-        let over_ms = self.returns_ms(now_ms);
+    /// Reserves an amount for which there is room.
+    pub fn reserve(&mut self, leg_id: LegId, key: usize, amount: u64, now_ms: u64) -> Leg {
+        let ends_ms = self.available_again_ms(now_ms);
         let leg = Leg {
             key,
             amount,
-            over_ms,
+            ends_ms,
             overage: self.definition.overage,
             is_slot: self.definition.kind.name() == KindName::Concurrency,
             schedule: is_scheduled(&self.definition).then_some(self.schedule),
         };
-        self.hold(owner, amount, over_ms);
+        self.hold(leg_id, amount, ends_ms);
         leg
     }
 
-    fn hold(&mut self, owner: Owner, amount: u64, returns_ms: u64) {
+    fn hold(&mut self, leg_id: LegId, amount: u64, available_again_ms: u64) {
         let of_window = is_scheduled(&self.definition);
         match &mut self.bucket {
             Some(bucket) => bucket.missing += amount,
-            None => self.holds.push(Hold { owner: Some(owner), amount, returns_ms, of_window }),
+            None => self.holds.push(Hold { leg: Some(leg_id), amount, available_again_ms, of_window }),
         }
     }
 
-    /// Fills the legs that a lease has of it with what was used, in their order; answers what was used beyond them and
-    /// does not fit.
+    /// Distributes the used amount over the legs that a lease has of this limit, in their order. Returns the overage without
+    /// room.
     pub fn settle(&mut self, lease: u8, legs: &[(usize, &Leg)], actual: Option<u64>, now_ms: u64) -> u64 {
         let mut left = actual.unwrap_or(u64::MAX);
-        for &(place, leg) in legs {
+        for &(index, leg) in legs {
             let kept = if leg.is_slot { 0 } else { left.min(leg.amount) };
             left -= left.min(leg.amount);
-            self.keep((lease, place), leg, kept, now_ms);
+            self.keep(LegId { lease, leg: index }, leg, kept, now_ms);
         }
-        let &(place, last) = legs.last().expect("it was reserved");
-        if left == 0 || actual.is_none() || last.is_slot || self.take_more((lease, place), last, left, now_ms)
-        {
+        let &(index, last) = legs.last().expect("it was reserved");
+        if left == 0 || actual.is_none() || last.is_slot {
             return 0;
         }
+        left -= self.reserve_overage(LegId { lease, leg: index }, last, left, now_ms);
         self.debt += match last.overage {
             Overage::Debt => left,
             Overage::Deny => 0,
@@ -122,40 +134,41 @@ impl Limit {
         left
     }
 
-    /// Gives back what a lease did not need, unless it has come back or the schedule was replaced.
-    fn keep(&mut self, owner: Owner, leg: &Leg, kept: u64, now_ms: u64) {
-        if leg.over_ms <= now_ms || leg.schedule.is_some_and(|schedule| schedule != self.schedule) {
+    /// Releases what a lease did not use, unless it has expired, was refilled, or its schedule was replaced.
+    fn keep(&mut self, leg_id: LegId, leg: &Leg, kept: u64, now_ms: u64) {
+        if leg.ends_ms <= now_ms || leg.schedule.is_some_and(|schedule| schedule != self.schedule) {
             return;
         }
         match (&mut self.bucket, leg.schedule) {
-            (Some(bucket), Some(_)) => bucket.put_in(leg.amount - kept),
+            (Some(bucket), Some(_)) => bucket.refill(leg.amount - kept),
             _ => self
                 .holds
                 .iter_mut()
-                .filter(|hold| hold.owner == Some(owner))
+                .filter(|hold| hold.leg == Some(leg_id))
                 .for_each(|hold| hold.amount = kept),
         }
     }
 
-    /// Takes what a lease needed beyond what it had, for as long as it has that; false if there is no room.
-    fn take_more(&mut self, owner: Owner, leg: &Leg, amount: u64, now_ms: u64) -> bool {
-        let replaced = leg.schedule.is_some_and(|schedule| schedule != self.schedule);
-        if leg.over_ms <= now_ms || replaced || !self.has_room(amount) {
-            return false;
+    /// Reserves the overage that fits, until the leg ends. Returns how much that is.
+    fn reserve_overage(&mut self, leg_id: LegId, leg: &Leg, overage: u64, now_ms: u64) -> u64 {
+        let is_replaced = leg.schedule.is_some_and(|schedule| schedule != self.schedule);
+        let amount = overage.min(self.available());
+        if leg.ends_ms <= now_ms || is_replaced || amount == 0 || !self.has_room(amount) {
+            return 0;
         }
         match leg.schedule {
-            Some(_) => self.hold(owner, amount, leg.over_ms),
+            Some(_) => self.hold(leg_id, amount, leg.ends_ms),
             None => self.holds.push(Hold {
-                owner: Some(owner),
+                leg: Some(leg_id),
                 amount,
-                returns_ms: leg.over_ms,
+                available_again_ms: leg.ends_ms,
                 of_window: false,
             }),
         }
-        true
+        amount
     }
 
-    /// Another definition of the same or, of a deleted limit, any kind; its capacity is told apart.
+    /// Replaces the definition. The kind may change only on a deleted limit. The caller sets capacity and status.
     pub fn redefine(&mut self, definition: Definition, now_ms: u64) {
         if definition.kind != self.definition.kind {
             let of_windows: u64 =
@@ -166,38 +179,38 @@ impl Limit {
             self.bucket = bucket_of(&definition, spent, now_ms);
             self.definition = definition;
             if self.bucket.is_none() && is_scheduled(&self.definition) {
-                let returns_ms = self.returns_ms(now_ms);
-                self.holds.push(Hold { owner: None, amount: spent, returns_ms, of_window: true });
+                let available_again_ms = self.available_again_ms(now_ms);
+                self.holds.push(Hold { leg: None, amount: spent, available_again_ms, of_window: true });
             }
         } else {
             self.definition = definition;
         }
     }
 
-    /// Refills by hand; false if it is no bucket that is refilled so.
-    pub fn refill(&mut self, repeated: bool) -> bool {
-        let Some(bucket) = self.bucket.as_mut().filter(|bucket| bucket.is_by_hand()) else { return false };
-        bucket.put_in(if repeated { 0 } else { bucket.refill_amount });
+    /// Makes a manual refill. Returns false if the limit takes none.
+    pub fn refill_manually(&mut self, repeated: bool) -> bool {
+        let Some(bucket) = self.bucket.as_mut().filter(|bucket| bucket.is_manual()) else { return false };
+        bucket.refill(if repeated { 0 } else { bucket.refill_amount });
         true
     }
 
-    /// When what is taken now comes back at the latest.
-    fn returns_ms(&self, now_ms: u64) -> u64 {
+    /// When a reservation made now has expired or is refilled, at the latest.
+    fn available_again_ms(&self, now_ms: u64) -> u64 {
         let KindFields { window_seconds, timeout_seconds, align, segments, .. } =
             self.definition.kind.fields();
         match (&self.bucket, self.definition.kind.name()) {
-            (Some(bucket), _) => bucket.over_ms(self.capacity, now_ms),
+            (Some(bucket), _) => bucket.lease_ends_ms(self.capacity, now_ms),
             (None, KindName::FixedWindow) => next_boundary_ms(window_seconds * 1_000, align * 1_000, now_ms),
             (None, KindName::SlidingWindow) => leaves_ms(window_seconds * 1_000, segments, now_ms),
             (None, _) => now_ms + (window_seconds + timeout_seconds) * 1_000,
         }
     }
 
-    /// When its next step begins, if it has steps.
+    /// When the next step of its schedule begins, if it has one.
     pub fn next_step_ms(&self, now_ms: u64) -> Option<u64> {
         let KindFields { window_seconds, align, segments, .. } = self.definition.kind.fields();
         match self.definition.kind.name() {
-            KindName::TokenBucket => self.bucket.as_ref().and_then(Bucket::next_tick_ms),
+            KindName::TokenBucket => self.bucket.as_ref().and_then(Bucket::next_refill_ms),
             KindName::FixedWindow => Some(next_boundary_ms(window_seconds * 1_000, align * 1_000, now_ms)),
             KindName::SlidingWindow => Some(next_segment_ms(window_seconds * 1_000, segments, now_ms)),
             KindName::Rolling | KindName::Concurrency => None,

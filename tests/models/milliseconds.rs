@@ -1,39 +1,47 @@
-//! Moments that do not fall on a second, where a real ledger would have to be quick to show the difference.
+//! Moments block_on a second. Over a real ledger, time passes too unevenly to test them.
 
 use std::time::Duration;
 
-use super::{Exactly, replica, within};
+use super::{ExactBackend, block_on, replica};
 use crate::fixtures::*;
 
 #[test]
 fn a_lease_runs_until_its_bucket_is_full() {
-    within(async {
-        let backend = Exactly::new();
+    block_on(async {
+        let backend = ExactBackend::new();
         let replica = replica(&backend, [token_bucket("rpm", 5, 5, 400)]).await;
         let id = lease();
         let first = replica.reserve(id, &[("rpm", 5)]).await;
         assert!(is_granted(&first));
         backend.pass(Duration::from_millis(399)).await;
-        assert_eq!(replica.reserve(id, &[("rpm", 5)]).await, first, "asked again, within a second");
+        assert_eq!(
+            replica.reserve(id, &[("rpm", 5)]).await,
+            first,
+            "a repetition, one millisecond before the refill"
+        );
         replica.complete(id, &[("rpm", 2)]).await;
-        assert_eq!(replica.usage("rpm").await, (3, 2, 0));
+        assert_eq!(replica.usage("rpm").await, Usage { available: 3, reserved: 2, debt: 0 });
     });
 }
 
 #[test]
-fn a_segment_lasts_to_the_millisecond() {
-    within(async {
+fn a_segment_leaves_the_window_to_the_millisecond() {
+    block_on(async {
         for (after_ms, available) in [(1_499, 6), (1_500, 10)] {
-            let backend = Exactly::new();
+            let backend = ExactBackend::new();
             let replica = replica(&backend, [sliding_window("rpm", 10, 1, 2)]).await;
-            // The clock begins at a whole second, in the first half of which nothing happens.
+            // The clock begins at a whole second. The reservation falls into the second half of it.
             let second_ms = backend.now_ms();
             backend.pass_to(second_ms + 600);
             let id = lease();
             replica.reserve(id, &[("rpm", 10)]).await;
             backend.pass_to(second_ms + after_ms);
             replica.complete(id, &[("rpm", 4)]).await;
-            assert_eq!(replica.usage("rpm").await, (available, 10 - available, 0), "after {after_ms} ms");
+            assert_eq!(
+                replica.usage("rpm").await,
+                Usage { available, reserved: 10 - available, debt: 0 },
+                "after {after_ms} ms"
+            );
         }
     });
 }

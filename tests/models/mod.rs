@@ -1,11 +1,11 @@
-//! Limits are held against plain models of them, each written from what its kind promises.
+//! Compares the limiter with plain models of limits, written from the contract of each kind.
 
 mod bucket;
-mod forgetting;
 mod hints;
 mod limit;
 mod milliseconds;
 mod replicas;
+mod retention;
 mod service;
 mod windows;
 
@@ -21,25 +21,25 @@ use crate::fixtures::{Backend, Replica};
 use crate::limits::{LASTING, MOVING, Named};
 use crate::memory::MemoryBackend;
 use crate::operations::{Operation, operations, operations_in_time};
-use crate::run::{Witness, run};
+use crate::run::{Observer, run};
 use service::Service;
 
 const NS_PER_MS: u64 = 1_000_000;
 
-/// The memory ledger, with time to the nanosecond.
-struct Exactly(MemoryBackend);
+/// The memory ledger, on whose clock exactly the given time passes.
+struct ExactBackend(MemoryBackend);
 
-impl Exactly {
-    /// One that forgets nothing, as the models do not.
+impl ExactBackend {
+    /// A ledger that forgets no lease, as the models do not.
     fn new() -> Self {
-        Self(MemoryBackend::remembering(Duration::from_secs(31_622_400)))
+        Self(MemoryBackend::with_retention(Duration::from_secs(31_622_400)))
     }
 
     fn now_ms(&self) -> u64 {
         self.0.clock.now_ns() / NS_PER_MS
     }
 
-    /// How long it is to a moment; nothing if it is past.
+    /// The time until a moment; zero if it is past.
     fn until(&self, unix_ms: u64) -> Duration {
         Duration::from_nanos((unix_ms * NS_PER_MS).saturating_sub(self.0.clock.now_ns()))
     }
@@ -50,7 +50,7 @@ impl Exactly {
     }
 }
 
-impl Backend for Exactly {
+impl Backend for ExactBackend {
     type Ledger = <MemoryBackend as Backend>::Ledger;
 
     fn connect(&self) -> Arc<Self::Ledger> {
@@ -66,20 +66,20 @@ impl Backend for Exactly {
     }
 }
 
-/// Compares what it is told with what the model says.
+/// Compares each observation with the model.
 struct Comparing<'a> {
-    backend: &'a Exactly,
+    backend: &'a ExactBackend,
     model: Service,
-    told: Vec<String>,
+    observed: Vec<String>,
 }
 
-impl Witness for Comparing<'_> {
-    fn told(&mut self, operation: &Operation, answer: String, standing: Vec<String>) {
+impl Observer for Comparing<'_> {
+    fn observe(&mut self, operation: &Operation, answer: String, limits: Vec<String>) {
         self.model.pass_to(self.backend.now_ms());
-        self.told.push(format!("{operation:?} -> {answer} {standing:?}"));
-        assert_eq!(answer, self.model.apply(operation), "after {:#?}", self.told);
-        assert_eq!(standing, self.model.standing(), "after {:#?}", self.told);
-        // Nothing happens at the same nanosecond as anything else.
+        self.observed.push(format!("{operation:?} -> {answer} {limits:?}"));
+        assert_eq!(answer, self.model.apply(operation), "after {:#?}", self.observed);
+        assert_eq!(limits, self.model.rows(), "after {:#?}", self.observed);
+        // No two operations happen at the same nanosecond.
         self.backend.0.clock.advance(Duration::from_micros(1));
     }
 
@@ -89,19 +89,19 @@ impl Witness for Comparing<'_> {
 }
 
 fn compare(limits: &'static [Named], operations: &[Operation]) {
-    within(async {
-        let backend = Exactly::new();
+    block_on(async {
+        let backend = ExactBackend::new();
         let model = Service::new(limits, backend.now_ms());
-        let mut comparing = Comparing { backend: &backend, model, told: Vec::new() };
+        let mut comparing = Comparing { backend: &backend, model, observed: Vec::new() };
         run(&backend, limits, operations, &mut comparing).await;
     });
 }
 
 /// A replica with these limits.
 async fn replica(
-    backend: &Exactly,
+    backend: &ExactBackend,
     definitions: impl IntoIterator<Item = Definition>,
-) -> Replica<<Exactly as Backend>::Ledger> {
+) -> Replica<<ExactBackend as Backend>::Ledger> {
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
     for definition in definitions {
         replica.put(definition).await;
@@ -109,8 +109,8 @@ async fn replica(
     replica
 }
 
-/// Runs something on a runtime of its own.
-fn within<T>(future: impl Future<Output = T>) -> T {
+/// Runs a future on a runtime of its own.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(future)
 }
@@ -119,12 +119,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_limiter_does_what_the_model_says(operations in operations(LASTING, 60)) {
+    fn the_limiter_answers_as_the_model_does(operations in operations(LASTING, 60)) {
         compare(LASTING, &operations);
     }
 
     #[test]
-    fn limits_come_back_in_time_as_the_model_says(operations in operations_in_time(MOVING, 90)) {
+    fn the_limiter_answers_as_the_model_does_while_time_passes(operations in operations_in_time(MOVING, 90)) {
         compare(MOVING, &operations);
     }
 }

@@ -1,5 +1,5 @@
-//! Several replicas over one ledger, some of which are held up: what they have planned is sent later, when time and the
-//! others have gone on.
+//! Several replicas over one ledger, some of them delayed: they send a planned chain later, after time has passed and other
+//! replicas have acted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,42 +12,42 @@ use ledger_limiter::limit::{Definition, KindFields, KindName};
 use proptest::prelude::*;
 use ulid::Ulid;
 
-use super::{Exactly, NS_PER_MS, within};
+use super::{ExactBackend, NS_PER_MS, block_on};
 use crate::fixtures::*;
 
 const REPLICAS: usize = 3;
 
 #[derive(Debug, Clone)]
-enum Act {
-    /// A replica reserves, from planning to answer.
+enum Action {
+    /// A replica reserves without delay.
     Take {
         replica: usize,
         amount: u64,
     },
-    /// It plans to, and is held up.
+    /// A replica plans a reservation, and is delayed.
     PlanToTake {
         replica: usize,
         amount: u64,
     },
-    /// It plans to bring the limit up to its time, and is held up.
-    PlanToBringUp {
+    /// A replica plans a refill, and is delayed.
+    PlanToRefill {
         replica: usize,
     },
-    /// Something that was held up is sent.
+    /// A delayed chain is sent.
     Send {
         nth: usize,
     },
     Pass {
         ms: u64,
     },
-    /// To where the next window begins or the next refill is due, or to a millisecond beside it.
+    /// Time passes to the next step of the schedule, or to a millisecond before or after it.
     PassToStep {
         off_ms: i64,
     },
 }
 
-/// A chain that was not sent yet, and what is granted if it is made.
-struct HeldUp {
+/// A planned chain that was not sent yet. `amount` is granted if the ledger accepts it; a refill has the amount 0.
+struct Delayed {
     chain: Chain,
     planned_ms: u64,
     amount: u64,
@@ -60,73 +60,74 @@ struct Granted {
 }
 
 struct World {
-    backend: Exactly,
+    backend: ExactBackend,
     definition: Definition,
     replicas: Vec<Replica<MemoryLedger<Arc<ManualClock>>>>,
     since_ms: u64,
-    held_up: Vec<HeldUp>,
+    delayed: Vec<Delayed>,
     granted: Vec<Granted>,
 }
 
 impl World {
     async fn new(definition: Definition) -> Self {
-        let backend = Exactly::new();
+        let backend = ExactBackend::new();
         let mut replicas = Vec::new();
         for _ in 0..REPLICAS {
             replicas.push(Replica::start(backend.connect(), backend.ids(), 0).await);
         }
         replicas[0].put(definition.clone()).await;
         let since_ms = backend.now_ms();
-        Self { backend, definition, replicas, since_ms, held_up: Vec::new(), granted: Vec::new() }
+        Self { backend, definition, replicas, since_ms, delayed: Vec::new(), granted: Vec::new() }
     }
 
-    async fn act(&mut self, act: &Act) {
+    async fn act(&mut self, action: &Action) {
         let now_ms = self.backend.now_ms();
-        match *act {
-            Act::Take { replica, amount } => {
+        match *action {
+            Action::Take { replica, amount } => {
                 if is_granted(&self.replicas[replica].take(&[("limit", amount)]).await) {
                     self.granted.push(Granted { planned_ms: now_ms, at_ms: now_ms, amount });
                 }
             }
-            Act::PlanToTake { replica, amount } => {
+            Action::PlanToTake { replica, amount } => {
                 let replica = &self.replicas[replica];
-                // Looking at it brings it up to its time, as a reserve does first.
+                // Reading the usage makes every refill that is due, as a reserve does first.
                 let info = replica.info("limit").await;
                 let command = reserve(lease(), &[("limit", amount)]);
                 let now_ns = replica.ledger.now_ns();
                 let chain = reserving::plan(replica.ids, &command, &[Some(info.limit())], now_ns);
                 let chain = chain.expect("it has a requirement");
-                self.held_up.push(HeldUp { chain, planned_ms: now_ms, amount });
+                self.delayed.push(Delayed { chain, planned_ms: now_ms, amount });
             }
-            Act::PlanToBringUp { replica } => self.plan_to_bring_up(replica).await,
-            Act::Send { nth } if !self.held_up.is_empty() => {
-                let sent = self.held_up.remove(nth % self.held_up.len());
+            Action::PlanToRefill { replica } => self.plan_to_refill(replica).await,
+            Action::Send { nth } if !self.delayed.is_empty() => {
+                let sent = self.delayed.remove(nth % self.delayed.len());
                 let outcome = self.replicas[0].ledger.submit_one(sent.chain).await.expect("an outcome");
                 if let (ChainOutcome::Created { .. }, 1..) = (outcome, sent.amount) {
                     let (planned_ms, amount) = (sent.planned_ms, sent.amount);
                     self.granted.push(Granted { planned_ms, at_ms: now_ms, amount });
                 }
             }
-            Act::Send { .. } => {}
-            Act::Pass { ms } => self.backend.pass(Duration::from_millis(ms)).await,
-            Act::PassToStep { off_ms } => {
-                let step_ms = now_ms + self.span_ms() - (now_ms - self.anchor_ms()) % self.span_ms();
+            Action::Send { .. } => {}
+            Action::Pass { ms } => self.backend.pass(Duration::from_millis(ms)).await,
+            Action::PassToStep { off_ms } => {
+                let step_ms =
+                    now_ms + self.step_length_ms() - (now_ms - self.anchor_ms()) % self.step_length_ms();
                 self.backend.pass_to(step_ms.saturating_add_signed(off_ms));
             }
         }
         self.backend.pass(Duration::from_micros(1)).await;
     }
 
-    async fn plan_to_bring_up(&mut self, replica: usize) {
+    async fn plan_to_refill(&mut self, replica: usize) {
         let replica = &self.replicas[replica];
         replica.registry().refresh().await.expect("the ledger answers");
-        let limit = replica.registry().limit(&key("limit")).expect("it is there");
-        let clock = limit.schedule.as_ref().expect("it has one").clock();
+        let limit = replica.registry().limit(&key("limit")).expect("the limit exists");
+        let clock = limit.schedule.as_ref().expect("the limit has a schedule").clock();
         let clock = replica.ledger.accounts(vec![clock]).await.expect("the ledger answers");
         let clock_ms = clock[0].expect("it has a clock").credits_posted as u64;
         let (now_ns, fresh_ulid) = (replica.ledger.now_ns(), Ulid::generate().0);
         if let Some(due) = refill::catch_up(replica.ids, &limit, clock_ms, now_ns, None, fresh_ulid) {
-            self.held_up.push(HeldUp { chain: due.chain, planned_ms: now_ns / NS_PER_MS, amount: 0 });
+            self.delayed.push(Delayed { chain: due.chain, planned_ms: now_ns / NS_PER_MS, amount: 0 });
         }
     }
 
@@ -138,7 +139,7 @@ impl World {
         self.definition.kind.name() == KindName::TokenBucket
     }
 
-    fn span_ms(&self) -> u64 {
+    fn step_length_ms(&self) -> u64 {
         if self.is_bucket() { self.fields().refill_interval_ms } else { self.fields().window_seconds * 1_000 }
     }
 
@@ -146,52 +147,56 @@ impl World {
         if self.is_bucket() { self.since_ms } else { self.fields().align * 1_000 }
     }
 
-    /// What was granted fits what there was.
+    /// Checks that the granted amounts fit into the capacity and its refills.
     fn check(&self) {
         let capacity = self.definition.capacity.get();
         let sum = |granted: &dyn Fn(&Granted) -> bool| -> u64 {
             self.granted.iter().filter(|one| granted(one)).map(|one| one.amount).sum()
         };
-        let ticks_before = |at_ms: u64| (at_ms - self.anchor_ms()) / self.span_ms();
+        let steps_before = |at_ms: u64| (at_ms - self.anchor_ms()) / self.step_length_ms();
         let refills = |from_ms: u64, to_ms: u64| {
-            (ticks_before(to_ms) - ticks_before(from_ms)) * self.fields().refill_amount
+            (steps_before(to_ms) - steps_before(from_ms)) * self.fields().refill_amount
         };
-        // What is held up over a step may count for the one in which it was planned.
-        let in_time = |one: &Granted| ticks_before(one.planned_ms) == ticks_before(one.at_ms);
+        // A chain that is delayed over a step may count in the step in which it was planned.
+        let in_time = |one: &Granted| steps_before(one.planned_ms) == steps_before(one.at_ms);
         let all_in_time = self.granted.iter().all(in_time);
         for first in &self.granted {
             if self.is_bucket() {
                 for last in self.granted.iter().filter(|last| last.at_ms >= first.at_ms) {
                     let (from_ms, to_ms) = (first.at_ms, last.at_ms);
-                    let among = sum(&|one| (from_ms..=to_ms).contains(&one.at_ms));
+                    let in_range = sum(&|one| (from_ms..=to_ms).contains(&one.at_ms));
                     let had = capacity + refills(from_ms, to_ms);
-                    assert!(!all_in_time || among <= had, "{among} of {had} from {from_ms} to {to_ms}");
+                    assert!(!all_in_time || in_range <= had, "{in_range} of {had} from {from_ms} to {to_ms}");
                     let ever = sum(&|one| one.at_ms <= to_ms);
                     let had_ever = capacity + refills(self.since_ms, to_ms);
                     assert!(ever <= had_ever, "{ever} of {had_ever} until {to_ms}");
                 }
             } else {
-                let window = ticks_before(first.at_ms);
-                let in_window = sum(&|one| in_time(one) && ticks_before(one.at_ms) == window);
+                let window = steps_before(first.at_ms);
+                let in_window = sum(&|one| in_time(one) && steps_before(one.at_ms) == window);
                 assert!(in_window <= capacity, "{in_window} of {capacity} in a window");
                 let ever = sum(&|one| one.at_ms <= first.at_ms);
-                let windows = window - ticks_before(self.since_ms) + 1;
+                let windows = window - steps_before(self.since_ms) + 1;
                 assert!(ever <= capacity * windows, "{ever} of {capacity} in {windows} windows");
             }
         }
     }
 
-    /// Nothing is lost either: when all was sent and enough time has passed, all of it is back at every replica.
-    async fn check_all_comes_back(&mut self) {
-        while !self.held_up.is_empty() {
-            self.act(&Act::Send { nth: 0 }).await;
+    /// Checks that nothing is lost: after all chains were sent and enough time has passed, every replica finds the whole
+    /// capacity available.
+    async fn check_all_is_refilled(&mut self) {
+        while !self.delayed.is_empty() {
+            self.act(&Action::Send { nth: 0 }).await;
         }
         self.check();
         let capacity = self.definition.capacity.get();
         let steps = if self.is_bucket() { capacity.div_ceil(self.fields().refill_amount) } else { 2 };
-        self.backend.pass(Duration::from_millis(steps * self.span_ms())).await;
+        self.backend.pass(Duration::from_millis(steps * self.step_length_ms())).await;
         for replica in &self.replicas {
-            assert_eq!(replica.usage("limit").await, (capacity.into(), 0, 0));
+            assert_eq!(
+                replica.usage("limit").await,
+                Usage { available: capacity.into(), reserved: 0, debt: 0 }
+            );
         }
     }
 }
@@ -213,29 +218,29 @@ fn definitions() -> impl Strategy<Value = Definition> {
     ]
 }
 
-fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let act = prop_oneof![
-        8 => (0..REPLICAS, 1..12_u64).prop_map(|(replica, amount)| Act::Take { replica, amount }),
-        2 => (0..REPLICAS, 1..12_u64).prop_map(|(replica, amount)| Act::PlanToTake { replica, amount }),
-        3 => (0..REPLICAS).prop_map(|replica| Act::PlanToBringUp { replica }),
-        4 => any::<usize>().prop_map(|nth| Act::Send { nth }),
-        3 => (1..3_000_u64).prop_map(|ms| Act::Pass { ms }),
-        4 => (-1..=1_i64).prop_map(|off_ms| Act::PassToStep { off_ms }),
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let action = prop_oneof![
+        8 => (0..REPLICAS, 1..12_u64).prop_map(|(replica, amount)| Action::Take { replica, amount }),
+        2 => (0..REPLICAS, 1..12_u64).prop_map(|(replica, amount)| Action::PlanToTake { replica, amount }),
+        3 => (0..REPLICAS).prop_map(|replica| Action::PlanToRefill { replica }),
+        4 => any::<usize>().prop_map(|nth| Action::Send { nth }),
+        3 => (1..3_000_u64).prop_map(|ms| Action::Pass { ms }),
+        4 => (-1..=1_i64).prop_map(|off_ms| Action::PassToStep { off_ms }),
     ];
-    proptest::collection::vec(act, 60)
+    proptest::collection::vec(action, 60)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn replicas_that_are_held_up_never_exceed_a_limit(definition in definitions(), acts in acts()) {
-        within(async {
+    fn delayed_replicas_never_exceed_a_limit(definition in definitions(), actions in actions()) {
+        block_on(async {
             let mut world = World::new(definition).await;
-            for act in &acts {
-                world.act(act).await;
+            for action in &actions {
+                world.act(action).await;
             }
-            world.check_all_comes_back().await;
+            world.check_all_is_refilled().await;
         });
     }
 }

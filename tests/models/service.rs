@@ -1,12 +1,12 @@
-//! A service of several limits: no ledger, no transfers, just what was promised.
+//! The model of a service with several limits. It knows no ledger and no transfers, only the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledger_limiter::limit::Definition;
 
-use super::limit::{Leg, Limit, Standing};
+use super::limit::{Leg, LegId, Limit, Status};
 use crate::limits::Named;
-use crate::operations::{Operation, lease_behind};
+use crate::operations::{Operation, lease_after};
 use crate::run::definition;
 
 pub struct Service {
@@ -14,25 +14,36 @@ pub struct Service {
     now_ms: u64,
     limits: BTreeMap<usize, Limit>,
     leases: BTreeMap<u8, Lease>,
-    /// The refills by hand that were made, of which limit and by which attempt.
+    /// The manual refills that were made: the limit, and the number of the refill.
     refills: BTreeSet<(usize, u8)>,
 }
 
 enum Lease {
     Granted {
         wants: Vec<(usize, u64)>,
-        /// Those of the grant, then the top-ups.
+        /// Those of the reserve, then the extensions.
         legs: Vec<Leg>,
-        /// What attempts to extend it came to: the wish that was granted, or a denial.
-        attempts: BTreeMap<u8, Option<(usize, u64)>>,
+        /// The result of each extend by its number: the requirement that was granted, or `None` for a denial.
+        extends: BTreeMap<u8, Option<(usize, u64)>>,
         settled: bool,
     },
-    /// At this leg at least; a chain that fails there again is denied again.
+    /// The legs whose transfer ids are used up. A repetition fails at the first of them, or at an earlier leg without room.
     Denied { legs: Vec<usize> },
 }
 
-fn are_over(legs: &[Leg], now_ms: u64) -> bool {
-    legs.iter().all(|leg| leg.over_ms <= now_ms)
+/// Whether a leg that expires has expired. A refill is no expiry, but a lease that has ended is expired in any case.
+fn has_expired_leg(legs: &[Leg], now_ms: u64) -> bool {
+    have_ended(legs, now_ms) || legs.iter().any(|leg| !leg.is_scheduled() && leg.ends_ms <= now_ms)
+}
+
+/// Whether more was used of a limit than the lease reserved. A slot is not exceeded.
+fn exceeds(legs: &[Leg], key: usize, used: u64) -> bool {
+    let of_key: Vec<_> = legs.iter().filter(|leg| leg.key == key && !leg.is_slot).collect();
+    !of_key.is_empty() && used > of_key.iter().map(|leg| leg.amount).sum()
+}
+
+fn have_ended(legs: &[Leg], now_ms: u64) -> bool {
+    legs.iter().all(|leg| leg.ends_ms <= now_ms)
 }
 
 impl Service {
@@ -55,24 +66,22 @@ impl Service {
             Operation::Reserve { lease, wants } => self.reserve(*lease, &self.sorted(wants)),
             Operation::Complete { lease, used } => self.complete(*lease, used),
             Operation::CompleteTogether { lease, used } => {
-                let settled = [*lease, lease_behind(*lease)].map(|lease| self.complete(lease, used));
+                let settled = [*lease, lease_after(*lease)].map(|lease| self.complete(lease, used));
                 settled.join(" / ")
             }
-            Operation::Extend { lease, attempt, key, amount } => {
-                self.extend(*lease, *attempt, (*key, *amount))
-            }
+            Operation::Extend { lease, extend, key, amount } => self.extend(*lease, *extend, (*key, *amount)),
             Operation::Put { key, form, capacity } => {
                 self.put(*key, definition(&self.names[*key], *form, *capacity))
             }
             Operation::Delete { key } => self.delete(*key),
-            Operation::Replenish { key, attempt } => self.replenish(*key, *attempt),
+            Operation::Replenish { key, refill } => self.replenish(*key, *refill),
             Operation::ApplyDecreases => self.apply_decreases(),
             Operation::Restart => "restarted".to_owned(),
             Operation::Pass { .. } | Operation::PassToStep { .. } => "passed".to_owned(),
         }
     }
 
-    /// A chain's legs stand in the order of their keys' names.
+    /// The requirements in the order of their keys, as in a chain.
     fn sorted(&self, wants: &[(usize, u64)]) -> Vec<(usize, u64)> {
         let mut wants = wants.to_vec();
         wants.sort_by_key(|(key, _)| self.names[*key].name);
@@ -81,29 +90,35 @@ impl Service {
 
     fn reserve(&mut self, id: u8, wants: &[(usize, u64)]) -> String {
         let now_ms = self.now_ms;
-        let mut burnt = Vec::new();
+        let mut used_up = Vec::new();
         match self.leases.get(&id) {
             Some(Lease::Granted { wants: before, legs, settled, .. }) => {
                 return if before != wants {
                     "conflict".to_owned()
-                } else if *settled || are_over(legs, now_ms) {
+                } else if *settled {
                     "settled".to_owned()
+                } else if has_expired_leg(legs, now_ms) {
+                    "expired".to_owned()
                 } else {
                     "granted".to_owned()
                 };
             }
-            Some(Lease::Denied { legs }) => burnt.clone_from(legs),
+            Some(Lease::Denied { legs }) => used_up.clone_from(legs),
             None => {}
         }
-        let fails = |leg: usize| burnt.contains(&leg) || !self.has_room(wants[leg]);
+        let fails = |leg: usize| used_up.contains(&leg) || !self.has_room(wants[leg]);
         let Some(leg) = (0..wants.len()).find(|&leg| fails(leg)) else {
-            let legs = wants.iter().enumerate().map(|(place, &want)| self.take(id, place, want)).collect();
-            let (wants, attempts) = (wants.to_vec(), BTreeMap::new());
-            self.leases.insert(id, Lease::Granted { wants, legs, attempts, settled: false });
+            let legs = wants
+                .iter()
+                .enumerate()
+                .map(|(leg, &want)| self.take(LegId { lease: id, leg }, want))
+                .collect();
+            let (wants, extends) = (wants.to_vec(), BTreeMap::new());
+            self.leases.insert(id, Lease::Granted { wants, legs, extends, settled: false });
             return "granted".to_owned();
         };
-        burnt.push(leg);
-        self.leases.insert(id, Lease::Denied { legs: burnt });
+        used_up.push(leg);
+        self.leases.insert(id, Lease::Denied { legs: used_up });
         self.denial(wants, leg)
     }
 
@@ -111,50 +126,50 @@ impl Service {
         self.limits.get(&key).is_some_and(|limit| limit.has_room(amount))
     }
 
-    fn take(&mut self, lease: u8, leg: usize, (key, amount): (usize, u64)) -> Leg {
+    fn take(&mut self, leg_id: LegId, (key, amount): (usize, u64)) -> Leg {
         let limit = self.limits.get_mut(&key).expect("it has room");
-        limit.take((lease, leg), key, amount, self.now_ms)
+        limit.reserve(leg_id, key, amount, self.now_ms)
     }
 
-    fn extend(&mut self, id: u8, attempt: u8, wish: (usize, u64)) -> String {
-        let Some(Lease::Granted { legs, attempts, settled, .. }) = self.leases.get(&id) else {
+    fn extend(&mut self, id: u8, extend: u8, want: (usize, u64)) -> String {
+        let Some(Lease::Granted { legs, extends, settled, .. }) = self.leases.get(&id) else {
             return "settled".to_owned();
         };
-        if *settled || are_over(legs, self.now_ms) {
+        if *settled || have_ended(legs, self.now_ms) {
             return "settled".to_owned();
         }
-        let before = attempts.get(&attempt).copied();
+        let before = extends.get(&extend).copied();
         match before {
-            Some(Some(granted)) if granted == wish => return "granted".to_owned(),
+            Some(Some(granted)) if granted == want => return "granted".to_owned(),
             Some(Some(_)) => return "conflict".to_owned(),
             Some(None) | None => {}
         }
-        if legs.iter().all(|leg| leg.key != wish.0) {
+        if legs.iter().all(|leg| leg.key != want.0) {
             return "not in lease".to_owned();
         }
-        let place = legs.len();
-        let granted = before.is_none() && self.has_room(wish);
-        let top_up = granted.then(|| self.take(id, place, wish));
-        if let Some(Lease::Granted { legs, attempts, .. }) = self.leases.get_mut(&id) {
-            attempts.insert(attempt, top_up.map(|_| wish));
-            legs.extend(top_up);
+        let leg_id = LegId { lease: id, leg: legs.len() };
+        let granted = before.is_none() && self.has_room(want);
+        let extension = granted.then(|| self.take(leg_id, want));
+        if let Some(Lease::Granted { legs, extends, .. }) = self.leases.get_mut(&id) {
+            extends.insert(extend, extension.map(|_| want));
+            legs.extend(extension);
         }
-        if granted { "granted".to_owned() } else { self.denial(&[wish], 0) }
+        if granted { "granted".to_owned() } else { self.denial(&[want], 0) }
     }
 
     fn denial(&self, wants: &[(usize, u64)], leg: usize) -> String {
         let name = |key: usize| self.names[key].name;
-        let gone = |key: &usize| self.limits.get(key).is_none_or(Limit::is_deleted);
-        if let Some((key, _)) = wants.iter().find(|(key, _)| gone(key)) {
+        let is_unknown = |key: &usize| self.limits.get(key).is_none_or(Limit::is_deleted);
+        if let Some((key, _)) = wants.iter().find(|(key, _)| is_unknown(key)) {
             return format!("unknown: {}", name(*key));
         }
         if let Some((key, _)) = wants.iter().find(|(key, amount)| *amount > self.limits[key].capacity) {
             return format!("exceeds: {}", name(*key));
         }
         let (key, _) = wants[leg];
-        match self.limits[&key].standing {
-            Standing::Decreasing(_) => format!("decreasing: {}", name(key)),
-            Standing::Active | Standing::Deleted => format!("no room: {}", name(key)),
+        match self.limits[&key].status {
+            Status::Decreasing(_) => format!("decreasing: {}", name(key)),
+            Status::Active | Status::Deleted => format!("no room: {}", name(key)),
         }
     }
 
@@ -163,21 +178,22 @@ impl Service {
         let Some(Lease::Granted { wants, legs, settled, .. }) = self.leases.get_mut(&id) else {
             return "nothing to do".to_owned();
         };
-        if *settled || are_over(legs, now_ms) {
+        let has_ended = have_ended(legs, now_ms);
+        if *settled || has_ended && !used.iter().any(|&(key, amount)| exceeds(legs, key, amount)) {
             return "nothing to do".to_owned();
         }
-        if used.iter().any(|(key, _)| wants.iter().all(|(wanted, _)| wanted != key)) {
+        if !has_ended && used.iter().any(|(key, _)| wants.iter().all(|(wanted, _)| wanted != key)) {
             return "not in lease".to_owned();
         }
         *settled = true;
-        let mut over = 0;
+        let mut overage = 0;
         for (key, _) in wants {
             let limit = self.limits.get_mut(key).expect("it was reserved");
             let actual = used.iter().find(|(name, _)| name == key).map(|(_, amount)| *amount);
             let of_key: Vec<_> = legs.iter().enumerate().filter(|(_, leg)| leg.key == *key).collect();
-            over += limit.settle(id, &of_key, actual, now_ms);
+            overage += limit.settle(id, &of_key, actual, now_ms);
         }
-        format!("settled, {over} over")
+        format!("settled, {overage} over")
     }
 
     fn put(&mut self, key: usize, wanted: Definition) -> String {
@@ -189,51 +205,52 @@ impl Service {
         }
         limit.redefine(wanted, now_ms);
         if capacity < limit.capacity {
-            limit.standing = Standing::Decreasing(capacity);
+            limit.status = Status::Decreasing(capacity);
             return format!("Decreasing {{ to: Amount({capacity}) }}");
         }
-        (limit.capacity, limit.standing) = (capacity, Standing::Active);
+        (limit.capacity, limit.status) = (capacity, Status::Active);
         "Active".to_owned()
     }
 
     fn delete(&mut self, key: usize) -> String {
-        let there = self.limits.get_mut(&key).filter(|limit| !limit.is_deleted());
-        there
+        let existing = self.limits.get_mut(&key).filter(|limit| !limit.is_deleted());
+        existing
             .map_or("unknown", |limit| {
-                limit.standing = Standing::Deleted;
+                limit.status = Status::Deleted;
                 "deleted"
             })
             .to_owned()
     }
 
-    fn replenish(&mut self, key: usize, attempt: u8) -> String {
-        let there = self.limits.get_mut(&key).filter(|limit| !limit.is_deleted());
-        let Some(limit) = there else { return "unknown".to_owned() };
-        if !limit.refill(self.refills.contains(&(key, attempt))) {
-            return "not by hand".to_owned();
+    fn replenish(&mut self, key: usize, refill: u8) -> String {
+        let existing = self.limits.get_mut(&key).filter(|limit| !limit.is_deleted());
+        let Some(limit) = existing else { return "unknown".to_owned() };
+        if !limit.refill_manually(self.refills.contains(&(key, refill))) {
+            return "not manual".to_owned();
         }
-        self.refills.insert((key, attempt));
+        self.refills.insert((key, refill));
         "refilled".to_owned()
     }
 
     fn apply_decreases(&mut self) -> String {
         for limit in self.limits.values_mut() {
-            if let Standing::Decreasing(to) = limit.standing
+            if let Status::Decreasing(to) = limit.status
                 && limit.reserved() <= to
             {
-                (limit.capacity, limit.standing) = (to, Standing::Active);
+                (limit.capacity, limit.status) = (to, Status::Active);
             }
         }
         "applied".to_owned()
     }
 
-    pub fn standing(&self) -> Vec<String> {
+    /// A line for each limit, as [`crate::run::run`] writes it.
+    pub fn rows(&self) -> Vec<String> {
         let shown = self.limits.iter().filter(|(_, limit)| !limit.is_deleted());
         let mut rows: Vec<String> = shown
             .map(|(key, limit)| {
-                let status = match limit.standing {
-                    Standing::Decreasing(to) => format!("Decreasing {{ to: Amount({to}) }}"),
-                    Standing::Active | Standing::Deleted => "Active".to_owned(),
+                let status = match limit.status {
+                    Status::Decreasing(to) => format!("Decreasing {{ to: Amount({to}) }}"),
+                    Status::Active | Status::Deleted => "Active".to_owned(),
                 };
                 let (name, capacity, debt) = (self.names[*key].name, limit.capacity, limit.debt);
                 format!("{name} {status} {capacity}: {} {} {debt}", limit.available(), limit.reserved())

@@ -1,19 +1,19 @@
-//! Windows, from their definitions: a window or a segment begins at a moment that can be counted from the Unix epoch.
+//! The model of windows: when windows and segments begin and end, counted from the Unix epoch.
 
-/// When a fixed window begins that does not hold the moment yet: at a boundary `align + n * window`.
+/// When the fixed window after the one of a moment begins: at a boundary `align + n * window`.
 pub fn next_boundary_ms(window_ms: u64, align_ms: u64, at_ms: u64) -> u64 {
     let whole_windows = (at_ms - align_ms) / window_ms;
     align_ms + (whole_windows + 1) * window_ms
 }
 
-/// When a segment begins: where segments are no whole milliseconds long, at the next whole one.
+/// When a segment begins, rounded up to whole milliseconds.
 fn segment_begins_ms(window_ms: u64, segments: u64, nth: u64) -> u64 {
     (nth * window_ms).div_ceil(segments)
 }
 
 /// The segment of a moment.
 fn segment_of(window_ms: u64, segments: u64, at_ms: u64) -> u64 {
-    // As many segments as there are in whole windows, and on from there one by one.
+    // The segments of whole windows first, then one by one.
     let mut segment = at_ms / window_ms * segments;
     while segment_begins_ms(window_ms, segments, segment + 1) <= at_ms {
         segment += 1;
@@ -26,7 +26,7 @@ pub fn next_segment_ms(window_ms: u64, segments: u64, at_ms: u64) -> u64 {
     segment_begins_ms(window_ms, segments, segment_of(window_ms, segments, at_ms) + 1)
 }
 
-/// When the segment of a moment leaves the window: when it has as many behind it as the window has segments.
+/// When the segment of a moment leaves the window: as many segments later as the window has.
 pub fn leaves_ms(window_ms: u64, segments: u64, at_ms: u64) -> u64 {
     segment_begins_ms(window_ms, segments, segment_of(window_ms, segments, at_ms) + segments)
 }

@@ -1,4 +1,4 @@
-//! Attempts, which never wait.
+//! Attempts to acquire permits, which never wait.
 
 use std::time::Duration;
 

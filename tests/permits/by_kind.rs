@@ -1,4 +1,4 @@
-//! What differs by kind: how many permits are freed, and exactly when.
+//! The differences between kinds: how many permits are freed, and when.
 
 use std::time::Duration;
 
@@ -14,16 +14,17 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A world with this limit.
-async fn with_limit(definition: Definition, queue_permits_max: u64) -> World {
+/// A world whose limiter uses this limit.
+async fn world_with_limit(definition: Definition, queue_permits_max: u64) -> World {
     let world = World::new(&ROLLING, 1, NO_QUEUE).await;
     world.home.admin().put(&definition).await.expect("the ledger answers");
     let limiter = world.limiter(definition.key.as_str(), oldest_first(queue_permits_max));
     World { limiter, ..world }
 }
 
-/// Takes two permits at 0 s, two at 3 s and one at 6 s, and then waits for four. Returns when these are acquired.
-async fn four_of_five(kind: &'static KindFixture) -> Duration {
+/// Of five permits, takes two at 0 s, two at 3 s and one at 6 s, and then waits for four. Returns the time at which the
+/// four are acquired.
+async fn time_of_acquiring_four_of_five(kind: &'static KindFixture) -> Duration {
     let start = Instant::now();
     let world = World::new(kind, 5, oldest_first(5)).await;
     for (permits, second) in [(2, 0), (2, 3), (1, 6)] {
@@ -38,21 +39,21 @@ async fn four_of_five(kind: &'static KindFixture) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn a_rolling_limit_serves_when_enough_leases_have_expired() {
-    let after = four_of_five(&ROLLING).await;
+    let after = time_of_acquiring_four_of_five(&ROLLING).await;
     assert!(after >= ms(13_000) && after <= ms(13_002), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sliding_window_serves_when_enough_segments_have_left_it() {
-    // The permits taken at 3 s are of the segment that began at 2 s.
-    let after = four_of_five(&SLIDING_WINDOW).await;
+    // The permits taken at 3 s belong to the segment that began at 2 s.
+    let after = time_of_acquiring_four_of_five(&SLIDING_WINDOW).await;
     assert!(after >= ms(12_000) && after <= ms(12_001), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bucket_serves_at_the_refill_that_suffices() {
+async fn a_bucket_serves_at_the_refill_that_adds_enough_permits() {
     let start = Instant::now();
-    let world = with_limit(token_bucket("bucket", 10, 3, 1_000), 10).await;
+    let world = world_with_limit(token_bucket("bucket", 10, 3, 1_000), 10).await;
     let _all = world.take(10).await;
     advance(ms(400)).await;
     for (permits, retry_ms) in [(1, 600), (3, 600), (4, 1_600), (10, 3_600)] {
@@ -67,16 +68,16 @@ async fn a_bucket_serves_at_the_refill_that_suffices() {
 
 #[tokio::test(start_paused = true)]
 async fn the_retry_after_of_a_bucket_counts_the_waiters() {
-    let world = with_limit(token_bucket("bucket", 10, 3, 1_000), 10).await;
+    let world = world_with_limit(token_bucket("bucket", 10, 3, 1_000), 10).await;
     let _all = world.take(10).await;
     let _waiter = world.wait(5).await;
     let retry_after = world.fail(2).await.retry_after().expect("it has a retry-after");
-    assert_eq!(retry_after, ms(3_000), "seven must be refilled");
+    assert_eq!(retry_after, ms(3_000), "the refills must add five permits for the waiter and two more");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_bucket_is_idle_since_the_refill_that_filled_it() {
-    let world = with_limit(token_bucket("bucket", 10, 3, 1_000), 0).await;
+    let world = world_with_limit(token_bucket("bucket", 10, 3, 1_000), 0).await;
     let idle = async || world.limiter.idle_duration().await.expect("an answer");
     drop(world.take(10).await);
     advance(ms(3_999)).await;
@@ -98,7 +99,7 @@ async fn a_bucket_is_idle_since_the_refill_that_filled_it() {
 #[tokio::test(start_paused = true)]
 async fn a_window_serves_at_its_boundary() {
     let start = Instant::now();
-    let world = with_limit(fixed_window("window", 5, 10, 3), 20).await;
+    let world = world_with_limit(fixed_window("window", 5, 10, 3), 20).await;
     // The first window ends at 3 s.
     let _all = world.take(5).await;
     assert_eq!(world.fail(5).await.retry_after(), Some(ms(3_000)));
@@ -136,7 +137,7 @@ async fn a_crashed_holder_of_slots_delays_waiters_by_at_most_the_timeout() {
     let world = World::new(&CONCURRENCY, 5, oldest_first(5)).await;
     std::mem::forget(world.take(5).await);
     let retry_after = world.fail(1).await.retry_after().expect("it has a retry-after");
-    assert!(retry_after < Duration::from_secs(3), "no hint counts on the timeout: {retry_after:?}");
+    assert!(retry_after < Duration::from_secs(3), "the hint does not wait for the timeout: {retry_after:?}");
     let (lease, at) = world.wait(5).await.end().await;
     assert!(lease.expect("an answer").is_acquired());
     let late = (at - start) - Duration::from_secs(3_600);
@@ -165,7 +166,7 @@ async fn a_template_creates_the_limit() {
     let bucket = token_bucket("tenant:{tenant}:tpm", 10, 10, 1_000);
     world.home.admin().put(&template(bucket, 2)).await.expect("the ledger answers");
     let acme = world.limiter("tenant:acme:tpm", oldest_first(20));
-    assert_eq!(available(&acme).await, 10, "it is not created yet, and all permits are free");
+    assert_eq!(available(&acme).await, 10, "the first acquire creates it, with all permits free");
     assert!(acme.idle_duration().await.expect("an answer").is_some());
     let _zero = take(&acme, 0).await;
     let error = acme.acquire(11).await.expect_err("it is above the capacity");
@@ -173,8 +174,12 @@ async fn a_template_creates_the_limit() {
     let _all = take(&acme, 10).await;
     let _served_at_the_refill = Waiter::start(&acme, 10).await.acquired().await;
     let _zorg = take(&world.limiter("tenant:zorg:tpm", NO_QUEUE), 1).await;
-    let error = world.limiter("tenant:third:tpm", NO_QUEUE).acquire(1).await.expect_err("it creates two");
+    let error = world
+        .limiter("tenant:third:tpm", NO_QUEUE)
+        .acquire(1)
+        .await
+        .expect_err("the template creates at most two");
     assert!(matches!(error, PermitError::TooManyInstances { .. }), "{error:?}");
-    let error = world.limiter("other", NO_QUEUE).acquire(1).await.expect_err("there is none");
+    let error = world.limiter("other", NO_QUEUE).acquire(1).await.expect_err("the limit is not defined");
     assert_eq!(error.to_string(), "there is no limit other");
 }

@@ -83,7 +83,7 @@ pub async fn a_token_that_is_not_cancelled_changes_nothing(kind: &'static KindFi
     let token = CancellationToken::new();
     let lease = world.limiter.acquire_unless_cancelled(5, &token).await.expect("there is room");
     token.cancel();
-    assert!(lease.is_acquired(), "the token came too late");
+    assert!(lease.is_acquired(), "a token cancelled after the grant changes nothing");
     assert_eq!(world.available().await, 0);
 }
 
@@ -167,13 +167,14 @@ pub async fn a_waiter_cancelled_while_it_is_served_leaves_nothing_taken(kind: &'
     }
 }
 
-/// Polls a call until it waits in the queue. It makes no other call before: that might wait for this one.
+/// Polls a call until it waits in the queue. Until then it makes no other call, because the other call might wait for
+/// this one.
 async fn poll_until_queued(world: &World, mut acquiring: Pin<&mut impl Future>) {
     for _ in 0..100 {
         assert!(!is_ready(acquiring.as_mut()).await, "there is no room");
         tokio::task::yield_now().await;
     }
-    assert_ne!(world.counts().await.queued, 0, "it waits");
+    assert_ne!(world.counts().await.queued, 0, "the call waits");
 }
 
 async fn is_ready(mut future: Pin<&mut impl Future>) -> bool {

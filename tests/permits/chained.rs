@@ -1,4 +1,4 @@
-//! Chains of limiters.
+//! Chains of limiters: a lease of a chain takes permits of every link.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::world::*;
 
 type Chain = Arc<ChainedLimiter<Limiter>>;
 
-/// A chain of limits with these capacities, and its links.
+/// A chain of limits with these capacities and options, and its links.
 async fn chain<const N: usize>(world: &World, links: [(u64, PermitOptions); N]) -> (Chain, [Limiter; N]) {
     let names: [String; N] = std::array::from_fn(|index| format!("link{index}"));
     for (name, (capacity, _)) in names.iter().zip(links) {
@@ -32,7 +32,7 @@ async fn all_available<const N: usize>(links: &[Limiter; N]) -> [u128; N] {
     all
 }
 
-pub async fn permits_are_taken_of_each(kind: &'static KindFixture) {
+pub async fn a_lease_takes_permits_of_each_link(kind: &'static KindFixture) {
     let world = World::new(kind, 1, NO_QUEUE).await;
     let (chain, links) = chain(&world, [(5, NO_QUEUE), (7, NO_QUEUE), (9, NO_QUEUE)]).await;
     let lease = take(&*chain, 3).await;
@@ -87,7 +87,7 @@ pub async fn the_first_failure_ends_the_call(kind: &'static KindFixture) {
     let (chain, links) = chain(&world, [(5, NO_QUEUE), (5, NO_QUEUE)]).await;
     let _lease = take(&links[0], 5).await;
     assert!(!chain.attempt_acquire(1).await.expect("an answer").is_acquired());
-    assert_eq!(links[1].statistics().await.expect("an answer").granted, 0, "it was not asked");
+    assert_eq!(links[1].statistics().await.expect("an answer").granted, 0, "the second link was not asked");
 }
 
 pub async fn an_error_leaves_nothing_taken(kind: &'static KindFixture) {
@@ -108,7 +108,7 @@ pub async fn a_chain_waits_in_the_queues_of_its_links(kind: &'static KindFixture
     let lease = take(&links[1], 5).await;
     let waiter = Waiter::start(&chain, 2).await;
     assert!(waiter.is_waiting());
-    assert_eq!(all_available(&links).await, [3, 0], "it has the permits of the first");
+    assert_eq!(all_available(&links).await, [3, 0], "the waiter holds two permits of the first link");
     assert_eq!(chain.statistics().await.expect("an answer").queued_permits, 2);
     lease.cancel().await.expect("it is released");
     run_tasks().await;
@@ -136,7 +136,7 @@ pub async fn a_call_cancelled_halfway_leaves_nothing_taken(kind: &'static KindFi
     assert_eq!(chain.statistics().await.expect("an answer").queued_permits, 0);
 }
 
-pub async fn a_link_that_is_shut_down_meanwhile_leaves_nothing_taken(kind: &'static KindFixture) {
+pub async fn a_link_that_is_shut_down_during_a_wait_leaves_nothing_taken(kind: &'static KindFixture) {
     let world = World::new(kind, 1, NO_QUEUE).await;
     let (chain, links) = chain(&world, [(5, oldest_first(5)), (5, oldest_first(5))]).await;
     let _lease = take(&links[1], 5).await;
@@ -161,7 +161,7 @@ pub async fn statistics_cover_all_links(kind: &'static KindFixture) {
     assert_eq!(chain.statistics().await.expect("an answer"), expected);
 }
 
-pub async fn a_chain_is_idle_while_all_links_are(kind: &'static KindFixture) {
+pub async fn a_chain_is_idle_while_all_its_links_are_idle(kind: &'static KindFixture) {
     let world = World::new(kind, 1, NO_QUEUE).await;
     world.put("early", 5).await;
     let early = world.limiter("early", NO_QUEUE);

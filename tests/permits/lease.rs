@@ -1,4 +1,4 @@
-//! How leases release their permits.
+//! The permits that a lease frees when it is dropped, released or cancelled.
 
 use std::time::Duration;
 

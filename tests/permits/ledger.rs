@@ -27,7 +27,8 @@ pub struct TokioClock {
 pub struct TestLedger {
     memory: MemoryLedger<Arc<TokioClock>>,
     clock: Arc<TokioClock>,
-    /// The lease of each chain, in order: what the ids of its transfers share, without their last 16 bits.
+    /// The lease of each chain, in order: the id of its first transfer without the last 16 bits, which all ids of a
+    /// lease share.
     chains: Mutex<Vec<u128>>,
     is_down: Mutex<bool>,
 }
@@ -52,7 +53,7 @@ impl TestLedger {
         self.clock.back_ns.fetch_add(by_ns, Ordering::SeqCst);
     }
 
-    /// Makes every call fail, or not any more.
+    /// Makes every call fail while `is_down`.
     pub fn set_down(&self, is_down: bool) {
         *self.is_down.lock().expect("no panic") = is_down;
     }

@@ -19,7 +19,7 @@ mod zero;
 
 use std::time::Duration;
 
-use crate::fixtures::{bucket_by_hand, concurrency, fixed_window, rolling, sliding_window, token_bucket};
+use crate::fixtures::{concurrency, fixed_window, manual_bucket, rolling, sliding_window, token_bucket};
 use world::{FreedBy, KindFixture};
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ const TOKEN_BUCKET: KindFixture = KindFixture {
 };
 
 const MANUAL_BUCKET: KindFixture = KindFixture {
-    define: |name, capacity| bucket_by_hand(name, capacity, capacity),
+    define: |name, capacity| manual_bucket(name, capacity, capacity),
     freed_by: FreedBy::ManualRefill,
     freed_without_release: None,
 };
@@ -128,7 +128,7 @@ permit_tests! {
         a_waiter_for_zero_permits_waits_until_any_permit_is_free,
         a_waiter_for_zero_permits_needs_no_room_in_the_queue,
         waiters_for_zero_permits_are_served_together,
-        waiters_for_zero_permits_hold_up_nobody,
+        a_waiter_for_zero_permits_delays_no_other_waiter,
         zero_permits_bypass_the_queue,
         a_waiter_for_zero_permits_keeps_its_position,
         a_cancelled_waiter_for_zero_permits_is_not_counted,
@@ -136,7 +136,7 @@ permit_tests! {
     oldest_first: [
         a_caller_without_room_waits_and_is_served,
         a_caller_with_room_does_not_wait,
-        without_a_queue_nobody_waits,
+        a_caller_without_a_queue_does_not_wait,
         the_queue_is_bounded_in_permits,
         more_permits_than_the_queue_holds_fail_at_once,
         a_full_queue_has_a_retry_after,
@@ -145,7 +145,7 @@ permit_tests! {
         new_callers_do_not_bypass_the_queue,
         without_a_large_first_waiter_the_others_are_served,
         freed_permits_go_to_the_waiters,
-        an_empty_queue_lets_new_callers_in_again,
+        new_callers_take_free_permits_when_the_queue_is_empty,
         a_served_waiter_frees_its_room_in_the_queue,
         a_waiter_above_a_lowered_capacity_gets_an_error,
         only_the_first_waiter_asks_the_ledger,
@@ -157,9 +157,9 @@ permit_tests! {
         without_a_large_newest_waiter_older_ones_are_served,
         a_full_queue_evicts_its_oldest_waiter,
         only_as_many_waiters_as_needed_are_evicted,
-        more_permits_than_the_queue_holds_fail_and_evict_nobody,
-        as_many_permits_as_the_queue_holds_evict_all,
-        without_a_queue_nobody_waits,
+        more_permits_than_the_queue_holds_fail_and_evict_no_waiter,
+        a_waiter_that_fills_the_queue_evicts_all_others,
+        a_caller_without_a_queue_does_not_wait,
         waiters_that_fit_together_are_served_together,
     ]
     cancel: [
@@ -200,24 +200,24 @@ permit_tests! {
         a_limiter_is_not_idle_while_others_hold_permits,
     ]
     shutdown: [
-        waiters_fail,
-        later_calls_are_errors,
-        leases_can_still_be_released,
+        shutdown_fails_all_waiters,
+        calls_after_shutdown_are_errors,
+        leases_can_be_released_after_shutdown,
         shutdown_waits_for_background_releases,
         a_second_shutdown_is_harmless,
         one_limiter_does_not_shut_down_another,
-        waiters_leave_nothing_taken,
+        shutdown_during_a_grant_leaves_nothing_taken,
     ]
     time: [
-        a_waiter_is_served_the_moment_permits_are_free,
+        a_waiter_is_served_when_its_permits_are_free,
         room_freed_through_another_limiter_is_found,
-        a_long_wait_does_not_hammer_the_ledger,
+        a_long_wait_makes_few_attempts,
         a_clock_that_is_turned_back_frees_nothing,
-        a_clock_that_was_turned_back_still_frees_permits,
+        permits_are_freed_after_the_clock_was_turned_back,
         only_manual_buckets_are_replenished,
     ]
     chained: [
-        permits_are_taken_of_each,
+        a_lease_takes_permits_of_each_link,
         a_failure_leaves_nothing_taken,
         a_failed_chain_releases_in_reverse_order,
         a_lease_is_released_in_reverse_order,
@@ -225,9 +225,9 @@ permit_tests! {
         an_error_leaves_nothing_taken,
         a_chain_waits_in_the_queues_of_its_links,
         a_call_cancelled_halfway_leaves_nothing_taken,
-        a_link_that_is_shut_down_meanwhile_leaves_nothing_taken,
+        a_link_that_is_shut_down_during_a_wait_leaves_nothing_taken,
         statistics_cover_all_links,
-        a_chain_is_idle_while_all_links_are,
+        a_chain_is_idle_while_all_its_links_are_idle,
         closing_a_chain_leaves_its_links_open,
         zero_permits_need_a_free_permit_of_each_link,
         a_chain_may_be_a_link,

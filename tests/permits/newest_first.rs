@@ -84,7 +84,7 @@ pub async fn only_as_many_waiters_as_needed_are_evicted(kind: &'static KindFixtu
     assert_eq!(world.counts().await, Counts { queued: 4, granted: 1, failed: 2 });
 }
 
-pub async fn more_permits_than_the_queue_holds_fail_and_evict_nobody(kind: &'static KindFixture) {
+pub async fn more_permits_than_the_queue_holds_fail_and_evict_no_waiter(kind: &'static KindFixture) {
     let world = World::new(kind, 10, newest_first(5)).await;
     let _lease = world.take(10).await;
     let waiters = [world.wait(3).await, world.wait(2).await];
@@ -93,7 +93,7 @@ pub async fn more_permits_than_the_queue_holds_fail_and_evict_nobody(kind: &'sta
     assert_eq!(world.counts().await, Counts { queued: 5, granted: 1, failed: 1 });
 }
 
-pub async fn as_many_permits_as_the_queue_holds_evict_all(kind: &'static KindFixture) {
+pub async fn a_waiter_that_fills_the_queue_evicts_all_others(kind: &'static KindFixture) {
     let world = World::new(kind, 10, newest_first(5)).await;
     let lease = world.take(10).await;
     let waiters = [world.wait(3).await, world.wait(2).await, world.wait(0).await];
@@ -106,7 +106,7 @@ pub async fn as_many_permits_as_the_queue_holds_evict_all(kind: &'static KindFix
     let (_newest, _zero) = (newest.acquired_at_once().await, zero.acquired_at_once().await);
 }
 
-pub async fn without_a_queue_nobody_waits(kind: &'static KindFixture) {
+pub async fn a_caller_without_a_queue_does_not_wait(kind: &'static KindFixture) {
     let world = World::new(kind, 5, newest_first(0)).await;
     let _lease = world.take(5).await;
     assert_eq!(world.wait(1).await.failed().await, FailureReason::QueueFull);

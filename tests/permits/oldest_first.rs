@@ -27,7 +27,7 @@ pub async fn a_caller_with_room_does_not_wait(kind: &'static KindFixture) {
     assert_eq!(world.counts().await, Counts { queued: 0, granted: 1, failed: 0 });
 }
 
-pub async fn without_a_queue_nobody_waits(kind: &'static KindFixture) {
+pub async fn a_caller_without_a_queue_does_not_wait(kind: &'static KindFixture) {
     let world = World::new(kind, 5, NO_QUEUE).await;
     let _lease = world.take(5).await;
     let before = Instant::now();
@@ -44,7 +44,7 @@ pub async fn the_queue_is_bounded_in_permits(kind: &'static KindFixture) {
     let waiters = [world.wait(3).await, world.wait(2).await];
     let late = world.wait(1).await;
     assert_eq!(late.failed().await, FailureReason::QueueFull);
-    assert!(waiters.iter().all(Waiter::is_waiting), "nobody is evicted");
+    assert!(waiters.iter().all(Waiter::is_waiting), "no waiter is evicted");
     assert_eq!(world.counts().await, Counts { queued: 5, granted: 1, failed: 1 });
 }
 
@@ -129,7 +129,7 @@ pub async fn freed_permits_go_to_the_waiters(kind: &'static KindFixture) {
     let _all = waiter.acquired_at_once().await;
 }
 
-pub async fn an_empty_queue_lets_new_callers_in_again(kind: &'static KindFixture) {
+pub async fn new_callers_take_free_permits_when_the_queue_is_empty(kind: &'static KindFixture) {
     let world = World::new(kind, 10, oldest_first(20)).await;
     let lease = world.take(10).await;
     let waiter = world.wait(4).await;

@@ -1,4 +1,4 @@
-//! Limiters with a limiter for each partition.
+//! Partitioned limiters, which create a limiter for each partition of their resources.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,9 +22,9 @@ const IDLE_AFTER: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 struct Creator {
     created: Arc<AtomicUsize>,
-    /// What the next creations do, last first. Without a plan they succeed.
+    /// The plans of the next creations, in reverse order. A creation without a plan succeeds.
     plans: Arc<Mutex<Vec<Plan>>>,
-    /// Lets a creation with [`Plan::Wait`] go on.
+    /// Ends the wait of a creation with [`Plan::Wait`].
     go_on: Arc<Notify>,
 }
 
@@ -59,7 +59,7 @@ impl Creator {
                 }
                 home.admin().put(&define(&name, 5)).await.expect("the ledger answers");
                 creator.created.fetch_add(1, Ordering::SeqCst);
-                Ok(Limiter::new(home, crate::fixtures::key(&name), options))
+                Ok(Limiter::new(home, &name, options).expect("a valid key"))
             })
         };
         Arc::new(PartitionedLimiter::new(partition_of, IDLE_AFTER))
@@ -215,7 +215,7 @@ pub async fn a_partition_with_permits_taken_stays(kind: &'static KindFixture) {
     let limiter = creator.partitioned(&world, NO_QUEUE);
     let mut lease = take_of(&limiter, "a", 2).await;
     for _ in 0..20 {
-        // Taken again before the limiter has been idle for long.
+        // Permits are taken again before the limiter has been idle for `IDLE_AFTER`.
         advance(IDLE_AFTER / 4).await;
         run_tasks().await;
         let next = take_of(&limiter, "a", 1).await;
@@ -230,7 +230,7 @@ pub async fn a_partition_in_use_stays(kind: &'static KindFixture) {
     let creator = Creator::new([]);
     let limiter = creator.partitioned(&world, oldest_first(5));
     drop(take_of(&limiter, "a", 0).await);
-    // Another limiter takes all permits, and a waiter of the partition waits for long.
+    // Another limiter takes all permits, so that a waiter of the partition waits for longer than `IDLE_AFTER`.
     let other = world.limiter("a", NO_QUEUE);
     let lease = take(&other, 5).await;
     let waiter = tokio::spawn({

@@ -4,7 +4,7 @@ use ledger_limiter::client::permits::{FailureReason, PermitError, Permits};
 
 use super::world::*;
 
-pub async fn waiters_fail(kind: &'static KindFixture) {
+pub async fn shutdown_fails_all_waiters(kind: &'static KindFixture) {
     for options in BOTH_ORDERS {
         let world = World::new(kind, 5, options(10)).await;
         let _lease = world.take(5).await;
@@ -13,12 +13,12 @@ pub async fn waiters_fail(kind: &'static KindFixture) {
         for waiter in waiters {
             let lease = waiter.end().await.0.expect("a failed lease is no error");
             assert_eq!(lease.failure(), Some(FailureReason::ShutDown));
-            assert_eq!(lease.retry_after(), None, "trying again does not help");
+            assert_eq!(lease.retry_after(), None, "no later attempt can succeed");
         }
     }
 }
 
-pub async fn later_calls_are_errors(kind: &'static KindFixture) {
+pub async fn calls_after_shutdown_are_errors(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(5)).await;
     world.limiter.close();
     let limiter = &world.limiter;
@@ -37,7 +37,7 @@ pub async fn later_calls_are_errors(kind: &'static KindFixture) {
     assert_eq!(world.available_to_new_limiter().await, 5);
 }
 
-pub async fn leases_can_still_be_released(kind: &'static KindFixture) {
+pub async fn leases_can_be_released_after_shutdown(kind: &'static KindFixture) {
     let world = World::new(kind, 5, NO_QUEUE).await;
     let (released, cancelled) = (world.take(2).await, world.take(3).await);
     world.limiter.shutdown().await;
@@ -72,7 +72,7 @@ pub async fn one_limiter_does_not_shut_down_another(kind: &'static KindFixture) 
     let _lease = world.take(5).await;
 }
 
-pub async fn waiters_leave_nothing_taken(kind: &'static KindFixture) {
+pub async fn shutdown_during_a_grant_leaves_nothing_taken(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(10)).await;
     let lease = world.take(5).await;
     let waiters = [world.wait(5).await, world.wait(5).await];

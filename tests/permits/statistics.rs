@@ -1,4 +1,4 @@
-//! The statistics of a limiter, and how long it has been idle.
+//! The statistics and the idle duration of a limiter.
 
 use std::time::Duration;
 
@@ -105,5 +105,9 @@ pub async fn a_limiter_is_not_idle_while_others_hold_permits(kind: &'static Kind
     assert_eq!(idle(&world).await, None);
     lease.cancel().await.expect("it is released");
     advance(Duration::from_secs(2)).await;
-    assert_eq!(idle(&world).await, Some(Duration::from_secs(2)), "since it was last seen in use");
+    assert_eq!(
+        idle(&world).await,
+        Some(Duration::from_secs(2)),
+        "idle since the last read that found permits taken"
+    );
 }

@@ -1,4 +1,4 @@
-//! When waiters are served.
+//! The times at which waiters are served.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tokio::time::{Instant, sleep};
 
 use super::world::*;
 
-/// The longest hint of a denial: the next step of a schedule, with its jitter.
+/// The longest hint of a denial: the time to the next step of a schedule, plus the jitter.
 const HINT_MAX: Duration = Duration::from_millis(10_050);
 
-pub async fn a_waiter_is_served_the_moment_permits_are_free(kind: &'static KindFixture) {
+pub async fn a_waiter_is_served_when_its_permits_are_free(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(5)).await;
     sleep(Duration::from_millis(1_234)).await;
     let taken = Instant::now();
@@ -47,7 +47,7 @@ pub async fn room_freed_through_another_limiter_is_found(kind: &'static KindFixt
     assert!(at - before <= HINT_MAX, "{:?}", at - before);
 }
 
-pub async fn a_long_wait_does_not_hammer_the_ledger(kind: &'static KindFixture) {
+pub async fn a_long_wait_makes_few_attempts(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(5)).await;
     let _others = take(&world.limiter(KEY, NO_QUEUE), 5).await;
     let before = world.ledger.chains();
@@ -76,7 +76,7 @@ pub async fn a_clock_that_is_turned_back_frees_nothing(kind: &'static KindFixtur
     assert_eq!(world.available().await, 0, "nothing was freed twice");
 }
 
-pub async fn a_clock_that_was_turned_back_still_frees_permits(kind: &'static KindFixture) {
+pub async fn permits_are_freed_after_the_clock_was_turned_back(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(5)).await;
     sleep(Duration::from_secs(60)).await;
     let lease = world.take(5).await;

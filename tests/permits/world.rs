@@ -64,11 +64,11 @@ pub struct Waiter(JoinHandle<(Result<Lease, PermitError>, Instant)>);
 pub const NO_QUEUE: PermitOptions = oldest_first(0);
 
 pub const fn oldest_first(queue_permits_max: u64) -> PermitOptions {
-    PermitOptions { queue_permits_max, order: QueueOrder::OldestFirst }
+    PermitOptions::NO_QUEUE.queue_permits_max(queue_permits_max)
 }
 
 pub const fn newest_first(queue_permits_max: u64) -> PermitOptions {
-    PermitOptions { queue_permits_max, order: QueueOrder::NewestFirst }
+    oldest_first(queue_permits_max).order(QueueOrder::NewestFirst)
 }
 
 pub const BOTH_ORDERS: [fn(u64) -> PermitOptions; 2] = [oldest_first, newest_first];
@@ -79,7 +79,7 @@ impl World {
         let ledger = TestLedger::new();
         let home = InProcess::over(Arc::clone(&ledger), 1, []).await.expect("a fresh ledger");
         let home = Arc::new(home);
-        let limiter = PermitLimiter::new(Arc::clone(&home), key(KEY), options);
+        let limiter = PermitLimiter::new(Arc::clone(&home), KEY, options).expect("a valid key");
         let world = Self { kind, ledger, home, limiter };
         world.put(KEY, capacity).await;
         world
@@ -92,7 +92,7 @@ impl World {
 
     /// Another limiter over the same ledger. It shares nothing with the first.
     pub fn limiter(&self, name: &str, options: PermitOptions) -> Limiter {
-        PermitLimiter::new(Arc::clone(&self.home), key(name), options)
+        PermitLimiter::new(Arc::clone(&self.home), name, options).expect("a valid key")
     }
 
     /// Acquires permits, which are free.
@@ -114,7 +114,7 @@ impl World {
         Waiter::start(&self.limiter, permits).await
     }
 
-    /// Frees all permits of a lease, by what frees those of its kind.
+    /// Frees all permits of a lease, by a release, time or a manual refill, as its kind needs.
     pub async fn free(&self, lease: Lease) {
         match self.kind.freed_by {
             FreedBy::Release => lease.release().await.expect("it is released"),
@@ -135,7 +135,8 @@ impl World {
     /// Refills every limit manually, if they are manual buckets.
     pub async fn replenish(&self) {
         if self.kind.freed_by == FreedBy::ManualRefill {
-            // Through the limiter, so that its waiters wake. Other limiters find out when they ask again.
+            // The refill goes through the limiter, which wakes its waiters. Other limiters notice it at their next
+            // attempt.
             let is_open = self.limiter.replenish().await.is_ok();
             for name in [KEY, "a", "link0", "link1"].into_iter().skip(is_open.into()) {
                 self.home.admin().replenish(&key(name), ReplenishId::generate()).await.ok();
@@ -178,7 +179,7 @@ impl Waiter {
         !self.0.is_finished()
     }
 
-    /// The result, and when it came.
+    /// The result, and its time.
     pub async fn end(self) -> (Result<Lease, PermitError>, Instant) {
         timeout(Duration::from_secs(100_000), self.0).await.expect("it ends").expect("no panic")
     }

@@ -70,14 +70,14 @@ pub async fn waiters_for_zero_permits_are_served_together(kind: &'static KindFix
     assert_eq!(world.counts().await, Counts { queued: 0, granted: 4, failed: 0 });
 }
 
-pub async fn waiters_for_zero_permits_hold_up_nobody(kind: &'static KindFixture) {
+pub async fn a_waiter_for_zero_permits_delays_no_other_waiter(kind: &'static KindFixture) {
     let world = World::new(kind, 5, oldest_first(10)).await;
     let lease = world.take(5).await;
-    let waiter = world.wait(0).await;
-    let behind = world.wait(5).await;
+    let zero = world.wait(0).await;
+    let all = world.wait(5).await;
     world.free(lease).await;
-    let _zero = waiter.acquired_at_once().await;
-    let _all = behind.acquired_at_once().await;
+    let _zero = zero.acquired_at_once().await;
+    let _all = all.acquired_at_once().await;
 }
 
 pub async fn zero_permits_bypass_the_queue(kind: &'static KindFixture) {
@@ -96,7 +96,7 @@ pub async fn a_waiter_for_zero_permits_keeps_its_position(kind: &'static KindFix
     let (all, zero) = (world.wait(5).await, world.wait(0).await);
     world.free(lease).await;
     let lease = all.acquired_at_once().await;
-    assert!(zero.is_waiting(), "the waiter before it took all");
+    assert!(zero.is_waiting(), "the waiter before it took all permits");
     world.free(lease).await;
     let _zero = zero.acquired_at_once().await;
 }

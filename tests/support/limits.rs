@@ -1,23 +1,23 @@
-//! The limits that random operations are about, and the forms of definition that each of them may take.
+//! The limits of random operations, and the definitions that an operation may put for each of them.
 
 use ledger_limiter::limit::{Definition, Overage};
 
 use crate::fixtures::*;
 
-/// A limit, and what may be put under its name.
+/// A limit, and its possible definitions at a given capacity.
 pub struct Named {
     pub name: &'static str,
     pub forms: &'static [fn(u64) -> Definition],
 }
 
-/// A window that a run can outlive by passing, but not by taking its time; and one that it cannot.
+/// A window that only ends when an operation lets time pass, and a window that never ends during a run.
 const SHORT_SECONDS: u64 = 15;
 const LONG_SECONDS: u64 = 3_600;
-/// A year's windows and a day's refills: no boundary falls into a run, however long it really takes.
+/// A window of a year and a refill interval of a day: no step falls into a run over a real ledger.
 const YEAR_SECONDS: u64 = 31_622_400;
 const DAY_MS: u64 = 86_400_000;
 
-/// Of these nothing comes back during a run but what passing outlives. For ledgers whose time really passes.
+/// Limits of which nothing expires or is refilled during a run, except on `short`. For ledgers whose time really passes.
 pub static LASTING: &[Named] = &[
     Named { name: "long", forms: &[|capacity| rolling("long", capacity, LONG_SECONDS)] },
     Named { name: "short", forms: &[|capacity| rolling("short", capacity, SHORT_SECONDS)] },
@@ -30,7 +30,7 @@ pub static LASTING: &[Named] = &[
             |capacity| token_bucket("bucket", capacity, 4, DAY_MS),
         ],
     },
-    Named { name: "manual", forms: BY_HAND },
+    Named { name: "manual", forms: MANUAL },
     Named {
         name: "fixed",
         forms: &[
@@ -47,7 +47,8 @@ pub static LASTING: &[Named] = &[
     },
 ];
 
-/// Of these something comes back every few milliseconds or seconds, but for two that last. For a clock that a test moves.
+/// Limits that expire or are refilled every few milliseconds or seconds, except `rolling` and `slots`. For a clock that a test
+/// moves.
 pub static MOVING: &[Named] = &[
     Named { name: "rolling", forms: &[|capacity| rolling("rolling", capacity, YEAR_SECONDS)] },
     Named { name: "slots", forms: &[|capacity| concurrency("slots", capacity, YEAR_SECONDS)] },
@@ -59,13 +60,13 @@ pub static MOVING: &[Named] = &[
             |capacity| token_bucket("tokens", capacity, 7, 1_000),
         ],
     },
-    Named { name: "manual", forms: BY_HAND },
+    Named { name: "manual", forms: MANUAL },
     Named {
         name: "fixed",
         forms: &[
             |capacity| fixed_window("fixed", capacity, 2, 0),
             |capacity| fixed_window("fixed", capacity, 3, 1),
-            // The same windows, so the schedule goes on.
+            // The same windows as in the first form, so the schedule stays.
             |capacity| denying(fixed_window("fixed", capacity, 2, 0)),
         ],
     },
@@ -77,7 +78,7 @@ pub static MOVING: &[Named] = &[
             |capacity| denying(sliding_window("sliding", capacity, 1, 60)),
         ],
     },
-    // Every kind, once it was deleted.
+    // Definitions of several kinds. The kind can change only after a deletion.
     Named {
         name: "any",
         forms: &[
@@ -89,9 +90,9 @@ pub static MOVING: &[Named] = &[
     },
 ];
 
-const BY_HAND: &[fn(u64) -> Definition] = &[
-    |capacity| bucket_by_hand("manual", capacity, 3),
-    |capacity| denying(bucket_by_hand("manual", capacity, 5)),
+const MANUAL: &[fn(u64) -> Definition] = &[
+    |capacity| manual_bucket("manual", capacity, 3),
+    |capacity| denying(manual_bucket("manual", capacity, 5)),
 ];
 
 fn denying(definition: Definition) -> Definition {

@@ -9,7 +9,7 @@ use ledger_limiter::ledger::memory::MemoryLedger;
 
 use crate::fixtures::Backend;
 
-/// How long the ledger of the tests remembers a lease that is over.
+/// How long the ledger of the tests keeps a finished lease.
 pub const RETENTION: Duration = Duration::from_secs(600);
 
 pub struct MemoryBackend {
@@ -19,11 +19,11 @@ pub struct MemoryBackend {
 
 impl MemoryBackend {
     pub fn new() -> Self {
-        Self::remembering(RETENTION)
+        Self::with_retention(RETENTION)
     }
 
-    /// One that remembers a lease for so long when it is over.
-    pub fn remembering(retention: Duration) -> Self {
+    /// A ledger that keeps finished leases for this time.
+    pub fn with_retention(retention: Duration) -> Self {
         let clock = Arc::new(ManualClock::new());
         let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock), retention));
         Self { clock, ledger }
@@ -42,7 +42,7 @@ impl Backend for MemoryBackend {
     }
 
     async fn pass(&self, time: Duration) {
-        // Two transfers never share a nanosecond: on a clock that stands still they run ahead of it.
+        // Timestamps run ahead of a clock that stands still, because no two transfers have the same nanosecond.
         self.clock.advance(time + Duration::from_millis(1));
     }
 }

@@ -1,4 +1,4 @@
-//! What tests stand on: a limiter and its admin over some ledger, and short ways to say what is wanted of them.
+//! Fixtures of all tests: replicas over any ledger, and short constructors of ids, commands and definitions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,20 @@ use ulid::Ulid;
 pub trait Backend: Send + Sync + 'static {
     /// The ledger.
     type Ledger: Ledger;
-    /// Another connection to the same books, as another replica has it.
+    /// Another connection to the same ledger, as another replica has it.
     fn connect(&self) -> Arc<Self::Ledger>;
-    /// The ids of this test's part of the books.
+    /// The ids of the ledger number of this test.
     fn ids(&self) -> Ids;
     /// Lets time pass.
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// The usage of a limit: its available and reserved amounts, and its debt in total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub available: u128,
+    pub reserved: u128,
+    pub debt: u128,
 }
 
 /// One `ratelimiterd`, without its HTTP.
@@ -41,7 +49,7 @@ impl<L: Ledger> Replica<L> {
         Self::start_with(ledger, ids, LimiterOptions { leases_max, ..LimiterOptions::default() }).await
     }
 
-    /// The same, with other options of the limiter.
+    /// As [`Replica::start`], with these options of the limiter.
     pub async fn start_with(ledger: Arc<L>, ids: Ids, options: LimiterOptions) -> Self {
         let replica = Self::cold_with(ledger, ids, options);
         replica.admin().bootstrap(&[]).await.expect("the ledger answers");
@@ -91,15 +99,15 @@ impl<L: Ledger> Replica<L> {
         self.admin().put(&definition).await.expect("the ledger answers")
     }
 
-    /// What is used of a limit: available, reserved, debt.
-    pub async fn usage(&self, key: &str) -> (u128, u128, u128) {
+    /// The usage of a limit, without its definition.
+    pub async fn usage(&self, key: &str) -> Usage {
         let LimitUsage { available, reserved, debt, .. } = self.info(key).await;
-        (available, reserved, debt)
+        Usage { available, reserved, debt }
     }
 
     /// A limit and its usage.
     pub async fn info(&self, key: &str) -> LimitUsage {
-        self.admin().get(&LimitKey::parse_name(key).expect("a valid key")).await.expect("the limit is there")
+        self.admin().get(&LimitKey::parse_name(key).expect("a valid key")).await.expect("the limit exists")
     }
 }
 
@@ -150,7 +158,7 @@ pub fn extend(lease: LeaseId, extend_id: ExtendId, name: &str, amount: u64) -> E
     Extend { lease, extend_id, requirement }
 }
 
-/// Lets a definition whose key is a template make so many limits; 0 is the default.
+/// Sets the maximum of instances of a template; 0 is the default.
 pub fn template(definition: Definition, instances_max: u64) -> Definition {
     definition.with_instances_max(instances_max).expect("a template")
 }
@@ -165,14 +173,14 @@ pub fn concurrency(name: &str, capacity: u64, timeout_seconds: u64) -> Definitio
     definition(name, Kind::new(KindName::Concurrency, 0, timeout_seconds), capacity)
 }
 
-/// A bucket that is refilled by time.
+/// A bucket that time refills.
 pub fn token_bucket(name: &str, capacity: u64, refill_amount: u64, refill_interval_ms: u64) -> Definition {
     let fields = KindFields { refill_amount, refill_interval_ms, ..KindFields::default() };
     definition(name, Kind::from_fields(KindName::TokenBucket, &fields), capacity)
 }
 
-/// A bucket that is refilled by hand.
-pub fn bucket_by_hand(name: &str, capacity: u64, refill_amount: u64) -> Definition {
+/// A bucket that only manual refills fill.
+pub fn manual_bucket(name: &str, capacity: u64, refill_amount: u64) -> Definition {
     let auto_replenish = Some(false);
     let fields = KindFields { refill_amount, refill_interval_ms: 1, auto_replenish, ..KindFields::default() };
     definition(name, Kind::from_fields(KindName::TokenBucket, &fields), capacity)
@@ -210,7 +218,7 @@ pub fn is_granted(reservation: &ReserveOutcome) -> bool {
 pub fn no_room(reservation: &ReserveOutcome) -> Option<&str> {
     match reservation {
         ReserveOutcome::NoRoom { key, retry_after_ms } => {
-            assert!(*retry_after_ms > 0, "a denial says when to come back");
+            assert!(*retry_after_ms > 0, "a denial without room has a hint");
             Some(key.as_str())
         }
         ReserveOutcome::Granted { .. }
@@ -219,11 +227,12 @@ pub fn no_room(reservation: &ReserveOutcome) -> Option<&str> {
         | ReserveOutcome::UnknownKey { .. }
         | ReserveOutcome::TooManyInstances { .. }
         | ReserveOutcome::LeaseConflict
-        | ReserveOutcome::LeaseSettled => None,
+        | ReserveOutcome::LeaseSettled
+        | ReserveOutcome::LeaseExpired => None,
     }
 }
 
-/// Waits until a condition holds, at most for the time given; time-bounded because a broken limiter never gets there.
+/// Waits until a condition holds. Fails after `limit`, because a broken limiter would never satisfy it.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, limit: Duration, mut holds: impl FnMut() -> F) {
     let deadline = std::time::Instant::now() + limit;
     while !holds().await {

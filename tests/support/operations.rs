@@ -1,18 +1,19 @@
-//! Random operations on a service.
+//! Random operations on a service. Limits, leases, extends and manual refills are named by numbers.
 
 use proptest::prelude::*;
 
 use crate::limits::Named;
 
-/// Outlives everything that is reserved for a short time, also when it was rounded up since.
+/// Longer than every short reservation, also after a complete rounded its remaining time up.
 const PASS_MS: u64 = 17_000;
-/// How many leases there are, how many attempts to extend each of them, and how many refills by hand of each limit.
+/// The number of leases.
 pub const LEASES: u8 = 24;
+/// The number of extend ids for each lease, and of manual refills for each limit.
 pub const ATTEMPTS: u8 = 4;
 
 #[derive(Debug, Clone)]
 pub enum Operation {
-    /// Reserve with the lease of this number: a number fresh_ulid twice is a replay or a conflict.
+    /// Reserve under the lease of this number. The same number again is a repetition or a conflict.
     Reserve {
         lease: u8,
         wants: Vec<(usize, u64)>,
@@ -21,15 +22,15 @@ pub enum Operation {
         lease: u8,
         used: Vec<(usize, u64)>,
     },
-    /// Complete the lease of this number and the one behind it in one batch.
+    /// Complete the lease of this number and the next one in one batch.
     CompleteTogether {
         lease: u8,
         used: Vec<(usize, u64)>,
     },
-    /// Ask for more under the lease of this number, by an attempt of a number of its own.
+    /// Extend the lease of this number, under the extend id of this number.
     Extend {
         lease: u8,
-        attempt: u8,
+        extend: u8,
         key: usize,
         amount: u64,
     },
@@ -42,25 +43,25 @@ pub enum Operation {
         key: usize,
     },
     ApplyDecreases,
-    /// Refill by hand: a number fresh_ulid twice is a repetition.
+    /// Make the manual refill of this number. The same number again is a repetition.
     Replenish {
         key: usize,
-        attempt: u8,
+        refill: u8,
     },
-    /// Go on at another replica, which begins with empty memory.
+    /// Continue at a new replica, whose caches are empty.
     Restart,
     Pass {
         ms: u64,
     },
-    /// Pass to where the next step of a limit begins, or to so many milliseconds before or behind it.
+    /// Let time pass to the next step of a limit, or to this many milliseconds before or after it.
     PassToStep {
         key: usize,
         off_ms: i64,
     },
 }
 
-/// The lease behind another one.
-pub fn lease_behind(lease: u8) -> u8 {
+/// The number of the lease after another one.
+pub fn lease_after(lease: u8) -> u8 {
     (lease + 1) % LEASES
 }
 
@@ -70,40 +71,40 @@ fn operation(limits: &'static [Named]) -> impl Strategy<Value = Operation> {
         proptest::collection::btree_map(0..limits.len(), least..12, 1..=4)
             .prop_map(|amounts| amounts.into_iter().collect::<Vec<_>>())
     };
-    let by_hand = limits.iter().position(|limit| limit.name == "manual").expect("there is one");
+    let manual = limits.iter().position(|limit| limit.name == "manual").expect("a limit is manual");
     prop_oneof![
         8 => (0..LEASES, amounts(1)).prop_map(|(lease, wants)| Operation::Reserve { lease, wants }),
         5 => (0..LEASES, amounts(0)).prop_map(|(lease, used)| Operation::Complete { lease, used }),
         1 => (0..LEASES).prop_map(|lease| Operation::Complete { lease, used: Vec::new() }),
         6 => (0..LEASES, 0..ATTEMPTS, keys.clone(), 1..8_u64)
-            .prop_map(|(lease, attempt, key, amount)| Operation::Extend { lease, attempt, key, amount }),
+            .prop_map(|(lease, extend, key, amount)| Operation::Extend { lease, extend, key, amount }),
         3 => (keys.clone(), 0..4_usize, 1..25_u64)
             .prop_map(|(key, form, capacity)| Operation::Put { key, form, capacity }),
         1 => keys.prop_map(|key| Operation::Delete { key }),
         3 => Just(Operation::ApplyDecreases),
-        2 => (prop_oneof![9 => Just(by_hand), 1 => 0..limits.len()], 0..ATTEMPTS)
-            .prop_map(|(key, attempt)| Operation::Replenish { key, attempt }),
+        2 => (prop_oneof![9 => Just(manual), 1 => 0..limits.len()], 0..ATTEMPTS)
+            .prop_map(|(key, refill)| Operation::Replenish { key, refill }),
         1 => Just(Operation::Restart),
     ]
 }
 
-/// Every limit, and then these.
-fn on(limits: &'static [Named], operations: Vec<Operation>) -> Vec<Operation> {
+/// Operations that define every limit, and then these.
+fn after_definitions(limits: &'static [Named], operations: Vec<Operation>) -> Vec<Operation> {
     let puts = (0..limits.len()).map(|key| Operation::Put { key, form: 0, capacity: 20 });
     puts.chain(operations).collect()
 }
 
-/// Time passes once.
+/// Operations among which time passes once.
 pub fn operations(limits: &'static [Named], count: usize) -> impl Strategy<Value = Vec<Operation>> {
     (proptest::collection::vec(operation(limits), count), 0..count).prop_map(
         move |(mut operations, pass_at)| {
             operations.insert(pass_at, Operation::Pass { ms: PASS_MS });
-            on(limits, operations)
+            after_definitions(limits, operations)
         },
     )
 }
 
-/// Time passes again and again, by little and by much, to boundaries and beside them.
+/// Operations among which time passes often: a little, a lot, to steps, and to moments beside them.
 pub fn operations_in_time(limits: &'static [Named], count: usize) -> impl Strategy<Value = Vec<Operation>> {
     let together = (0..LEASES, proptest::collection::btree_map(0..limits.len(), 0..12_u64, 1..=4))
         .prop_map(|(lease, used)| Operation::CompleteTogether { lease, used: used.into_iter().collect() });
@@ -113,5 +114,6 @@ pub fn operations_in_time(limits: &'static [Named], count: usize) -> impl Strate
         5 => (0..limits.len(), -1..=1_i64).prop_map(|(key, off_ms)| Operation::PassToStep { key, off_ms }),
         4 => prop_oneof![1..60_u64, 60..3_000_u64, Just(4_000_000)].prop_map(|ms| Operation::Pass { ms }),
     ];
-    proptest::collection::vec(operation, count).prop_map(move |operations| on(limits, operations))
+    proptest::collection::vec(operation, count)
+        .prop_map(move |operations| after_definitions(limits, operations))
 }

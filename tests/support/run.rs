@@ -1,5 +1,5 @@
-//! A run of operations that is told as text: over one backend it is held against the model, over two backends the one
-//! against the other.
+//! Runs operations on a replica and reports each of them as text. The models compare one backend with a model, and
+//! `integration/differential.rs` compares two backends.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
 use crate::limits::Named;
-use crate::operations::{ATTEMPTS, LEASES, Operation, lease_behind};
+use crate::operations::{ATTEMPTS, LEASES, Operation, lease_after};
 
-/// Who is told what came of each operation.
-pub trait Witness {
-    /// What was answered, and how every limit stands then.
-    fn told(&mut self, operation: &Operation, answer: String, standing: Vec<String>);
-    /// How long it is to where the next step of a limit begins.
+/// Receives the result of each operation.
+pub trait Observer {
+    /// Receives an operation, its answer, and a line for each limit after it.
+    fn observe(&mut self, operation: &Operation, answer: String, limits: Vec<String>);
+    /// The time until the next step of a limit begins.
     fn until_step(&self, key: usize) -> Duration;
 }
 
-/// What the numbers of operations mean in one run.
+/// The names and ids for the numbers in the operations of one run.
 struct Numbers {
     limits: &'static [Named],
     leases: Vec<LeaseId>,
-    attempts: Vec<ExtendId>,
-    /// Of each limit its own.
+    extends: Vec<ExtendId>,
+    /// A list for each limit.
     replenishments: Vec<Vec<ReplenishId>>,
 }
 
@@ -34,7 +34,7 @@ impl Numbers {
         Self {
             limits,
             leases: (0..LEASES).map(|_| lease()).collect(),
-            attempts: (0..ATTEMPTS).map(|_| extend_id()).collect(),
+            extends: (0..ATTEMPTS).map(|_| extend_id()).collect(),
             replenishments: limits.iter().map(|_| (0..ATTEMPTS).map(|_| replenish_id()).collect()).collect(),
         }
     }
@@ -52,22 +52,22 @@ impl Numbers {
     }
 }
 
-/// The definition that a `Put` means.
+/// The definition of an [`Operation::Put`].
 pub fn definition(limit: &Named, form: usize, capacity: u64) -> Definition {
     limit.forms[form % limit.forms.len()](capacity)
 }
 
-/// Carries the operations out and tells what came of each.
+/// Carries the operations out, and reports the result of each.
 pub async fn run<B: Backend>(
     backend: &B,
     limits: &'static [Named],
     operations: &[Operation],
-    witness: &mut impl Witness,
+    observer: &mut impl Observer,
 ) {
     let numbers = Numbers::new(limits);
     let mut replica = start(backend).await;
     for operation in operations {
-        let answer = if let Some(time) = time_of(operation, witness) {
+        let answer = if let Some(time) = time_of(operation, observer) {
             backend.pass(time).await;
             "passed".to_owned()
         } else if matches!(operation, Operation::Restart) {
@@ -76,14 +76,14 @@ pub async fn run<B: Backend>(
         } else {
             answer(&replica, &numbers, operation).await
         };
-        witness.told(operation, answer, standing(&replica).await);
+        observer.observe(operation, answer, limits_of(&replica).await);
     }
 }
 
-/// The time that an operation lets pass, if it is one that does.
-fn time_of(operation: &Operation, witness: &impl Witness) -> Option<Duration> {
+/// The time that an operation lets pass, if it does.
+fn time_of(operation: &Operation, observer: &impl Observer) -> Option<Duration> {
     if let Operation::PassToStep { key, off_ms } = operation {
-        let (until, off) = (witness.until_step(*key), Duration::from_millis(off_ms.unsigned_abs()));
+        let (until, off) = (observer.until_step(*key), Duration::from_millis(off_ms.unsigned_abs()));
         return Some(if *off_ms < 0 { until.saturating_sub(off) } else { until + off });
     }
     let Operation::Pass { ms } = operation else { return None };
@@ -94,7 +94,7 @@ async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
     Replica::start(backend.connect(), backend.ids(), 0).await
 }
 
-/// What a replica answers to what it is asked for.
+/// The answer of a replica to an operation, as text.
 async fn answer<L: Ledger>(replica: &Replica<L>, numbers: &Numbers, operation: &Operation) -> String {
     match operation {
         Operation::Reserve { lease, wants } => {
@@ -105,15 +105,15 @@ async fn answer<L: Ledger>(replica: &Replica<L>, numbers: &Numbers, operation: &
         }
         Operation::CompleteTogether { lease, used } => {
             let command = |lease| complete(numbers.lease(lease), &numbers.named(used));
-            let commands = [command(*lease), command(lease_behind(*lease))];
+            let commands = [command(*lease), command(lease_after(*lease))];
             let settled = replica.limiter().complete_batch(&commands).await;
-            let told =
+            let answers =
                 settled.iter().map(|settled| completion(settled.as_ref().expect("the ledger answers")));
-            told.collect::<Vec<_>>().join(" / ")
+            answers.collect::<Vec<_>>().join(" / ")
         }
-        Operation::Extend { lease, attempt, key, amount } => {
-            let attempt = numbers.attempts[usize::from(*attempt)];
-            let command = extend(numbers.lease(*lease), attempt, numbers.name(*key), *amount);
+        Operation::Extend { lease, extend: number, key, amount } => {
+            let extend_id = numbers.extends[usize::from(*number)];
+            let command = extend(numbers.lease(*lease), extend_id, numbers.name(*key), *amount);
             extension(replica.limiter().extend(&command).await.expect("the ledger answers"))
         }
         Operation::Put { key, form, capacity } => {
@@ -124,16 +124,16 @@ async fn answer<L: Ledger>(replica: &Replica<L>, numbers: &Numbers, operation: &
             let deleted = replica.admin().delete(&key_of(numbers, *key)).await;
             changed(deleted.map(|()| "deleted".to_owned()))
         }
-        Operation::Replenish { key, attempt } => {
-            let replenishment = numbers.replenishments[*key][usize::from(*attempt)];
+        Operation::Replenish { key, refill } => {
+            let replenishment = numbers.replenishments[*key][usize::from(*refill)];
             let refilled = replica.admin().replenish(&key_of(numbers, *key), replenishment).await;
-            changed(refilled.map(|by_hand| if by_hand { "refilled" } else { "not by hand" }.to_owned()))
+            changed(refilled.map(|is_manual| if is_manual { "refilled" } else { "not manual" }.to_owned()))
         }
         Operation::ApplyDecreases => {
             changed(replica.admin().apply_decreases().await.map(|()| "applied".to_owned()))
         }
         Operation::Restart | Operation::Pass { .. } | Operation::PassToStep { .. } => {
-            panic!("{operation:?} is nothing to ask for")
+            panic!("{operation:?} is not an operation of a replica")
         }
     }
 }
@@ -142,17 +142,17 @@ fn key_of(numbers: &Numbers, key: usize) -> ledger_limiter::limit::LimitKey {
     self::key(numbers.name(key))
 }
 
-/// How every limit stands.
-async fn standing<L: Ledger>(replica: &Replica<L>) -> Vec<String> {
-    let mut standing = Vec::new();
+/// A line for each limit: key, status, capacity, then available, reserved, debt.
+async fn limits_of<L: Ledger>(replica: &Replica<L>) -> Vec<String> {
+    let mut lines = Vec::new();
     for usage in replica.admin().list().await.expect("the ledger answers") {
         let (state, key) = (&usage.state(), usage.key());
         let (capacity, status) = (state.definition.capacity.get(), state.status);
         let (available, reserved, debt) = (usage.available, usage.reserved, usage.debt);
         assert_eq!(available + reserved, u128::from(capacity), "{key}: the posted balance is the capacity");
-        standing.push(format!("{key} {status:?} {capacity}: {available} {reserved} {debt}"));
+        lines.push(format!("{key} {status:?} {capacity}: {available} {reserved} {debt}"));
     }
-    standing
+    lines
 }
 
 fn changed(answer: Result<String, AdminError>) -> String {
@@ -174,6 +174,7 @@ fn reservation(reservation: &ReserveOutcome) -> String {
         ReserveOutcome::TooManyInstances { key } => format!("too many: {key}"),
         ReserveOutcome::LeaseConflict => "conflict".to_owned(),
         ReserveOutcome::LeaseSettled => "settled".to_owned(),
+        ReserveOutcome::LeaseExpired => "expired".to_owned(),
     }
 }
 
@@ -188,8 +189,8 @@ fn extension(extension: ExtendOutcome) -> String {
 fn completion(completion: &CompleteOutcome) -> String {
     match completion {
         CompleteOutcome::Settled { overages } => {
-            let excess: u128 = overages.iter().map(|excess| excess.amount).sum();
-            format!("settled, {excess} over")
+            let overage: u128 = overages.iter().map(|overage| overage.amount).sum();
+            format!("settled, {overage} over")
         }
         CompleteOutcome::NothingToDo => "nothing to do".to_owned(),
         CompleteOutcome::NotInLease { .. } => "not in lease".to_owned(),

@@ -1,24 +1,24 @@
-//! How much of TigerBeetle is left when it is used through the service.
+//! The rate of transfers in batches through the service, compared with the client crate used directly.
 
 use std::time::Duration;
 
 use super::Pace;
-use crate::client::{FULL_BATCH_TRANSFERS, Session, transfers_per_second};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{Service, TigerBeetle};
 use crate::report::{Goal, Row, number};
 use crate::rounds::Pair;
+use crate::tigerbeetle_client::{FULL_BATCH_TRANSFERS, Session, transfers_per_second};
 
-/// As many as the service has by default.
+/// The service's default.
 const SESSIONS: usize = 2;
 const LIMITS: usize = 1_000;
 const WINDOW_SECONDS: u32 = 2;
 
 pub(super) const NOTE: &str = "256 reserves of one requirement in each request, on 64 connections, against the client \
     crate with requests of 8,189 pending transfers on 2 sessions (as many as the service has), both on 1,000 limits \
-    with a timeout of 2 s, in turn on the same replica; 10 s after 3 s of warm-up. The load generator on the same machine \
-    favours the direct ones. Both become slower as the data file grows, and their rounds spread widely.";
+    with a timeout of 2 s, in turn on the same replica; 10 s after 3 s of warm-up. The load generator runs on the same \
+    machine, which favours the direct side. Both become slower as the data file grows, and their rounds spread widely.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let tigerbeetle = TigerBeetle::start()?;

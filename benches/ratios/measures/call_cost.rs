@@ -1,4 +1,4 @@
-//! What a four-limit call costs in the ledger: transfers, and bytes that stay for ever.
+//! The cost of a four-limit call in the ledger: its transfers, and its bytes, which the data file keeps forever.
 
 use super::Pace;
 use crate::failure::Failure;
@@ -7,10 +7,10 @@ use crate::processes::{Service, TigerBeetle};
 use crate::report::{Goal, Row, number};
 use crate::rounds::Spread;
 
-pub(super) const NOTE: &str = "calls that reserve a request, tokens, a slot and tokens of a day and are completed below \
-    their estimate, on 64 connections, one by one and 64 in a request, each on a data file of its own. Transfers are \
-    those that the service counted as sent. The file grows in steps and is written out of order: its growth over the \
-    whole run, the time of warm-up included, is shared among the calls of the run.";
+pub(super) const NOTE: &str = "calls reserve a request, tokens, a slot and daily tokens, and complete below their \
+    estimate, on 64 connections, one call and 64 calls in a request, each on a data file of its own. Transfers are \
+    those that the service counted as sent. The file grows in steps and is written out of order, so its growth over \
+    the whole run is divided by the calls of the run.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
@@ -27,7 +27,7 @@ fn rows_of(batch: usize, what: &str, pace: Pace) -> Result<[Row; 2], Failure> {
         calls: Calls::FourCompletedBelow,
         batch,
         limits: 100,
-        // No warm-up: what it would add to the file is not counted as calls.
+        // A warm-up would add to the file, but its calls are not counted.
         warmup_seconds: 0,
         seconds: pace.pick(25, 4),
         ..Load::on(&service.address)
@@ -54,7 +54,7 @@ fn rows_of(batch: usize, what: &str, pace: Pace) -> Result<[Row; 2], Failure> {
         },
         Row {
             what: format!("data file of a four-limit call, settled below, {what}"),
-            goal: Goal::Told,
+            goal: Goal::None,
             unit: " B",
             measured: Spread::of(vec![grown / calls])?,
             detail: format!("{} MB", number(grown / 1e6)),

@@ -1,4 +1,4 @@
-//! Whether a reserve over HTTP costs more when there are more limits.
+//! Whether a reserve over HTTP and TigerBeetle takes longer among many limits than among few.
 
 use super::Pace;
 use crate::failure::Failure;
@@ -11,8 +11,8 @@ const FEW: usize = 10;
 const MANY: usize = 10_000;
 
 pub(super) const NOTE: &str = "over HTTP on 64 connections, one requirement, a window of 2 s, on two services with a \
-    TigerBeetle each, in turn; the time of a reserve is that of the whole service, one over its rate. A million limits \
-    would take longer to make than to measure, so 10,000 must do.";
+    TigerBeetle each, in turn. The time of a reserve is one over the rate of the service. 10,000 limits stand for \
+    many, because a million would take longer to create than to measure.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let replicas = [TigerBeetle::start()?, TigerBeetle::start()?];

@@ -1,4 +1,5 @@
-//! What the limiter costs on top of HTTP and JSON.
+//! The rate of reserves over HTTP with the memory ledger, compared with an echo: the cost of the limiter beside HTTP
+//! and JSON.
 
 use super::Pace;
 use crate::failure::Failure;
@@ -7,17 +8,17 @@ use crate::processes::{Echo, Service};
 use crate::report::{Goal, Row, number};
 use crate::rounds::Pair;
 
-pub(super) const NOTE: &str = "the memory ledger against an axum server of the same version that reads the same body \
-    into the same types and answers what a grant answers. 64 connections, one requirement, 1,000 limits, a window of \
-    2 s, leases forgotten 1 s after they are over. Load generator and server share the machine: its cost is on both \
-    sides, which moves the ratio towards 1.";
+pub(super) const NOTE: &str = "the memory ledger against an axum server of the same version that parses the same body \
+    and always answers with a grant. 64 connections, one requirement, 1,000 limits, a window of 2 s, leases forgotten \
+    1 s after their end. Load generator and server share the machine, so its cost is on both sides, which moves the \
+    ratio towards 1.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let service = Service::over_memory(1)?;
     let echo = Echo::start()?;
     let on = |address| Load {
         seconds: pace.pick(4, 1),
-        // Everything that can expire does so from the first measured second on.
+        // After a warm-up longer than the window, as many reservations expire as are made.
         warmup_seconds: pace.pick(4, 1),
         ..Load::on(address)
     };

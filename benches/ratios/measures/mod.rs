@@ -1,4 +1,4 @@
-//! The measurements, one in each file.
+//! The measurements, each in a file of its own.
 
 mod batches;
 mod call_cost;
@@ -16,10 +16,10 @@ use crate::report::Row;
 
 /// One measurement.
 pub(crate) struct Measure {
-    /// What `--only` calls it.
+    /// Its name for `--only`.
     pub(crate) name: &'static str,
     pub(crate) run: fn(Pace) -> Result<Vec<Row>, Failure>,
-    /// Settings, and in which direction it may be unfair.
+    /// The settings, and which side the measurement may favour.
     pub(crate) note: &'static str,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Measure {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
     Full,
-    /// Only to see that everything runs.
+    /// Short rounds, only to see that everything runs.
     Quick,
 }
 
@@ -40,7 +40,7 @@ impl Pace {
     }
 }
 
-/// In the order in which they run.
+/// All measurements, in the order in which they run.
 pub(crate) const MEASURES: [Measure; 10] = [
     Measure { name: "http-memory", run: http_memory::run, note: http_memory::NOTE },
     Measure { name: "http-tigerbeetle", run: http_tigerbeetle::run, note: http_tigerbeetle::NOTE },

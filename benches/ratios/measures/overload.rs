@@ -1,4 +1,4 @@
-//! Whether the hints share a limit among too many callers, and what the denials cost.
+//! How much of a limit is granted when far more callers ask than it holds, and the transfers that their denials cost.
 
 use super::Pace;
 use crate::failure::Failure;
@@ -11,12 +11,11 @@ const CAPACITY: u64 = 1_000;
 const WINDOW_SECONDS: u64 = 2;
 const CLIENTS: usize = 1_000;
 
-pub(super) const NOTE: &str = "one rolling limit of 1,000 in 2 s over TigerBeetle, and 1,000 clients, each of which asks \
-    again under a new lease when the hint of its denial says, and at once after a grant: without hints that is far more \
-    than ten times the capacity. Grants come in bursts, one in each window and \
-    a little later in each: warm-up and measured time are whole windows, and 30 of them, so that a burst more or less at an \
-    end does not count for much. Transfers are those that the service \
-    counted as sent, those of denied reserves included.";
+pub(super) const NOTE: &str = "one rolling limit of 1,000 in 2 s over TigerBeetle, and 1,000 clients. A client \
+    reserves again with a new lease after the hint of a denial, and at once after a grant. Without hints that would be \
+    far more than ten times the capacity. Grants come in bursts, one in each window, each a little later than the one \
+    before. So warm-up and measured time are whole windows, and 30 of them, in which a burst more or less at the end \
+    changes little. Transfers are those that the service counted as sent, those of denied reserves included.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let tigerbeetle = TigerBeetle::start()?;

@@ -1,4 +1,4 @@
-//! How fast the limiter is over the memory ledger, on one thread.
+//! The speed of the limiter over the memory ledger, on one thread: pairs of reserve and complete, and a hot key.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,21 @@ use crate::in_process::{InProcess, complete, concurrency, key, reserve, rolling}
 use crate::report::{Goal, Row};
 use crate::rounds::Spread;
 
-/// How many commands are made at once, outside the measured time: few, so that an interruption spoils few rounds.
+/// The commands of one round, built outside the measured time. A round is short, so that an interruption spoils few
+/// rounds.
 const CHUNK: usize = 2_000;
-/// How much time passes with each command: a window of 1 s then holds 10,000 commands when the store is in balance.
+/// The time of each command. In balance, a window of 1 s holds 10,000 commands.
 const STEP: Duration = Duration::from_micros(100);
 const WINDOW_SECONDS: u64 = 1;
 const ESTIMATE: u64 = 1_200;
 const ACTUAL: u64 = 870;
 
-pub(super) const NOTE: &str = "time passes by 100 us with each command (the system's clock is read as often as in the \
-    service, and its reading not used), so that a window of 1 s holds the last 10,000 commands, and with no retention \
-    as many reservations expire and are forgotten as are made. Commands are made outside the measured time. A pair \
-    reserves a request, tokens, a slot and tokens of a day; `at its estimate` names no actual amounts, so that only the \
-    slot is given back; `below` lowers both amounts of tokens. The hot key is one limit that every reserve names.";
+pub(super) const NOTE: &str = "the clock advances by 100 us with each command; the system's clock is read as often as \
+    in the service, but its reading is not used. So a window of 1 s holds the last 10,000 commands, and without \
+    retention as many reservations expire and are forgotten as are made. Commands are built outside the measured time. \
+    A pair reserves a request, tokens, a slot and daily tokens. `at its estimate` names no actual amounts, so that \
+    only the slot is released; `below` lowers both amounts of tokens. The hot key is one limit that every reserve \
+    names.";
 
 /// The four limits of a call to a model.
 struct Model {
@@ -33,7 +35,7 @@ struct Model {
     daily_tokens: LimitKey,
 }
 
-/// What a lease is completed with.
+/// The actual amounts of a complete.
 #[derive(Clone, Copy)]
 enum Actuals {
     AsEstimated,
@@ -88,7 +90,7 @@ fn hot_reserve_ns(pace: Pace) -> Result<Spread, Failure> {
     })
 }
 
-/// Measures chunks one after another. The first ones fill the store and do not count.
+/// Measures rounds one after another. The first ones fill the store and do not count.
 fn rounds(pace: Pace, mut chunk: impl FnMut() -> Result<f64, Failure>) -> Result<Spread, Failure> {
     Spread::of_rounds(pace.pick(50, 10), &mut chunk)?;
     Spread::of_rounds(pace.pick(500, 50), chunk)

@@ -1,4 +1,4 @@
-//! How much memory limits and leases take.
+//! The memory that an idle limit and a live lease take.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::rounds::Spread;
 /// Longer than the measurement takes.
 const WINDOW_SECONDS: u64 = 86_400;
 
-pub(super) const NOTE: &str = "resident bytes of a process of its own, after less before, with the memory ledger in \
-    process: limits that nobody uses, made one by one, their keys about 22 bytes long; and leases of one requirement of \
-    one limit, none of which has expired. Whatever the allocator keeps of what is needed for a moment counts as well. \
-    1,000,000 is just above a doubling of hash tables (917,504), which is close to their worst case.";
+pub(super) const NOTE: &str = "the growth of the resident bytes of a separate process with the memory ledger. Limits: \
+    unused, created one by one, with keys of about 22 bytes. Leases: of one requirement on one limit, none of them \
+    expired. Memory that the allocator keeps after temporary use counts too. 1,000,000 is just above a doubling of \
+    hash tables (917,504), which is close to their worst case.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let many = pace.pick(1_000_000, 50_000);
@@ -31,11 +31,11 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     Ok(vec![row("idle limit", "idle-limits", 650.0)?, row("live one-limit lease", "live-leases", 400.0)?])
 }
 
-/// In a process of its own: how much it grows by a limit.
+/// The growth of this process for each limit. Runs in a process of its own.
 pub(crate) fn bytes_per_idle_limit(count: usize) -> Result<f64, Failure> {
     let store = InProcess::start(Duration::ZERO)?;
     let before = resident_bytes()?;
-    // Nothing of them is kept outside the store.
+    // The definitions are made one by one, so that only the store keeps them.
     let definitions = (0..count).map(|number| {
         let key = key(&format!("tenant:{number}:llm:rpm"))?;
         rolling(&key, WINDOW_SECONDS)
@@ -46,7 +46,7 @@ pub(crate) fn bytes_per_idle_limit(count: usize) -> Result<f64, Failure> {
     Ok((after - before) / count as f64)
 }
 
-/// In a process of its own: how much it grows by a lease.
+/// The growth of this process for each lease. Runs in a process of its own.
 pub(crate) fn bytes_per_live_lease(count: usize) -> Result<f64, Failure> {
     let store = InProcess::start(Duration::ZERO)?;
     let limit = keys(1)?;
@@ -61,10 +61,10 @@ pub(crate) fn bytes_per_live_lease(count: usize) -> Result<f64, Failure> {
     Ok((after - before) / count as f64)
 }
 
-/// As exactly as the kernel knows it; `statm` is allowed to lag behind.
+/// The resident bytes of this process, from a file that is exact; `statm` may lag behind.
 fn resident_bytes() -> Result<f64, Failure> {
     const FILE: &str = "/proc/self/smaps_rollup";
-    let text = std::fs::read_to_string(FILE).map_err(Failure::file("the kernel tells no sizes"))?;
+    let text = std::fs::read_to_string(FILE).map_err(Failure::file("the resident size cannot be read"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
     let kib: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     kib.map(|kib| kib * 1024.0).ok_or(Failure::Kernel("the resident size"))

@@ -1,21 +1,21 @@
-//! What the service adds to one round trip to TigerBeetle.
+//! The time that the service adds to one round trip to TigerBeetle, without load.
 
 use std::time::Duration;
 
 use super::Pace;
-use crate::client::{Session, round_trip_us};
 use crate::failure::Failure;
 use crate::load::{Limits, Load};
 use crate::processes::{Service, TigerBeetle};
 use crate::report::{Goal, Row, number};
 use crate::rounds::Pair;
+use crate::tigerbeetle_client::{Session, round_trip_us};
 
 const LIMITS: usize = 1_000;
 const WINDOW_SECONDS: u32 = 2;
 
 pub(super) const NOTE: &str = "one connection that waits for each answer, against one session of the client crate on a \
-    thread that does nothing but wait for its reply, in turn on the same replica. The direct side pays for no HTTP, no \
-    JSON and no second process.";
+    thread that only waits for its reply, in turn on the same replica. The direct side needs neither HTTP nor JSON nor \
+    a second process.";
 
 pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let tigerbeetle = TigerBeetle::start()?;

@@ -1,4 +1,4 @@
-//! The batcher on paused time, which moves only while all tasks wait. Every call takes 10 ms.
+//! The batcher on paused time, which advances only while all tasks wait. Every call takes 10 ms.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ struct Call {
     leases: Vec<u128>,
 }
 
-/// Records calls. The answer to a lease contains the lease, so that answers can be told apart. Lease 13 is refused, and
+/// Records calls. The grant of a lease contains its number, so that each answer is different. Lease 13 is refused, and
 /// the call with lease 66 panics.
 #[derive(Clone)]
 struct Recorder {
@@ -122,7 +122,7 @@ async fn reserve_all(batcher: &Batcher<Recorder>, leases: impl IntoIterator<Item
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_lane_sends_at_once_and_a_busy_lane_fills_the_next_batch_in_order() {
+async fn a_batch_fills_in_order_while_a_call_is_in_flight() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
     let later = async {
@@ -147,7 +147,7 @@ async fn a_reserve_that_is_cancelled_while_it_waits_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn commands_above_a_full_batch_follow_and_each_has_its_own_result() {
+async fn commands_that_exceed_a_batch_are_sent_in_order_and_each_has_its_own_result() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
     let commands: Vec<Reserve> = (1..=25).map(reserve).collect();
@@ -168,7 +168,7 @@ async fn commands_above_a_full_batch_follow_and_each_has_its_own_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reserves_and_completes_are_never_mixed_and_do_not_wait_for_each_other() {
+async fn reserves_and_completes_have_separate_calls_that_do_not_wait_for_each_other() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
     let both = async |lease| {
@@ -207,18 +207,18 @@ async fn calls_in_flight_are_bounded() {
     let recorder = Recorder::new();
     let batcher =
         Batcher::new(recorder.clone(), BatcherOptions { calls_in_flight_max: number(2), ..options() });
-    let mut waiting = Vec::new();
+    let mut callers = Vec::new();
     for lease in 1..=4 {
-        waiting.push(Box::pin(reserve_all(&batcher, [lease])));
-        timeout(Duration::from_millis(1), waiting.last_mut().expect("not empty")).await.ok();
+        callers.push(Box::pin(reserve_all(&batcher, [lease])));
+        timeout(Duration::from_millis(1), callers.last_mut().expect("not empty")).await.ok();
     }
-    join_all(waiting).await;
+    join_all(callers).await;
     let leases: Vec<Vec<u128>> = recorder.calls().into_iter().map(|call| call.leases).collect();
     assert_eq!(leases, [vec![1], vec![2], vec![3, 4]]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_complete_is_sent_even_if_its_caller_is_gone() {
+async fn a_complete_is_sent_after_its_caller_is_cancelled() {
     let recorder = Recorder::new();
     let batcher = Batcher::new(recorder.clone(), options());
     let complete = async |lease| batcher.complete(&Complete::of_unused(&reserve(lease))).await;
@@ -244,7 +244,7 @@ async fn a_call_that_panics_leaves_only_its_own_commands_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_finds_the_queue_full_waits_for_room() {
+async fn callers_wait_for_room_in_a_full_queue() {
     let recorder = Recorder::new();
     let options = BatcherOptions { batch_max: number(2), queue_max: number(3), ..options() };
     let batcher = Batcher::new(recorder.clone(), options);
@@ -269,19 +269,19 @@ proptest! {
             let (batch, queue) = (number(batch_max), number(queue_max));
             let options = BatcherOptions { batch_max: batch, linger, queue_max: queue, ..options() };
             let batcher = Batcher::new(recorder.clone(), options);
-            let arrived = Mutex::new(Vec::new());
-            let arrive = async |(lease, at_ms): (u128, u64)| {
+            let submitted = Mutex::new(Vec::new());
+            let submit = async |(lease, at_ms): (u128, u64)| {
                 sleep(Duration::from_millis(at_ms)).await;
-                arrived.lock().expect("not poisoned").push(lease);
+                submitted.lock().expect("not poisoned").push(lease);
                 (lease, batcher.reserve(&reserve(lease)).await)
             };
-            for (lease, answer) in join_all((100..).zip(arrivals_ms).map(arrive)).await {
+            for (lease, answer) in join_all((100..).zip(arrivals_ms).map(submit)).await {
                 prop_assert_eq!(answer.expect("answered"), granted(lease));
             }
             let calls = recorder.calls();
             prop_assert!(calls.iter().all(|call| (1..=batch_max).contains(&call.leases.len())));
             let sent: Vec<u128> = calls.into_iter().flat_map(|call| call.leases).collect();
-            prop_assert_eq!(sent, arrived.into_inner().expect("not poisoned"));
+            prop_assert_eq!(sent, submitted.into_inner().expect("not poisoned"));
             Ok(())
         })?;
     }

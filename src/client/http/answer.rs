@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{CallError, ErrorKind};
 use crate::protocol::{
-    AnswerError, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, TOO_MANY_INSTANCES,
-    UNKNOWN_LIMIT_KEY,
+    AnswerError, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_EXPIRED, LEASE_SETTLED,
+    TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
 };
 
 // Further names of errors, as `src/api/reject.rs` has them.
@@ -114,6 +114,7 @@ fn kind_of(name: &str) -> ErrorKind {
         TOO_MANY_INSTANCES => ErrorKind::TooManyInstances,
         LEASE_CONFLICT => ErrorKind::LeaseConflict,
         LEASE_SETTLED => ErrorKind::LeaseSettled,
+        LEASE_EXPIRED => ErrorKind::LeaseExpired,
         NOT_A_BUCKET => ErrorKind::NotABucket,
         KIND_CHANGE => ErrorKind::KindChange,
         _ => ErrorKind::Other,
@@ -139,6 +140,7 @@ mod tests {
             (StatusCode::CONFLICT, "too_many_instances", ErrorKind::TooManyInstances),
             (StatusCode::CONFLICT, "lease_conflict", ErrorKind::LeaseConflict),
             (StatusCode::CONFLICT, "lease_settled", ErrorKind::LeaseSettled),
+            (StatusCode::CONFLICT, "lease_expired", ErrorKind::LeaseExpired),
             (StatusCode::CONFLICT, "not_a_bucket", ErrorKind::NotABucket),
             (StatusCode::CONFLICT, "kind_change", ErrorKind::KindChange),
             (StatusCode::CONFLICT, "novel", ErrorKind::Other),

@@ -8,6 +8,7 @@ use crate::registry::AdminError;
 
 /// Why there is no lease, not even a failed one. Nothing is taken, and nothing is counted.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum PermitError {
     /// The call asks for more permits than the limit ever has.
     #[error("{permits} permits are above the capacity of limit {key}, {capacity}; ask for fewer or raise it")]

@@ -24,6 +24,7 @@ enum Outcome<L: Ledger> {
 
 /// Why a lease has no permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FailureReason {
     /// The limit has no room now, and the call does not wait.
     NoRoom,

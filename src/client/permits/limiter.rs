@@ -16,7 +16,7 @@ use super::queue::{EnqueueResult, WaiterId};
 use super::shared::{Attempt, Reply, Shared};
 use super::statistics::PermitStatistics;
 use super::worker::QueueWorker;
-use crate::client::{InProcess, LimitKey};
+use crate::client::{CallError, InProcess, IntoLimitKey};
 use crate::ledger::Ledger;
 
 /// Hands out the permits of one limit.
@@ -45,11 +45,19 @@ impl<L: Ledger> Clone for PermitLimiter<L> {
 impl<L: Ledger> PermitLimiter<L> {
     /// A limiter over a limit of `home`. The limit may be defined later.
     ///
+    /// # Errors
+    ///
+    /// A key that is malformed.
+    ///
     /// # Panics
     ///
     /// Outside of a tokio runtime: it releases dropped leases in the background.
-    pub fn new(home: Arc<InProcess<L>>, key: LimitKey, options: PermitOptions) -> Self {
-        Self { shared: Arc::new(Shared::new(home, key, options)) }
+    pub fn new(
+        home: Arc<InProcess<L>>,
+        key: impl IntoLimitKey,
+        options: PermitOptions,
+    ) -> Result<Self, CallError> {
+        Ok(Self { shared: Arc::new(Shared::new(home, key.into_limit_key()?, options)) })
     }
 
     /// Refills a bucket that is refilled manually. Returns false if the limit is not such a bucket.

@@ -4,6 +4,7 @@
 ///
 /// By default only calls for 0 permits wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct PermitOptions {
     /// The most permits that all waiters together wait for. Calls for 0 permits may always wait.
     pub queue_permits_max: u64,
@@ -11,8 +12,26 @@ pub struct PermitOptions {
     pub order: QueueOrder,
 }
 
+impl PermitOptions {
+    /// No queue but for calls for 0 permits, oldest waiter first: the default, as a constant.
+    pub const NO_QUEUE: Self = Self { queue_permits_max: 0, order: QueueOrder::OldestFirst };
+
+    /// Sets the most permits that all waiters together wait for. 0 by default.
+    #[must_use]
+    pub const fn queue_permits_max(self, queue_permits_max: u64) -> Self {
+        Self { queue_permits_max, ..self }
+    }
+
+    /// Sets who is served first. The oldest waiter by default.
+    #[must_use]
+    pub const fn order(self, order: QueueOrder) -> Self {
+        Self { order, ..self }
+    }
+}
+
 /// The order in which waiters are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum QueueOrder {
     /// The oldest waiter first.
     ///

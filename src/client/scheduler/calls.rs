@@ -20,6 +20,11 @@ pub(super) async fn reserve(transport: &impl Transport, command: &Reserve) -> Re
             Some(retry_after) => ReserveAnswer::Denied { key: denial.key().clone(), retry_after },
             None => ReserveAnswer::Refused(ScheduleError::Never(denial)),
         },
+        Ok(AttemptResult::LeaseExpired) => {
+            // Other parts of the lease may still be held; the next attempt takes a lease of its own.
+            complete(transport, &Complete::of_unused(command)).await;
+            ReserveAnswer::TooLate
+        }
         Ok(AttemptResult::LeaseConflict | AttemptResult::LeaseSettled) => ReserveAnswer::TooLate,
         Err(error @ CallError::Unknown { .. }) => ReserveAnswer::Unknown(error),
         Err(error @ (CallError::Refused { .. } | CallError::Closed)) => ReserveAnswer::Refused(error.into()),

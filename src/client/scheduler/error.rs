@@ -4,6 +4,7 @@ use crate::client::{CallError, Denial, ErrorKind};
 
 /// Why a job did not run, or did not run to its end.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum ScheduleError {
     /// The scheduler or the queue of the job has its maximum of waiting jobs.
     #[error("the queue is full; try again later or raise jobs_max or queue_jobs_max")]

@@ -16,6 +16,7 @@ pub trait Observer: Send + 'static {
 
 /// What happened to a job.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum SchedulerEvent<'a> {
     /// It was submitted.
     Queued {

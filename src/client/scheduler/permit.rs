@@ -42,9 +42,10 @@ pub struct Permit {
 /// The job has no reservation of this limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the job has no reservation of limit {key}; name one of its requirements")]
+#[non_exhaustive]
 pub struct NotReserved {
     /// The key given.
-    pub key: LimitKey,
+    pub key: String,
 }
 
 impl Permit {
@@ -66,10 +67,11 @@ impl Permit {
     /// # Errors
     ///
     /// [`NotReserved`] if the key is not one of the job's requirements.
-    pub fn used(&self, key: &LimitKey, amount: u64) -> Result<(), NotReserved> {
-        if !self.keys.contains(key) {
-            return Err(NotReserved { key: key.clone() });
-        }
+    pub fn used(&self, key: impl AsRef<str>, amount: u64) -> Result<(), NotReserved> {
+        let key = key.as_ref();
+        let Some(key) = self.keys.iter().find(|reserved| reserved.as_str() == key) else {
+            return Err(NotReserved { key: key.to_owned() });
+        };
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
         guard.used.get_or_insert_default().insert(key.clone(), amount);
         Ok(())

@@ -1,7 +1,7 @@
 //! Limits as HTTP clients see them.
 
 use super::key::REQUEST_PART_BYTES_MAX;
-use crate::client::{LimitKey, Requirements, RequirementsError};
+use crate::client::{ErrorKind, LimitKey, Requirements, RequirementsError};
 use crate::limit::Kind;
 
 /// The largest integer of a structured field (RFC 9651).
@@ -23,6 +23,7 @@ pub struct HttpLimit {
 
 /// Why a limit of HTTP requests is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum HttpLimitError {
     /// The name does not fit into a structured field.
     #[error("the name {0:?} must be of 1 to 64 printable ASCII characters")]
@@ -30,6 +31,13 @@ pub enum HttpLimitError {
     /// The prefix does not begin a limit key, or is too long.
     #[error("the key prefix {0:?} must begin a limit key, and leave room for the key of a request")]
     KeyPrefix(String),
+}
+
+impl HttpLimitError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidRequest
+    }
 }
 
 impl HttpLimit {

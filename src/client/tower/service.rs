@@ -40,6 +40,7 @@ struct Gate<T> {
 
 /// Options of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct RateLimitOptions {
     /// Whether the responses of the service say how much of every limit is left. False by default. It takes one
     /// look-up for each limit and request, while the service works.
@@ -48,8 +49,23 @@ pub struct RateLimitOptions {
     pub when_unavailable: WhenUnavailable,
 }
 
+impl RateLimitOptions {
+    /// Sets whether the responses of the service say how much of every limit is left. False by default.
+    #[must_use]
+    pub const fn tells_remaining(self, tells_remaining: bool) -> Self {
+        Self { tells_remaining, ..self }
+    }
+
+    /// Sets what happens to requests while the limiter does not answer. They are refused by default.
+    #[must_use]
+    pub const fn when_unavailable(self, when_unavailable: WhenUnavailable) -> Self {
+        Self { when_unavailable, ..self }
+    }
+}
+
 /// What happens to requests while the limiter does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WhenUnavailable {
     /// They are answered with status 503.
     #[default]

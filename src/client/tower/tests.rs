@@ -1,4 +1,4 @@
-//! The layer around test services, over a limiter in this process.
+//! The rate limit layer around test services, over a limiter in this process.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -84,8 +84,8 @@ fn field<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
 }
 
-/// The units available, after everything in the background is done.
-async fn free(limiter: &Limiter<InProcess>, key: &str) -> u128 {
+/// The units available, after the releases in the background.
+async fn available(limiter: &Limiter<InProcess>, key: &str) -> u128 {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -101,7 +101,7 @@ where
 }
 
 #[tokio::test]
-async fn a_request_without_room_is_answered_with_429_and_when_to_retry() {
+async fn a_request_without_room_is_answered_with_429_and_a_retry_after() {
     let limiter = limiter().await;
     let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
     let policy = r#""per-minute";q=3;w=60, "at-once";q=2;qu="concurrent-requests""#;
@@ -110,7 +110,7 @@ async fn a_request_without_room_is_answered_with_429_and_when_to_retry() {
         assert_eq!((response.status(), field(&response, "ratelimit-policy")), (StatusCode::OK, policy));
         assert_eq!(field(&response, "ratelimit"), "");
         assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "onetwo");
-        free(&limiter, "http:slots:ann").await;
+        available(&limiter, "http:slots:ann").await;
     }
     let refused = call(&service, request(Some("ann"))).await;
     assert_eq!(
@@ -124,7 +124,7 @@ async fn a_request_without_room_is_answered_with_429_and_when_to_retry() {
     let problem = refused.into_body().collect().await.expect("a body").to_bytes();
     let problem: serde_json::Value = serde_json::from_slice(&problem).expect("JSON");
     assert_eq!(problem["violated-policies"], serde_json::json!(["per-minute"]));
-    // Another user, and requests without a name, still have room.
+    // Another user, and a request without a user, still have room.
     for other in [Some("bob"), None] {
         assert_eq!(call(&service, request(other)).await.status(), StatusCode::OK);
     }
@@ -134,62 +134,62 @@ async fn a_request_without_room_is_answered_with_429_and_when_to_retry() {
 async fn the_lease_lasts_until_the_body_has_ended() {
     let limiter = limiter().await;
     let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
-    let mut ends = call(&service, request(Some("ann"))).await.into_body();
-    assert_eq!(free(&limiter, "http:slots:ann").await, 1);
-    ends.frame().await.expect("one").expect("good");
-    ends.frame().await.expect("two").expect("good");
-    assert_eq!(free(&limiter, "http:slots:ann").await, 1);
-    assert!(ends.frame().await.is_none());
-    // The lease is over although the body is not dropped.
-    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
-    assert_eq!(free(&limiter, "http:rate:ann").await, 2);
-    assert!(!ends.is_end_stream());
+    let mut body = call(&service, request(Some("ann"))).await.into_body();
+    assert_eq!(available(&limiter, "http:slots:ann").await, 1);
+    body.frame().await.expect("a frame").expect("no failure");
+    body.frame().await.expect("a frame").expect("no failure");
+    assert_eq!(available(&limiter, "http:slots:ann").await, 1);
+    assert!(body.frame().await.is_none());
+    // The lease has ended, although the body is not dropped.
+    assert_eq!(available(&limiter, "http:slots:ann").await, 2);
+    assert_eq!(available(&limiter, "http:rate:ann").await, 2);
+    assert!(!body.is_end_stream());
 }
 
 #[tokio::test]
 async fn the_lease_ends_when_the_body_fails_or_is_dropped_or_the_service_fails() {
     let limiter = limiter().await;
     let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
-    let failing = |what| {
+    let failing = |part| {
         let mut request = request(Some("ann"));
-        request.headers_mut().insert("x-fail", HeaderValue::from_static(what));
+        request.headers_mut().insert("x-fail", HeaderValue::from_static(part));
         request
     };
-    let mut fails = call(&service, failing("body")).await.into_body();
-    fails.frame().await.expect("one").expect("good");
-    assert_eq!(free(&limiter, "http:slots:ann").await, 1);
-    fails.frame().await.expect("the failure").expect_err("it fails");
-    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+    let mut failing_body = call(&service, failing("body")).await.into_body();
+    failing_body.frame().await.expect("a frame").expect("no failure");
+    assert_eq!(available(&limiter, "http:slots:ann").await, 1);
+    failing_body.frame().await.expect("a frame").expect_err("it fails");
+    assert_eq!(available(&limiter, "http:slots:ann").await, 2);
     let dropped = call(&service, request(Some("ann"))).await;
-    assert_eq!(free(&limiter, "http:slots:ann").await, 1);
+    assert_eq!(available(&limiter, "http:slots:ann").await, 1);
     drop(dropped);
-    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+    assert_eq!(available(&limiter, "http:slots:ann").await, 2);
     let mut service = service;
     service.ready().await.expect("ready").call(failing("service")).await.err().expect("it fails");
-    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+    assert_eq!(available(&limiter, "http:slots:ann").await, 2);
 }
 
 #[tokio::test]
-async fn the_lease_ends_when_the_caller_gives_up() {
+async fn the_lease_ends_when_the_caller_is_cancelled() {
     let limiter = limiter().await;
     let never = service_fn(async |_request: Request<()>| {
         std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
     });
     let service = layer(&limiter, RateLimitOptions::default()).layer(never);
-    let calls = async || {
+    let call_and_check = async || {
         tokio::join!(call(&service, request(Some("ann"))), async {
-            assert_eq!(free(&limiter, "http:slots:ann").await, 1);
+            assert_eq!(available(&limiter, "http:slots:ann").await, 1);
         })
     };
-    let given_up = tokio::time::timeout(Duration::from_millis(50), calls()).await;
-    assert!(given_up.is_err());
-    assert_eq!(free(&limiter, "http:slots:ann").await, 2);
+    let timed_out = tokio::time::timeout(Duration::from_millis(50), call_and_check()).await;
+    assert!(timed_out.is_err());
+    assert_eq!(available(&limiter, "http:slots:ann").await, 2);
 }
 
 #[tokio::test]
-async fn responses_say_how_much_is_left_if_the_option_is_set() {
+async fn responses_have_the_remaining_amount_if_the_option_is_set() {
     let limiter = limiter().await;
-    let options = RateLimitOptions { tells_remaining: true, ..RateLimitOptions::default() };
+    let options = RateLimitOptions::default().tells_remaining(true);
     let service = layer(&limiter, options).layer(service_fn(answer));
     let first = call(&service, request(Some("ann"))).await;
     assert_eq!(field(&first, "ratelimit"), r#""per-minute";r=2, "at-once";r=1"#);
@@ -215,7 +215,7 @@ async fn a_key_of_any_characters_fills_the_placeholder_of_a_template() {
         let response = call(&service, request(Some(user))).await;
         assert_eq!(response.status(), StatusCode::OK, "{user}");
         drop(response);
-        assert_eq!(free(&limiter, &format!("http:rate:{}", escape_segment(user))).await, 2, "{user}");
+        assert_eq!(available(&limiter, &format!("http:rate:{}", escape_segment(user))).await, 2, "{user}");
     }
 }
 
@@ -237,7 +237,7 @@ async fn requests_are_refused_or_let_through_while_the_limiter_does_not_answer()
         (WhenUnavailable::Refuse, StatusCode::SERVICE_UNAVAILABLE),
         (WhenUnavailable::LetThrough, StatusCode::OK),
     ] {
-        let options = RateLimitOptions { when_unavailable, ..RateLimitOptions::default() };
+        let options = RateLimitOptions::default().when_unavailable(when_unavailable);
         let key = RequestKey::path();
         let layer = RateLimitLayer::new(limiter.clone(), key, limits(), options).expect("valid");
         let service: RateLimit<_, Http> = layer.layer(service_fn(answer));
@@ -248,7 +248,7 @@ async fn requests_are_refused_or_let_through_while_the_limiter_does_not_answer()
 }
 
 #[tokio::test]
-async fn a_layer_needs_limits_that_can_be_reserved_together() {
+async fn a_layer_needs_at_least_one_limit_and_each_only_once() {
     let limiter = limiter().await;
     let twice = [limits(), limits()].concat();
     for limits in [Vec::new(), twice] {

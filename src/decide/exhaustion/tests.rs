@@ -1,4 +1,4 @@
-//! Exhaustion, step by step.
+//! The decisions of exhaustion: who is admitted, who is denied, and until when.
 
 use super::*;
 
@@ -33,11 +33,11 @@ fn an_amount_below_the_refused_one_is_admitted() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 10);
     assert!(is_denied(exhaustion.ask(1, 10)));
     ticket(exhaustion.ask(1, 9));
-    assert!(is_denied(exhaustion.ask(1, 1)), "nine of at most nine are taken");
+    assert!(is_denied(exhaustion.ask(1, 1)), "all nine units below the refused amount are admitted");
 }
 
 #[test]
-fn a_release_admits_at_once_even_if_an_older_refusal_arrives_later() {
+fn a_release_admits_a_caller_even_if_an_older_refusal_arrives_after_it() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 1);
     let probe = ticket(exhaustion.ask(BOUND, 1));
     exhaustion.released(1);
@@ -47,18 +47,18 @@ fn a_release_admits_at_once_even_if_an_older_refusal_arrives_later() {
 }
 
 #[test]
-fn an_expiry_admits_what_it_freed_and_no_more() {
+fn an_expiry_admits_only_the_units_that_it_freed() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 1);
     let probe = ticket(exhaustion.ask(BOUND, 3));
     exhaustion.granted(BOUND, probe, Some(BOUND + 50 * MS));
-    // The probe opened twice its size, and there was no more room.
+    // The grant of the probe admits twice its units, but the limit has no more room.
     let second = ticket(exhaustion.ask(BOUND + MS, 6));
     exhaustion.refused(BOUND + 2 * MS, second);
     assert!(is_denied(exhaustion.ask(BOUND + 3 * MS, 1)));
-    // The six that the opening assumed are not there.
+    // The refusal took back the six units that the grant had assumed, so only the expiry of the probe's three counts.
     let later = BOUND + 60 * MS;
-    let through = (0..100).filter(|_| matches!(exhaustion.ask(later, 1), Advice::Ask(_))).count();
-    assert_eq!(through, 3);
+    let admitted = (0..100).filter(|_| matches!(exhaustion.ask(later, 1), Advice::Ask(_))).count();
+    assert_eq!(admitted, 3);
 }
 
 #[test]
@@ -73,14 +73,14 @@ fn expiries_are_promised_in_order() {
     };
     assert_eq!(until(exhaustion.ask(1, 1)), Some(10 * MS));
     assert_eq!(until(exhaustion.ask(1, 1)), Some(11 * MS));
-    assert_eq!(until(exhaustion.ask(1, 2)), None, "one unit is left, and two are wanted");
+    assert_eq!(until(exhaustion.ask(1, 2)), None, "only one promised unit is left, not two");
     assert_eq!(until(exhaustion.ask(1, 1)), Some(12 * MS));
     ticket(exhaustion.ask(10 * MS, 1));
     assert!(is_denied(exhaustion.ask(10 * MS, 1)));
 }
 
 #[test]
-fn a_limit_with_room_again_opens_quickly() {
+fn each_round_of_grants_doubles_the_admitted_callers() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 1);
     let mut sent = vec![ticket(exhaustion.ask(BOUND, 1))];
     for _round in 0..10 {
@@ -95,7 +95,7 @@ fn a_limit_with_room_again_opens_quickly() {
 }
 
 #[test]
-fn a_refusal_of_a_late_expiry_hints_at_the_next_try() {
+fn a_refusal_before_a_late_expiry_hints_at_the_next_retry() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 1);
     for at_ns in [10 * MS, 20 * MS] {
         exhaustion.expect(ExpectedRelease { at_ns, units: 1 });
@@ -103,83 +103,87 @@ fn a_refusal_of_a_late_expiry_hints_at_the_next_try() {
     exhaustion.has_expiries = true;
     let late = ticket(exhaustion.ask(10 * MS, 1));
     assert_eq!(exhaustion.refused(11 * MS, late), Some(11 * MS + RETRY_NS));
-    // That expiry is promised to it: the next caller is promised the following one.
+    // The late expiry stays promised to the refused caller, so the next caller is promised the following expiry.
     let next = exhaustion.ask(11 * MS, 1);
     assert_eq!(next, Advice::Wait { until_ns: Some(20 * MS + LAG_STEP_NS) });
     ticket(exhaustion.ask(11 * MS + RETRY_NS, 1));
 }
 
 #[test]
-fn a_grant_for_a_due_expiry_opens_nothing_more() {
+fn a_grant_for_a_known_expiry_admits_no_further_caller() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 1);
     exhaustion.lag_ns = LAG_MAX_NS;
     exhaustion.expect(ExpectedRelease { at_ns: BOUND, units: 1 });
-    let due = ticket(exhaustion.ask(BOUND, 1));
-    exhaustion.granted(BOUND, due, None);
-    assert!(is_denied(exhaustion.ask(BOUND + MS, 1)), "the due expiry is used");
-    assert!(is_denied(exhaustion.ask(BOUND + 2 * LAG_MAX_NS - MS, 1)), "and is not counted twice");
+    let expired = ticket(exhaustion.ask(BOUND, 1));
+    exhaustion.granted(BOUND, expired, None);
+    assert!(is_denied(exhaustion.ask(BOUND + MS, 1)), "the expired unit is taken");
+    assert!(is_denied(exhaustion.ask(BOUND + 2 * LAG_MAX_NS - MS, 1)), "and the expiry is not counted twice");
 }
 
 #[test]
-fn a_due_expiry_that_was_not_made_yet_is_not_lost() {
+fn an_expiry_that_the_ledger_makes_late_is_not_lost() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 1);
     (exhaustion.lag_ns, exhaustion.opening, exhaustion.has_expiries) = (LAG_MAX_NS, true, true);
     exhaustion.expect(ExpectedRelease { at_ns: BOUND, units: 1 });
-    let due = ticket(exhaustion.ask(BOUND, 1));
-    assert_eq!(exhaustion.refused(BOUND + MS, due), Some(BOUND + MS + RETRY_NS));
+    let too_early = ticket(exhaustion.ask(BOUND, 1));
+    assert_eq!(exhaustion.refused(BOUND + MS, too_early), Some(BOUND + MS + RETRY_NS));
     assert!(is_denied(exhaustion.ask(BOUND + LAG_MAX_NS - MS, 1)));
-    let there = ticket(exhaustion.ask(BOUND + LAG_MAX_NS, 1));
-    exhaustion.unused(there);
+    let in_time = ticket(exhaustion.ask(BOUND + LAG_MAX_NS, 1));
+    exhaustion.unused(in_time);
     ticket(exhaustion.ask(BOUND + LAG_MAX_NS, 1));
 }
 
 #[test]
-fn an_unused_probe_is_left_to_the_next_caller() {
+fn the_next_caller_takes_over_an_unused_probe() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 1);
     let probe = ticket(exhaustion.ask(BOUND, 1));
     exhaustion.unused(probe);
     let probe = ticket(exhaustion.ask(BOUND + 1, 1));
     exhaustion.refused(BOUND + 2, probe);
     // The refusal of a bypassing caller does not delay the next probe.
-    let must = exhaustion.bypass(BOUND + 3, 100);
-    exhaustion.refused(2 * BOUND, must);
+    let bypass = exhaustion.bypass(BOUND + 3, 100);
+    exhaustion.refused(2 * BOUND, bypass);
     ticket(exhaustion.ask(2 * BOUND + 2, 1));
 }
 
 #[test]
-fn nothing_without_a_known_expiry_is_promised() {
+fn a_refusal_without_a_known_expiry_has_no_hint() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 10);
-    let guessed = ticket(exhaustion.ask(1, 9));
-    assert_eq!(exhaustion.refused(2, guessed), None);
+    let below_the_refused = ticket(exhaustion.ask(1, 9));
+    assert_eq!(exhaustion.refused(2, below_the_refused), None);
 }
 
 #[test]
-fn a_bypassing_caller_is_counted_too() {
+fn the_units_of_a_bypassing_caller_count() {
     let mut exhaustion = Exhaustion::exhausted(0, BOUND, 3);
-    let passes = [2, 1].map(|units| exhaustion.bypass(1, units));
+    let tickets = [2, 1].map(|units| exhaustion.bypass(1, units));
     assert_eq!(
-        passes.map(|ticket| ticket.reason),
+        tickets.map(|ticket| ticket.reason),
         [Reason::Free, Reason::Bypass],
-        "two of at most two are taken"
+        "the first takes both units below the refused amount"
     );
-    let [granted, refused] = passes;
+    let [granted, refused] = tickets;
     exhaustion.granted(1, granted, Some(50 * MS));
     exhaustion.refused(2, refused);
-    assert_eq!(exhaustion.ask(3, 2), Advice::Wait { until_ns: None }, "one of the two was promised");
+    assert_eq!(
+        exhaustion.ask(3, 2),
+        Advice::Wait { until_ns: None },
+        "one of the two expiring units was promised to the refused caller"
+    );
     assert!(is_denied(exhaustion.ask(50 * MS - 1, 1)));
     ticket(exhaustion.ask(50 * MS, 2));
 }
 
 #[test]
-fn a_late_expiry_is_tried_again_a_few_times() {
+fn a_late_expiry_is_retried_up_to_a_maximum() {
     let mut exhaustion = Exhaustion::exhausted(0, u64::MAX / 4, 1);
     exhaustion.expect(ExpectedRelease { at_ns: MS, units: 1 });
-    let mut tries = 0;
+    let mut attempts = 0;
     for now_ns in (MS..).step_by(MS as usize).take(1_000) {
         if let Advice::Ask(ticket) = exhaustion.ask(now_ns, 1) {
-            tries += 1;
+            attempts += 1;
             exhaustion.refused(now_ns, ticket);
         }
     }
-    assert_eq!(tries, 1 + RETRIES_MAX);
+    assert_eq!(attempts, 1 + RETRIES_MAX);
 }

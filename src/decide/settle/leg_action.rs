@@ -28,10 +28,8 @@ pub(super) enum LegAction {
     Release,
     /// The leg is reduced to what was used.
     Shrink(Shrink),
-    /// The overage is reserved in addition.
-    ReserveOverage { by: u128, overage: Overage, debt_account: AccountId },
-    /// The overage found no room and is posted as debt.
-    RecordDebt { by: u128, debt_account: AccountId },
+    /// More was used than reserved.
+    Exceed(Exceed),
 }
 
 /// The reduction of a leg.
@@ -45,6 +43,30 @@ pub(super) struct Shrink {
     pub(super) closing: Option<TransferId>,
     /// The account of borrowed tokens, if the limit's kind lends.
     pub(super) borrowed: Option<AccountId>,
+}
+
+/// Usage above the reservation of a leg. What fits is reserved in addition; the rest is debt, or only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Exceed {
+    /// The part that is reserved.
+    pub(super) reserved: u128,
+    /// The part that finds no room.
+    pub(super) unreserved: u128,
+    /// Counts the attempts to reserve: a refused transfer uses its id up.
+    pub(super) attempt: u8,
+    /// What happens to the part without room.
+    pub(super) overage: Overage,
+    /// The account that records the limit's debt.
+    pub(super) debt_account: AccountId,
+}
+
+impl Exceed {
+    /// The same usage, of which at most `room` fits.
+    pub(super) fn within(self, room: u128) -> Self {
+        let total = self.reserved.saturating_add(self.unreserved);
+        let reserved = total.min(room);
+        Self { reserved, unreserved: total - reserved, ..self }
+    }
 }
 
 /// The action for each leg, in the order of the legs.
@@ -84,7 +106,13 @@ fn action_of(leg: &HeldLeg, used: Option<(u128, &Used)>) -> LegAction {
     } else if actual < leg.amount {
         LegAction::Shrink(Shrink { to: actual, attempt: 0, closing: None, borrowed: used.borrowed })
     } else if actual > leg.amount {
-        LegAction::ReserveOverage { by: actual - leg.amount, overage, debt_account: used.debt_account }
+        LegAction::Exceed(Exceed {
+            reserved: actual - leg.amount,
+            unreserved: 0,
+            attempt: 0,
+            overage,
+            debt_account: used.debt_account,
+        })
     } else {
         LegAction::Keep
     }

@@ -9,7 +9,11 @@
 //! guard reads the lease again: either it is settled, or it holds more than was known.
 //!
 //! If the ledger refuses a transfer behind the guard (a reservation has expired, overage finds no room, an account is closed),
-//! the chain is planned again without it or in another way, and sent again.
+//! the chain is planned again without it or in another way, and sent again. Overage without room is split: what the limit has
+//! left is reserved, and the rest is debt or only counted, so that using more never leaves more available.
+//!
+//! A lease that has expired has nothing to release. Its overage is settled all the same, for as long as the ledger knows the
+//! lease.
 
 mod leg_action;
 mod steps;
@@ -17,7 +21,7 @@ mod steps;
 use smallvec::SmallVec;
 
 pub use leg_action::Used;
-use leg_action::{LegAction, Shrink, actions_of};
+use leg_action::{Exceed, LegAction, Shrink, actions_of};
 use steps::{Step, StepKind};
 
 use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds};
@@ -40,12 +44,9 @@ impl NotInLease {
     pub fn find(lease: &Lease, used: &[Used], now_ns: u64) -> Option<Self> {
         let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
         let index = used.iter().position(|used| !in_lease(used))?;
-        (!is_over(lease, now_ns)).then_some(Self { index })
+        let is_over = lease.settled || lease.is_expired(now_ns);
+        (!is_over).then_some(Self { index })
     }
-}
-
-fn is_over(lease: &Lease, now_ns: u64) -> bool {
-    lease.settled || lease.is_expired(now_ns)
 }
 
 /// Settles one lease. Ask [`Settlement::next`] what to do, report the result, and repeat until it is done.
@@ -55,7 +56,6 @@ pub struct Settlement {
     lease_ids: LeaseIds,
     lease: Lease,
     actions: SmallVec<[LegAction; 4]>,
-    overages: Vec<LegOverage>,
     sent: SmallVec<[Step; 8]>,
     rounds: u32,
     state: State,
@@ -65,6 +65,7 @@ pub struct Settlement {
 enum State {
     Planning,
     FindingClosing { leg: usize },
+    FindingRoom { leg: usize },
     ReadingLease,
     Done(Ending),
 }
@@ -76,6 +77,8 @@ pub enum Next {
     Send(Chain),
     /// Find the closing transfer of this account, then report to [`Settlement::closing_found`].
     FindClosing(AccountId),
+    /// Read what is available of this account, then report to [`Settlement::room_found`].
+    FindRoom(AccountId),
     /// Read the lease's transfers, then report to [`Settlement::lease_read`].
     ReadLease,
     /// Nothing more.
@@ -87,7 +90,7 @@ pub enum Next {
 pub enum Ending {
     /// This settlement settled the lease.
     Settled,
-    /// The lease was settled before, or all of it had expired.
+    /// The lease was settled before, or all of it had expired and there is no overage.
     AlreadyOver,
 }
 
@@ -103,31 +106,25 @@ pub struct LegOverage {
 }
 
 impl Settlement {
-    /// Compares the amounts used with the amounts reserved. A lease that is settled or expired accepts any amounts and does
-    /// nothing with them.
+    /// Compares the amounts used with the amounts reserved. A lease that is settled or expired accepts amounts of any limit.
     pub fn new(ids: Ids, lease: Lease, used: &[Used], now_ns: u64) -> Result<Self, NotInLease> {
-        let is_over = is_over(&lease, now_ns);
         if let Some(error) = NotInLease::find(&lease, used, now_ns) {
             return Err(error);
         }
         let actions = actions_of(&lease.legs, used);
-        let state = if is_over { State::Done(Ending::AlreadyOver) } else { State::Planning };
+        let state = if lease.settled { State::Done(Ending::AlreadyOver) } else { State::Planning };
         let lease_ids = ids.of_lease(lease.id);
-        Ok(Self {
-            ids,
-            lease_ids,
-            lease,
-            actions,
-            overages: Vec::new(),
-            sent: SmallVec::new(),
-            rounds: 0,
-            state,
-        })
+        Ok(Self { ids, lease_ids, lease, actions, sent: SmallVec::new(), rounds: 0, state })
     }
 
-    /// The overages that found no room.
-    pub fn overages(&self) -> &[LegOverage] {
-        &self.overages
+    /// The overages that found no room. Final when the settlement is done.
+    pub fn overages(&self) -> impl Iterator<Item = LegOverage> {
+        self.actions.iter().zip(&self.lease.legs).filter_map(|(action, leg)| match *action {
+            LegAction::Exceed(Exceed { unreserved, overage, .. }) if unreserved > 0 => {
+                Some(LegOverage { account: leg.account, amount: unreserved, overage })
+            }
+            LegAction::Keep | LegAction::Release | LegAction::Shrink(_) | LegAction::Exceed(_) => None,
+        })
     }
 
     /// What to do next. `now_ns` reads the ledger's time, never ahead of it.
@@ -135,11 +132,13 @@ impl Settlement {
         match self.state {
             State::Done(ending) => return Ok(Next::Done(ending)),
             State::FindingClosing { leg } => return Ok(Next::FindClosing(self.leg(leg)?.account)),
+            State::FindingRoom { leg } => return Ok(Next::FindRoom(self.leg(leg)?.account)),
             State::ReadingLease => return Ok(Next::ReadLease),
             State::Planning => {}
         }
         let now_ns = now_ns();
-        if self.lease.is_expired(now_ns) {
+        self.exceed_expired_legs(now_ns);
+        if self.lease.is_expired(now_ns) && !self.keep_only_overages() {
             self.state = State::Done(Ending::AlreadyOver);
             return Ok(Next::Done(Ending::AlreadyOver));
         }
@@ -177,11 +176,16 @@ impl Settlement {
                 self.state = State::FindingClosing { leg };
                 Ok(())
             }
-            (
-                StepKind::ReserveRemainder | StepKind::ReserveOverage,
-                Cause::NoRoom | Cause::DebitClosed | Cause::CreditClosed,
-            )
-            | (StepKind::ReleaseUnused, Cause::NoRoom | Cause::CreditClosed) => self.leg_refused(leg),
+            (StepKind::ReserveRemainder, Cause::NoRoom | Cause::DebitClosed | Cause::CreditClosed)
+            | (StepKind::ReleaseUnused, Cause::NoRoom | Cause::CreditClosed) => self.shrink_refused(leg),
+            (StepKind::ReserveOverage, Cause::NoRoom) => {
+                self.state = State::FindingRoom { leg };
+                Ok(())
+            }
+            // Nothing is reserved on a closed account; a closed spent account belongs to a replaced schedule.
+            (StepKind::ReserveOverage, Cause::DebitClosed | Cause::CreditClosed) => {
+                self.reserve_overage(leg, 0)
+            }
             // A new version closed the spent account and carried its balance over to the new schedule, which refills it.
             (StepKind::ReleaseUnused, Cause::DebitClosed) => self.set_action(leg, LegAction::Keep),
             // No other step can fail in these ways on a ledger that only this program writes.
@@ -199,13 +203,19 @@ impl Settlement {
         Ok(())
     }
 
+    /// Takes what is available of the account that was asked for: as much of the overage is reserved.
+    pub fn room_found(&mut self, available: u128) -> Result<(), LedgerError> {
+        let State::FindingRoom { leg } = self.state else { return Ok(()) };
+        self.state = State::Planning;
+        self.reserve_overage(leg, available)
+    }
+
     /// Takes the lease as it was read again. Starts over with it, unless it is settled or gone.
     pub fn lease_read(&mut self, lease: Option<Lease>, used: &[Used]) {
         match lease.filter(|lease| !lease.settled) {
             Some(lease) => {
                 self.actions = actions_of(&lease.legs, used);
                 self.lease = lease;
-                self.overages.clear();
                 self.state = State::Planning;
             }
             None => self.state = State::Done(Ending::AlreadyOver),
@@ -219,12 +229,12 @@ impl Settlement {
         legs.filter_map(|(action, leg)| match *action {
             LegAction::Release => Some((leg.account, leg.amount)),
             LegAction::Shrink(Shrink { to, .. }) => Some((leg.account, leg.amount.saturating_sub(to))),
-            LegAction::Keep | LegAction::ReserveOverage { .. } | LegAction::RecordDebt { .. } => None,
+            LegAction::Keep | LegAction::Exceed(_) => None,
         })
     }
 
-    /// The ledger refused what a leg needs. A refused id is used up, so the next attempt takes a new one.
-    fn leg_refused(&mut self, leg: usize) -> Result<(), LedgerError> {
+    /// The ledger refused what the shrink of a leg needs. A refused id is used up, so the next attempt takes a new one.
+    fn shrink_refused(&mut self, leg: usize) -> Result<(), LedgerError> {
         match self.action(leg)? {
             LegAction::Shrink(shrink) if shrink.attempt + 1 < ATTEMPTS_MAX => {
                 let shrink = Shrink { attempt: shrink.attempt + 1, ..shrink };
@@ -232,41 +242,42 @@ impl Settlement {
                 self.state = State::FindingClosing { leg };
                 Ok(())
             }
-            LegAction::ReserveOverage { by, overage, debt_account } => {
-                self.exceed(leg, by, overage, debt_account)
-            }
             // In doubt the capacity stays reserved until it expires.
-            LegAction::Shrink(_) | LegAction::Keep | LegAction::Release | LegAction::RecordDebt { .. } => {
+            LegAction::Shrink(_) | LegAction::Keep | LegAction::Release | LegAction::Exceed(_) => {
                 self.set_action(leg, LegAction::Keep)
             }
         }
     }
 
-    /// Overage finds no room: it is posted as debt or only counted.
-    fn exceed(
-        &mut self,
-        leg: usize,
-        by: u128,
-        overage: Overage,
-        debt_account: AccountId,
-    ) -> Result<(), LedgerError> {
-        self.overages.push(LegOverage { account: self.leg(leg)?.account, amount: by, overage });
-        match overage {
-            Overage::Debt => self.set_action(leg, LegAction::RecordDebt { by, debt_account }),
-            Overage::Deny => self.set_action(leg, LegAction::Keep),
+    /// Reserves at most `room` of a leg's overage from now on, and under a new id. After the last attempt it reserves nothing.
+    fn reserve_overage(&mut self, leg: usize, room: u128) -> Result<(), LedgerError> {
+        if let LegAction::Exceed(exceed) = self.action(leg)? {
+            let attempt = exceed.attempt + 1;
+            let room = if attempt < ATTEMPTS_MAX { room } else { 0 };
+            self.set_action(leg, LegAction::Exceed(Exceed { attempt, ..exceed.within(room) }))?;
         }
+        Ok(())
     }
 
     /// Overage of a leg whose window has ended cannot be reserved.
-    fn exceed_expired_legs(&mut self, now_ns: u64) -> Result<(), LedgerError> {
-        for leg in 0..self.actions.len() {
-            if let (LegAction::ReserveOverage { by, overage, debt_account }, true) =
-                (self.action(leg)?, self.leg(leg)?.is_expired(now_ns))
+    fn exceed_expired_legs(&mut self, now_ns: u64) {
+        for (action, leg) in self.actions.iter_mut().zip(&self.lease.legs) {
+            if let LegAction::Exceed(exceed) = action
+                && leg.is_expired(now_ns)
             {
-                self.exceed(leg, by, overage, debt_account)?;
+                *exceed = exceed.within(0);
             }
         }
-        Ok(())
+    }
+
+    /// Leaves only the overages to be settled; returns whether there are any.
+    fn keep_only_overages(&mut self) -> bool {
+        let is_overage = |action: &LegAction| matches!(action, LegAction::Exceed(_));
+        self.actions
+            .iter_mut()
+            .filter(|action| !is_overage(action))
+            .for_each(|action| *action = LegAction::Keep);
+        self.actions.iter().any(is_overage)
     }
 
     fn leg(&self, leg: usize) -> Result<&HeldLeg, LedgerError> {

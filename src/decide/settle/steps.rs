@@ -3,13 +3,14 @@
 use smallvec::SmallVec;
 
 use super::Settlement;
-use super::leg_action::{LegAction, Shrink};
+use super::leg_action::{Exceed, LegAction, Shrink};
 use crate::decide::ids::Purpose;
 use crate::decide::lease::{HeldLeg, Hold};
 use crate::decide::refill::{reopen_and_close, repay};
 use crate::ledger::{
     AccountId, Bound, Chain, LedgerError, Movement, Transfer, TransferCode, TransferId, UserData,
 };
+use crate::limit::Overage;
 
 /// One transfer of the chain, and the leg that it belongs to (the marker belongs to none; its leg is 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(super) struct Step {
 /// | `Void` | releases a pending reservation | void; guard at the head | of the reservation |
 /// | `Reopen` | voids the closing transfer | of the closing transfer | `Close` |
 /// | `ReserveRemainder` | reserves what was used | shrink, attempt | `Shrink` |
-/// | `ReserveOverage` | reserves overage | overage | `Overage` |
+/// | `ReserveOverage` | reserves the overage that fits | overage, attempt | `Overage` |
 /// | `ReleaseUnused` | spent -> limit, what was not used | shrink, attempt | `Release` |
 /// | `Repay` | limit -> borrowed | repay, attempt | `Repay` |
 /// | `CloseAgain` | closes the account again | of the closing transfer | `Close` |
@@ -55,8 +56,8 @@ impl Steps {
     fn for_actions(actions: &[LegAction]) -> Self {
         let transfers_of = |action: &LegAction| match action {
             LegAction::Keep => 0,
-            LegAction::Release | LegAction::ReserveOverage { .. } | LegAction::RecordDebt { .. } => 1,
-            LegAction::Shrink(_) => 2,
+            LegAction::Release => 1,
+            LegAction::Shrink(_) | LegAction::Exceed(_) => 2,
         };
         let transfers = 1 + actions.iter().map(transfers_of).sum::<usize>();
         Self { steps: SmallVec::new(), transfers: Vec::with_capacity(transfers) }
@@ -71,7 +72,6 @@ impl Steps {
 impl Settlement {
     /// The chain that settles the lease at `now_ns`.
     pub(super) fn plan(&mut self, now_ns: u64) -> Result<Chain, LedgerError> {
-        self.exceed_expired_legs(now_ns)?;
         let guard = self.guard_leg();
         let mut steps = Steps::for_actions(&self.actions);
         match guard {
@@ -97,20 +97,39 @@ impl Settlement {
     fn plan_leg(&self, leg: usize, now_ns: u64, steps: &mut Steps) -> Result<(), LedgerError> {
         let held = self.leg(leg)?;
         match (self.action(leg)?, held.remaining_seconds(now_ns)) {
-            (LegAction::Keep, _) | (LegAction::ReserveOverage { .. } | LegAction::Shrink(_), None) => {}
+            (LegAction::Keep, _) | (LegAction::Shrink(_), None) => {}
             (LegAction::Release, _) => steps.push(StepKind::Void, leg, self.void(leg, self.void_id(leg))?),
             (LegAction::Shrink(shrink), Some(seconds)) => self.plan_shrink(leg, shrink, seconds, steps)?,
-            (LegAction::ReserveOverage { by, .. }, Some(seconds)) => {
-                let id = self.lease_ids.transfer(Purpose::Overage, 0, leg);
-                let transfer = self.reserve(held, id, TransferCode::Overage, by, seconds);
-                steps.push(StepKind::ReserveOverage, leg, transfer);
-            }
-            (LegAction::RecordDebt { by, debt_account }, _) => {
-                let movement =
-                    Movement::Post { debit: debt_account, credit: self.ids.operator(), amount: by };
-                let id = self.lease_ids.transfer(Purpose::Debt, 0, leg);
-                steps.push(StepKind::RecordDebt, leg, self.transfer(id, TransferCode::Debt, movement));
-            }
+            (LegAction::Exceed(exceed), seconds) => self.plan_exceed(leg, exceed, seconds, steps)?,
+        }
+        Ok(())
+    }
+
+    /// Reserves the part of the overage that fits, and posts the rest as debt if the limit says so.
+    fn plan_exceed(
+        &self,
+        leg: usize,
+        exceed: Exceed,
+        remaining_seconds: Option<u32>,
+        steps: &mut Steps,
+    ) -> Result<(), LedgerError> {
+        // Of a leg that has expired nothing more is reserved.
+        if let Some(seconds) = remaining_seconds
+            && exceed.reserved > 0
+        {
+            let id = self.lease_ids.transfer(Purpose::Overage, exceed.attempt, leg);
+            let (code, amount) = (TransferCode::Overage, exceed.reserved);
+            let transfer = self.reserve(self.leg(leg)?, id, code, amount, seconds);
+            steps.push(StepKind::ReserveOverage, leg, transfer);
+        }
+        if exceed.unreserved > 0 && exceed.overage == Overage::Debt {
+            let movement = Movement::Post {
+                debit: exceed.debt_account,
+                credit: self.ids.operator(),
+                amount: exceed.unreserved,
+            };
+            let id = self.lease_ids.transfer(Purpose::Debt, 0, leg);
+            steps.push(StepKind::RecordDebt, leg, self.transfer(id, TransferCode::Debt, movement));
         }
         Ok(())
     }
@@ -167,7 +186,7 @@ impl Settlement {
     }
 
     fn guard_id(&self) -> TransferId {
-        self.lease_ids.transfer(Purpose::Guard, 0, self.lease.extensions)
+        self.lease_ids.transfer(Purpose::Guard, 0, self.lease.guards_taken)
     }
 
     fn void_id(&self, leg: usize) -> TransferId {

@@ -51,7 +51,9 @@ pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body)
 /// The answer to a reserve or an extend, with its status.
 pub(super) fn respond(outcome: ReserveOutcome) -> Response {
     let status = match outcome {
-        ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled => StatusCode::CONFLICT,
+        ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled | ReserveOutcome::LeaseExpired => {
+            StatusCode::CONFLICT
+        }
         ReserveOutcome::Granted { .. }
         | ReserveOutcome::NoRoom { .. }
         | ReserveOutcome::Decreasing { .. }

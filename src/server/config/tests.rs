@@ -1,4 +1,4 @@
-//! The defaults, the overrides, and the errors of bad settings.
+//! The defaults, the overrides, and the errors of wrong settings.
 
 use std::path::Path;
 
@@ -38,7 +38,8 @@ const ALL_NAMES: &[&str] = &[
 ];
 
 fn parse(text: &str, overrides: &[(&str, &str)]) -> Result<Settings, String> {
-    let overrides: Vec<_> = overrides.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
+    let overrides: Vec<_> =
+        overrides.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     Settings::parse(Path::new("test.toml"), text, &overrides).map_err(|error| error.to_string())
 }
 
@@ -128,12 +129,12 @@ fn an_error_names_the_setting_and_the_cause() {
 }
 
 #[test]
-fn an_error_names_the_bad_override_or_the_file() {
-    let error = parse("", &[("server.max_batch_requests", "many")]).expect_err("no number");
+fn an_error_names_the_wrong_override_or_the_file() {
+    let error = parse("", &[("server.max_batch_requests", "many")]).expect_err("not a number");
     assert!(error.starts_with("setting server.max_batch_requests: invalid type"), "{error}");
-    let error = parse("", &[("server.nothing", "1")]).expect_err("no setting");
+    let error = parse("", &[("server.nothing", "1")]).expect_err("not a setting");
     assert_eq!(error, "setting server.nothing: there is no such setting");
-    let error = parse("no toml", &[]).expect_err("no TOML");
+    let error = parse("no toml", &[]).expect_err("not TOML");
     assert!(error.starts_with("test.toml: TOML parse error at line 1"), "{error}");
 }
 

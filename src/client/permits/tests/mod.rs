@@ -1,4 +1,4 @@
-//! The queue by itself: by tables, and against a list under random steps.
+//! The queue of a permit limiter, without its worker: by tables, and compared with a list under random steps.
 
 mod properties;
 mod tables;

@@ -1,4 +1,4 @@
-//! Under random steps, the queue does what a plain list does.
+//! Under random steps, the queue has the same waiters as a plain list.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn the_queue_does_what_a_list_does(order in orders(), queue_permits_max in 0..20_u64, steps in steps()) {
+    fn the_queue_has_the_same_waiters_as_a_list(order in orders(), queue_permits_max in 0..20_u64, steps in steps()) {
         let options = PermitOptions { queue_permits_max, order };
         let (mut queue, mut model) = (Queue::new(options), Model::default());
         let (mut now, mut releases, mut ids) = (Instant::now(), 0, Vec::<WaiterId>::new());

@@ -126,7 +126,7 @@ fn the_newest_waiter_is_next() {
 }
 
 #[test]
-fn a_denied_waiter_backs_off_and_holds_up_those_behind_it() {
+fn a_denied_waiter_backs_off_and_blocks_the_waiters_behind_it() {
     check(
         OLDEST_FIRST,
         &[
@@ -188,7 +188,7 @@ fn new_callers_bypass_the_queue_by_its_order() {
 }
 
 #[test]
-fn a_full_queue_with_the_oldest_first_takes_no_waiter() {
+fn a_full_oldest_first_queue_takes_no_waiter() {
     check(
         OLDEST_FIRST,
         &[
@@ -207,7 +207,7 @@ fn a_full_queue_with_the_oldest_first_takes_no_waiter() {
 }
 
 #[test]
-fn a_full_queue_with_the_newest_first_evicts_its_oldest() {
+fn a_full_newest_first_queue_evicts_its_oldest_waiters() {
     check(
         NEWEST_FIRST,
         &[

@@ -1,4 +1,4 @@
-//! A job that is cancelled at any point leaves no lease behind.
+//! A job that is cancelled at any point completes its lease.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use super::OPTIONS;
 use super::limiter::ScriptedLimiter;
 use crate::client::Requirements;
 
-/// Polls a future at most so many times. Its output is `None` if that does not suffice.
+/// Polls a future at most `polls_left` times. The output is `None` if the future needs more polls.
 struct PollAtMost<F> {
     future: Pin<Box<F>>,
     polls_left: usize,
@@ -38,7 +38,7 @@ fn job() -> Job {
     Job { queue: QueueKey::new("p", "m"), wants }
 }
 
-/// Has four await points.
+/// The work of a job, with four await points.
 async fn work(permit: Permit) {
     for _ in 0..4 {
         sleep(Duration::from_millis(3)).await;
@@ -68,13 +68,13 @@ async fn a_job_cancelled_after_any_poll_completes_its_grant_once() {
                 break;
             }
         }
-        // It awaits its grant and four times in its work.
+        // A job awaits its grant, then four times in its work.
         assert!(polls > 5, "{polls}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_cancelled_at_any_time_completes_its_grant_once_and_used_nothing_if_it_never_ran() {
+async fn a_job_cancelled_at_any_time_completes_its_grant_once_with_nothing_used_if_it_never_ran() {
     for lost in [vec![], vec![0], vec![0, 1], vec![1], vec![2]] {
         for timeout_ms in 0..200 {
             let limiter = ScriptedLimiter::new(&[("slots", 1), ("tokens", 10)]).losing(lost.clone());

@@ -26,9 +26,9 @@ async fn a_job_runs_under_a_lease_and_completes_it_with_the_amounts_used() {
     let limiter = ScriptedLimiter::new(&[("slots", 1), ("tokens", 100)]);
     let scheduler = start(&limiter, OPTIONS);
     let work = async |permit: Permit| {
-        permit.used(&key("tokens"), 70).expect("reserved");
+        permit.used("tokens", 70).expect("reserved");
         permit.used(&key("tokens"), 30).expect("reserved");
-        assert_eq!(permit.used(&key("other"), 1), Err(NotReserved { key: key("other") }));
+        assert_eq!(permit.used("other", 1), Err(NotReserved { key: "other".to_owned() }));
         permit.lease()
     };
     let lease = scheduler.run(job("j", "p", &[("slots", 1), ("tokens", 50)]), work).await.expect("it ran");
@@ -50,8 +50,8 @@ async fn a_job_that_panics_fails_and_its_lease_is_completed() {
         matches!(panicked, Err::<(), _>(ScheduleError::Panicked { message }) if message == "out of luck")
     );
     // The work panics before it returns its future.
-    let begins = |_permit: Permit| -> std::future::Ready<()> { panic!("no luck at all") };
-    let panicked = scheduler.run(job("j", "p", &[("slots", 1)]), begins).await;
+    let panics_at_once = |_permit: Permit| -> std::future::Ready<()> { panic!("no luck at all") };
+    let panicked = scheduler.run(job("j", "p", &[("slots", 1)]), panics_at_once).await;
     assert!(matches!(panicked, Err(ScheduleError::Panicked { message }) if message == "no luck at all"));
     scheduler.shutdown().await;
     assert_eq!(limiter.state().settled.len(), 2);
@@ -73,7 +73,7 @@ async fn a_blocked_provider_delays_no_other() {
     for _ in 0..5 {
         let before = Instant::now();
         scheduler.run(job("quick", "quick", &[("quick", 1)]), async |_| ()).await.expect("it ran");
-        // Its own attempt takes 10 ms, and at most one attempt of the other provider comes before it.
+        // The attempt takes 10 ms, and at most one attempt of the other provider comes before it.
         assert!(before.elapsed() <= Duration::from_millis(20), "{:?}", before.elapsed());
     }
     drop(blocker);
@@ -106,7 +106,7 @@ async fn a_denied_job_tries_again_after_the_hint_with_a_fresh_lease_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_answer_is_lost_is_repeated_under_the_same_lease_id() {
+async fn a_call_whose_answer_is_lost_is_repeated_with_the_same_lease_id() {
     // Calls 0 and 1 are reserves, call 3 is a complete.
     let limiter = ScriptedLimiter::new(&[("slots", 1)]).losing([0, 1, 3]);
     let scheduler = start(&limiter, OPTIONS);
@@ -166,7 +166,7 @@ async fn shutdown_waits_for_running_jobs_and_fails_waiting_jobs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_handles_the_scheduler_ends_after_its_last_job() {
+async fn a_scheduler_without_handles_ends_after_its_last_job() {
     let limiter = ScriptedLimiter::new(&[("slots", 1)]);
     let scheduler = start(&limiter, OPTIONS);
     let permit = scheduler.acquire(job("runs", "p", &[("slots", 1)])).await.expect("a free slot");
@@ -202,7 +202,7 @@ impl Observer for Recorder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_observer_gets_every_event_and_its_panics_stop_nothing() {
+async fn an_observer_that_panics_still_gets_every_event() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let limiter = ScriptedLimiter::new(&[("slots", 1)]).losing([0]);
     let scheduler = Scheduler::start(limiter.clone(), OPTIONS, Recorder(Arc::clone(&events)));

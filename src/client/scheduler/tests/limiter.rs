@@ -1,4 +1,4 @@
-//! A scripted limiter: it has capacities, takes time for each call, and loses the answers it is told to lose.
+//! A scripted limiter: it has capacities, takes time for each call, and loses the answers that its script names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,7 +18,7 @@ pub(super) const HINT_MS: u64 = 100;
 #[derive(Default)]
 pub(super) struct LimiterState {
     pub(super) capacities: BTreeMap<LimitKey, u64>,
-    /// The calls whose answer is lost, counted from 0. They take effect.
+    /// The indices of the calls whose answer is lost. The calls take effect.
     pub(super) lost: BTreeSet<usize>,
     pub(super) calls: usize,
     pub(super) attempts: Vec<(String, LeaseId)>,
@@ -49,7 +49,7 @@ impl ScriptedLimiter {
         self.0.lock().expect("not poisoned")
     }
 
-    /// The number of its clones.
+    /// The number of clones of this limiter.
     pub(super) fn clones(&self) -> usize {
         Arc::strong_count(&self.0)
     }
@@ -78,8 +78,8 @@ impl LimiterState {
             let Some(capacity) = self.capacities.get(key) else {
                 return AttemptResult::Denied(Denial::UnknownKey { key: key.clone() });
             };
-            let held = |other: &Requirement| if other.key == *key { other.amount.get() } else { 0 };
-            let reserved: u64 = self.live.values().flatten().map(held).sum();
+            let amount_of_key = |other: &Requirement| if other.key == *key { other.amount.get() } else { 0 };
+            let reserved: u64 = self.live.values().flatten().map(amount_of_key).sum();
             if reserved + amount.get() > *capacity {
                 let retry_after = Duration::from_millis(HINT_MS);
                 return AttemptResult::Denied(Denial::NoRoom { key: key.clone(), retry_after });

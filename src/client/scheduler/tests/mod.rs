@@ -1,4 +1,5 @@
-//! The decisions by tables and under random steps. The worker on paused time, which moves only while all tasks wait.
+//! The scheduler: its decisions by tables and under random steps, and its worker on paused time, which advances only
+//! while all tasks wait.
 
 mod cancellation;
 mod fairness;

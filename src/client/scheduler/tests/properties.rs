@@ -1,4 +1,4 @@
-//! What holds under random steps.
+//! Properties of the scheduler's state under random steps: one reply, one complete, no starvation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -58,9 +58,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..250)
 }
 
-/// A job as callers and the transport see it.
+/// The model of a job: the state that its caller and the transport can observe.
 #[derive(Default)]
-struct Seen {
+struct ModelJob {
     keys: BTreeSet<u8>,
     /// The attempt in flight.
     reserving: Option<LeaseId>,
@@ -78,7 +78,7 @@ struct Seen {
 struct World {
     state: State<FixedRandom>,
     now: Instant,
-    jobs: BTreeMap<JobNumber, Seen>,
+    jobs: BTreeMap<JobNumber, ModelJob>,
     leases: BTreeSet<LeaseId>,
     is_shut_down: bool,
 }
@@ -96,14 +96,15 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         for action in self.state.handle(self.now, event) {
-            self.see(&action);
+            self.check(&action);
         }
         let in_flight = self.jobs.values().filter(|job| job.reserving.is_some()).count();
         assert!(in_flight <= OPTIONS.reserves_in_flight_max);
         assert!(self.state.jobs_waiting() <= OPTIONS.jobs_max);
     }
 
-    fn see(&mut self, action: &Action) {
+    /// Checks an action against the model, and applies it to the model.
+    fn check(&mut self, action: &Action) {
         match action {
             Action::Reserve { job, lease } => {
                 let job = self.jobs.get_mut(job).expect("known");
@@ -158,7 +159,7 @@ impl World {
         match step {
             Step::Submit { queue, keys } => {
                 let job = JobNumber(self.jobs.len() as u64);
-                self.jobs.insert(job, Seen { keys: keys.clone(), ..Seen::default() });
+                self.jobs.insert(job, ModelJob { keys: keys.clone(), ..ModelJob::default() });
                 let keys = keys.iter().map(|number| key(&number.to_string())).collect();
                 self.handle(Event::Submitted { job, queue: QueueKey::new(&queue.to_string(), "m"), keys });
             }
@@ -218,13 +219,13 @@ impl World {
         self.handle(Event::Reserved { job, answer });
     }
 
-    fn pick(&self, pick: u8, is_fit: impl Fn(&Seen) -> bool) -> Option<JobNumber> {
+    fn pick(&self, pick: u8, is_fit: impl Fn(&ModelJob) -> bool) -> Option<JobNumber> {
         let fit: Vec<JobNumber> =
             self.jobs.iter().filter(|(_, job)| is_fit(job)).map(|(job, _)| *job).collect();
         fit.get(usize::from(pick) % fit.len().max(1)).copied()
     }
 
-    /// From here on all calls succeed. Returns the number of rounds until nothing is left to do.
+    /// Answers every call with success until all jobs are forgotten. Returns the number of rounds.
     fn finish(&mut self) -> usize {
         for round in 0..1_000 {
             if self.jobs.values().all(|job| job.forgotten) {
@@ -233,7 +234,7 @@ impl World {
             while let Some(job) = self.pick(0, |job| job.reserving.is_some()) {
                 self.answer(job, Answer::Granted);
             }
-            let is_running = |job: &Seen| job.granted.is_some() && !job.dropped;
+            let is_running = |job: &ModelJob| job.granted.is_some() && !job.dropped;
             while let Some(job) = self.pick(0, is_running) {
                 self.jobs.get_mut(&job).expect("picked").dropped = true;
                 self.handle(Event::Dropped { job });
@@ -252,7 +253,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn every_caller_has_one_reply_every_grant_is_completed_and_no_job_starves(steps in steps()) {
+    fn every_caller_gets_one_reply_and_every_grant_is_completed_and_no_job_starves(steps in steps()) {
         let mut world = World::new();
         for step in steps {
             world.step(step);
@@ -262,7 +263,7 @@ proptest! {
         world.finish();
         for (number, job) in &world.jobs {
             prop_assert!(job.replied || job.dropped, "{:?} starved", number);
-            // A job that still waited was run, unless the scheduler was shut down.
+            // A job that waited until the calls succeeded has run. After a shutdown no job waits.
             let waited = !replied_before.contains(number);
             prop_assert!(!waited || job.settled, "{:?} was not run", number);
         }

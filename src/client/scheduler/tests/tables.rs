@@ -100,15 +100,15 @@ fn only_jobs_that_need_a_denied_limit_wait_for_it() {
         &[
             (0, "submit 1 a/x a:rpm acme", "reserve 1 #1"),
             (0, "denied 1 acme 100", ""),
-            // The same tenant, with the same provider and with another.
+            // Jobs of the denied tenant wait, with either provider.
             (1, "submit 2 a/x a:rpm acme", ""),
             (1, "submit 3 b/y b:rpm acme", ""),
-            // Another tenant in the same queue, and none in the other.
+            // Jobs of another tenant or without one do not wait.
             (2, "submit 4 a/x a:rpm zorg", "reserve 4 #2"),
             (3, "submit 5 b/y b:rpm", "reserve 5 #3"),
             (4, "refused 4", "fail 4: the limiter is closed, forget 4 NotGranted"),
             (4, "refused 5", "fail 5: the limiter is closed, forget 5 NotGranted"),
-            // The oldest job of each queue first.
+            // The oldest job of each queue goes first.
             (105, "wake", "reserve 1 #4, reserve 3 #5"),
             (106, "refused 1", "fail 1: the limiter is closed, forget 1 NotGranted, reserve 2 #6"),
             (106, "refused 3", "fail 3: the limiter is closed, forget 3 NotGranted"),
@@ -118,7 +118,7 @@ fn only_jobs_that_need_a_denied_limit_wait_for_it() {
 }
 
 #[test]
-fn the_latest_of_several_hints_counts() {
+fn a_job_waits_for_the_latest_of_several_hints() {
     check(
         OPTIONS,
         &[
@@ -136,7 +136,7 @@ fn the_latest_of_several_hints_counts() {
 }
 
 #[test]
-fn an_attempt_of_unknown_outcome_keeps_its_lease_id_and_waits_for_no_backoff() {
+fn an_attempt_with_an_unknown_outcome_keeps_its_lease_id_and_ignores_the_backoff_of_its_limits() {
     check(
         OPTIONS,
         &[
@@ -175,14 +175,14 @@ fn a_lease_that_expired_while_its_outcome_was_unknown_is_replaced() {
 
 #[test]
 fn a_job_whose_grants_always_arrive_too_late_fails() {
-    let fails = "fail 1: the call was refused: the lease expired before its grant arrived; raise the window or the time-out";
+    let failure = "fail 1: the call was refused: the lease expired before its grant arrived; raise the window or the time-out";
     check(
         OPTIONS,
         &[
             (0, "submit 1 a/x rpm", "reserve 1 #1"),
             (1, "too_late 1", "reserve 1 #2"),
             (2, "too_late 1", "reserve 1 #3"),
-            (3, "too_late 1", &format!("{fails}, forget 1 NotGranted")),
+            (3, "too_late 1", &format!("{failure}, forget 1 NotGranted")),
         ],
     );
 }
@@ -222,7 +222,7 @@ fn a_job_that_is_dropped_while_it_waits_is_forgotten_at_once() {
 }
 
 #[test]
-fn a_job_that_is_dropped_during_an_attempt_is_completed_if_it_is_granted() {
+fn the_grant_of_a_job_that_is_dropped_during_an_attempt_is_completed() {
     check(
         OPTIONS,
         &[
@@ -233,7 +233,7 @@ fn a_job_that_is_dropped_during_an_attempt_is_completed_if_it_is_granted() {
             (4, "submit 2 a/x rpm", "reserve 2 #2"),
             (4, "unknown 2", ""),
             (5, "drop 2", ""),
-            // Its outcome must be known first.
+            // The reserve is repeated, because a complete needs a known outcome.
             (79, "wake", "reserve 2 #2"),
             (80, "granted 2", "complete 2 #2"),
             (81, "completed 2", "forget 2 Completed"),
@@ -242,7 +242,7 @@ fn a_job_that_is_dropped_during_an_attempt_is_completed_if_it_is_granted() {
 }
 
 #[test]
-fn a_complete_of_unknown_outcome_is_repeated_until_the_policy_gives_up() {
+fn a_complete_with_an_unknown_outcome_is_repeated_until_the_policy_gives_up() {
     check(
         OPTIONS,
         &[

@@ -1,4 +1,4 @@
-//! Properties for random callers, options and scripts.
+//! Properties of the submitter for random callers, options and scripts.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::super::{SubmitterOptions, batch};
 use super::script::{Caller, Reply, Response, Script, Sent, chain, pass};
 use crate::ledger::Chain;
 
-/// A caller that submits chains of these lengths, and may give up some time later.
+/// A caller that submits chains of these lengths, and may be cancelled some time later.
 #[derive(Debug, Clone)]
 struct CallerPlan {
     at_ms: u64,
     lengths: Vec<usize>,
-    gives_up_after_ms: Option<u64>,
+    cancelled_after_ms: Option<u64>,
 }
 
 fn chains() -> impl Strategy<Value = Vec<Chain>> {
@@ -26,7 +26,7 @@ fn chains() -> impl Strategy<Value = Vec<Chain>> {
 
 fn caller_plans() -> impl Strategy<Value = Vec<CallerPlan>> {
     let plan = (0..60_u64, vec(1..9_usize, 0..6), option::weighted(0.3, 0..30_u64))
-        .prop_map(|(at_ms, lengths, gives_up_after_ms)| CallerPlan { at_ms, lengths, gives_up_after_ms });
+        .prop_map(|(at_ms, lengths, cancelled_after_ms)| CallerPlan { at_ms, lengths, cancelled_after_ms });
     vec(plan, 1..25).prop_map(|mut plans| {
         plans.sort_by_key(|plan| plan.at_ms);
         plans
@@ -65,7 +65,7 @@ fn agree(reply: Reply, number: u64, sent: &[Sent]) -> bool {
 
 proptest! {
     #[test]
-    fn split_keeps_all_chains_in_order_and_no_part_exceeds_the_maximum(
+    fn a_split_keeps_all_chains_in_order_and_no_part_exceeds_the_maximum(
         chains in chains(),
         transfers_max in 1..60_usize,
     ) {
@@ -104,12 +104,12 @@ proptest! {
             let mut callers = Vec::new();
             for (first, plan) in (0..).step_by(100).zip(&plans) {
                 sleep_until(started + Duration::from_millis(plan.at_ms)).await;
-                let caller = world.ask(first, &plan.lengths);
-                let Some(gives_up_after_ms) = plan.gives_up_after_ms else {
+                let caller = world.submit(first, &plan.lengths);
+                let Some(cancelled_after_ms) = plan.cancelled_after_ms else {
                     callers.push((first, plan.lengths.len(), caller));
                     continue;
                 };
-                tokio::spawn(give_up_after(Duration::from_millis(gives_up_after_ms), caller));
+                tokio::spawn(cancel_after(Duration::from_millis(cancelled_after_ms), caller));
             }
             // The last callers submit before the shutdown begins.
             pass(1).await;
@@ -139,7 +139,7 @@ proptest! {
     }
 }
 
-async fn give_up_after(time: Duration, caller: Caller) {
+async fn cancel_after(time: Duration, caller: Caller) {
     tokio::time::sleep(time).await;
-    caller.give_up().await;
+    caller.cancel().await;
 }

@@ -21,7 +21,7 @@ pub(super) const ONE_SESSION: SubmitterOptions = SubmitterOptions {
 };
 pub(super) const REQUEST_MS: u64 = 10;
 
-/// What a caller gets for a chain. The scripted ledger reports the number of a chain as its timestamp.
+/// The reply to a chain. The scripted ledger reports the number of a chain as its timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reply {
     Created(u64),
@@ -60,7 +60,7 @@ pub(super) enum Response {
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     pub(super) session: usize,
-    /// Since the start of the test.
+    /// The time since the start of the test.
     pub(super) at_ms: u128,
     /// The number of each chain.
     pub(super) numbers: Vec<u64>,
@@ -74,11 +74,11 @@ pub(super) struct Sent {
 pub(super) struct Script {
     /// The most transfers in a request.
     pub(super) transfers_max: usize,
-    /// How long the first requests take; the others take `REQUEST_MS`.
+    /// The durations of the first requests. The others take `REQUEST_MS`.
     pub(super) takes_ms: Vec<u64>,
     /// The requests that are lost with their session.
     pub(super) lost: Vec<usize>,
-    /// How long a session takes to connect.
+    /// The time that a session takes to connect.
     pub(super) connect_ms: u64,
     /// The request at which the session's worker panics.
     pub(super) panics_at: Option<usize>,
@@ -158,7 +158,7 @@ pub(super) struct Caller(JoinHandle<Vec<Reply>>);
 
 impl World {
     /// Submits chains of these lengths, numbered from `first` on.
-    pub(super) fn ask(&self, first: u64, lengths: &[usize]) -> Caller {
+    pub(super) fn submit(&self, first: u64, lengths: &[usize]) -> Caller {
         let submitter = Arc::clone(&self.submitter);
         let chains = (first..).zip(lengths).map(|(number, &length)| chain(number, length)).collect();
         Caller(tokio::spawn(
@@ -166,9 +166,9 @@ impl World {
         ))
     }
 
-    /// Keeps the one session busy for `REQUEST_MS`, of which 1 ms has passed on return.
-    pub(super) async fn keep_busy(&self) -> Caller {
-        let caller = self.ask(1_000, &[1]);
+    /// Keeps the only session busy for `REQUEST_MS`, of which 1 ms has passed on return.
+    pub(super) async fn keep_session_busy(&self) -> Caller {
+        let caller = self.submit(1_000, &[1]);
         pass(1).await;
         caller
     }
@@ -187,7 +187,7 @@ impl World {
         self.lengths().iter().map(|lengths| lengths.iter().sum()).collect()
     }
 
-    /// When the ledger received each request.
+    /// The times at which the ledger received the requests.
     pub(super) fn times_ms(&self) -> Vec<u128> {
         self.sent().into_iter().map(|sent| sent.at_ms).collect()
     }
@@ -216,7 +216,7 @@ impl Caller {
         self.0.is_finished()
     }
 
-    pub(super) async fn give_up(self) {
+    pub(super) async fn cancel(self) {
         self.0.abort();
         self.0.await.unwrap_err();
     }

@@ -1,4 +1,4 @@
-//! The client crate called directly: as far as TigerBeetle goes on this machine.
+//! Calls the TigerBeetle client crate directly: the upper bound of what TigerBeetle gives on this machine.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,15 +8,15 @@ use tigerbeetle_unofficial::core::{self as client, OperationKind, Transfer, acco
 
 use crate::failure::Failure;
 
-/// As many transfers as one request takes.
+/// The most transfers that one request holds.
 pub(crate) const FULL_BATCH_TRANSFERS: usize = 8_189;
 
-/// Apart from the ledger that the service uses on the same replica.
+/// Another ledger than the one that the service uses on the same replica.
 const LEDGER: u32 = 7;
 const OPERATOR: u128 = 1 << 100;
 const CAPACITY: u128 = 1 << 60;
 
-/// One session.
+/// A session of the client crate.
 pub(crate) struct Session(client::Client<&'static Completions>);
 
 struct Completions;
@@ -37,15 +37,15 @@ impl Session {
         Ok(Self(client::Client::with_callback(0, address, &Completions)?))
     }
 
-    /// Makes the operator and so many limits: accounts that cannot be overdrawn.
+    /// Makes the operator account, and as many limits as given: accounts that cannot be overdrawn.
     pub(crate) fn make_limits(&self, limits: usize) -> Result<(), Failure> {
-        let plain = client::Account::new(OPERATOR, LEDGER, 1);
+        let operator = client::Account::new(OPERATOR, LEDGER, 1);
         let numbers = || (1..=limits).map(|number| number as u128);
         let limit = |id| {
             let flags = account::Flags::DEBITS_MUST_NOT_EXCEED_CREDITS;
             client::Account::new(id, LEDGER, 1).with_flags(flags)
         };
-        self.send(Events::Accounts([plain].into_iter().chain(numbers().map(limit)).collect()))?;
+        self.send(Events::Accounts([operator].into_iter().chain(numbers().map(limit)).collect()))?;
         let grant = |id| {
             let transfer = Transfer::new(transfer_id(0, id)).with_code(1).with_ledger(LEDGER);
             transfer.with_debit_account_id(OPERATOR).with_credit_account_id(id).with_amount(CAPACITY)
@@ -53,7 +53,7 @@ impl Session {
         self.send(Events::Transfers(numbers().map(grant).collect()))
     }
 
-    /// Sends one request and waits for its reply; everything in it must be made.
+    /// Sends one request and waits for its reply. Fails if the ledger refuses any event of it.
     fn send(&self, events: Events) -> Result<(), Failure> {
         let (reply, replied) = sync_channel(1);
         let operation = match events {
@@ -66,8 +66,8 @@ impl Session {
     }
 }
 
-/// Sends requests of so many pending transfers in all of the sessions at once, each waiting for its reply, and answers
-/// how many transfers were made in a second, after `warmup`.
+/// Sends requests of `transfers` pending transfers on all sessions concurrently, each session one request after
+/// another. Returns the transfers made per second, in `time` after `warmup`.
 pub(crate) fn transfers_per_second(
     sessions: &[Session],
     transfers: usize,
@@ -82,7 +82,7 @@ pub(crate) fn transfers_per_second(
         while Instant::now() < begin {
             send()?;
         }
-        // From one reply to another, so that no part of a request counts.
+        // Measures from one reply to another, so that only whole requests count.
         let (started, mut made) = (Instant::now(), 0);
         while started.elapsed() < time {
             send()?;
@@ -97,7 +97,7 @@ pub(crate) fn transfers_per_second(
     })
 }
 
-/// One pending transfer at a time: the median time of a round trip, in microseconds.
+/// Sends one pending transfer at a time. Returns the median time of a round trip, in microseconds.
 pub(crate) fn round_trip_us(
     session: &Session,
     limits: usize,
@@ -115,17 +115,17 @@ pub(crate) fn round_trip_us(
     Ok(crate::rounds::Spread::of(times)?.median)
 }
 
-/// Pending transfers with ids in the order of time, on one limit after another. Each carries 16 bytes that are its own, as
-/// those of the service carry their lease.
+/// Pending transfers with ids in the order of time, on one limit after another. As a transfer of the service carries
+/// its lease id, each carries a value of its own in `user_data_128`.
 fn reservations(count: usize, lane: usize, limits: usize, timeout_seconds: u32) -> Vec<Transfer> {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let fresh_ulid = rand::random::<u32>() as usize;
+    let first_limit = rand::random::<u32>() as usize;
     let first = transfer_id(since_epoch.as_nanos(), lane as u128);
     let reservation = |number: usize| {
         let id = first + ((number as u128) << 8);
         Transfer::new(id)
             .with_user_data_128(id)
-            .with_debit_account_id(((fresh_ulid + number) % limits + 1) as u128)
+            .with_debit_account_id(((first_limit + number) % limits + 1) as u128)
             .with_credit_account_id(OPERATOR)
             .with_amount(1)
             .with_code(1)
@@ -136,7 +136,7 @@ fn reservations(count: usize, lane: usize, limits: usize, timeout_seconds: u32) 
     (0..count).map(reservation).collect()
 }
 
-/// Time above, a number below.
+/// An id with the time in its high bits and a number in its low bits.
 fn transfer_id(time: u128, number: u128) -> u128 {
     (time << 24) + number + 1
 }
@@ -155,7 +155,7 @@ impl client::Callbacks for Completions {
 
     fn completion(&self, packet: client::Packet<Self::UserDataPtr>, reply: Option<client::Reply<'_>>) {
         let result = packet.status().map(|()| reply.map_or(Vec::new(), |reply| reply.payload.to_vec()));
-        // Whoever asked waits, or this process ends.
+        // The send can only fail while this process ends, because the caller waits for the reply.
         packet.into_user_data().reply.send(result).ok();
     }
 }
