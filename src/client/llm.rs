@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Requirements, RequirementsError};
+use super::{Requirements, RequirementsError, escape_segment};
 
 /// Estimates the most tokens that a call can use, from its prompt and its longest output.
 ///
@@ -26,9 +26,10 @@ pub struct LlmCall {
 }
 
 impl LlmCall {
-    /// A call to a model, without a tenant. Names that make no limit keys are refused by
-    /// [`requirements`](Self::requirements).
+    /// A call to a model, without a tenant. Each name becomes one segment of the keys, spelled by [`escape_segment`]: the
+    /// model `llama3:8b` has the limit `global:llm:PROVIDER:llama3%3A8b:rpm`.
     pub fn new(provider: &str, model: &str) -> Self {
+        let (provider, model) = (escape_segment(provider), escape_segment(model));
         let of_model = |limit: &str| format!("global:llm:{provider}:{model}:{limit}");
         Self {
             rpm: of_model("rpm"),
@@ -42,7 +43,7 @@ impl LlmCall {
     /// Takes the tokens from the daily budget of a tenant too.
     #[must_use]
     pub fn with_daily_tokens(self, tenant: &str) -> Self {
-        Self { daily_tokens: Some(format!("tenant:{tenant}:llm:daily_tokens")), ..self }
+        Self { daily_tokens: Some(format!("tenant:{}:llm:daily_tokens", escape_segment(tenant))), ..self }
     }
 
     /// Replaces the estimate of the tokens, for example by a tokenizer. Its arguments are the prompt and the longest
@@ -56,7 +57,7 @@ impl LlmCall {
     ///
     /// # Errors
     ///
-    /// [`RequirementsError`] if the names make no limit keys, or the estimate is 0 or above 2^63-1.
+    /// [`RequirementsError`] if a name is so long that the keys are too long, or the estimate is 0 or above 2^63-1.
     pub fn requirements(
         &self,
         prompt: &str,
@@ -115,6 +116,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_fills_one_segment() {
+        let call = LlmCall::new("open router", "llama3:8b").with_daily_tokens("user:ann");
+        let keys: Vec<&str> = call.token_keys().collect();
+        assert_eq!(keys, ["global:llm:open%20router:llama3%3A8b:tpm", "tenant:user%3Aann:llm:daily_tokens"]);
+        assert!(call.requirements("prompt", 1).is_ok());
+    }
+
+    #[test]
     fn the_estimate_can_be_replaced() {
         let words = |prompt: &str, output| prompt.split(' ').count() as u64 + output;
         let call = LlmCall::new("openai", "gpt-4o").with_estimate(words);
@@ -123,7 +132,7 @@ mod tests {
 
     #[test]
     fn bad_names_and_amounts_are_refused() {
-        assert!(LlmCall::new("open ai", "gpt-4o").requirements("prompt", 1).is_err());
+        assert!(LlmCall::new("openai", &"m".repeat(256)).requirements("prompt", 1).is_err());
         assert!(LlmCall::new("openai", "gpt-4o").requirements("", 0).is_err());
         assert!(LlmCall::new("openai", "gpt-4o").requirements("prompt", u64::MAX).is_err());
     }

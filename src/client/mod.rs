@@ -59,7 +59,8 @@
 //! | [`scheduler`] | runs jobs when there is room for them, with a queue for each model |
 //! | `tower` | a tower layer for HTTP services; needs the feature `tower-layer` |
 //!
-//! Every function that asks for a key takes a [`LimitKey`] or a text ([`IntoLimitKey`]). Futures may be dropped at
+//! Every function that asks for a key takes a [`LimitKey`] or a text ([`IntoLimitKey`]). Spell names that come from
+//! outside with [`escape_segment`], so that each fills one segment of a key. Futures may be dropped at
 //! any point: see [`Limiter`] for what happens then.
 
 mod batcher;
@@ -107,6 +108,6 @@ pub use transport::{AttemptResult, Transport};
 
 pub use crate::limit::{
     Amount, AmountError, Definition, DefinitionError, ExtendId, KeyError, Kind, KindFields, KindName,
-    LeaseId, LimitKey, Overage, ReleaseId,
+    LeaseId, LimitKey, Overage, ReleaseId, escape_segment,
 };
 pub use crate::protocol::{Actual, CommandError, Complete, Extend, Requirement, Reserve};

@@ -173,9 +173,10 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResul
         Refusal::CreditAccountClosed
         | Refusal::IdAlreadyFailed
         | Refusal::ExceedsCredits
-        | Refusal::DebitAccountClosed => Ok(BorrowResult::Denied),
+        | Refusal::DebitAccountClosed
+        // Tokens above the burst of an instance that is not made.
+        | Refusal::DebitAccountNotFound => Ok(BorrowResult::Denied),
         Refusal::ExceedsDebits
-        | Refusal::DebitAccountNotFound
         | Refusal::CreditAccountNotFound
         | Refusal::PendingNotFound
         | Refusal::PendingNotPending

@@ -5,8 +5,9 @@
 //! | 1 | format, 1 |
 //! | 2 | length of the rest, little-endian |
 //! | n | `EncodedDefinition` in postcard's encoding |
-//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and before the next row |
-//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead |
+//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and before the next rows |
+//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and before the next row |
+//! | a | the versions that gave the limit a new account, in postcard's encoding; only if there are any |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -102,12 +103,18 @@ pub fn encode(number: u64, state: &LimitState) -> Result<Vec<UserData>, CodecErr
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
     let (template_fields, bucket_fields) = (EncodedTemplateFields::of(state), EncodedBucketFields::of(state));
-    if template_fields.is_some() || bucket_fields.is_some() {
+    let has_new_account = !state.accounts_since.is_empty();
+    let has_bucket_fields = bucket_fields.is_some() || has_new_account;
+    if template_fields.is_some() || has_bucket_fields {
         let template_fields = template_fields.unwrap_or_default();
         body = postcard::to_extend(&template_fields, body).map_err(CodecError::Body)?;
     }
-    if let Some(bucket_fields) = bucket_fields {
+    if has_bucket_fields {
+        let bucket_fields = bucket_fields.unwrap_or_default();
         body = postcard::to_extend(&bucket_fields, body).map_err(CodecError::Body)?;
+    }
+    if has_new_account {
+        body = postcard::to_extend(&state.accounts_since, body).map_err(CodecError::Body)?;
     }
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
@@ -162,8 +169,10 @@ impl Assembler {
         let (body, rest): (EncodedDefinition, _) =
             postcard::take_from_bytes(body).map_err(CodecError::Body)?;
         let (template_fields, rest) = take_or_default::<EncodedTemplateFields>(rest)?;
-        let (bucket_fields, _) = take_or_default::<EncodedBucketFields>(rest)?;
+        let (bucket_fields, rest) = take_or_default::<EncodedBucketFields>(rest)?;
+        let (accounts_since, _) = take_or_default(rest)?;
         let (number, state) = body.into_state(template_fields, bucket_fields)?;
+        let state = LimitState { accounts_since, ..state };
         Ok(Some(DefinitionVersion { number, state, timestamp_ns: recorded.timestamp_ns }))
     }
 }
@@ -247,7 +256,7 @@ impl EncodedDefinition {
             LimitKey::parse_name(&template).map(|template| Box::new(Origin { template, version }))
         });
         let origin = origin.transpose().map_err(invalid)?;
-        Ok((self.number, LimitState { definition, status, origin }))
+        Ok((self.number, LimitState { status, origin, ..LimitState::active(definition) }))
     }
 }
 
@@ -274,7 +283,7 @@ mod tests {
             description,
             Overage::Deny,
         );
-        LimitState { definition: definition.expect("valid"), status, origin: None }
+        LimitState { status, ..LimitState::active(definition.expect("valid")) }
     }
 
     fn of_template() -> [LimitState; 2] {
@@ -310,9 +319,11 @@ mod tests {
             state("", Status::Active),
             state(&"d".repeat(1024), Status::Decreasing { to }),
             template,
+            LimitState { accounts_since: [2].into(), ..instance.clone() },
             instance,
             bounded,
             bounded_template,
+            LimitState { accounts_since: [3, 300].into(), ..state("on its third account", Status::Active) },
             state("é", Status::Deleted),
         ];
         let mut assembler = Assembler::default();

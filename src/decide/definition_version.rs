@@ -12,6 +12,7 @@ use super::Limit;
 use super::definition_codec::{self, CodecError};
 use super::ids::Ids;
 use super::refill::{EVERYTHING, Schedule, repay};
+use super::replaced_account::{KeptReservation, replaces_account};
 use crate::ledger::{
     AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
     TransferId, UserData,
@@ -58,8 +59,19 @@ pub enum BalanceStep {
     Cut(u64),
     /// Closes the account.
     Close,
+    /// Keeps reserved on the new account what leases hold on the account that it replaces.
+    KeepReserved,
     /// Takes 1 from the template's account, which counts the instances that it may still make.
     CountInstance(AccountId),
+}
+
+/// When a lower capacity is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lowering {
+    /// By this version. The ledger refuses it if too much is reserved.
+    AtOnce,
+    /// By a later version, when enough is available. The limit is closed until then.
+    Waits,
 }
 
 /// A change of kind, which is refused.
@@ -76,7 +88,7 @@ pub struct KindChange {
 
 /// The version for a definition that an operator puts; `None` if it changes nothing.
 pub fn put(current: Option<&Limit>, wanted: &Definition) -> Result<Option<VersionPlan>, KindChange> {
-    plan_version(current, LimitState::active(wanted.clone()))
+    plan_version(current, LimitState::active(wanted.clone()), Lowering::Waits)
 }
 
 /// The version that makes an instance of a template, or brings it up to the template's current definition; `None` if it has
@@ -85,6 +97,7 @@ pub fn follow_template(
     current: Option<&Limit>,
     key: &LimitKey,
     template: &Limit,
+    lowering: Lowering,
 ) -> Result<Option<VersionPlan>, KindChange> {
     let definition = template.state.definition.for_instance(key.clone());
     let origin = Origin { template: template.state.definition.key.clone(), version: template.version };
@@ -92,7 +105,7 @@ pub fn follow_template(
     if current.is_some_and(|limit| is_as_wanted(&limit.state, &wanted)) {
         return Ok(None);
     }
-    let mut change = plan_version(current, wanted)?;
+    let mut change = plan_version(current, wanted, lowering)?;
     if let (Some(change), None) = (&mut change, current) {
         change.balance_steps.push(BalanceStep::CountInstance(template.account));
     }
@@ -117,7 +130,11 @@ fn posted_balance_of(definition: &Definition) -> u64 {
     definition.instances_max.unwrap_or(definition.capacity).get()
 }
 
-fn plan_version(current: Option<&Limit>, wanted: LimitState) -> Result<Option<VersionPlan>, KindChange> {
+fn plan_version(
+    current: Option<&Limit>,
+    wanted: LimitState,
+    lowering: Lowering,
+) -> Result<Option<VersionPlan>, KindChange> {
     let Some(limit) = current else {
         let balance_steps = vec![BalanceStep::Grant(posted_balance_of(&wanted.definition))];
         return Ok(Some(VersionPlan {
@@ -127,14 +144,28 @@ fn plan_version(current: Option<&Limit>, wanted: LimitState) -> Result<Option<Ve
             starts_new_schedule: true,
         }));
     };
+    let wanted = LimitState { accounts_since: limit.state.accounts_since.clone(), ..wanted };
+    if replaces_account(limit, &wanted) {
+        return Ok(Some(with_new_account(limit, wanted)));
+    }
     let (has, wants) = (&limit.state.definition, &wanted.definition);
     let (from, to) = (has.kind.name(), wants.kind.name());
     if from != to && limit.state.status != Status::Deleted {
         return Err(KindChange { key: wants.key.clone(), from, to });
     }
-    let (state, balance_steps) = compare_states(&limit.state, &wanted);
+    let (state, balance_steps) = compare_states(&limit.state, &wanted, lowering);
     let unchanged = state == limit.state;
     Ok((!unchanged).then(|| next(limit, state, balance_steps)))
+}
+
+/// The next version of a deleted limit, on a new account.
+fn with_new_account(deleted: &Limit, wanted: LimitState) -> VersionPlan {
+    let version = deleted.version + 1;
+    let balance_steps =
+        vec![BalanceStep::Grant(posted_balance_of(&wanted.definition)), BalanceStep::KeepReserved];
+    let accounts_since = wanted.accounts_since.iter().copied().chain([version]).collect();
+    let state = LimitState { accounts_since, ..wanted };
+    VersionPlan { version, state, balance_steps, starts_new_schedule: true }
 }
 
 /// The next version of a limit. If it starts a new schedule, it carries over the balances of the replaced one.
@@ -169,18 +200,22 @@ fn carry_over(replaced: &Schedule, wanted: &LimitState) -> Vec<BalanceStep> {
     replaced.spent().iter().flat_map(end).collect()
 }
 
-fn compare_states(current: &LimitState, wanted: &LimitState) -> (LimitState, Vec<BalanceStep>) {
+fn compare_states(
+    current: &LimitState,
+    wanted: &LimitState,
+    lowering: Lowering,
+) -> (LimitState, Vec<BalanceStep>) {
     let is_closed = current.status != Status::Active;
     let mut balance_steps = Vec::new();
     let (has, wants) = (current.definition.capacity, wanted.definition.capacity);
     let is_template = wanted.definition.instances_max.is_some();
-    if wants < has && !is_template {
+    if wants < has && !is_template && lowering == Lowering::Waits {
         if !is_closed {
             balance_steps.push(BalanceStep::Close);
         }
         let definition = Definition { capacity: has, ..wanted.definition.clone() };
         let status = Status::Decreasing { to: wants };
-        return (LimitState { definition, status, origin: wanted.origin.clone() }, balance_steps);
+        return (LimitState { definition, status, ..wanted.clone() }, balance_steps);
     }
     let (has, wants) = (posted_balance_of(&current.definition), posted_balance_of(&wanted.definition));
     if is_closed {
@@ -188,7 +223,7 @@ fn compare_states(current: &LimitState, wanted: &LimitState) -> (LimitState, Vec
     }
     match wants.cmp(&has) {
         Ordering::Greater => balance_steps.push(BalanceStep::Grant(wants - has)),
-        // For a template the ledger refuses this if it has made more instances than that.
+        // The ledger refuses this if more is reserved, or if a template has made more instances than that.
         Ordering::Less => balance_steps.push(BalanceStep::Cut(has - wants)),
         Ordering::Equal => {}
     }
@@ -205,6 +240,16 @@ pub fn delete(limit: &Limit) -> Option<VersionPlan> {
     // Without an origin no template makes the limit again.
     let state = LimitState { status: Status::Deleted, origin: None, ..limit.state.clone() };
     Some(next(limit, state, balance_steps))
+}
+
+/// The version that closes an instance whose template is of another kind now. The template makes the instance again, as for a
+/// deleted limit that is defined again.
+pub fn close_instance(limit: &Limit) -> VersionPlan {
+    let balance_steps = match limit.state.status {
+        Status::Active => vec![BalanceStep::Close],
+        Status::Decreasing { .. } | Status::Deleted => Vec::new(),
+    };
+    next(limit, LimitState { status: Status::Deleted, ..limit.state.clone() }, balance_steps)
 }
 
 /// The version that applies a waiting decrease; `None` if none waits.
@@ -230,10 +275,29 @@ fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
     }
 }
 
+/// What a version's chain depends on beside the version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainInputs {
+    /// The transfer that holds the account closed.
+    pub closing: Option<TransferId>,
+    /// What a new account keeps reserved.
+    pub kept: Option<KeptReservation>,
+    /// Seeds the ids of the balance steps: the ledger may refuse them for a passing reason, which uses the ids up, and the
+    /// definition's first part keeps them from acting twice.
+    pub fresh_ulid: u128,
+    /// The time, in the ledger's nanoseconds.
+    pub now_ns: u64,
+}
+
 impl VersionPlan {
     /// Whether the chain voids the transfer that closed the account.
     pub fn reopens(&self) -> bool {
         self.balance_steps.contains(&BalanceStep::Reopen)
+    }
+
+    /// Whether the version gets a new account in the place of another one.
+    pub fn replaces_account(&self) -> bool {
+        self.balance_steps.contains(&BalanceStep::KeepReserved)
     }
 
     /// The accounts to create before the chain is sent.
@@ -241,9 +305,11 @@ impl VersionPlan {
         let key = &self.state.definition.key;
         let account = |id, rule, code| NewAccount { id, rule, code };
         let mut accounts = Vec::new();
-        if self.version == 1 {
+        if self.version == 1 || self.replaces_account() {
             let rule = AccountRule::DebitsMustNotExceedCredits;
-            accounts.push(account(ids.limit(key), rule, AccountCode::Limit));
+            accounts.push(account(ids.limit_of(&self.state), rule, AccountCode::Limit));
+        }
+        if self.version == 1 {
             accounts.push(account(ids.debt(key), AccountRule::Unconstrained, AccountCode::Debt));
         }
         accounts.extend(self.new_schedule(ids, 0).iter().flat_map(Schedule::accounts));
@@ -260,19 +326,22 @@ impl VersionPlan {
         let definition = &self.state.definition;
         let schedule = self.new_schedule(ids, unix_ms(now_ns));
         let target = schedule.and_then(|it| it.spend_target(now_ns, definition.capacity.get()));
-        target.map_or_else(|| ids.limit(&definition.key), |target| target.spent)
+        target.map_or_else(|| ids.limit_of(&self.state), |target| target.spent)
     }
 
-    /// The chain that creates this version; `None` if it reopens the account and `closing`, the transfer that closed it, is not
-    /// known. `fresh_ulid` seeds the ids of the balance steps: the ledger may refuse them for a passing reason, which uses the
-    /// ids up, and the definition's first part keeps them from acting twice.
-    pub fn chain(
-        &self,
-        ids: Ids,
-        closing: Option<TransferId>,
-        fresh_ulid: u128,
-        now_ns: u64,
-    ) -> Result<Option<Chain>, CodecError> {
+    /// The limit that this version makes, if it is the first one and is created now.
+    pub fn limit(&self, ids: Ids, now_ns: u64) -> Limit {
+        Limit {
+            version: self.version,
+            state: self.state.clone(),
+            account: ids.limit_of(&self.state),
+            debt_account: ids.debt(&self.state.definition.key),
+            schedule: self.new_schedule(ids, unix_ms(now_ns)).map(Box::new),
+        }
+    }
+
+    /// The chain that creates this version; `None` if it reopens the account and the transfer that closed it is not known.
+    pub fn chain(&self, ids: Ids, inputs: ChainInputs) -> Result<Option<Chain>, CodecError> {
         let key = &self.state.definition.key;
         // No replica follows the log of instances: an instance is read when it is first used.
         let log = if self.state.origin.is_some() { ids.instances() } else { ids.registry() };
@@ -285,11 +354,14 @@ impl VersionPlan {
                 movement: Movement::Post { debit: log, credit: ids.debt(key), amount: 0 },
             });
         }
-        let successor = self.successor(ids, now_ns);
-        let mut fresh_ids = (0..=u8::MAX).map(|nth| ids.fresh(fresh_ulid, nth));
+        let accounts = StepAccounts {
+            operator: ids.operator(),
+            limit: ids.limit_of(&self.state),
+            successor: self.successor(ids, inputs.now_ns),
+        };
+        let mut fresh_ids = (0..=u8::MAX).map(|nth| ids.fresh(inputs.fresh_ulid, nth));
         for step in &self.balance_steps {
-            let Some(transfers_of_step) = transfers_of(ids, key, *step, closing, successor, &mut fresh_ids)
-            else {
+            let Some(transfers_of_step) = transfers_of(ids, accounts, *step, inputs, &mut fresh_ids) else {
                 return Ok(None);
             };
             transfers.extend(transfers_of_step);
@@ -298,21 +370,29 @@ impl VersionPlan {
     }
 }
 
+/// The accounts that balance steps move amounts between.
+#[derive(Clone, Copy)]
+struct StepAccounts {
+    operator: AccountId,
+    limit: AccountId,
+    /// Takes over what was spent under a replaced schedule.
+    successor: AccountId,
+}
+
 /// The transfers of a balance step; `None` if it needs the closing transfer and that is not known.
 fn transfers_of(
     ids: Ids,
-    key: &LimitKey,
+    accounts: StepAccounts,
     step: BalanceStep,
-    closing: Option<TransferId>,
-    successor: AccountId,
+    inputs: ChainInputs,
     fresh_ids: &mut impl Iterator<Item = TransferId>,
 ) -> Option<SmallVec<[Transfer; 2]>> {
-    let (operator, limit) = (ids.operator(), ids.limit(key));
+    let StepAccounts { operator, limit, successor } = accounts;
     let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
     let close = |debit| Movement::Close { debit, credit: operator };
     Some(match step {
         BalanceStep::Reopen => {
-            let pending = closing?;
+            let pending = inputs.closing?;
             smallvec![plain(ids.reopen(pending), TransferCode::Close, Movement::Void { pending })]
         }
         BalanceStep::CarryOver(spent) => {
@@ -336,6 +416,13 @@ fn transfers_of(
         BalanceStep::Cut(amount) => {
             let movement = Movement::Post { debit: limit, credit: operator, amount: amount.into() };
             smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
+        }
+        BalanceStep::KeepReserved => {
+            let Some(KeptReservation { amount, timeout_seconds }) = inputs.kept else {
+                return Some(smallvec![]);
+            };
+            let movement = Movement::Pend { debit: limit, credit: operator, amount, timeout_seconds };
+            smallvec![plain(fresh_ids.next()?, TransferCode::KeepReserved, movement)]
         }
         BalanceStep::Close => smallvec![plain(fresh_ids.next()?, TransferCode::Close, close(limit))],
         BalanceStep::CountInstance(template) => {

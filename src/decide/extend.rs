@@ -13,7 +13,8 @@ use super::ids::{Ids, Purpose};
 use super::lease::Lease;
 use super::reserve::{self, Denial, PlannedLeg, ReserveResult};
 use crate::ledger::{
-    Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
+    AccountId, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode,
+    UserData,
 };
 use crate::limit::LeaseId;
 use crate::protocol::{EXTENDS_MAX, Extend};
@@ -77,7 +78,12 @@ pub fn plan(
 ) -> ExtendPlan {
     let lease_ids = ids.of_lease(command.lease);
     let (id, tag) = lease_ids.extension(command.extend_id);
-    let account = limit.map_or_else(|| ids.limit(&command.requirement.key), |limit| limit.account);
+    let is_its_account = |account: AccountId| {
+        limit.map_or_else(
+            || account == ids.limit(&command.requirement.key),
+            |limit| limit.has_or_had_account(ids, account),
+        )
+    };
     let lease = Lease::from_transfers(command.lease, transfers);
     let Some(lease) = lease.filter(|lease| !lease.settled && !lease.is_expired(now_ns)) else {
         return ExtendPlan::NotRunning;
@@ -90,13 +96,13 @@ pub fn plan(
             Transfer {
                 movement: Movement::Pend { debit, amount, .. } | Movement::Post { debit, amount, .. },
                 ..
-            } if debit == account && amount == u128::from(command.requirement.amount) => {
+            } if is_its_account(debit) && amount == u128::from(command.requirement.amount) => {
                 ExtendPlan::AlreadyGranted { reserved_at_unix_ms: unix_ms(earlier.timestamp_ns) }
             }
             Transfer { .. } => ExtendPlan::Conflict,
         };
     }
-    if !lease.legs.iter().any(|leg| leg.account == account) {
+    if !lease.legs.iter().any(|leg| is_its_account(leg.account)) {
         return ExtendPlan::NotInLease;
     }
     if lease.extensions >= EXTENDS_MAX {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
 use crate::ledger::{AccountId, LeaseQuery, TransferId};
-use crate::limit::{ExtendId, LeaseId, LimitKey, ReleaseId, ReplenishId};
+use crate::limit::{ExtendId, LeaseId, LimitKey, LimitState, ReleaseId, ReplenishId};
 use crate::protocol::{EXTENDS_MAX, REQUIREMENTS_MAX};
 
 /// Derives the ids of one TigerBeetle ledger. The ledgers of a cluster share one id space, so every id depends on the
@@ -92,9 +92,30 @@ impl Ids {
         self.instances
     }
 
-    /// The account of a limit.
+    /// The first account of a limit.
     pub fn limit(self, key: &LimitKey) -> AccountId {
         self.account(&format!("acct:limit:{key}"))
+    }
+
+    /// The account of a limit in this state.
+    pub fn limit_of(self, state: &LimitState) -> AccountId {
+        let key = &state.definition.key;
+        state.accounts_since.last().map_or_else(|| self.limit(key), |&version| self.limit_since(key, version))
+    }
+
+    /// The accounts of a limit that newer ones have replaced.
+    pub fn replaced_accounts(self, state: &LimitState) -> impl Iterator<Item = AccountId> {
+        let key = &state.definition.key;
+        let (first, later) = match state.accounts_since.split_last() {
+            Some((_, earlier)) => (Some(self.limit(key)), earlier),
+            None => (None, [].as_slice()),
+        };
+        first.into_iter().chain(later.iter().map(move |&version| self.limit_since(key, version)))
+    }
+
+    /// The account that a limit has had since this version. The version stands first, because a key may end in a number.
+    fn limit_since(self, key: &LimitKey, version: u64) -> AccountId {
+        self.account(&format!("acct:limit-since:{version}:{key}"))
     }
 
     /// The account of a limit's debt.

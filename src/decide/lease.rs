@@ -164,6 +164,11 @@ impl Lease {
         self.legs.first().map_or(0, |leg| unix_ms(leg.reserved_at_ns))
     }
 
+    /// The account on which the lease holds the limit: that of the limit, or one that a newer one has replaced.
+    pub fn account_of(&self, ids: Ids, limit: &Limit) -> Option<AccountId> {
+        self.legs.iter().map(|leg| leg.account).find(|&account| limit.has_or_had_account(ids, account))
+    }
+
     /// Whether every leg has expired.
     pub fn is_expired(&self, now_ns: u64) -> bool {
         self.legs.iter().all(|leg| leg.is_expired(now_ns))
@@ -198,8 +203,11 @@ impl Lease {
         let wanted = command.requirements();
         wanted.len() + self.extensions == self.legs.len()
             && wanted.iter().zip(limits).zip(&self.legs).all(|((requirement, limit), leg)| {
-                let account = limit.map_or_else(|| ids.limit(&requirement.key), |limit| limit.account);
-                leg.account == account && leg.amount == u128::from(requirement.amount)
+                let is_its_account = limit.map_or_else(
+                    || leg.account == ids.limit(&requirement.key),
+                    |limit| limit.has_or_had_account(ids, leg.account),
+                );
+                is_its_account && leg.amount == u128::from(requirement.amount)
             })
     }
 }
@@ -242,6 +250,7 @@ impl HeldLeg {
             | TransferCode::Cut
             | TransferCode::Definition
             | TransferCode::Close
+            | TransferCode::KeepReserved
             | TransferCode::Shrink
             | TransferCode::Overage
             | TransferCode::Debt

@@ -15,6 +15,7 @@
 //! | [`exhaustion`] | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
 //! | [`definition_version`] | a limit and the definition wanted -> its next version, as a chain |
+//! | [`replaced_account`] | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
 mod allowance;
@@ -26,6 +27,7 @@ pub mod extend;
 pub mod ids;
 pub mod lease;
 pub mod refill;
+pub mod replaced_account;
 pub mod reservation_ahead;
 pub mod reserve;
 pub mod retry_after;

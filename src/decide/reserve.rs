@@ -43,8 +43,8 @@ pub enum Denial {
     Decreasing(LimitKey),
     /// There is no room now.
     NoRoom(LimitKey),
-    /// A new version replaced the limit's schedule meanwhile. The accounts of the new schedule may have room.
-    ScheduleReplaced(LimitKey),
+    /// A new version replaced accounts of the limit meanwhile, or opened the limit again. There may be room now.
+    Replaced(LimitKey),
 }
 
 /// One leg of a chain to be sent: what it moves, under which code.
@@ -233,10 +233,11 @@ fn denial(
         return Err(LedgerError::Unexpected(message));
     };
     let key = requirement.key.clone();
-    if refusal == Refusal::CreditAccountClosed {
-        return Ok(Denial::ScheduleReplaced(key));
+    let is_active = limit.state.status == Status::Active;
+    if refusal == Refusal::CreditAccountClosed || refusal == Refusal::DebitAccountClosed && is_active {
+        return Ok(Denial::Replaced(key));
     }
-    let closed_before = refusal == Refusal::IdAlreadyFailed && limit.state.status != Status::Active;
+    let closed_before = refusal == Refusal::IdAlreadyFailed && !is_active;
     // A refusal for lack of room proves that the account is open, whatever status is known here.
     let decreasing = refusal == Refusal::DebitAccountClosed || closed_before;
     Ok(if decreasing { Denial::Decreasing(key) } else { Denial::NoRoom(key) })

@@ -146,6 +146,8 @@ pub enum TransferCode {
     Definition = 3,
     /// Closes an account, or the void that reopens it.
     Close = 4,
+    /// What stays reserved on the new account of a limit for leases on the account that it replaced.
+    KeepReserved = 5,
     /// A reservation on a rolling limit; overage that finds no room becomes debt.
     ReserveRolling = 10,
     /// A reservation on a concurrency limit.
@@ -189,6 +191,7 @@ impl TransferCode {
         TransferCode::Cut,
         TransferCode::Definition,
         TransferCode::Close,
+        TransferCode::KeepReserved,
         TransferCode::ReserveRolling,
         TransferCode::ReserveConcurrency,
         TransferCode::Shrink,
@@ -220,6 +223,7 @@ impl TransferCode {
             | Self::Cut
             | Self::Definition
             | Self::Close
+            | Self::KeepReserved
             | Self::AdvanceClock
             | Self::Refill
             | Self::Repay
@@ -247,6 +251,7 @@ impl TransferCode {
             Self::Definition | Self::Close => true,
             Self::Grant
             | Self::Cut
+            | Self::KeepReserved
             | Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::escape::check_escapes;
+
 /// The longest limit key, in bytes.
 pub const KEY_BYTES_MAX: usize = 256;
 
-/// The name of a limit, such as `tenant:acme:llm:daily_tokens`: 1 to 256 bytes of `A-Z a-z 0-9 : . _ / @ + = -`, the
-/// first one a letter or a digit. Cloning it is cheap.
+/// The name of a limit, such as `tenant:acme:llm:daily_tokens`: 1 to 256 bytes of `A-Z a-z 0-9 : . _ / @ + = -` and of
+/// `%XX` escapes ([`escape_segment`](super::escape_segment)), the first one a letter or a digit. Cloning it is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitKey(Arc<str>);
 
@@ -26,21 +28,27 @@ pub enum KeyError {
     /// Braces enclose something other than a placeholder.
     #[error(
         "must not hold {0:?}; a placeholder fills a whole segment, as in a:{{tenant}}:b, its name is made of a-z 0-9 _, \
-         and appears once"
+         and appears once; the last segment may be {{name*}}, which takes the rest of the key"
     )]
     BadPlaceholder(String),
     /// The text holds a character that keys may not have.
-    #[error("must not hold {0:?}; allowed are A-Z a-z 0-9 : . _ / @ + = -")]
+    #[error("must not hold {0:?}; allowed are A-Z a-z 0-9 : . _ / @ + = - and %XX escapes of other bytes")]
     BadCharacter(char),
+    /// A `%` begins no escape.
+    #[error("must have two hexadecimal digits after each '%'; a '%' itself is spelled %25")]
+    BadEscape,
+    /// An escape is in lower case, or stands for a byte that needs none. Holds the right spelling of the text.
+    #[error(
+        "must be spelled {0:?}: escapes are in upper case, and only bytes that keys cannot hold are escaped"
+    )]
+    OtherSpelling(String),
 }
 
 impl LimitKey {
     /// Checks `text` and makes it the key of a limit.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let first = text.chars().next().ok_or(KeyError::Empty)?;
-        if text.len() > KEY_BYTES_MAX {
-            return Err(KeyError::TooLong(text.len()));
-        }
+        check_length_and_escapes(text)?;
         if !first.is_ascii_alphanumeric() {
             return Err(KeyError::BadStart(first));
         }
@@ -53,9 +61,7 @@ impl LimitKey {
         if !text.contains(['{', '}']) {
             return Self::parse(text);
         }
-        if text.len() > KEY_BYTES_MAX {
-            return Err(KeyError::TooLong(text.len()));
-        }
+        check_length_and_escapes(text)?;
         if let Some(first) =
             text.chars().next().filter(|first| *first != '{' && !first.is_ascii_alphanumeric())
         {
@@ -71,11 +77,21 @@ impl LimitKey {
     }
 }
 
-pub(super) fn check_characters(text: &str) -> Result<(), KeyError> {
-    text.chars().find(|&c| !is_key_character(c)).map_or(Ok(()), |bad| Err(KeyError::BadCharacter(bad)))
+fn check_length_and_escapes(text: &str) -> Result<(), KeyError> {
+    if text.len() > KEY_BYTES_MAX {
+        return Err(KeyError::TooLong(text.len()));
+    }
+    if text.contains('%') { check_escapes(text) } else { Ok(()) }
 }
 
-fn is_key_character(c: char) -> bool {
+/// Checks the characters of a text whose escapes are good.
+pub(super) fn check_characters(text: &str) -> Result<(), KeyError> {
+    let bad = text.chars().find(|&c| c != '%' && !is_key_character(c));
+    bad.map_or(Ok(()), |bad| Err(KeyError::BadCharacter(bad)))
+}
+
+/// Whether a key holds this character without an escape.
+pub(super) fn is_key_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '/' | '@' | '+' | '=' | '-')
 }
 

@@ -4,6 +4,7 @@
 mod amount;
 mod definition;
 mod error;
+mod escape;
 mod ids;
 pub mod json;
 mod key;
@@ -17,6 +18,7 @@ mod wait_max;
 pub use amount::{Amount, AmountError};
 pub use definition::{Definition, Overage};
 pub use error::DefinitionError;
+pub use escape::escape_segment;
 pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, ReplenishId};
 pub use key::{KEY_BYTES_MAX, KeyError, LimitKey};
 pub(crate) use kind::EncodedKind;

@@ -11,6 +11,8 @@ pub struct LimitState {
     pub status: Status,
     /// For an instance that no operator has changed since: the template that made it.
     pub origin: Option<Box<Origin>>,
+    /// The versions that gave the limit a new account, oldest first. Empty while it has its first one.
+    pub accounts_since: Box<[u64]>,
 }
 
 /// The template version that made an instance.
@@ -39,7 +41,7 @@ impl LimitState {
 
     /// A limit as an operator defined it.
     pub fn active(definition: Definition) -> Self {
-        Self { definition, status: Status::Active, origin: None }
+        Self { definition, status: Status::Active, origin: None, accounts_since: Box::default() }
     }
 }
 

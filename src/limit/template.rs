@@ -9,7 +9,8 @@ use super::key::{KeyError, check_characters};
 pub const INSTANCES_MAX_DEFAULT: u64 = 100_000;
 
 /// A key with placeholders, such as `tenant:{tenant}:llm:daily_tokens`. Its definition applies to every key that has a value
-/// for each placeholder. A placeholder must fill a whole segment: `a:{tenant}:b`.
+/// for each placeholder. A placeholder must fill a whole segment: `a:{tenant}:b`. As the last segment, `{name*}` matches the
+/// rest of a key, which may hold colons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyTemplate(LimitKey);
 
@@ -17,6 +18,8 @@ pub struct KeyTemplate(LimitKey);
 enum Segment<'a> {
     Literal(&'a str),
     Placeholder(&'a str),
+    /// Matches the rest of a key.
+    Rest(&'a str),
 }
 
 impl KeyTemplate {
@@ -32,28 +35,47 @@ impl KeyTemplate {
 
     /// Whether the template's definition applies to this key.
     pub fn matches(&self, key: &LimitKey) -> bool {
-        let mut values = key.as_str().split(':');
-        let all = segments(self.0.as_str()).all(|segment| match (segment, values.next()) {
-            (Segment::Literal(literal), Some(value)) => value == literal,
-            (Segment::Placeholder(_), Some(value)) => !value.is_empty(),
-            (Segment::Literal(_) | Segment::Placeholder(_), None) => false,
-        });
-        all && values.next().is_none()
+        let mut rest = Some(key.as_str());
+        for segment in segments(self.0.as_str()) {
+            let Some(text) = rest else { return false };
+            let (value, after) = match (&segment, text.split_once(':')) {
+                (Segment::Rest(_), _) | (_, None) => (text, None),
+                (Segment::Literal(_) | Segment::Placeholder(_), Some((value, after))) => (value, Some(after)),
+            };
+            let is_match = match segment {
+                Segment::Literal(literal) => value == literal,
+                Segment::Placeholder(_) | Segment::Rest(_) => !value.is_empty(),
+            };
+            if !is_match {
+                return false;
+            }
+            rest = after;
+        }
+        rest.is_none()
     }
 
-    /// Orders templates that match the same key, the most specific first: the one with fewer placeholders, then the one that
-    /// has a literal segment where they first differ.
+    /// Orders templates that match the same key, the most specific first. The first of these rules that tells two templates
+    /// apart decides:
+    ///
+    /// 1. the one without `{name*}`;
+    /// 2. the one with more segments;
+    /// 3. the one with fewer placeholders;
+    /// 4. the one that has a literal segment where they first differ.
+    ///
+    /// So if all keys of one template match another one too, the first one applies to them.
     pub fn precedence(&self) -> impl Ord + use<> {
+        let segments: Vec<Segment<'_>> = segments(self.0.as_str()).collect();
         let placeholders: Vec<bool> =
-            segments(self.0.as_str()).map(|segment| matches!(segment, Segment::Placeholder(_))).collect();
+            segments.iter().map(|segment| !matches!(segment, Segment::Literal(_))).collect();
+        let takes_rest = matches!(segments.last(), Some(Segment::Rest(_)));
         let count = placeholders.iter().filter(|is_placeholder| **is_placeholder).count();
-        (count, placeholders, Reverse(self.0.clone()))
+        (takes_rest, Reverse(placeholders.len()), count, placeholders, Reverse(self.0.clone()))
     }
 }
 
 fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
     text.split(':').map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        Some(name) => Segment::Placeholder(name),
+        Some(name) => name.strip_suffix('*').map_or(Segment::Placeholder(name), Segment::Rest),
         None => Segment::Literal(segment),
     })
 }
@@ -61,10 +83,14 @@ fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
 /// Checks the segments of a text that holds braces.
 pub(super) fn check_segments(text: &str) -> Result<(), KeyError> {
     let mut names = Vec::new();
-    for segment in segments(text) {
+    let mut segments = segments(text).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
         match segment {
             Segment::Placeholder(name) if is_name(name) && !names.contains(&name) => names.push(name),
+            Segment::Rest(name) if is_name(name) && !names.contains(&name) && is_last => names.push(name),
             Segment::Placeholder(name) => return Err(KeyError::BadPlaceholder(format!("{{{name}}}"))),
+            Segment::Rest(name) => return Err(KeyError::BadPlaceholder(format!("{{{name}*}}"))),
             Segment::Literal(literal) if literal.contains(['{', '}']) => {
                 return Err(KeyError::BadPlaceholder(literal.to_owned()));
             }
@@ -104,8 +130,26 @@ mod tests {
     }
 
     #[test]
+    fn the_last_placeholder_may_match_the_rest() {
+        let by_ip = template("ip:{version}:{ip*}");
+        let matches = |text: &str| by_ip.matches(&LimitKey::parse(text).expect("valid"));
+        for key in ["ip:4:203.0.113.7", "ip:6:2001:db8::1", "ip:6:::1", "ip:6::", "ip:6:user%3Aann:x"] {
+            assert!(matches(key), "{key}");
+        }
+        for other in ["ip:6:", "ip:6", "ip::1", "ipv:6:1"] {
+            assert!(!matches(other), "{other}");
+        }
+        assert!(template("{all*}").matches(&LimitKey::parse("a:b").expect("valid")));
+    }
+
+    #[test]
     fn the_most_specific_template_sorts_first() {
         let mut templates = [
+            "{all*}",
+            "tenant:{rest*}",
+            "{a}:{b}:{rest*}",
+            "tenant:{b}:{rest*}",
+            "{a}:llm:{rest*}",
             "{a}:{b}:{c}",
             "tenant:{b}:{c}",
             "{a}:llm:rpm",
@@ -124,18 +168,38 @@ mod tests {
                 "tenant:{b}:rpm",
                 "{a}:llm:rpm",
                 "tenant:{b}:{c}",
-                "{a}:{b}:{c}"
+                "{a}:{b}:{c}",
+                "tenant:{b}:{rest*}",
+                "{a}:llm:{rest*}",
+                "{a}:{b}:{rest*}",
+                "tenant:{rest*}",
+                "{all*}",
             ]
         );
     }
 
     #[test]
     fn only_well_formed_texts_are_templates() {
-        for good in ["{a}", "user:{user_id}", "{a}:{b}:rpm", "a::{b}"] {
+        for good in ["{a}", "user:{user_id}", "{a}:{b}:rpm", "a::{b}", "{a*}", "{a}:{b*}", "{a}:%7B"] {
             assert_eq!(LimitKey::parse_name(good).map(|key| key.to_string()).as_deref(), Ok(good));
             assert!(LimitKey::parse(good).is_err(), "{good} is not the key of a limit");
         }
-        for bad in ["user-{id}", "{}", "{A}", "{a}:{a}", "{a", "a}", "{a}{b}", "{a b}"] {
+        for bad in [
+            "user-{id}",
+            "{}",
+            "{A}",
+            "{a}:{a}",
+            "{a",
+            "a}",
+            "{a}{b}",
+            "{a b}",
+            "{*}",
+            "{a*}:b",
+            "{a}:{a*}",
+            "{a**}",
+            "{*a}",
+            "a:b*{c}",
+        ] {
             assert!(matches!(LimitKey::parse_name(bad), Err(KeyError::BadPlaceholder(_))), "{bad}");
         }
         assert_eq!(LimitKey::parse_name(":{a}"), Err(KeyError::BadStart(':')));

@@ -9,7 +9,7 @@ use super::{Limiter, LimiterError};
 use crate::decide::Limit;
 use crate::decide::borrow;
 use crate::decide::lease::Lease;
-use crate::decide::settle::{Behind, Ending, LegOverage, Next, Settlement, Used};
+use crate::decide::settle::{Behind, Ending, LegOverage, Next, NotInLease, Settlement, Used};
 use crate::ledger::{Ledger, LedgerError, find_closing};
 use crate::limit::{LimitKey, Status};
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
@@ -27,11 +27,17 @@ impl<L: Ledger> Limiter<L> {
                 None => return Ok(CompleteOutcome::NothingToDo),
             },
         };
-        let used = self.used(command.actuals());
+        let now_ns = self.ledger.now_ns();
+        let mut used = self.used(command.actuals(), &lease);
+        if NotInLease::find(&lease, &used, now_ns).is_some() {
+            // Another replica may have given a limit a new account.
+            let keys = command.actuals().iter().map(|actual| &actual.key);
+            Box::pin(self.registry.refresh_limits(keys)).await?;
+            used = self.used(command.actuals(), &lease);
+        }
         if exceeded(&lease, &used).next().is_some() {
             self.refill_exceeded(command, &lease, &used).await?;
         }
-        let now_ns = self.ledger.now_ns();
         match Settlement::new(self.ids, lease, &used, now_ns) {
             Ok(mut settlement) => self.settle(command, &used, &mut settlement, now_ns).await,
             Err(error) => Ok(CompleteOutcome::NotInLease { index: error.index }),
@@ -130,12 +136,16 @@ impl<L: Ledger> Limiter<L> {
         CompleteOutcome::Settled { overages }
     }
 
-    fn used(&self, actuals: &[Actual]) -> SmallVec<[Used; 4]> {
+    fn used(&self, actuals: &[Actual], lease: &Lease) -> SmallVec<[Used; 4]> {
         let used = |actual: &Actual| {
             let entry = self.registry.snapshot().get(&actual.key);
             let limit = entry.as_ref().map(|entry| &entry.limit);
+            let account = limit.map_or_else(
+                || self.ids.limit(&actual.key),
+                |limit| lease.account_of(self.ids, limit).unwrap_or(limit.account),
+            );
             Used {
-                account: limit.map_or_else(|| self.ids.limit(&actual.key), |limit| limit.account),
+                account,
                 amount: actual.amount,
                 debt_account: limit.map_or_else(|| self.ids.debt(&actual.key), |limit| limit.debt_account),
                 borrowed: limit.and_then(Limit::borrowed_account),

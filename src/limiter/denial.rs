@@ -24,7 +24,7 @@ impl<L: Ledger> Limiter<L> {
             Denial::Decreasing(key) => {
                 ReserveOutcome::Decreasing { key, retry_after_ms: self.retry_policy.decreasing_ms }
             }
-            Denial::ScheduleReplaced(key) => ReserveOutcome::NoRoom { key, retry_after_ms: RETRY_AT_ONCE_MS },
+            Denial::Replaced(key) => ReserveOutcome::NoRoom { key, retry_after_ms: RETRY_AT_ONCE_MS },
             Denial::NoRoom(key) => {
                 let hint_ms = resolved.entry(&key).map(|entry| self.no_room_ms(entry, resolved, repeated));
                 ReserveOutcome::NoRoom { key, retry_after_ms: hint_ms.unwrap_or(RETRY_AT_ONCE_MS) }

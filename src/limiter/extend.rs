@@ -21,35 +21,39 @@ impl<L: Ledger> Limiter<L> {
             let transfers = self.ledger.lease_transfers(self.ids.lease_query(lease)).await?;
             let limit = resolved.limits().first().copied().flatten();
             let now_ns = resolved.at_ns_or(|| self.ledger.now_ns());
-            let (chain, lease_expires_at_ns) =
-                match extend::plan(self.ids, command, limit, &transfers, now_ns) {
-                    ExtendPlan::Send { chain, lease_expires_at_ns } => (chain, lease_expires_at_ns),
-                    ExtendPlan::AlreadyGranted { reserved_at_unix_ms } => {
-                        return Ok(granted(reserved_at_unix_ms));
-                    }
-                    ExtendPlan::Conflict => {
-                        return Ok(ExtendOutcome::Answered(ReserveOutcome::LeaseConflict));
-                    }
-                    ExtendPlan::NotRunning => {
-                        return Ok(ExtendOutcome::Answered(ReserveOutcome::LeaseSettled));
-                    }
-                    ExtendPlan::NotInLease => return Ok(ExtendOutcome::NotInLease),
-                    ExtendPlan::TooMany => return Ok(ExtendOutcome::TooMany),
-                    ExtendPlan::IdCollision => {
-                        let key = command.requirement.key.clone();
-                        return Ok(ExtendOutcome::Answered(ReserveOutcome::NoRoom {
-                            key,
-                            retry_after_ms: 1,
-                        }));
-                    }
-                };
+            let mut plan = extend::plan(self.ids, command, limit, &transfers, now_ns);
+            if plan == ExtendPlan::NotInLease || plan == ExtendPlan::Conflict {
+                // Another replica may have given the limit a new account.
+                self.reload(&resolved).await?;
+                resolved = self.resolve(&wanted).await?;
+                let limit = resolved.limits().first().copied().flatten();
+                plan = extend::plan(self.ids, command, limit, &transfers, now_ns);
+            }
+            let (chain, lease_expires_at_ns) = match plan {
+                ExtendPlan::Send { chain, lease_expires_at_ns } => (chain, lease_expires_at_ns),
+                ExtendPlan::AlreadyGranted { reserved_at_unix_ms } => {
+                    return Ok(granted(reserved_at_unix_ms));
+                }
+                ExtendPlan::Conflict => {
+                    return Ok(ExtendOutcome::Answered(ReserveOutcome::LeaseConflict));
+                }
+                ExtendPlan::NotRunning => {
+                    return Ok(ExtendOutcome::Answered(ReserveOutcome::LeaseSettled));
+                }
+                ExtendPlan::NotInLease => return Ok(ExtendOutcome::NotInLease),
+                ExtendPlan::TooMany => return Ok(ExtendOutcome::TooMany),
+                ExtendPlan::IdCollision => {
+                    let key = command.requirement.key.clone();
+                    return Ok(ExtendOutcome::Answered(ReserveOutcome::NoRoom { key, retry_after_ms: 1 }));
+                }
+            };
             let outcome = self.ledger.submit_one(chain).await?;
             let is_stale = extend::reservation_outcome(outcome).is_some_and(|of_reservation| {
                 let impossible = resolved.impossible();
                 reserve::contradicts_definitions(&resolved.limits(), of_reservation, impossible.as_ref())
             });
             if is_stale {
-                self.registry.refresh().await?;
+                self.reload(&resolved).await?;
                 resolved = self.resolve(&wanted).await?;
             }
             let interpret_reservation = |of_reservation| {

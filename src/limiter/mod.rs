@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `resolve.rs` | a command and its limits: known, made from their templates, refilled |
 //! | `reserve.rs`, `complete.rs`, `extend.rs`, `object.rs` | the operations |
+//! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `denial.rs` | from a denial to the answer with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |
@@ -13,6 +14,7 @@ mod complete;
 mod denial;
 mod denial_cache;
 mod extend;
+mod first_reserve;
 mod lease_cache;
 mod object;
 mod reserve;

@@ -10,13 +10,13 @@ use crate::decide::ids::ATTEMPTS_MAX;
 use crate::decide::lease::{Lease, LeaseStatus};
 use crate::decide::reservation_ahead::reservation_ahead;
 use crate::decide::reserve::takes_reservations;
-use crate::ledger::{Account, Ledger, LedgerError, Recorded};
+use crate::ledger::{Account, Chain, Ledger, LedgerError, Recorded};
 use crate::limit::{Amount, Kind, KindName, LeaseId, LimitKey, ReleaseId};
 use crate::protocol::{
     Actual, CommandError, Complete, CompleteOutcome, ObjectReservation, ObjectState, Requirement, Reserve,
     ReserveOutcome,
 };
-use crate::registry::{CaughtUp, Entry, RefillClock};
+use crate::registry::{CaughtUp, Entry, MakingOutcome, RefillClock};
 use crate::time::unix_ms;
 
 /// How often an operation is tried while other replicas replace the schedule.
@@ -113,8 +113,17 @@ impl<L: Ledger> Object<'_, L> {
             let wanted = Wanted { command: &command, limit, wait_max_ms, now_ns };
             let chain = borrow::borrow(limiter.ids, wanted, owed, attempt);
             // A manually refilled bucket cannot lend: the time of its next refill is unknown.
-            let Some(chain) = chain else { return self.take(&command, &entry).await };
-            let outcome = limiter.ledger.submit_one(chain).await?;
+            let Some(chain) = chain else {
+                return self.take(&command, &entry).await;
+            };
+            let outcome = match self.submit(&resolved, chain).await? {
+                MakingOutcome::Submitted(outcome) => outcome,
+                MakingOutcome::Superseded => {
+                    resolved = limiter.resolve(&command).await?;
+                    continue;
+                }
+                MakingOutcome::TooMany(key) => return Err(ObjectError::TooManyInstances(key)),
+            };
             match borrow::interpret(&command, outcome)? {
                 BorrowResult::Granted | BorrowResult::AlreadyGranted => {
                     return self.read_reservation(&command, &entry).await;
@@ -128,6 +137,21 @@ impl<L: Ledger> Object<'_, L> {
             }
         }
         Err(self.changes_too_fast())
+    }
+
+    /// Submits a chain, behind those that make the instances it needs. What can never fit makes none.
+    async fn submit(&self, resolved: &Resolved<'_>, chain: Chain) -> Result<MakingOutcome, ObjectError> {
+        let limiter = self.limiter;
+        match resolved.new_instances() {
+            _ if resolved.impossible().is_some() => {
+                Ok(MakingOutcome::Submitted(limiter.ledger.submit_one(chain).await?))
+            }
+            [] => Ok(MakingOutcome::Submitted(limiter.ledger.submit_one(chain).await?)),
+            new => {
+                let making = limiter.registry.submit_making(new, &chain).await;
+                Ok(making.map_err(LimiterError::from)?)
+            }
+        }
     }
 
     /// Cancels a reservation, unless its date to act has passed. True if it is cancelled, now or earlier. Its tokens are released

@@ -23,6 +23,8 @@ enum BatchItem<'a> {
     },
     /// The denial cache denied its lease id before, because of this key.
     DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
+    /// Its chain makes instances, so it is sent alone, after the others.
+    First(Resolved<'a>),
     /// It needs no outcome.
     Answered(Result<ReserveOutcome, LimiterError>),
 }
@@ -33,6 +35,8 @@ enum LookUp<'a> {
     Refused { command: &'a Reserve, outcome: ChainOutcome },
     /// The denial cache denied its lease id before, because of this key.
     DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
+    /// Its chain makes instances.
+    First(Resolved<'a>),
 }
 
 impl<L: Ledger> Limiter<L> {
@@ -45,6 +49,9 @@ impl<L: Ledger> Limiter<L> {
         // (`scripts/bench --only pairs`, the hot key).
         if !self.is_ready(&resolved) {
             resolved = self.make_ready(resolved).await?;
+            if !resolved.new_instances().is_empty() {
+                return self.reserve_first(resolved).await;
+            }
         }
         let limits = resolved.limits();
         let impossible = resolved.impossible();
@@ -101,6 +108,9 @@ impl<L: Ledger> Limiter<L> {
             Ok(resolved) => resolved,
             Err(error) => return BatchItem::Answered(Err(error)),
         };
+        if !resolved.new_instances().is_empty() {
+            return BatchItem::First(resolved);
+        }
         let (limits, impossible) = (resolved.limits(), resolved.impossible());
         let (command, is_impossible) = (resolved.command, impossible.is_some());
         let tickets = match self.denial_cache.admit(command, &limits, is_impossible, resolved.at_ns()) {
@@ -134,6 +144,7 @@ impl<L: Ledger> Limiter<L> {
                 (resolved, impossible, tickets, remembered)
             }
             BatchItem::DeniedBefore { resolved, key } => return Err(LookUp::DeniedBefore { resolved, key }),
+            BatchItem::First(resolved) => return Err(LookUp::First(resolved)),
             BatchItem::Answered(answer) => return Ok(answer),
         };
         let outcome = match next_outcome() {
@@ -149,10 +160,11 @@ impl<L: Ledger> Limiter<L> {
         match look_up {
             LookUp::Refused { command, outcome } => self.look_up_and_conclude(command, outcome).await,
             LookUp::DeniedBefore { resolved, key } => self.deny_again(&resolved, key).await,
+            LookUp::First(resolved) => self.reserve_first(resolved).await,
         }
     }
 
-    fn plan(&self, resolved: &Resolved<'_>, limits: &Limits<'_>) -> Result<Chain, LedgerError> {
+    pub(super) fn plan(&self, resolved: &Resolved<'_>, limits: &Limits<'_>) -> Result<Chain, LedgerError> {
         let empty =
             || LedgerError::Unexpected(format!("lease {} has no requirements", resolved.command.lease));
         reserve::plan(self.ids, resolved.command, limits, resolved.at_ns()).ok_or_else(empty)
@@ -160,7 +172,7 @@ impl<L: Ledger> Limiter<L> {
 
     /// The answer, if the outcome of the chain tells it: nearly always. `None` if the definitions may be stale or the lease was
     /// granted before.
-    fn conclude(
+    pub(super) fn conclude(
         &self,
         resolved: &Resolved<'_>,
         limits: &Limits<'_>,
@@ -222,7 +234,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Concludes after a look at the definitions, and at the lease if it was granted before.
-    async fn look_up_and_conclude(
+    pub(super) async fn look_up_and_conclude(
         &self,
         command: &Reserve,
         outcome: ChainOutcome,
@@ -245,14 +257,14 @@ impl<L: Ledger> Limiter<L> {
 
     /// The answer for a lease id that the denial cache denied because of `key`. The ledger does not know that denial, so another
     /// replica may have granted the lease since.
-    async fn deny_again(
+    pub(super) async fn deny_again(
         &self,
         resolved: &Resolved<'_>,
         key: LimitKey,
     ) -> Result<ReserveOutcome, LimiterError> {
         let command = resolved.command;
         if let Some(lease) = self.read_lease(command.lease).await? {
-            return Ok(self.status_of(&lease, resolved));
+            return self.status_of(&lease, resolved).await;
         }
         let names_key = command.requirements().iter().any(|requirement| requirement.key == key);
         // A denial names a key of the command. Without the key this is another command under the same id.
@@ -262,13 +274,27 @@ impl<L: Ledger> Limiter<L> {
     /// The answer for a lease id that was granted before.
     async fn status_of_granted(&self, resolved: &Resolved<'_>) -> Result<ReserveOutcome, LimiterError> {
         Ok(match self.read_lease(resolved.command.lease).await? {
-            Some(lease) => self.status_of(&lease, resolved),
+            Some(lease) => self.status_of(&lease, resolved).await?,
             // One of the lease's transfer ids is taken, but not by a reservation of this lease.
             None => ReserveOutcome::LeaseConflict,
         })
     }
 
-    fn status_of(&self, lease: &Lease, resolved: &Resolved<'_>) -> ReserveOutcome {
+    async fn status_of(
+        &self,
+        lease: &Lease,
+        resolved: &Resolved<'_>,
+    ) -> Result<ReserveOutcome, LimiterError> {
+        let status = self.known_status_of(lease, resolved);
+        if status != ReserveOutcome::LeaseConflict || lease.borrowed_ahead {
+            return Ok(status);
+        }
+        // Another replica may have given a limit a new account. Boxed, so that it does not add to every reserve's future.
+        let again = Box::pin(self.read_definitions_again(resolved)).await?;
+        Ok(self.known_status_of(lease, &again))
+    }
+
+    fn known_status_of(&self, lease: &Lease, resolved: &Resolved<'_>) -> ReserveOutcome {
         if lease.borrowed_ahead {
             // Its tokens were not available then, so it was not granted as a reserve grants.
             return ReserveOutcome::LeaseConflict;

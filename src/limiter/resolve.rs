@@ -12,7 +12,7 @@ use crate::decide::reserve::{self, Denial};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LimitKey;
 use crate::protocol::Reserve;
-use crate::registry::{CaughtUp, Entry, InstanceLookup};
+use crate::registry::{CaughtUp, Entry, InstanceLookup, NewInstance};
 
 /// How often the definitions of limits are read again whose schedules are replaced meanwhile.
 const REPLACEMENTS_MAX: usize = 16;
@@ -26,10 +26,19 @@ pub(super) type Limits<'a> = SmallVec<[Option<&'a Limit>; 4]>;
 pub(super) struct Resolved<'a> {
     pub(super) command: &'a Reserve,
     entries: Entries,
-    /// The keys whose template has reached `max_instances`.
-    too_many_instances: Vec<LimitKey>,
+    /// Boxed, because every reserve moves this struct and hardly any lacks a limit.
+    missing: Option<Box<Missing>>,
     /// The ledger's time at which every due refill had been made, in nanoseconds. `None` if no decision depends on it.
     at_ns: Option<u64>,
+}
+
+/// The limits of a command that are not made.
+#[derive(Default)]
+struct Missing {
+    /// The instances among the entries that the chain of the command makes.
+    new_instances: Vec<NewInstance>,
+    /// The keys whose template has reached `max_instances`.
+    too_many_instances: Vec<LimitKey>,
 }
 
 impl Resolved<'_> {
@@ -51,9 +60,33 @@ impl Resolved<'_> {
         self.entries.iter().flatten().find(|entry| entry.key() == key)
     }
 
+    /// The instances that the chain of the command makes.
+    pub(super) fn new_instances(&self) -> &[NewInstance] {
+        self.missing.as_ref().map_or(&[], |missing| &missing.new_instances)
+    }
+
+    /// Whether the limit at this index is not made yet.
+    pub(super) fn is_new(&self, index: usize) -> bool {
+        self.entries.get(index).is_some_and(|entry| entry.as_ref().is_some_and(|it| self.is_new_entry(it)))
+    }
+
+    fn is_new_entry(&self, entry: &Arc<Entry>) -> bool {
+        self.new_instances().iter().any(|new| Arc::ptr_eq(&new.entry, entry))
+    }
+
+    /// Makes no instances, because the template of this key has reached `max_instances`.
+    pub(super) fn make_none(&mut self, too_many: LimitKey) {
+        for entry in &mut self.entries {
+            entry.take_if(|entry| *entry.key() == too_many);
+        }
+        let missing = self.missing.get_or_insert_default();
+        missing.new_instances.clear();
+        missing.too_many_instances.push(too_many);
+    }
+
     /// Whether the key's template has reached `max_instances`.
     pub(super) fn has_too_many_instances(&self, key: &LimitKey) -> bool {
-        self.too_many_instances.contains(key)
+        self.missing.as_ref().is_some_and(|missing| missing.too_many_instances.contains(key))
     }
 
     /// The first requirement that these definitions can never grant.
@@ -66,10 +99,13 @@ impl Resolved<'_> {
     }
 
     /// The limits whose refills must be made before they are planned with. A deleted limit is refilled when it is defined
-    /// again.
+    /// again, and a new instance has nothing to refill.
     fn refilled_limits(&self) -> impl Iterator<Item = &Entry> {
-        let entries = self.entries.iter().flatten().map(|entry| &**entry);
-        entries.filter(|entry| reserve::takes_reservations(&entry.limit))
+        let entries = self.entries.iter().flatten();
+        let is_refilled = |entry: &&Arc<Entry>| {
+            reserve::takes_reservations(&entry.limit) && !self.is_new_entry(entry)
+        };
+        entries.filter(is_refilled).map(|entry| &**entry)
     }
 
     fn is_refill_due(&self) -> bool {
@@ -107,7 +143,15 @@ impl<L: Ledger> Limiter<L> {
 
     /// Reads definitions again that turned out to be stale, and resolves them anew.
     pub(super) async fn resolve_again<'a>(&self, stale: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
-        self.reload(&stale).await?;
+        self.read_definitions_again(&stale).await
+    }
+
+    /// The same, for a command whose limits are still in use.
+    pub(super) async fn read_definitions_again<'a>(
+        &self,
+        stale: &Resolved<'a>,
+    ) -> Result<Resolved<'a>, LimiterError> {
+        self.reload(stale).await?;
         self.resolve_definitions(stale.command).await
     }
 
@@ -120,7 +164,7 @@ impl<L: Ledger> Limiter<L> {
         let needs_time = self.denial_cache.is_on() || entries.iter().flatten().any(has_schedule);
         let at_ns = needs_time.then(|| self.ledger.now_ns());
         entries.iter().flatten().for_each(|entry| entry.mark_used());
-        Resolved { command, entries, too_many_instances: Vec::new(), at_ns }
+        Resolved { command, entries, missing: None, at_ns }
     }
 
     /// Whether every limit is defined and current by its template, and no refill is due.
@@ -152,7 +196,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Reads the definitions once more before a key counts as unknown, because another replica may have defined it a moment
-    /// ago. Makes the instances that are missing.
+    /// ago. Plans the instances that are missing.
     async fn define<'a>(&self, resolved: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
         if self.are_usable(&resolved) {
             return Ok(resolved);
@@ -165,19 +209,24 @@ impl<L: Ledger> Limiter<L> {
         };
         let requirements = resolved.command.requirements().iter().zip(&mut resolved.entries);
         let unusable: Vec<_> = requirements.filter(|(_, entry)| !is_usable(entry)).collect();
-        // Together, so that the look-ups and the new instances share requests to the ledger.
+        // Together, so that the look-ups share requests to the ledger.
         let found = try_join_all(
-            unusable.iter().map(|(requirement, _)| self.registry.find_or_make(&requirement.key)),
+            unusable.iter().map(|(requirement, _)| self.registry.find_current(&requirement.key)),
         );
-        for ((requirement, entry), found) in unusable.into_iter().zip(found.await?) {
+        for ((_, entry), found) in unusable.into_iter().zip(found.await?) {
             match found {
                 InstanceLookup::Found(found) => *entry = Some(found),
+                InstanceLookup::New(new) => {
+                    *entry = Some(Arc::clone(&new.entry));
+                    resolved.missing.get_or_insert_default().new_instances.push(*new);
+                }
                 InstanceLookup::NotFound => *entry = None,
-                InstanceLookup::TooMany => resolved.too_many_instances.push(requirement.key.clone()),
             }
         }
         let has_schedule = |entry: &Arc<Entry>| entry.limit.schedule.is_some();
-        if resolved.at_ns.is_none() && resolved.entries.iter().flatten().any(has_schedule) {
+        // The schedule of a new instance begins after the time that was read before.
+        let is_stale = resolved.at_ns.is_none() || !resolved.new_instances().is_empty();
+        if is_stale && resolved.entries.iter().flatten().any(has_schedule) {
             resolved.at_ns = Some(self.ledger.now_ns());
         }
         Ok(resolved)
@@ -190,7 +239,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Reads the definitions again. Instances are forgotten, because the log does not hold their versions.
-    async fn reload(&self, stale: &Resolved<'_>) -> Result<(), LimiterError> {
+    pub(super) async fn reload(&self, stale: &Resolved<'_>) -> Result<(), LimiterError> {
         self.registry.refresh().await?;
         let instances = stale.entries.iter().flatten().filter(|entry| entry.is_instance());
         instances.for_each(|entry| self.registry.snapshot().forget(entry));

@@ -5,7 +5,8 @@ use ulid::Ulid;
 use super::admin::{Admin, AdminError, Saving};
 use super::definition_store::interpret_refusal;
 use super::{ACCOUNTS_PAGE, LIMITS_PAGE};
-use crate::decide::{Limit, definition_version};
+use crate::decide::Limit;
+use crate::decide::definition_version::{self, ChainInputs};
 use crate::ledger::{AccountCode, AccountRule, ChainOutcome, Ledger, NewAccount};
 use crate::limit::{Definition, LimitState, Status};
 
@@ -70,8 +71,9 @@ impl<L: Ledger> Admin<L> {
         for state in states {
             if let Some(plan) = definition_version::put(None, &state.definition)? {
                 accounts.extend(plan.accounts(registry.ids));
-                let now_ns = registry.ledger.now_ns();
-                chains.extend(plan.chain(registry.ids, None, Ulid::generate().0, now_ns)?);
+                let (fresh_ulid, now_ns) = (Ulid::generate().0, registry.ledger.now_ns());
+                let inputs = ChainInputs { closing: None, kept: None, fresh_ulid, now_ns };
+                chains.extend(plan.chain(registry.ids, inputs)?);
             }
         }
         for page in accounts.chunks(ACCOUNTS_PAGE) {

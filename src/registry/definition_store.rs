@@ -6,8 +6,9 @@ use ulid::Ulid;
 
 use super::error::RegistryError;
 use crate::decide::definition_codec::{Assembler, DefinitionVersion};
-use crate::decide::definition_version::VersionPlan;
+use crate::decide::definition_version::{ChainInputs, VersionPlan};
 use crate::decide::ids::Ids;
+use crate::decide::replaced_account::{KeptReservation, kept_reservation};
 use crate::ledger::{
     AccountQuery, ChainOutcome, Ledger, LedgerError, Order, Recorded, Refusal, Side, TransferCode,
     find_closing,
@@ -49,18 +50,34 @@ impl<L: Ledger> DefinitionStore<L> {
         if !accounts.is_empty() {
             self.ledger.create_accounts(accounts).await?;
         }
-        let closing =
-            if plan.reopens() { find_closing(&*self.ledger, self.ids.limit(key)).await? } else { None };
-        let fresh_ulid = Ulid::generate().0;
+        let closing = if plan.reopens() {
+            find_closing(&*self.ledger, self.ids.limit_of(&plan.state)).await?
+        } else {
+            None
+        };
+        let kept = if plan.replaces_account() { self.kept_reservation(plan).await? } else { None };
+        let (fresh_ulid, now_ns) = (Ulid::generate().0, self.ledger.now_ns());
+        let inputs = ChainInputs { closing, kept, fresh_ulid, now_ns };
         // Without a closing transfer the account is open, although the version known here closed it: another replica has
         // created a newer version.
-        let Some(chain) = plan.chain(self.ids, closing, fresh_ulid, self.ledger.now_ns())? else {
+        let Some(chain) = plan.chain(self.ids, inputs)? else {
             return Ok(StoreResult::Superseded);
         };
         match self.ledger.submit_one(chain).await? {
             ChainOutcome::Created { .. } => Ok(StoreResult::Created),
             ChainOutcome::Refused { index, refusal } => Ok(interpret_refusal(key, index, refusal)?),
         }
+    }
+
+    /// What the new account of a version keeps reserved. The replaced account is closed, so what it holds can only become less
+    /// until the version is created.
+    async fn kept_reservation(&self, plan: &VersionPlan) -> Result<Option<KeptReservation>, RegistryError> {
+        let Some(replaced) = self.ids.replaced_accounts(&plan.state).last() else { return Ok(None) };
+        let accounts = self.ledger.accounts(vec![replaced]).await?;
+        let Some(account) = accounts.into_iter().next().flatten() else { return Ok(None) };
+        let definition = &plan.state.definition;
+        let history = self.history(&definition.key).await?;
+        Ok(kept_reservation(&account, &history, definition.capacity.get(), self.ledger.now_ns()))
     }
 
     /// Every version of a key, oldest first.

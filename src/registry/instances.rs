@@ -1,16 +1,18 @@
 //! Instances: the limits that templates make on first use. Their versions are in a log of their own, which no replica follows:
 //! an instance is read when it is used, and forgotten when it is idle.
 //!
-//! One chain makes an instance: its definition, its capacity, and 1 less on its template's account. So of all callers and
-//! replicas that use a new key at the same time one makes the instance, and the others find it.
+//! One chain makes an instance: its definition, its capacity, and 1 less on its template's account, and behind them the first
+//! reservation (`new_instance.rs`). So of all callers and replicas that use a new key at the same time one makes the instance,
+//! and the others find it.
 
 use std::sync::Arc;
 
 use super::definition_store::StoreResult;
 use super::entry::Entry;
 use super::error::RegistryError;
+use super::new_instance::NewInstance;
 use super::{ATTEMPTS_MAX, Registry};
-use crate::decide::definition_version;
+use crate::decide::definition_version::{self, KindChange, Lowering};
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 
@@ -19,10 +21,10 @@ use crate::limit::LimitKey;
 pub(crate) enum InstanceLookup {
     /// The limit. It may be deleted.
     Found(Arc<Entry>),
+    /// No limit has the key. A template makes it with its first reservation.
+    New(Box<NewInstance>),
     /// No limit has the key, and no template matches it.
     NotFound,
-    /// The template that matches the key has reached `max_instances`.
-    TooMany,
 }
 
 /// One step towards the current version of an instance.
@@ -32,8 +34,8 @@ enum Step {
 }
 
 impl<L: Ledger> Registry<L> {
-    /// The limit for a key, current by its template; made if a template matches the key. The log has just been read.
-    pub(crate) async fn find_or_make(&self, key: &LimitKey) -> Result<InstanceLookup, RegistryError> {
+    /// The limit for a key, current by its template. The log has just been read.
+    pub(crate) async fn find_current(&self, key: &LimitKey) -> Result<InstanceLookup, RegistryError> {
         let _one_at_a_time = self.key_locks.lock(key).await;
         for _ in 0..ATTEMPTS_MAX {
             match self.step_to_current(key).await? {
@@ -58,7 +60,8 @@ impl<L: Ledger> Registry<L> {
             return Ok(Step::Done(InstanceLookup::NotFound));
         };
         let Some(entry) = self.read_instance(key).await? else {
-            return self.make_instance(key, &template).await;
+            let new = NewInstance::plan(self.ids, key, &template, self.ledger.now_ns());
+            return Ok(new.map_or(Step::Retry, |new| Step::Done(InstanceLookup::New(Box::new(new)))));
         };
         let is_made_by_newer_template = entry.limit.state.origin.as_ref().is_some_and(|origin| {
             let known = self.snapshot.get(&origin.template);
@@ -70,34 +73,27 @@ impl<L: Ledger> Registry<L> {
         if !entry.is_instance() {
             return Ok(Step::Done(InstanceLookup::Found(entry)));
         }
-        match definition_version::follow_template(Some(&entry.limit), key, &template.limit) {
+        let follow = |lowering| {
+            definition_version::follow_template(Some(&entry.limit), key, &template.limit, lowering)
+        };
+        match follow(Lowering::AtOnce) {
             Ok(Some(plan)) => {
-                self.store.create(&plan).await?;
+                // Only without room does a lower capacity have to wait, and close the limit.
+                if self.store.create(&plan).await? == StoreResult::NoRoom
+                    && let Ok(Some(plan)) = follow(Lowering::Waits)
+                {
+                    self.store.create(&plan).await?;
+                }
                 return Ok(Step::Retry);
             }
             Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "an instance keeps the definition of its former template, because a kind cannot be changed");
+            Err(KindChange { .. }) => {
+                self.store.create(&definition_version::close_instance(&entry.limit)).await?;
+                return Ok(Step::Retry);
             }
         }
         entry.set_current(template_changes);
         Ok(Step::Done(InstanceLookup::Found(entry)))
-    }
-
-    async fn make_instance(&self, key: &LimitKey, template: &Entry) -> Result<Step, RegistryError> {
-        // Look first, so that a flood of keys leaves no accounts behind.
-        let accounts = self.ledger.accounts(vec![template.limit.account]).await?;
-        if accounts.first().copied().flatten().is_none_or(|account| account.available() == 0) {
-            return Ok(Step::Done(InstanceLookup::TooMany));
-        }
-        // Without an earlier version there is always a plan, and no kind to change.
-        let Ok(Some(plan)) = definition_version::follow_template(None, key, &template.limit) else {
-            return Ok(Step::Retry);
-        };
-        match self.store.create(&plan).await? {
-            StoreResult::Created | StoreResult::Superseded => Ok(Step::Retry),
-            StoreResult::NoRoom => Ok(Step::Done(InstanceLookup::TooMany)),
-        }
     }
 
     /// Reads the versions of a key into the snapshot.
@@ -106,6 +102,18 @@ impl<L: Ledger> Registry<L> {
             self.snapshot.apply(self.ids, version);
         }
         Ok(self.snapshot.get(key))
+    }
+
+    /// Reads the newest versions of these limits into the snapshot.
+    pub(crate) async fn refresh_limits(
+        &self,
+        keys: impl Iterator<Item = &LimitKey>,
+    ) -> Result<(), RegistryError> {
+        self.refresh().await?;
+        for key in keys {
+            self.newest(key).await?;
+        }
+        Ok(())
     }
 
     /// The newest version of a limit in the ledger, whether an operator or a template made it. The log has just been read.
@@ -117,13 +125,12 @@ impl<L: Ledger> Registry<L> {
         }
     }
 
-    /// The limit for a key, current by its template. Unlike [`Registry::find_or_make`] it makes no instance. The log has just
-    /// been read.
+    /// The limit for a key, current by its template, if it is made. The log has just been read.
     pub(crate) async fn find(&self, key: &LimitKey) -> Result<Option<Arc<Entry>>, RegistryError> {
         match self.newest(key).await? {
-            Some(entry) if entry.is_instance() => match self.find_or_make(key).await? {
+            Some(entry) if entry.is_instance() => match self.find_current(key).await? {
                 InstanceLookup::Found(entry) => Ok(Some(entry)),
-                InstanceLookup::NotFound | InstanceLookup::TooMany => Ok(None),
+                InstanceLookup::New(_) | InstanceLookup::NotFound => Ok(None),
             },
             entry => Ok(entry),
         }

@@ -8,7 +8,7 @@
 //! | `follower.rs` | keeps the snapshot up to date with the ledger's log |
 //! | `file/`, `saver.rs` | the registry file: the truth in memory mode, a copy beside TigerBeetle; when it is written |
 //! | `definition_store.rs` | creates definition versions, and reads a limit's history |
-//! | `instances.rs` | makes the instances of templates on first use |
+//! | `instances.rs`, `new_instance.rs` | find the instances of templates; make them with their first reservation |
 //! | `instance_log.rs` | the log of instances, for a list of them |
 //! | `refiller.rs`, `refill_clock.rs` | makes the refills that are due |
 //! | `admin.rs`, `decreases.rs`, `usage.rs`, `filter.rs`, `bootstrap.rs` | the operators' side: changes, decreases, lists with usage, start |
@@ -28,6 +28,7 @@ mod instance_log;
 mod instances;
 mod key_locks;
 mod log;
+mod new_instance;
 mod refill_clock;
 mod refiller;
 mod saver;
@@ -37,11 +38,14 @@ mod usage;
 
 use std::sync::Arc;
 
+use tokio::sync::MutexGuard;
+
 pub use admin::{Admin, AdminError};
 pub(crate) use entry::Entry;
 pub use error::RegistryError;
 pub use filter::{KeyRange, LimitFilter};
 pub(crate) use instances::InstanceLookup;
+pub(crate) use new_instance::{MakingOutcome, NewInstance};
 pub(crate) use refill_clock::RefillClock;
 pub(crate) use refiller::{CaughtUp, RefillObserver, Refiller};
 pub(crate) use snapshot::Snapshot;
@@ -76,6 +80,9 @@ pub struct Registry<L> {
     store: DefinitionStore<L>,
     refiller: Refiller<L>,
     key_locks: KeyLocks,
+    /// One caller at a time makes the first reservation of a key. Its holder may wait for one of `key_locks`, not the other
+    /// way round.
+    first_use_locks: KeyLocks,
 }
 
 impl<L: Ledger> Registry<L> {
@@ -87,8 +94,18 @@ impl<L: Ledger> Registry<L> {
         let instance_log = InstanceLog::new(Arc::clone(&ledger), ids);
         let store = DefinitionStore::new(Arc::clone(&ledger), ids);
         let refiller = Refiller::new(Arc::clone(&ledger), ids);
-        let key_locks = KeyLocks::new();
-        Self { ledger, ids, snapshot, follower, saver, instance_log, store, refiller, key_locks }
+        Self {
+            ledger,
+            ids,
+            snapshot,
+            follower,
+            saver,
+            instance_log,
+            store,
+            refiller,
+            key_locks: KeyLocks::new(),
+            first_use_locks: KeyLocks::new(),
+        }
     }
 
     /// The newest known version of each limit.
@@ -134,6 +151,11 @@ impl<L: Ledger> Registry<L> {
     /// Forgets the instances that nobody has used since the last call. The ledger still has them.
     pub fn forget_idle_instances(&self) {
         self.snapshot.forget_idle_instances();
+    }
+
+    /// Waits for the turn to make the first reservation of a key.
+    pub(crate) async fn first_use(&self, key: &LimitKey) -> MutexGuard<'_, ()> {
+        self.first_use_locks.lock(key).await
     }
 
     /// Makes the refills that are due now, by the schedule that `entry` knows. False if a new version has replaced it.

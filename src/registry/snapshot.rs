@@ -108,8 +108,12 @@ impl Snapshot {
         if known.is_some_and(|entry| entry.limit.version >= version.number) {
             return;
         }
-        let (account, debt_account) = known
-            .map_or_else(|| (ids.limit(&key), ids.debt(&key)), |e| (e.limit.account, e.limit.debt_account));
+        let same_accounts =
+            known.filter(|entry| entry.limit.state.accounts_since == version.state.accounts_since);
+        let (account, debt_account) = same_accounts.map_or_else(
+            || (ids.limit_of(&version.state), ids.debt(&key)),
+            |entry| (entry.limit.account, entry.limit.debt_account),
+        );
         match version.state.status {
             Status::Decreasing { .. } => decreasing.insert(key.clone()),
             Status::Active | Status::Deleted => decreasing.remove(&key),

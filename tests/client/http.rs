@@ -145,6 +145,10 @@ async fn each_answer_of_the_server_becomes_its_result() {
     let usage = http.usage(&key("rpm")).await.expect("an answer").expect("the limit is there");
     assert_eq!(usage, Usage { available: 999, reserved: 1, debt: 0 });
     assert_eq!(http.usage(&key("no/such:key")).await.expect("an answer"), None);
+    server.replica.put(rolling("user:user%3Aann", 7, 60)).await;
+    let usage = http.usage(&key("user:user%3Aann")).await.expect("an answer").expect("the limit is there");
+    assert_eq!(usage, Usage { available: 7, reserved: 0, debt: 0 });
+    assert_eq!(http.usage(&key("user:user:ann")).await.expect("an answer"), None);
     let limiter = limiter(&server);
     let Acquired::Denied(denial) = limiter.try_acquire(&wants(&[("rpm", 1_001)])).await.expect("an answer")
     else {

@@ -35,7 +35,7 @@ fn refusal<R>(result: Result<R, CallError>) -> (ErrorKind, String) {
 
 /// Checks the bucket objects of a limiter with a rolling limit `rpm`.
 async fn check_bucket_objects<T: ObjectTransport>(transport: Arc<T>) {
-    let bucket = object(&transport, "tenant:a/b:tpm");
+    let bucket = object(&transport, "tenant:a/b%3Ac%25:tpm");
     bucket.set_rate(SLOW, 5).await.expect("it is created");
     assert!(bucket.try_reserve(3).await.expect("an answer"));
     assert!(!bucket.try_reserve(3).await.expect("an answer"));

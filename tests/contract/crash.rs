@@ -181,6 +181,59 @@ pub async fn changes_of_a_limit_are_whole_after_a_crash<B: Backend>(backend: B) 
     .await;
 }
 
+pub async fn a_change_of_kind_is_whole_after_a_crash<B: Backend>(backend: B) {
+    at_every_call(
+        &backend,
+        async |healthy, round| {
+            healthy.put(concurrency(&name_of(round), 60, 600)).await;
+            assert!(is_granted(&healthy.take(&[(&name_of(round), 10)]).await));
+        },
+        async |dying, round| {
+            dying.admin().delete(&key(&name_of(round))).await.is_ok()
+                && dying.admin().put(&rolling(&name_of(round), 40, 60)).await.is_ok()
+        },
+        async |another, round| {
+            // What was not deleted yet is deleted now.
+            if another.admin().put(&rolling(&name_of(round), 40, 60)).await.is_err() {
+                another.admin().delete(&key(&name_of(round))).await.expect("it is there");
+                another.put(rolling(&name_of(round), 40, 60)).await;
+            }
+            assert_balance_is_capacity(another, &name_of(round), 40, 10).await;
+        },
+    )
+    .await;
+}
+
+pub async fn a_first_reserve_is_whole_after_a_crash<B: Backend>(backend: B) {
+    let leases: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
+    let instance = |round| format!("{}:{}", name_of(round), name_of(round));
+    at_every_call(
+        &backend,
+        async |healthy, round| {
+            healthy.put(concurrency("slots", 1_000, 600)).await;
+            let of_round = format!("{}:{{name}}", name_of(round));
+            healthy.put(template(rolling(&of_round, 10, 600), 1)).await;
+        },
+        async |dying, round| {
+            let wanted = reserve(leases[round], &[(&instance(round), 4), ("slots", 1)]);
+            dying.limiter().reserve(&wanted).await.is_ok()
+        },
+        async |another, round| {
+            let wants = [(instance(round), 4), ("slots".to_owned(), 1)];
+            let wants = wants.each_ref().map(|(key, amount)| (key.as_str(), *amount));
+            assert!(is_granted(&another.reserve(leases[round], &wants).await));
+            assert_eq!(another.usage(&instance(round)).await, Usage { available: 6, reserved: 4, debt: 0 });
+            assert_eq!(
+                another.usage(&format!("{}:{{name}}", name_of(round))).await,
+                Usage { available: 0, reserved: 1, debt: 0 },
+                "counted once"
+            );
+            assert_eq!(another.usage("slots").await.reserved, round as u128);
+        },
+    )
+    .await;
+}
+
 pub async fn a_complete_is_whole_after_a_crash<B: Backend>(backend: B) {
     let leases: Vec<LeaseId> = (0..100).map(|_| lease()).collect();
     at_every_call(

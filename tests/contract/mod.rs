@@ -137,12 +137,17 @@ macro_rules! contract_tests {
         $crate::contract_tests!(@module templates, $backend, [
             the_first_reserve_creates_the_instance,
             the_most_specific_definition_applies,
+            a_placeholder_takes_an_escaped_segment_or_the_rest,
             concurrent_callers_at_two_replicas_share_one_instance,
             a_changed_template_changes_its_instances,
             a_decrease_of_a_template_waits_for_each_instance,
+            a_lower_template_denies_nothing_that_fits,
+            a_template_of_another_kind_changes_its_limits,
             an_instance_that_an_operator_changed_keeps_its_definition,
             a_template_creates_at_most_its_maximum_of_instances,
             denied_keys_leave_no_accounts,
+            a_denied_reserve_makes_no_limit,
+            a_first_reserve_may_make_several_limits_or_none,
             a_forgotten_instance_is_read_again,
             a_deleted_template_denies_at_its_instances,
             a_deleted_instance_is_not_created_again,
@@ -217,6 +222,8 @@ macro_rules! contract_tests {
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole_after_a_crash,
+            a_change_of_kind_is_whole_after_a_crash,
+            a_first_reserve_is_whole_after_a_crash,
             a_complete_is_whole_after_a_crash,
             a_complete_on_a_closed_limit_is_whole_after_a_crash,
             an_extend_is_whole_after_a_crash,
@@ -237,6 +244,8 @@ macro_rules! contract_tests {
             replicas_agree_after_concurrent_changes,
             concurrent_replicas_apply_a_decrease_once,
             a_decrease_survives_the_replica_that_began_it,
+            a_replica_that_knows_the_old_kind_reserves_nothing,
+            a_complete_finds_the_new_account_of_a_limit,
             a_delete_denies_at_every_replica,
         ]);
     };

@@ -127,6 +127,50 @@ pub async fn a_decrease_survives_the_replica_that_began_it<B: Backend>(backend: 
     assert_eq!(second.usage("slots").await, Usage { available: 10, reserved: 50, debt: 0 });
 }
 
+pub async fn a_replica_that_knows_the_old_kind_reserves_nothing<B: Backend>(backend: B) {
+    let (replica, delayed, late) = (start(&backend).await, start(&backend).await, start(&backend).await);
+    replica.put(concurrency("key", 2, 2)).await;
+    let [before, after] = [lease(), lease()];
+    for knows in [&delayed, &late] {
+        knows.registry().refresh().await.expect("the ledger answers");
+    }
+    assert!(is_granted(&delayed.reserve(before, &[("key", 1)]).await));
+    replica.admin().delete(&key("key")).await.expect("it is there");
+    assert_eq!(replica.put(rolling("key", 2, 60)).await, Status::Active);
+
+    let denied = ReserveOutcome::NoRoom { key: key("key"), retry_after_ms: 1 };
+    assert_eq!(delayed.take(&[("key", 1)]).await, denied, "its account is closed");
+    assert_eq!(
+        replica.usage("key").await,
+        Usage { available: 1, reserved: 1, debt: 0 },
+        "the earlier lease counts"
+    );
+    let granted = replica.reserve(after, &[("key", 1)]).await;
+    assert!(is_granted(&granted));
+    assert_eq!(late.reserve(after, &[("key", 1)]).await, granted);
+    let late = start(&backend).await;
+    assert!(!is_granted(&late.take(&[("key", 1)]).await), "both leases together are the capacity");
+
+    let settled = CompleteOutcome::Settled { overages: Vec::new() };
+    assert_eq!(late.complete(before, &[("key", 1)]).await, settled);
+    assert_eq!(late.complete(after, &[("key", 0)]).await, settled);
+    backend.pass(Duration::from_secs(4)).await;
+    assert_eq!(replica.usage("key").await, Usage { available: 2, reserved: 0, debt: 0 });
+}
+
+pub async fn a_complete_finds_the_new_account_of_a_limit<B: Backend>(backend: B) {
+    let (replica, delayed) = (start(&backend).await, start(&backend).await);
+    replica.put(concurrency("key", 2, 60)).await;
+    delayed.registry().refresh().await.expect("the ledger answers");
+    replica.admin().delete(&key("key")).await.expect("it is there");
+    replica.put(rolling("key", 2, 60)).await;
+    let id = lease();
+    assert!(is_granted(&replica.reserve(id, &[("key", 2)]).await));
+    let settled = CompleteOutcome::Settled { overages: Vec::new() };
+    assert_eq!(delayed.complete(id, &[("key", 1)]).await, settled);
+    assert_eq!(replica.usage("key").await, Usage { available: 1, reserved: 1, debt: 0 });
+}
+
 pub async fn a_delete_denies_at_every_replica<B: Backend>(backend: B) {
     let (first, second) = (start(&backend).await, start(&backend).await);
     first.put(rolling("rpm", 10, 60)).await;

@@ -131,3 +131,36 @@ async fn only_a_template_has_instances_to_list() {
         answer.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
     }
 }
+
+#[tokio::test]
+async fn a_path_decodes_the_escapes_of_a_key_once() {
+    let service = Service::new().await;
+    let keys = ["user:user%3Aann:rpm", "user:user:ann:rpm", "user:user%253Aann:rpm"];
+    for (key, capacity) in keys.into_iter().zip(1_u64..) {
+        let limit = json!({ "key": key, "kind": "token_bucket", "capacity": capacity, "refill_amount": 1,
+            "refill_interval_ms": 60_000 });
+        assert_eq!(service.put(&limit).await.status, StatusCode::OK, "{key}");
+    }
+    for (path, capacity) in [
+        ("user:user%253Aann:rpm", 1),
+        ("user:user%3Aann:rpm", 2),
+        ("user%3Auser:ann%3Arpm", 2),
+        ("user:user%25253Aann:rpm", 3),
+    ] {
+        assert_eq!(service.limit(path).await["definition"]["capacity"], json!(capacity), "{path}");
+        let history = service.get(&format!("/v1/admin/limits/{path}/history")).await.body;
+        assert_eq!(history["versions"][0]["definition"]["capacity"], json!(capacity), "{path}");
+        let state = service.get(&format!("/v1/objects/{path}/state")).await.body;
+        assert_eq!(state["burst"], json!(capacity), "{path}");
+    }
+    assert_eq!(service.delete("/v1/admin/limits/user:user%253Aann:rpm").await.status, StatusCode::OK);
+    assert_eq!(service.listed_keys().await, ["rpm", "slots", "user:user%253Aann:rpm", "user:user:ann:rpm"]);
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_key_is_refused_with_the_right_one() {
+    let service = Service::new().await;
+    let right = "key must be spelled \"user%3Aann/x\"";
+    service.reserve("user%3aann%2Fx", 1).await.assert_invalid(&format!("requirements[0].{right}"));
+    service.get("/v1/admin/limits/user%253aann%252Fx").await.assert_invalid(right);
+}

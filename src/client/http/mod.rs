@@ -263,7 +263,7 @@ impl Transport for Http {
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {
-        let path = format!("/v1/admin/limits/{key}");
+        let path = format!("/v1/admin/limits/{}", in_path(key));
         let (status, answer) = self.exchange(Method::GET, &path, String::new()).await?;
         match read_success::<LimitAnswer>(status, &answer) {
             Ok(answer) => {
@@ -275,6 +275,12 @@ impl Transport for Http {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A key in the path of a request. The service decodes `%XX` once, so the escapes of a key are escaped themselves. The
+/// other characters of keys stand for themselves in a path.
+fn in_path(key: &LimitKey) -> String {
+    key.as_str().replace('%', "%25")
 }
 
 fn json(body: &impl Serialize) -> Result<String, CallError> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::read_success;
-use super::{Http, json};
+use super::{Http, in_path, json};
 use crate::client::time::saturating_ms;
 use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
 use crate::limit::ReleaseId;
@@ -25,7 +25,7 @@ impl Http {
         action: &str,
         body: String,
     ) -> Result<A, CallError> {
-        let path = format!("/v1/objects/{key}/{action}");
+        let path = format!("/v1/objects/{}/{action}", in_path(key));
         let (status, answer) = self.exchange(method, &path, body).await?;
         read_success(status, &answer)
     }

@@ -1,12 +1,14 @@
 //! Finds the key of a request.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use sha2::{Digest, Sha256};
+
+use crate::client::escape_segment;
 
 /// The key of requests without a key of their own. They share one limit.
 pub const FALLBACK_KEY: &str = "global";
@@ -53,7 +55,7 @@ impl RequestKey {
         Self(Arc::new(find))
     }
 
-    /// The key, spelled with the characters of limit keys. Different keys have different spellings.
+    /// The key, spelled as one segment of a limit key. Different keys have different spellings.
     pub(super) fn of(&self, parts: &Parts) -> String {
         match (self.0)(parts) {
             Some(key) if !key.is_empty() => spell(&key),
@@ -72,20 +74,15 @@ fn peer_addr(parts: &Parts) -> Option<SocketAddr> {
     addr
 }
 
-/// Spells each byte that a limit key cannot have as `=` and two hexadecimal digits.
+/// Spells a key as one segment of a limit key. A long one is replaced by its hash.
 fn spell(key: &str) -> String {
-    let mut spelled = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        let is_plain = byte.is_ascii_alphanumeric() || b":._/@+-".contains(&byte);
-        let wrote = if is_plain { spelled.write_char(byte.into()) } else { write!(spelled, "={byte:02X}") };
-        debug_assert_eq!(wrote, Ok(()), "writing to a string succeeds");
-    }
+    let spelled = escape_segment(key);
     if spelled.len() <= REQUEST_PART_BYTES_MAX {
         return spelled;
     }
     let hash = Sha256::digest(key.as_bytes());
-    // In a spelled key, an `=` is always followed by two hexadecimal digits, so this cannot be one.
-    hash.iter().fold("=sha256=".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    // No text has the byte FF, so no key is spelled like this.
+    hash.iter().fold("%FFsha256=".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl fmt::Debug for RequestKey {
@@ -107,14 +104,14 @@ mod tests {
     #[test]
     fn different_keys_have_different_spellings() {
         assert_eq!(spelled("203.0.113.7"), "203.0.113.7");
-        assert_eq!(spelled("2001:db8::1"), "2001:db8::1");
+        assert_eq!(spelled("2001:db8::1"), "2001%3Adb8%3A%3A1");
         assert_eq!(spelled("/v1/chat"), "/v1/chat");
-        assert_eq!(spelled("a b"), "a=20b");
-        assert_eq!(spelled("a=20b"), "a=3D20b");
-        assert_eq!(spelled("é"), "=C3=A9");
+        assert_eq!(spelled("a b"), "a%20b");
+        assert_eq!(spelled("a%20b"), "a%2520b");
+        assert_eq!(spelled("é"), "%C3%A9");
         assert_eq!(spelled(""), FALLBACK_KEY);
         let (long, longer) = ("x".repeat(129), "x".repeat(130));
-        assert_eq!(spelled(&long).len(), "=sha256=".len() + 64);
+        assert_eq!(spelled(&long).len(), "%FFsha256=".len() + 64);
         assert_ne!(spelled(&long), spelled(&longer));
     }
 

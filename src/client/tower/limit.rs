@@ -9,8 +9,9 @@ const FIELD_INTEGER_MAX: u128 = 999_999_999_999_999;
 
 /// A limit of HTTP requests, of which each request takes one unit.
 ///
-/// Each request key has a limit of its own, whose key is the prefix followed by the request key. Define these
-/// limits, for example by a template.
+/// Each request key has a limit of its own. Its key is the prefix followed by the request key, spelled as one segment
+/// ([`escape_segment`](crate::client::escape_segment)). Define these limits, for example by a template: for the prefix
+/// `http:ip:` by `http:ip:{ip}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpLimit {
     /// The name that clients see.

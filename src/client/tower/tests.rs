@@ -15,8 +15,8 @@ use tower_layer::Layer;
 use super::{
     HttpLimit, LimitedBody, RateLimit, RateLimitLayer, RateLimitOptions, RequestKey, WhenUnavailable,
 };
-use crate::client::{Http, InProcess, Limiter, Rate, RepeatPolicy, concurrency_limit};
-use crate::limit::{Definition, Kind, KindName};
+use crate::client::{Http, InProcess, Limiter, Rate, RepeatPolicy, concurrency_limit, escape_segment};
+use crate::limit::{Amount, Definition, Kind, KindName, LimitKey, Overage};
 
 type TestBody = UnsyncBoxBody<Bytes, BodyFailed>;
 
@@ -28,9 +28,13 @@ struct BodyFailed;
 #[error("the service failed")]
 struct ServiceFailed;
 
-fn limits() -> Vec<HttpLimit> {
+fn kinds() -> [Kind; 2] {
     let rolling = Kind::new(KindName::Rolling, 60, 0).expect("valid");
-    let slots = Kind::new(KindName::Concurrency, 0, 300).expect("valid");
+    [rolling, Kind::new(KindName::Concurrency, 0, 300).expect("valid")]
+}
+
+fn limits() -> Vec<HttpLimit> {
+    let [rolling, slots] = kinds();
     vec![
         HttpLimit::new("per-minute", "http:rate:", 3, rolling).expect("valid"),
         HttpLimit::new("at-once", "http:slots:", 2, slots).expect("valid"),
@@ -194,6 +198,25 @@ async fn responses_have_the_remaining_amount_if_the_option_is_set() {
     let third = call(&service, request(Some("ann"))).await;
     assert_eq!(third.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(field(&third, "ratelimit").starts_with(r#""at-once";r=0;t="#));
+}
+
+#[tokio::test]
+async fn a_key_of_any_characters_fills_the_placeholder_of_a_template() {
+    let template = |(limit, kind): (HttpLimit, Kind)| {
+        let key = LimitKey::parse_name(&limit.key("{user}")).expect("valid");
+        let capacity = Amount::new(3).expect("valid");
+        Definition::new(key, kind, capacity, "", "", Overage::Debt).expect("valid")
+    };
+    let templates = limits().into_iter().zip(kinds()).map(template);
+    let limiter = Limiter::new(InProcess::with_limits(templates).await.expect("valid"));
+    let users = ["2001:db8::1", "user:ann", "auth0|x", "o'brien@example.com"];
+    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    for user in users {
+        let response = call(&service, request(Some(user))).await;
+        assert_eq!(response.status(), StatusCode::OK, "{user}");
+        drop(response);
+        assert_eq!(available(&limiter, &format!("http:rate:{}", escape_segment(user))).await, 2, "{user}");
+    }
 }
 
 #[tokio::test]

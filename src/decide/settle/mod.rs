@@ -45,6 +45,16 @@ pub struct NotInLease {
     pub index: usize,
 }
 
+impl NotInLease {
+    /// The first amount of a limit that the lease does not hold. A lease that is settled or expired accepts any amounts.
+    pub fn find(lease: &Lease, used: &[Used], now_ns: u64) -> Option<Self> {
+        let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
+        let index = used.iter().position(|used| !in_lease(used))?;
+        let is_over = lease.settled || lease.is_expired(now_ns);
+        (!is_over).then_some(Self { index })
+    }
+}
+
 /// Settles one lease. Ask [`Settlement::next`] what to do, report the result, and repeat until it is done.
 #[derive(Debug)]
 pub struct Settlement {
@@ -113,10 +123,8 @@ pub struct LegOverage {
 impl Settlement {
     /// Compares the amounts used with the amounts reserved. A lease that is settled or expired accepts amounts of any limit.
     pub fn new(ids: Ids, lease: Lease, used: &[Used], now_ns: u64) -> Result<Self, NotInLease> {
-        let is_over = lease.settled || lease.is_expired(now_ns);
-        let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
-        if let Some(index) = used.iter().position(|used| !is_over && !in_lease(used)) {
-            return Err(NotInLease { index });
+        if let Some(error) = NotInLease::find(&lease, used, now_ns) {
+            return Err(error);
         }
         let actions = actions_of(&lease.legs, used);
         let state = if lease.settled { State::Done(Ending::AlreadyOver) } else { State::Planning };

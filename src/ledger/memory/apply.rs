@@ -22,6 +22,7 @@ impl LedgerState {
         let transfers = chain.transfers();
         let before = cfg!(debug_assertions).then(|| BalancesBefore::of(transfers, self));
         self.applied.clear();
+        self.begun_definitions = 0;
         self.appended_parts = 0;
         let outcome = match self.create_all(transfers) {
             Ok(timestamp_ns) => {
@@ -76,10 +77,15 @@ impl LedgerState {
         let (debit, credit) = self.resolve_accounts(debit, credit)?;
         self.check_movement(debit, credit, 0)?;
         let Transfer { id, user_data, .. } = *transfer;
+        let is_first = user_data.short == 0;
+        if is_first {
+            self.appended_parts = 0;
+        }
         let part = NewPart { id, user_data, debit, credit, linked, timestamp_ns };
         let newest_of_credit = &mut self.accounts.info_mut(credit).newest_definition;
         self.definitions.append(&part, self.appended_parts, newest_of_credit)?;
         self.appended_parts += 1;
+        self.begun_definitions += usize::from(is_first);
         Ok(())
     }
 
@@ -159,11 +165,11 @@ impl LedgerState {
             }
             self.transfers.remove_newest_of_family(created);
         }
-        // A chain appends to one definition at most, the newest. No other transfer depends on it.
-        if self.appended_parts > 0
-            && let Some((credit, newest)) = self.definitions.remove_newest()
-        {
-            self.accounts.info_mut(credit).newest_definition = newest;
+        // No other transfer depends on the definitions.
+        for _ in 0..self.begun_definitions {
+            if let Some((credit, newest)) = self.definitions.remove_newest() {
+                self.accounts.info_mut(credit).newest_definition = newest;
+            }
         }
     }
 
