@@ -186,7 +186,7 @@ pub enum TransferCode {
 
 impl TransferCode {
     /// Every code.
-    pub const ALL: [TransferCode; 21] = [
+    pub const ALL: [TransferCode; 22] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,

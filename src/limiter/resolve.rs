@@ -102,9 +102,8 @@ impl Resolved<'_> {
     /// again, and a new instance has nothing to refill.
     fn refilled_limits(&self) -> impl Iterator<Item = &Entry> {
         let entries = self.entries.iter().flatten();
-        let is_refilled = |entry: &&Arc<Entry>| {
-            reserve::takes_reservations(&entry.limit) && !self.is_new_entry(entry)
-        };
+        let is_refilled =
+            |entry: &&Arc<Entry>| reserve::takes_reservations(&entry.limit) && !self.is_new_entry(entry);
         entries.filter(is_refilled).map(|entry| &**entry)
     }
 

@@ -114,7 +114,7 @@ async fn a_bucket_may_bound_the_wait_of_every_reservation() {
     assert_eq!(service.limit("tpm").await["definition"]["max_wait_ms"], json!(1_000), "a new rate keeps it");
     for (field, message) in [
         (json!(31_622_400_001_u64), "max_wait_ms must be between 1 and 31622400000, not 31622400001"),
-        (json!(-1), "max_wait_ms: invalid value: integer `-1`"),
+        (json!(-1), "max_wait_ms must not be negative"),
     ] {
         let mut bad = limit.clone();
         bad["max_wait_ms"] = field;

@@ -78,7 +78,11 @@ async fn a_service_that_drains_answers_but_is_not_ready() {
 #[test]
 fn a_hangup_stops_the_service_in_order() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path());
+    // The tests may run under nohup, and the service would inherit the ignored signal.
+    let mut command = Command::new("/usr/bin/env");
+    command.current_dir(folder.path()).stderr(Stdio::piped()).stdout(Stdio::piped());
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_ratelimiterd")]).env_clear();
+    let server = Server::start_by(command);
     server.send_signal("HUP");
     server.assert_exits_with_0();
 }
