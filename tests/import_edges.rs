@@ -1,7 +1,7 @@
 //! The imports between the top modules of the crate point one way. The table below holds every allowed edge; `ARCHITECTURE.md`
 //! explains it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -124,4 +124,104 @@ fn decide_uses_no_async_no_clock_and_no_json() {
             assert!(is_codec || !code.contains(forbidden), "{} uses {forbidden}", file.display());
         }
     }
+}
+
+/// A path of modules below the crate, such as `decide`, `settle`.
+type ModulePath = Vec<String>;
+
+/// The module of a file below `src`.
+fn module_path(relative: &Path) -> ModulePath {
+    let parts = relative.iter().map(|part| part.to_str().expect("the name is text"));
+    parts.map(|part| part.trim_end_matches(".rs").to_owned()).filter(|part| part != "mod").collect()
+}
+
+/// The paths that a source names after `crate::` or `super::`, each item of braces by itself.
+fn imported_paths(code: &str, module: &[String]) -> Vec<ModulePath> {
+    let mut paths = Vec::new();
+    for (start, prefix) in code.match_indices("crate::").chain(code.match_indices("super::")) {
+        let before = &code[..start];
+        if before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') || before.ends_with("super::") {
+            continue;
+        }
+        let mut base = if prefix == "crate::" { Vec::new() } else { module.to_vec() };
+        let mut rest = &code[start..];
+        while let Some(after) = rest.strip_prefix("super::") {
+            base.pop();
+            rest = after;
+        }
+        let rest = rest.trim_start_matches("crate::");
+        let items = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap_or(group).split(',').map(str::trim).collect(),
+            None => {
+                let is_of_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+                vec![rest.split(|c| !is_of_path(c)).next().unwrap_or(rest)]
+            }
+        };
+        for item in items {
+            let names = item.split("::").map(|name| {
+                name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or(name).to_owned()
+            });
+            paths.push(base.iter().cloned().chain(names.take(3)).collect());
+        }
+    }
+    paths
+}
+
+/// The files and folders next to each other in a folder, and which of them import which.
+type Siblings = BTreeMap<String, BTreeSet<String>>;
+
+/// What imports what in each folder. Unit tests may import anything.
+fn siblings_by_folder() -> BTreeMap<ModulePath, Siblings> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    source_files(&root, &mut files);
+    let is_test = |file: &PathBuf| file.iter().any(|part| part == "tests" || part == "tests.rs");
+    let mut folders = BTreeMap::<ModulePath, Siblings>::new();
+    for file in files.iter().filter(|file| !is_test(file)) {
+        let module = module_path(file.strip_prefix(&root).expect("the file is below the root"));
+        let code = code_of(file);
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or(&code);
+        let paths = imported_paths(code, &module);
+        for (depth, name) in module.iter().enumerate() {
+            let folder = &module[..depth];
+            let imported =
+                paths.iter().filter(|path| path.starts_with(folder)).filter_map(|path| path.get(depth));
+            let edges = folders.entry(folder.to_vec()).or_default().entry(name.clone()).or_default();
+            edges.extend(imported.filter(|other| *other != name).cloned());
+        }
+    }
+    folders
+}
+
+#[test]
+fn files_next_to_each_other_import_without_circles() {
+    for (folder, mut siblings) in siblings_by_folder() {
+        // Takes away what imports nothing that is left, until a circle is left or nothing.
+        loop {
+            let names: BTreeSet<String> = siblings.keys().cloned().collect();
+            let before = siblings.len();
+            siblings.retain(|_, imports| imports.iter().any(|import| names.contains(import)));
+            if siblings.len() == before {
+                break;
+            }
+        }
+        assert!(siblings.is_empty(), "circles in src/{}: {siblings:#?}", folder.join("/"));
+    }
+}
+
+#[test]
+fn paths_are_read_through_braces_and_parents() {
+    let module = ["decide", "settle", "steps"].map(str::to_owned);
+    let code = "use super::{Settlement, leg_action::Exceed};\nuse super::super::ids::Ids;\nuse crate::ledger::Chain;";
+    let paths = imported_paths(code, &module);
+    let joined: Vec<String> = paths.iter().map(|path| path.join("::")).collect();
+    assert_eq!(
+        joined,
+        [
+            "ledger::Chain",
+            "decide::settle::Settlement",
+            "decide::settle::leg_action::Exceed",
+            "decide::ids::Ids"
+        ]
+    );
 }

@@ -1,11 +1,11 @@
-//! `%XX` escapes in limit keys, so that any text can fill one segment of a key.
+//! The characters of limit keys, and `%XX` escapes of all others, so that any text can fill one segment of a key.
 //!
 //! A segment has one spelling: only the bytes that must be escaped are escaped, in upper-case hexadecimal digits. Without
 //! this rule one tenant would have several limits.
 
 use std::fmt::Write;
 
-use super::key::{KeyError, is_key_character};
+use super::key_error::KeyError;
 
 /// Spells any text as one segment of a limit key: the value of a placeholder.
 ///
@@ -40,6 +40,17 @@ pub(super) fn check_escapes(text: &str) -> Result<(), KeyError> {
     }
     canonical.push_str(rest);
     if canonical == text { Ok(()) } else { Err(KeyError::OtherSpelling(canonical)) }
+}
+
+/// Checks the characters of a text whose escapes are good.
+pub(super) fn check_characters(text: &str) -> Result<(), KeyError> {
+    let bad = text.chars().find(|&c| c != '%' && !is_key_character(c));
+    bad.map_or(Ok(()), |bad| Err(KeyError::BadCharacter(bad)))
+}
+
+/// Whether a key holds this character without an escape.
+fn is_key_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '/' | '@' | '+' | '=' | '-')
 }
 
 /// Spells a byte of a segment.

@@ -3,46 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::escape::check_escapes;
-
-/// The longest limit key, in bytes.
-pub const KEY_BYTES_MAX: usize = 256;
+use super::escape::{check_characters, check_escapes};
+use super::key_error::{KEY_BYTES_MAX, KeyError};
+use super::segments::check_segments;
 
 /// The name of a limit, such as `tenant:acme:llm:daily_tokens`: 1 to 256 bytes of `A-Z a-z 0-9 : . _ / @ + = -` and of
 /// `%XX` escapes ([`escape_segment`](super::escape_segment)), the first one a letter or a digit. Cloning it is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LimitKey(Arc<str>);
-
-/// Why a text is not a limit key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// The text is empty.
-    #[error("must not be empty")]
-    Empty,
-    /// The text is longer than [`KEY_BYTES_MAX`] bytes.
-    #[error("must be at most {KEY_BYTES_MAX} bytes long, not {0}")]
-    TooLong(usize),
-    /// The first character is neither a letter nor a digit.
-    #[error("must begin with a letter or a digit, not {0:?}")]
-    BadStart(char),
-    /// Braces enclose something other than a placeholder.
-    #[error(
-        "must not hold {0:?}; a placeholder fills a whole segment, as in a:{{tenant}}:b, its name is made of a-z 0-9 _, \
-         and appears once; the last segment may be {{name*}}, which takes the rest of the key"
-    )]
-    BadPlaceholder(String),
-    /// The text holds a character that keys may not have.
-    #[error("must not hold {0:?}; allowed are A-Z a-z 0-9 : . _ / @ + = - and %XX escapes of other bytes")]
-    BadCharacter(char),
-    /// A `%` begins no escape.
-    #[error("must have two hexadecimal digits after each '%'; a '%' itself is spelled %25")]
-    BadEscape,
-    /// An escape is in lower case, or stands for a byte that needs none. Holds the right spelling of the text.
-    #[error(
-        "must be spelled {0:?}: escapes are in upper case, and only bytes that keys cannot hold are escaped"
-    )]
-    OtherSpelling(String),
-}
 
 impl LimitKey {
     /// Checks `text` and makes it the key of a limit.
@@ -67,7 +35,7 @@ impl LimitKey {
         {
             return Err(KeyError::BadStart(first));
         }
-        super::template::check_segments(text)?;
+        check_segments(text)?;
         Ok(Self(text.into()))
     }
 
@@ -82,17 +50,6 @@ fn check_length_and_escapes(text: &str) -> Result<(), KeyError> {
         return Err(KeyError::TooLong(text.len()));
     }
     if text.contains('%') { check_escapes(text) } else { Ok(()) }
-}
-
-/// Checks the characters of a text whose escapes are good.
-pub(super) fn check_characters(text: &str) -> Result<(), KeyError> {
-    let bad = text.chars().find(|&c| c != '%' && !is_key_character(c));
-    bad.map_or(Ok(()), |bad| Err(KeyError::BadCharacter(bad)))
-}
-
-/// Whether a key holds this character without an escape.
-pub(super) fn is_key_character(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '/' | '@' | '+' | '=' | '-')
 }
 
 impl fmt::Display for LimitKey {

@@ -8,8 +8,10 @@ mod escape;
 mod ids;
 pub mod json;
 mod key;
+mod key_error;
 mod kind;
 mod kind_name;
+mod segments;
 mod state;
 mod template;
 mod texts;
@@ -20,7 +22,8 @@ pub use definition::{Definition, Overage};
 pub use error::DefinitionError;
 pub use escape::escape_segment;
 pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, ReplenishId};
-pub use key::{KEY_BYTES_MAX, KeyError, LimitKey};
+pub use key::LimitKey;
+pub use key_error::{KEY_BYTES_MAX, KeyError};
 pub(crate) use kind::EncodedKind;
 pub use kind::{
     Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, Refill, RefillRate, RefillRateError,

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::LimitKey;
-use super::key::{KeyError, check_characters};
+use super::segments::{Segment, segments};
 
 /// The most instances that a template may make unless its definition says otherwise.
 pub const INSTANCES_MAX_DEFAULT: u64 = 100_000;
@@ -13,14 +13,6 @@ pub const INSTANCES_MAX_DEFAULT: u64 = 100_000;
 /// rest of a key, which may hold colons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyTemplate(LimitKey);
-
-/// A segment of a template.
-enum Segment<'a> {
-    Literal(&'a str),
-    Placeholder(&'a str),
-    /// Matches the rest of a key.
-    Rest(&'a str),
-}
 
 impl KeyTemplate {
     /// The template of a definition's key, if the key has placeholders.
@@ -73,40 +65,10 @@ impl KeyTemplate {
     }
 }
 
-fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
-    text.split(':').map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        Some(name) => name.strip_suffix('*').map_or(Segment::Placeholder(name), Segment::Rest),
-        None => Segment::Literal(segment),
-    })
-}
-
-/// Checks the segments of a text that holds braces.
-pub(super) fn check_segments(text: &str) -> Result<(), KeyError> {
-    let mut names = Vec::new();
-    let mut segments = segments(text).peekable();
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
-        match segment {
-            Segment::Placeholder(name) if is_name(name) && !names.contains(&name) => names.push(name),
-            Segment::Rest(name) if is_name(name) && !names.contains(&name) && is_last => names.push(name),
-            Segment::Placeholder(name) => return Err(KeyError::BadPlaceholder(format!("{{{name}}}"))),
-            Segment::Rest(name) => return Err(KeyError::BadPlaceholder(format!("{{{name}*}}"))),
-            Segment::Literal(literal) if literal.contains(['{', '}']) => {
-                return Err(KeyError::BadPlaceholder(literal.to_owned()));
-            }
-            Segment::Literal(literal) => check_characters(literal)?,
-        }
-    }
-    Ok(())
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::KeyError;
 
     fn template(text: &str) -> KeyTemplate {
         KeyTemplate::of(&LimitKey::parse_name(text).expect("valid")).expect("a template")

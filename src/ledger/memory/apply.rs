@@ -4,17 +4,10 @@ use super::conservation::BalancesBefore;
 use super::definition_log::NewPart;
 use super::movement::Executed;
 use super::slots::TransferSlot;
-use super::state::LedgerState;
+use super::state::{Applied, LedgerState};
 use super::stored_transfer::{NewTransfer, StoredMovement, TransferState};
 use super::transfers::IdLookup;
 use crate::ledger::{Chain, ChainOutcome, Movement, Refusal, Transfer, TransferCode};
-
-/// A transfer that the current chain created, and the transfer that it voided.
-#[derive(Clone, Copy)]
-pub(super) struct Applied {
-    created: TransferSlot,
-    voided: Option<TransferSlot>,
-}
 
 impl LedgerState {
     /// Applies a chain. A refused chain changes nothing, but the id of its first refused transfer may fail.

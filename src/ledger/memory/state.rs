@@ -7,13 +7,19 @@ use std::collections::HashMap;
 use hashbrown::DefaultHashBuilder;
 
 use super::accounts::Accounts;
-use super::apply::Applied;
 use super::definition_log::DefinitionLog;
 use super::expiries::Expiries;
 use super::slots::{AccountIndex, TransferSlot};
 use super::stored_transfer::{StoredMovement, TransferState};
 use super::transfers::Transfers;
 use crate::ledger::{Account, AccountId, LedgerError, NewAccount};
+
+/// A transfer that the current chain created, and the transfer that it voided.
+#[derive(Clone, Copy)]
+pub(super) struct Applied {
+    pub(super) created: TransferSlot,
+    pub(super) voided: Option<TransferSlot>,
+}
 
 /// All tables of the ledger.
 pub(super) struct LedgerState {

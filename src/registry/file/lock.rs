@@ -11,7 +11,7 @@ use std::path::Path;
 use fs4::{FileExt, TryLockError};
 
 use super::replace::Target;
-use super::{FileError, LockError};
+use super::{FileError, LockError, is_read_only};
 
 /// Holds the locks until it is dropped.
 #[derive(Debug)]
@@ -49,9 +49,4 @@ fn lock(target: &Target, path: &Path, options: &OpenOptions) -> Result<Option<Fi
         Err(TryLockError::WouldBlock) => Err(LockError::InUse { path: target.path().to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed("locking", error)),
     }
-}
-
-/// Whether a file was not opened because this process may not write it.
-pub(super) fn is_read_only(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }

@@ -13,8 +13,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::content::decode;
-use super::lock::is_read_only;
-use super::{FileError, folder_of, read_if_exists};
+use super::{FileError, folder_of, is_read_only, read_if_exists};
 use crate::limit::LimitState;
 use crate::telemetry::with_sources;
 

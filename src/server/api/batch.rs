@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::Api;
-use super::json::answer;
+use super::answer::answer;
 use super::reject::{Reject, unavailable};
 use crate::ledger::Ledger;
 use crate::limiter::LimiterError;

@@ -7,8 +7,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Api;
+use super::answer::answer;
 use super::batch::BatchItem;
-use super::json::{Body, answer, parse, parse_batch};
+use super::json::{Body, parse, parse_batch};
 use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;

@@ -10,7 +10,7 @@ use axum::response::Response;
 use tokio::sync::watch;
 
 use super::Api;
-use super::json::answer;
+use super::answer::answer;
 use super::reject::unavailable;
 use crate::ledger::{AccountId, Ledger};
 use crate::protocol::ErrorBody;

@@ -2,15 +2,12 @@
 
 use std::convert::Infallible;
 
-use axum::Json;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -118,9 +115,4 @@ pub(super) fn parse_batch<T: DeserializeOwned>(
     }
     let parse_item = |item: &&RawValue| json::read(item.get().as_bytes()).map_err(|error| error.to_string());
     Ok(batch.requests.iter().map(parse_item).collect())
-}
-
-/// An answer with a JSON body.
-pub(super) fn answer<T: Serialize>(status: StatusCode, body: T) -> Response {
-    (status, Json(body)).into_response()
 }

@@ -2,6 +2,7 @@
 //! a status. It decides nothing about limits. An endpoint and its batch share one file.
 
 mod admin;
+mod answer;
 mod batch;
 mod carried_out;
 mod complete;

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::json::answer;
+use super::answer::answer;
 use crate::json::JsonError;
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::{

@@ -9,7 +9,7 @@ use axum::response::Response;
 use crate::ledger::Ledger;
 use crate::protocol::DeleteAnswer;
 use crate::server::api::Api;
-use crate::server::api::json::answer;
+use crate::server::api::answer::answer;
 use crate::server::api::path::{KeyPath, parse_name};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;

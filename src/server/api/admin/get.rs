@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::protocol::{LimitAnswer, LimitInfo};
 use crate::registry::AdminError;
 use crate::server::api::Api;
-use crate::server::api::json::answer;
+use crate::server::api::answer::answer;
 use crate::server::api::path::{KeyPath, parse_name};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;

@@ -9,7 +9,7 @@ use crate::limit::json::{DefinitionJson, StatusJson};
 use crate::limit::{LimitKey, Status};
 use crate::protocol::{HistoryAnswer, VersionBody};
 use crate::server::api::Api;
-use crate::server::api::json::answer;
+use crate::server::api::answer::answer;
 use crate::server::api::reject::Reject;
 use crate::time::unix_ms;
 

@@ -12,7 +12,7 @@ use crate::limit::LimitKey;
 use crate::protocol::{LimitInfo, LimitsAnswer, ListQuery};
 use crate::registry::{KeyRange, LimitFilter};
 use crate::server::api::Api;
-use crate::server::api::json::answer;
+use crate::server::api::answer::answer;
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
 

@@ -10,7 +10,8 @@ use crate::ledger::Ledger;
 use crate::limit::json::{DefinitionJson, StatusJson};
 use crate::protocol::ChangeAnswer;
 use crate::server::api::Api;
-use crate::server::api::json::{Body, answer, parse};
+use crate::server::api::answer::answer;
+use crate::server::api::json::{Body, parse};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
 

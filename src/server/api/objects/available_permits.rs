@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use crate::protocol::ObjectPermitsAnswer;
 use crate::server::api::Api;
-use crate::server::api::json::answer;
+use crate::server::api::answer::answer;
 use crate::server::api::reject::Reject;
 
 pub(super) async fn available_permits<L: Ledger>(api: &Api<L>, key: &LimitKey) -> Result<Response, Reject> {

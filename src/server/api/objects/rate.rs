@@ -8,7 +8,8 @@ use crate::limit::LimitKey;
 use crate::limit::json::StatusJson;
 use crate::protocol::{ChangeAnswer, ObjectRateBody};
 use crate::server::api::Api;
-use crate::server::api::json::{Body, answer, parse};
+use crate::server::api::answer::answer;
+use crate::server::api::json::{Body, parse};
 use crate::server::api::reject::Reject;
 
 pub(super) async fn rate<L: Ledger>(api: &Api<L>, key: &LimitKey, body: Body) -> Result<Response, Reject> {

@@ -7,7 +7,8 @@ use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use crate::protocol::{ObjectReserveAheadBody, ObjectReserveAnswer};
 use crate::server::api::Api;
-use crate::server::api::json::{Body, answer, parse};
+use crate::server::api::answer::answer;
+use crate::server::api::json::{Body, parse};
 use crate::server::api::reject::Reject;
 use crate::server::api::request_log::record;
 
