@@ -6,8 +6,8 @@
 //! | borrow | borrowed | limit | all tokens wanted | refill amount |
 //! | spend | limit | spent | all tokens wanted | when they are refilled |
 //! | repay | limit | borrowed | what is available, at most what is owed | |
-//! | measure | measure | borrowed | what is owed now | refill interval |
-//! | measure | borrowed | measure | the same | anchor of the steps |
+//! | measure | measure | borrowed | what is owed now | refill interval; refills in it |
+//! | measure | borrowed | measure | the same | anchor of the steps, in milliseconds; nanoseconds below that |
 //!
 //! The chain repays at once with what is available, and every later chain that adds to the bucket repays too. So nothing is
 //! available while something is owed.
@@ -28,7 +28,7 @@ use crate::ledger::{
 };
 use crate::limit::{Amount, Definition, Kind, LimitKey, Overage, RefillRate, Status, Texts, TokenBucket};
 use crate::protocol::Reserve;
-use crate::time::unix_ms;
+use crate::time::{NS_PER_MS, unix_ms};
 
 /// The meaning of the chain's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +87,14 @@ pub fn borrow(
         .saturating_add(limit.state.definition.capacity.get());
     let PlannedLeg { code, movement, refilled_at_ms } =
         plan_spending_leg(requirement, limit, now_ns, spent_max)?;
-    let measure = |id, long, debit, credit| Transfer {
+    let measure = |id, long, short, debit, credit| Transfer {
         id,
         code: TransferCode::Measure,
-        user_data: user_data(long),
+        user_data: UserData { short, ..user_data(long) },
         movement: Movement::PostUpTo { debit, credit, amount: EVERYTHING, bound: Bound::CreditOwed },
     };
+    // Fewer than a million.
+    let below_ms = (steps.anchor_ns % NS_PER_MS) as u32;
     Chain::new([
         Transfer {
             id: part(0),
@@ -107,8 +109,8 @@ pub fn borrow(
             movement,
         },
         repay(part(1), limit.account, borrowed),
-        measure(part(2), refill.interval_ms(), ids.measure(), borrowed),
-        measure(part(3), steps.anchor_ms, borrowed, ids.measure()),
+        measure(part(2), refill.interval_ms(), refill.per_interval().get(), ids.measure(), borrowed),
+        measure(part(3), unix_ms(steps.anchor_ns), below_ms, borrowed, ids.measure()),
     ])
 }
 
@@ -178,7 +180,7 @@ pub fn definition_with_rate(
     rate: RefillRate,
     burst: Amount,
 ) -> Definition {
-    let kind = Kind::TokenBucket(TokenBucket::at_rate(rate));
+    let kind = Kind::TokenBucket(TokenBucket::at_rate(rate.for_burst(burst)));
     match current.filter(|limit| limit.state.status != Status::Deleted) {
         Some(limit) => Definition { kind, capacity: burst, ..limit.state.definition.clone() },
         None => Definition {

@@ -72,8 +72,8 @@ impl Entry {
 
     /// Whether a refill may be due that this process has not seen made.
     pub(crate) fn is_refill_due(&self, now_ns: u64) -> bool {
-        let clock_ms = || self.clock().map_or(0, RefillClock::known_ms);
-        self.limit.schedule.as_ref().is_some_and(|schedule| !schedule.is_up_to_date(clock_ms(), now_ns))
+        let known = || self.clock().map_or(0, RefillClock::known);
+        self.limit.schedule.as_ref().is_some_and(|schedule| !schedule.is_up_to_date(known(), now_ns))
     }
 
     /// What this process knows of the limit's refill clock, if it has or had a schedule.

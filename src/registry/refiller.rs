@@ -64,19 +64,19 @@ impl<L: Ledger> Refiller<L> {
             clock.advance_to(self.read_clock(schedule).await?);
         }
         for _ in 0..ATTEMPTS_MAX {
-            if schedule.is_up_to_date(clock.known_ms(), now_ns) {
+            if schedule.is_up_to_date(clock.known(), now_ns) {
                 return Ok(CaughtUp::At { at_ns: now_ns });
             }
             let closing = self.closing(limit, is_closed).await?;
             let fresh_ulid = Ulid::generate().0;
             let Some(catch_up) =
-                refill::catch_up(self.ids, limit, clock.known_ms(), now_ns, closing, fresh_ulid)
+                refill::catch_up(self.ids, limit, clock.known(), now_ns, closing, fresh_ulid)
             else {
                 return Ok(CaughtUp::At { at_ns: now_ns });
             };
             let outcome = self.ledger.submit_one(catch_up.chain).await?;
             match refill::interpret(limit, outcome)? {
-                RefillResult::Refilled => clock.advance_to(catch_up.to_ms),
+                RefillResult::Refilled => clock.advance_to(catch_up.to),
                 RefillResult::TraceTaken => clock.advance_to(self.read_clock(schedule).await?),
                 RefillResult::ClosingChanged => is_closed = true,
                 RefillResult::ScheduleReplaced => return Ok(CaughtUp::ScheduleReplaced),

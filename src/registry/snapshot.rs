@@ -110,11 +110,18 @@ impl Snapshot {
             Status::Active | Status::Deleted => decreasing.remove(&key),
         };
         let schedule = Schedule::of_version(ids, known.map(|entry| &entry.limit), &version);
-        let known_clock = known.and_then(|entry| entry.shared_clock());
+        let known_clock = known.filter(|known| keeps_clock(known, schedule.as_deref()));
+        let known_clock = known_clock.and_then(|entry| entry.shared_clock());
         let clock = known_clock.or_else(|| schedule.as_ref().map(|_| Arc::default()));
         let limit = Limit { version: version.number, state: version.state, account, debt_account, schedule };
         let entry = Arc::new(Entry::new(limit, clock));
         limits.insert(key, Arc::clone(&entry));
         self.templates.apply(&entry);
     }
+}
+
+/// Whether a new version has the refill clock of the version before it, or none at all. A schedule of steps shorter than a
+/// millisecond has a clock of its own.
+fn keeps_clock(known: &Entry, schedule: Option<&Schedule>) -> bool {
+    known.limit.schedule.as_deref().zip(schedule).is_none_or(|(known, new)| known.clock() == new.clock())
 }

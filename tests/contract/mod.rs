@@ -134,6 +134,7 @@ macro_rules! contract_tests {
             what_a_reservation_did_not_need_pays_back,
             a_release_adds_up_to_full_and_once,
             a_new_rate_settles_at_the_old_one_first,
+            a_small_burst_keeps_the_rate,
             a_lower_burst_waits_until_what_is_owed_is_paid,
             a_stale_replica_reserves_by_the_new_rate,
             other_kinds_are_no_objects,

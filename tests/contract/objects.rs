@@ -296,6 +296,30 @@ pub async fn a_new_rate_settles_at_the_old_one_first<B: Backend>(backend: B) {
     assert_eq!(replica.tokens("rpm").await, 6);
 }
 
+pub async fn a_small_burst_keeps_the_rate<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    for (name, per_second, burst) in [("a", 333.0, 10), ("b", 997.0, 5), ("c", 2_500.0, 4), ("d", 1e6, 1)] {
+        replica.rate(name, per_second, burst).await;
+        let ObjectState { limit, .. } = replica.state(name).await;
+        assert!((limit / per_second - 1.0).abs() < 0.001, "{limit} and not {per_second}");
+        let refill_amount = replica.info(name).await.state().definition.kind.fields().refill_amount;
+        assert!(refill_amount <= burst, "a refill of {refill_amount} has room in {burst}");
+    }
+    // So slow that the bucket owes something from the second reservation on.
+    for (name, per_second, burst) in [("e", 3.0, 1), ("f", 3.7, 2), ("g", 0.7, 1)] {
+        replica.rate(name, per_second, burst).await;
+        let (first, last, count) = (replica.ahead(name, burst, lease()).await, lease(), 20);
+        for _ in 1..count {
+            assert!(replica.ahead(name, burst, lease()).await.ok);
+        }
+        let ahead = replica.ahead(name, burst, last).await;
+        assert_eq!(replica.ahead(name, burst, last).await, ahead, "it is read back");
+        let took_ms = (ahead.date_to_act - first.creation_date) as f64;
+        let expected_ms = 1_000.0 * (count * burst) as f64 / per_second;
+        assert!((took_ms - expected_ms).abs() <= 2.0 + 1_000.0 / per_second, "{took_ms}, {expected_ms}");
+    }
+}
+
 pub async fn a_lower_burst_waits_until_what_is_owed_is_paid<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.rate("rpm", SLOW, 5).await;

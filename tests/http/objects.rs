@@ -146,7 +146,7 @@ async fn a_new_rate_keeps_the_rest_of_the_definition_and_may_lower_the_capacity(
     let limit = service.limit("tpm").await;
     let expected = json!({
         "key": "tpm", "kind": "token_bucket", "capacity": 5, "window_seconds": 0, "timeout_seconds": 0,
-        "refill_amount": 5, "refill_interval_ms": 2, "auto_replenish": true,
+        "refill_amount": 1, "refill_interval_ms": 2, "refills_per_interval": 5, "auto_replenish": true,
         "unit": "tokens", "description": "what a model reads", "overage": "deny",
     });
     assert_eq!(limit["definition"], expected);

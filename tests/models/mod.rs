@@ -5,6 +5,7 @@ mod forgetting;
 mod hints;
 mod limit;
 mod milliseconds;
+mod rates;
 mod replicas;
 mod service;
 mod windows;
