@@ -11,7 +11,7 @@ use smallvec::{SmallVec, smallvec};
 use super::Limit;
 use super::definition_codec::{self, CodecError};
 use super::ids::Ids;
-use super::refill::{Schedule, repay};
+use super::refill::{Schedule, refill_transfer, repay};
 use crate::ledger::{
     AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
     TransferId, UserData,
@@ -30,6 +30,8 @@ pub struct VersionPlan {
     pub balance_steps: Vec<BalanceStep>,
     /// Whether the version starts a new refill schedule, if its kind has one.
     starts_new_schedule: bool,
+    /// The version to create instead if the ledger refuses this one because too much is reserved.
+    if_no_room: Option<Box<VersionPlan>>,
 }
 
 /// A change of a limit's accounts.
@@ -53,6 +55,14 @@ pub enum BalanceStep {
     Grant(u64),
     /// Posts capacity from the limit to the operator.
     Cut(u64),
+    /// Posts capacity of a bucket to the operator: what was spent first, and what is available only if that is not enough. So
+    /// the bucket keeps its tokens, up to the new capacity.
+    CutSpentFirst {
+        /// The bucket's spent account; `None` if this version starts a new schedule.
+        spent: Option<AccountId>,
+        /// The decrease.
+        by: u64,
+    },
     /// Closes the account.
     Close,
     /// Takes 1 from the template's account, which counts the instances that it may still make.
@@ -117,16 +127,45 @@ fn posted_balance_of(definition: &Definition) -> u64 {
 fn plan_version(current: Option<&Limit>, wanted: LimitState) -> Result<Option<VersionPlan>, KindChange> {
     let Some(limit) = current else {
         let balance_steps = vec![BalanceStep::Grant(posted_balance_of(&wanted.definition))];
-        return Ok(Some(VersionPlan { version: 1, state: wanted, balance_steps, starts_new_schedule: true }));
+        return Ok(Some(VersionPlan {
+            version: 1,
+            state: wanted,
+            balance_steps,
+            starts_new_schedule: true,
+            if_no_room: None,
+        }));
     };
     let (has, wants) = (&limit.state.definition, &wanted.definition);
     let (from, to) = (has.kind.name(), wants.kind.name());
     if from != to && limit.state.status != Status::Deleted {
         return Err(KindChange { key: wants.key.clone(), from, to });
     }
+    if is_bucket(&limit.state) && is_bucket(&wanted) && wants.capacity < has.capacity {
+        let steps = cut_spent_first(limit, &wanted, has.capacity.get() - wants.capacity.get());
+        let (waiting, waiting_steps) = compare_states(&limit.state, &wanted);
+        let waits_already = waiting == limit.state;
+        let if_no_room = (!waits_already).then(|| Box::new(next(limit, waiting, waiting_steps)));
+        return Ok(Some(VersionPlan { if_no_room, ..next(limit, wanted, steps) }));
+    }
     let (state, balance_steps) = compare_states(&limit.state, &wanted);
     let unchanged = state == limit.state;
     Ok((!unchanged).then(|| next(limit, state, balance_steps)))
+}
+
+fn is_bucket(state: &LimitState) -> bool {
+    match state.scheduled() {
+        Some(ScheduledKind::TokenBucket(_)) => true,
+        Some(ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_)) | None => false,
+    }
+}
+
+/// The steps that lower a bucket at once. The ledger refuses them only if reservations of an earlier kind are pending.
+fn cut_spent_first(limit: &Limit, wanted: &LimitState, by: u64) -> Vec<BalanceStep> {
+    let continues = !wanted.starts_new_schedule(Some(&limit.state));
+    let schedule = limit.schedule.as_ref().filter(|_| continues);
+    let spent = schedule.and_then(|schedule| schedule.spent().first().copied());
+    let reopen = (limit.state.status != Status::Active).then_some(BalanceStep::Reopen);
+    reopen.into_iter().chain([BalanceStep::CutSpentFirst { spent, by }]).collect()
 }
 
 /// The next version of a limit. If it starts a new schedule, it carries over the balances of the replaced one.
@@ -144,7 +183,7 @@ fn next(limit: &Limit, state: LimitState, mut balance_steps: Vec<BalanceStep>) -
     let grants = balance_steps.iter().any(|step| matches!(step, BalanceStep::Grant(_)));
     let borrowed = limit.schedule.as_ref().and_then(|schedule| schedule.borrowed());
     balance_steps.extend(borrowed.filter(|_| grants && lends(&state)).map(BalanceStep::Repay));
-    VersionPlan { version: limit.version + 1, state, balance_steps, starts_new_schedule }
+    VersionPlan { version: limit.version + 1, state, balance_steps, starts_new_schedule, if_no_room: None }
 }
 
 fn lends(state: &LimitState) -> bool {
@@ -204,13 +243,24 @@ pub fn apply_decrease(limit: &Limit) -> Option<VersionPlan> {
     let (delta, to) = decrease_of(limit)?;
     let definition = Definition { capacity: to, ..limit.state.definition.clone() };
     let state = LimitState { definition, status: Status::Active, ..limit.state.clone() };
-    let balance_steps = vec![BalanceStep::Reopen, BalanceStep::Cut(delta)];
+    let balance_steps = if is_bucket(&state) {
+        cut_spent_first(limit, &state, delta)
+    } else {
+        vec![BalanceStep::Reopen, BalanceStep::Cut(delta)]
+    };
     Some(next(limit, state, balance_steps))
 }
 
-/// The amount that must be available before a waiting decrease can be applied; `None` if none waits.
+/// The amount that the accounts of [`decrease_takes_from`] must hold before a waiting decrease can be applied; `None` if none
+/// waits.
 pub fn decrease_needs(limit: &Limit) -> Option<u64> {
     decrease_of(limit).map(|(delta, _)| delta)
+}
+
+/// The accounts that a decrease takes from: the limit's, and for a bucket also what was spent.
+pub fn decrease_takes_from(limit: &Limit) -> impl Iterator<Item = AccountId> {
+    let schedule = limit.schedule.iter().filter(|_| is_bucket(&limit.state));
+    std::iter::once(limit.account).chain(schedule.flat_map(|schedule| schedule.spent().iter().copied()))
 }
 
 fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
@@ -223,6 +273,11 @@ fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
 }
 
 impl VersionPlan {
+    /// The version to create instead if the ledger refuses this one because too much is reserved.
+    pub fn if_no_room(&self) -> Option<&Self> {
+        self.if_no_room.as_deref()
+    }
+
     /// Whether the chain voids the transfer that closed the account.
     pub fn reopens(&self) -> bool {
         self.balance_steps.contains(&BalanceStep::Reopen)
@@ -302,6 +357,7 @@ fn transfers_of(
     let (operator, limit) = (ids.operator(), ids.limit(key));
     let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
     let close = |debit| Movement::Close { debit, credit: operator };
+    let cut = |amount: u64| Movement::Post { debit: limit, credit: operator, amount: amount.into() };
     Some(match step {
         BalanceStep::Reopen => {
             let pending = closing?;
@@ -325,9 +381,11 @@ fn transfers_of(
             let movement = Movement::Post { debit: operator, credit: limit, amount: amount.into() };
             smallvec![plain(fresh_ids.next()?, TransferCode::Grant, movement)]
         }
-        BalanceStep::Cut(amount) => {
-            let movement = Movement::Post { debit: limit, credit: operator, amount: amount.into() };
-            smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
+        BalanceStep::Cut(amount) => smallvec![plain(fresh_ids.next()?, TransferCode::Cut, cut(amount))],
+        BalanceStep::CutSpentFirst { spent, by } => {
+            let spent = spent.unwrap_or(successor);
+            let refill = refill_transfer(fresh_ids.next()?, spent, limit, by);
+            smallvec![refill, plain(fresh_ids.next()?, TransferCode::Cut, cut(by))]
         }
         BalanceStep::Close => smallvec![plain(fresh_ids.next()?, TransferCode::Close, close(limit))],
         BalanceStep::CountInstance(template) => {

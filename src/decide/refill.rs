@@ -281,7 +281,8 @@ pub(super) fn repay(id: TransferId, limit: AccountId, borrowed: AccountId) -> Tr
     }
 }
 
-fn refill_transfer(id: TransferId, spent: AccountId, limit: AccountId, amount: u64) -> Transfer {
+/// Moves at most `amount` of what was spent back to the limit.
+pub(super) fn refill_transfer(id: TransferId, spent: AccountId, limit: AccountId, amount: u64) -> Transfer {
     Transfer {
         id,
         code: TransferCode::Refill,

@@ -42,8 +42,15 @@ impl<L: Ledger> DefinitionStore<L> {
         Self { ledger, ids }
     }
 
-    /// Tries to create a version.
+    /// Tries to create a version, or the one to create instead if there is no room for it.
     pub(super) async fn create(&self, plan: &VersionPlan) -> Result<StoreResult, RegistryError> {
+        match (self.try_to_create(plan).await?, plan.if_no_room()) {
+            (StoreResult::NoRoom, Some(instead)) => self.try_to_create(instead).await,
+            (result, _) => Ok(result),
+        }
+    }
+
+    async fn try_to_create(&self, plan: &VersionPlan) -> Result<StoreResult, RegistryError> {
         let key = &plan.state.definition.key;
         let accounts = plan.accounts(self.ids);
         if !accounts.is_empty() {

@@ -85,6 +85,9 @@ macro_rules! contract_tests {
             replicas_refill_once,
             what_was_held_up_refills_nothing,
             a_decrease_waits_for_what_comes_back,
+            a_bucket_is_lowered_at_once,
+            a_raised_bucket_has_as_many_tokens_more,
+            a_bucket_is_lowered_while_an_earlier_kind_holds_some,
             unused_is_given_back_while_decreasing,
             a_topped_up_lease_settles_while_decreasing,
             a_new_rate_begins_where_the_old_one_ends,
@@ -119,7 +122,6 @@ macro_rules! contract_tests {
             a_replica_that_knows_a_lower_capacity_refills_all,
             what_was_due_of_a_deleted_limit_is_back,
             a_deleted_bucket_comes_back_smaller_and_without_a_schedule,
-            a_bucket_by_hand_is_refilled_while_decreasing,
         ]);
         $crate::contract_tests!(@module objects, $backend, [
             what_is_there_is_taken_or_not,
@@ -135,7 +137,7 @@ macro_rules! contract_tests {
             a_release_adds_up_to_full_and_once,
             a_new_rate_settles_at_the_old_one_first,
             a_small_burst_keeps_the_rate,
-            a_lower_burst_waits_until_what_is_owed_is_paid,
+            a_lower_burst_leaves_what_is_owed,
             a_stale_replica_reserves_by_the_new_rate,
             other_kinds_are_no_objects,
             a_bucket_by_hand_lends_nothing,
@@ -178,7 +180,7 @@ macro_rules! contract_tests {
             a_refill_by_hand_is_whole,
             a_change_of_schedule_is_whole,
             a_complete_on_a_bucket_is_whole,
-            a_complete_on_a_closed_bucket_is_whole,
+            a_complete_on_a_closed_window_is_whole,
         ]);
         $crate::contract_tests!(@module replicas, $backend, [
             a_replica_with_empty_memory_knows_everything,

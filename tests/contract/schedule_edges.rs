@@ -93,26 +93,3 @@ pub async fn a_deleted_bucket_comes_back_smaller_and_without_a_schedule<B: Backe
     assert_eq!(replica.usage("key").await, (5, 0, 0));
     assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
-
-pub async fn a_bucket_by_hand_is_refilled_while_decreasing<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(bucket_by_hand("manual", 10, 4)).await;
-    replica.take(&[("manual", 10)]).await;
-    assert!(matches!(replica.put(bucket_by_hand("manual", 6, 4)).await, Status::Decreasing { .. }));
-    let first = replenish_id();
-    for _ in 0..2 {
-        assert!(refilled(&replica, first).await, "once, however often it is asked for");
-        assert_eq!(replica.usage("manual").await, (4, 6, 0));
-        assert!(!is_granted(&replica.take(&[("manual", 1)]).await), "nobody is let in");
-    }
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("manual").await, (0, 6, 0));
-    assert!(refilled(&replica, first).await);
-    assert_eq!(replica.usage("manual").await, (0, 6, 0), "it was made while the limit was closed");
-    assert!(refilled(&replica, replenish_id()).await);
-    assert_eq!(replica.usage("manual").await, (4, 2, 0));
-}
-
-async fn refilled<L: Ledger>(replica: &Replica<L>, replenishment: ReplenishId) -> bool {
-    replica.admin().replenish(&key("manual"), replenishment).await.expect("the ledger answers")
-}

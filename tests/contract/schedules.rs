@@ -282,21 +282,76 @@ pub async fn what_was_held_up_refills_nothing<B: Backend>(backend: B) {
 
 pub async fn a_decrease_waits_for_what_comes_back<B: Backend>(backend: B) {
     let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 10, 5, 1_000)).await;
+    replica.put(fixed_window("rpm", 10, 2, 0)).await;
+    window_begins(&backend, &replica, 2_000).await;
     replica.take(&[("rpm", 10)]).await;
-    assert!(matches!(replica.put(token_bucket("rpm", 6, 5, 1_000)).await, Status::Decreasing { .. }));
+    assert!(matches!(replica.put(fixed_window("rpm", 6, 2, 0)).await, Status::Decreasing { .. }));
     let closed = ReserveOutcome::Decreasing { key: key("rpm"), retry_after_ms: 10_000 };
     assert_eq!(replica.take(&[("rpm", 1)]).await, closed);
     replica.admin().apply_decreases().await.expect("the ledger answers");
     assert!(matches!(replica.info("rpm").await.state().status, Status::Decreasing { .. }));
-    backend.pass(SECOND).await;
-    assert_eq!(replica.take(&[("rpm", 1)]).await, closed, "refills go on, and nobody is let in");
+    window_begins(&backend, &replica, 2_000).await;
+    assert_eq!(replica.take(&[("rpm", 1)]).await, closed, "the window begins anew, and nobody is let in");
     replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.info("rpm").await.state().status, Status::Active);
-    assert_eq!(replica.usage("rpm").await, (1, 5, 0));
-    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
-    backend.pass(SECOND * 2).await;
     assert_eq!(replica.usage("rpm").await, (6, 0, 0));
+    assert!(is_granted(&replica.take(&[("rpm", 6)]).await));
+}
+
+/// The beginning of a key, and the bucket of a key and capacity.
+type NamedBucket = (&'static str, fn(&str, u64) -> Definition);
+
+pub async fn a_bucket_is_lowered_at_once<B: Backend>(backend: B) {
+    let (replica, stale) = (start(&backend).await, start(&backend).await);
+    let buckets: [NamedBucket; 3] = [
+        ("auto", |name, capacity| token_bucket(name, capacity, 1, 600_000)),
+        ("new-rate", |name, capacity| token_bucket(name, capacity, capacity, 600_000)),
+        ("manual", |name, capacity| bucket_by_hand(name, capacity, 1)),
+    ];
+    // The capacity before, what is taken of it, the capacity after; what is available and reserved then.
+    for (before, taken, after, available, reserved) in
+        [(100, 100, 10, 0, 10), (100, 95, 10, 5, 5), (100, 50, 60, 50, 10), (100, 1, 10, 10, 0)]
+    {
+        for (name, bucket) in buckets {
+            let name = format!("{name}-{taken}");
+            replica.put(bucket(&name, before)).await;
+            assert!(is_granted(&stale.take(&[(&name, taken)]).await));
+            assert_eq!(replica.put(bucket(&name, after)).await, Status::Active, "{name}");
+            assert_eq!(replica.usage(&name).await, (available, reserved, 0), "{name}");
+            assert!(!is_granted(&stale.take(&[(&name, after + 1)]).await), "{name}: above the new capacity");
+            let outcome = replica.take(&[(&name, 1)]).await;
+            assert_eq!(is_granted(&outcome), available > 0, "{name} is open: {outcome:?}");
+            assert!(available > 0 || no_room(&outcome) == Some(&name), "{name} is open: {outcome:?}");
+        }
+    }
+}
+
+pub async fn a_raised_bucket_has_as_many_tokens_more<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(token_bucket("rpm", 10, 1, 600_000)).await;
+    replica.take(&[("rpm", 7)]).await;
+    replica.put(token_bucket("rpm", 12, 1, 600_000)).await;
+    assert_eq!(replica.usage("rpm").await, (5, 7, 0));
+    replica.put(token_bucket("rpm", 4, 1, 600_000)).await;
+    assert_eq!(replica.usage("rpm").await, (4, 0, 0), "it keeps what it has room for");
+    replica.put(token_bucket("rpm", 12, 1, 600_000)).await;
+    assert_eq!(replica.usage("rpm").await, (12, 0, 0));
+}
+
+pub async fn a_bucket_is_lowered_while_an_earlier_kind_holds_some<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("key", 10, 60)).await;
+    let holder = lease();
+    replica.reserve(holder, &[("key", 8)]).await;
+    replica.admin().delete(&key("key")).await.expect("it is there");
+    replica.put(token_bucket("key", 10, 1, 600_000)).await;
+    assert!(matches!(replica.put(token_bucket("key", 5, 1, 600_000)).await, Status::Decreasing { .. }));
+    replica.admin().apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("key").await, (2, 8, 0), "the slots are held still");
+    replica.complete(holder, &[]).await;
+    replica.admin().apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("key").await, (5, 0, 0));
+    assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
 
 pub async fn unused_is_given_back_while_decreasing<B: Backend>(backend: B) {
@@ -314,26 +369,26 @@ pub async fn unused_is_given_back_while_decreasing<B: Backend>(backend: B) {
 
 pub async fn a_topped_up_lease_settles_while_decreasing<B: Backend>(backend: B) {
     let replica = start(&backend).await;
-    replica.put(token_bucket("bucket", 20, 1, 60_000)).await;
+    replica.put(fixed_window("window", 20, 86_400, 0)).await;
     replica.put(concurrency("slots", 1, 60)).await;
     let id = lease();
-    replica.reserve(id, &[("bucket", 3), ("slots", 1)]).await;
+    replica.reserve(id, &[("window", 3), ("slots", 1)]).await;
     for amount in [4, 5] {
         replica
             .limiter()
-            .extend(&extend(id, extend_id(), "bucket", amount))
+            .extend(&extend(id, extend_id(), "window", amount))
             .await
             .expect("the ledger answers");
     }
-    assert_eq!(replica.usage("bucket").await, (8, 12, 0));
-    replica.put(token_bucket("bucket", 5, 1, 60_000)).await;
-    let settled = replica.complete(id, &[("bucket", 1)]).await;
+    assert_eq!(replica.usage("window").await, (8, 12, 0));
+    replica.put(fixed_window("window", 5, 86_400, 0)).await;
+    let settled = replica.complete(id, &[("window", 1)]).await;
     assert_eq!(settled, CompleteOutcome::Settled { overages: Vec::new() });
-    assert_eq!(replica.usage("bucket").await, (19, 1, 0));
+    assert_eq!(replica.usage("window").await, (19, 1, 0));
     assert_eq!(replica.usage("slots").await, (1, 0, 0));
-    assert!(!is_granted(&replica.take(&[("bucket", 1)]).await), "it is closed again");
+    assert!(!is_granted(&replica.take(&[("window", 1)]).await), "it is closed again");
     replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("bucket").await, (4, 1, 0));
+    assert_eq!(replica.usage("window").await, (4, 1, 0));
 }
 
 pub async fn a_new_rate_begins_where_the_old_one_ends<B: Backend>(backend: B) {

@@ -78,6 +78,22 @@ impl Limit {
         self.standing == Standing::Deleted
     }
 
+    pub fn is_bucket(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    /// Lowers a bucket, which keeps its tokens up to the new capacity; false if it is none, or holds too much of an earlier
+    /// kind.
+    pub fn lower_bucket(&mut self, to: u64) -> bool {
+        let (by, available) = (self.capacity - to, self.available());
+        let Some(bucket) = self.bucket.as_mut().filter(|bucket| by <= available + bucket.missing) else {
+            return false;
+        };
+        bucket.missing -= by.min(bucket.missing);
+        self.capacity = to;
+        true
+    }
+
     /// Takes what there is room for.
     pub fn take(&mut self, owner: Owner, key: usize, amount: u64, now_ms: u64) -> Leg {
         let over_ms = self.returns_ms(now_ms);

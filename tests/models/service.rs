@@ -187,7 +187,12 @@ impl Service {
         if limit.definition.kind.name() != wanted.kind.name() && !limit.is_deleted() {
             return "another kind".to_owned();
         }
+        let was_bucket = limit.is_bucket();
         limit.redefine(wanted, now_ms);
+        if capacity < limit.capacity && was_bucket && limit.lower_bucket(capacity) {
+            limit.standing = Standing::Active;
+            return "Active".to_owned();
+        }
         if capacity < limit.capacity {
             limit.standing = Standing::Decreasing(capacity);
             return format!("Decreasing {{ to: Amount({capacity}) }}");
@@ -218,9 +223,10 @@ impl Service {
 
     fn apply_decreases(&mut self) -> String {
         for limit in self.limits.values_mut() {
-            if let Standing::Decreasing(to) = limit.standing
-                && limit.reserved() <= to
-            {
+            let Standing::Decreasing(to) = limit.standing else { continue };
+            if limit.lower_bucket(to) {
+                limit.standing = Standing::Active;
+            } else if limit.reserved() <= to {
                 (limit.capacity, limit.standing) = (to, Standing::Active);
             }
         }
