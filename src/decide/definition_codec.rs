@@ -5,7 +5,8 @@
 //! | 1 | format, 1 |
 //! | 2 | length of the rest, little-endian |
 //! | n | `EncodedDefinition` in postcard's encoding |
-//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances only |
+//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and if more follows |
+//! | k | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule only |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -26,6 +27,9 @@ pub struct DefinitionVersion {
     pub number: u64,
     /// The state of the limit from this version on.
     pub state: LimitState,
+    /// From when the steps of its refill schedule count, in nanoseconds since the Unix epoch, if it replaced a schedule.
+    /// `None` also for the versions that 0.1 wrote.
+    pub schedule_since_ns: Option<u64>,
     /// When it took effect, in the ledger's nanoseconds.
     pub timestamp_ns: u64,
 }
@@ -75,6 +79,12 @@ struct EncodedTemplateFields {
     origin: Option<(String, u64)>,
 }
 
+/// What only versions store that replace a refill schedule.
+#[derive(Serialize, Deserialize)]
+struct EncodedSchedule {
+    since_ns: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 enum EncodedOverage {
     Debt,
@@ -88,12 +98,20 @@ enum EncodedStatus {
     Deleted,
 }
 
-/// Encodes a version into its parts, in order.
-pub fn encode(number: u64, state: &LimitState) -> Result<Vec<UserData>, CodecError> {
+/// Encodes a version into its parts, in order. `schedule_since_ns` is that of [`DefinitionVersion`].
+pub fn encode(
+    number: u64,
+    state: &LimitState,
+    schedule_since_ns: Option<u64>,
+) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    if let Some(template_fields) = EncodedTemplateFields::of(state) {
+    let template_fields = EncodedTemplateFields::of(state);
+    if let Some(template_fields) = template_fields.or(schedule_since_ns.map(|_| Default::default())) {
         body = postcard::to_extend(&template_fields, body).map_err(CodecError::Body)?;
+    }
+    if let Some(since_ns) = schedule_since_ns {
+        body = postcard::to_extend(&EncodedSchedule { since_ns }, body).map_err(CodecError::Body)?;
     }
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
@@ -147,13 +165,11 @@ impl Assembler {
         let Some(body) = self.bytes.get(HEADER_BYTES..end) else { return Ok(None) };
         let (body, rest): (EncodedDefinition, _) =
             postcard::take_from_bytes(body).map_err(CodecError::Body)?;
-        let template_fields = if rest.is_empty() {
-            EncodedTemplateFields::default()
-        } else {
-            postcard::from_bytes(rest).map_err(CodecError::Body)?
-        };
-        let (number, state) = body.into_state(template_fields)?;
-        Ok(Some(DefinitionVersion { number, state, timestamp_ns: recorded.timestamp_ns }))
+        let (template_fields, rest) = take_if_any::<EncodedTemplateFields>(rest)?;
+        let (schedule, _) = take_if_any::<EncodedSchedule>(rest)?;
+        let (number, state) = body.into_state(template_fields.unwrap_or_default())?;
+        let schedule_since_ns = schedule.map(|schedule| schedule.since_ns);
+        Ok(Some(DefinitionVersion { number, state, schedule_since_ns, timestamp_ns: recorded.timestamp_ns }))
     }
 }
 
@@ -163,6 +179,15 @@ impl EncodedTemplateFields {
         let origin = state.origin.as_ref().map(|of| (of.template.as_str().to_owned(), of.version));
         (instances_max.is_some() || origin.is_some()).then_some(Self { instances_max, origin })
     }
+}
+
+/// Decodes what stands at the front of the bytes, if there are any; returns the bytes behind it, too.
+fn take_if_any<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(Option<T>, &'a [u8]), CodecError> {
+    if bytes.is_empty() {
+        return Ok((None, bytes));
+    }
+    let (decoded, rest) = postcard::take_from_bytes(bytes).map_err(CodecError::Body)?;
+    Ok((Some(decoded), rest))
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error>>) -> CodecError {
@@ -272,22 +297,35 @@ mod tests {
             state("é", Status::Deleted),
         ];
         let mut assembler = Assembler::default();
-        let mut read = Vec::new();
+        let (mut read, mut replaced) = (Vec::new(), Vec::new());
         for (number, state) in (1..).zip(&states) {
-            for part in encode(number, state).expect("encodes") {
+            for part in encode(number, state, None).expect("encodes") {
                 read.extend(assembler.push(&recorded(part, 5)).expect("a part"));
+            }
+            for part in encode(number, state, Some(u64::MAX - number)).expect("encodes") {
+                replaced.extend(assembler.push(&recorded(part, 5)).expect("a part"));
             }
         }
         let expected: Vec<DefinitionVersion> = (1..)
             .zip(states)
-            .map(|(number, state)| DefinitionVersion { number, state, timestamp_ns: 5 })
+            .map(|(number, state)| DefinitionVersion {
+                number,
+                state,
+                schedule_since_ns: None,
+                timestamp_ns: 5,
+            })
             .collect();
         assert_eq!(read, expected);
+        let replaces = |version: DefinitionVersion| DefinitionVersion {
+            schedule_since_ns: Some(u64::MAX - version.number),
+            ..version
+        };
+        assert_eq!(replaced, expected.into_iter().map(replaces).collect::<Vec<_>>());
     }
 
     #[test]
     fn damaged_versions_are_reported_once_and_skipped() {
-        let parts = encode(1, &state("", Status::Active)).expect("encodes");
+        let parts = encode(1, &state("", Status::Active), None).expect("encodes");
         let mut assembler = Assembler::default();
         let error = assembler.push(&recorded(parts[1], 5)).expect_err("part 1 first");
         assert_eq!(error.to_string(), "the log holds part 1 of a definition where part 0 is expected");

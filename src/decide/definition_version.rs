@@ -1,23 +1,16 @@
 //! Definition versions: a change of a limit becomes the next version of its key, as one linked chain of the encoded definition
-//! and the balance steps that it implies.
+//! and the balance steps that it implies. `definition_version_chain.rs` makes the chain.
 //!
 //! The id of the chain's first transfer, the definition's first part, is made of the key and the version number. So of two
 //! replicas that make the same version, the ledger refuses one at its first transfer; it reads the newer version and retries.
 
 use std::cmp::Ordering;
 
-use smallvec::{SmallVec, smallvec};
-
 use super::Limit;
-use super::definition_codec::{self, CodecError};
 use super::ids::Ids;
-use super::refill::{Schedule, refill_transfer, repay};
-use crate::ledger::{
-    AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
-    TransferId, UserData,
-};
+use super::refill::Schedule;
+use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount};
 use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
-use crate::time::unix_ms;
 
 /// A version to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +23,27 @@ pub struct VersionPlan {
     pub balance_steps: Vec<BalanceStep>,
     /// Whether the version starts a new refill schedule, if its kind has one.
     starts_new_schedule: bool,
+    /// The schedule that it replaces.
+    pub(super) replaced: Option<Box<ReplacedSchedule>>,
     /// The version to create instead if the ledger refuses this one because too much is reserved.
     if_no_room: Option<Box<VersionPlan>>,
+}
+
+/// A schedule that a version replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReplacedSchedule {
+    pub(super) schedule: Schedule,
+    /// The capacity until then.
+    pub(super) capacity: u64,
+    /// Whether the limit is of the same kind as before. Only a deleted limit changes it.
+    pub(super) keeps_kind: bool,
 }
 
 /// A change of a limit's accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BalanceStep {
+    /// Settles the rate of a bucket whose schedule is replaced: refills what it has earned.
+    SettleRate,
     /// Moves the balance of a spent account of the replaced schedule to the successor account, and closes it. The successor is
     /// a spent account of the new schedule, or the limit itself.
     CarryOver(AccountId),
@@ -132,6 +139,7 @@ fn plan_version(current: Option<&Limit>, wanted: LimitState) -> Result<Option<Ve
             state: wanted,
             balance_steps,
             starts_new_schedule: true,
+            replaced: None,
             if_no_room: None,
         }));
     };
@@ -171,11 +179,14 @@ fn cut_spent_first(limit: &Limit, wanted: &LimitState, by: u64) -> Vec<BalanceSt
 /// The next version of a limit. If it starts a new schedule, it carries over the balances of the replaced one.
 fn next(limit: &Limit, state: LimitState, mut balance_steps: Vec<BalanceStep>) -> VersionPlan {
     let starts_new_schedule = state.starts_new_schedule(Some(&limit.state));
-    if let (true, Some(replaced)) = (starts_new_schedule, &limit.schedule) {
+    let replaced = limit.schedule.as_deref().filter(|_| starts_new_schedule);
+    if let Some(replaced) = replaced {
         let opened = usize::from(balance_steps.first() == Some(&BalanceStep::Reopen));
-        balance_steps.splice(opened..opened, carry_over(replaced, &state));
-        // Without a new schedule the successor is the limit itself, which a closed account would refuse.
-        if state.scheduled().is_none() && opened == 0 {
+        let end = end_schedule(replaced, &state);
+        // These steps may credit the limit, which a closed account would refuse.
+        let stays_closed = limit.state.status != Status::Active && opened == 0;
+        balance_steps.splice(opened..opened, end);
+        if stays_closed {
             balance_steps.insert(0, BalanceStep::Reopen);
             balance_steps.push(BalanceStep::Close);
         }
@@ -183,7 +194,15 @@ fn next(limit: &Limit, state: LimitState, mut balance_steps: Vec<BalanceStep>) -
     let grants = balance_steps.iter().any(|step| matches!(step, BalanceStep::Grant(_)));
     let borrowed = limit.schedule.as_ref().and_then(|schedule| schedule.borrowed());
     balance_steps.extend(borrowed.filter(|_| grants && lends(&state)).map(BalanceStep::Repay));
-    VersionPlan { version: limit.version + 1, state, balance_steps, starts_new_schedule, if_no_room: None }
+    let replaced = replaced.map(|schedule| {
+        Box::new(ReplacedSchedule {
+            schedule: schedule.clone(),
+            capacity: limit.state.definition.capacity.get(),
+            keeps_kind: limit.state.definition.kind.name() == state.definition.kind.name(),
+        })
+    });
+    let version = limit.version + 1;
+    VersionPlan { version, state, balance_steps, starts_new_schedule, replaced, if_no_room: None }
 }
 
 fn lends(state: &LimitState) -> bool {
@@ -191,13 +210,14 @@ fn lends(state: &LimitState) -> bool {
 }
 
 /// The steps that end a replaced schedule.
-fn carry_over(replaced: &Schedule, wanted: &LimitState) -> Vec<BalanceStep> {
+fn end_schedule(replaced: &Schedule, wanted: &LimitState) -> Vec<BalanceStep> {
+    let settle = replaced.timed_refill().map(|_| BalanceStep::SettleRate);
     let written_off = replaced.borrowed().filter(|_| !lends(wanted));
     let end = |&spent: &AccountId| {
         let write_off = written_off.map(|borrowed| BalanceStep::WriteOff { spent, borrowed });
         write_off.into_iter().chain([BalanceStep::CarryOver(spent)])
     };
-    replaced.spent().iter().flat_map(end).collect()
+    settle.into_iter().chain(replaced.spent().iter().flat_map(end)).collect()
 }
 
 fn compare_states(current: &LimitState, wanted: &LimitState) -> (LimitState, Vec<BalanceStep>) {
@@ -297,100 +317,15 @@ impl VersionPlan {
         accounts
     }
 
-    fn new_schedule(&self, ids: Ids, since_ms: u64) -> Option<Schedule> {
+    /// The accounts of a replaced bucket that tell [its balances](super::schedule_change::ReplacedBalances): the refill clock, and
+    /// what was borrowed.
+    pub fn replaced_accounts(&self) -> Option<[AccountId; 2]> {
+        let schedule = &self.replaced.as_ref()?.schedule;
+        Some([schedule.clock(), schedule.borrowed()?])
+    }
+
+    pub(super) fn new_schedule(&self, ids: Ids, since_ns: u64) -> Option<Schedule> {
         let kind = self.state.scheduled().filter(|_| self.starts_new_schedule)?;
-        Some(Schedule::new(ids, &self.state.definition.key, kind, self.version, since_ms))
+        Some(Schedule::new(ids, &self.state.definition.key, kind, self.version, since_ns))
     }
-
-    /// The account that takes over what was spent under a replaced schedule.
-    fn successor(&self, ids: Ids, now_ns: u64) -> AccountId {
-        let definition = &self.state.definition;
-        let schedule = self.new_schedule(ids, unix_ms(now_ns));
-        let target = schedule.and_then(|it| it.spend_target(now_ns, definition.capacity.get()));
-        target.map_or_else(|| ids.limit(&definition.key), |target| target.spent)
-    }
-
-    /// The chain that creates this version; `None` if it reopens the account and `closing`, the transfer that closed it, is not
-    /// known. `fresh_ulid` seeds the ids of the balance steps: the ledger may refuse them for a passing reason, which uses the
-    /// ids up, and the definition's first part keeps them from acting twice.
-    pub fn chain(
-        &self,
-        ids: Ids,
-        closing: Option<TransferId>,
-        fresh_ulid: u128,
-        now_ns: u64,
-    ) -> Result<Option<Chain>, CodecError> {
-        let key = &self.state.definition.key;
-        // No replica follows the log of instances: an instance is read when it is first used.
-        let log = if self.state.origin.is_some() { ids.instances() } else { ids.registry() };
-        let mut transfers = Vec::new();
-        for part in definition_codec::encode(self.version, &self.state)? {
-            transfers.push(Transfer {
-                id: ids.definition_part(key, self.version, part.short as u16),
-                code: TransferCode::Definition,
-                user_data: part,
-                movement: Movement::Post { debit: log, credit: ids.debt(key), amount: 0 },
-            });
-        }
-        let successor = self.successor(ids, now_ns);
-        let mut fresh_ids = (0..=u8::MAX).map(|nth| ids.fresh(fresh_ulid, nth));
-        for step in &self.balance_steps {
-            let Some(transfers_of_step) = transfers_of(ids, key, *step, closing, successor, &mut fresh_ids)
-            else {
-                return Ok(None);
-            };
-            transfers.extend(transfers_of_step);
-        }
-        Ok(Chain::new(transfers))
-    }
-}
-
-/// The transfers of a balance step; `None` if it needs the closing transfer and that is not known.
-fn transfers_of(
-    ids: Ids,
-    key: &LimitKey,
-    step: BalanceStep,
-    closing: Option<TransferId>,
-    successor: AccountId,
-    fresh_ids: &mut impl Iterator<Item = TransferId>,
-) -> Option<SmallVec<[Transfer; 2]>> {
-    let (operator, limit) = (ids.operator(), ids.limit(key));
-    let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
-    let close = |debit| Movement::Close { debit, credit: operator };
-    let cut = |amount: u64| Movement::Post { debit: limit, credit: operator, amount: amount.into() };
-    Some(match step {
-        BalanceStep::Reopen => {
-            let pending = closing?;
-            smallvec![plain(ids.reopen(pending), TransferCode::Close, Movement::Void { pending })]
-        }
-        BalanceStep::CarryOver(spent) => {
-            let all = Movement::PostUpTo {
-                debit: spent,
-                credit: successor,
-                amount: Amount::MAX.into(),
-                bound: Bound::DebitBalance,
-            };
-            smallvec![
-                plain(fresh_ids.next()?, TransferCode::Refill, all),
-                plain(fresh_ids.next()?, TransferCode::Close, close(spent))
-            ]
-        }
-        BalanceStep::WriteOff { spent, borrowed } => smallvec![repay(fresh_ids.next()?, spent, borrowed)],
-        BalanceStep::Repay(borrowed) => smallvec![repay(fresh_ids.next()?, limit, borrowed)],
-        BalanceStep::Grant(amount) => {
-            let movement = Movement::Post { debit: operator, credit: limit, amount: amount.into() };
-            smallvec![plain(fresh_ids.next()?, TransferCode::Grant, movement)]
-        }
-        BalanceStep::Cut(amount) => smallvec![plain(fresh_ids.next()?, TransferCode::Cut, cut(amount))],
-        BalanceStep::CutSpentFirst { spent, by } => {
-            let spent = spent.unwrap_or(successor);
-            let refill = refill_transfer(fresh_ids.next()?, spent, limit, by);
-            smallvec![refill, plain(fresh_ids.next()?, TransferCode::Cut, cut(by))]
-        }
-        BalanceStep::Close => smallvec![plain(fresh_ids.next()?, TransferCode::Close, close(limit))],
-        BalanceStep::CountInstance(template) => {
-            let movement = Movement::Post { debit: template, credit: operator, amount: 1 };
-            smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
-        }
-    })
 }

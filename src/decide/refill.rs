@@ -91,8 +91,8 @@ impl Schedule {
         let same = earlier.and_then(|earlier| earlier.schedule.clone());
         Some(same.unwrap_or_else(|| {
             let key = &version.state.definition.key;
-            let whole_ms = Tick::Millisecond.at(version.timestamp_ns);
-            Box::new(Self::new(ids, key, kind, version.number, Tick::Millisecond.starts_at_ns(whole_ms)))
+            let since_ns = version.schedule_since_ns.unwrap_or_else(|| whole_ms_ns(version.timestamp_ns));
+            Box::new(Self::new(ids, key, kind, version.number, since_ns))
         }))
     }
 
@@ -167,8 +167,19 @@ impl Schedule {
     }
 
     /// Up to when a refill clock with this value, in ticks, shows every refill as made.
-    fn refilled_to_ns(&self, clock: u64) -> u64 {
+    pub(super) fn refilled_to_ns(&self, clock: u64) -> u64 {
         self.kind.tick().starts_at_ns(clock).max(self.since_ns)
+    }
+
+    /// The trace that advances the refill clock from one value to another, in ticks.
+    pub(super) fn advance_clock(&self, ids: Ids, key: &LimitKey, from: u64, to: u64) -> Transfer {
+        let amount = to.saturating_sub(from).into();
+        Transfer {
+            id: ids.advance_clock(key, self.kind.tick(), from),
+            code: TransferCode::AdvanceClock,
+            user_data: UserData::default(),
+            movement: Movement::Post { debit: ids.operator(), credit: self.clock, amount },
+        }
     }
 
     /// What is due between the clock's value and now, and the value that the clock advances to, both in ticks.
@@ -179,6 +190,11 @@ impl Schedule {
         let refill = || self.kind.refill_between(steps.at(from_ns), to_step);
         (from_ns < to_ns).then(|| (steps.tick.at(to_ns), refill()))
     }
+}
+
+/// The millisecond of a moment, in nanoseconds.
+pub(super) fn whole_ms_ns(unix_ns: u64) -> u64 {
+    Tick::Millisecond.starts_at_ns(Tick::Millisecond.at(unix_ns))
 }
 
 /// The chain that makes every refill that is due and advances the limit's clock from `clock`, in ticks; `None` if nothing is due.
@@ -193,16 +209,7 @@ pub fn catch_up(
 ) -> Option<CatchUp> {
     let schedule = limit.schedule.as_deref()?;
     let (to, refill) = schedule.due(clock, now_ns)?;
-    let trace = Transfer {
-        id: ids.advance_clock(&limit.state.definition.key, schedule.kind.tick(), clock),
-        code: TransferCode::AdvanceClock,
-        user_data: UserData::default(),
-        movement: Movement::Post {
-            debit: ids.operator(),
-            credit: schedule.clock,
-            amount: to.saturating_sub(clock).into(),
-        },
-    };
+    let trace = schedule.advance_clock(ids, &limit.state.definition.key, clock, to);
     let accounts = match refill {
         Refill::UpTo(amount) => vec![(0, amount)],
         Refill::Accounts(indexes) => indexes.into_iter().map(|index| (index, u64::MAX)).collect(),

@@ -92,6 +92,8 @@ macro_rules! contract_tests {
             a_topped_up_lease_settles_while_decreasing,
             a_new_rate_begins_where_the_old_one_ends,
             a_stale_replica_spends_by_the_new_schedule,
+            what_is_unused_is_given_back_by_the_new_schedule,
+            a_refill_and_a_new_rate_exclude_each_other,
             a_deleted_bucket_can_come_back_as_another_kind,
             a_batch_finds_everything_due,
         ]);
@@ -137,6 +139,8 @@ macro_rules! contract_tests {
             a_release_adds_up_to_full_and_once,
             a_new_rate_settles_at_the_old_one_first,
             a_small_burst_keeps_the_rate,
+            rates_in_turn_add_up,
+            a_reservation_ahead_is_cancelled_after_a_new_rate,
             a_lower_burst_leaves_what_is_owed,
             a_stale_replica_reserves_by_the_new_rate,
             other_kinds_are_no_objects,

@@ -296,6 +296,33 @@ pub async fn a_new_rate_settles_at_the_old_one_first<B: Backend>(backend: B) {
     assert_eq!(replica.tokens("rpm").await, 6);
 }
 
+pub async fn rates_in_turn_add_up<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.rate("rpm", 0.4, 10).await;
+    assert!(replica.try_take("rpm", 10).await);
+    for nth in 0..8 {
+        backend.pass(SECOND).await;
+        replica.rate("rpm", if nth % 2 == 0 { 0.5 } else { 0.4 }, 10).await;
+    }
+    let tokens = replica.tokens("rpm").await;
+    assert!((3..=4).contains(&tokens), "3.6, and what comes while the test works: {tokens}");
+}
+
+pub async fn a_reservation_ahead_is_cancelled_after_a_new_rate<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    replica.rate("rpm", SLOW, 2).await;
+    let (id, last) = (lease(), lease());
+    replica.ahead("rpm", 2, lease()).await;
+    let date = replica.ahead("rpm", 2, id).await.date_to_act;
+    replica.rate("rpm", SLOW * 2.0, 2).await;
+    assert_eq!(replica.tokens("rpm").await, -2);
+    assert!(other.cancel("rpm", id).await);
+    assert!(replica.cancel("rpm", id).await, "it is given back");
+    assert_eq!(replica.tokens("rpm").await, 0);
+    let next = replica.ahead("rpm", 2, last).await.date_to_act;
+    assert!(next < date, "at the new rate: {next}");
+}
+
 pub async fn a_small_burst_keeps_the_rate<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     for (name, per_second, burst) in [("a", 333.0, 10), ("b", 997.0, 5), ("c", 2_500.0, 4), ("d", 1e6, 1)] {

@@ -2,7 +2,7 @@
 
 use ledger_limiter::limit::{Definition, KindFields, KindName, Overage};
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Part};
 use super::windows::{leaves_ms, next_boundary_ms, next_segment_ms};
 
 /// A requirement that was granted: the lease, and its place among the legs of it.
@@ -16,8 +16,8 @@ pub struct Limit {
     /// What is taken of anything but a bucket.
     holds: Vec<Hold>,
     bucket: Option<Bucket>,
-    /// How many schedules there were before this one.
-    schedule: u32,
+    /// The schedules before this one: until when what was taken by each of them can be given back by the next.
+    replaced: Vec<Option<u64>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -28,7 +28,7 @@ pub enum Standing {
 }
 
 struct Hold {
-    /// `None` if it was taken by an earlier schedule, which nobody gives back.
+    /// `None` if it was taken by earlier schedules.
     owner: Option<Owner>,
     amount: u64,
     returns_ms: u64,
@@ -45,15 +45,15 @@ pub struct Leg {
     /// It comes back on complete.
     pub is_slot: bool,
     /// The schedule by which it comes back, if there is one.
-    schedule: Option<u32>,
+    schedule: Option<usize>,
 }
 
 impl Limit {
     pub fn new(definition: Definition, now_ms: u64) -> Self {
         let capacity = definition.capacity.get();
-        let bucket = bucket_of(&definition, 0, now_ms);
+        let bucket = bucket_of(&definition, 0, now_ms, None);
         let (standing, holds) = (Standing::Active, Vec::new());
-        Self { definition, capacity, standing, debt: 0, holds, bucket, schedule: 0 }
+        Self { definition, capacity, standing, debt: 0, holds, bucket, replaced: Vec::new() }
     }
 
     pub fn pass_to(&mut self, now_ms: u64) {
@@ -103,7 +103,7 @@ impl Limit {
             over_ms,
             overage: self.definition.overage,
             is_slot: self.definition.kind.name() == KindName::Concurrency,
-            schedule: is_scheduled(&self.definition).then_some(self.schedule),
+            schedule: is_scheduled(&self.definition).then_some(self.replaced.len()),
         };
         self.hold(owner, amount, over_ms);
         leg
@@ -138,13 +138,29 @@ impl Limit {
         left
     }
 
-    /// Gives back what a lease did not need, unless it has come back or the schedule was replaced.
+    /// Whether its schedule was replaced since.
+    fn is_replaced(&self, leg: &Leg) -> bool {
+        leg.schedule.is_some_and(|schedule| schedule < self.replaced.len())
+    }
+
+    /// Whether what it took is where a lease can give it back, over all schedules since.
+    fn is_there(&self, leg: &Leg, now_ms: u64) -> bool {
+        let since = &self.replaced[leg.schedule.unwrap_or(self.replaced.len())..];
+        since.iter().all(|until_ms| until_ms.is_some_and(|until_ms| now_ms < until_ms))
+    }
+
+    /// Gives back what a lease did not need, unless it has come back.
     fn keep(&mut self, owner: Owner, leg: &Leg, kept: u64, now_ms: u64) {
-        if leg.over_ms <= now_ms || leg.schedule.is_some_and(|schedule| schedule != self.schedule) {
+        if leg.over_ms <= now_ms || !self.is_there(leg, now_ms) {
             return;
         }
+        let is_replaced = self.is_replaced(leg);
         match (&mut self.bucket, leg.schedule) {
             (Some(bucket), Some(_)) => bucket.put_in(leg.amount - kept),
+            (None, Some(_)) if is_replaced => {
+                let carried = self.holds.iter_mut().find(|hold| hold.owner.is_none());
+                carried.expect("it has not come back").amount -= leg.amount - kept;
+            }
             _ => self
                 .holds
                 .iter_mut()
@@ -155,11 +171,14 @@ impl Limit {
 
     /// Takes what a lease needed beyond what it had, for as long as it has that; false if there is no room.
     fn take_more(&mut self, owner: Owner, leg: &Leg, amount: u64, now_ms: u64) -> bool {
-        let replaced = leg.schedule.is_some_and(|schedule| schedule != self.schedule);
-        if leg.over_ms <= now_ms || replaced || !self.has_room(amount) {
+        if leg.over_ms <= now_ms || !self.is_there(leg, now_ms) || !self.has_room(amount) {
             return false;
         }
         match leg.schedule {
+            Some(_) if self.bucket.is_none() && self.is_replaced(leg) => {
+                let carried = self.holds.iter_mut().find(|hold| hold.owner.is_none());
+                carried.expect("it has not come back").amount += amount;
+            }
             Some(_) => self.hold(owner, amount, leg.over_ms),
             None => self.holds.push(Hold {
                 owner: Some(owner),
@@ -174,13 +193,21 @@ impl Limit {
     /// Another definition of the same or, of a deleted limit, any kind; its capacity is told apart.
     pub fn redefine(&mut self, definition: Definition, now_ms: u64) {
         if definition.kind != self.definition.kind {
+            let keeps_kind = definition.kind.name() == self.definition.kind.name();
+            let was_scheduled = is_scheduled(&self.definition);
+            let spent_max = self.capacity.max(definition.capacity.get());
+            let earned = self.bucket.as_mut().and_then(|bucket| bucket.settle(now_ms));
             let of_windows: u64 =
                 self.holds.iter().filter(|hold| hold.of_window).map(|hold| hold.amount).sum();
             let spent = of_windows + self.bucket.as_ref().map_or(0, |bucket| bucket.missing);
             self.holds.retain(|hold| !hold.of_window);
-            self.schedule += 1;
-            self.bucket = bucket_of(&definition, spent, now_ms);
+            self.bucket = bucket_of(&definition, spent, now_ms, earned);
             self.definition = definition;
+            if was_scheduled {
+                let until_ms = self.bucket.as_ref().map(|bucket| bucket.over_ms(spent_max, now_ms));
+                let until_ms = until_ms.unwrap_or_else(|| self.returns_ms(now_ms));
+                self.replaced.push(keeps_kind.then_some(until_ms));
+            }
             if self.bucket.is_none() && is_scheduled(&self.definition) {
                 let returns_ms = self.returns_ms(now_ms);
                 self.holds.push(Hold { owner: None, amount: spent, returns_ms, of_window: true });
@@ -225,9 +252,9 @@ fn is_scheduled(definition: &Definition) -> bool {
     !matches!(definition.kind.name(), KindName::Rolling | KindName::Concurrency)
 }
 
-fn bucket_of(definition: &Definition, missing: u64, now_ms: u64) -> Option<Bucket> {
+fn bucket_of(definition: &Definition, missing: u64, now_ms: u64, earned: Option<Part>) -> Option<Bucket> {
     let KindFields { refill_amount, refill_interval_ms, auto_replenish, .. } = definition.kind.fields();
     let interval_ms = (auto_replenish != Some(false)).then_some(refill_interval_ms);
     let is_bucket = definition.kind.name() == KindName::TokenBucket;
-    is_bucket.then(|| Bucket::new(refill_amount, interval_ms, missing, now_ms))
+    is_bucket.then(|| Bucket::new(refill_amount, interval_ms, missing, now_ms, earned))
 }

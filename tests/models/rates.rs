@@ -46,6 +46,35 @@ fn a_set_rate_is_kept_by_a_small_burst() {
     });
 }
 
+#[test]
+fn rates_in_turn_yield_what_each_of_them_should() {
+    // Rates, how long each is in force, how many, and the tokens then.
+    for (rates, ms, turns, expected) in [
+        (&[0.4, 0.5][..], 1_000, 8, 3),
+        (&[0.25, 0.75], 1_000, 8, 4),
+        (&[0.001, 0.3, 7.7], 100, 30, 8),
+        (&[1_000_000.0, 0.5], 1, 10, 5_000),
+        (&[333.0, 33.0, 3.0], 7, 900, 774),
+    ] {
+        within(async {
+            let backend = Exactly::new();
+            let replica = replica(&backend, []).await;
+            let key = key("rpm");
+            let set = async |nth: usize| {
+                let rate = RefillRate::per_second(rates[nth % rates.len()]).expect("a rate");
+                replica.admin().set_rate(&key, rate, amount(100_000)).await.expect("the ledger answers");
+            };
+            set(0).await;
+            assert!(is_granted(&replica.take(&[("rpm", 100_000)]).await));
+            for nth in 1..=turns {
+                backend.pass(Duration::from_millis(ms)).await;
+                set(nth).await;
+            }
+            assert_eq!(replica.usage("rpm").await, (expected, 100_000 - expected, 0), "{rates:?}");
+        });
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 

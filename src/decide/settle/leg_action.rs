@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::decide::ids::ATTEMPTS_MAX;
 use crate::decide::lease::{HeldLeg, Hold};
 use crate::ledger::{AccountId, TransferId};
 use crate::limit::Overage;
@@ -29,9 +30,36 @@ pub(super) enum LegAction {
     /// The leg is reduced to what was used.
     Shrink(Shrink),
     /// The overage is reserved in addition.
-    ReserveOverage { by: u128, overage: Overage, debt_account: AccountId },
+    ReserveOverage(Excess),
     /// The overage found no room and is posted as debt.
     RecordDebt { by: u128, debt_account: AccountId },
+}
+
+impl LegAction {
+    /// The same under the ids of the next attempt; `None` if there is none.
+    pub(super) fn next_attempt(self) -> Option<Self> {
+        let next = |attempt: u8| Some(attempt + 1).filter(|&attempt| attempt < ATTEMPTS_MAX);
+        match self {
+            Self::Shrink(shrink) => Some(Self::Shrink(Shrink { attempt: next(shrink.attempt)?, ..shrink })),
+            Self::ReserveOverage(excess) => {
+                Some(Self::ReserveOverage(Excess { attempt: next(excess.attempt)?, ..excess }))
+            }
+            Self::Keep | Self::Release | Self::RecordDebt { .. } => None,
+        }
+    }
+}
+
+/// The overage of a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Excess {
+    /// The amount above the reservation.
+    pub(super) by: u128,
+    /// What happens if it finds no room.
+    pub(super) overage: Overage,
+    /// The account that records the limit's debt.
+    pub(super) debt_account: AccountId,
+    /// Counts the attempts: a refused transfer uses its id up.
+    pub(super) attempt: u8,
 }
 
 /// The reduction of a leg.
@@ -84,7 +112,8 @@ fn action_of(leg: &HeldLeg, used: Option<(u128, &Used)>) -> LegAction {
     } else if actual < leg.amount {
         LegAction::Shrink(Shrink { to: actual, attempt: 0, closing: None, borrowed: used.borrowed })
     } else if actual > leg.amount {
-        LegAction::ReserveOverage { by: actual - leg.amount, overage, debt_account: used.debt_account }
+        let by = actual - leg.amount;
+        LegAction::ReserveOverage(Excess { by, overage, debt_account: used.debt_account, attempt: 0 })
     } else {
         LegAction::Keep
     }

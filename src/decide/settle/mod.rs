@@ -17,11 +17,12 @@ mod steps;
 use smallvec::SmallVec;
 
 pub use leg_action::Used;
-use leg_action::{LegAction, Shrink, actions_of};
+use leg_action::{Excess, LegAction, Shrink, actions_of};
 use steps::{Step, StepKind};
 
-use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds};
-use super::lease::{HeldLeg, Lease};
+use super::ids::{Ids, LeaseIds};
+use super::lease::{HeldLeg, Hold, Lease};
+use super::schedule_change::Successor;
 use crate::ledger::{AccountId, Chain, ChainOutcome, LedgerError, Refusal, TransferId};
 use crate::limit::Overage;
 
@@ -52,6 +53,7 @@ pub struct Settlement {
 enum State {
     Planning,
     FindingClosing { leg: usize },
+    FindingSuccessor { leg: usize },
     ReadingLease,
     Done(Ending),
 }
@@ -63,6 +65,9 @@ pub enum Next {
     Send(Chain),
     /// Find the closing transfer of this account, then report to [`Settlement::closing_found`].
     FindClosing(AccountId),
+    /// A new version closed this spent account: find the account that took over, then report to
+    /// [`Settlement::successor_found`].
+    FindSuccessor(AccountId),
     /// Read the lease's transfers, then report to [`Settlement::lease_read`].
     ReadLease,
     /// Nothing more.
@@ -123,6 +128,9 @@ impl Settlement {
         match self.state {
             State::Done(ending) => return Ok(Next::Done(ending)),
             State::FindingClosing { leg } => return Ok(Next::FindClosing(self.leg(leg)?.account)),
+            State::FindingSuccessor { leg } => {
+                return Ok(self.spent(leg)?.map_or(Next::ReadLease, Next::FindSuccessor));
+            }
             State::ReadingLease => return Ok(Next::ReadLease),
             State::Planning => {}
         }
@@ -165,13 +173,15 @@ impl Settlement {
                 self.state = State::FindingClosing { leg };
                 Ok(())
             }
-            (
-                StepKind::ReserveRemainder | StepKind::ReserveOverage,
-                Cause::NoRoom | Cause::DebitClosed | Cause::CreditClosed,
-            )
+            (StepKind::ReserveRemainder, Cause::NoRoom | Cause::DebitClosed | Cause::CreditClosed)
+            | (StepKind::ReserveOverage, Cause::NoRoom | Cause::DebitClosed)
             | (StepKind::ReleaseUnused, Cause::NoRoom | Cause::CreditClosed) => self.leg_refused(leg),
-            // A new version closed the spent account and carried its balance over to the new schedule, which refills it.
-            (StepKind::ReleaseUnused, Cause::DebitClosed) => self.set_action(leg, LegAction::Keep),
+            // A new version closed the spent account and carried its balance over to the new schedule.
+            (StepKind::ReleaseUnused, Cause::DebitClosed)
+            | (StepKind::ReserveOverage, Cause::CreditClosed) => {
+                self.state = State::FindingSuccessor { leg };
+                Ok(())
+            }
             // No other step can fail in these ways on a ledger that only this program writes.
             (_, _) => Err(unexpected),
         }
@@ -185,6 +195,30 @@ impl Settlement {
             self.set_action(leg, LegAction::Shrink(Shrink { closing: found, ..shrink }))?;
         }
         Ok(())
+    }
+
+    /// Takes the account that took over from the closed spent account; `None` if there is none. If all of it was refilled before
+    /// `now_ns`, in the ledger's nanoseconds, nothing is left to release.
+    pub fn successor_found(&mut self, found: Option<Successor>, now_ns: u64) -> Result<(), LedgerError> {
+        let State::FindingSuccessor { leg } = self.state else { return Ok(()) };
+        self.state = State::Planning;
+        let next = self.action(leg)?.next_attempt();
+        match (found.filter(|successor| now_ns < successor.until_ns), next, self.action(leg)?) {
+            (Some(successor), Some(next), _) => {
+                if let Some(HeldLeg { hold: Hold::Scheduled { spent, .. }, .. }) =
+                    self.lease.legs.get_mut(leg)
+                {
+                    *spent = successor.spent;
+                }
+                self.set_action(leg, next)
+            }
+            (_, _, LegAction::ReserveOverage(excess)) => self.exceed(leg, excess),
+            (
+                _,
+                _,
+                LegAction::Shrink(_) | LegAction::Keep | LegAction::Release | LegAction::RecordDebt { .. },
+            ) => self.set_action(leg, LegAction::Keep),
+        }
     }
 
     /// Takes the lease as it was read again. Starts over with it, unless it is settled or gone.
@@ -207,26 +241,25 @@ impl Settlement {
         legs.filter_map(|(action, leg)| match *action {
             LegAction::Release => Some((leg.account, leg.amount)),
             LegAction::Shrink(Shrink { to, .. }) => Some((leg.account, leg.amount.saturating_sub(to))),
-            LegAction::Keep | LegAction::ReserveOverage { .. } | LegAction::RecordDebt { .. } => None,
+            LegAction::Keep | LegAction::ReserveOverage(_) | LegAction::RecordDebt { .. } => None,
         })
     }
 
     /// The ledger refused what a leg needs. A refused id is used up, so the next attempt takes a new one.
     fn leg_refused(&mut self, leg: usize) -> Result<(), LedgerError> {
-        match self.action(leg)? {
-            LegAction::Shrink(shrink) if shrink.attempt + 1 < ATTEMPTS_MAX => {
-                let shrink = Shrink { attempt: shrink.attempt + 1, ..shrink };
-                self.set_action(leg, LegAction::Shrink(shrink))?;
+        let action = self.action(leg)?;
+        match (action, action.next_attempt()) {
+            (LegAction::ReserveOverage(excess), _) => self.exceed(leg, excess),
+            (LegAction::Shrink(_), Some(next)) => {
+                self.set_action(leg, next)?;
                 self.state = State::FindingClosing { leg };
                 Ok(())
             }
-            LegAction::ReserveOverage { by, overage, debt_account } => {
-                self.exceed(leg, by, overage, debt_account)
-            }
             // In doubt the capacity stays reserved until it expires.
-            LegAction::Shrink(_) | LegAction::Keep | LegAction::Release | LegAction::RecordDebt { .. } => {
-                self.set_action(leg, LegAction::Keep)
-            }
+            (
+                LegAction::Shrink(_) | LegAction::Keep | LegAction::Release | LegAction::RecordDebt { .. },
+                _,
+            ) => self.set_action(leg, LegAction::Keep),
         }
     }
 
@@ -234,9 +267,7 @@ impl Settlement {
     fn exceed(
         &mut self,
         leg: usize,
-        by: u128,
-        overage: Overage,
-        debt_account: AccountId,
+        Excess { by, overage, debt_account, .. }: Excess,
     ) -> Result<(), LedgerError> {
         self.overages.push(LegOverage { account: self.leg(leg)?.account, amount: by, overage });
         match overage {
@@ -248,13 +279,21 @@ impl Settlement {
     /// Overage of a leg whose window has ended cannot be reserved.
     fn exceed_expired_legs(&mut self, now_ns: u64) -> Result<(), LedgerError> {
         for leg in 0..self.actions.len() {
-            if let (LegAction::ReserveOverage { by, overage, debt_account }, true) =
+            if let (LegAction::ReserveOverage(excess), true) =
                 (self.action(leg)?, self.leg(leg)?.is_expired(now_ns))
             {
-                self.exceed(leg, by, overage, debt_account)?;
+                self.exceed(leg, excess)?;
             }
         }
         Ok(())
+    }
+
+    /// The spent account of a leg on a limit with a schedule.
+    fn spent(&self, leg: usize) -> Result<Option<AccountId>, LedgerError> {
+        match self.leg(leg)?.hold {
+            Hold::Scheduled { spent, .. } => Ok(Some(spent)),
+            Hold::Rolling(_) | Hold::Concurrency => Ok(None),
+        }
     }
 
     fn leg(&self, leg: usize) -> Result<&HeldLeg, LedgerError> {

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Settlement;
-use super::leg_action::{LegAction, Shrink};
+use super::leg_action::{Excess, LegAction, Shrink};
 use crate::decide::ids::Purpose;
 use crate::decide::lease::{HeldLeg, Hold};
 use crate::decide::refill::{reopen_and_close, repay};
@@ -26,7 +26,7 @@ pub(super) struct Step {
 /// | `Void` | releases a pending reservation | void; guard at the head | of the reservation |
 /// | `Reopen` | voids the closing transfer | of the closing transfer | `Close` |
 /// | `ReserveRemainder` | reserves what was used | shrink, attempt | `Shrink` |
-/// | `ReserveOverage` | reserves overage | overage | `Overage` |
+/// | `ReserveOverage` | reserves overage | overage, attempt | `Overage` |
 /// | `ReleaseUnused` | spent -> limit, what was not used | shrink, attempt | `Release` |
 /// | `Repay` | limit -> borrowed | repay, attempt | `Repay` |
 /// | `CloseAgain` | closes the account again | of the closing transfer | `Close` |
@@ -55,7 +55,7 @@ impl Steps {
     fn for_actions(actions: &[LegAction]) -> Self {
         let transfers_of = |action: &LegAction| match action {
             LegAction::Keep => 0,
-            LegAction::Release | LegAction::ReserveOverage { .. } | LegAction::RecordDebt { .. } => 1,
+            LegAction::Release | LegAction::ReserveOverage(_) | LegAction::RecordDebt { .. } => 1,
             LegAction::Shrink(_) => 2,
         };
         let transfers = 1 + actions.iter().map(transfers_of).sum::<usize>();
@@ -97,11 +97,11 @@ impl Settlement {
     fn plan_leg(&self, leg: usize, now_ns: u64, steps: &mut Steps) -> Result<(), LedgerError> {
         let held = self.leg(leg)?;
         match (self.action(leg)?, held.remaining_seconds(now_ns)) {
-            (LegAction::Keep, _) | (LegAction::ReserveOverage { .. } | LegAction::Shrink(_), None) => {}
+            (LegAction::Keep, _) | (LegAction::ReserveOverage(_) | LegAction::Shrink(_), None) => {}
             (LegAction::Release, _) => steps.push(StepKind::Void, leg, self.void(leg, self.void_id(leg))?),
             (LegAction::Shrink(shrink), Some(seconds)) => self.plan_shrink(leg, shrink, seconds, steps)?,
-            (LegAction::ReserveOverage { by, .. }, Some(seconds)) => {
-                let id = self.lease_ids.transfer(Purpose::Overage, 0, leg);
+            (LegAction::ReserveOverage(Excess { by, attempt, .. }), Some(seconds)) => {
+                let id = self.lease_ids.transfer(Purpose::Overage, attempt, leg);
                 let transfer = self.reserve(held, id, TransferCode::Overage, by, seconds);
                 steps.push(StepKind::ReserveOverage, leg, transfer);
             }
