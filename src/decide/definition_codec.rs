@@ -5,8 +5,9 @@
 //! | 1 | format, 1 |
 //! | 2 | length of the rest, little-endian |
 //! | n | `EncodedDefinition` in postcard's encoding |
-//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and before the next row |
-//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead |
+//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and if more follows |
+//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and if more follows |
+//! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule only |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -29,6 +30,9 @@ pub struct DefinitionVersion {
     pub number: u64,
     /// The state of the limit from this version on.
     pub state: LimitState,
+    /// From when the steps of its refill schedule count, in nanoseconds since the Unix epoch, if it replaced a schedule.
+    /// `None` also for the versions that 0.1 wrote.
+    pub schedule_since_ns: Option<u64>,
     /// When it took effect, in the ledger's nanoseconds.
     pub timestamp_ns: u64,
 }
@@ -84,6 +88,12 @@ struct EncodedBucketFields {
     max_wait_ms: u64,
 }
 
+/// What only versions store that replace a refill schedule.
+#[derive(Serialize, Deserialize)]
+struct EncodedSchedule {
+    since_ns: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 enum EncodedOverage {
     Debt,
@@ -97,18 +107,21 @@ enum EncodedStatus {
     Deleted,
 }
 
-/// Encodes a version into its parts, in order.
-pub fn encode(number: u64, state: &LimitState) -> Result<Vec<UserData>, CodecError> {
+/// Encodes a version into its parts, in order. `schedule_since_ns` is that of [`DefinitionVersion`].
+pub fn encode(
+    number: u64,
+    state: &LimitState,
+    schedule_since_ns: Option<u64>,
+) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    let (template_fields, bucket_fields) = (EncodedTemplateFields::of(state), EncodedBucketFields::of(state));
-    if template_fields.is_some() || bucket_fields.is_some() {
-        let template_fields = template_fields.unwrap_or_default();
-        body = postcard::to_extend(&template_fields, body).map_err(CodecError::Body)?;
-    }
-    if let Some(bucket_fields) = bucket_fields {
-        body = postcard::to_extend(&bucket_fields, body).map_err(CodecError::Body)?;
-    }
+    let schedule = schedule_since_ns.map(|since_ns| EncodedSchedule { since_ns });
+    // What follows is found only behind what stands before it.
+    let bucket_fields = EncodedBucketFields::of(state).or(schedule.as_ref().map(|_| Default::default()));
+    let template_fields = EncodedTemplateFields::of(state).or(bucket_fields.map(|_| Default::default()));
+    body = append_if_any(body, template_fields)?;
+    body = append_if_any(body, bucket_fields)?;
+    body = append_if_any(body, schedule)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -161,19 +174,14 @@ impl Assembler {
         let Some(body) = self.bytes.get(HEADER_BYTES..end) else { return Ok(None) };
         let (body, rest): (EncodedDefinition, _) =
             postcard::take_from_bytes(body).map_err(CodecError::Body)?;
-        let (template_fields, rest) = take_or_default::<EncodedTemplateFields>(rest)?;
-        let (bucket_fields, _) = take_or_default::<EncodedBucketFields>(rest)?;
-        let (number, state) = body.into_state(template_fields, bucket_fields)?;
-        Ok(Some(DefinitionVersion { number, state, timestamp_ns: recorded.timestamp_ns }))
+        let (template_fields, rest) = take_if_any::<EncodedTemplateFields>(rest)?;
+        let (bucket_fields, rest) = take_if_any::<EncodedBucketFields>(rest)?;
+        let (schedule, _) = take_if_any::<EncodedSchedule>(rest)?;
+        let (number, state) =
+            body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
+        let schedule_since_ns = schedule.map(|schedule| schedule.since_ns);
+        Ok(Some(DefinitionVersion { number, state, schedule_since_ns, timestamp_ns: recorded.timestamp_ns }))
     }
-}
-
-/// Fields that stand at the front of the rest, or that an earlier version or another kind left out.
-fn take_or_default<'a, T: Deserialize<'a> + Default>(rest: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    if rest.is_empty() {
-        return Ok((T::default(), rest));
-    }
-    postcard::take_from_bytes(rest).map_err(CodecError::Body)
 }
 
 impl EncodedBucketFields {
@@ -189,6 +197,23 @@ impl EncodedTemplateFields {
         let origin = state.origin.as_ref().map(|of| (of.template.as_str().to_owned(), of.version));
         (instances_max.is_some() || origin.is_some()).then_some(Self { instances_max, origin })
     }
+}
+
+/// Appends the encoding of a part that a version may leave out.
+fn append_if_any(bytes: Vec<u8>, part: Option<impl Serialize>) -> Result<Vec<u8>, CodecError> {
+    match part {
+        Some(part) => postcard::to_extend(&part, bytes).map_err(CodecError::Body),
+        None => Ok(bytes),
+    }
+}
+
+/// Decodes what stands at the front of the bytes, if there are any; returns the bytes behind it, too.
+fn take_if_any<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(Option<T>, &'a [u8]), CodecError> {
+    if bytes.is_empty() {
+        return Ok((None, bytes));
+    }
+    let (decoded, rest) = postcard::take_from_bytes(bytes).map_err(CodecError::Body)?;
+    Ok((Some(decoded), rest))
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error>>) -> CodecError {
@@ -316,22 +341,35 @@ mod tests {
             state("é", Status::Deleted),
         ];
         let mut assembler = Assembler::default();
-        let mut read = Vec::new();
+        let (mut read, mut replaced) = (Vec::new(), Vec::new());
         for (number, state) in (1..).zip(&states) {
-            for part in encode(number, state).expect("encodes") {
+            for part in encode(number, state, None).expect("encodes") {
                 read.extend(assembler.push(&recorded(part, 5)).expect("a part"));
+            }
+            for part in encode(number, state, Some(u64::MAX - number)).expect("encodes") {
+                replaced.extend(assembler.push(&recorded(part, 5)).expect("a part"));
             }
         }
         let expected: Vec<DefinitionVersion> = (1..)
             .zip(states)
-            .map(|(number, state)| DefinitionVersion { number, state, timestamp_ns: 5 })
+            .map(|(number, state)| DefinitionVersion {
+                number,
+                state,
+                schedule_since_ns: None,
+                timestamp_ns: 5,
+            })
             .collect();
         assert_eq!(read, expected);
+        let replaces = |version: DefinitionVersion| DefinitionVersion {
+            schedule_since_ns: Some(u64::MAX - version.number),
+            ..version
+        };
+        assert_eq!(replaced, expected.into_iter().map(replaces).collect::<Vec<_>>());
     }
 
     #[test]
     fn damaged_versions_are_reported_once_and_skipped() {
-        let parts = encode(1, &state("", Status::Active)).expect("encodes");
+        let parts = encode(1, &state("", Status::Active), None).expect("encodes");
         let mut assembler = Assembler::default();
         let error = assembler.push(&recorded(parts[1], 5)).expect_err("part 1 first");
         assert_eq!(error.to_string(), "the log holds part 1 of a definition where part 0 is expected");

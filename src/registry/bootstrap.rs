@@ -5,6 +5,7 @@ use ulid::Ulid;
 use super::admin::{Admin, AdminError, Saving};
 use super::definition_store::interpret_refusal;
 use super::{ACCOUNTS_PAGE, LIMITS_PAGE};
+use crate::decide::schedule_change::ReplacedBalances;
 use crate::decide::{Limit, definition_version};
 use crate::ledger::{AccountCode, AccountRule, ChainOutcome, Ledger, NewAccount};
 use crate::limit::{Definition, LimitState, Status};
@@ -71,7 +72,13 @@ impl<L: Ledger> Admin<L> {
             if let Some(plan) = definition_version::put(None, &state.definition)? {
                 accounts.extend(plan.accounts(registry.ids));
                 let now_ns = registry.ledger.now_ns();
-                chains.extend(plan.chain(registry.ids, None, Ulid::generate().0, now_ns)?);
+                chains.extend(plan.chain(
+                    registry.ids,
+                    None,
+                    Ulid::generate().0,
+                    ReplacedBalances::default(),
+                    now_ns,
+                )?);
             }
         }
         for page in accounts.chunks(ACCOUNTS_PAGE) {
