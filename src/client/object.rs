@@ -213,8 +213,8 @@ impl<T: ObjectTransport> BucketObject<T> {
 
     /// Sets the refill rate, in tokens per second, and the burst. Creates the bucket if there is none.
     ///
-    /// `limit` is above 0 and may be a fraction, such as `1.0 / 60.0` for one token per minute. Refills that are
-    /// due by then come at the old rate.
+    /// `limit` is above 0 and may be a fraction, such as `1.0 / 60.0` for one token per minute. What the old rate has
+    /// added by then is kept, fractions of a token included.
     pub async fn set_rate(&self, limit: f64, burst: u64) -> Result<(), CallError> {
         let burst = amount("burst", burst)?;
         repeat(self.pauses(), || self.transport.set_rate(&self.key, limit, burst)).await

@@ -7,9 +7,9 @@
 //! | spend | limit | spent | all tokens wanted | when they are refilled |
 //! | repay | limit | borrowed | what is available, at most what is owed | |
 //! | allow | measure | allowance | the most that may be owed | |
-//! | measure | allowance | borrowed | what is owed now | refill interval |
+//! | measure | allowance | borrowed | what is owed now | refill interval; refills in it |
 //! | allow | allowance | measure | what is left of the allowance | |
-//! | measure | borrowed | measure | what is owed now | anchor of the steps |
+//! | measure | borrowed | measure | what is owed now | anchor of the steps, in milliseconds; nanoseconds below that |
 //!
 //! The chain repays at once with what is available, and every later chain that adds to the bucket repays too. So nothing is
 //! available while something is owed.
@@ -26,7 +26,7 @@ use super::allowance::{self, owes_at_most};
 use super::ids::{Ids, Purpose};
 use super::lease::Lease;
 use super::refill::{Schedule, repay};
-use super::reservation_ahead::{narrow, repaid_at_ms};
+use super::reservation_ahead::{millisecond_end_ns, narrow, repaid_at_ms};
 use super::reserve::{PlannedLeg, plan_spending_leg, unsatisfiable_leg};
 use super::settle::Behind;
 use crate::ledger::{
@@ -36,7 +36,7 @@ use crate::limit::{
     Amount, Definition, Kind, LimitKey, Overage, RefillRate, Status, Steps, Texts, TokenBucket, WaitMax,
 };
 use crate::protocol::Reserve;
-use crate::time::unix_ms;
+use crate::time::{NS_PER_MS, unix_ms};
 
 /// The index of the transfer that spends.
 const SPEND_INDEX: usize = 1;
@@ -111,6 +111,9 @@ pub fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> Option<C
         plan_spending_leg(requirement, limit, now_ns, spent_max)?;
     let owed_max = owed_max(limit, refill, steps, unix_ms(now_ns), wanted.wait_max_ms);
     let [allow, measure, rest, restore] = owes_at_most(ids, borrowed, owed_max, |nth| part(2 + nth));
+    let per_interval = refill.per_interval().get();
+    // Fewer than a million.
+    let below_ms = (steps.anchor_ns % NS_PER_MS) as u32;
     Chain::new([
         Transfer {
             id: part(0),
@@ -126,9 +129,15 @@ pub fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> Option<C
         },
         repay(part(1), limit.account, borrowed),
         allow,
-        Transfer { user_data: user_data(refill.interval_ms()), ..measure },
+        Transfer {
+            user_data: UserData { short: per_interval, ..user_data(refill.interval_ms()) },
+            ..measure
+        },
         rest,
-        Transfer { user_data: user_data(steps.anchor_ms), ..restore },
+        Transfer {
+            user_data: UserData { short: below_ms, ..user_data(unix_ms(steps.anchor_ns)) },
+            ..restore
+        },
     ])
 }
 
@@ -136,7 +145,9 @@ pub fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> Option<C
 /// no sum of tokens leaves 64 bits.
 fn owed_max(limit: &Limit, refill: RefillRate, steps: Steps, now_ms: u64, wait_max_ms: Option<u64>) -> u64 {
     let wait_max_ms = wait_max_ms.unwrap_or(u64::MAX).min(limit.state.definition.wait_max.ms());
-    let refills = steps.at(now_ms.saturating_add(wait_max_ms)) - steps.at(now_ms);
+    let until_ns = now_ms.saturating_add(wait_max_ms).saturating_mul(NS_PER_MS);
+    // As [`repaid_at_ms`], this assumes that every refill due until the end of the millisecond has been made.
+    let refills = steps.at(until_ns).saturating_sub(steps.at(millisecond_end_ns(now_ms)));
     refills.saturating_mul(refill.amount().get()).min(Amount::MAX.get())
 }
 
@@ -208,7 +219,7 @@ pub fn is_cancelled(lease: &Lease, transfers: &[Recorded]) -> bool {
 pub fn behind(limit: &Limit, now_ns: u64, acts_at_unix_ms: u64, owed: u128) -> Behind {
     let refills = limit.schedule.as_deref().and_then(Schedule::timed_refill);
     let repaid_before = refills.map_or(0, |(refill, steps)| {
-        let refills = steps.at(acts_at_unix_ms).saturating_sub(steps.at(unix_ms(now_ns)));
+        let refills = steps.at(acts_at_unix_ms.saturating_mul(NS_PER_MS)).saturating_sub(steps.at(now_ns));
         u128::from(refills) * u128::from(refill.amount())
     });
     Behind { owed: narrow(owed), tokens: owed.saturating_sub(repaid_before) }
@@ -242,7 +253,7 @@ pub fn definition_with_rate(
     rate: RefillRate,
     burst: Amount,
 ) -> Definition {
-    let kind = Kind::TokenBucket(TokenBucket::at_rate(rate));
+    let kind = Kind::TokenBucket(TokenBucket::at_rate(rate.for_burst(burst)));
     match current.filter(|limit| limit.state.status != Status::Deleted) {
         Some(limit) => Definition { kind, capacity: burst, ..limit.state.definition.clone() },
         None => Definition {

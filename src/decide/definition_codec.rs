@@ -5,9 +5,10 @@
 //! | 1 | format, 1 |
 //! | 2 | length of the rest, little-endian |
 //! | n | `EncodedDefinition` in postcard's encoding |
-//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and before the next rows |
-//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and before the next row |
-//! | a | the versions that gave the limit a new account, in postcard's encoding; only if there are any |
+//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and if more follows |
+//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and if more follows |
+//! | a | the versions that gave the limit a new account, in postcard's encoding, if there are any, and if more follows |
+//! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule only |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -30,6 +31,9 @@ pub struct DefinitionVersion {
     pub number: u64,
     /// The state of the limit from this version on.
     pub state: LimitState,
+    /// From when the steps of its refill schedule count, in nanoseconds since the Unix epoch, if it replaced a schedule.
+    /// `None` also for the versions that 0.1 wrote.
+    pub schedule_since_ns: Option<u64>,
     /// When it took effect, in the ledger's nanoseconds.
     pub timestamp_ns: u64,
 }
@@ -85,6 +89,12 @@ struct EncodedBucketFields {
     max_wait_ms: u64,
 }
 
+/// What only versions store that replace a refill schedule.
+#[derive(Serialize, Deserialize)]
+struct EncodedSchedule {
+    since_ns: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 enum EncodedOverage {
     Debt,
@@ -98,24 +108,24 @@ enum EncodedStatus {
     Deleted,
 }
 
-/// Encodes a version into its parts, in order.
-pub fn encode(number: u64, state: &LimitState) -> Result<Vec<UserData>, CodecError> {
+/// Encodes a version into its parts, in order. `schedule_since_ns` is that of [`DefinitionVersion`].
+pub fn encode(
+    number: u64,
+    state: &LimitState,
+    schedule_since_ns: Option<u64>,
+) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    let (template_fields, bucket_fields) = (EncodedTemplateFields::of(state), EncodedBucketFields::of(state));
-    let has_new_account = !state.accounts_since.is_empty();
-    let has_bucket_fields = bucket_fields.is_some() || has_new_account;
-    if template_fields.is_some() || has_bucket_fields {
-        let template_fields = template_fields.unwrap_or_default();
-        body = postcard::to_extend(&template_fields, body).map_err(CodecError::Body)?;
-    }
-    if has_bucket_fields {
-        let bucket_fields = bucket_fields.unwrap_or_default();
-        body = postcard::to_extend(&bucket_fields, body).map_err(CodecError::Body)?;
-    }
-    if has_new_account {
-        body = postcard::to_extend(&state.accounts_since, body).map_err(CodecError::Body)?;
-    }
+    let schedule = schedule_since_ns.map(|since_ns| EncodedSchedule { since_ns });
+    // What follows is found only behind what stands before it.
+    let has_accounts = !state.accounts_since.is_empty() || schedule.is_some();
+    let accounts_since = has_accounts.then_some(&state.accounts_since);
+    let bucket_fields = EncodedBucketFields::of(state).or(accounts_since.map(|_| Default::default()));
+    let template_fields = EncodedTemplateFields::of(state).or(bucket_fields.map(|_| Default::default()));
+    body = append_if_any(body, template_fields)?;
+    body = append_if_any(body, bucket_fields)?;
+    body = append_if_any(body, accounts_since)?;
+    body = append_if_any(body, schedule)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -168,21 +178,16 @@ impl Assembler {
         let Some(body) = self.bytes.get(HEADER_BYTES..end) else { return Ok(None) };
         let (body, rest): (EncodedDefinition, _) =
             postcard::take_from_bytes(body).map_err(CodecError::Body)?;
-        let (template_fields, rest) = take_or_default::<EncodedTemplateFields>(rest)?;
-        let (bucket_fields, rest) = take_or_default::<EncodedBucketFields>(rest)?;
-        let (accounts_since, _) = take_or_default(rest)?;
-        let (number, state) = body.into_state(template_fields, bucket_fields)?;
-        let state = LimitState { accounts_since, ..state };
-        Ok(Some(DefinitionVersion { number, state, timestamp_ns: recorded.timestamp_ns }))
+        let (template_fields, rest) = take_if_any::<EncodedTemplateFields>(rest)?;
+        let (bucket_fields, rest) = take_if_any::<EncodedBucketFields>(rest)?;
+        let (accounts_since, rest) = take_if_any(rest)?;
+        let (schedule, _) = take_if_any::<EncodedSchedule>(rest)?;
+        let (number, state) =
+            body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
+        let state = LimitState { accounts_since: accounts_since.unwrap_or_default(), ..state };
+        let schedule_since_ns = schedule.map(|schedule| schedule.since_ns);
+        Ok(Some(DefinitionVersion { number, state, schedule_since_ns, timestamp_ns: recorded.timestamp_ns }))
     }
-}
-
-/// Fields that stand at the front of the rest, or that an earlier version or another kind left out.
-fn take_or_default<'a, T: Deserialize<'a> + Default>(rest: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    if rest.is_empty() {
-        return Ok((T::default(), rest));
-    }
-    postcard::take_from_bytes(rest).map_err(CodecError::Body)
 }
 
 impl EncodedBucketFields {
@@ -198,6 +203,23 @@ impl EncodedTemplateFields {
         let origin = state.origin.as_ref().map(|of| (of.template.as_str().to_owned(), of.version));
         (instances_max.is_some() || origin.is_some()).then_some(Self { instances_max, origin })
     }
+}
+
+/// Appends the encoding of a part that a version may leave out.
+fn append_if_any(bytes: Vec<u8>, part: Option<impl Serialize>) -> Result<Vec<u8>, CodecError> {
+    match part {
+        Some(part) => postcard::to_extend(&part, bytes).map_err(CodecError::Body),
+        None => Ok(bytes),
+    }
+}
+
+/// Decodes what stands at the front of the bytes, if there are any; returns the bytes behind it, too.
+fn take_if_any<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(Option<T>, &'a [u8]), CodecError> {
+    if bytes.is_empty() {
+        return Ok((None, bytes));
+    }
+    let (decoded, rest) = postcard::take_from_bytes(bytes).map_err(CodecError::Body)?;
+    Ok((Some(decoded), rest))
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error>>) -> CodecError {
@@ -327,22 +349,35 @@ mod tests {
             state("é", Status::Deleted),
         ];
         let mut assembler = Assembler::default();
-        let mut read = Vec::new();
+        let (mut read, mut replaced) = (Vec::new(), Vec::new());
         for (number, state) in (1..).zip(&states) {
-            for part in encode(number, state).expect("encodes") {
+            for part in encode(number, state, None).expect("encodes") {
                 read.extend(assembler.push(&recorded(part, 5)).expect("a part"));
+            }
+            for part in encode(number, state, Some(u64::MAX - number)).expect("encodes") {
+                replaced.extend(assembler.push(&recorded(part, 5)).expect("a part"));
             }
         }
         let expected: Vec<DefinitionVersion> = (1..)
             .zip(states)
-            .map(|(number, state)| DefinitionVersion { number, state, timestamp_ns: 5 })
+            .map(|(number, state)| DefinitionVersion {
+                number,
+                state,
+                schedule_since_ns: None,
+                timestamp_ns: 5,
+            })
             .collect();
         assert_eq!(read, expected);
+        let replaces = |version: DefinitionVersion| DefinitionVersion {
+            schedule_since_ns: Some(u64::MAX - version.number),
+            ..version
+        };
+        assert_eq!(replaced, expected.into_iter().map(replaces).collect::<Vec<_>>());
     }
 
     #[test]
     fn damaged_versions_are_reported_once_and_skipped() {
-        let parts = encode(1, &state("", Status::Active)).expect("encodes");
+        let parts = encode(1, &state("", Status::Active), None).expect("encodes");
         let mut assembler = Assembler::default();
         let error = assembler.push(&recorded(parts[1], 5)).expect_err("part 1 first");
         assert_eq!(error.to_string(), "the log holds part 1 of a definition where part 0 is expected");

@@ -1,24 +1,18 @@
 //! Definition versions: a change of a limit becomes the next version of its key, as one linked chain of the encoded definition
-//! and the balance steps that it implies.
+//! and the balance steps that it implies. `definition_version_chain.rs` makes the chain.
 //!
 //! The id of the chain's first transfer, the definition's first part, is made of the key and the version number. So of two
 //! replicas that make the same version, the ledger refuses one at its first transfer; it reads the newer version and retries.
 
 use std::cmp::Ordering;
 
-use smallvec::{SmallVec, smallvec};
-
 use super::Limit;
-use super::definition_codec::{self, CodecError};
 use super::ids::Ids;
-use super::refill::{EVERYTHING, Schedule, repay};
+use super::refill::{Schedule, whole_ms_ns};
 use super::replaced_account::{KeptReservation, replaces_account};
-use crate::ledger::{
-    AccountCode, AccountId, AccountRule, Bound, Chain, Movement, NewAccount, Transfer, TransferCode,
-    TransferId, UserData,
-};
+use super::schedule_change::ReplacedBalances;
+use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount, TransferId};
 use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
-use crate::time::unix_ms;
 
 /// The number of the version that creates a key. Versions count on from it.
 pub const FIRST_VERSION: u64 = 1;
@@ -34,11 +28,27 @@ pub struct VersionPlan {
     pub balance_steps: Vec<BalanceStep>,
     /// Whether the version starts a new refill schedule, if its kind has one.
     starts_new_schedule: bool,
+    /// The schedule that it replaces.
+    pub(super) replaced: Option<Box<ReplacedSchedule>>,
+    /// The version to create instead if the ledger refuses this one because too much is reserved.
+    if_no_room: Option<Box<VersionPlan>>,
+}
+
+/// A schedule that a version replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReplacedSchedule {
+    pub(super) schedule: Schedule,
+    /// The capacity until then.
+    pub(super) capacity: u64,
+    /// Whether the limit is of the same kind as before. Only a deleted limit changes it.
+    pub(super) keeps_kind: bool,
 }
 
 /// A change of a limit's accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BalanceStep {
+    /// Settles the rate of a bucket whose schedule is replaced: refills what it has earned.
+    SettleRate,
     /// Moves the balance of a spent account of the replaced schedule to the successor account, and closes it. The successor is
     /// a spent account of the new schedule, or the limit itself.
     CarryOver(AccountId),
@@ -57,6 +67,14 @@ pub enum BalanceStep {
     Grant(u64),
     /// Posts capacity from the limit to the operator.
     Cut(u64),
+    /// Posts capacity of a bucket to the operator: what was spent first, and what is available only if that is not enough. So
+    /// the bucket keeps its tokens, up to the new capacity.
+    CutSpentFirst {
+        /// The bucket's spent account; `None` if this version starts a new schedule.
+        spent: Option<AccountId>,
+        /// The decrease.
+        by: u64,
+    },
     /// Closes the account.
     Close,
     /// Keeps reserved on the new account what leases hold on the account that it replaces.
@@ -142,6 +160,8 @@ fn plan_version(
             state: wanted,
             balance_steps,
             starts_new_schedule: true,
+            replaced: None,
+            if_no_room: None,
         }));
     };
     let wanted = LimitState { accounts_since: limit.state.accounts_since.clone(), ..wanted };
@@ -152,6 +172,13 @@ fn plan_version(
     let (from, to) = (has.kind.name(), wants.kind.name());
     if from != to && limit.state.status != Status::Deleted {
         return Err(KindChange { key: wants.key.clone(), from, to });
+    }
+    if is_bucket(&limit.state) && is_bucket(&wanted) && wants.capacity < has.capacity {
+        let steps = cut_spent_first(limit, &wanted, has.capacity.get() - wants.capacity.get());
+        let (waiting, waiting_steps) = compare_states(&limit.state, &wanted, Lowering::Waits);
+        let waits_already = waiting == limit.state;
+        let if_no_room = (!waits_already).then(|| Box::new(next(limit, waiting, waiting_steps)));
+        return Ok(Some(VersionPlan { if_no_room, ..next(limit, wanted, steps) }));
     }
     let (state, balance_steps) = compare_states(&limit.state, &wanted, lowering);
     let unchanged = state == limit.state;
@@ -165,17 +192,36 @@ fn with_new_account(deleted: &Limit, wanted: LimitState) -> VersionPlan {
         vec![BalanceStep::Grant(posted_balance_of(&wanted.definition)), BalanceStep::KeepReserved];
     let accounts_since = wanted.accounts_since.iter().copied().chain([version]).collect();
     let state = LimitState { accounts_since, ..wanted };
-    VersionPlan { version, state, balance_steps, starts_new_schedule: true }
+    VersionPlan { version, state, balance_steps, starts_new_schedule: true, replaced: None, if_no_room: None }
+}
+
+fn is_bucket(state: &LimitState) -> bool {
+    match state.scheduled() {
+        Some(ScheduledKind::TokenBucket(_)) => true,
+        Some(ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_)) | None => false,
+    }
+}
+
+/// The steps that lower a bucket at once. The ledger refuses them only if reservations of an earlier kind are pending.
+fn cut_spent_first(limit: &Limit, wanted: &LimitState, by: u64) -> Vec<BalanceStep> {
+    let continues = !wanted.starts_new_schedule(Some(&limit.state));
+    let schedule = limit.schedule.as_ref().filter(|_| continues);
+    let spent = schedule.and_then(|schedule| schedule.spent().first().copied());
+    let reopen = (limit.state.status != Status::Active).then_some(BalanceStep::Reopen);
+    reopen.into_iter().chain([BalanceStep::CutSpentFirst { spent, by }]).collect()
 }
 
 /// The next version of a limit. If it starts a new schedule, it carries over the balances of the replaced one.
 fn next(limit: &Limit, state: LimitState, mut balance_steps: Vec<BalanceStep>) -> VersionPlan {
     let starts_new_schedule = state.starts_new_schedule(Some(&limit.state));
-    if let (true, Some(replaced)) = (starts_new_schedule, &limit.schedule) {
+    let replaced = limit.schedule.as_deref().filter(|_| starts_new_schedule);
+    if let Some(replaced) = replaced {
         let opened = usize::from(balance_steps.first() == Some(&BalanceStep::Reopen));
-        balance_steps.splice(opened..opened, carry_over(replaced, &state));
-        // Without a new schedule the successor is the limit itself, which a closed account would refuse.
-        if state.scheduled().is_none() && opened == 0 {
+        let end = end_schedule(replaced, &state);
+        // These steps may credit the limit, which a closed account would refuse.
+        let stays_closed = limit.state.status != Status::Active && opened == 0;
+        balance_steps.splice(opened..opened, end);
+        if stays_closed {
             balance_steps.insert(0, BalanceStep::Reopen);
             balance_steps.push(BalanceStep::Close);
         }
@@ -183,7 +229,15 @@ fn next(limit: &Limit, state: LimitState, mut balance_steps: Vec<BalanceStep>) -
     let grants = balance_steps.iter().any(|step| matches!(step, BalanceStep::Grant(_)));
     let borrowed = limit.schedule.as_ref().and_then(|schedule| schedule.borrowed());
     balance_steps.extend(borrowed.filter(|_| grants && lends(&state)).map(BalanceStep::Repay));
-    VersionPlan { version: limit.version + 1, state, balance_steps, starts_new_schedule }
+    let replaced = replaced.map(|schedule| {
+        Box::new(ReplacedSchedule {
+            schedule: schedule.clone(),
+            capacity: limit.state.definition.capacity.get(),
+            keeps_kind: limit.state.definition.kind.name() == state.definition.kind.name(),
+        })
+    });
+    let version = limit.version + 1;
+    VersionPlan { version, state, balance_steps, starts_new_schedule, replaced, if_no_room: None }
 }
 
 fn lends(state: &LimitState) -> bool {
@@ -191,13 +245,14 @@ fn lends(state: &LimitState) -> bool {
 }
 
 /// The steps that end a replaced schedule.
-fn carry_over(replaced: &Schedule, wanted: &LimitState) -> Vec<BalanceStep> {
+fn end_schedule(replaced: &Schedule, wanted: &LimitState) -> Vec<BalanceStep> {
+    let settle = replaced.timed_refill().map(|_| BalanceStep::SettleRate);
     let written_off = replaced.borrowed().filter(|_| !lends(wanted));
     let end = |&spent: &AccountId| {
         let write_off = written_off.map(|borrowed| BalanceStep::WriteOff { spent, borrowed });
         write_off.into_iter().chain([BalanceStep::CarryOver(spent)])
     };
-    replaced.spent().iter().flat_map(end).collect()
+    settle.into_iter().chain(replaced.spent().iter().flat_map(end)).collect()
 }
 
 fn compare_states(
@@ -257,13 +312,24 @@ pub fn apply_decrease(limit: &Limit) -> Option<VersionPlan> {
     let (delta, to) = decrease_of(limit)?;
     let definition = Definition { capacity: to, ..limit.state.definition.clone() };
     let state = LimitState { definition, status: Status::Active, ..limit.state.clone() };
-    let balance_steps = vec![BalanceStep::Reopen, BalanceStep::Cut(delta)];
+    let balance_steps = if is_bucket(&state) {
+        cut_spent_first(limit, &state, delta)
+    } else {
+        vec![BalanceStep::Reopen, BalanceStep::Cut(delta)]
+    };
     Some(next(limit, state, balance_steps))
 }
 
-/// The amount that must be available before a waiting decrease can be applied; `None` if none waits.
+/// The amount that the accounts of [`decrease_takes_from`] must hold before a waiting decrease can be applied; `None` if none
+/// waits.
 pub fn decrease_needs(limit: &Limit) -> Option<u64> {
     decrease_of(limit).map(|(delta, _)| delta)
+}
+
+/// The accounts that a decrease takes from: the limit's, and for a bucket also what was spent.
+pub fn decrease_takes_from(limit: &Limit) -> impl Iterator<Item = AccountId> {
+    let schedule = limit.schedule.iter().filter(|_| is_bucket(&limit.state));
+    std::iter::once(limit.account).chain(schedule.flat_map(|schedule| schedule.spent().iter().copied()))
 }
 
 fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
@@ -282,6 +348,8 @@ pub struct ChainInputs {
     pub closing: Option<TransferId>,
     /// What a new account keeps reserved.
     pub kept: Option<KeptReservation>,
+    /// The balances of the schedule that the version replaces.
+    pub replaced: ReplacedBalances,
     /// Seeds the ids of the balance steps: the ledger may refuse them for a passing reason, which uses the ids up, and the
     /// definition's first part keeps them from acting twice.
     pub fresh_ulid: u128,
@@ -289,7 +357,19 @@ pub struct ChainInputs {
     pub now_ns: u64,
 }
 
+impl ChainInputs {
+    /// Those of a version that creates a key: nothing is closed, kept or replaced.
+    pub fn of_first_version(fresh_ulid: u128, now_ns: u64) -> Self {
+        Self { closing: None, kept: None, replaced: ReplacedBalances::default(), fresh_ulid, now_ns }
+    }
+}
+
 impl VersionPlan {
+    /// The version to create instead if the ledger refuses this one because too much is reserved.
+    pub fn if_no_room(&self) -> Option<&Self> {
+        self.if_no_room.as_deref()
+    }
+
     /// Whether the chain voids the transfer that closed the account.
     pub fn reopens(&self) -> bool {
         self.balance_steps.contains(&BalanceStep::Reopen)
@@ -305,28 +385,27 @@ impl VersionPlan {
         let key = &self.state.definition.key;
         let account = |id, rule, code| NewAccount { id, rule, code };
         let mut accounts = Vec::new();
-        if self.version == 1 || self.replaces_account() {
+        if self.version == FIRST_VERSION || self.replaces_account() {
             let rule = AccountRule::DebitsMustNotExceedCredits;
             accounts.push(account(ids.limit_of(&self.state), rule, AccountCode::Limit));
         }
-        if self.version == 1 {
+        if self.version == FIRST_VERSION {
             accounts.push(account(ids.debt(key), AccountRule::Unconstrained, AccountCode::Debt));
         }
         accounts.extend(self.new_schedule(ids, 0).iter().flat_map(Schedule::accounts));
         accounts
     }
 
-    fn new_schedule(&self, ids: Ids, since_ms: u64) -> Option<Schedule> {
-        let kind = self.state.scheduled().filter(|_| self.starts_new_schedule)?;
-        Some(Schedule::new(ids, &self.state.definition.key, kind, self.version, since_ms))
+    /// The accounts of a replaced bucket that tell [its balances](super::schedule_change::ReplacedBalances): the refill clock, and
+    /// what was borrowed.
+    pub fn replaced_accounts(&self) -> Option<[AccountId; 2]> {
+        let schedule = &self.replaced.as_ref()?.schedule;
+        Some([schedule.clock(), schedule.borrowed()?])
     }
 
-    /// The account that takes over what was spent under a replaced schedule.
-    fn successor(&self, ids: Ids, now_ns: u64) -> AccountId {
-        let definition = &self.state.definition;
-        let schedule = self.new_schedule(ids, unix_ms(now_ns));
-        let target = schedule.and_then(|it| it.spend_target(now_ns, definition.capacity.get()));
-        target.map_or_else(|| ids.limit_of(&self.state), |target| target.spent)
+    pub(super) fn new_schedule(&self, ids: Ids, since_ns: u64) -> Option<Schedule> {
+        let kind = self.state.scheduled().filter(|_| self.starts_new_schedule)?;
+        Some(Schedule::new(ids, &self.state.definition.key, kind, self.version, since_ns))
     }
 
     /// The limit that this version makes, if it is the first one and is created now.
@@ -336,98 +415,7 @@ impl VersionPlan {
             state: self.state.clone(),
             account: ids.limit_of(&self.state),
             debt_account: ids.debt(&self.state.definition.key),
-            schedule: self.new_schedule(ids, unix_ms(now_ns)).map(Box::new),
+            schedule: self.new_schedule(ids, whole_ms_ns(now_ns)).map(Box::new),
         }
     }
-
-    /// The chain that creates this version; `None` if it reopens the account and the transfer that closed it is not known.
-    pub fn chain(&self, ids: Ids, inputs: ChainInputs) -> Result<Option<Chain>, CodecError> {
-        let key = &self.state.definition.key;
-        // No replica follows the log of instances: an instance is read when it is first used.
-        let log = if self.state.origin.is_some() { ids.instances() } else { ids.registry() };
-        let mut transfers = Vec::new();
-        for part in definition_codec::encode(self.version, &self.state)? {
-            transfers.push(Transfer {
-                id: ids.definition_part(key, self.version, part.short as u16),
-                code: TransferCode::Definition,
-                user_data: part,
-                movement: Movement::Post { debit: log, credit: ids.debt(key), amount: 0 },
-            });
-        }
-        let accounts = StepAccounts {
-            operator: ids.operator(),
-            limit: ids.limit_of(&self.state),
-            successor: self.successor(ids, inputs.now_ns),
-        };
-        let mut fresh_ids = (0..=u8::MAX).map(|nth| ids.fresh(inputs.fresh_ulid, nth));
-        for step in &self.balance_steps {
-            let Some(transfers_of_step) = transfers_of(ids, accounts, *step, inputs, &mut fresh_ids) else {
-                return Ok(None);
-            };
-            transfers.extend(transfers_of_step);
-        }
-        Ok(Chain::new(transfers))
-    }
-}
-
-/// The accounts that balance steps move amounts between.
-#[derive(Clone, Copy)]
-struct StepAccounts {
-    operator: AccountId,
-    limit: AccountId,
-    /// Takes over what was spent under a replaced schedule.
-    successor: AccountId,
-}
-
-/// The transfers of a balance step; `None` if it needs the closing transfer and that is not known.
-fn transfers_of(
-    ids: Ids,
-    accounts: StepAccounts,
-    step: BalanceStep,
-    inputs: ChainInputs,
-    fresh_ids: &mut impl Iterator<Item = TransferId>,
-) -> Option<SmallVec<[Transfer; 2]>> {
-    let StepAccounts { operator, limit, successor } = accounts;
-    let plain = |id, code, movement| Transfer { id, code, user_data: UserData::default(), movement };
-    let close = |debit| Movement::Close { debit, credit: operator };
-    Some(match step {
-        BalanceStep::Reopen => {
-            let pending = inputs.closing?;
-            smallvec![plain(ids.reopen(pending), TransferCode::Close, Movement::Void { pending })]
-        }
-        BalanceStep::CarryOver(spent) => {
-            let all = Movement::PostUpTo {
-                debit: spent,
-                credit: successor,
-                amount: EVERYTHING,
-                bound: Bound::DebitBalance,
-            };
-            smallvec![
-                plain(fresh_ids.next()?, TransferCode::Refill, all),
-                plain(fresh_ids.next()?, TransferCode::Close, close(spent))
-            ]
-        }
-        BalanceStep::WriteOff { spent, borrowed } => smallvec![repay(fresh_ids.next()?, spent, borrowed)],
-        BalanceStep::Repay(borrowed) => smallvec![repay(fresh_ids.next()?, limit, borrowed)],
-        BalanceStep::Grant(amount) => {
-            let movement = Movement::Post { debit: operator, credit: limit, amount: amount.into() };
-            smallvec![plain(fresh_ids.next()?, TransferCode::Grant, movement)]
-        }
-        BalanceStep::Cut(amount) => {
-            let movement = Movement::Post { debit: limit, credit: operator, amount: amount.into() };
-            smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
-        }
-        BalanceStep::KeepReserved => {
-            let Some(KeptReservation { amount, timeout_seconds }) = inputs.kept else {
-                return Some(smallvec![]);
-            };
-            let movement = Movement::Pend { debit: limit, credit: operator, amount, timeout_seconds };
-            smallvec![plain(fresh_ids.next()?, TransferCode::KeepReserved, movement)]
-        }
-        BalanceStep::Close => smallvec![plain(fresh_ids.next()?, TransferCode::Close, close(limit))],
-        BalanceStep::CountInstance(template) => {
-            let movement = Movement::Post { debit: template, credit: operator, amount: 1 };
-            smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
-        }
-    })
 }

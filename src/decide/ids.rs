@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
 use crate::ledger::{AccountId, LeaseQuery, TransferId};
-use crate::limit::{ExtendId, LeaseId, LimitKey, LimitState, ReleaseId, ReplenishId};
+use crate::limit::{ExtendId, LeaseId, LimitKey, LimitState, ReleaseId, ReplenishId, Tick};
 use crate::protocol::{EXTENDS_MAX, REQUIREMENTS_MAX};
 
 /// Derives the ids of one TigerBeetle ledger. The ledgers of a cluster share one id space, so every id depends on the
@@ -128,9 +128,12 @@ impl Ids {
         self.account(&format!("acct:spent:{key}:{since_version}:{index}"))
     }
 
-    /// The account that is a limit's refill clock.
-    pub fn clock(self, key: &LimitKey) -> AccountId {
-        self.account(&format!("acct:clock:{key}"))
+    /// The account that is a limit's refill clock, which counts in ticks.
+    pub fn clock(self, key: &LimitKey, tick: Tick) -> AccountId {
+        match tick {
+            Tick::Millisecond => self.account(&format!("acct:clock:{key}")),
+            Tick::Nanosecond => self.account(&format!("acct:clock-ns:{key}")),
+        }
     }
 
     /// The account of tokens borrowed ahead of a limit's refills. All schedules of the limit share it.
@@ -163,9 +166,13 @@ impl Ids {
         TransferId::from_u128(u128::from(timestamp_ms) << 80 | hash >> 48)
     }
 
-    /// The transfer that advances a limit's refill clock from `clock_ms`.
-    pub fn advance_clock(self, key: &LimitKey, clock_ms: u64) -> TransferId {
-        let hash = digest(self.ledger, &format!("advance:{key}:{clock_ms}"));
+    /// The transfer that advances a limit's refill clock from this value, in ticks.
+    pub fn advance_clock(self, key: &LimitKey, tick: Tick, clock: u64) -> TransferId {
+        let hash = match tick {
+            Tick::Millisecond => digest(self.ledger, &format!("advance:{key}:{clock}")),
+            Tick::Nanosecond => digest(self.ledger, &format!("advance-ns:{key}:{clock}")),
+        };
+        let clock_ms = Tick::Millisecond.at(tick.starts_at_ns(clock));
         TransferId::from_u128(u128::from(clock_ms) << 80 | hash >> 48)
     }
 

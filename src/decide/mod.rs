@@ -8,13 +8,15 @@
 //! | [`extend`] | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
+//! | [`schedule_change`] | a replaced schedule -> what it has earned, and where what was spent goes |
 //! | `allowance` | a bound on what a bucket owes -> the transfers that hold it |
 //! | [`borrow`] | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
 //! | [`reservation_ahead`] | the transfers of a lease -> the tokens it borrowed, and when they are available |
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | [`exhaustion`] | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
-//! | [`definition_version`] | a limit and the definition wanted -> its next version, as a chain |
+//! | [`definition_version`] | a limit and the definition wanted -> its next version |
+//! | `definition_version_chain` | the version -> a chain |
 //! | [`replaced_account`] | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
@@ -22,6 +24,7 @@ mod allowance;
 pub mod borrow;
 pub mod definition_codec;
 pub mod definition_version;
+mod definition_version_chain;
 pub mod exhaustion;
 pub mod extend;
 pub mod ids;
@@ -31,6 +34,7 @@ pub mod replaced_account;
 pub mod reservation_ahead;
 pub mod reserve;
 pub mod retry_after;
+pub mod schedule_change;
 pub mod settle;
 pub mod usage;
 

@@ -1,12 +1,13 @@
 //! Refill: a limit with a schedule whose time has advanced becomes one linked chain that refills what is due.
 //!
 //! Such a limit has an account for what is available, one or more *spent accounts*, and a *refill clock*: an account whose
-//! posted credits are the milliseconds since the Unix epoch up to which every refill has been made. A reservation moves tokens
-//! from available to spent. A refill moves them back, in a chain that begins with a trace:
+//! posted credits are the ticks since the Unix epoch up to which every refill has been made. A tick is a millisecond; for steps
+//! shorter than that it is a nanosecond, and the clock is another account. A reservation moves tokens from available to spent.
+//! A refill moves them back, in a chain that begins with a trace:
 //!
 //! | transfer | from | to | amount | id |
 //! | --- | --- | --- | --- | --- |
-//! | trace | operator | clock | the milliseconds that the clock advances | of the key and the clock's old value |
+//! | trace | operator | clock | the ticks that the clock advances | of the key and the clock's old value |
 //! | open, if the limit is closed | void of the closing transfer | | | |
 //! | refill, one or more | spent | limit | at most what is spent | fresh |
 //! | repay, if the kind lends | limit | borrowed | at most what is owed | fresh |
@@ -26,8 +27,8 @@ use crate::ledger::{
     AccountCode, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount,
     Refusal, Transfer, TransferCode, TransferId, UserData,
 };
-use crate::limit::{LimitKey, Refill, RefillRate, ScheduledKind, Steps};
-use crate::time::{NS_PER_MS, unix_ms};
+use crate::limit::{LimitKey, Refill, RefillRate, ScheduledKind, Steps, Tick};
+use crate::time::unix_ms;
 
 /// More than any account holds or owes. A spent account may hold nearly twice the largest amount: a full bucket and what it owes.
 pub(super) const EVERYTHING: u128 = u128::MAX;
@@ -36,8 +37,8 @@ pub(super) const EVERYTHING: u128 = u128::MAX;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     kind: ScheduledKind,
-    /// When the schedule took effect, in milliseconds since the Unix epoch.
-    since_ms: u64,
+    /// When the schedule took effect, in nanoseconds since the Unix epoch.
+    since_ns: u64,
     spent: Box<[AccountId]>,
     clock: AccountId,
     /// The account of tokens borrowed ahead of refills, if the kind lends.
@@ -58,8 +59,8 @@ pub struct SpendTarget {
 pub struct CatchUp {
     /// The chain.
     pub chain: Chain,
-    /// The clock's value after the chain, in milliseconds since the Unix epoch.
-    pub to_ms: u64,
+    /// The clock's value after the chain, in ticks since the Unix epoch.
+    pub to: u64,
 }
 
 /// The meaning of the outcome of a refill chain.
@@ -76,11 +77,11 @@ pub enum RefillResult {
 }
 
 impl Schedule {
-    /// The schedule of a limit that has been of this kind since the given version, which was made at `since_ms`.
-    pub fn new(ids: Ids, key: &LimitKey, kind: ScheduledKind, since_version: u64, since_ms: u64) -> Self {
+    /// The schedule of a limit that has been of this kind since the given version. Its steps count from `since_ns`.
+    pub fn new(ids: Ids, key: &LimitKey, kind: ScheduledKind, since_version: u64, since_ns: u64) -> Self {
         let spent = (0..kind.spent_accounts()).map(|index| ids.spent(key, since_version, index)).collect();
         let borrowed = kind.lends().then(|| ids.borrowed(key));
-        Self { kind, since_ms, spent, clock: ids.clock(key), borrowed }
+        Self { kind, since_ns, spent, clock: ids.clock(key, kind.tick()), borrowed }
     }
 
     /// The schedule of a definition version: its own, or that of the version before if it continues.
@@ -90,7 +91,8 @@ impl Schedule {
         let same = earlier.and_then(|earlier| earlier.schedule.clone());
         Some(same.unwrap_or_else(|| {
             let key = &version.state.definition.key;
-            Box::new(Self::new(ids, key, kind, version.number, unix_ms(version.timestamp_ns)))
+            let since_ns = version.schedule_since_ns.unwrap_or_else(|| whole_ms_ns(version.timestamp_ns));
+            Box::new(Self::new(ids, key, kind, version.number, since_ns))
         }))
     }
 
@@ -132,76 +134,90 @@ impl Schedule {
 
     /// Where a reservation at `now_ns` moves what it spends, if at most `spent_max` is spent then in total.
     pub fn spend_target(&self, now_ns: u64, spent_max: u64) -> Option<SpendTarget> {
-        let now_ms = unix_ms(now_ns);
-        let step = self.steps().map_or(0, |steps| steps.at(now_ms));
+        let step = self.steps().map_or(0, |steps| steps.at(now_ns));
         let spent = *self.spent.get(self.kind.spent_account_index(step))?;
-        Some(SpendTarget { spent, refilled_at_ms: self.kind.refilled_at_ms(now_ms, step, spent_max) })
+        Some(SpendTarget {
+            spent,
+            refilled_at_ms: self.kind.refilled_at_ms(unix_ms(now_ns), step, spent_max),
+        })
     }
 
     /// The start of the current step, in milliseconds since the Unix epoch. For a manually refilled bucket: when the schedule
     /// took effect.
     pub fn last_step_ms(&self, now_ns: u64) -> u64 {
-        self.steps().map_or(self.since_ms, |steps| steps.starts_at_ms(steps.at(unix_ms(now_ns))))
+        let last_step_ns = self.steps().map_or(self.since_ns, |steps| steps.starts_at_ns(steps.at(now_ns)));
+        unix_ms(last_step_ns)
     }
 
-    /// The start of the next step, in milliseconds since the Unix epoch. `None` for a manually refilled bucket.
+    /// The start of the next step, in milliseconds since the Unix epoch, rounded up. `None` for a manually refilled bucket.
     pub fn next_step_ms(&self, now_ns: u64) -> Option<u64> {
         let steps = self.steps()?;
-        Some(steps.starts_at_ms(steps.at(unix_ms(now_ns)) + 1))
+        Some(steps.starts_at_ms(steps.at(now_ns) + 1))
     }
 
-    /// Whether a refill clock with this value shows that nothing is due.
-    pub fn is_up_to_date(&self, clock_ms: u64, now_ns: u64) -> bool {
-        let step_has_begun =
-            |steps: Steps| clock_ms.max(self.since_ms) >= steps.starts_at_ms(steps.at(unix_ms(now_ns)));
-        self.steps().is_none_or(step_has_begun)
+    /// Whether a refill clock with this value, in ticks, shows that nothing is due.
+    pub fn is_up_to_date(&self, clock: u64, now_ns: u64) -> bool {
+        let is_of_this_step = |steps: Steps| steps.at(self.refilled_to_ns(clock)) >= steps.at(now_ns);
+        self.steps().is_none_or(is_of_this_step)
     }
 
-    /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value shows that nothing is due.
-    pub fn up_to_date_until_ns(&self, clock_ms: u64) -> u64 {
+    /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value, in ticks, shows that nothing is due.
+    pub fn up_to_date_until_ns(&self, clock: u64) -> u64 {
         self.steps().map_or(u64::MAX, |steps| {
-            let next_step = steps.at(clock_ms.max(self.since_ms)).saturating_add(1);
-            steps.starts_at_ms(next_step).saturating_mul(NS_PER_MS).saturating_sub(1)
+            let next_step = steps.at(self.refilled_to_ns(clock)).saturating_add(1);
+            steps.starts_at_ns(next_step).saturating_sub(1)
         })
     }
 
     /// The steps at which refills are due; `None` for a manually refilled bucket.
     pub fn steps(&self) -> Option<Steps> {
-        self.kind.steps(self.since_ms)
+        self.kind.steps(self.since_ns)
     }
 
-    /// What is due between the clock's value and now, and the value that the clock advances to.
-    pub(super) fn due(&self, clock_ms: u64, now_ns: u64) -> Option<(u64, Refill)> {
+    /// Up to when a refill clock with this value, in ticks, shows every refill as made.
+    pub(super) fn refilled_to_ns(&self, clock: u64) -> u64 {
+        self.kind.tick().starts_at_ns(clock).max(self.since_ns)
+    }
+
+    /// The trace that advances the refill clock from one value to another, in ticks.
+    pub(super) fn advance_clock(&self, ids: Ids, key: &LimitKey, from: u64, to: u64) -> Transfer {
+        let amount = to.saturating_sub(from).into();
+        Transfer {
+            id: ids.advance_clock(key, self.kind.tick(), from),
+            code: TransferCode::AdvanceClock,
+            user_data: UserData::default(),
+            movement: Movement::Post { debit: ids.operator(), credit: self.clock, amount },
+        }
+    }
+
+    /// What is due between the clock's value and now, and the value that the clock advances to, both in ticks.
+    pub(super) fn due(&self, clock: u64, now_ns: u64) -> Option<(u64, Refill)> {
         let steps = self.steps()?;
-        let to_step = steps.at(unix_ms(now_ns));
-        let to_ms = steps.starts_at_ms(to_step);
-        let from_ms = clock_ms.max(self.since_ms);
-        (from_ms < to_ms).then(|| (to_ms, self.kind.refill_between(steps.at(from_ms), to_step)))
+        let to_step = steps.at(now_ns);
+        let (from_ns, to_ns) = (self.refilled_to_ns(clock), steps.starts_at_ns(to_step));
+        let refill = || self.kind.refill_between(steps.at(from_ns), to_step);
+        (from_ns < to_ns).then(|| (steps.tick.at(to_ns), refill()))
     }
 }
 
-/// The chain that makes every refill that is due and advances the limit's clock from `clock_ms`; `None` if nothing is due.
+/// The millisecond of a moment, in nanoseconds.
+pub(super) fn whole_ms_ns(unix_ns: u64) -> u64 {
+    Tick::Millisecond.starts_at_ns(Tick::Millisecond.at(unix_ns))
+}
+
+/// The chain that makes every refill that is due and advances the limit's clock from `clock`, in ticks; `None` if nothing is due.
 /// `closing` is the transfer that holds the limit's account closed, if any; `fresh_ulid` seeds the ids of the refills.
 pub fn catch_up(
     ids: Ids,
     limit: &Limit,
-    clock_ms: u64,
+    clock: u64,
     now_ns: u64,
     closing: Option<TransferId>,
     fresh_ulid: u128,
 ) -> Option<CatchUp> {
     let schedule = limit.schedule.as_deref()?;
-    let (to_ms, refill) = schedule.due(clock_ms, now_ns)?;
-    let trace = Transfer {
-        id: ids.advance_clock(&limit.state.definition.key, clock_ms),
-        code: TransferCode::AdvanceClock,
-        user_data: UserData::default(),
-        movement: Movement::Post {
-            debit: ids.operator(),
-            credit: schedule.clock,
-            amount: to_ms.saturating_sub(clock_ms).into(),
-        },
-    };
+    let (to, refill) = schedule.due(clock, now_ns)?;
+    let trace = schedule.advance_clock(ids, &limit.state.definition.key, clock, to);
     let accounts = match refill {
         Refill::UpTo(amount) => vec![(0, amount)],
         Refill::Accounts(indexes) => indexes.into_iter().map(|index| (index, u64::MAX)).collect(),
@@ -210,7 +226,7 @@ pub fn catch_up(
         let spent = *schedule.spent.get(index)?;
         Some(refill_transfer(ids.fresh(fresh_ulid, index as u8), spent, limit.account, amount))
     });
-    guarded_chain(ids, trace, limit, refills, closing, fresh_ulid).map(|chain| CatchUp { chain, to_ms })
+    guarded_chain(ids, trace, limit, refills, closing, fresh_ulid).map(|chain| CatchUp { chain, to })
 }
 
 /// The chain of a manual refill or a release into a bucket, which happens once per trace; `None` if the limit has no schedule.
@@ -280,7 +296,8 @@ pub(super) fn repay(id: TransferId, limit: AccountId, borrowed: AccountId) -> Tr
     }
 }
 
-fn refill_transfer(id: TransferId, spent: AccountId, limit: AccountId, amount: u64) -> Transfer {
+/// Moves at most `amount` of what was spent back to the limit.
+pub(super) fn refill_transfer(id: TransferId, spent: AccountId, limit: AccountId, amount: u64) -> Transfer {
     Transfer {
         id,
         code: TransferCode::Refill,

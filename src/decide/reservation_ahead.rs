@@ -1,7 +1,10 @@
 //! Reads a reservation ahead back from its lease's transfers. [`super::borrow`] makes such reservations.
 
+use std::num::NonZeroU32;
+
 use crate::ledger::{Recorded, TransferCode};
 use crate::limit::{Amount, RefillRate, Steps};
+use crate::time::NS_PER_MS;
 
 /// A reservation ahead, as the lease's transfers tell it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,8 +26,10 @@ pub fn reservation_ahead(created_at_unix_ms: u64, transfers: &[Recorded]) -> Opt
     let borrow = of(TransferCode::Borrow).next()?.transfer;
     let mut measures = of(TransferCode::Measure).map(|recorded| recorded.transfer);
     let (there, back) = (measures.next()?, measures.next()?);
-    let refill = RefillRate::new(Amount::new(borrow.user_data.long).ok()?, there.user_data.long);
-    let steps = Steps { anchor_ms: back.user_data.long, span_ms: refill.interval_ms(), per_span: 1 };
+    let refill = RefillRate::new(Amount::new(borrow.user_data.long).ok()?, there.user_data.long)
+        .with_per_interval(NonZeroU32::new(there.user_data.short).unwrap_or(NonZeroU32::MIN));
+    let anchor_ns = back.user_data.long.saturating_mul(NS_PER_MS);
+    let steps = refill.steps(anchor_ns.saturating_add(back.user_data.short.into()));
     let repaid = repaid_at_ms(refill, steps, created_at_unix_ms, there.movement.amount());
     Some(ReservationAhead {
         tokens: narrow(borrow.movement.amount()),
@@ -34,11 +39,17 @@ pub fn reservation_ahead(created_at_unix_ms: u64, transfers: &[Recorded]) -> Opt
     })
 }
 
-/// When refills will have repaid what is owed at `now_ms`; `None` if nothing is owed. It assumes that every refill due then
-/// has been made. If one has not, the result is up to one step late, and never early.
+/// When refills will have repaid what is owed at `now_ms`; `None` if nothing is owed. It assumes that every refill due until
+/// the end of that millisecond has been made. If one has not, the result is late by it, and never early.
 pub(super) fn repaid_at_ms(refill: RefillRate, steps: Steps, now_ms: u64, owed: u128) -> Option<u64> {
     let refills = owed.div_ceil(refill.amount().into());
-    (refills > 0).then(|| steps.starts_at_ms(steps.at(now_ms).saturating_add(narrow(refills))))
+    let step = steps.at(millisecond_end_ns(now_ms));
+    (refills > 0).then(|| steps.starts_at_ms(step.saturating_add(narrow(refills))))
+}
+
+/// The last nanosecond of a millisecond.
+pub(super) fn millisecond_end_ns(unix_ms: u64) -> u64 {
+    unix_ms.saturating_mul(NS_PER_MS).saturating_add(NS_PER_MS - 1)
 }
 
 pub(super) fn narrow(amount: u128) -> u64 {

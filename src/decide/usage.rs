@@ -55,9 +55,9 @@ pub fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
 
 /// What the refills add that are due at `now_ns`.
 fn refilled(schedule: &Schedule, clock: &Account, spent: &[Account], now_ns: u64) -> u128 {
-    let clock_ms = u64::try_from(clock.credits_posted).unwrap_or(u64::MAX);
+    let clock_value = u64::try_from(clock.credits_posted).unwrap_or(u64::MAX);
     let balance = |index: usize| spent.get(index).map_or(0, Account::posted_balance);
-    match schedule.due(clock_ms, now_ns) {
+    match schedule.due(clock_value, now_ns) {
         None => 0,
         Some((_, Refill::UpTo(amount))) => balance(0).min(amount.into()),
         Some((_, Refill::Accounts(indexes))) => indexes.into_iter().map(balance).sum(),

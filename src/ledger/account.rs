@@ -59,7 +59,7 @@ pub enum AccountCode {
     Debt = 4,
     /// What was spent of a limit and is refilled by its schedule.
     Spent = 5,
-    /// The clock of a limit: its posted credits are the time, in milliseconds, up to which the limit is refilled.
+    /// The clock of a limit: its posted credits are the time up to which the limit is refilled, in its ticks.
     Clock = 6,
     /// What was borrowed of a bucket's future refills: its posted debits less its credits are owed.
     Borrowed = 7,

@@ -158,12 +158,20 @@ pub enum LedgerError {
 }
 
 /// Finds the transfer that holds an account closed; `None` if the account is open.
-///
-/// A void carries the code of the transfer that it voids, so the newest transfer with that code tells.
 pub(crate) async fn find_closing<L: Ledger>(
     ledger: &L,
     account: AccountId,
 ) -> Result<Option<TransferId>, LedgerError> {
+    Ok(newest_closing(ledger, account).await?.map(|closing| closing.transfer.id))
+}
+
+/// The transfer that holds an account closed, as it was recorded; `None` if the account is open.
+///
+/// A void carries the code of the transfer that it voids, so the newest transfer with that code tells.
+pub(crate) async fn newest_closing<L: Ledger>(
+    ledger: &L,
+    account: AccountId,
+) -> Result<Option<Recorded>, LedgerError> {
     let query = AccountQuery {
         account,
         side: Side::Debit,
@@ -173,10 +181,10 @@ pub(crate) async fn find_closing<L: Ledger>(
         count_max: 1,
     };
     let newest = ledger.account_transfers(query).await?;
-    Ok(newest.first().and_then(|recorded| match recorded.transfer.movement {
-        Movement::Close { .. } => Some(recorded.transfer.id),
+    Ok(newest.first().copied().filter(|recorded| match recorded.transfer.movement {
+        Movement::Close { .. } => true,
         Movement::Void { .. } | Movement::Post { .. } | Movement::PostUpTo { .. } | Movement::Pend { .. } => {
-            None
+            false
         }
     }))
 }

@@ -32,9 +32,12 @@ pub struct DefinitionJson {
     /// For buckets: the tokens that one refill adds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refill_amount: u64,
-    /// For buckets: the time between two refills, in milliseconds.
+    /// For buckets: the time between two refills, or of `refills_per_interval` of them, in milliseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refill_interval_ms: u64,
+    /// For buckets: the refills in an interval, evenly spread; 1 if left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refills_per_interval: u64,
     /// For buckets: whether time refills them; true if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_replenish: Option<bool>,
@@ -115,6 +118,7 @@ impl DefinitionJson {
             segments: self.segments,
             refill_amount: self.refill_amount,
             refill_interval_ms: self.refill_interval_ms,
+            refills_per_interval: self.refills_per_interval,
             auto_replenish: self.auto_replenish,
         };
         let overage = match self.overage {
@@ -162,6 +166,7 @@ impl From<&Definition> for DefinitionJson {
             segments: fields.segments,
             refill_amount: fields.refill_amount,
             refill_interval_ms: fields.refill_interval_ms,
+            refills_per_interval: fields.refills_per_interval,
             auto_replenish: fields.auto_replenish,
             max_wait_ms: max_wait_ms(definition.wait_max),
             max_instances: definition.instances_max.map_or(0, Amount::get),

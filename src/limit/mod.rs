@@ -27,7 +27,7 @@ pub use key_error::{KEY_BYTES_MAX, KeyError};
 pub(crate) use kind::EncodedKind;
 pub use kind::{
     Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, Refill, RefillRate, RefillRateError,
-    Rolling, SECONDS_MAX, SEGMENTS_MAX, ScheduledKind, SlidingWindow, Steps, TokenBucket,
+    Rolling, SECONDS_MAX, SEGMENTS_MAX, ScheduledKind, SlidingWindow, Steps, Tick, TokenBucket,
 };
 pub use kind_name::KindName;
 pub use state::{LimitState, Origin, Status};

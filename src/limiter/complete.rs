@@ -9,11 +9,15 @@ use super::{Limiter, LimiterError};
 use crate::decide::Limit;
 use crate::decide::borrow;
 use crate::decide::lease::Lease;
+use crate::decide::schedule_change::{self, Successor};
 use crate::decide::settle::{Behind, Ending, LegOverage, Next, NotInLease, Settlement, Used};
-use crate::ledger::{Ledger, LedgerError, find_closing};
+use crate::ledger::{AccountId, Ledger, LedgerError, find_closing, newest_closing};
 use crate::limit::{LimitKey, Status};
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
 use crate::registry::{CaughtUp, Entry};
+
+/// The most replaced schedules through which a complete follows what a lease spent. Each takes a look-up.
+const SUCCESSORS_MAX: usize = 64;
 
 impl<L: Ledger> Limiter<L> {
     /// Settles a lease with the amounts that were used.
@@ -80,6 +84,10 @@ impl<L: Ledger> Limiter<L> {
                     let key = key.and_then(|index| command.actuals().get(index)).map(|actual| &actual.key);
                     settlement.owed_read(self.behind(key, acts_at_unix_ms).await?)?;
                 }
+                Next::FindSuccessor(spent) => {
+                    let found = self.find_successor(spent).await?;
+                    settlement.successor_found(found, self.ledger.now_ns())?;
+                }
                 Next::ReadLease => settlement.lease_read(self.read_lease(command.lease).await?, used),
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => return Ok(self.settled(command, used, settlement)),
@@ -123,6 +131,19 @@ impl<L: Ledger> Limiter<L> {
         // If a new version has replaced a schedule, the settlement finds the spent account closed.
         self.registry.refiller().catch_up(&entries, self.ledger.now_ns()).await?;
         Ok(())
+    }
+
+    /// The account that has what a closed spent account held, over all schedules that were replaced since. `None` if there is
+    /// none, or if it went through too many.
+    async fn find_successor(&self, spent: AccountId) -> Result<Option<Successor>, LimiterError> {
+        let (mut spent, mut until_ns, mut found) = (spent, u64::MAX, None);
+        for _ in 0..SUCCESSORS_MAX {
+            let Some(closing) = newest_closing(&*self.ledger, spent).await? else { return Ok(found) };
+            let Some(successor) = schedule_change::successor_of(&closing) else { return Ok(None) };
+            (spent, until_ns) = (successor.spent, until_ns.min(successor.until_ns));
+            found = Some(Successor { spent, until_ns });
+        }
+        Ok(None)
     }
 
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {

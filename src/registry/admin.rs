@@ -90,7 +90,7 @@ impl<L: Ledger> Admin<L> {
     }
 
     /// Sets the refill rate and the burst of a bucket, and creates the bucket if there is none; returns its status after the
-    /// change. Refills due until then are made at the old rate.
+    /// change. The old rate is settled to that moment, fractions of a token included.
     pub async fn set_rate(
         &self,
         key: &LimitKey,

@@ -71,8 +71,7 @@ impl<L: Ledger> Admin<L> {
         for state in states {
             if let Some(plan) = definition_version::put(None, &state.definition)? {
                 accounts.extend(plan.accounts(registry.ids));
-                let (fresh_ulid, now_ns) = (Ulid::generate().0, registry.ledger.now_ns());
-                let inputs = ChainInputs { closing: None, kept: None, fresh_ulid, now_ns };
+                let inputs = ChainInputs::of_first_version(Ulid::generate().0, registry.ledger.now_ns());
                 chains.extend(plan.chain(registry.ids, inputs)?);
             }
         }

@@ -9,8 +9,8 @@ use super::LIMITS_PAGE;
 use super::admin::{Admin, AdminError, Saving};
 use super::entry::Entry;
 use crate::decide::Limit;
-use crate::decide::definition_version;
-use crate::ledger::Ledger;
+use crate::decide::definition_version::{self, decrease_takes_from};
+use crate::ledger::{Account, Ledger};
 use crate::telemetry::with_sources;
 
 /// The pause after decreases could not be applied.
@@ -32,13 +32,13 @@ impl<L: Ledger> Admin<L> {
         for page in waiting.chunks(LIMITS_PAGE) {
             // A closed account only sees voids, expiries and refills: what is available now stays available. A failed attempt
             // would use ids up, so the balance is read first.
-            let accounts =
-                self.registry.ledger.accounts(page.iter().map(|entry| entry.limit.account).collect()).await?;
-            for (entry, account) in page.iter().zip(accounts) {
-                let needed = definition_version::decrease_needs(&entry.limit).map(u128::from);
-                // An open account shows that another replica has applied the decrease.
-                let is_ready = |needed| account.is_some_and(|it| it.available() >= needed || !it.closed);
-                if needed.is_some_and(is_ready) {
+            let ids = page.iter().flat_map(|entry| decrease_takes_from(&entry.limit)).collect();
+            let accounts = self.registry.ledger.accounts(ids).await?;
+            let mut accounts = accounts.into_iter();
+            for entry in page {
+                let count = decrease_takes_from(&entry.limit).count();
+                let of_limit: Vec<_> = accounts.by_ref().take(count).flatten().collect();
+                if is_ready(&entry.limit, &of_limit) {
                     let apply =
                         |current: Option<&Limit>| Ok(current.and_then(definition_version::apply_decrease));
                     // The file holds the target: a full disk must not keep the limit closed.
@@ -66,4 +66,13 @@ impl<L: Ledger> Admin<L> {
             tokio::time::timeout(interval, requested).await.ok();
         }
     }
+}
+
+/// Whether a waiting decrease can be applied, from the accounts that it takes from.
+fn is_ready(limit: &Limit, accounts: &[Account]) -> bool {
+    let available: u128 = accounts.iter().map(Account::available).sum();
+    // An open account shows that another replica has applied the decrease.
+    let is_open = accounts.first().is_some_and(|limit| !limit.closed);
+    let needed = definition_version::decrease_needs(limit).map(u128::from);
+    needed.is_some_and(|needed| is_open || available >= needed)
 }

@@ -9,6 +9,7 @@ use crate::decide::definition_codec::{Assembler, DefinitionVersion};
 use crate::decide::definition_version::{ChainInputs, VersionPlan};
 use crate::decide::ids::Ids;
 use crate::decide::replaced_account::{KeptReservation, kept_reservation};
+use crate::decide::schedule_change::ReplacedBalances;
 use crate::ledger::{
     AccountQuery, ChainOutcome, Ledger, LedgerError, Order, Recorded, Refusal, Side, TransferCode,
     find_closing,
@@ -43,8 +44,15 @@ impl<L: Ledger> DefinitionStore<L> {
         Self { ledger, ids }
     }
 
-    /// Tries to create a version.
+    /// Tries to create a version, or the one to create instead if there is no room for it.
     pub(super) async fn create(&self, plan: &VersionPlan) -> Result<StoreResult, RegistryError> {
+        match (self.try_to_create(plan).await?, plan.if_no_room()) {
+            (StoreResult::NoRoom, Some(instead)) => self.try_to_create(instead).await,
+            (result, _) => Ok(result),
+        }
+    }
+
+    async fn try_to_create(&self, plan: &VersionPlan) -> Result<StoreResult, RegistryError> {
         let key = &plan.state.definition.key;
         let accounts = plan.accounts(self.ids);
         if !accounts.is_empty() {
@@ -56,8 +64,9 @@ impl<L: Ledger> DefinitionStore<L> {
             None
         };
         let kept = if plan.replaces_account() { self.kept_reservation(plan).await? } else { None };
+        let replaced = self.read_replaced(plan).await?;
         let (fresh_ulid, now_ns) = (Ulid::generate().0, self.ledger.now_ns());
-        let inputs = ChainInputs { closing, kept, fresh_ulid, now_ns };
+        let inputs = ChainInputs { closing, kept, replaced, fresh_ulid, now_ns };
         // Without a closing transfer the account is open, although the version known here closed it: another replica has
         // created a newer version.
         let Some(chain) = plan.chain(self.ids, inputs)? else {
@@ -78,6 +87,19 @@ impl<L: Ledger> DefinitionStore<L> {
         let definition = &plan.state.definition;
         let history = self.history(&definition.key).await?;
         Ok(kept_reservation(&account, &history, definition.capacity.get(), self.ledger.now_ns()))
+    }
+
+    /// What the ledger says of the schedule that a version replaces.
+    async fn read_replaced(&self, plan: &VersionPlan) -> Result<ReplacedBalances, RegistryError> {
+        let Some(accounts) = plan.replaced_accounts() else { return Ok(ReplacedBalances::default()) };
+        let accounts = self.ledger.accounts(accounts.to_vec()).await?;
+        let [Some(clock), Some(borrowed)] = accounts.as_slice() else {
+            let key = &plan.state.definition.key;
+            return Err(LedgerError::Unexpected(format!("an account of limit {key} is missing")).into());
+        };
+        let clock = u64::try_from(clock.credits_posted)
+            .map_err(|_| LedgerError::Unexpected("a refill clock is out of range".to_owned()))?;
+        Ok(ReplacedBalances { clock, owed: borrowed.owed() })
     }
 
     /// Every version of a key, oldest first.
@@ -125,7 +147,7 @@ pub(super) fn interpret_refusal(
     refusal: Refusal,
 ) -> Result<StoreResult, LedgerError> {
     match refusal {
-        // Another replica created this version, or settled a lease on the closed account and closed it again, or deleted the
+        // Another replica created this version, made a refill by the schedule that it replaces, or settled a lease on the closed account and closed it again, or deleted the
         // template.
         Refusal::Exists
         | Refusal::ExistsWithDifferent(_)

@@ -72,15 +72,15 @@ impl Entry {
 
     /// Whether a refill may be due that this process has not seen made.
     pub(crate) fn is_refill_due(&self, now_ns: u64) -> bool {
-        let clock_ms = || self.clock().map_or(0, RefillClock::known_ms);
-        self.limit.schedule.as_ref().is_some_and(|schedule| !schedule.is_up_to_date(clock_ms(), now_ns))
+        let known = || self.clock().map_or(0, RefillClock::known);
+        self.limit.schedule.as_ref().is_some_and(|schedule| !schedule.is_up_to_date(known(), now_ns))
     }
 
     /// The last moment, in the ledger's nanoseconds, at which this process knows that no refill is due.
     pub(super) fn up_to_date_until_ns(&self) -> u64 {
-        let clock_ms = self.clock().map_or(0, RefillClock::known_ms);
+        let known = self.clock().map_or(0, RefillClock::known);
         let schedule = self.limit.schedule.as_ref();
-        schedule.map_or(u64::MAX, |schedule| schedule.up_to_date_until_ns(clock_ms))
+        schedule.map_or(u64::MAX, |schedule| schedule.up_to_date_until_ns(known))
     }
 
     /// What this process knows of the limit's refill clock, if it has or had a schedule.

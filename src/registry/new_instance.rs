@@ -72,8 +72,7 @@ impl<L: Ledger> Registry<L> {
         self.ledger.create_accounts(accounts).await?;
         let (mut transfers, mut makers) = (Vec::<Transfer>::new(), Vec::new());
         for instance in instances {
-            let (fresh_ulid, now_ns) = (Ulid::generate().0, self.ledger.now_ns());
-            let inputs = ChainInputs { closing: None, kept: None, fresh_ulid, now_ns };
+            let inputs = ChainInputs::of_first_version(Ulid::generate().0, self.ledger.now_ns());
             let making = instance.plan.chain(self.ids, inputs)?;
             transfers.extend(making.iter().flat_map(Chain::transfers));
             makers.resize(transfers.len(), instance);

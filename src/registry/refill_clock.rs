@@ -7,25 +7,31 @@ use tokio::sync::{Mutex, MutexGuard};
 /// The known value of a limit's refill clock. In the ledger the clock has this value or a later one.
 #[derive(Debug, Default)]
 pub(crate) struct RefillClock {
-    known_ms: AtomicU64,
+    known: AtomicU64,
     latest_date_to_act_ms: AtomicU64,
     refilling: Mutex<()>,
 }
 
 impl RefillClock {
-    /// The known value, in milliseconds since the Unix epoch; 0 if none is known.
-    pub(crate) fn known_ms(&self) -> u64 {
-        self.known_ms.load(Ordering::Acquire)
+    /// The known value, in ticks since the Unix epoch; 0 if none is known.
+    pub(crate) fn known(&self) -> u64 {
+        self.known.load(Ordering::Acquire)
     }
 
     /// Whether a value is known. A clock that never advanced has the value 0 and is read again, which costs little.
     pub(crate) fn is_known(&self) -> bool {
-        self.known_ms() != 0
+        self.known() != 0
+    }
+
+    /// The clock of the schedule that follows: its value is not known.
+    pub(super) fn to_be_read(&self) -> Self {
+        let latest_date_to_act_ms = AtomicU64::new(self.latest_date_to_act_ms());
+        Self { latest_date_to_act_ms, ..Self::default() }
     }
 
     /// Takes a value read from the ledger or written to it; an earlier one is ignored.
-    pub(crate) fn advance_to(&self, known_ms: u64) {
-        self.known_ms.fetch_max(known_ms, Ordering::AcqRel);
+    pub(crate) fn advance_to(&self, known: u64) {
+        self.known.fetch_max(known, Ordering::AcqRel);
     }
 
     /// Records the date to act of a reservation on the bucket, in milliseconds since the Unix epoch.

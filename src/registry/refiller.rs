@@ -75,7 +75,7 @@ impl<'a> Due<'a> {
     }
 
     fn is_due(&self, now_ns: u64) -> bool {
-        !self.schedule.is_up_to_date(self.clock.known_ms(), now_ns)
+        !self.schedule.is_up_to_date(self.clock.known(), now_ns)
     }
 }
 
@@ -95,9 +95,9 @@ impl<L: Ledger> Refiller<L> {
     }
 
     /// Takes the value of a clock that shows a refill. The report comes first: a caller that finds nothing due finds it reported.
-    fn advance(&self, due: &Due<'_>, to_ms: u64) {
+    fn advance(&self, due: &Due<'_>, to: u64) {
         self.report(due.limit.account);
-        due.clock.advance_to(to_ms);
+        due.clock.advance_to(to);
     }
 
     /// Makes every refill of these limits that is due at `now_ns`, in the ledger's nanoseconds and not ahead of it.
@@ -156,8 +156,8 @@ impl<L: Ledger> Refiller<L> {
         for (due, account) in due.iter_mut().filter(|due| !due.is_clock_known).zip(accounts) {
             let missing = || LedgerError::Unexpected("a refill clock's account is missing".to_owned());
             let out_of_range = |_| LedgerError::Unexpected("a refill clock is out of range".to_owned());
-            let known_ms = account.ok_or_else(missing)?.credits_posted;
-            self.advance(due, u64::try_from(known_ms).map_err(out_of_range)?);
+            let known = account.ok_or_else(missing)?.credits_posted;
+            self.advance(due, u64::try_from(known).map_err(out_of_range)?);
             due.is_clock_known = true;
         }
         Ok(())
@@ -177,21 +177,21 @@ impl<L: Ledger> Refiller<L> {
     /// Sends a refill of each limit, up to `to_ns`, and takes the outcomes.
     async fn try_refills(&self, due: &mut PerLimit<Due<'_>>, to_ns: u64) -> Result<(), LedgerError> {
         let mut chains = Vec::with_capacity(due.len());
-        let mut clocks_to_ms = PerLimit::new();
+        let mut clocks_to = PerLimit::new();
         due.retain(|due| {
-            let (known_ms, fresh_ulid) = (due.clock.known_ms(), Ulid::generate().0);
-            let refill = refill::catch_up(self.ids, due.limit, known_ms, to_ns, due.closing, fresh_ulid);
+            let (known, fresh_ulid) = (due.clock.known(), Ulid::generate().0);
+            let refill = refill::catch_up(self.ids, due.limit, known, to_ns, due.closing, fresh_ulid);
             let is_planned = refill.is_some();
             if let Some(refill) = refill {
                 chains.push(refill.chain);
-                clocks_to_ms.push(refill.to_ms);
+                clocks_to.push(refill.to);
             }
             is_planned
         });
         let outcomes = self.ledger.submit(chains).await;
-        for ((due, to_ms), outcome) in due.iter_mut().zip(clocks_to_ms).zip(outcomes) {
+        for ((due, to), outcome) in due.iter_mut().zip(clocks_to).zip(outcomes) {
             match refill::interpret(due.limit, outcome?)? {
-                RefillResult::Refilled => self.advance(due, to_ms),
+                RefillResult::Refilled => self.advance(due, to),
                 RefillResult::TraceTaken => due.is_clock_known = false,
                 RefillResult::ClosingChanged => due.is_closed = true,
                 RefillResult::ScheduleReplaced => due.is_schedule_replaced = true,

@@ -7,6 +7,7 @@ use hashbrown::DefaultHashBuilder;
 
 use super::entry::Entry;
 use super::filter::KeyRange;
+use super::refill_clock::RefillClock;
 use super::templates::Templates;
 use crate::decide::Limit;
 use crate::decide::definition_codec::DefinitionVersion;
@@ -119,11 +120,23 @@ impl Snapshot {
             Status::Active | Status::Deleted => decreasing.remove(&key),
         };
         let schedule = Schedule::of_version(ids, known.map(|entry| &entry.limit), &version);
-        let known_clock = known.and_then(|entry| entry.shared_clock());
-        let clock = known_clock.or_else(|| schedule.as_ref().map(|_| Arc::default()));
+        let clock = clock_of(known.map(|entry| &**entry), schedule.as_deref());
         let limit = Limit { version: version.number, state: version.state, account, debt_account, schedule };
         let entry = Arc::new(Entry::new(limit, clock));
         limits.insert(key, Arc::clone(&entry));
         self.templates.apply(&entry);
+    }
+}
+
+/// What is known of the refill clock of a new version. A version that replaces a schedule may have advanced the clock, so its
+/// value is read again: a refill from a value of before would count what was refilled already, once the ledger in memory has
+/// forgotten the trace.
+fn clock_of(known: Option<&Entry>, schedule: Option<&Schedule>) -> Option<Arc<RefillClock>> {
+    let known_clock = known.and_then(Entry::shared_clock);
+    let replaces = schedule.is_some_and(|new| known.and_then(|it| it.limit.schedule.as_deref()) != Some(new));
+    match (known_clock, schedule) {
+        (Some(clock), _) if replaces => Some(Arc::new(clock.to_be_read())),
+        (Some(clock), _) => Some(clock),
+        (None, schedule) => schedule.map(|_| Arc::default()),
     }
 }

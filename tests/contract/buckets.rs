@@ -1,4 +1,4 @@
-//! Token buckets: refills by time and by hand, overage, decreases, and several replicas.
+//! Token buckets: refills by time and by hand, overage, new capacities, and several replicas.
 
 use ledger_limiter::decide::refill;
 use ledger_limiter::ledger::{ChainOutcome, Ledger};
@@ -153,47 +153,68 @@ pub async fn a_delayed_refill_is_refused<B: Backend>(backend: B) {
     assert!(usage.available <= 2, "at most the refills of the time that the test really took: {usage:?}");
 }
 
-pub async fn a_decrease_of_a_bucket_waits_for_refills<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 10, 5, 1_000)).await;
-    replica.take(&[("rpm", 10)]).await;
-    assert!(matches!(replica.put(token_bucket("rpm", 6, 5, 1_000)).await, Status::Decreasing { .. }));
-    let closed = ReserveOutcome::Decreasing { key: key("rpm"), retry_after_ms: 10_000 };
-    assert_eq!(replica.take(&[("rpm", 1)]).await, closed);
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert!(matches!(replica.info("rpm").await.state().status, Status::Decreasing { .. }));
-    backend.pass(SECOND).await;
-    assert_eq!(replica.take(&[("rpm", 1)]).await, closed, "refills go on, and reserves are denied");
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.info("rpm").await.state().status, Status::Active);
-    assert_eq!(replica.usage("rpm").await, Usage { available: 1, reserved: 5, debt: 0 });
-    assert!(is_granted(&replica.take(&[("rpm", 1)]).await));
-    backend.pass(SECOND * 2).await;
-    assert_eq!(replica.usage("rpm").await, Usage { available: 6, reserved: 0, debt: 0 });
+/// The beginning of a key, and the bucket of a key and capacity.
+type NamedBucket = (&'static str, fn(&str, u64) -> Definition);
+
+pub async fn a_bucket_is_lowered_at_once<B: Backend>(backend: B) {
+    let (replica, stale) = (start(&backend).await, start(&backend).await);
+    let buckets: [NamedBucket; 3] = [
+        ("auto", |name, capacity| token_bucket(name, capacity, 1, 600_000)),
+        ("new-rate", |name, capacity| token_bucket(name, capacity, capacity, 600_000)),
+        ("manual", |name, capacity| manual_bucket(name, capacity, 1)),
+    ];
+    // The capacity before, what is taken of it, the capacity after; what is available and reserved then.
+    for (before, taken, after, available, reserved) in
+        [(100, 100, 10, 0, 10), (100, 95, 10, 5, 5), (100, 50, 60, 50, 10), (100, 1, 10, 10, 0)]
+    {
+        for (name, bucket) in buckets {
+            let name = format!("{name}-{taken}");
+            replica.put(bucket(&name, before)).await;
+            assert!(is_granted(&stale.take(&[(&name, taken)]).await));
+            assert_eq!(replica.put(bucket(&name, after)).await, Status::Active, "{name}");
+            assert_eq!(replica.usage(&name).await, Usage { available, reserved, debt: 0 }, "{name}");
+            assert!(!is_granted(&stale.take(&[(&name, after + 1)]).await), "{name}: above the new capacity");
+            let outcome = replica.take(&[(&name, 1)]).await;
+            assert_eq!(is_granted(&outcome), available > 0, "{name} is open: {outcome:?}");
+            assert!(available > 0 || no_room(&outcome) == Some(&name), "{name} is open: {outcome:?}");
+        }
+    }
 }
 
-pub async fn an_extended_lease_settles_while_the_bucket_is_decreasing<B: Backend>(backend: B) {
+pub async fn a_raised_bucket_gains_the_difference_in_tokens<B: Backend>(backend: B) {
     let replica = start(&backend).await;
-    replica.put(token_bucket("bucket", 20, 1, 60_000)).await;
-    replica.put(concurrency("slots", 1, 60)).await;
-    let id = lease();
-    replica.reserve(id, &[("bucket", 3), ("slots", 1)]).await;
-    for amount in [4, 5] {
-        replica
-            .limiter()
-            .extend(&extend(id, extend_id(), "bucket", amount))
-            .await
-            .expect("the ledger answers");
-    }
-    assert_eq!(replica.usage("bucket").await, Usage { available: 8, reserved: 12, debt: 0 });
-    replica.put(token_bucket("bucket", 5, 1, 60_000)).await;
-    let settled = replica.complete(id, &[("bucket", 1)]).await;
-    assert_eq!(settled, CompleteOutcome::Settled { overages: Vec::new() });
-    assert_eq!(replica.usage("bucket").await, Usage { available: 19, reserved: 1, debt: 0 });
-    assert_eq!(replica.usage("slots").await, Usage { available: 1, reserved: 0, debt: 0 });
-    assert!(!is_granted(&replica.take(&[("bucket", 1)]).await), "the complete closed the limit again");
+    replica.put(token_bucket("rpm", 10, 1, 600_000)).await;
+    replica.take(&[("rpm", 7)]).await;
+    replica.put(token_bucket("rpm", 12, 1, 600_000)).await;
+    assert_eq!(replica.usage("rpm").await, Usage { available: 5, reserved: 7, debt: 0 });
+    replica.put(token_bucket("rpm", 4, 1, 600_000)).await;
+    assert_eq!(
+        replica.usage("rpm").await,
+        Usage { available: 4, reserved: 0, debt: 0 },
+        "it keeps the tokens that fit"
+    );
+    replica.put(token_bucket("rpm", 12, 1, 600_000)).await;
+    assert_eq!(replica.usage("rpm").await, Usage { available: 12, reserved: 0, debt: 0 });
+}
+
+pub async fn a_lower_bucket_waits_for_reservations_of_an_earlier_kind<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("key", 10, 2)).await;
+    replica.take(&[("key", 8)]).await;
+    replica.admin().delete(&key("key")).await.expect("the limit exists");
+    replica.put(token_bucket("key", 10, 1, 600_000)).await;
+    assert!(matches!(replica.put(token_bucket("key", 5, 1, 600_000)).await, Status::Decreasing { .. }));
     replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("bucket").await, Usage { available: 4, reserved: 1, debt: 0 });
+    assert_eq!(
+        replica.usage("key").await,
+        Usage { available: 2, reserved: 8, debt: 0 },
+        "the slots are still held"
+    );
+    // A second more than the timeout, because a remaining time is rounded up.
+    backend.pass(4 * SECOND).await;
+    replica.admin().apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("key").await, Usage { available: 5, reserved: 0, debt: 0 });
+    assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
 
 pub async fn a_reserve_batch_makes_every_refill_first<B: Backend>(backend: B) {

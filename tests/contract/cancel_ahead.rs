@@ -3,7 +3,7 @@
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::LeaseId;
 
-use super::objects::{MINUTE_MS, start};
+use super::objects::{MINUTE_MS, SLOW, start};
 use crate::fixtures::*;
 
 impl<L: Ledger> Replica<L> {
@@ -63,4 +63,19 @@ pub async fn a_cancel_and_a_reservation_at_once_never_share_tokens<B: Backend>(b
         let taken = if waits_behind { 4 } else { 2 };
         assert_eq!(replica.tokens("rpm").await, before - taken, "{later} {date}");
     }
+}
+
+pub async fn a_reservation_ahead_is_cancelled_after_a_new_rate<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    replica.set_rate("rpm", SLOW, 2).await;
+    let (id, last) = (lease(), lease());
+    replica.reserve_ahead("rpm", 2, lease()).await;
+    let date = replica.reserve_ahead("rpm", 2, id).await.date_to_act;
+    replica.set_rate("rpm", SLOW * 2.0, 2).await;
+    assert_eq!(replica.tokens("rpm").await, -2);
+    assert!(other.cancel("rpm", id).await);
+    assert!(replica.cancel("rpm", id).await, "a repetition releases nothing");
+    assert_eq!(replica.tokens("rpm").await, 0);
+    let next = replica.reserve_ahead("rpm", 2, last).await.date_to_act;
+    assert!(next < date, "the new rate counts: {next}");
 }

@@ -98,6 +98,8 @@ macro_rules! contract_tests {
             a_repeated_extend_spends_once,
             a_new_rate_begins_where_the_old_one_ends,
             a_stale_replica_spends_by_the_new_schedule,
+            unused_units_are_released_into_the_new_schedule,
+            a_refill_and_a_new_rate_exclude_each_other,
             a_deleted_bucket_can_be_created_as_another_kind,
             fast_buckets_are_reserved_together,
             overage_finds_the_refills_that_are_due_and_no_more,
@@ -110,8 +112,9 @@ macro_rules! contract_tests {
             a_manual_refill_adds_tokens_once,
             replicas_make_each_refill_once,
             a_delayed_refill_is_refused,
-            a_decrease_of_a_bucket_waits_for_refills,
-            an_extended_lease_settles_while_the_bucket_is_decreasing,
+            a_bucket_is_lowered_at_once,
+            a_raised_bucket_gains_the_difference_in_tokens,
+            a_lower_bucket_waits_for_reservations_of_an_earlier_kind,
             a_reserve_batch_makes_every_refill_first,
         ]);
         $crate::contract_tests!(@module windows, $backend, [
@@ -120,6 +123,8 @@ macro_rules! contract_tests {
             a_sliding_window_is_refilled_segment_by_segment,
             a_complete_releases_the_unused_part_until_the_window_ends,
             a_complete_releases_the_unused_part_while_the_window_is_decreasing,
+            a_decrease_of_a_window_waits_for_its_end,
+            an_extended_lease_settles_while_the_window_is_decreasing,
         ]);
         $crate::contract_tests!(@module schedule_edges, $backend, [
             a_complete_batch_releases_nothing_of_an_ended_window,
@@ -127,7 +132,6 @@ macro_rules! contract_tests {
             a_stale_replica_refills_up_to_the_raised_capacity,
             a_window_that_ends_while_its_limit_is_deleted_is_refilled,
             a_deleted_bucket_can_be_created_smaller_and_without_a_schedule,
-            a_manual_refill_works_while_the_bucket_is_decreasing,
         ]);
         $crate::contract_tests!(@module definitions, $backend, [
             the_parts_of_a_version_are_read_through_either_account,
@@ -159,7 +163,9 @@ macro_rules! contract_tests {
             try_reserve_takes_all_its_tokens_or_none,
             a_release_adds_tokens_once_and_up_to_full,
             a_new_rate_first_makes_the_refills_of_the_old_one,
-            a_lower_burst_waits_until_borrowed_tokens_are_repaid,
+            alternating_rates_add_up,
+            a_small_burst_keeps_the_rate,
+            a_lower_burst_keeps_what_is_owed,
             a_stale_replica_reserves_by_the_new_rate,
             only_buckets_are_objects,
             a_manually_refilled_bucket_lends_nothing,
@@ -187,6 +193,7 @@ macro_rules! contract_tests {
             what_was_reserved_behind_a_cancelled_reservation_stays_reserved,
             an_unused_part_of_a_reservation_ahead_follows_the_same_rule,
             a_cancel_and_a_reservation_at_once_never_share_tokens,
+            a_reservation_ahead_is_cancelled_after_a_new_rate,
         ]);
         $crate::contract_tests!(@module capacity, $backend, [
             an_increase_is_available_at_once,
@@ -234,7 +241,7 @@ macro_rules! contract_tests {
             a_manual_refill_is_whole_after_a_crash,
             a_change_of_schedule_is_whole_after_a_crash,
             a_complete_on_a_bucket_is_whole_after_a_crash,
-            a_complete_on_a_closed_bucket_is_whole_after_a_crash,
+            a_complete_on_a_closed_window_is_whole_after_a_crash,
         ]);
         $crate::contract_tests!(@module replicas, $backend, [
             a_new_replica_reads_every_limit_from_the_ledger,

@@ -127,26 +127,71 @@ pub async fn a_new_rate_first_makes_the_refills_of_the_old_one<B: Backend>(backe
     assert_eq!(replica.tokens("rpm").await, 6);
 }
 
-pub async fn a_lower_burst_waits_until_borrowed_tokens_are_repaid<B: Backend>(backend: B) {
+pub async fn alternating_rates_add_up<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.set_rate("rpm", 0.4, 10).await;
+    assert!(replica.try_take("rpm", 10).await);
+    for nth in 0..8 {
+        backend.pass(SECOND).await;
+        replica.set_rate("rpm", if nth % 2 == 0 { 0.5 } else { 0.4 }, 10).await;
+    }
+    let tokens = replica.tokens("rpm").await;
+    assert!((3..=4).contains(&tokens), "3.6, and the refills while the test runs: {tokens}");
+}
+
+pub async fn a_small_burst_keeps_the_rate<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    for (name, per_second, burst) in [("a", 333.0, 10), ("b", 997.0, 5), ("c", 2_500.0, 4), ("d", 1e6, 1)] {
+        replica.set_rate(name, per_second, burst).await;
+        let ObjectState { limit, .. } = replica.state(name).await;
+        assert!((limit / per_second - 1.0).abs() < 0.001, "{name}: {limit} instead of {per_second}");
+        let refill_amount = replica.info(name).await.state().definition.kind.fields().refill_amount;
+        assert!(refill_amount <= burst, "{name}: a refill of {refill_amount} fits");
+    }
+    // So slow that the bucket owes something from the second reservation on.
+    for (name, per_second, burst) in [("e", 3.0, 1), ("f", 3.7, 2), ("g", 0.7, 1)] {
+        replica.set_rate(name, per_second, burst).await;
+        let (first, last, count) = (replica.reserve_ahead(name, burst, lease()).await, lease(), 20);
+        for _ in 1..count {
+            assert!(replica.reserve_ahead(name, burst, lease()).await.ok);
+        }
+        let ahead = replica.reserve_ahead(name, burst, last).await;
+        assert_eq!(
+            replica.reserve_ahead(name, burst, last).await,
+            ahead,
+            "{name}: a repetition has the same date"
+        );
+        let took_ms = (ahead.date_to_act - first.creation_date) as f64;
+        let expected_ms = 1_000.0 * (count * burst) as f64 / per_second;
+        assert!(
+            (took_ms - expected_ms).abs() <= 2.0 + 1_000.0 / per_second,
+            "{name}: {took_ms} instead of {expected_ms}"
+        );
+    }
+}
+
+pub async fn a_lower_burst_keeps_what_is_owed<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.set_rate("rpm", SLOW, 5).await;
     let ahead = lease();
     replica.reserve_ahead("rpm", 5, lease()).await;
-    replica.reserve_ahead("rpm", 2, ahead).await;
-    assert!(matches!(replica.set_rate("rpm", SLOW, 3).await, Status::Decreasing { .. }));
-    assert!(!replica.reserve_ahead("rpm", 1, lease()).await.ok, "the decreasing limit is closed");
-    assert!(!replica.try_take("rpm", 1).await);
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.state("rpm").await.burst, 5);
-    assert!(replica.cancel("rpm", ahead).await);
-    assert_eq!(replica.tokens("rpm").await, 0);
-    let release = release_id();
-    for _ in 0..2 {
-        assert_eq!(replica.release("rpm", 2, release).await, 2);
-    }
-    replica.admin().apply_decreases().await.expect("the ledger answers");
+    let date = replica.reserve_ahead("rpm", 2, ahead).await.date_to_act;
+    assert_eq!(replica.set_rate("rpm", SLOW, 3).await, Status::Active);
+    assert_eq!(replica.state("rpm").await.burst, 3);
+    assert_eq!(replica.tokens("rpm").await, -2);
     assert_eq!(replica.usage("rpm").await, Usage { available: 0, reserved: 3, debt: 0 });
+    assert!(!replica.try_take("rpm", 1).await);
+    assert_eq!(
+        replica.reserve_ahead("rpm", 2, ahead).await.date_to_act,
+        date,
+        "a repetition has the first date"
+    );
+    assert!(!replica.reserve_ahead("rpm", 4, lease()).await.ok, "the tokens exceed the new burst");
     assert!(replica.reserve_ahead("rpm", 1, lease()).await.ok);
+    assert!(replica.cancel("rpm", ahead).await);
+    assert_eq!(replica.tokens("rpm").await, -2, "one token was reserved behind it");
+    assert_eq!(replica.release("rpm", 100, release_id()).await, 3, "a release ends when the bucket is full");
+    assert_eq!(replica.usage("rpm").await, Usage { available: 3, reserved: 0, debt: 0 });
 }
 
 pub async fn a_stale_replica_reserves_by_the_new_rate<B: Backend>(backend: B) {

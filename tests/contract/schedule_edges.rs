@@ -113,30 +113,3 @@ pub async fn a_deleted_bucket_can_be_created_smaller_and_without_a_schedule<B: B
     assert_eq!(replica.usage("key").await, Usage { available: 5, reserved: 0, debt: 0 });
     assert!(is_granted(&replica.take(&[("key", 5)]).await));
 }
-
-pub async fn a_manual_refill_works_while_the_bucket_is_decreasing<B: Backend>(backend: B) {
-    let replica = start(&backend).await;
-    replica.put(manual_bucket("manual", 10, 4)).await;
-    replica.take(&[("manual", 10)]).await;
-    assert!(matches!(replica.put(manual_bucket("manual", 6, 4)).await, Status::Decreasing { .. }));
-    let first = replenish_id();
-    for _ in 0..2 {
-        assert!(refill(&replica, first).await, "a repetition adds nothing");
-        assert_eq!(replica.usage("manual").await, Usage { available: 4, reserved: 6, debt: 0 });
-        assert!(!is_granted(&replica.take(&[("manual", 1)]).await), "the limit is closed");
-    }
-    replica.admin().apply_decreases().await.expect("the ledger answers");
-    assert_eq!(replica.usage("manual").await, Usage { available: 0, reserved: 6, debt: 0 });
-    assert!(refill(&replica, first).await);
-    assert_eq!(
-        replica.usage("manual").await,
-        Usage { available: 0, reserved: 6, debt: 0 },
-        "the repetition finds the refill that was made while the limit was closed"
-    );
-    assert!(refill(&replica, replenish_id()).await);
-    assert_eq!(replica.usage("manual").await, Usage { available: 4, reserved: 2, debt: 0 });
-}
-
-async fn refill<L: Ledger>(replica: &Replica<L>, replenishment: ReplenishId) -> bool {
-    replica.admin().replenish(&key("manual"), replenishment).await.expect("the ledger answers")
-}

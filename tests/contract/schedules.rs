@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use ledger_limiter::ledger::Ledger;
+use ledger_limiter::decide::definition_version::{self, ChainInputs};
+use ledger_limiter::decide::schedule_change::ReplacedBalances;
+use ledger_limiter::ledger::{ChainOutcome, Ledger};
+use ledger_limiter::limit::Definition;
 use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
+use ulid::Ulid;
 
 use crate::fixtures::*;
 
@@ -145,9 +149,102 @@ pub async fn a_stale_replica_spends_by_the_new_schedule<B: Backend>(backend: B) 
     stale.complete(id, &[("rpm", 1)]).await;
     assert_eq!(
         replica.usage("rpm").await,
-        Usage { available: 5, reserved: 5, debt: 0 },
-        "a complete releases nothing that the new schedule took over"
+        Usage { available: 8, reserved: 2, debt: 0 },
+        "the complete releases what the old schedule spent into the new one"
     );
+}
+
+/// A definition for a key.
+type Definer = fn(&str) -> Definition;
+
+pub async fn unused_units_are_released_into_the_new_schedule<B: Backend>(backend: B) {
+    let (replica, other) = (start(&backend).await, start(&backend).await);
+    // The schedule of the reservations, and the two that replace it. No step begins while the test runs.
+    let changes: [(&str, [Definer; 3]); 4] = [
+        (
+            "bucket",
+            [
+                |name| token_bucket(name, 10, 1, 600_000),
+                |name| token_bucket(name, 10, 2, 600_000),
+                |name| token_bucket(name, 10, 1, 1_200_000),
+            ],
+        ),
+        (
+            "manual",
+            [
+                |name| token_bucket(name, 10, 1, 600_000),
+                |name| manual_bucket(name, 10, 3),
+                |name| manual_bucket(name, 10, 4),
+            ],
+        ),
+        (
+            "fixed",
+            [
+                |name| fixed_window(name, 10, 31_622_400, 0),
+                |name| fixed_window(name, 10, 31_622_400, 86_400),
+                |name| fixed_window(name, 10, 31_622_399, 0),
+            ],
+        ),
+        (
+            "sliding",
+            [
+                |name| sliding_window(name, 10, 31_622_400, 60),
+                |name| sliding_window(name, 10, 31_622_400, 2),
+                |name| sliding_window(name, 10, 31_622_399, 30),
+            ],
+        ),
+    ];
+    for (name, definitions) in changes {
+        let [mine, others] = [lease(), lease()];
+        replica.put(definitions[0](name)).await;
+        assert!(is_granted(&replica.reserve(mine, &[(name, 5)]).await));
+        assert!(is_granted(&other.reserve(others, &[(name, 3)]).await));
+        replica.put(definitions[1](name)).await;
+        other.complete(mine, &[(name, 1)]).await;
+        assert_eq!(
+            replica.usage(name).await,
+            Usage { available: 6, reserved: 4, debt: 0 },
+            "{name}: four of five"
+        );
+        replica.put(definitions[2](name)).await;
+        replica.complete(others, &[(name, 0)]).await;
+        assert_eq!(
+            replica.usage(name).await,
+            Usage { available: 9, reserved: 1, debt: 0 },
+            "{name}: all three, two schedules later"
+        );
+        let over = lease();
+        assert!(is_granted(&replica.reserve(over, &[(name, 2)]).await));
+        replica.put(definitions[0](name)).await;
+        let settled = CompleteOutcome::Settled { overages: Vec::new() };
+        assert_eq!(other.complete(over, &[(name, 5)]).await, settled, "{name}: there is room for more");
+        assert_eq!(replica.usage(name).await, Usage { available: 4, reserved: 6, debt: 0 }, "{name}");
+        assert!(is_granted(&replica.take(&[(name, 4)]).await));
+    }
+}
+
+pub async fn a_refill_and_a_new_rate_exclude_each_other<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(token_bucket("rpm", 10, 2, 1_000)).await;
+    assert!(is_granted(&replica.take(&[("rpm", 10)]).await));
+    backend.pass(SECOND).await;
+    // A replica plans a new rate, and stops before it sends the chain.
+    replica.registry().refresh().await.expect("the ledger answers");
+    let limit = replica.registry().limit(&key("rpm")).expect("the limit exists");
+    let plan = definition_version::put(Some(&limit), &token_bucket("rpm", 10, 1, 600_000));
+    let plan = plan.expect("the same kind").expect("a change");
+    replica.ledger.create_accounts(plan.accounts(replica.ids)).await.expect("the ledger answers");
+    let clock = replica.ledger.accounts(vec![limit.schedule.as_ref().expect("one").clock()]).await;
+    let clock = clock.expect("the ledger answers")[0].expect("a clock").credits_posted as u64;
+    let (fresh_ulid, balances) = (Ulid::generate().0, ReplacedBalances { clock, owed: 0 });
+    let inputs = ChainInputs::of_first_version(fresh_ulid, replica.ledger.now_ns());
+    let chain = plan.chain(replica.ids, ChainInputs { replaced: balances, ..inputs });
+    let delayed = chain.expect("it encodes").expect("the limit is open");
+    assert!(is_granted(&replica.take(&[("rpm", 1)]).await), "the reserve made the refill meanwhile");
+    let outcome = replica.ledger.submit_one(delayed).await.expect("the ledger answers");
+    assert!(matches!(outcome, ChainOutcome::Refused { .. }), "{outcome:?}");
+    replica.put(token_bucket("rpm", 10, 1, 600_000)).await;
+    assert_eq!(replica.usage("rpm").await, Usage { available: 1, reserved: 9, debt: 0 }, "refilled once");
 }
 
 pub async fn a_deleted_bucket_can_be_created_as_another_kind<B: Backend>(backend: B) {

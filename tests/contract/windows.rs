@@ -1,6 +1,7 @@
-//! Fixed and sliding windows: when they are refilled, and what a complete releases into them.
+//! Fixed and sliding windows: when they are refilled, what a complete releases into them, and decreases.
 
-use ledger_limiter::protocol::CompleteOutcome;
+use ledger_limiter::limit::Status;
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
 use super::schedules::{SECOND, start, wait_for_window};
 use crate::fixtures::*;
@@ -89,4 +90,46 @@ pub async fn a_complete_releases_the_unused_part_while_the_window_is_decreasing<
     assert!(!is_granted(&replica.take(&[("daily", 1)]).await));
     replica.admin().apply_decreases().await.expect("the ledger answers");
     assert_eq!(replica.usage("daily").await, Usage { available: 3, reserved: 1, debt: 0 });
+}
+
+pub async fn a_decrease_of_a_window_waits_for_its_end<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(fixed_window("rpm", 10, 2, 0)).await;
+    wait_for_window(&backend, &replica, 2_000).await;
+    replica.take(&[("rpm", 10)]).await;
+    assert!(matches!(replica.put(fixed_window("rpm", 6, 2, 0)).await, Status::Decreasing { .. }));
+    let closed = ReserveOutcome::Decreasing { key: key("rpm"), retry_after_ms: 10_000 };
+    assert_eq!(replica.take(&[("rpm", 1)]).await, closed);
+    replica.admin().apply_decreases().await.expect("the ledger answers");
+    assert!(matches!(replica.info("rpm").await.state().status, Status::Decreasing { .. }));
+    wait_for_window(&backend, &replica, 2_000).await;
+    assert_eq!(replica.take(&[("rpm", 1)]).await, closed, "a new window began, and reserves are denied");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.info("rpm").await.state().status, Status::Active);
+    assert_eq!(replica.usage("rpm").await, Usage { available: 6, reserved: 0, debt: 0 });
+    assert!(is_granted(&replica.take(&[("rpm", 6)]).await));
+}
+
+pub async fn an_extended_lease_settles_while_the_window_is_decreasing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(fixed_window("window", 20, 86_400, 0)).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    let id = lease();
+    replica.reserve(id, &[("window", 3), ("slots", 1)]).await;
+    for amount in [4, 5] {
+        replica
+            .limiter()
+            .extend(&extend(id, extend_id(), "window", amount))
+            .await
+            .expect("the ledger answers");
+    }
+    assert_eq!(replica.usage("window").await, Usage { available: 8, reserved: 12, debt: 0 });
+    replica.put(fixed_window("window", 5, 86_400, 0)).await;
+    let settled = replica.complete(id, &[("window", 1)]).await;
+    assert_eq!(settled, CompleteOutcome::Settled { overages: Vec::new() });
+    assert_eq!(replica.usage("window").await, Usage { available: 19, reserved: 1, debt: 0 });
+    assert_eq!(replica.usage("slots").await, Usage { available: 1, reserved: 0, debt: 0 });
+    assert!(!is_granted(&replica.take(&[("window", 1)]).await), "the complete closed the limit again");
+    replica.admin().apply_decreases().await.expect("the ledger answers");
+    assert_eq!(replica.usage("window").await, Usage { available: 4, reserved: 1, debt: 0 });
 }

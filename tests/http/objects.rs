@@ -188,17 +188,17 @@ async fn a_new_rate_keeps_the_rest_of_the_definition_and_may_lower_the_capacity(
     });
     assert_eq!(service.put(&limit).await.status, StatusCode::OK);
     let lower = service.set_rate("tpm", &json!({ "limit": 2500, "burst": 4 })).await;
-    assert_eq!(lower, Answer::ok(json!({ "ok": true, "status": "decreasing" })));
+    assert_eq!(lower, Answer::ok(json!({ "ok": true, "status": "active" })));
     let limit = service.limit("tpm").await;
     let expected = json!({
-        "key": "tpm", "kind": "token_bucket", "capacity": 5, "window_seconds": 0, "timeout_seconds": 0,
-        "refill_amount": 5, "refill_interval_ms": 2, "auto_replenish": true,
+        "key": "tpm", "kind": "token_bucket", "capacity": 4, "window_seconds": 0, "timeout_seconds": 0,
+        "refill_amount": 1, "refill_interval_ms": 2, "refills_per_interval": 5, "auto_replenish": true,
         "unit": "tokens", "description": "what a model reads", "overage": "deny",
     });
     assert_eq!(limit["definition"], expected);
-    assert_eq!(limit["pending_decrease_to"], json!(4));
-    let closed = service.object("reserve", &json!({ "tokens": 1 })).await;
-    assert_eq!(closed.body["ok"], json!(false), "{closed:?}");
+    assert_eq!(limit["usage"], json!({ "available": 4, "reserved": 0, "debt": 0 }));
+    let open = service.object("reserve", &json!({ "tokens": 4 })).await;
+    assert_eq!(open.body["ok"], json!(true), "{open:?}");
 }
 
 #[tokio::test]

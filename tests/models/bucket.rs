@@ -1,31 +1,60 @@
 //! The model of a token bucket.
 
+const NS_PER_MS: u64 = 1_000_000;
+
 /// The tokens that a bucket lacks, and when its next refill happens.
 pub struct Bucket {
     pub missing: u64,
     pub refill_amount: u64,
     /// `None` if only manual refills fill it.
     refill_interval_ms: Option<u64>,
-    next_refill_ms: u64,
+    /// From when its refills count, and how many were made.
+    since_ns: u64,
+    refills: u64,
 }
 
 /// How long a lease on a manually refilled bucket runs: when the bucket will be full is unknown.
 const MANUAL_LEASE_MS: u64 = 3_600_000;
 
+/// A part of a token that a bucket earned: this many of so many parts.
+#[derive(Clone, Copy)]
+pub struct Part(u128, u128);
+
 impl Bucket {
-    /// A bucket that is defined now and lacks `missing` tokens.
-    pub fn new(refill_amount: u64, refill_interval_ms: Option<u64>, missing: u64, now_ms: u64) -> Self {
-        let next_refill_ms = now_ms + refill_interval_ms.unwrap_or(0);
-        Self { missing, refill_amount, refill_interval_ms, next_refill_ms }
+    /// A bucket that is defined now, lacks `missing` tokens, and earned a part of a token before.
+    pub fn new(
+        refill_amount: u64,
+        refill_interval_ms: Option<u64>,
+        missing: u64,
+        now_ms: u64,
+        earned: Option<Part>,
+    ) -> Self {
+        let interval_ns = u128::from(refill_interval_ms.unwrap_or(0) * NS_PER_MS);
+        // To the nanosecond, rounded up, but not to a whole token.
+        let token_ns = interval_ns.div_ceil(u128::from(refill_amount));
+        let earlier_ns =
+            earned.map_or(0, |Part(some, of)| (some * interval_ns).div_ceil(of * u128::from(refill_amount)));
+        let since_ns = now_ms * NS_PER_MS - earlier_ns.min(token_ns.saturating_sub(1)) as u64;
+        Self { missing, refill_amount, refill_interval_ms, since_ns, refills: 0 }
     }
 
     /// Makes every refill up to a moment.
     pub fn pass_to(&mut self, now_ms: u64) {
-        let Some(refill_interval_ms) = self.refill_interval_ms else { return };
-        while self.next_refill_ms <= now_ms {
+        while self.next_refill_ms().is_some_and(|refill_ms| refill_ms <= now_ms) {
             self.refill(self.refill_amount);
-            self.next_refill_ms += refill_interval_ms;
+            self.refills += 1;
         }
+    }
+
+    /// Adds what was earned since the last refill; returns the part of a token that is left. `None` if only manual refills
+    /// fill it.
+    pub fn settle(&mut self, now_ms: u64) -> Option<Part> {
+        let interval_ns = u128::from(self.refill_interval_ms? * NS_PER_MS);
+        let passed_ns =
+            u128::from(now_ms * NS_PER_MS - self.since_ns) - u128::from(self.refills) * interval_ns;
+        let earned = passed_ns * u128::from(self.refill_amount);
+        self.refill((earned / interval_ns) as u64);
+        Some(Part(earned % interval_ns, interval_ns))
     }
 
     /// Adds tokens; those beyond the capacity are lost.
@@ -39,7 +68,8 @@ impl Bucket {
 
     /// `None` if only manual refills fill it.
     pub fn next_refill_ms(&self) -> Option<u64> {
-        self.refill_interval_ms.map(|_| self.next_refill_ms)
+        let interval_ns = self.refill_interval_ms? * NS_PER_MS;
+        Some((self.since_ns + (self.refills + 1) * interval_ns).div_ceil(NS_PER_MS))
     }
 
     /// When a lease that spends tokens now ends: by then refills alone have filled the bucket.

@@ -153,6 +153,20 @@ fn a_bucket_that_lends_all_it_has_keeps_its_capacity() {
     });
 }
 
+#[test]
+fn a_bucket_whose_rate_changes_once_a_year_is_refilled() {
+    block_on(async {
+        let bucket = Bucket::new().await;
+        for refill_interval_ms in [REFILL_INTERVAL_MS_MAX / 2 + 1, 1, REFILL_INTERVAL_MS_MAX] {
+            bucket.run(&Operation::Pass { ms: REFILL_INTERVAL_MS_MAX }).await;
+            bucket.put(LARGEST, LARGEST, refill_interval_ms).await;
+        }
+        bucket.run(&Operation::ReserveAhead { lease: 0, tokens: LARGEST }).await;
+        bucket.check().await;
+        bucket.fill().await;
+    });
+}
+
 proptest! {
     #[test]
     fn no_sequence_of_operations_destroys_capacity(operations in prop::collection::vec(operation(), 1..40)) {

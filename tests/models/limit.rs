@@ -2,7 +2,7 @@
 
 use ledger_limiter::limit::{Definition, KindFields, KindName, Overage};
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Part};
 use super::windows::{leaves_ms, next_boundary_ms, next_segment_ms};
 
 /// One leg of a granted lease.
@@ -21,8 +21,8 @@ pub struct Limit {
     /// The reservations, except on a bucket.
     holds: Vec<Hold>,
     bucket: Option<Bucket>,
-    /// The number of schedules before this one.
-    schedule: u32,
+    /// The schedules before this one: until when a complete can release what was spent by each of them into the next.
+    replaced: Vec<Option<u64>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -33,7 +33,7 @@ pub enum Status {
 }
 
 struct Hold {
-    /// `None` if it was spent by a replaced schedule, so that no complete releases it.
+    /// `None` if it was spent by replaced schedules.
     leg: Option<LegId>,
     amount: u64,
     available_again_ms: u64,
@@ -50,7 +50,7 @@ pub struct Leg {
     /// A complete releases all of it.
     pub is_slot: bool,
     /// The number of the schedule that refills it, if there is one.
-    schedule: Option<u32>,
+    schedule: Option<usize>,
 }
 
 impl Leg {
@@ -63,9 +63,9 @@ impl Leg {
 impl Limit {
     pub fn new(definition: Definition, now_ms: u64) -> Self {
         let capacity = definition.capacity.get();
-        let bucket = bucket_of(&definition, 0, now_ms);
+        let bucket = bucket_of(&definition, 0, now_ms, None);
         let (status, holds) = (Status::Active, Vec::new());
-        Self { definition, capacity, status, debt: 0, holds, bucket, schedule: 0 }
+        Self { definition, capacity, status, debt: 0, holds, bucket, replaced: Vec::new() }
     }
 
     pub fn pass_to(&mut self, now_ms: u64) {
@@ -90,6 +90,22 @@ impl Limit {
         self.status == Status::Deleted
     }
 
+    pub fn is_bucket(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    /// Lowers a bucket, which keeps its tokens up to the new capacity. Returns false if it is none, or if reservations of an
+    /// earlier kind hold too much.
+    pub fn lower_bucket(&mut self, to: u64) -> bool {
+        let (by, available) = (self.capacity - to, self.available());
+        let Some(bucket) = self.bucket.as_mut().filter(|bucket| by <= available + bucket.missing) else {
+            return false;
+        };
+        bucket.missing -= by.min(bucket.missing);
+        self.capacity = to;
+        true
+    }
+
     /// Reserves an amount for which there is room.
     pub fn reserve(&mut self, leg_id: LegId, key: usize, amount: u64, now_ms: u64) -> Leg {
         let ends_ms = self.available_again_ms(now_ms);
@@ -99,7 +115,7 @@ impl Limit {
             ends_ms,
             overage: self.definition.overage,
             is_slot: self.definition.kind.name() == KindName::Concurrency,
-            schedule: is_scheduled(&self.definition).then_some(self.schedule),
+            schedule: is_scheduled(&self.definition).then_some(self.replaced.len()),
         };
         self.hold(leg_id, amount, ends_ms);
         leg
@@ -134,13 +150,31 @@ impl Limit {
         left
     }
 
-    /// Releases what a lease did not use, unless it has expired, was refilled, or its schedule was replaced.
+    /// Whether the schedule of a leg was replaced since.
+    fn is_replaced(&self, leg: &Leg) -> bool {
+        leg.schedule.is_some_and(|schedule| schedule < self.replaced.len())
+    }
+
+    /// Whether what a leg spent is where a complete finds it, over all schedules since.
+    fn is_there(&self, leg: &Leg, now_ms: u64) -> bool {
+        let since = &self.replaced[leg.schedule.unwrap_or(self.replaced.len())..];
+        since.iter().all(|until_ms| until_ms.is_some_and(|until_ms| now_ms < until_ms))
+    }
+
+    /// What replaced schedules had spent of a window.
+    fn carried_over(&mut self) -> &mut Hold {
+        self.holds.iter_mut().find(|hold| hold.leg.is_none()).expect("it is not refilled yet")
+    }
+
+    /// Releases what a lease did not use, unless it has expired or was refilled.
     fn keep(&mut self, leg_id: LegId, leg: &Leg, kept: u64, now_ms: u64) {
-        if leg.ends_ms <= now_ms || leg.schedule.is_some_and(|schedule| schedule != self.schedule) {
+        if leg.ends_ms <= now_ms || !self.is_there(leg, now_ms) {
             return;
         }
+        let is_replaced = self.is_replaced(leg);
         match (&mut self.bucket, leg.schedule) {
             (Some(bucket), Some(_)) => bucket.refill(leg.amount - kept),
+            (None, Some(_)) if is_replaced => self.carried_over().amount -= leg.amount - kept,
             _ => self
                 .holds
                 .iter_mut()
@@ -151,12 +185,13 @@ impl Limit {
 
     /// Reserves the overage that fits, until the leg ends. Returns how much that is.
     fn reserve_overage(&mut self, leg_id: LegId, leg: &Leg, overage: u64, now_ms: u64) -> u64 {
-        let is_replaced = leg.schedule.is_some_and(|schedule| schedule != self.schedule);
         let amount = overage.min(self.available());
-        if leg.ends_ms <= now_ms || is_replaced || amount == 0 || !self.has_room(amount) {
+        let is_over = leg.ends_ms <= now_ms || !self.is_there(leg, now_ms);
+        if is_over || amount == 0 || !self.has_room(amount) {
             return 0;
         }
         match leg.schedule {
+            Some(_) if self.bucket.is_none() && self.is_replaced(leg) => self.carried_over().amount += amount,
             Some(_) => self.hold(leg_id, amount, leg.ends_ms),
             None => self.holds.push(Hold {
                 leg: Some(leg_id),
@@ -171,13 +206,21 @@ impl Limit {
     /// Replaces the definition. The kind may change only on a deleted limit. The caller sets capacity and status.
     pub fn redefine(&mut self, definition: Definition, now_ms: u64) {
         if definition.kind != self.definition.kind {
+            let keeps_kind = definition.kind.name() == self.definition.kind.name();
+            let was_scheduled = is_scheduled(&self.definition);
+            let spent_max = self.capacity.max(definition.capacity.get());
+            let earned = self.bucket.as_mut().and_then(|bucket| bucket.settle(now_ms));
             let of_windows: u64 =
                 self.holds.iter().filter(|hold| hold.of_window).map(|hold| hold.amount).sum();
             let spent = of_windows + self.bucket.as_ref().map_or(0, |bucket| bucket.missing);
             self.holds.retain(|hold| !hold.of_window);
-            self.schedule += 1;
-            self.bucket = bucket_of(&definition, spent, now_ms);
+            self.bucket = bucket_of(&definition, spent, now_ms, earned);
             self.definition = definition;
+            if was_scheduled {
+                let until_ms = self.bucket.as_ref().map(|bucket| bucket.lease_ends_ms(spent_max, now_ms));
+                let until_ms = until_ms.unwrap_or_else(|| self.available_again_ms(now_ms));
+                self.replaced.push(keeps_kind.then_some(until_ms));
+            }
             if self.bucket.is_none() && is_scheduled(&self.definition) {
                 let available_again_ms = self.available_again_ms(now_ms);
                 self.holds.push(Hold { leg: None, amount: spent, available_again_ms, of_window: true });
@@ -222,9 +265,9 @@ fn is_scheduled(definition: &Definition) -> bool {
     !matches!(definition.kind.name(), KindName::Rolling | KindName::Concurrency)
 }
 
-fn bucket_of(definition: &Definition, missing: u64, now_ms: u64) -> Option<Bucket> {
+fn bucket_of(definition: &Definition, missing: u64, now_ms: u64, earned: Option<Part>) -> Option<Bucket> {
     let KindFields { refill_amount, refill_interval_ms, auto_replenish, .. } = definition.kind.fields();
     let interval_ms = (auto_replenish != Some(false)).then_some(refill_interval_ms);
     let is_bucket = definition.kind.name() == KindName::TokenBucket;
-    is_bucket.then(|| Bucket::new(refill_amount, interval_ms, missing, now_ms))
+    is_bucket.then(|| Bucket::new(refill_amount, interval_ms, missing, now_ms, earned))
 }

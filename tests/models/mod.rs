@@ -6,6 +6,7 @@ mod guarantees;
 mod hints;
 mod limit;
 mod milliseconds;
+mod rates;
 mod replicas;
 mod retention;
 mod service;

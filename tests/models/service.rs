@@ -203,7 +203,12 @@ impl Service {
         if limit.definition.kind.name() != wanted.kind.name() && !limit.is_deleted() {
             return "another kind".to_owned();
         }
+        let was_bucket = limit.is_bucket();
         limit.redefine(wanted, now_ms);
+        if capacity < limit.capacity && was_bucket && limit.lower_bucket(capacity) {
+            limit.status = Status::Active;
+            return "Active".to_owned();
+        }
         if capacity < limit.capacity {
             limit.status = Status::Decreasing(capacity);
             return format!("Decreasing {{ to: Amount({capacity}) }}");
@@ -234,9 +239,10 @@ impl Service {
 
     fn apply_decreases(&mut self) -> String {
         for limit in self.limits.values_mut() {
-            if let Status::Decreasing(to) = limit.status
-                && limit.reserved() <= to
-            {
+            let Status::Decreasing(to) = limit.status else { continue };
+            if limit.lower_bucket(to) {
+                limit.status = Status::Active;
+            } else if limit.reserved() <= to {
                 (limit.capacity, limit.status) = (to, Status::Active);
             }
         }

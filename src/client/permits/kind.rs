@@ -61,15 +61,16 @@ pub(super) fn freed_in(
     // The time of the grant is rounded down to a millisecond, hence one more.
     let after_seconds = |seconds: u32| granted_unix_ms + 1 + u64::from(seconds) * 1_000;
     let steps = steps(limit);
-    let after_steps = |count| steps.map(|steps| steps.starts_at_ms(steps.at(granted_unix_ms) + count));
+    let granted_ns = granted_unix_ms.saturating_mul(NS_PER_MS);
+    let after_steps = |count| steps.map(|steps| steps.starts_at_ms(steps.at(granted_ns) + count));
     let freed_at_ms = match limit.state.definition.kind {
         Kind::Rolling(rolling) => Some(after_seconds(rolling.window_seconds())),
         Kind::Concurrency(slots) => Some(after_seconds(slots.timeout_seconds())),
         Kind::FixedWindow(_) => after_steps(1),
         Kind::SlidingWindow(window) => after_steps(window.segments().into()),
         Kind::TokenBucket(bucket) => steps.map(|steps| {
-            let full_in = deficit.add(permits, steps.at(granted_unix_ms), bucket);
-            steps.starts_at_ms(steps.at(granted_unix_ms).saturating_add(full_in))
+            let full_in = deficit.add(permits, steps.at(granted_ns), bucket);
+            steps.starts_at_ms(steps.at(granted_ns).saturating_add(full_in))
         }),
     };
     freed_at_ms.map(|freed_at_ms| until(freed_at_ms, now_ns))
@@ -85,7 +86,7 @@ pub(super) fn refilled_in(limit: &Limit, permits: u128, now_ns: u64) -> Option<D
         Kind::TokenBucket(bucket) => refills(permits, bucket),
         Kind::Rolling(_) | Kind::Concurrency(_) | Kind::SlidingWindow(_) => return None,
     };
-    let step = steps.at(now_ns / NS_PER_MS).saturating_add(count);
+    let step = steps.at(now_ns).saturating_add(count);
     Some(until(steps.starts_at_ms(step), now_ns))
 }
 

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::decide::ids::ATTEMPTS_MAX;
 use crate::decide::lease::{HeldLeg, Hold};
 use crate::ledger::{AccountId, TransferId};
 use crate::limit::Overage;
@@ -30,6 +31,18 @@ pub(super) enum LegAction {
     Shrink(Shrink),
     /// More was used than reserved.
     Exceed(Exceed),
+}
+
+impl LegAction {
+    /// The same under the ids of the next attempt; `None` if there is none.
+    pub(super) fn next_attempt(self) -> Option<Self> {
+        let next = |attempt: u8| Some(attempt + 1).filter(|&attempt| attempt < ATTEMPTS_MAX);
+        match self {
+            Self::Shrink(shrink) => Some(Self::Shrink(Shrink { attempt: next(shrink.attempt)?, ..shrink })),
+            Self::Exceed(exceed) => Some(Self::Exceed(Exceed { attempt: next(exceed.attempt)?, ..exceed })),
+            Self::Keep | Self::Release => None,
+        }
+    }
 }
 
 /// The reduction of a leg.

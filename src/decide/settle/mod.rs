@@ -18,18 +18,21 @@
 //! Of a reservation ahead only what nobody reserved behind it is released. What is owed is read before, and the chain is refused
 //! if more is owed by then; it is read again, and after some attempts nothing is released.
 
+mod cause;
 mod leg_action;
 mod steps;
 
 use smallvec::SmallVec;
 
+use cause::{Cause, cause};
 pub use leg_action::{Behind, Used};
 use leg_action::{Exceed, LegAction, Shrink, actions_of};
 use steps::{Step, StepKind};
 
 use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds};
-use super::lease::{HeldLeg, Lease};
-use crate::ledger::{AccountId, Chain, ChainOutcome, LedgerError, Refusal, TransferId};
+use super::lease::{HeldLeg, Hold, Lease};
+use super::schedule_change::Successor;
+use crate::ledger::{AccountId, Chain, ChainOutcome, LedgerError, TransferId};
 use crate::limit::Overage;
 
 /// The most times that a chain is planned: twice for each leg, and some for interference of other replicas.
@@ -73,6 +76,7 @@ enum State {
     FindingClosing { leg: usize },
     FindingRoom { leg: usize },
     ReadingOwed { acts_at_unix_ms: u64 },
+    FindingSuccessor { leg: usize },
     ReadingLease,
     Done(Ending),
 }
@@ -94,6 +98,9 @@ pub enum Next {
         /// The date to act, in milliseconds since the Unix epoch.
         acts_at_unix_ms: u64,
     },
+    /// A new version closed this spent account: find the account that took over, then report to
+    /// [`Settlement::successor_found`].
+    FindSuccessor(AccountId),
     /// Read the lease's transfers, then report to [`Settlement::lease_read`].
     ReadLease,
     /// Nothing more.
@@ -148,6 +155,9 @@ impl Settlement {
             State::Done(ending) => return Ok(Next::Done(ending)),
             State::FindingClosing { leg } => return Ok(Next::FindClosing(self.leg(leg)?.account)),
             State::FindingRoom { leg } => return Ok(Next::FindRoom(self.leg(leg)?.account)),
+            State::FindingSuccessor { leg } => {
+                return Ok(self.spent(leg)?.map_or(Next::ReadLease, Next::FindSuccessor));
+            }
             State::ReadingLease => return Ok(Next::ReadLease),
             State::ReadingOwed { acts_at_unix_ms } => {
                 return Ok(Next::ReadOwed { account: self.leg(AHEAD_LEG)?.account, acts_at_unix_ms });
@@ -204,12 +214,14 @@ impl Settlement {
                 self.state = State::FindingRoom { leg };
                 Ok(())
             }
-            // Nothing is reserved on a closed account; a closed spent account belongs to a replaced schedule.
-            (StepKind::ReserveOverage, Cause::DebitClosed | Cause::CreditClosed) => {
-                self.reserve_overage(leg, 0)
+            // Nothing is reserved on a closed account.
+            (StepKind::ReserveOverage, Cause::DebitClosed) => self.reserve_overage(leg, 0),
+            // A new version closed the spent account and carried its balance over to the new schedule.
+            (StepKind::ReleaseUnused, Cause::DebitClosed)
+            | (StepKind::ReserveOverage, Cause::CreditClosed) => {
+                self.state = State::FindingSuccessor { leg };
+                Ok(())
             }
-            // A new version closed the spent account and carried its balance over to the new schedule, which refills it.
-            (StepKind::ReleaseUnused, Cause::DebitClosed) => self.set_action(leg, LegAction::Keep),
             (StepKind::BoundOwed, Cause::NoRoom) => self.owes_more(leg),
             // No other step can fail in these ways on a ledger that only this program writes.
             (_, _) => Err(unexpected),
@@ -254,10 +266,32 @@ impl Settlement {
 
     /// More was reserved behind a reservation ahead since what is owed was read. The last attempt releases nothing.
     fn owes_more(&mut self, leg: usize) -> Result<(), LedgerError> {
-        let LegAction::Shrink(shrink) = self.action(leg)? else { return Ok(()) };
-        let attempt = shrink.attempt + 1;
-        let behind = (attempt + 1 == ATTEMPTS_MAX).then_some(Behind::EVERYTHING);
-        self.set_action(leg, LegAction::Shrink(Shrink { attempt, behind, ..shrink }))
+        let next = match self.action(leg)?.next_attempt() {
+            Some(LegAction::Shrink(next)) => {
+                let behind = (next.attempt + 1 == ATTEMPTS_MAX).then_some(Behind::EVERYTHING);
+                LegAction::Shrink(Shrink { behind, ..next })
+            }
+            Some(LegAction::Keep | LegAction::Release | LegAction::Exceed(_)) | None => LegAction::Keep,
+        };
+        self.set_action(leg, next)
+    }
+
+    /// Takes the account that took over from the closed spent account; `None` if there is none. If all of it was refilled before
+    /// `now_ns`, in the ledger's nanoseconds, nothing is left to release.
+    pub fn successor_found(&mut self, found: Option<Successor>, now_ns: u64) -> Result<(), LedgerError> {
+        let State::FindingSuccessor { leg } = self.state else { return Ok(()) };
+        self.state = State::Planning;
+        let found = found.filter(|successor| now_ns < successor.until_ns);
+        let action = self.action(leg)?;
+        let action = match (found.zip(action.next_attempt()), action) {
+            (Some((successor, next)), _) => {
+                self.set_spent(leg, successor.spent);
+                next
+            }
+            (None, LegAction::Exceed(exceed)) => LegAction::Exceed(exceed.within(0)),
+            (None, LegAction::Shrink(_) | LegAction::Keep | LegAction::Release) => LegAction::Keep,
+        };
+        self.set_action(leg, action)
     }
 
     /// Takes the lease as it was read again. Starts over with it, unless it is settled or gone.
@@ -290,17 +324,14 @@ impl Settlement {
 
     /// The ledger refused what the shrink of a leg needs. A refused id is used up, so the next attempt takes a new one.
     fn shrink_refused(&mut self, leg: usize) -> Result<(), LedgerError> {
-        match self.action(leg)? {
-            LegAction::Shrink(shrink) if shrink.attempt + 1 < ATTEMPTS_MAX => {
-                let shrink = Shrink { attempt: shrink.attempt + 1, ..shrink };
-                self.set_action(leg, LegAction::Shrink(shrink))?;
+        match self.action(leg)?.next_attempt() {
+            Some(next) => {
+                self.set_action(leg, next)?;
                 self.state = State::FindingClosing { leg };
                 Ok(())
             }
             // In doubt the capacity stays reserved until it expires.
-            LegAction::Shrink(_) | LegAction::Keep | LegAction::Release | LegAction::Exceed(_) => {
-                self.set_action(leg, LegAction::Keep)
-            }
+            None => self.set_action(leg, LegAction::Keep),
         }
     }
 
@@ -335,6 +366,20 @@ impl Settlement {
         self.actions.iter().any(is_overage)
     }
 
+    /// The spent account of a leg on a limit with a schedule.
+    fn spent(&self, leg: usize) -> Result<Option<AccountId>, LedgerError> {
+        match self.leg(leg)?.hold {
+            Hold::Scheduled { spent, .. } => Ok(Some(spent)),
+            Hold::Rolling(_) | Hold::Concurrency => Ok(None),
+        }
+    }
+
+    fn set_spent(&mut self, leg: usize, account: AccountId) {
+        if let Some(HeldLeg { hold: Hold::Scheduled { spent, .. }, .. }) = self.lease.legs.get_mut(leg) {
+            *spent = account;
+        }
+    }
+
     fn leg(&self, leg: usize) -> Result<&HeldLeg, LedgerError> {
         self.lease.legs.get(leg).ok_or_else(|| self.no_leg(leg))
     }
@@ -353,38 +398,5 @@ impl Settlement {
 
     fn no_leg(&self, leg: usize) -> LedgerError {
         LedgerError::Unexpected(format!("lease {} has no leg {leg}", self.lease.id))
-    }
-}
-
-/// Why the ledger refused a step, as far as settlement tells the reasons apart.
-enum Cause {
-    DoneBefore,
-    Expired,
-    NoRoom,
-    /// The debited account is closed.
-    DebitClosed,
-    /// The credited account is closed.
-    CreditClosed,
-    /// A bug, or another program that writes to the ledger.
-    Impossible,
-}
-
-fn cause(refusal: Refusal) -> Cause {
-    match refusal {
-        Refusal::Exists | Refusal::ExistsWithDifferent(_) | Refusal::PendingAlreadyVoided => {
-            Cause::DoneBefore
-        }
-        Refusal::PendingExpired => Cause::Expired,
-        Refusal::ExceedsCredits | Refusal::IdAlreadyFailed => Cause::NoRoom,
-        Refusal::DebitAccountClosed => Cause::DebitClosed,
-        Refusal::CreditAccountClosed => Cause::CreditClosed,
-        Refusal::ExceedsDebits
-        | Refusal::DebitAccountNotFound
-        | Refusal::CreditAccountNotFound
-        | Refusal::PendingNotFound
-        | Refusal::PendingNotPending
-        | Refusal::PendingAlreadyPosted
-        | Refusal::Overflow
-        | Refusal::Malformed(_) => Cause::Impossible,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KindFields, Steps, in_range, seconds_in_range};
+use super::{KindFields, Steps, Tick, in_range, seconds_in_range};
 use crate::limit::DefinitionError;
 
 /// Boundaries are `window_seconds` apart, counted from the Unix epoch, so that 86,400 is the day in UTC. `align` moves them
@@ -53,9 +53,10 @@ impl FixedWindow {
     /// One step is one window.
     pub(super) fn steps(self) -> Steps {
         Steps {
-            anchor_ms: u64::from(self.align_seconds) * 1_000,
+            anchor_ns: u64::from(self.align_seconds) * 1_000_000_000,
             span_ms: u64::from(self.window_seconds) * 1_000,
             per_span: 1,
+            tick: Tick::Millisecond,
         }
     }
 }

@@ -17,7 +17,7 @@
 //! | --- | --- | --- |
 //! | rolling | the window | the capacity |
 //! | concurrency | any | no bound over time; the capacity at each moment |
-//! | token bucket | T | the capacity, and one refill for each refill interval in T, rounded up |
+//! | token bucket | T | the capacity, and each refill that is due within T |
 //! | fixed window | the window | 2 x the capacity |
 //! | sliding window | the window | 2 x the capacity |
 //! | sliding window | the window without one segment | the capacity |
@@ -31,6 +31,8 @@ mod sliding_window;
 mod steps;
 mod token_bucket;
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 pub use concurrency::Concurrency;
@@ -39,7 +41,7 @@ pub use refill_rate::{REFILL_INTERVAL_MS_MAX, RefillRate, RefillRateError};
 pub use rolling::Rolling;
 pub use scheduled::{Refill, ScheduledKind};
 pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};
-pub use steps::Steps;
+pub use steps::{Steps, Tick};
 pub use token_bucket::TokenBucket;
 
 use super::{DefinitionError, KindName};
@@ -75,8 +77,10 @@ pub struct KindFields {
     pub segments: u64,
     /// For buckets: the tokens that one refill adds.
     pub refill_amount: u64,
-    /// For buckets: the time between two refills.
+    /// For buckets: the time between two refills, or of `refills_per_interval` of them.
     pub refill_interval_ms: u64,
+    /// For buckets: the refills in an interval, evenly spread; 1 if left out.
+    pub refills_per_interval: u64,
     /// For buckets: whether time refills them; true if left out.
     pub auto_replenish: Option<bool>,
 }
@@ -89,6 +93,7 @@ pub(crate) enum EncodedKind {
     TokenBucket(token_bucket::Encoded),
     FixedWindow(fixed_window::Encoded),
     SlidingWindow(sliding_window::Encoded),
+    SpreadTokenBucket(token_bucket::EncodedSpread),
 }
 
 impl Kind {
@@ -147,7 +152,10 @@ impl From<Kind> for EncodedKind {
         match kind {
             Kind::Rolling(rolling) => Self::Rolling(rolling.into()),
             Kind::Concurrency(concurrency) => Self::Concurrency(concurrency.into()),
-            Kind::TokenBucket(bucket) => Self::TokenBucket(bucket.into()),
+            Kind::TokenBucket(bucket) if bucket.refill().per_interval() == NonZeroU32::MIN => {
+                Self::TokenBucket(bucket.into())
+            }
+            Kind::TokenBucket(bucket) => Self::SpreadTokenBucket(bucket.into()),
             Kind::FixedWindow(window) => Self::FixedWindow(window.into()),
             Kind::SlidingWindow(window) => Self::SlidingWindow(window.into()),
         }
@@ -164,6 +172,7 @@ impl TryFrom<EncodedKind> for Kind {
             EncodedKind::TokenBucket(bucket) => (KindName::TokenBucket, bucket.into()),
             EncodedKind::FixedWindow(window) => (KindName::FixedWindow, window.into()),
             EncodedKind::SlidingWindow(window) => (KindName::SlidingWindow, window.into()),
+            EncodedKind::SpreadTokenBucket(bucket) => (KindName::TokenBucket, bucket.into()),
         };
         Kind::from_fields(name, &fields)
     }
@@ -179,6 +188,7 @@ impl KindFields {
             ("segments", self.segments),
             ("refill_amount", self.refill_amount),
             ("refill_interval_ms", self.refill_interval_ms),
+            ("refills_per_interval", self.refills_per_interval),
         ];
         let used = field_names(kind);
         if let Some((field, _)) = numbers.iter().find(|(field, number)| *number != 0 && !used.contains(field))
@@ -279,6 +289,16 @@ mod tests {
                 Some("refill_interval_ms must be between 1 and 31622400000, not 0"),
             ),
             (
+                KindName::TokenBucket,
+                KindFields { refill_amount: 1, refill_interval_ms: 2, refills_per_interval: 2_001, ..none },
+                Some("refills_per_interval must be between 1 and 2000, not 2001"),
+            ),
+            (
+                KindName::FixedWindow,
+                KindFields { window_seconds: 60, refills_per_interval: 2, ..none },
+                Some("refills_per_interval must be 0 for kind fixed_window"),
+            ),
+            (
                 KindName::Rolling,
                 KindFields { window_seconds: 1, auto_replenish: Some(false), ..none },
                 Some("auto_replenish must be left out for kind rolling"),
@@ -304,6 +324,17 @@ mod tests {
         for (auto_replenish, kept) in [(None, true), (Some(true), true), (Some(false), false)] {
             let kind = Kind::from_fields(KindName::TokenBucket, &with(auto_replenish)).expect("valid");
             assert_eq!(kind.fields(), with(Some(kept)));
+        }
+    }
+
+    #[test]
+    fn the_refills_of_an_interval_are_stored() {
+        for (refills_per_interval, kept) in [(0, 0), (1, 0), (2, 2), (333, 333)] {
+            let bucket = KindFields { refill_amount: 5, refill_interval_ms: 1_000, ..KindFields::default() };
+            let fields = KindFields { refills_per_interval, ..bucket };
+            let kind = Kind::from_fields(KindName::TokenBucket, &fields).expect("valid");
+            assert_eq!(Kind::try_from(EncodedKind::from(kind)), Ok(kind));
+            assert_eq!(kind.fields().refills_per_interval, kept);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The kinds that a schedule refills, for all callers together. What callers spend is kept in *spent accounts* until a refill
 //! moves it back to the limit; the schedule says when, how much, and out of which account.
 
-use super::{FixedWindow, SlidingWindow, Steps, TokenBucket};
+use super::{FixedWindow, SlidingWindow, Steps, Tick, TokenBucket};
 
 /// A kind with a refill schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +24,18 @@ pub enum Refill {
 }
 
 impl ScheduledKind {
-    /// The steps of the schedule, for a limit that has had it since `since_ms`. `None` if it is refilled on request only.
-    pub fn steps(self, since_ms: u64) -> Option<Steps> {
+    /// The steps of the schedule, for a limit that has had it since `since_ns`. `None` if it is refilled on request only.
+    pub fn steps(self, since_ns: u64) -> Option<Steps> {
         match self {
-            Self::TokenBucket(bucket) => bucket.steps(since_ms),
+            Self::TokenBucket(bucket) => bucket.steps(since_ns),
             Self::FixedWindow(window) => Some(window.steps()),
             Self::SlidingWindow(window) => Some(window.steps()),
         }
+    }
+
+    /// The unit of the refill clock.
+    pub fn tick(self) -> Tick {
+        self.steps(0).map_or(Tick::Millisecond, |steps| steps.tick)
     }
 
     /// The number of spent accounts. A window has one for each step that it covers, and one more: a reservation that arrives

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KindFields, Steps, in_range, seconds_in_range};
+use super::{KindFields, Steps, Tick, in_range, seconds_in_range};
 use crate::limit::DefinitionError;
 
 /// The most segments of a window: their accounts must fit into one chain when a new schedule replaces them.
@@ -56,7 +56,12 @@ impl SlidingWindow {
 
     /// One step is one segment.
     pub(super) fn steps(self) -> Steps {
-        Steps { anchor_ms: 0, span_ms: u64::from(self.window_seconds) * 1_000, per_span: self.segments }
+        Steps {
+            anchor_ns: 0,
+            span_ms: u64::from(self.window_seconds) * 1_000,
+            per_span: self.segments,
+            tick: Tick::Millisecond,
+        }
     }
 }
 

@@ -3,30 +3,75 @@
 /// Steps of equal length in time: the refill intervals of a bucket, the windows of a fixed window, the segments of a sliding
 /// window.
 ///
-/// Steps are numbered from the anchor. If a span does not divide into whole milliseconds, each step begins at the next whole
-/// millisecond, so that the spans stay exact.
+/// Steps are numbered from the anchor. Each begins at a whole tick: if a span does not divide into whole ticks, at the next
+/// one. So the spans stay exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Steps {
-    /// The start of step 0, in milliseconds since the Unix epoch.
-    pub anchor_ms: u64,
+    /// The start of step 0, in nanoseconds since the Unix epoch.
+    pub anchor_ns: u64,
     /// The length of `per_span` steps, in milliseconds.
     pub span_ms: u64,
-    /// The number of steps in a span: from 1 to the number of its milliseconds.
+    /// The number of steps in a span: from 1 to the number of its ticks.
     pub per_span: u32,
+    /// The moments at which steps may begin.
+    pub tick: Tick,
+}
+
+/// The moments at which steps may begin, and the unit in which the refill clock counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tick {
+    /// Whole milliseconds since the Unix epoch.
+    Millisecond,
+    /// Nanoseconds, for steps shorter than a millisecond.
+    Nanosecond,
+}
+
+impl Tick {
+    /// The nanoseconds of a tick.
+    pub const fn ns(self) -> u64 {
+        match self {
+            Self::Millisecond => 1_000_000,
+            Self::Nanosecond => 1,
+        }
+    }
+
+    /// The tick that contains a moment, counted from the Unix epoch.
+    pub fn at(self, unix_ns: u64) -> u64 {
+        unix_ns / self.ns()
+    }
+
+    /// The start of a tick, in nanoseconds since the Unix epoch.
+    pub fn starts_at_ns(self, tick: u64) -> u64 {
+        tick.saturating_mul(self.ns())
+    }
 }
 
 impl Steps {
-    /// The step that contains a moment; step 0 for moments before the anchor.
-    pub fn at(self, unix_ms: u64) -> u64 {
-        let since_ms = u128::from(unix_ms.saturating_sub(self.anchor_ms));
-        narrow(since_ms * u128::from(self.per_span) / u128::from(self.span_ms.max(1)))
+    /// The step that contains a moment, in nanoseconds since the Unix epoch; step 0 for moments before the anchor.
+    pub fn at(self, unix_ns: u64) -> u64 {
+        let tick_began_ns = self.tick.starts_at_ns(self.tick.at(unix_ns));
+        let since_ns = u128::from(tick_began_ns.saturating_sub(self.anchor_ns));
+        narrow(since_ns * u128::from(self.per_span) / self.span_ns())
     }
 
-    /// The start of a step, in milliseconds since the Unix epoch.
+    /// The start of a step, in nanoseconds since the Unix epoch.
+    pub fn starts_at_ns(self, step: u64) -> u64 {
+        narrow(self.start_of(step))
+    }
+
+    /// The start of a step, in milliseconds since the Unix epoch, rounded up.
     pub fn starts_at_ms(self, step: u64) -> u64 {
-        let after_ms =
-            (u128::from(step) * u128::from(self.span_ms)).div_ceil(u128::from(self.per_span.max(1)));
-        self.anchor_ms.saturating_add(narrow(after_ms))
+        narrow(self.start_of(step).div_ceil(Tick::Millisecond.ns().into()))
+    }
+
+    /// In nanoseconds since the Unix epoch.
+    fn start_of(self, step: u64) -> u128 {
+        let after_ns = (u128::from(step) * self.span_ns()).div_ceil(u128::from(self.per_span.max(1)));
+        (u128::from(self.anchor_ns) + after_ns).next_multiple_of(self.tick.ns().into())
+    }
+
+    fn span_ns(self) -> u128 {
+        u128::from(self.span_ms.max(1)) * u128::from(Tick::Millisecond.ns())
     }
 }
 
@@ -40,22 +85,27 @@ mod tests {
 
     use super::*;
 
+    const NS_PER_MS: u64 = Tick::Millisecond.ns();
+
     proptest! {
         #[test]
         fn a_step_contains_the_moments_between_its_start_and_the_next(
-            anchor_ms in 0..2_000_000_000_000_u64,
+            anchor_ns in 0..2_000_000_000_000_000_000_u64,
             span_ms in 60..100_000_000_000_u64,
             per_span in 1..=60_u32,
             after_ms in 0..4_000_000_000_000_u64,
+            tick in prop_oneof![Just(Tick::Millisecond), Just(Tick::Nanosecond)],
         ) {
-            let steps = Steps { anchor_ms, span_ms, per_span };
-            let moment = anchor_ms + after_ms;
+            let steps = Steps { anchor_ns, span_ms, per_span, tick };
+            let moment = anchor_ns + after_ms * NS_PER_MS;
             let step = steps.at(moment);
-            prop_assert!(steps.starts_at_ms(step) <= moment && moment < steps.starts_at_ms(step + 1));
-            prop_assert_eq!(steps.at(steps.starts_at_ms(step)), step);
+            let began = step == 0 || steps.starts_at_ns(step) <= moment;
+            prop_assert!(began && moment < steps.starts_at_ns(step + 1));
+            prop_assert_eq!(steps.at(steps.starts_at_ns(step)), step);
             let spans = step / u64::from(per_span);
-            let exact = anchor_ms + spans * span_ms;
-            prop_assert_eq!(steps.starts_at_ms(spans * u64::from(per_span)), exact, "spans are exact");
+            let exact = anchor_ns + spans * span_ms * NS_PER_MS;
+            let whole_tick = exact.next_multiple_of(tick.ns());
+            prop_assert_eq!(steps.starts_at_ns(spans * u64::from(per_span)), whole_tick, "spans are exact");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Token bucket: refills add tokens at fixed intervals, or by hand.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use super::{KindFields, REFILL_INTERVAL_MS_MAX, RefillRate, SECONDS_MAX, Steps, in_range};
@@ -9,9 +11,9 @@ use crate::limit::{Amount, DefinitionError};
 const MANUAL_RELEASE_SECONDS: u64 = 3_600;
 
 /// A bucket that starts full. A reservation spends tokens; each refill adds up to `refill_amount`, never beyond the capacity.
-/// Refills are due every `refill_interval_ms`, or on request if `auto_replenish` is false.
+/// `refills_per_interval` refills are due in `refill_interval_ms`, evenly spread, or on request if `auto_replenish` is false.
 ///
-/// An interval sees at most the capacity and, for each refill interval in it, rounded up, one refill.
+/// An interval sees at most the capacity and, for each refill that is due in it, the refill amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenBucket {
     refill: RefillRate,
@@ -26,20 +28,33 @@ pub(crate) struct Encoded {
     auto_replenish: bool,
 }
 
+/// The fields of a bucket with several refills per interval, as the ledger stores them.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EncodedSpread {
+    bucket: Encoded,
+    refills_per_interval: u32,
+}
+
 impl TokenBucket {
-    pub(super) const FIELD_NAMES: &[&str] = &["refill_amount", "refill_interval_ms", "auto_replenish"];
+    pub(super) const FIELD_NAMES: &[&str] =
+        &["refill_amount", "refill_interval_ms", "refills_per_interval", "auto_replenish"];
 
     pub(super) fn from_fields(fields: &KindFields) -> Result<Self, DefinitionError> {
         let refill_amount = Amount::new(fields.refill_amount)
             .map_err(|error| DefinitionError::Amount { field: "refill_amount", error })?;
         let refill_interval_ms =
             in_range("refill_interval_ms", fields.refill_interval_ms, 1, REFILL_INTERVAL_MS_MAX)?;
-        let refill = RefillRate::new(refill_amount, refill_interval_ms);
+        let per_interval_max = RefillRate::per_interval_max(refill_interval_ms);
+        let per_interval =
+            in_range("refills_per_interval", fields.refills_per_interval.max(1), 1, per_interval_max)?;
+        // The upper bound fits 32 bits.
+        let per_interval = NonZeroU32::new(per_interval as u32).unwrap_or(NonZeroU32::MIN);
+        let refill = RefillRate::new(refill_amount, refill_interval_ms).with_per_interval(per_interval);
         Ok(Self { refill, auto_replenish: fields.auto_replenish.unwrap_or(true) })
     }
 
     pub(super) fn fields(self) -> KindFields {
-        Encoded::from(self).into()
+        EncodedSpread::from(self).into()
     }
 
     /// A bucket that time refills at this rate.
@@ -47,7 +62,7 @@ impl TokenBucket {
         Self { refill, auto_replenish: true }
     }
 
-    /// The tokens that one refill adds, and the time between refills.
+    /// The tokens that one refill adds, and the times of refills.
     pub fn refill(self) -> RefillRate {
         self.refill
     }
@@ -57,11 +72,10 @@ impl TokenBucket {
         self.auto_replenish
     }
 
-    /// One step is one refill interval, counted from `since_ms`, when the schedule took effect. `None` if the bucket is
-    /// refilled on request.
-    pub(super) fn steps(self, since_ms: u64) -> Option<Steps> {
-        let steps = Steps { anchor_ms: since_ms, span_ms: self.refill.interval_ms(), per_span: 1 };
-        self.auto_replenish.then_some(steps)
+    /// One step is the time between two refills, counted from `since_ns`, when the schedule took effect. `None` if the bucket
+    /// is refilled on request.
+    pub(super) fn steps(self, since_ns: u64) -> Option<Steps> {
+        self.auto_replenish.then(|| self.refill.steps(since_ns))
     }
 
     /// The most that this many refills add. It may exceed the capacity: the bucket may owe more, and its capacity may have
@@ -73,15 +87,15 @@ impl TokenBucket {
     /// How long refills by time take to fill `capacity` tokens, in milliseconds.
     pub fn full_after_ms(self, capacity: u64) -> u64 {
         let refills = capacity.div_ceil(self.refill.amount().get());
-        refills.saturating_mul(self.refill.interval_ms()).min(u64::from(SECONDS_MAX) * 1_000)
+        self.refill.refills_take_ms(refills).min(u64::from(SECONDS_MAX) * 1_000)
     }
 
     /// When the bucket is full again if at most `spent_max` tokens are spent at `now_ms`, in milliseconds since the Unix
     /// epoch. From then on nothing is left to release.
     pub(super) fn refilled_at_ms(self, now_ms: u64, spent_max: u64) -> u64 {
         let full_after_ms = if self.auto_replenish {
-            // The first refill may be due at once, or only after a whole interval.
-            self.full_after_ms(spent_max).saturating_add(self.refill.interval_ms())
+            // The first refill may be due at once, or only after a whole step.
+            self.full_after_ms(spent_max).saturating_add(self.refill.refills_take_ms(1))
         } else {
             MANUAL_RELEASE_SECONDS * 1_000
         };
@@ -96,6 +110,23 @@ impl From<TokenBucket> for Encoded {
             refill_interval_ms: bucket.refill.interval_ms(),
             auto_replenish: bucket.auto_replenish,
         }
+    }
+}
+
+impl From<TokenBucket> for EncodedSpread {
+    fn from(bucket: TokenBucket) -> Self {
+        Self { bucket: bucket.into(), refills_per_interval: bucket.refill.per_interval().get() }
+    }
+}
+
+impl From<EncodedSpread> for KindFields {
+    fn from(encoded: EncodedSpread) -> Self {
+        // One refill per interval is the default.
+        let refills_per_interval = match encoded.refills_per_interval {
+            1 => 0,
+            several => several.into(),
+        };
+        Self { refills_per_interval, ..encoded.bucket.into() }
     }
 }
 
