@@ -27,7 +27,7 @@ async fn a_job_runs_under_a_lease_and_completes_it_with_the_amounts_used() {
     let scheduler = start(&limiter, OPTIONS);
     let work = async |permit: Permit| {
         permit.used("tokens", 70).expect("reserved");
-        permit.used(&key("tokens"), 30).expect("reserved");
+        permit.used("tokens", 30).expect("reserved");
         assert_eq!(permit.used("other", 1), Err(NotReserved { key: "other".to_owned() }));
         permit.lease()
     };
@@ -42,7 +42,7 @@ async fn a_job_that_panics_fails_and_its_lease_is_completed() {
     let limiter = ScriptedLimiter::new(&[("slots", 1)]);
     let scheduler = start(&limiter, OPTIONS);
     let work = async |permit: Permit| {
-        permit.used(&key("slots"), 1).expect("reserved");
+        permit.used("slots", 1).expect("reserved");
         panic!("out of {}", "luck")
     };
     let panicked = scheduler.run(job("j", "p", &[("slots", 1)]), work).await;
