@@ -15,6 +15,7 @@
 //! | [`exhaustion`] | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
 //! | [`definition_version`] | a limit and the definition wanted -> its next version, as a chain |
+//! | [`instance_place`] | the history of an instance -> the template that counts it |
 //! | [`replaced_account`] | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
@@ -25,6 +26,7 @@ pub mod definition_version;
 pub mod exhaustion;
 pub mod extend;
 pub mod ids;
+pub mod instance_place;
 pub mod lease;
 pub mod refill;
 pub mod replaced_account;

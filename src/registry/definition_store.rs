@@ -130,13 +130,13 @@ pub(super) fn interpret_refusal(
         Refusal::Exists
         | Refusal::ExistsWithDifferent(_)
         | Refusal::PendingAlreadyVoided
-        | Refusal::DebitAccountClosed => Ok(StoreResult::Superseded),
+        | Refusal::DebitAccountClosed
+        | Refusal::CreditAccountClosed => Ok(StoreResult::Superseded),
         Refusal::ExceedsCredits => Ok(StoreResult::NoRoom),
         Refusal::IdAlreadyFailed
         | Refusal::ExceedsDebits
         | Refusal::DebitAccountNotFound
         | Refusal::CreditAccountNotFound
-        | Refusal::CreditAccountClosed
         | Refusal::PendingNotFound
         | Refusal::PendingNotPending
         | Refusal::PendingAlreadyPosted
