@@ -48,7 +48,8 @@ pub struct LoopOptions {
     pub poll_interval: Duration,
     /// Between two attempts to apply decreases that other replicas began.
     pub decrease_interval: Duration,
-    /// An instance is forgotten when it has not been used for this long, at most twice as long.
+    /// An instance is forgotten, and retired if nothing of it is taken, when it has not been used for this long, at most twice as
+    /// long.
     pub instance_idle: Duration,
 }
 
@@ -144,10 +145,10 @@ impl<L: Ledger> Engine<L> {
         }
     }
 
-    /// Runs the background loops forever: follows the log of definitions, applies decreases, forgets idle instances.
+    /// Runs the background loops forever: follows the log of definitions, applies decreases, retires and forgets idle instances.
     pub async fn run_loops(&self) {
         let decreases = self.admin.run_decreases(self.loops.decrease_interval);
-        tokio::join!(self.follow_log(), decreases, self.forget_idle_instances());
+        tokio::join!(self.follow_log(), decreases, self.retire_idle_instances());
     }
 
     async fn follow_log(&self) {
@@ -164,10 +165,16 @@ impl<L: Ledger> Engine<L> {
         }
     }
 
-    async fn forget_idle_instances(&self) {
+    async fn retire_idle_instances(&self) {
+        let idle = self.loops.instance_idle;
         loop {
-            tokio::time::sleep(self.loops.instance_idle).await;
-            self.registry.forget_idle_instances();
+            tokio::time::sleep(idle).await;
+            if let Err(error) = self.registry.retire_idle_instances(idle).await {
+                tracing::warn!(
+                    error = with_sources(&error),
+                    "idle instances could not give their places back; trying again later"
+                );
+            }
         }
     }
 }

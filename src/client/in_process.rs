@@ -16,7 +16,6 @@ use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryLedger, SystemClock};
 #[cfg(feature = "permits")]
-use crate::limit::Status;
 use crate::limit::{Definition, LimitState, RefillRate, ReleaseId, ReplenishId};
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::CompleteOutcome;
@@ -172,7 +171,7 @@ impl<L: Ledger> InProcess<L> {
     pub async fn limit(&self, key: impl IntoLimitKey) -> Result<Option<LimitInfo>, CallError> {
         match self.engine.admin().get(&definition_key(&key)?).await {
             Ok(usage) => Ok(Some(LimitInfo::of(&usage))),
-            Err(AdminError::UnknownKey(_)) => Ok(None),
+            Err(AdminError::UnknownKey(_) | AdminError::Deleted(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -202,7 +201,7 @@ impl<L: Ledger> InProcess<L> {
     pub(super) fn known(&self, key: &LimitKey) -> Option<Arc<Entry>> {
         let registry = self.engine.registry().snapshot();
         let entry = registry.get(key).or_else(|| registry.template_of(key));
-        entry.filter(|entry| entry.limit.state.status != Status::Deleted)
+        entry.filter(|entry| !entry.limit.state.status.is_gone())
     }
 
     /// Reads every change of a definition that was made until now.
@@ -323,7 +322,7 @@ impl From<AdminError> for CallError {
                 return Self::unknown(error);
             }
             AdminError::Contended(_) => return Self::unknown_of_kind(ErrorKind::Contended, error),
-            AdminError::UnknownKey(_) => ErrorKind::UnknownKey,
+            AdminError::UnknownKey(_) | AdminError::Deleted(_) => ErrorKind::UnknownKey,
             AdminError::KindChange(_) => ErrorKind::KindChange,
             AdminError::TooManyInstances(_) => ErrorKind::TooManyInstances,
         };

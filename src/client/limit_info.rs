@@ -42,10 +42,10 @@ pub enum LimitStatus {
 }
 
 impl LimitStatus {
-    /// Nobody is shown a deleted limit, so it has no status of its own.
+    /// Nobody is shown a limit that is gone, so that has no status of its own.
     pub(super) fn of(status: Status) -> Self {
         match status {
-            Status::Active | Status::Deleted => Self::Active,
+            Status::Active | Status::Deleted | Status::Retired => Self::Active,
             Status::Decreasing { to } => Self::Decreasing { to },
         }
     }

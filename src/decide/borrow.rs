@@ -33,7 +33,7 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, Definition, Kind, LimitKey, Overage, RefillRate, Status, Steps, Texts, TokenBucket, WaitMax,
+    Amount, Definition, Kind, LimitKey, Overage, RefillRate, Steps, Texts, TokenBucket, WaitMax,
 };
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, unix_ms};
@@ -254,7 +254,7 @@ pub fn definition_with_rate(
     burst: Amount,
 ) -> Definition {
     let kind = Kind::TokenBucket(TokenBucket::at_rate(rate.for_burst(burst)));
-    match current.filter(|limit| limit.state.status != Status::Deleted) {
+    match current.filter(|limit| !limit.state.status.is_gone()) {
         Some(limit) => Definition { kind, capacity: burst, ..limit.state.definition.clone() },
         None => Definition {
             key: key.clone(),

@@ -106,6 +106,7 @@ enum EncodedStatus {
     Active,
     Decreasing { to: u64 },
     Deleted,
+    Retired,
 }
 
 /// Encodes a version into its parts, in order. `schedule_since_ns` is that of [`DefinitionVersion`].
@@ -244,6 +245,7 @@ impl EncodedDefinition {
                 Status::Active => EncodedStatus::Active,
                 Status::Decreasing { to } => EncodedStatus::Decreasing { to: to.get() },
                 Status::Deleted => EncodedStatus::Deleted,
+                Status::Retired => EncodedStatus::Retired,
             },
         }
     }
@@ -261,6 +263,7 @@ impl EncodedDefinition {
             EncodedStatus::Active => Status::Active,
             EncodedStatus::Decreasing { to } => Status::Decreasing { to: Amount::new(to).map_err(invalid)? },
             EncodedStatus::Deleted => Status::Deleted,
+            EncodedStatus::Retired => Status::Retired,
         };
         let definition = Definition::new(
             LimitKey::parse_name(&self.key).map_err(invalid)?,
@@ -347,6 +350,7 @@ mod tests {
             bounded_template,
             LimitState { accounts_since: [3, 300].into(), ..state("on its third account", Status::Active) },
             state("é", Status::Deleted),
+            state("é", Status::Retired),
         ];
         let mut assembler = Assembler::default();
         let (mut read, mut replaced) = (Vec::new(), Vec::new());

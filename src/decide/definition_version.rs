@@ -81,6 +81,8 @@ pub enum BalanceStep {
     KeepReserved,
     /// Takes 1 from the template's account, which counts the instances that it may still make.
     CountInstance(AccountId),
+    /// Gives it back.
+    ReturnPlace(AccountId),
 }
 
 /// When a lower capacity is applied.
@@ -124,7 +126,8 @@ pub fn follow_template(
         return Ok(None);
     }
     let mut change = plan_version(current, wanted, lowering)?;
-    if let (Some(change), None) = (&mut change, current) {
+    let is_counted = current.is_some_and(|limit| limit.state.status != Status::Retired);
+    if let (Some(change), false) = (&mut change, is_counted) {
         change.balance_steps.push(BalanceStep::CountInstance(template.account));
     }
     Ok(change)
@@ -137,7 +140,7 @@ fn is_as_wanted(state: &LimitState, wanted: &LimitState) -> bool {
     let capacity = match state.status {
         Status::Active => state.definition.capacity,
         Status::Decreasing { to } => to,
-        Status::Deleted => return false,
+        Status::Deleted | Status::Retired => return false,
     };
     let definition = Definition { capacity, ..state.definition.clone() };
     template(state) == template(wanted) && definition == wanted.definition
@@ -170,7 +173,7 @@ fn plan_version(
     }
     let (has, wants) = (&limit.state.definition, &wanted.definition);
     let (from, to) = (has.kind.name(), wants.kind.name());
-    if from != to && limit.state.status != Status::Deleted {
+    if from != to && !limit.state.status.is_gone() {
         return Err(KindChange { key: wants.key.clone(), from, to });
     }
     if is_bucket(&limit.state) && is_bucket(&wanted) && wants.capacity < has.capacity {
@@ -285,13 +288,15 @@ fn compare_states(
     (wanted.clone(), balance_steps)
 }
 
-/// The version that deletes a limit; `None` if it is deleted already.
-pub fn delete(limit: &Limit) -> Option<VersionPlan> {
-    let balance_steps = match limit.state.status {
+/// The version that deletes a limit; `None` if it is deleted already. `counted_at` is the account of the template that counts
+/// the limit among its instances.
+pub fn delete(limit: &Limit, counted_at: Option<AccountId>) -> Option<VersionPlan> {
+    let mut balance_steps = match limit.state.status {
         Status::Active => vec![BalanceStep::Close],
-        Status::Decreasing { .. } => Vec::new(),
+        Status::Decreasing { .. } | Status::Retired => Vec::new(),
         Status::Deleted => return None,
     };
+    balance_steps.extend(counted_at.map(BalanceStep::ReturnPlace));
     // Without an origin no template makes the limit again.
     let state = LimitState { status: Status::Deleted, origin: None, ..limit.state.clone() };
     Some(next(limit, state, balance_steps))
@@ -302,9 +307,24 @@ pub fn delete(limit: &Limit) -> Option<VersionPlan> {
 pub fn close_instance(limit: &Limit) -> VersionPlan {
     let balance_steps = match limit.state.status {
         Status::Active => vec![BalanceStep::Close],
-        Status::Decreasing { .. } | Status::Deleted => Vec::new(),
+        Status::Decreasing { .. } | Status::Deleted | Status::Retired => Vec::new(),
     };
     next(limit, LimitState { status: Status::Deleted, ..limit.state.clone() }, balance_steps)
+}
+
+/// The version that retires an idle instance: it gives its place back to the template that counts it. All of the capacity is
+/// taken and given again, so the ledger refuses the version if anything is reserved, spent or owed.
+pub fn retire(limit: &Limit, counted_at: AccountId) -> VersionPlan {
+    let capacity = limit.state.definition.capacity.get();
+    let (empty, fill) = (BalanceStep::Cut(capacity), BalanceStep::Grant(capacity));
+    VersionPlan {
+        version: limit.version + 1,
+        state: LimitState { status: Status::Retired, ..limit.state.clone() },
+        balance_steps: vec![empty, fill, BalanceStep::Close, BalanceStep::ReturnPlace(counted_at)],
+        starts_new_schedule: false,
+        replaced: None,
+        if_no_room: None,
+    }
 }
 
 /// The version that applies a waiting decrease; `None` if none waits.
@@ -337,7 +357,7 @@ fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
         Status::Decreasing { to } => {
             Some((limit.state.definition.capacity.get().saturating_sub(to.get()), to))
         }
-        Status::Active | Status::Deleted => None,
+        Status::Active | Status::Deleted | Status::Retired => None,
     }
 }
 
@@ -408,14 +428,15 @@ impl VersionPlan {
         Some(Schedule::new(ids, &self.state.definition.key, kind, self.version, since_ns))
     }
 
-    /// The limit that this version makes, if it is the first one and is created now.
-    pub fn limit(&self, ids: Ids, now_ns: u64) -> Limit {
+    /// The limit that this version makes, if it is created now: the first version, or the one after `retired`.
+    pub fn limit(&self, ids: Ids, retired: Option<&Limit>, now_ns: u64) -> Limit {
+        let continued = || self.state.scheduled().and(retired?.schedule.clone());
         Limit {
             version: self.version,
             state: self.state.clone(),
             account: ids.limit_of(&self.state),
             debt_account: ids.debt(&self.state.definition.key),
-            schedule: self.new_schedule(ids, whole_ms_ns(now_ns)).map(Box::new),
+            schedule: self.new_schedule(ids, whole_ms_ns(now_ns)).map(Box::new).or_else(continued),
         }
     }
 }

@@ -151,6 +151,10 @@ impl VersionPlan {
                 let movement = Movement::Post { debit: template, credit: operator, amount: 1 };
                 smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]
             }
+            BalanceStep::ReturnPlace(template) => {
+                let movement = Movement::Post { debit: operator, credit: template, amount: 1 };
+                smallvec![plain(fresh_ids.next()?, TransferCode::Grant, movement)]
+            }
         })
     }
 }

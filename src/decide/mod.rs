@@ -17,6 +17,7 @@
 //! | [`retry_after`] | a denial -> the hint for the caller |
 //! | [`definition_version`] | a limit and the definition wanted -> its next version |
 //! | `definition_version_chain` | the version -> a chain |
+//! | [`instance_place`] | the history of an instance -> the template that counts it |
 //! | [`replaced_account`] | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
@@ -28,6 +29,7 @@ mod definition_version_chain;
 pub mod exhaustion;
 pub mod extend;
 pub mod ids;
+pub mod instance_place;
 pub mod lease;
 pub mod refill;
 pub mod replaced_account;

@@ -11,7 +11,7 @@ use super::Limit;
 use super::definition_codec::DefinitionVersion;
 use super::ids::Ids;
 use crate::ledger::{Account, AccountId};
-use crate::limit::{Kind, LimitState, Status};
+use crate::limit::{Kind, LimitState};
 use crate::time::NS_PER_SECOND;
 
 /// What a new account keeps reserved for leases on the account that it replaces.
@@ -27,7 +27,7 @@ pub struct KeptReservation {
 pub(super) fn replaces_account(limit: &Limit, wanted: &LimitState) -> bool {
     let (has, wants) = (&limit.state.definition, &wanted.definition);
     let is_template = has.instances_max.is_some();
-    limit.state.status == Status::Deleted
+    limit.state.status.is_gone()
         && has.kind.name() != wants.kind.name()
         && timeout_seconds(has.kind).is_some()
         && !is_template

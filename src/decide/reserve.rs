@@ -128,10 +128,7 @@ pub(super) fn plan_spending_leg(
 
 /// Whether the limit exists for callers. A decreasing limit does: its account is closed, so the ledger denies.
 pub fn takes_reservations(limit: &Limit) -> bool {
-    match limit.state.status {
-        Status::Active | Status::Decreasing { .. } => true,
-        Status::Deleted => false,
-    }
+    !limit.state.status.is_gone()
 }
 
 /// Whether every key names a limit that takes reservations.

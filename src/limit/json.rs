@@ -212,7 +212,7 @@ impl StatusJson {
     /// The status, and the capacity that waits to be applied or 0.
     pub fn of(status: Status) -> (Self, u64) {
         match status {
-            Status::Active | Status::Deleted => (Self::Active, 0),
+            Status::Active | Status::Deleted | Status::Retired => (Self::Active, 0),
             Status::Decreasing { to } => (Self::Decreasing, to.get()),
         }
     }

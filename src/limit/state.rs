@@ -57,4 +57,17 @@ pub enum Status {
     },
     /// The limit was deleted. Its account stays, closed, so that leases on it can be settled.
     Deleted,
+    /// An idle instance that gave its place back to its template. Its account stays, closed, until the next use of the key makes
+    /// the instance again.
+    Retired,
+}
+
+impl Status {
+    /// Whether callers do not see the limit: it is deleted or retired.
+    pub fn is_gone(self) -> bool {
+        match self {
+            Self::Active | Self::Decreasing { .. } => false,
+            Self::Deleted | Self::Retired => true,
+        }
+    }
 }

@@ -1,10 +1,11 @@
-//! The first reserve of instances that are not made yet. Its chain makes them, so a command that is denied makes none.
+//! The first reserve of instances that are not made yet, or not again after they were retired. Its chain makes them, so a command that is denied makes none.
 
 use futures_util::future::BoxFuture;
 
 use super::denial_cache::Admission;
 use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
+use crate::decide::reserve::takes_reservations;
 use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError};
 use crate::protocol::ReserveOutcome;
 use crate::registry::MakingOutcome;
@@ -26,7 +27,7 @@ impl<L: Ledger> Limiter<L> {
                 };
                 // Of many callers that wait here, the first one makes the instance for all.
                 let turn = self.registry.first_use(&key).await;
-                if self.registry.snapshot().get(&key).is_none()
+                if self.registry.snapshot().get(&key).is_none_or(|known| !takes_reservations(&known.limit))
                     && let Some(answer) = self.try_first_reserve(resolved).await?
                 {
                     return Ok(answer);

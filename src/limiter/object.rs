@@ -128,7 +128,11 @@ impl<L: Ledger> Object<'_, L> {
                 BorrowResult::Granted | BorrowResult::AlreadyGranted => {
                     return self.read_reservation(&command, &entry).await;
                 }
-                BorrowResult::Denied => return Ok(self.denied(&entry)),
+                BorrowResult::Denied => {
+                    // Another replica may have retired it.
+                    limiter.registry.forget_instance(&entry);
+                    return Ok(self.denied(&entry));
+                }
                 BorrowResult::WaitTooLong => return self.waits_too_long(tokens, &entry).await,
                 BorrowResult::ScheduleReplaced => {
                     limiter.registry.refresh().await.map_err(LimiterError::from)?;
@@ -336,9 +340,7 @@ impl<L: Ledger> Object<'_, L> {
                 CaughtUp::At { at_ns } => return Ok((entry, at_ns)),
                 CaughtUp::ScheduleReplaced => {
                     registry.refresh().await.map_err(LimiterError::from)?;
-                    if entry.is_instance() {
-                        registry.snapshot().forget(&entry);
-                    }
+                    registry.forget_instance(&entry);
                 }
             }
         }

@@ -240,8 +240,7 @@ impl<L: Ledger> Limiter<L> {
     /// Reads the definitions again. Instances are forgotten, because the log does not hold their versions.
     pub(super) async fn reload(&self, stale: &Resolved<'_>) -> Result<(), LimiterError> {
         self.registry.refresh().await?;
-        let instances = stale.entries.iter().flatten().filter(|entry| entry.is_instance());
-        instances.for_each(|entry| self.registry.snapshot().forget(entry));
+        stale.entries.iter().flatten().for_each(|entry| self.registry.forget_instance(entry));
         Ok(())
     }
 }

@@ -67,7 +67,7 @@ impl<L: Ledger> Target for InProcess<L> {
     async fn put(&self, _: &mut InProcessCaller<L>, limit: &Limit) -> Result<(), SetupError> {
         // The limit may exist with a higher capacity, because an earlier run may have used the ledger.
         match self.engine.admin().put(&limit.definition).await? {
-            Status::Active | Status::Deleted => Ok(()),
+            Status::Active | Status::Deleted | Status::Retired => Ok(()),
             Status::Decreasing { .. } => Err(SetupError::InUse { key: limit.body.key.clone() }),
         }
     }

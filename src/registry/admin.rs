@@ -40,6 +40,9 @@ pub enum AdminError {
     /// No limit has the key.
     #[error("there is no limit {0}")]
     UnknownKey(LimitKey),
+    /// The limit was deleted.
+    #[error("limit {0} was deleted; only a new definition of this key makes it again")]
+    Deleted(LimitKey),
     /// The definition would change the limit's kind.
     #[error(transparent)]
     KindChange(#[from] KindChange),
@@ -115,15 +118,31 @@ impl<L: Ledger> Admin<L> {
         Ok(entry.limit.state.status)
     }
 
-    /// Deletes a limit: it takes no reservations from now on. Leases on it can still be settled.
+    /// Deletes a limit: it takes no reservations from now on. Leases on it can still be settled. An instance gives its place
+    /// back, and no template makes it again.
     pub async fn delete(&self, key: &LimitKey) -> Result<(), AdminError> {
-        self.registry.refresh().await?;
-        let entry = self.registry.newest(key).await?;
-        if entry.is_none_or(|entry| entry.limit.state.status == Status::Deleted) {
-            return Err(AdminError::UnknownKey(key.clone()));
+        let registry = &self.registry;
+        registry.refresh().await?;
+        let entry = registry.newest(key).await?;
+        let entry = entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))?;
+        if entry.limit.state.status == Status::Deleted {
+            return Err(AdminError::Deleted(key.clone()));
         }
-        self.create_saved_version(key, |current| Ok(current.and_then(definition_version::delete))).await?;
-        Ok(())
+        for _ in 0..ATTEMPTS_MAX {
+            let place = registry.place_of(key).await?;
+            let delete = |limit: &Limit| {
+                let counted_at = place.template.as_ref().and_then(|it| registry.counting_account(it));
+                definition_version::delete(limit, counted_at)
+            };
+            // Another version may take another place.
+            let is_same = |limit: &&Limit| limit.version == place.version;
+            let entry =
+                self.create_saved_version(key, |current| Ok(current.filter(is_same).and_then(delete)));
+            if entry.await?.limit.state.status == Status::Deleted {
+                return Ok(());
+            }
+        }
+        Err(AdminError::Contended(key.clone()))
     }
 
     /// Refills a manually refilled bucket, once per id; false if the limit is not such a bucket.
@@ -149,9 +168,12 @@ impl<L: Ledger> Admin<L> {
 
     /// A limit that an operator defined or a template made, and that is not deleted. The log has just been read.
     pub(super) async fn existing(&self, key: &LimitKey) -> Result<Arc<Entry>, AdminError> {
-        let entry = self.registry.find(key).await?;
-        let entry = entry.filter(|entry| entry.limit.state.status != Status::Deleted);
-        entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))
+        let entry = self.registry.find(key).await?.ok_or_else(|| AdminError::UnknownKey(key.clone()))?;
+        match entry.limit.state.status {
+            Status::Active | Status::Decreasing { .. } => Ok(entry),
+            Status::Deleted => Err(AdminError::Deleted(key.clone())),
+            Status::Retired => Err(AdminError::UnknownKey(key.clone())),
+        }
     }
 
     /// Saves and creates the next version of a key as `plan` says.

@@ -90,7 +90,7 @@ impl<L: Ledger> DefinitionStore<L> {
     }
 
     /// What the ledger says of the schedule that a version replaces.
-    async fn read_replaced(&self, plan: &VersionPlan) -> Result<ReplacedBalances, RegistryError> {
+    pub(super) async fn read_replaced(&self, plan: &VersionPlan) -> Result<ReplacedBalances, RegistryError> {
         let Some(accounts) = plan.replaced_accounts() else { return Ok(ReplacedBalances::default()) };
         let accounts = self.ledger.accounts(accounts.to_vec()).await?;
         let [Some(clock), Some(borrowed)] = accounts.as_slice() else {
@@ -152,13 +152,13 @@ pub(super) fn interpret_refusal(
         Refusal::Exists
         | Refusal::ExistsWithDifferent(_)
         | Refusal::PendingAlreadyVoided
-        | Refusal::DebitAccountClosed => Ok(StoreResult::Superseded),
+        | Refusal::DebitAccountClosed
+        | Refusal::CreditAccountClosed => Ok(StoreResult::Superseded),
         Refusal::ExceedsCredits => Ok(StoreResult::NoRoom),
         Refusal::IdAlreadyFailed
         | Refusal::ExceedsDebits
         | Refusal::DebitAccountNotFound
         | Refusal::CreditAccountNotFound
-        | Refusal::CreditAccountClosed
         | Refusal::PendingNotFound
         | Refusal::PendingNotPending
         | Refusal::PendingAlreadyPosted

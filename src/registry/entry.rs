@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::refill_clock::RefillClock;
 use crate::decide::Limit;
-use crate::limit::{LimitKey, Status};
+use crate::limit::LimitKey;
 
 /// A version of a limit, and what this process remembers beside it.
 #[derive(Debug)]
@@ -47,9 +47,9 @@ impl Entry {
         !self.is_instance() || self.compared_with.load(Ordering::Relaxed) >= template_changes
     }
 
-    /// Whether the limit matches the current templates and is not deleted.
+    /// Whether the limit matches the current templates and is not gone.
     pub(crate) fn is_usable(&self, template_changes: u64) -> bool {
-        self.is_current(template_changes) && self.limit.state.status != Status::Deleted
+        self.is_current(template_changes) && !self.limit.state.status.is_gone()
     }
 
     /// Records that the limit matches the templates as they were after this many changes.
@@ -63,6 +63,11 @@ impl Entry {
         if self.is_instance() && !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a caller used the limit since the last [`Self::take_used`].
+    pub(super) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// Whether a caller used the limit since the last call.

@@ -10,7 +10,7 @@ use super::log::LogReader;
 use crate::decide::definition_codec::DefinitionVersion;
 use crate::decide::ids::Ids;
 use crate::ledger::{Ledger, LedgerError};
-use crate::limit::{LimitKey, Status};
+use crate::limit::LimitKey;
 
 /// What the log says of the instances of each template. It is kept, so that a later list reads only what is new.
 pub(super) struct InstanceLog<L> {
@@ -64,7 +64,7 @@ impl<L: Ledger> InstanceLog<L> {
 impl Instances {
     fn take(&mut self, version: &DefinitionVersion) {
         let key = &version.state.definition.key;
-        let origin = version.state.origin.as_ref().filter(|_| version.state.status != Status::Deleted);
+        let origin = version.state.origin.as_ref().filter(|_| !version.state.status.is_gone());
         let template = origin.map(|origin| &origin.template);
         if let Some(earlier) = self.template_of.get(key).filter(|earlier| Some(*earlier) != template)
             && let Some(keys) = self.by_template.get_mut(earlier)

@@ -14,14 +14,14 @@ use super::new_instance::NewInstance;
 use super::{ATTEMPTS_MAX, Registry};
 use crate::decide::definition_version::{self, KindChange, Lowering};
 use crate::ledger::Ledger;
-use crate::limit::LimitKey;
+use crate::limit::{LimitKey, Status};
 
 /// The limit for a key, if there is one.
 #[derive(Debug)]
 pub(crate) enum InstanceLookup {
     /// The limit. It may be deleted.
     Found(Arc<Entry>),
-    /// No limit has the key. A template makes it with its first reservation.
+    /// No limit has the key, or a retired one. A template makes it with its next reservation.
     New(Box<NewInstance>),
     /// No limit has the key, and no template matches it.
     NotFound,
@@ -60,14 +60,21 @@ impl<L: Ledger> Registry<L> {
             return Ok(Step::Done(InstanceLookup::NotFound));
         };
         let Some(entry) = self.read_instance(key).await? else {
-            let new = NewInstance::plan(self.ids, key, &template, self.ledger.now_ns());
-            return Ok(new.map_or(Step::Retry, |new| Step::Done(InstanceLookup::New(Box::new(new)))));
+            return Ok(self.plan_new(key, &template, None));
         };
         let is_made_by_newer_template = entry.limit.state.origin.as_ref().is_some_and(|origin| {
             let known = self.snapshot.get(&origin.template);
             known.is_none_or(|template| template.limit.version < origin.version)
         });
-        if is_made_by_newer_template || !self.catch_up(&entry).await? {
+        if is_made_by_newer_template {
+            return Ok(Step::Retry);
+        }
+        if entry.limit.state.status == Status::Retired {
+            // As if it had never been made: its next reservation makes it.
+            self.snapshot.forget(&entry);
+            return Ok(self.plan_new(key, &template, Some(entry)));
+        }
+        if !self.catch_up(&entry).await? {
             return Ok(Step::Retry);
         }
         if !entry.is_instance() {
@@ -94,6 +101,11 @@ impl<L: Ledger> Registry<L> {
         }
         entry.set_current(template_changes);
         Ok(Step::Done(InstanceLookup::Found(entry)))
+    }
+
+    fn plan_new(&self, key: &LimitKey, template: &Entry, retired: Option<Arc<Entry>>) -> Step {
+        let new = NewInstance::plan(self.ids, key, template, retired, self.ledger.now_ns());
+        new.map_or(Step::Retry, |new| Step::Done(InstanceLookup::New(Box::new(new))))
     }
 
     /// Reads the versions of a key into the snapshot.

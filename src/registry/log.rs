@@ -27,34 +27,40 @@ impl LogReader {
         ledger: &L,
         mut take: impl FnMut(DefinitionVersion),
     ) -> Result<(), LedgerError> {
-        loop {
-            let query = AccountQuery {
-                account: self.account,
-                side: Side::Debit,
-                code: TransferCode::Definition,
-                after_ns: self.read_to_ns,
-                order: Order::OldestFirst,
-                count_max: PAGE_TRANSFERS,
-            };
-            let page = ledger.account_transfers(query).await?;
-            for recorded in &page {
-                self.read_to_ns = recorded.timestamp_ns;
-                match self.assembler.push(recorded) {
-                    Ok(None) => {}
-                    Ok(Some(version)) => take(version),
-                    // A newer program may have written it: the limit keeps its last readable version, and the others go on.
-                    Err(error) => {
-                        tracing::error!(
-                            error = with_sources(&error),
-                            "a definition in the ledger cannot be read and is skipped; is this program older than the one that wrote it?"
-                        );
-                    }
+        while self.read_page(ledger, &mut take).await? {}
+        Ok(())
+    }
+
+    /// Reads one page on. False at the end of the log.
+    pub(super) async fn read_page<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        mut take: impl FnMut(DefinitionVersion),
+    ) -> Result<bool, LedgerError> {
+        let query = AccountQuery {
+            account: self.account,
+            side: Side::Debit,
+            code: TransferCode::Definition,
+            after_ns: self.read_to_ns,
+            order: Order::OldestFirst,
+            count_max: PAGE_TRANSFERS,
+        };
+        let page = ledger.account_transfers(query).await?;
+        for recorded in &page {
+            self.read_to_ns = recorded.timestamp_ns;
+            match self.assembler.push(recorded) {
+                Ok(None) => {}
+                Ok(Some(version)) => take(version),
+                // A newer program may have written it: the limit keeps its last readable version, and the others go on.
+                Err(error) => {
+                    tracing::error!(
+                        error = with_sources(&error),
+                        "a definition in the ledger cannot be read and is skipped; is this program older than the one that wrote it?"
+                    );
                 }
             }
-            // A ledger may answer with fewer transfers than were asked for, so only an empty page is the end.
-            if page.is_empty() {
-                return Ok(());
-            }
         }
+        // A ledger may answer with fewer transfers than were asked for, so only an empty page is the end.
+        Ok(!page.is_empty())
     }
 }

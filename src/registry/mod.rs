@@ -9,6 +9,7 @@
 //! | `file/`, `saver.rs` | the registry file: the truth in memory mode, a copy beside TigerBeetle; when it is written |
 //! | `definition_store.rs` | creates definition versions, and reads a limit's history |
 //! | `instances.rs`, `new_instance.rs` | find the instances of templates; make them with their first reservation |
+//! | `idle_instances.rs` | retires idle instances |
 //! | `instance_log.rs` | the log of instances, for a list of them |
 //! | `refiller.rs`, `refill_clock.rs` | makes the refills that are due |
 //! | `admin.rs`, `decreases.rs`, `usage.rs`, `filter.rs`, `bootstrap.rs` | the operators' side: changes, decreases, lists with usage, start |
@@ -24,6 +25,7 @@ mod error;
 pub mod file;
 mod filter;
 mod follower;
+mod idle_instances;
 mod instance_log;
 mod instances;
 mod key_locks;
@@ -38,7 +40,7 @@ mod usage;
 
 use std::sync::Arc;
 
-use tokio::sync::MutexGuard;
+use tokio::sync::{Mutex, MutexGuard};
 
 pub use admin::{Admin, AdminError};
 pub(crate) use entry::Entry;
@@ -60,6 +62,7 @@ use file::LockedFile;
 use follower::Follower;
 use instance_log::InstanceLog;
 use key_locks::KeyLocks;
+use log::LogReader;
 use saver::Saver;
 
 /// The limits looked up or created at once: as many as fit into the smallest request that TigerBeetle can be set to.
@@ -77,6 +80,8 @@ pub struct Registry<L> {
     follower: Follower<L>,
     saver: Arc<Saver>,
     instance_log: InstanceLog<L>,
+    /// Where the search for instances that no process remembers goes on in the log.
+    idle_search: Mutex<LogReader>,
     store: DefinitionStore<L>,
     refiller: Refiller<L>,
     key_locks: KeyLocks,
@@ -101,6 +106,7 @@ impl<L: Ledger> Registry<L> {
             follower,
             saver,
             instance_log,
+            idle_search: Mutex::new(LogReader::new(ids.instances())),
             store,
             refiller,
             key_locks: KeyLocks::new(),
@@ -148,9 +154,11 @@ impl<L: Ledger> Registry<L> {
         self.snapshot.decreasing()
     }
 
-    /// Forgets the instances that nobody has used since the last call. The ledger still has them.
-    pub fn forget_idle_instances(&self) {
-        self.snapshot.forget_idle_instances();
+    /// Forgets a limit that may be stale, if it is an instance: the log that this process follows does not hold its versions.
+    pub(crate) fn forget_instance(&self, entry: &Arc<Entry>) {
+        if entry.is_instance() {
+            self.snapshot.forget(entry);
+        }
     }
 
     /// Waits for the turn to make the first reservation of a key.

@@ -1,4 +1,4 @@
-//! Makes instances in the chain of their first reservation. The ledger makes both or neither, so a denied reservation counts
+//! Makes instances in the chain of their first reservation, and retired instances again. The ledger makes both or neither, so a denied reservation counts
 //! no instance.
 //!
 //! The chain can be sent twice, by any replicas: the first part of the definition has one id for all of them. The later chain
@@ -14,17 +14,19 @@ use super::entry::Entry;
 use super::error::RegistryError;
 use crate::decide::definition_version::{self, ChainInputs, Lowering, VersionPlan};
 use crate::decide::ids::Ids;
-use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError, Transfer};
+use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError, Transfer, find_closing};
 use crate::limit::LimitKey;
 
 /// An instance that its first reservation makes.
 #[derive(Debug, Clone)]
 pub(crate) struct NewInstance {
-    /// The limit as it will be. The ledger does not have its accounts yet.
+    /// The limit as it will be. The ledger does not have its accounts yet, or they are closed.
     pub(crate) entry: Arc<Entry>,
     /// The account that counts the instances of its template.
     template_account: AccountId,
     plan: VersionPlan,
+    /// The instance as it was retired.
+    retired: Option<Arc<Entry>>,
 }
 
 /// The outcome of a chain that makes instances first.
@@ -39,13 +41,22 @@ pub(crate) enum MakingOutcome {
 }
 
 impl NewInstance {
-    /// The instance of a template for a key that has no versions. `None` if the template gives none.
-    pub(super) fn plan(ids: Ids, key: &LimitKey, template: &Entry, now_ns: u64) -> Option<Self> {
+    /// The instance of a template for a key that has no versions, or whose instance is retired. `None` if the template gives
+    /// none.
+    pub(super) fn plan(
+        ids: Ids,
+        key: &LimitKey,
+        template: &Entry,
+        retired: Option<Arc<Entry>>,
+        now_ns: u64,
+    ) -> Option<Self> {
+        let current = retired.as_ref().map(|entry| &entry.limit);
         let plan =
-            definition_version::follow_template(None, key, &template.limit, Lowering::AtOnce).ok()??;
-        let limit = plan.limit(ids, now_ns);
-        let entry = Arc::new(Entry::new(limit, None));
-        Some(Self { entry, template_account: template.limit.account, plan })
+            definition_version::follow_template(current, key, &template.limit, Lowering::AtOnce).ok()??;
+        let limit = plan.limit(ids, current, now_ns);
+        let clock = retired.as_ref().and_then(|entry| entry.shared_clock());
+        let entry = Arc::new(Entry::new(limit, clock));
+        Some(Self { entry, template_account: template.limit.account, plan, retired })
     }
 
     /// The instance's key.
@@ -72,9 +83,10 @@ impl<L: Ledger> Registry<L> {
         self.ledger.create_accounts(accounts).await?;
         let (mut transfers, mut makers) = (Vec::<Transfer>::new(), Vec::new());
         for instance in instances {
-            let inputs = ChainInputs::of_first_version(Ulid::generate().0, self.ledger.now_ns());
-            let making = instance.plan.chain(self.ids, inputs)?;
-            transfers.extend(making.iter().flat_map(Chain::transfers));
+            let Some(making) = self.plan_making(instance).await? else {
+                return Ok(MakingOutcome::Superseded);
+            };
+            transfers.extend(making.transfers());
             makers.resize(transfers.len(), instance);
         }
         transfers.extend(chain.transfers());
@@ -85,6 +97,24 @@ impl<L: Ledger> Registry<L> {
             Err(LedgerError::ChainTooLong { .. }) => self.make_alone(instances).await,
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The chain that makes an instance. `None` if another caller has made it again.
+    async fn plan_making(&self, instance: &NewInstance) -> Result<Option<Chain>, RegistryError> {
+        let mut closing = None;
+        if let Some(retired) = &instance.retired {
+            // Nothing is spent. The refills since then would add to what is spent from now on.
+            if !self.catch_up(retired).await? {
+                return Ok(None);
+            }
+            closing = find_closing(&*self.ledger, retired.limit.account).await?;
+        }
+        // The template may have got another schedule since the instance was retired.
+        let replaced = self.store.read_replaced(&instance.plan).await?;
+        let (fresh_ulid, now_ns) = (Ulid::generate().0, self.ledger.now_ns());
+        // A retired instance had nothing reserved.
+        let inputs = ChainInputs { closing, kept: None, replaced, fresh_ulid, now_ns };
+        Ok(instance.plan.chain(self.ids, inputs)?)
     }
 
     async fn make_alone(&self, instances: &[NewInstance]) -> Result<MakingOutcome, RegistryError> {

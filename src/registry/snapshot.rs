@@ -59,15 +59,14 @@ impl Snapshot {
         }
     }
 
-    /// Forgets the instances that nobody has used since the last call. An instance with a waiting decrease stays.
-    pub(crate) fn forget_idle_instances(&self) {
+    /// The instances that nobody has used since the last call. An instance with a waiting decrease is left out.
+    pub(crate) fn take_idle_instances(&self) -> Vec<Arc<Entry>> {
         let limits = self.limits.pin();
-        for entry in limits.values().filter(|entry| entry.is_instance()) {
-            let is_idle = !entry.take_used();
-            if is_idle && entry.limit.state.status == Status::Active {
-                self.forget(entry);
-            }
-        }
+        let is_idle = |entry: &&Arc<Entry>| match entry.limit.state.status {
+            Status::Active | Status::Deleted | Status::Retired => entry.is_instance() && !entry.take_used(),
+            Status::Decreasing { .. } => false,
+        };
+        limits.values().filter(is_idle).cloned().collect()
     }
 
     /// How many limits are known, deleted ones included.
@@ -79,8 +78,8 @@ impl Snapshot {
     pub(crate) fn list(&self, range: &KeyRange, count_max: usize) -> Vec<Arc<Entry>> {
         let limits = self.limits.pin();
         let is_listed = |entry: &&Arc<Entry>| {
-            let is_deleted = entry.limit.state.status == Status::Deleted;
-            !is_deleted && !entry.is_instance() && range.holds(entry.key())
+            let is_gone = entry.limit.state.status.is_gone();
+            !is_gone && !entry.is_instance() && range.holds(entry.key())
         };
         let mut list: Vec<_> = limits.values().filter(is_listed).cloned().collect();
         list.sort_unstable_by(|a, b| a.key().cmp(b.key()));
@@ -117,7 +116,7 @@ impl Snapshot {
         );
         match version.state.status {
             Status::Decreasing { .. } => decreasing.insert(key.clone()),
-            Status::Active | Status::Deleted => decreasing.remove(&key),
+            Status::Active | Status::Deleted | Status::Retired => decreasing.remove(&key),
         };
         let schedule = Schedule::of_version(ids, known.map(|entry| &entry.limit), &version);
         let clock = clock_of(known.map(|entry| &**entry), schedule.as_deref());

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::entry::Entry;
-use crate::limit::{KeyTemplate, LimitKey, Status};
+use crate::limit::{KeyTemplate, LimitKey};
 
 /// The templates, the most specific first. They are few, and they are searched only for a new key or after a template has
 /// changed.
@@ -20,7 +20,7 @@ impl Templates {
         let Some(template) = KeyTemplate::of(entry.key()) else { return };
         let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
         active.retain(|(other, _)| *other != template);
-        if entry.limit.state.status != Status::Deleted {
+        if !entry.limit.state.status.is_gone() {
             active.push((template, Arc::clone(entry)));
             active.sort_by_cached_key(|(template, _)| template.precedence());
         }

@@ -10,7 +10,7 @@ use super::filter::LimitFilter;
 use crate::decide::Limit;
 use crate::decide::usage::{self, Usage};
 use crate::ledger::{Account, Ledger, LedgerError};
-use crate::limit::{LimitKey, LimitState, Status};
+use crate::limit::{LimitKey, LimitState};
 
 /// The accounts read at once, so that they are of one moment; a ledger's answer holds no more than 8,189.
 const ACCOUNTS_READ_MAX: usize = 8_189;
@@ -166,8 +166,7 @@ impl<L: Ledger> Admin<L> {
     ) -> Result<(Vec<Arc<Entry>>, Option<LimitKey>), AdminError> {
         let registry = &self.registry;
         let is_known = registry.snapshot().get(template).is_some_and(|entry| {
-            entry.limit.state.definition.instances_max.is_some()
-                && entry.limit.state.status != Status::Deleted
+            entry.limit.state.definition.instances_max.is_some() && !entry.limit.state.status.is_gone()
         });
         if !is_known {
             return Err(AdminError::UnknownKey(template.clone()));
@@ -183,8 +182,8 @@ impl<L: Ledger> Admin<L> {
         }));
         let is_of_template = |entry: &Arc<Entry>| {
             let origin = entry.limit.state.origin.as_ref();
-            let is_deleted = entry.limit.state.status == Status::Deleted;
-            origin.is_some_and(|origin| origin.template == *template) && !is_deleted
+            let is_gone = entry.limit.state.status.is_gone();
+            origin.is_some_and(|origin| origin.template == *template) && !is_gone
         };
         Ok((entries.await?.into_iter().flatten().filter(is_of_template).collect(), next_after))
     }

@@ -127,8 +127,8 @@ pub async fn a_deleted_limit_denies_until_it_is_created_again<B: Backend>(backen
     let holder = lease();
     replica.reserve(holder, &[("slots", 8)]).await;
     replica.admin().delete(&key("slots")).await.expect("the limit exists");
-    assert!(matches!(replica.admin().delete(&key("slots")).await, Err(AdminError::UnknownKey(_))));
-    assert!(matches!(replica.admin().get(&key("slots")).await, Err(AdminError::UnknownKey(_))));
+    assert!(matches!(replica.admin().delete(&key("slots")).await, Err(AdminError::Deleted(_))));
+    assert!(matches!(replica.admin().get(&key("slots")).await, Err(AdminError::Deleted(_))));
     assert!(replica.admin().list().await.expect("the ledger answers").is_empty());
     assert_eq!(replica.take(&[("slots", 1)]).await, ReserveOutcome::UnknownKey { key: key("slots") });
     // Created again with a capacity below what is still reserved.

@@ -11,6 +11,7 @@ pub mod crash_schedules;
 pub mod definitions;
 pub mod denial_cache;
 pub mod extend;
+pub mod idle_instances;
 pub mod lease_status;
 pub mod objects;
 pub mod overage;
@@ -254,6 +255,24 @@ macro_rules! contract_tests {
             a_replica_that_knows_the_old_kind_reserves_nothing,
             a_complete_finds_the_new_account_of_a_limit,
             a_delete_denies_at_every_replica,
+        ]);
+        $crate::contract_tests!(@module idle_instances, $backend, [
+            an_idle_instance_gives_its_place_to_another,
+            a_retired_instance_is_made_again_with_its_capacity,
+            a_retired_instance_follows_its_template,
+            replicas_retire_an_instance_once,
+            an_instance_with_a_reservation_is_not_retired,
+            the_ledger_refuses_to_retire_what_is_taken_meanwhile,
+            a_bucket_that_owes_tokens_is_not_retired,
+            a_late_complete_finds_a_retired_instance,
+            a_replica_that_remembers_a_retired_instance_denies_once,
+            callers_of_a_retired_instance_make_it_once,
+            the_template_that_made_an_instance_gets_the_place_back,
+            instances_of_a_deleted_template_are_left,
+            a_deleted_instance_gives_its_place_back,
+            an_operator_defines_a_retired_instance,
+            retiring_is_whole_after_a_crash,
+            making_a_retired_instance_is_whole_after_a_crash,
         ]);
     };
     (@module $module:ident, $backend:expr, [$($name:ident),* $(,)?]) => {

@@ -289,9 +289,10 @@ pub async fn a_forgotten_instance_is_read_again<B: Backend>(backend: B) {
     replica.put(template(fixed_window(DAILY, 10, 86_400, 0), 0)).await;
     let registry = replica.registry();
     replica.take(&[("tenant:acme:daily", 4)]).await;
-    registry.forget_idle_instances();
+    let idle = Duration::from_secs(600);
+    registry.retire_idle_instances(idle).await.expect("the ledger answers");
     assert_eq!(registry.known_limits(), 2, "a limit that was used since the last call is kept");
-    registry.forget_idle_instances();
+    registry.retire_idle_instances(idle).await.expect("the ledger answers");
     assert_eq!(registry.known_limits(), 1);
     assert_eq!(no_room(&replica.take(&[("tenant:acme:daily", 7)]).await), Some("tenant:acme:daily"));
     assert_eq!(replica.usage("tenant:acme:daily").await, Usage { available: 6, reserved: 4, debt: 0 });

@@ -69,6 +69,7 @@ pub fn of_status(status: Status) -> String {
         Status::Active => "active".to_owned(),
         Status::Decreasing { to } => format!("decreasing to {}", to.get()),
         Status::Deleted => "deleted".to_owned(),
+        Status::Retired => "retired".to_owned(),
     }
 }
 

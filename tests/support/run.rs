@@ -158,7 +158,7 @@ async fn limits_of<L: Ledger>(replica: &Replica<L>) -> Vec<String> {
 fn changed(answer: Result<String, AdminError>) -> String {
     match answer {
         Ok(answer) => answer,
-        Err(AdminError::UnknownKey(_)) => "unknown".to_owned(),
+        Err(AdminError::UnknownKey(_) | AdminError::Deleted(_)) => "unknown".to_owned(),
         Err(AdminError::KindChange(_)) => "another kind".to_owned(),
         Err(error) => panic!("{error}"),
     }

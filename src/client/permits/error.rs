@@ -49,7 +49,7 @@ pub enum PermitError {
 impl From<AdminError> for PermitError {
     fn from(error: AdminError) -> Self {
         match error {
-            AdminError::UnknownKey(key) => Self::UnknownLimit { key },
+            AdminError::UnknownKey(key) | AdminError::Deleted(key) => Self::UnknownLimit { key },
             AdminError::TooManyInstances(key) => Self::TooManyInstances { key },
             AdminError::KindChange(_)
             | AdminError::NotSaved(_)

@@ -174,7 +174,9 @@ impl<L: Ledger> PermitSource<L> {
         let usage = match self.home.admin().get(&self.key).await {
             Ok(usage) => usage,
             // Its template has not created it yet.
-            Err(AdminError::UnknownKey(_)) => unused(self.known().ok_or_else(|| self.unknown_limit())?),
+            Err(AdminError::UnknownKey(_) | AdminError::Deleted(_)) => {
+                unused(self.known().ok_or_else(|| self.unknown_limit())?)
+            }
             Err(error) => return Err(error.into()),
         };
         if !is_full(&usage) {

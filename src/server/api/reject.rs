@@ -57,9 +57,8 @@ impl Reject {
             Self::Encoded | Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::Admin(AdminError::UnknownKey(_)) | Self::Object(ObjectError::UnknownKey(_)) => {
-                (StatusCode::NOT_FOUND, UNKNOWN_LIMIT_KEY)
-            }
+            Self::Admin(AdminError::UnknownKey(_) | AdminError::Deleted(_))
+            | Self::Object(ObjectError::UnknownKey(_)) => (StatusCode::NOT_FOUND, UNKNOWN_LIMIT_KEY),
             Self::Admin(AdminError::KindChange(_)) => (StatusCode::CONFLICT, "kind_change"),
             Self::Admin(AdminError::Contended(_)) => (StatusCode::CONFLICT, "contended"),
             Self::Admin(AdminError::TooManyInstances(_)) | Self::Object(ObjectError::TooManyInstances(_)) => {

@@ -29,9 +29,10 @@ pub(crate) async fn get<L: Ledger>(
     match (limit, path.strip_suffix(HISTORY)) {
         (Ok(limit), _) => Ok(answer(StatusCode::OK, LimitAnswer { limit: LimitInfo::from(&limit) })),
         // No limit has the whole path as its key.
-        (Err(Reject::Admin(AdminError::UnknownKey(_)) | Reject::Invalid(_)), Some(key)) => {
-            history(&api, &parse_name(key)?).await
-        }
+        (
+            Err(Reject::Admin(AdminError::UnknownKey(_) | AdminError::Deleted(_)) | Reject::Invalid(_)),
+            Some(key),
+        ) => history(&api, &parse_name(key)?).await,
         (Err(reject), _) => Err(reject),
     }
 }

@@ -33,6 +33,7 @@ impl From<&DefinitionVersion> for VersionBody {
                 Status::Active => "active".to_owned(),
                 Status::Decreasing { .. } => "decreasing".to_owned(),
                 Status::Deleted => "deleted".to_owned(),
+                Status::Retired => "retired".to_owned(),
             },
             definition: DefinitionJson::from(&state.definition),
             pending_decrease_to,
