@@ -75,6 +75,7 @@ impl<L: Ledger> Registry<L> {
         let place = self.place_of(key).await?;
         let counted_at = place.template.and_then(|template| self.counting_account(&template));
         if place.version == entry.limit.version
+            && !entry.is_used()
             && let Some(counted_at) = counted_at
         {
             let retired = self.store.create(&definition_version::retire(&entry.limit, counted_at)).await?;
@@ -102,6 +103,10 @@ impl<L: Ledger> Registry<L> {
                     Ok(entry) => forgotten.extend(entry.filter(|entry| entry.is_instance())),
                     Err(error) => result = result.and(Err(error)),
                 }
+            }
+            // A read entry counts as used.
+            for entry in &forgotten {
+                entry.take_used();
             }
             result = result.and(self.retire(&forgotten).await);
             forgotten.iter().for_each(|entry| self.snapshot.forget(entry));
