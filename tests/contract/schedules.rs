@@ -105,25 +105,26 @@ pub async fn a_repeated_extend_spends_once<B: Backend>(backend: B) {
 
 pub async fn a_new_rate_begins_where_the_old_one_ends<B: Backend>(backend: B) {
     let replica = start(&backend).await;
-    replica.put(token_bucket("rpm", 10, 3, 1_000)).await;
+    // Rates at which a second more or less makes no difference, because real time passes on some ledgers.
+    replica.put(token_bucket("rpm", 10, 4, 8_000)).await;
     replica.take(&[("rpm", 10)]).await;
-    backend.pass(SECOND).await;
-    replica.put(token_bucket("rpm", 10, 1, 1_000)).await;
+    backend.pass(2 * SECOND).await;
+    replica.put(token_bucket("rpm", 10, 1, 600_000)).await;
     assert_eq!(
         replica.usage("rpm").await,
-        Usage { available: 3, reserved: 7, debt: 0 },
-        "the refill that was due used the old rate"
+        Usage { available: 1, reserved: 9, debt: 0 },
+        "a quarter of the refill was earned at the old rate"
     );
-    backend.pass(SECOND).await;
+    backend.pass(2 * SECOND).await;
     assert_eq!(
         replica.usage("rpm").await,
-        Usage { available: 4, reserved: 6, debt: 0 },
-        "the next refill uses the new rate"
+        Usage { available: 1, reserved: 9, debt: 0 },
+        "the new rate has earned nothing yet"
     );
-    replica.put(token_bucket("rpm", 20, 1, 1_000)).await;
+    replica.put(token_bucket("rpm", 20, 1, 600_000)).await;
     assert_eq!(
         replica.usage("rpm").await,
-        Usage { available: 14, reserved: 6, debt: 0 },
+        Usage { available: 11, reserved: 9, debt: 0 },
         "the increase is available at once"
     );
     replica.put(sliding_window("wide", 10, 86_400, 60)).await;
