@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
+use super::client_stream::ClientStream;
+
 /// How many connections may wait to be accepted. The kernel lowers it to its own bound (`net.core.somaxconn`).
 const BACKLOG: u32 = 4_096;
 
@@ -114,8 +116,11 @@ async fn serve(stream: TcpStream, router: TowerToHyperService<Router>, mut endin
             router.call(request)
         }
     });
-    let mut connection =
-        pin!(http1::Builder::new().half_close(true).serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .half_close(true)
+            .serve_connection(TokioIo::new(ClientStream::new(stream)), service)
+    );
     let mut ending = pin!(ending.wait_for(|ending| *ending));
     let mut is_ending = false;
     let mut quiet = interval_at(Instant::now() + QUIET_MAX, QUIET_MAX);

@@ -11,6 +11,7 @@
 //! | `stop_signal` | the signals that stop the program |
 
 pub mod api;
+mod client_stream;
 pub mod config;
 mod connections;
 mod metrics;

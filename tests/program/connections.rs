@@ -15,8 +15,9 @@ fn request(path: &str, body: &Value) -> String {
     )
 }
 
-#[tokio::test]
-async fn a_complete_is_carried_out_although_its_client_hangs_up_at_once() {
+/// Completes as many leases, with `completes_per_connection` pipelined in one send on a connection that is closed at once. Each
+/// of them is carried out.
+async fn assert_hang_ups_lose_no_complete(completes_per_connection: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path());
     let client = reqwest::Client::new();
@@ -35,9 +36,11 @@ async fn a_complete_is_carried_out_although_its_client_hangs_up_at_once() {
         assert_eq!(answer.status(), 200);
     }
     assert_eq!(reserved().await, TRIES as u64);
-    for id in &leases {
+    for ids in leases.chunks(completes_per_connection) {
+        let requests: String =
+            ids.iter().map(|id| request("/v1/complete", &json!({ "lease_id": id }))).collect();
         let mut stream = TcpStream::connect(&server.address).expect("it listens");
-        stream.write_all(request("/v1/complete", &json!({ "lease_id": id })).as_bytes()).expect("it is sent");
+        stream.write_all(requests.as_bytes()).expect("it is sent");
         drop(stream);
     }
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -45,6 +48,16 @@ async fn a_complete_is_carried_out_although_its_client_hangs_up_at_once() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(reserved().await, 0);
+}
+
+#[tokio::test]
+async fn a_complete_is_carried_out_although_its_client_hangs_up_at_once() {
+    assert_hang_ups_lose_no_complete(1).await;
+}
+
+#[tokio::test]
+async fn pipelined_completes_are_carried_out_although_their_client_hangs_up_at_once() {
+    assert_hang_ups_lose_no_complete(10).await;
 }
 
 #[test]
