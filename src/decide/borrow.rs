@@ -14,7 +14,7 @@
 //! The chain repays at once with what is available, and every later chain that adds to the bucket repays too. So nothing is
 //! available while something is owed.
 //!
-//! The last four transfers bound the wait ([`super::allowance`]): the ledger refuses the chain if more is owed than the refills
+//! The last four transfers bound the wait (`allowance.rs`): the ledger refuses the chain if more is owed than the refills
 //! within the longest wait repay. So the bound holds for any number of callers at once, at any number of replicas.
 //!
 //! The date to act follows from what is owed behind the reservation. The chain measures it: balancing transfers move it to the
