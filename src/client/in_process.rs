@@ -15,7 +15,6 @@ use crate::client::time::saturating_ms;
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryLedger, SystemClock};
-#[cfg(feature = "permits")]
 use crate::limit::{Definition, LimitState, RefillRate, ReleaseId, ReplenishId};
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::CompleteOutcome;
