@@ -54,7 +54,7 @@ impl<L: Ledger> Limiter<L> {
             }
         }
         let limits = resolved.limits();
-        let impossible = resolved.impossible();
+        let impossible = reserve::impossible(command, &limits);
         let tickets = match self.denial_cache.admit(command, &limits, impossible.is_some(), resolved.at_ns())
         {
             Admission::Ask(tickets) => tickets,
@@ -111,8 +111,9 @@ impl<L: Ledger> Limiter<L> {
         if !resolved.new_instances().is_empty() {
             return BatchItem::First(resolved);
         }
-        let (limits, impossible) = (resolved.limits(), resolved.impossible());
-        let (command, is_impossible) = (resolved.command, impossible.is_some());
+        let (limits, command) = (resolved.limits(), resolved.command);
+        let impossible = reserve::impossible(command, &limits);
+        let is_impossible = impossible.is_some();
         let tickets = match self.denial_cache.admit(command, &limits, is_impossible, resolved.at_ns()) {
             Admission::Ask(tickets) => tickets,
             Admission::Deny { key, until_ns } => {
