@@ -19,8 +19,6 @@ pub struct Lease {
     pub extensions: usize,
     /// How many extends claimed an id of the guard. That is more than `extensions` if one was made after all legs had expired.
     pub guards_taken: usize,
-    /// Whether it borrowed tokens that were not available then ([`super::borrow`]).
-    pub borrowed_ahead: bool,
     /// Whether the lease was completed.
     pub settled: bool,
     /// For a reservation ahead, which is the first leg: its date to act, in milliseconds since the Unix epoch.
@@ -122,7 +120,6 @@ impl Lease {
             legs: Vec::with_capacity(transfers.len()),
             extensions: 0,
             guards_taken: 0,
-            borrowed_ahead: false,
             settled: false,
             acts_at_unix_ms: None,
         };
@@ -142,7 +139,10 @@ impl Lease {
                     lease.guards_taken += 1;
                 }
                 // These accompany a reservation ahead.
-                None if matches!(recorded.transfer.code, TransferCode::Borrow | TransferCode::Measure) => {}
+                None if matches!(
+                    recorded.transfer.code,
+                    TransferCode::Borrow | TransferCode::Measure | TransferCode::Allow
+                ) => {}
                 None => lease.settled = true,
             }
         }
@@ -153,7 +153,6 @@ impl Lease {
     fn note_reservation_ahead(&mut self, transfers: &[Recorded]) {
         let ahead = reservation_ahead(self.reserved_at_unix_ms(), transfers);
         if let (Some(ahead), Some(leg)) = (ahead, self.legs.first_mut()) {
-            self.borrowed_ahead = ahead.acts_at_unix_ms > ahead.created_at_unix_ms;
             leg.expires_at_ns = leg.expires_at_ns.max(ahead.acts_at_unix_ms.saturating_mul(NS_PER_MS));
             self.acts_at_unix_ms = Some(ahead.acts_at_unix_ms);
         }
@@ -167,6 +166,11 @@ impl Lease {
     /// The account on which the lease holds the limit: that of the limit, or one that a newer one has replaced.
     pub fn account_of(&self, ids: Ids, limit: &Limit) -> Option<AccountId> {
         self.legs.iter().map(|leg| leg.account).find(|&account| limit.has_or_had_account(ids, account))
+    }
+
+    /// Whether it borrowed tokens that were not available when it was granted ([`super::borrow`]).
+    pub fn borrowed_ahead(&self) -> bool {
+        self.acts_at_unix_ms.is_some_and(|acts_at_unix_ms| acts_at_unix_ms > self.reserved_at_unix_ms())
     }
 
     /// Whether every leg has expired.

@@ -244,7 +244,7 @@ impl<L: Ledger> Limiter<L> {
         let mut resolved = self.resolve_definitions(command).await?;
         let impossible = resolved.impossible();
         if reserve::contradicts_definitions(&resolved.limits(), outcome, impossible.as_ref()) {
-            resolved = self.resolve_again(resolved).await?;
+            resolved = self.resolve_again(&resolved).await?;
         }
         let (limits, impossible) = (resolved.limits(), resolved.impossible());
         match reserve::interpret(resolved.command, &limits, outcome, impossible)? {
@@ -287,16 +287,16 @@ impl<L: Ledger> Limiter<L> {
         resolved: &Resolved<'_>,
     ) -> Result<ReserveOutcome, LimiterError> {
         let status = self.known_status_of(lease, resolved);
-        if status != ReserveOutcome::LeaseConflict || lease.borrowed_ahead {
+        if status != ReserveOutcome::LeaseConflict || lease.borrowed_ahead() {
             return Ok(status);
         }
         // Another replica may have given a limit a new account. Boxed, so that it does not add to every reserve's future.
-        let again = Box::pin(self.read_definitions_again(resolved)).await?;
+        let again = Box::pin(self.resolve_again(resolved)).await?;
         Ok(self.known_status_of(lease, &again))
     }
 
     fn known_status_of(&self, lease: &Lease, resolved: &Resolved<'_>) -> ReserveOutcome {
-        if lease.borrowed_ahead {
+        if lease.borrowed_ahead() {
             // Its tokens were not available then, so it was not granted as a reserve grants.
             return ReserveOutcome::LeaseConflict;
         }

@@ -141,15 +141,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Reads definitions again that turned out to be stale, and resolves them anew.
-    pub(super) async fn resolve_again<'a>(&self, stale: Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
-        self.read_definitions_again(&stale).await
-    }
-
-    /// The same, for a command whose limits are still in use.
-    pub(super) async fn read_definitions_again<'a>(
-        &self,
-        stale: &Resolved<'a>,
-    ) -> Result<Resolved<'a>, LimiterError> {
+    pub(super) async fn resolve_again<'a>(&self, stale: &Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
         self.reload(stale).await?;
         self.resolve_definitions(stale.command).await
     }
@@ -186,7 +178,7 @@ impl<L: Ledger> Limiter<L> {
             }
             match self.refill(&resolved).await? {
                 CaughtUp::At { at_ns } => return Ok(Resolved { at_ns: Some(at_ns), ..resolved }),
-                CaughtUp::ScheduleReplaced => resolved = self.resolve_again(resolved).await?,
+                CaughtUp::ScheduleReplaced => resolved = self.resolve_again(&resolved).await?,
             }
         }
         let lease = resolved.command.lease;
