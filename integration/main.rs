@@ -11,6 +11,7 @@ mod differential;
 #[path = "../tests/support/distant.rs"]
 mod distant;
 mod features;
+mod few_connections;
 #[path = "../tests/support/mod.rs"]
 mod fixtures;
 #[path = "../tests/gherkin/mod.rs"]

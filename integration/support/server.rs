@@ -25,6 +25,7 @@ const DATA_FILE: &str = "0_0.tigerbeetle";
 /// A replica in development mode takes 8 connections and does not answer on further ones. The tests need more, because
 /// each runs several replicas of the service.
 const START: [&str; 4] = ["start", "--development", "--experimental", "--limit-pipeline-requests=57"];
+const START_WITH_8_CONNECTIONS: [&str; 2] = ["start", "--development"];
 
 /// A TigerBeetle of one replica with its own data file. It keeps its address when it is restarted.
 pub enum Server {
@@ -34,6 +35,7 @@ pub enum Server {
 
 pub struct Process {
     port: u16,
+    start: &'static [&'static str],
     child: Option<Child>,
     folder: TempDir,
 }
@@ -91,7 +93,12 @@ impl Process {
     pub async fn format() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         format(&folder.path().join(DATA_FILE)).await;
-        Self { port: free_port(), child: None, folder }
+        Self { port: free_port(), start: &START, child: None, folder }
+    }
+
+    /// The same, of a server that takes 8 connections.
+    pub async fn format_with_8_connections() -> Self {
+        Self { start: &START_WITH_8_CONNECTIONS, ..Self::format().await }
     }
 
     pub fn address(&self) -> String {
@@ -101,7 +108,7 @@ impl Process {
     pub async fn run(&mut self) {
         let address = self.address();
         let child = Command::new(binary())
-            .args(START)
+            .args(self.start)
             .arg(format!("--addresses={address}"))
             .arg(self.folder.path().join(DATA_FILE))
             .stdin(Stdio::null())

@@ -19,6 +19,9 @@ use crate::telemetry::with_sources;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The pause before a further session for transfers connects. A replica takes few connections, and does not answer on
+/// others. So services that start together have one session each before any of them has two.
+const FURTHER_SESSION_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes sessions with one cluster.
 #[derive(Clone)]
@@ -28,6 +31,16 @@ pub(super) struct Connector {
     ledger: u32,
     clock: Arc<LedgerClock>,
     likely_fault: LikelyFault,
+    sending: Arc<Sending>,
+}
+
+/// The sessions that send transfers.
+#[derive(Default)]
+struct Sending {
+    /// Held while one of them connects.
+    connecting: tokio::sync::Mutex<()>,
+    /// Each of them that is connected has a clone.
+    connected: Arc<()>,
 }
 
 /// Why no session could be made, as far as this process knows; shared with the ledger that shows it.
@@ -38,6 +51,8 @@ pub(super) struct LikelyFault(Arc<Mutex<Option<String>>>);
 pub(super) struct ClusterSession {
     session: Session,
     connector: Connector,
+    /// `None` for the session of look-ups.
+    _connected: Option<Arc<()>>,
 }
 
 impl Connector {
@@ -48,7 +63,7 @@ impl Connector {
         clock: Arc<LedgerClock>,
         likely_fault: LikelyFault,
     ) -> Self {
-        Self { cluster_id, addresses: addresses.into(), ledger, clock, likely_fault }
+        Self { cluster_id, addresses: addresses.into(), ledger, clock, likely_fault, sending: Arc::default() }
     }
 
     /// Makes a session, and tries again until the cluster has answered on it.
@@ -64,7 +79,7 @@ impl Connector {
         loop {
             match Session::connect(self.cluster_id, &self.addresses).await {
                 Ok(session) => {
-                    let session = ClusterSession { session, connector: self.clone() };
+                    let session = ClusterSession { session, connector: self.clone(), _connected: None };
                     // Any reply will do; the account need not exist.
                     match session.request(Request::LookupAccounts(vec![1])).await {
                         Ok(_) => {
@@ -134,7 +149,13 @@ impl Connect for Connector {
     type Session = ClusterSession;
 
     async fn connect(&self) -> ClusterSession {
-        self.session().await
+        let Sending { connecting, connected } = &*self.sending;
+        let _one_at_a_time = connecting.lock().await;
+        if Arc::strong_count(connected) > 1 {
+            tokio::time::sleep(FURTHER_SESSION_PAUSE).await;
+        }
+        let session = self.session().await;
+        ClusterSession { _connected: Some(Arc::clone(connected)), ..session }
     }
 }
 
@@ -148,7 +169,7 @@ impl TransferSession for ClusterSession {
             |session: &Self| Request::CreateTransfers(encode::chains(session.connector.ledger, chains));
         let mut result = self.request(encode(self)).await;
         if result.as_ref().is_err_and(|error| !error.is_too_much_data()) {
-            *self = self.connector.session().await;
+            self.session = self.connector.session().await.session;
             result = self.request(encode(self)).await;
         }
         match result {
