@@ -86,6 +86,7 @@ struct EncodedTemplateFields {
 /// What only buckets with a bound of their own store, behind the template fields. Earlier versions ignore it.
 #[derive(Clone, Copy, Serialize, Deserialize, Default)]
 struct EncodedBucketFields {
+    /// 0 for the default, if a part behind this one is stored.
     max_wait_ms: u64,
 }
 
@@ -275,7 +276,10 @@ impl EncodedDefinition {
         );
         let definition = definition
             .and_then(|it| it.with_instances_max(template_fields.instances_max.unwrap_or(0)))
-            .and_then(|it| it.with_max_wait_ms(bucket_fields.max_wait_ms))
+            .and_then(|it| match bucket_fields.max_wait_ms {
+                0 => Ok(it),
+                ms => it.with_max_wait_ms(ms),
+            })
             .map_err(invalid)?;
         let origin = template_fields.origin.map(|(template, version)| {
             LimitKey::parse_name(&template).map(|template| Box::new(Origin { template, version }))

@@ -62,18 +62,17 @@ impl Definition {
         }
     }
 
-    /// Sets the longest that a reservation ahead on a bucket may wait, in milliseconds; 0 keeps the default.
+    /// Sets the longest that a reservation ahead on a bucket may wait, in milliseconds. 0 is an error: it would mean no
+    /// wait in a request, and the default in the other fields of a definition.
     pub fn with_max_wait_ms(self, ms: u64) -> Result<Self, DefinitionError> {
-        match (ms, self.kind) {
-            (0, _) => Ok(self),
-            (_, Kind::TokenBucket(_)) => Ok(Self { wait_max: WaitMax::new(ms)?, ..self }),
-            (
-                _,
-                kind @ (Kind::Rolling(_)
-                | Kind::Concurrency(_)
-                | Kind::FixedWindow(_)
-                | Kind::SlidingWindow(_)),
-            ) => Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() }),
+        match self.kind {
+            Kind::TokenBucket(_) => Ok(Self { wait_max: WaitMax::new(ms)?, ..self }),
+            kind @ (Kind::Rolling(_)
+            | Kind::Concurrency(_)
+            | Kind::FixedWindow(_)
+            | Kind::SlidingWindow(_)) => {
+                Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() })
+            }
         }
     }
 

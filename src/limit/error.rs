@@ -32,7 +32,7 @@ pub enum DefinitionError {
         found: u64,
     },
     /// A number was given that the kind does not use.
-    #[error("{field} must be 0 for kind {}", .kind.as_str())]
+    #[error("{field} must be left out for kind {}", .kind.as_str())]
     Unused {
         /// The field's name.
         field: &'static str,

@@ -42,8 +42,8 @@ pub struct DefinitionJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_replenish: Option<bool>,
     /// For buckets: the longest that a reservation ahead may wait, in milliseconds; 366 days if left out.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub max_wait_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_wait_ms: Option<u64>,
     /// For templates: the most instances they may make.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub max_instances: u64,
@@ -125,7 +125,7 @@ impl DefinitionJson {
             OverageJson::Debt => Overage::Debt,
             OverageJson::Deny => Overage::Deny,
         };
-        Definition::new(
+        let definition = Definition::new(
             LimitKey::parse_name(&self.key)?,
             Kind::from_fields(kind, &fields)?,
             Amount::new(self.capacity).map_err(DefinitionError::Capacity)?,
@@ -133,14 +133,17 @@ impl DefinitionJson {
             &self.description,
             overage,
         )?
-        .with_instances_max(self.max_instances)?
-        .with_max_wait_ms(self.max_wait_ms)
+        .with_instances_max(self.max_instances)?;
+        match self.max_wait_ms {
+            Some(ms) => definition.with_max_wait_ms(ms),
+            None => Ok(definition),
+        }
     }
 }
 
-/// 0 for the default, which is left out.
-fn max_wait_ms(wait_max: WaitMax) -> u64 {
-    if wait_max == WaitMax::default() { 0 } else { wait_max.ms() }
+/// `None` for the default, which is left out.
+fn max_wait_ms(wait_max: WaitMax) -> Option<u64> {
+    (wait_max != WaitMax::default()).then(|| wait_max.ms())
 }
 
 fn is_zero(number: &u64) -> bool {

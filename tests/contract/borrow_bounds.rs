@@ -8,9 +8,14 @@ use ledger_limiter::protocol::ObjectReservation;
 use super::objects::{MINUTE_MS, SECOND, start};
 use crate::fixtures::*;
 
-/// A bucket with a refill of 1 a minute, whose reservations ahead wait at most `max_wait_ms`; 0 for the default.
-fn slow_bucket(capacity: u64, max_wait_ms: u64) -> Definition {
-    token_bucket("rpm", capacity, 1, MINUTE_MS).with_max_wait_ms(max_wait_ms).expect("a bucket")
+/// A bucket with a refill of 1 a minute.
+fn slow_bucket(capacity: u64) -> Definition {
+    token_bucket("rpm", capacity, 1, MINUTE_MS)
+}
+
+/// The same, with reservations ahead that wait at most `max_wait_ms`.
+fn bounded_bucket(capacity: u64, max_wait_ms: u64) -> Definition {
+    slow_bucket(capacity).with_max_wait_ms(max_wait_ms).expect("a bucket")
 }
 
 impl<L: Ledger> Replica<L> {
@@ -24,7 +29,7 @@ impl<L: Ledger> Replica<L> {
 
 pub async fn a_reservation_waits_no_longer_than_its_caller_allows<B: Backend>(backend: B) {
     let (replica, other) = (start(&backend).await, start(&backend).await);
-    replica.put(slow_bucket(5, 0)).await;
+    replica.put(slow_bucket(5)).await;
     assert!(replica.within(5, lease(), Some(0)).await.ok, "what is available needs no wait");
     assert!(!replica.within(1, lease(), Some(0)).await.ok);
     let granted = replica.within(2, lease(), Some(2 * MINUTE_MS)).await;
@@ -48,7 +53,7 @@ pub async fn a_reservation_waits_no_longer_than_its_caller_allows<B: Backend>(ba
 
 pub async fn a_reservation_waits_no_longer_than_the_definition_allows<B: Backend>(backend: B) {
     let replica = start(&backend).await;
-    replica.put(slow_bucket(3, 2 * MINUTE_MS)).await;
+    replica.put(bounded_bucket(3, 2 * MINUTE_MS)).await;
     assert!(replica.within(3, lease(), None).await.ok);
     assert!(replica.within(2, lease(), None).await.ok);
     for wait_max_ms in [None, Some(2 * MINUTE_MS), Some(u64::MAX)] {
@@ -66,7 +71,7 @@ pub async fn concurrent_callers_never_owe_more_than_the_bound<B: Backend>(backen
     const CALLERS: usize = 5_000;
     const OWED_MAX: usize = 100;
     let replicas = [start(&backend).await, start(&backend).await];
-    replicas[0].put(slow_bucket(10, OWED_MAX as u64 * MINUTE_MS)).await;
+    replicas[0].put(bounded_bucket(10, OWED_MAX as u64 * MINUTE_MS)).await;
     let calls = (0..CALLERS).map(|caller| replicas[caller % 2].within(1, lease(), None));
     let granted = join_all(calls).await.into_iter().filter(|reservation| reservation.ok).count();
     assert_eq!(granted, 10 + OWED_MAX);
@@ -75,12 +80,12 @@ pub async fn concurrent_callers_never_owe_more_than_the_bound<B: Backend>(backen
 
 pub async fn a_bound_is_changed_without_a_new_schedule<B: Backend>(backend: B) {
     let (replica, other) = (start(&backend).await, start(&backend).await);
-    replica.put(slow_bucket(1, MINUTE_MS)).await;
+    replica.put(bounded_bucket(1, MINUTE_MS)).await;
     let last = replica.state("rpm").await.last;
     backend.pass(SECOND).await;
     assert!(other.within(1, lease(), None).await.ok);
     assert!(other.within(1, lease(), None).await.ok);
-    replica.put(slow_bucket(1, 3 * MINUTE_MS)).await;
+    replica.put(bounded_bucket(1, 3 * MINUTE_MS)).await;
     other.registry().refresh().await.expect("the ledger answers");
     assert!(other.within(1, lease(), None).await.ok);
     assert!(other.within(1, lease(), None).await.ok);

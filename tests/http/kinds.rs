@@ -66,7 +66,7 @@ async fn a_field_that_does_not_fit_the_kind_is_refused() {
             json!({ "key": "k", "kind": "sliding_window", "capacity": 1, "window_seconds": 60, "segments": 61 }),
             "segments must be between 1 and 60, not 61",
         ),
-        (rolling("segments", json!(2)), "segments must be 0 for kind rolling"),
+        (rolling("segments", json!(2)), "segments must be left out for kind rolling"),
         (rolling("auto_replenish", json!(true)), "auto_replenish must be left out for kind rolling"),
         (rolling("max_instances", json!(2)), "max_instances must be 0 for a key without placeholders"),
         (

@@ -114,6 +114,7 @@ async fn a_bucket_may_bound_the_wait_of_every_reservation() {
     assert_eq!(service.limit("tpm").await["definition"]["max_wait_ms"], json!(1_000), "a new rate keeps it");
     for (field, message) in [
         (json!(31_622_400_001_u64), "max_wait_ms must be between 1 and 31622400000, not 31622400001"),
+        (json!(0), "max_wait_ms must be between 1 and 31622400000, not 0"),
         (json!(-1), "max_wait_ms must not be negative"),
     ] {
         let mut bad = limit.clone();
@@ -123,7 +124,7 @@ async fn a_bucket_may_bound_the_wait_of_every_reservation() {
     let rolling = json!({
         "key": "rpm", "kind": "rolling", "capacity": 5, "window_seconds": 60, "max_wait_ms": 1_000,
     });
-    service.put(&rolling).await.assert_invalid("max_wait_ms must be 0 for kind rolling");
+    service.put(&rolling).await.assert_invalid("max_wait_ms must be left out for kind rolling");
 }
 
 #[tokio::test]

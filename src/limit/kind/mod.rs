@@ -245,12 +245,12 @@ mod tests {
             (
                 KindName::Rolling,
                 KindFields { window_seconds: 60, timeout_seconds: 1, ..none },
-                Some("timeout_seconds must be 0 for kind rolling"),
+                Some("timeout_seconds must be left out for kind rolling"),
             ),
             (
                 KindName::Concurrency,
                 KindFields { window_seconds: 1, timeout_seconds: 60, ..none },
-                Some("window_seconds must be 0 for kind concurrency"),
+                Some("window_seconds must be left out for kind concurrency"),
             ),
             (KindName::Rolling, none, Some("window_seconds must be between 1 and 31622400, not 0")),
             (
@@ -276,7 +276,7 @@ mod tests {
             (
                 KindName::FixedWindow,
                 KindFields { window_seconds: 60, segments: 2, ..none },
-                Some("segments must be 0 for kind fixed_window"),
+                Some("segments must be left out for kind fixed_window"),
             ),
             (
                 KindName::TokenBucket,
@@ -296,7 +296,7 @@ mod tests {
             (
                 KindName::FixedWindow,
                 KindFields { window_seconds: 60, refills_per_interval: 2, ..none },
-                Some("refills_per_interval must be 0 for kind fixed_window"),
+                Some("refills_per_interval must be left out for kind fixed_window"),
             ),
             (
                 KindName::Rolling,
