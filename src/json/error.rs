@@ -29,6 +29,18 @@ impl JsonError {
         Self { path: String::new(), problem: Problem::Text(message.to_string()) }
     }
 
+    /// The text is no JSON. `serde_json` says what it expected, and where.
+    pub(super) fn syntax(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let at = format!(" at line {line} column {column}");
+        if error.is_eof() {
+            return Self::text(format_args!("the JSON is not complete; it ends{at}"));
+        }
+        let message = error.to_string();
+        let what = message.strip_suffix(&at).unwrap_or(&message);
+        Self::text(format_args!("the JSON is malformed{at}: {what}"))
+    }
+
     /// The value at this place is wrong; `message` is what is said of it, such as `must be a string`.
     pub(super) fn value(message: String) -> Self {
         Self { path: String::new(), problem: Problem::Value(message) }

@@ -83,8 +83,8 @@ fn an_error_names_the_place_in_the_words_of_json() {
     let long = format!(r#"{{"name":"n","{}":1}}"#, "x".repeat(70));
     let cut = format!("unknown field `{}…`; the fields are `name`, ", "x".repeat(64));
     for (text, message) in [
-        ("", "EOF while parsing a value at line 1 column 0"),
-        ("{}x", "trailing characters at line 1 column 3"),
+        ("", "the JSON is not complete; it ends at line 1 column 0"),
+        ("{}x", "the JSON is malformed at line 1 column 3: trailing characters"),
         ("\u{feff}{}", "the JSON begins with a byte order mark (BOM); send UTF-8 without it"),
         ("null", "the JSON must be an object, not null"),
         ("7", "the JSON must be an object, not 7"),

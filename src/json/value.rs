@@ -28,7 +28,7 @@ pub(super) fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, JsonE
     let text = std::str::from_utf8(text).map_err(|error| {
         JsonError::text(format_args!("the JSON must be UTF-8; byte {} is not", error.valid_up_to() + 1))
     })?;
-    let whole: &RawValue = serde_json::from_str(text).map_err(JsonError::text)?;
+    let whole: &RawValue = serde_json::from_str(text).map_err(|error| JsonError::syntax(&error))?;
     T::deserialize(Value(whole.get()))
 }
 

@@ -127,12 +127,12 @@ async fn a_malformed_reserve_is_refused_with_the_field() {
 async fn a_body_that_is_not_json_is_refused_with_its_line_and_column() {
     let service = Service::new().await;
     for (body, message) in [
-        (b"".as_slice(), "EOF while parsing a value at line 1 column 0"),
-        (b"{", "EOF while parsing an object at line 1 column 1"),
-        (b"{}x", "trailing characters at line 1 column 3"),
-        (b"\0", "expected value at line 1 column 1"),
-        (b"nul", "EOF while parsing a value at line 1 column 3"),
-        (b"nil", "expected ident at line 1 column 2"),
+        (b"".as_slice(), "the JSON is not complete; it ends at line 1 column 0"),
+        (b"{", "the JSON is not complete; it ends at line 1 column 1"),
+        (b"{}x", "the JSON is malformed at line 1 column 3: trailing characters"),
+        (b"\0", "the JSON is malformed at line 1 column 1: expected value"),
+        (b"nul", "the JSON is not complete; it ends at line 1 column 3"),
+        (b"nil", "the JSON is malformed at line 1 column 2: expected ident"),
         (b"\xff\xfe", "the JSON begins with a byte order mark"),
     ] {
         for path in ["/v1/reserve", "/v1/complete"] {
@@ -141,5 +141,5 @@ async fn a_body_that_is_not_json_is_refused_with_its_line_and_column() {
     }
     let trailing = format!("{} x", reserve_body(LEASE, "rpm", 1));
     let answer = service.call(Method::POST, "/v1/reserve", trailing).await;
-    answer.assert_invalid("trailing characters at line 1");
+    answer.assert_invalid("the JSON is malformed at line 1");
 }

@@ -9,15 +9,14 @@ async fn a_service_that_is_not_ready_answers_503_with_a_retry_after() {
     let extend = json!({ "lease_id": LEASE, "extend_id": LEASE, "key": "rpm", "amount": 1 });
     let limit = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
     let reserve = reserve_body(LEASE, "rpm", 1);
-    let failed_complete = json!({ "ok": false, "error": "backend_error" });
     let no_answer = json!({
         "error": "backend_error", "message": "the ledger did not answer in time; the outcome is unknown",
     });
     let not_ready = json!({ "error": "not_ready", "message": "the definitions have not been read yet" });
     for (method, path, body, expected) in [
-        (Method::POST, "/v1/reserve", &reserve, failed_reserve("backend_error")),
-        (Method::POST, "/v1/extend", &extend, failed_reserve("backend_error")),
-        (Method::POST, "/v1/complete", &complete, failed_complete),
+        (Method::POST, "/v1/reserve", &reserve, unknown_reserve()),
+        (Method::POST, "/v1/extend", &extend, unknown_reserve()),
+        (Method::POST, "/v1/complete", &complete, unknown_complete()),
         (
             Method::POST,
             "/v1/reserve/batch",

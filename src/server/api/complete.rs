@@ -31,7 +31,7 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
         }
         Err(reject) => {
             api.metrics.completes.unknown.inc();
-            Ok(reject.into_complete_response())
+            Ok(reject.into_response_or(CompleteAnswer::unknown()))
         }
     }
 }

@@ -6,12 +6,13 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::Api;
+use super::batch::BatchItem;
 use super::json::{Body, parse};
 use super::reject::Reject;
 use super::request_log::record;
 use super::reserve::respond;
 use crate::ledger::Ledger;
-use crate::protocol::ExtendBody;
+use crate::protocol::{ExtendBody, ReserveAnswer};
 use crate::server::metrics::Route;
 
 /// `POST /v1/extend`
@@ -23,6 +24,6 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
             record(command.lease, "", std::iter::once(&command.requirement.key), &outcome);
             Ok(respond(outcome.answered().map_err(Reject::Invalid)?))
         }
-        Err(reject) => Ok(reject.into_reserve_response()),
+        Err(reject) => Ok(reject.into_response_or(ReserveAnswer::unknown())),
     }
 }

@@ -9,8 +9,8 @@ use super::answer::answer;
 use crate::json::JsonError;
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::{
-    BACKEND_ERROR, CompleteAnswer, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, ReserveAnswer,
-    TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
+    BACKEND_ERROR, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, TOO_MANY_INSTANCES,
+    UNKNOWN_LIMIT_KEY,
 };
 use crate::registry::AdminError;
 use crate::telemetry::with_sources;
@@ -90,18 +90,8 @@ impl Reject {
         }
     }
 
-    /// The answer to a reserve. An unknown outcome has the body of a reserve answer.
-    pub(super) fn into_reserve_response(self) -> Response {
-        self.into_response_or(ReserveAnswer::failed(BACKEND_ERROR))
-    }
-
-    /// The answer to a complete. An unknown outcome has the body of a complete answer.
-    pub(super) fn into_complete_response(self) -> Response {
-        self.into_response_or(CompleteAnswer::failed(BACKEND_ERROR))
-    }
-
     /// The answer; its body is `unknown` if the outcome is unknown.
-    fn into_response_or(self, unknown: impl Serialize) -> Response {
+    pub(super) fn into_response_or(self, unknown: impl Serialize) -> Response {
         if !self.is_unknown_outcome() {
             return self.into_response();
         }

@@ -31,7 +31,7 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
         }
         Err(reject) => {
             api.metrics.reserves.unknown.inc();
-            Ok(reject.into_reserve_response())
+            Ok(reject.into_response_or(ReserveAnswer::unknown()))
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn list<L: Ledger>(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Reject> {
     let _in_flight = api.metrics.request(Route::Admin);
-    let Query(query) = query.map_err(|rejection| Reject::Invalid(rejection.body_text()))?;
+    let Query(query) = query.map_err(|rejection| malformed_query(&rejection))?;
     let count_max = query.count.unwrap_or(PAGE_LIMITS_MAX);
     if !(1..=PAGE_LIMITS_MAX).contains(&count_max) {
         let message = format!("count must be between 1 and {PAGE_LIMITS_MAX}, not {count_max}");
@@ -35,6 +35,15 @@ pub(crate) async fn list<L: Ledger>(
     let limits = page.limits.iter().map(LimitInfo::from).collect();
     let next_after = page.next_after.map_or_else(String::new, |key| key.to_string());
     Ok(answer(StatusCode::OK, LimitsAnswer { limits, next_after }))
+}
+
+/// Says what is wrong with the query. The outer errors only say that something is.
+fn malformed_query(rejection: &QueryRejection) -> Reject {
+    let mut cause: &dyn std::error::Error = rejection;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    Reject::Invalid(format!("query: {cause}"))
 }
 
 fn filter(query: &ListQuery) -> Result<LimitFilter, Reject> {
