@@ -148,7 +148,7 @@ impl<L: Ledger> Engine<L> {
     /// Runs the background loops forever: follows the log of definitions, applies decreases, retires and forgets idle instances.
     pub async fn run_loops(&self) {
         let decreases = self.admin.run_decreases(self.loops.decrease_interval);
-        tokio::join!(self.follow_log(), decreases, self.retire_idle_instances());
+        tokio::join!(self.follow_log(), decreases, self.retire_idle_instances(), self.ledger.run_upkeep());
     }
 
     async fn follow_log(&self) {

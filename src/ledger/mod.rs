@@ -78,6 +78,11 @@ pub trait Ledger: Send + Sync + 'static {
         None
     }
 
+    /// Does what the ledger needs done in the background. Runs until it is dropped.
+    fn run_upkeep(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Refuses new chains, and returns when all accepted chains are answered.
     fn shutdown(&self) -> impl Future<Output = ()> + Send;
 }

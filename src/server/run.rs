@@ -19,7 +19,7 @@ use super::config::{Backend, Settings};
 use super::connections::{Connections, listen};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
-use crate::ledger::memory::{MemoryLedger, SystemClock};
+use crate::ledger::memory::{MemoryBounds, MemoryLedger, SystemClock};
 use crate::limit::LimitState;
 use crate::limiter::LimiterOptions;
 use crate::registry::file::{FileError, LockError, LockedFile, RegistryFile};
@@ -77,8 +77,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     match settings.server.backend {
         Backend::Memory => {
-            let retention = Duration::from_secs(settings.memory.retention_seconds);
-            let ledger = MemoryLedger::new(SystemClock::new(), retention);
+            let ledger = MemoryLedger::with_bounds(SystemClock::new(), memory_bounds(&settings));
             serve_over(ledger, Metrics::new(MetricsRegistry::default()), settings, stop).await
         }
         #[cfg(feature = "tigerbeetle")]
@@ -134,6 +133,14 @@ async fn serve_over<L: Ledger>(
     }
     tracing::info!("ratelimiterd stopped");
     served
+}
+
+/// How much the memory ledger may keep by the settings.
+fn memory_bounds(settings: &Settings) -> MemoryBounds {
+    MemoryBounds::default()
+        .with_retention(Duration::from_secs(settings.memory.retention_seconds))
+        .with_transfers_max(settings.memory.transfers_max)
+        .with_denied_leases_max(settings.memory.denied_leases_max)
 }
 
 /// The options of the engine that the settings ask for.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::decide::ids::Ids;
-use ledger_limiter::ledger::memory::ManualClock;
-use ledger_limiter::ledger::memory::MemoryLedger;
+use ledger_limiter::ledger::memory::{ManualClock, MemoryBounds, MemoryLedger};
 
 use crate::fixtures::Backend;
 
@@ -24,8 +23,12 @@ impl MemoryBackend {
 
     /// A ledger that keeps finished leases for this time.
     pub fn with_retention(retention: Duration) -> Self {
+        Self::with_bounds(MemoryBounds::default().with_retention(retention))
+    }
+
+    pub fn with_bounds(bounds: MemoryBounds) -> Self {
         let clock = Arc::new(ManualClock::new());
-        let ledger = Arc::new(MemoryLedger::new(Arc::clone(&clock), retention));
+        let ledger = Arc::new(MemoryLedger::with_bounds(Arc::clone(&clock), bounds));
         Self { clock, ledger }
     }
 }

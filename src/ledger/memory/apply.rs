@@ -7,11 +7,21 @@ use super::slots::TransferSlot;
 use super::state::{Applied, LedgerState};
 use super::stored_transfer::{NewTransfer, StoredMovement, TransferState};
 use super::transfers::IdLookup;
-use crate::ledger::{Chain, ChainOutcome, Movement, Refusal, Transfer, TransferCode};
+use crate::ledger::{Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode};
 
 impl LedgerState {
+    /// Applies a chain, if there is room.
+    ///
+    /// A full ledger takes what ends a lease or changes a limit, because that makes room or stores little.
+    pub(super) fn submit(&mut self, chain: &Chain) -> Result<ChainOutcome, LedgerError> {
+        if self.transfers.is_full() && !self.transfers.make_room() && begins_lease(chain) {
+            return Err(LedgerError::Overloaded);
+        }
+        Ok(self.apply(chain))
+    }
+
     /// Applies a chain. A refused chain changes nothing, but the id of its first refused transfer may fail.
-    pub(super) fn apply(&mut self, chain: &Chain) -> ChainOutcome {
+    fn apply(&mut self, chain: &Chain) -> ChainOutcome {
         let transfers = chain.transfers();
         let before = cfg!(debug_assertions).then(|| BalancesBefore::of(transfers, self));
         self.applied.clear();
@@ -186,4 +196,13 @@ impl LedgerState {
         let slot = self.transfers.insert(IdLookup { family, transfer: None }, &failed);
         self.transfers.schedule_removal_if_finished(self.transfers.get(slot).family, self.now_ns);
     }
+}
+
+/// Whether a chain reserves for a new lease, or more for a running one. A complete begins with a void or its marker.
+fn begins_lease(chain: &Chain) -> bool {
+    let transfers = chain.transfers();
+    let is_complete = transfers.first().is_some_and(|first| {
+        first.code == TransferCode::Complete || matches!(first.movement, Movement::Void { .. })
+    });
+    !is_complete && transfers.iter().any(|transfer| transfer.code.is_of_lease())
 }

@@ -75,6 +75,7 @@ fn is_overdrawn(index: AccountIndex, accounts: &Accounts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::memory::MemoryBounds;
     use crate::ledger::{AccountCode, AccountId, NewAccount, TransferCode, TransferId, UserData};
 
     const CREATED: ChainOutcome = ChainOutcome::Created { timestamp_ns: 1 };
@@ -84,7 +85,7 @@ mod tests {
     /// A state with an operator and a limit of capacity 10, what a transfer between them may change, and
     /// their indexes.
     fn state() -> (LedgerState, BalancesBefore, [AccountIndex; 2]) {
-        let mut state = LedgerState::new(0);
+        let mut state = LedgerState::new(MemoryBounds::default().with_retention(std::time::Duration::ZERO));
         let ids = [1, 2].map(AccountId::from_u128);
         let rules = [AccountRule::Unconstrained, AccountRule::DebitsMustNotExceedCredits];
         for ((id, rule), code) in ids.into_iter().zip(rules).zip([AccountCode::Operator, AccountCode::Limit])

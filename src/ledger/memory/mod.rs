@@ -13,11 +13,14 @@
 //! | `query` | reads transfers back |
 //! | `conservation` | checks the laws of the ledger in debug builds |
 //! | `accounts`, `transfers`, `definition_log` | the tables |
+//! | `bounds` | how much is kept |
 //! | `expiries`, `retention` | the queues: pending transfers that expire, finished leases to be removed |
-//! | `stored_transfer`, `slots`, `hash_index` | what the tables are made of |
+//! | `stored_transfer`, `slots`, `chunked_slab`, `hash_index` | what the tables are made of |
 
 mod accounts;
 mod apply;
+mod bounds;
+mod chunked_slab;
 mod clock;
 mod conservation;
 mod definition_log;
@@ -36,6 +39,7 @@ use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use bounds::MemoryBounds;
 pub use clock::{Clock, ManualClock, SystemClock};
 use state::LedgerState;
 
@@ -43,7 +47,12 @@ use super::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
     Recorded,
 };
-use crate::time::saturating_nanos;
+
+/// The pause of the upkeep while there is more to remove. A call that comes meanwhile waits for some
+/// [`state::REMOVALS_MAX`] removals, which take a few hundred microseconds.
+const UPKEEP_BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// The pause of the upkeep otherwise.
+const UPKEEP_PAUSE: Duration = Duration::from_millis(500);
 
 /// A ledger in memory. Dropping it loses everything.
 pub struct MemoryLedger<C> {
@@ -54,7 +63,12 @@ pub struct MemoryLedger<C> {
 impl<C: Clock> MemoryLedger<C> {
     /// Creates an empty ledger, which removes a lease `retention` after the lease finished.
     pub fn new(clock: C, retention: Duration) -> Self {
-        Self { clock, state: Mutex::new(LedgerState::new(saturating_nanos(retention))) }
+        Self::with_bounds(clock, MemoryBounds::default().with_retention(retention))
+    }
+
+    /// Creates an empty ledger, which keeps within `bounds`.
+    pub fn with_bounds(clock: C, bounds: MemoryBounds) -> Self {
+        Self { clock, state: Mutex::new(LedgerState::new(bounds)) }
     }
 
     /// The number of leases, live and finished, that were not removed yet.
@@ -85,7 +99,7 @@ impl<C: Clock> MemoryLedger<C> {
 impl<C: Clock> Ledger for MemoryLedger<C> {
     async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
         let mut state = self.state_now();
-        chains.iter().map(|chain| Ok(state.apply(chain))).collect()
+        chains.iter().map(|chain| state.submit(chain)).collect()
     }
 
     async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {
@@ -101,7 +115,7 @@ impl<C: Clock> Ledger for MemoryLedger<C> {
     // These two do their work in the call and return a future that is ready. As `async` functions they copied
     // their arguments, and a hot reserve took 3 % longer (`scripts/bench --only pairs`).
     fn submit_one(&self, chain: Chain) -> impl Future<Output = Result<ChainOutcome, LedgerError>> + Send {
-        ready(Ok(self.state_now().apply(&chain)))
+        ready(self.state_now().submit(&chain))
     }
 
     fn lease_transfers(
@@ -118,6 +132,14 @@ impl<C: Clock> Ledger for MemoryLedger<C> {
 
     fn now_ns(&self) -> u64 {
         self.clock.now_ns()
+    }
+
+    /// Removes leases whose retention is over, also while no call does it.
+    async fn run_upkeep(&self) {
+        loop {
+            let pause = if self.state_now().remove_retained() { UPKEEP_BUSY_PAUSE } else { UPKEEP_PAUSE };
+            tokio::time::sleep(pause).await;
+        }
     }
 
     async fn shutdown(&self) {}

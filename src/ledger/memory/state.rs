@@ -7,12 +7,17 @@ use std::collections::HashMap;
 use hashbrown::DefaultHashBuilder;
 
 use super::accounts::Accounts;
+use super::bounds::MemoryBounds;
 use super::definition_log::DefinitionLog;
 use super::expiries::Expiries;
 use super::slots::{AccountIndex, TransferSlot};
 use super::stored_transfer::{StoredMovement, TransferState};
 use super::transfers::Transfers;
 use crate::ledger::{Account, AccountId, LedgerError, NewAccount};
+
+/// The most leases that one call removes, so that no call waits for a flood that ended. It is more than a call can add: a
+/// batch has 256 leases.
+pub(super) const REMOVALS_MAX: usize = 1_024;
 
 /// A transfer that the current chain created, and the transfer that it voided.
 #[derive(Clone, Copy)]
@@ -41,13 +46,13 @@ pub(super) struct LedgerState {
 }
 
 impl LedgerState {
-    /// An empty ledger, which removes the transfers of a lease `retention_ns` after the lease finished.
-    pub(super) fn new(retention_ns: u64) -> Self {
+    /// An empty ledger, which keeps within `bounds`.
+    pub(super) fn new(bounds: MemoryBounds) -> Self {
         Self {
             now_ns: 0,
             last_timestamp_ns: 0,
             accounts: Accounts::default(),
-            transfers: Transfers::new(retention_ns),
+            transfers: Transfers::new(bounds),
             expiries: Expiries::default(),
             definitions: DefinitionLog::default(),
             closings: HashMap::default(),
@@ -73,7 +78,7 @@ impl LedgerState {
         self.accounts.find(id).map(|index| self.accounts.account(index))
     }
 
-    /// Lets pending transfers expire up to `now_ns`, and removes the transfers whose retention is over.
+    /// Lets pending transfers expire up to `now_ns`, and removes transfers whose retention is over.
     pub(super) fn advance_to(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
         while let Some(slot) = self.expiries.pop_due(&mut self.transfers, self.now_ns) {
@@ -81,7 +86,12 @@ impl LedgerState {
             self.release(slot);
             self.transfers.schedule_removal_if_finished(self.transfers.get(slot).family, self.now_ns);
         }
-        self.transfers.remove_retained_long_enough(self.now_ns);
+        self.remove_retained();
+    }
+
+    /// Removes leases whose retention is over, at most [`REMOVALS_MAX`]. Returns whether there may be more.
+    pub(super) fn remove_retained(&mut self) -> bool {
+        self.transfers.remove_retained_long_enough(self.now_ns, REMOVALS_MAX)
     }
 
     /// Releases what a pending transfer holds: its amount, or the account that it keeps closed.

@@ -3,10 +3,11 @@
 use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
-use slab::Slab;
 
+use super::bounds::MemoryBounds;
+use super::chunked_slab::ChunkedSlab;
 use super::hash_index::HashIndex;
-use super::retention::Retention;
+use super::retention::{End, Finished, Retention};
 use super::slots::{ENTRIES_MAX, FamilySlot, TransferSlot};
 use super::stored_transfer::{
     CompactMovement, NewTransfer, RareFields, StoredMovement, StoredTransfer, TransferState,
@@ -20,11 +21,12 @@ use crate::time::{NS_PER_MS, NS_PER_SECOND};
 /// of them, and a transfer is found by walking the list of its family. With an index entry for each transfer,
 /// a four-limit reserve and complete took 28 % longer (`scripts/bench --only pairs`).
 pub(super) struct Transfers {
-    slab: Slab<StoredTransfer>,
-    rare_fields: Slab<RareFields>,
-    families: Slab<Family>,
+    slab: ChunkedSlab<StoredTransfer>,
+    rare_fields: ChunkedSlab<RareFields>,
+    families: ChunkedSlab<Family>,
     families_by_id: HashIndex,
     hasher: DefaultHashBuilder,
+    bounds: MemoryBounds,
     retention: Retention,
     lease_count: usize,
 }
@@ -46,6 +48,8 @@ struct Family {
     /// nothing.
     refilled_at_seconds: u32,
     is_of_lease: bool,
+    /// Whether nothing of it was ever created: ids of it failed.
+    is_denied: bool,
     /// Whether one of its transfers can be queried by account, and the family is never removed.
     is_permanent: bool,
     /// When the family finished or will finish, for which [`Retention`] has an entry; 0 if there is none.
@@ -61,15 +65,16 @@ pub(super) struct IdLookup {
 }
 
 impl Transfers {
-    /// An empty table, which removes a family `retention_ns` after it finished.
-    pub(super) fn new(retention_ns: u64) -> Self {
+    /// An empty table, which keeps within `bounds`.
+    pub(super) fn new(bounds: MemoryBounds) -> Self {
         Self {
-            slab: Slab::new(),
-            rare_fields: Slab::new(),
-            families: Slab::new(),
+            slab: ChunkedSlab::default(),
+            rare_fields: ChunkedSlab::default(),
+            families: ChunkedSlab::default(),
             families_by_id: HashIndex::default(),
             hasher: DefaultHashBuilder::default(),
-            retention: Retention::new(retention_ns),
+            bounds,
+            retention: Retention::default(),
             lease_count: 0,
         }
     }
@@ -124,6 +129,20 @@ impl Transfers {
         self.slab.len() < ENTRIES_MAX && self.families.len() < ENTRIES_MAX
     }
 
+    /// Whether there are as many transfers as the bounds allow.
+    pub(super) fn is_full(&self) -> bool {
+        self.slab.len() >= self.bounds.transfers_max
+    }
+
+    /// Removes the families that finished first, until the table is not full any more. Returns whether it is not.
+    pub(super) fn make_room(&mut self) -> bool {
+        while self.is_full() {
+            let Some(oldest) = self.retention.pop_oldest() else { return false };
+            self.remove_if_current(oldest);
+        }
+        true
+    }
+
     pub(super) fn find(&self, id: TransferId) -> IdLookup {
         let family = self.find_family(id.family());
         let tail = id.tail();
@@ -158,7 +177,7 @@ impl Transfers {
         let &NewTransfer { id, code, user_data, movement, state, linked, timestamp_ns } = new;
         let UserData { wide, long, short } = user_data;
         let (movement, amount_high) = CompactMovement::split(movement);
-        let slot = TransferSlot::new(self.slab.vacant_key());
+        let slot = TransferSlot::new(self.slab.next_slot());
         let family_slot = match lookup.family {
             Some(family) => family,
             None => self.insert_family(id.family(), slot, code, wide),
@@ -166,6 +185,7 @@ impl Transfers {
         let family = self.family_mut(family_slot);
         family.tail_bits |= tail_bit(id.tail());
         family.is_permanent |= code.is_of_log();
+        family.is_denied &= state == TransferState::IdFailed;
         family.pending_count += u32::from(state == TransferState::Pending);
         let has_rare_fields = short != 0 || amount_high != 0 || wide != family.wide;
         let last = std::mem::replace(&mut family.last, slot);
@@ -212,6 +232,7 @@ impl Transfers {
             tail_bits: 0,
             refilled_at_seconds: 0,
             is_of_lease,
+            is_denied: true,
             is_permanent: false,
             finished_at_ns: 0,
         }));
@@ -237,7 +258,7 @@ impl Transfers {
 
     /// Removes a transfer with its rare fields, and returns the next transfer of its family.
     fn remove_from_slab(&mut self, slot: TransferSlot) -> Option<TransferSlot> {
-        let transfer = self.slab.remove(slot.get());
+        let transfer = self.slab.remove(slot.get())?;
         if transfer.has_rare_fields {
             self.rare_fields.remove(transfer.long_or_rare_slot as usize);
         }
@@ -246,7 +267,8 @@ impl Transfers {
 
     fn remove_family_entry(&mut self, family: FamilySlot) {
         self.families_by_id.remove(self.hash(self.family(family).id), family);
-        self.lease_count -= usize::from(self.families.remove(family.get()).is_of_lease);
+        let removed = self.families.remove(family.get());
+        self.lease_count -= usize::from(removed.is_some_and(|family| family.is_of_lease));
     }
 
     /// Marks a pending transfer as voided or expired.
@@ -298,19 +320,29 @@ impl Transfers {
             return;
         }
         family.finished_at_ns = finished_at_ns;
-        self.retention.schedule(family_slot, finished_at_ns, now_ns);
+        let end = if family.is_denied { End::Denied } else { End::Finished };
+        self.retention.schedule(family_slot, end, finished_at_ns, now_ns);
     }
 
-    /// Removes the families whose retention is over.
-    pub(super) fn remove_retained_long_enough(&mut self, now_ns: u64) {
-        while let Some((family, finished_at_ns)) = self.retention.pop_due(now_ns) {
-            // A family that finished again later has a later entry. A family with pending transfers gets one
-            // when they end.
-            let is_current =
-                |family: &Family| family.pending_count == 0 && family.finished_at_ns == finished_at_ns;
-            if self.families.get(family.get()).is_some_and(is_current) {
-                self.remove_family(family);
-            }
+    /// Removes families whose retention is over, at most `count_max`. Returns whether there may be more.
+    pub(super) fn remove_retained_long_enough(&mut self, now_ns: u64, count_max: usize) -> bool {
+        let until_ns = now_ns.saturating_sub(self.bounds.retention_ns(self.slab.len()));
+        for _ in 0..count_max {
+            let Some(due) = self.retention.pop_due(now_ns, until_ns, self.bounds.denied_leases_max) else {
+                return false;
+            };
+            self.remove_if_current(due);
+        }
+        true
+    }
+
+    /// Removes a family, if its entry is not outdated. A family that finished again later has a later entry. A
+    /// family with pending transfers gets one when they end.
+    fn remove_if_current(&mut self, (family, finished_at_ns): Finished) {
+        let is_current =
+            |family: &Family| family.pending_count == 0 && family.finished_at_ns == finished_at_ns;
+        if self.families.get(family.get()).is_some_and(is_current) {
+            self.remove_family(family);
         }
     }
 

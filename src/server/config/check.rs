@@ -75,6 +75,7 @@ impl Settings {
             return Err(bad("registry.path", "must not be empty"));
         }
         at_least_1("memory.retention_seconds", self.memory.retention_seconds)?;
+        at_least_1("memory.transfers_max", self.memory.transfers_max as u64)?;
         tracing_subscriber::EnvFilter::try_new(&self.log.filter)
             .map_err(|error| bad("log.filter", &error.to_string()))?;
         self.tigerbeetle.check()?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster_id;
 use crate::decide::retry_after::{Backoff, RetryPolicy};
+use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
 use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions};
 
@@ -92,6 +93,10 @@ pub struct TigerBeetleSettings {
 pub struct MemorySettings {
     /// How long the memory ledger remembers a lease after its end.
     pub retention_seconds: u64,
+    /// The most transfers that it stores.
+    pub transfers_max: usize,
+    /// The most denied leases that it remembers.
+    pub denied_leases_max: usize,
 }
 
 /// `limiter.*`: the caches of this process.
@@ -191,7 +196,8 @@ impl Default for TigerBeetleSettings {
 
 impl Default for MemorySettings {
     fn default() -> Self {
-        Self { retention_seconds: 600 }
+        let MemoryBounds { retention, transfers_max, denied_leases_max, .. } = MemoryBounds::default();
+        Self { retention_seconds: retention.as_secs(), transfers_max, denied_leases_max }
     }
 }
 

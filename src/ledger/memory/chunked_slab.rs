@@ -1,0 +1,250 @@
+//! A slab that grows and shrinks by chunks: growing copies nothing, and an empty chunk gives its memory back.
+//!
+//! With one list for all entries, a call that made it grow waited for the copy of every entry: a second for ten
+//! million of them. And the list never became smaller.
+
+use std::ops::{Index, IndexMut};
+
+/// The entries of a chunk, a power of two. A chunk of transfers takes 256 KiB.
+const CHUNK_ENTRIES: usize = 1 << CHUNK_BITS;
+const CHUNK_BITS: u32 = 12;
+
+/// Entries that keep their slot until they are removed. A slot is free for reuse then.
+pub(super) struct ChunkedSlab<T> {
+    chunks: Vec<Chunk<T>>,
+    /// The chunks that may have a free slot, each once. The last one is used next.
+    with_room: Vec<usize>,
+    /// The chunks without memory.
+    released: Vec<usize>,
+    /// How many chunks have memory and no entry. One is kept, so that the only entry of a chunk can come and go.
+    empty_count: usize,
+    len: usize,
+}
+
+struct Chunk<T> {
+    /// No memory, or memory for [`CHUNK_ENTRIES`].
+    entries: Vec<Entry<T>>,
+    /// The first free slot of the list through the free slots before the end of `entries`.
+    first_free: Option<u16>,
+    /// How many slots are in use.
+    len: usize,
+    is_in_with_room: bool,
+}
+
+enum Entry<T> {
+    Used(T),
+    /// The next free slot of the chunk.
+    Free(Option<u16>),
+}
+
+impl<T> Default for ChunkedSlab<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), with_room: Vec::new(), released: Vec::new(), empty_count: 0, len: 0 }
+    }
+}
+
+impl<T> ChunkedSlab<T> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn get(&self, slot: usize) -> Option<&T> {
+        match self.chunks.get(slot >> CHUNK_BITS)?.entries.get(slot % CHUNK_ENTRIES)? {
+            Entry::Used(value) => Some(value),
+            Entry::Free(_) => None,
+        }
+    }
+
+    /// The slot that the next [`ChunkedSlab::insert`] uses.
+    pub(super) fn next_slot(&mut self) -> usize {
+        let index = self.chunk_with_room();
+        let chunk = &self.chunks[index];
+        (index << CHUNK_BITS) + chunk.first_free.map_or(chunk.entries.len(), usize::from)
+    }
+
+    /// Stores a value, and returns its slot.
+    pub(super) fn insert(&mut self, value: T) -> usize {
+        let index = self.chunk_with_room();
+        let chunk = &mut self.chunks[index];
+        if chunk.len == 0 {
+            self.empty_count -= 1;
+        }
+        self.len += 1;
+        (index << CHUNK_BITS) + chunk.insert(value)
+    }
+
+    /// Removes the value in a slot that is in use.
+    pub(super) fn remove(&mut self, slot: usize) -> Option<T> {
+        let index = slot >> CHUNK_BITS;
+        let chunk = self.chunks.get_mut(index)?;
+        let value = chunk.remove(slot % CHUNK_ENTRIES)?;
+        self.len -= 1;
+        if !chunk.is_in_with_room {
+            chunk.is_in_with_room = true;
+            self.with_room.push(index);
+        }
+        if chunk.len == 0 {
+            self.empty_count += 1;
+            if self.empty_count > 1 {
+                self.empty_count -= 1;
+                chunk.release();
+                self.released.push(index);
+            }
+        }
+        Some(value)
+    }
+
+    /// The index of a chunk with memory and a free slot.
+    fn chunk_with_room(&mut self) -> usize {
+        while let Some(&index) = self.with_room.last() {
+            let chunk = &mut self.chunks[index];
+            if chunk.has_room() {
+                return index;
+            }
+            chunk.is_in_with_room = false;
+            self.with_room.pop();
+        }
+        self.add_chunk()
+    }
+
+    #[cold]
+    fn add_chunk(&mut self) -> usize {
+        let index = self.released.pop().unwrap_or_else(|| {
+            self.chunks.push(Chunk::without_memory());
+            self.chunks.len() - 1
+        });
+        let chunk = &mut self.chunks[index];
+        chunk.entries.reserve_exact(CHUNK_ENTRIES);
+        chunk.is_in_with_room = true;
+        self.with_room.push(index);
+        self.empty_count += 1;
+        index
+    }
+}
+
+impl<T> Index<usize> for ChunkedSlab<T> {
+    type Output = T;
+
+    fn index(&self, slot: usize) -> &T {
+        match &self.chunks[slot >> CHUNK_BITS].entries[slot % CHUNK_ENTRIES] {
+            Entry::Used(value) => value,
+            Entry::Free(_) => unused(slot),
+        }
+    }
+}
+
+impl<T> IndexMut<usize> for ChunkedSlab<T> {
+    fn index_mut(&mut self, slot: usize) -> &mut T {
+        match &mut self.chunks[slot >> CHUNK_BITS].entries[slot % CHUNK_ENTRIES] {
+            Entry::Used(value) => value,
+            Entry::Free(_) => unused(slot),
+        }
+    }
+}
+
+#[cold]
+#[expect(
+    clippy::panic,
+    reason = "as with the index of a list, a slot without an entry is a fault of the program"
+)]
+fn unused(slot: usize) -> ! {
+    panic!("slot {slot} is not in use")
+}
+
+impl<T> Chunk<T> {
+    fn without_memory() -> Self {
+        Self { entries: Vec::new(), first_free: None, len: 0, is_in_with_room: false }
+    }
+
+    /// Gives the memory of an empty chunk back.
+    fn release(&mut self) {
+        self.entries = Vec::new();
+        self.first_free = None;
+    }
+
+    fn has_room(&self) -> bool {
+        self.first_free.is_some() || self.entries.len() < self.entries.capacity().min(CHUNK_ENTRIES)
+    }
+
+    fn insert(&mut self, value: T) -> usize {
+        self.len += 1;
+        let Some(free) = self.first_free else {
+            self.entries.push(Entry::Used(value));
+            return self.entries.len() - 1;
+        };
+        let slot = usize::from(free);
+        let entry = &mut self.entries[slot];
+        self.first_free = match entry {
+            Entry::Free(next) => *next,
+            Entry::Used(_) => None,
+        };
+        *entry = Entry::Used(value);
+        slot
+    }
+
+    fn remove(&mut self, slot: usize) -> Option<T> {
+        let entry = self.entries.get_mut(slot)?;
+        match std::mem::replace(entry, Entry::Free(self.first_free)) {
+            Entry::Used(value) => {
+                self.first_free = Some(slot as u16);
+                self.len -= 1;
+                Some(value)
+            }
+            free @ Entry::Free(_) => {
+                *entry = free;
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl<T> ChunkedSlab<T> {
+        fn chunks_with_memory(&self) -> usize {
+            self.chunks.iter().filter(|chunk| chunk.entries.capacity() > 0).count()
+        }
+    }
+
+    #[test]
+    fn an_entry_keeps_its_slot_and_empty_chunks_keep_no_memory() {
+        let mut slab = ChunkedSlab::default();
+        let slots: Vec<_> = (0..10 * CHUNK_ENTRIES).map(|number| slab.insert(number)).collect();
+        assert_eq!((slab.len(), slab.chunks_with_memory()), (10 * CHUNK_ENTRIES, 10));
+        for (number, &slot) in slots.iter().enumerate().skip(1) {
+            assert_eq!((slab[slot], slab.remove(slot), slab.remove(slot)), (number, Some(number), None));
+        }
+        assert_eq!((slab[slots[0]], slab.len()), (0, 1));
+        assert_eq!(slab.chunks_with_memory(), 2, "that of the last entry, and an empty one");
+        let again: Vec<_> = (0..10 * CHUNK_ENTRIES - 1).map(|number| slab.insert(number)).collect();
+        assert_eq!(slab.chunks_with_memory(), 10, "chunks without memory are used again");
+        assert!(again.iter().all(|&slot| slot < 10 * CHUNK_ENTRIES));
+    }
+
+    proptest! {
+        #[test]
+        fn a_slab_is_a_map_from_slots(steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200)) {
+            let (mut slab, mut model) = (ChunkedSlab::default(), BTreeMap::new());
+            for (number, (inserts, index)) in steps.into_iter().enumerate() {
+                if inserts || model.is_empty() {
+                    let expected = slab.next_slot();
+                    prop_assert_eq!(slab.insert(number), expected);
+                    prop_assert_eq!(model.insert(expected, number), None);
+                } else {
+                    let slot = *index.get(&model.keys().copied().collect::<Vec<_>>());
+                    prop_assert_eq!(slab.remove(slot), model.remove(&slot));
+                }
+                prop_assert_eq!(slab.len(), model.len());
+                for (&slot, number) in &model {
+                    prop_assert_eq!(slab.get(slot), Some(number));
+                }
+            }
+        }
+    }
+}
