@@ -21,7 +21,7 @@ use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
 use ledger_limiter::protocol::{Complete, Reserve};
 use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::server::api::{self, Api};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -207,14 +207,8 @@ fn http(bencher: Bencher, legs: usize) {
 }
 
 fn router(store: &Store) -> Router {
-    let Replica { ledger, ids, engine } = &store.replica;
-    let api = Api {
-        engine: Arc::clone(engine),
-        readiness: Readiness::new(Arc::clone(ledger), ids.operator()),
-        request_timeout: Duration::from_secs(1),
-        batch_requests_max: 256,
-        metrics: Metrics::new(MetricsRegistry::default()),
-    };
+    let metrics = Metrics::new(MetricsRegistry::default());
+    let api = Api::new(Arc::clone(&store.replica.engine), metrics);
     api.readiness.set_bootstrapped();
     api::router(Arc::new(api))
 }

@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &["limit"]),
     ("decide", &["ledger", "limit", "protocol", "time"]),
     ("registry", &["decide", "json", "ledger", "limit", "telemetry"]),
-    ("limiter", &["decide", "ledger", "limit", "protocol", "registry", "time"]),
+    ("limiter", &["decide", "ledger", "limit", "protocol", "registry", "telemetry", "time"]),
     ("engine", &["decide", "ledger", "limit", "limiter", "registry", "telemetry"]),
     (
         "client",

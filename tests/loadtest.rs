@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::server::api::{self, Api};
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -16,13 +16,9 @@ use crate::memory::MemoryBackend;
 async fn service() -> (String, Replica<<MemoryBackend as Backend>::Ledger>) {
     let backend = MemoryBackend::new();
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
-    let api = Api {
-        engine: Arc::clone(&replica.engine),
-        readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
-        request_timeout: Duration::from_secs(5),
-        batch_requests_max: 256,
-        metrics: Metrics::new(MetricsRegistry::default()),
-    };
+    let metrics = Metrics::new(MetricsRegistry::default());
+    let api =
+        Api { request_timeout: Duration::from_secs(5), ..Api::new(Arc::clone(&replica.engine), metrics) };
     api.readiness.set_bootstrapped();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");

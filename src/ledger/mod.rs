@@ -162,6 +162,13 @@ pub enum LedgerError {
     Unexpected(String),
 }
 
+impl LedgerError {
+    /// Whether the ledger gave no answer: it did not respond, or the connection failed.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+}
+
 /// Finds the transfer that holds an account closed; `None` if the account is open.
 pub(crate) async fn find_closing<L: Ledger>(
     ledger: &L,

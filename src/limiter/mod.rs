@@ -86,6 +86,16 @@ pub enum LimiterError {
     Registry(#[source] Arc<RegistryError>),
 }
 
+impl LimiterError {
+    /// Whether the ledger gave no answer: it did not respond, or the connection failed.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.is_unreachable(),
+            Self::Registry(error) => error.is_unreachable(),
+        }
+    }
+}
+
 impl From<RegistryError> for LimiterError {
     fn from(error: RegistryError) -> Self {
         Self::Registry(Arc::new(error))

@@ -17,3 +17,13 @@ pub enum RegistryError {
     #[error("limit {0} is being changed by other replicas; try again")]
     Contended(LimitKey),
 }
+
+impl RegistryError {
+    /// Whether the ledger gave no answer: it did not respond, or the connection failed.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.is_unreachable(),
+            Self::Codec(_) | Self::Contended(_) => false,
+        }
+    }
+}

@@ -14,6 +14,10 @@ use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 pub struct Metrics {
     pub(crate) reserves: ReserveCounts,
     pub(crate) completes: CompleteCounts,
+    /// 1 while requests are refused because the ledger does not answer.
+    pub(crate) circuit_open: Gauge,
+    /// Requests that were refused so.
+    pub(crate) refused_early: Counter,
     requests_in_flight: Gauge,
     request_seconds: RouteSeconds,
     registry: MetricsRegistry,
@@ -86,10 +90,24 @@ impl Metrics {
         let requests_in_flight = Gauge::default();
         let help = "Requests that are being answered";
         registry.register(names::REQUESTS_IN_FLIGHT, help, requests_in_flight.clone());
+        let circuit_open = Gauge::default();
+        let help = "1 while requests are refused at once, because the ledger does not answer";
+        registry.register(names::CIRCUIT_OPEN, help, circuit_open.clone());
+        let refused_early = Counter::default();
+        let help = "Requests refused at once, because the ledger does not answer";
+        registry.register(names::REFUSED_EARLY, help, refused_early.clone());
         let reserves = ReserveCounts::register(&mut registry);
         let completes = CompleteCounts::register(&mut registry);
         let request_seconds = RouteSeconds::register(&mut registry);
-        Self { reserves, completes, requests_in_flight, request_seconds, registry }
+        Self {
+            reserves,
+            completes,
+            circuit_open,
+            refused_early,
+            requests_in_flight,
+            request_seconds,
+            registry,
+        }
     }
 
     /// Counts a request until the guard is dropped.

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::Metrics;
-use super::api::{self, Api, Readiness};
+use super::api::{self, Api};
 use super::config::{Backend, Settings};
 use super::connections::{Connections, listen};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
@@ -109,11 +109,9 @@ async fn serve_over<L: Ledger>(
 
     let engine = Arc::new(Engine::new(Arc::new(ledger), engine_options(&settings, file)));
     let api = Arc::new(Api {
-        engine: Arc::clone(&engine),
-        readiness: Readiness::new(Arc::clone(engine.ledger()), engine.operator_account()),
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
-        metrics,
+        ..Api::new(Arc::clone(&engine), metrics)
     });
     let mut background = JoinSet::new();
     background.spawn(run_engine(Arc::clone(&api), seed, backend));

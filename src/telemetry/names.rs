@@ -7,6 +7,10 @@ pub const RESERVES: &str = "ratelimiterd_reserves";
 pub const COMPLETES: &str = "ratelimiterd_completes";
 /// HTTP requests that have no response yet.
 pub const REQUESTS_IN_FLIGHT: &str = "ratelimiterd_requests_in_flight";
+/// 1 while requests are refused at once, because the ledger does not answer.
+pub const CIRCUIT_OPEN: &str = "ratelimiterd_circuit_open";
+/// Requests that were refused at once, because the ledger does not answer.
+pub const REFUSED_EARLY: &str = "ratelimiterd_refused_early";
 /// The time from the whole request body to the response, by `route`.
 pub const REQUEST_SECONDS: &str = "ratelimiterd_request_seconds";
 /// Transfers that wait in the queue for a session.

@@ -11,7 +11,7 @@ use axum::http::Request;
 use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::server::api::{self, Api};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,13 +63,9 @@ impl FaultyServer {
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         replica.put(rolling("rpm", 1_000, 3_600)).await;
         replica.put(concurrency("slots", 100, 3_600)).await;
-        let api = Api {
-            engine: Arc::clone(&replica.engine),
-            readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
-            request_timeout: Duration::from_secs(1),
-            metrics: Metrics::new(MetricsRegistry::default()),
-            batch_requests_max: 256,
-        };
+        let metrics = Metrics::new(MetricsRegistry::default());
+        let api =
+            Api { request_timeout: Duration::from_secs(1), ..Api::new(Arc::clone(&replica.engine), metrics) };
         api.readiness.set_bootstrapped();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));

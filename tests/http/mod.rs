@@ -23,7 +23,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use ledger_limiter::ledger::memory::{ManualClock, MemoryLedger};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::server::api::{self, Api};
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -77,11 +77,9 @@ impl Service {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         let api = Api {
-            engine: Arc::clone(&replica.engine),
-            readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
             request_timeout: Duration::from_secs(1),
             batch_requests_max: 4,
-            metrics: Metrics::new(MetricsRegistry::default()),
+            ..Api::new(Arc::clone(&replica.engine), Metrics::new(MetricsRegistry::default()))
         };
         if is_ready {
             api.readiness.set_bootstrapped();

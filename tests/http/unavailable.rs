@@ -4,7 +4,6 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_not_ready_answers_503_with_a_retry_after() {
-    let service = Service::not_ready().await;
     let complete = json!({ "lease_id": LEASE });
     let extend = json!({ "lease_id": LEASE, "extend_id": LEASE, "key": "rpm", "amount": 1 });
     let limit = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
@@ -33,13 +32,45 @@ async fn a_service_that_is_not_ready_answers_503_with_a_retry_after() {
         (Method::GET, "/v1/objects/rpm/state", &Value::Null, no_answer),
         (Method::GET, "/readyz", &Value::Null, not_ready),
     ] {
+        let service = Service::not_ready().await;
         let answer = service.send(method, path, body.to_string()).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(answer.headers["retry-after"], "1", "{path}");
         let body: Value = serde_json::from_str(&answer.body).expect("JSON");
         assert_eq!(body, expected, "{path}");
     }
-    assert_eq!(service.get("/healthz").await, Answer::ok(json!({ "ok": true })));
+    assert_eq!(Service::not_ready().await.get("/healthz").await, Answer::ok(json!({ "ok": true })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_refused_at_once_after_three_time_outs_in_a_row() {
+    let service = Service::not_ready().await;
+    let waits = async || {
+        let started = tokio::time::Instant::now();
+        let answer = service.post("/v1/reserve", &fresh_reserve("rpm", 1)).await;
+        assert_eq!((answer.status, answer.body), (StatusCode::SERVICE_UNAVAILABLE, unknown_reserve()));
+        started.elapsed().as_millis()
+    };
+    for call in 1..=3 {
+        assert!((1_000..1_010).contains(&waits().await), "call {call} waits for its time-out");
+    }
+    assert!(waits().await >= 1_000, "the first probe");
+    assert_eq!((waits().await, waits().await), (0, 0));
+    let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)] });
+    let batch = service.send(Method::POST, "/v1/reserve/batch", items.to_string()).await;
+    assert_eq!((batch.status, batch.headers["retry-after"].as_bytes()), (StatusCode::OK, b"1".as_slice()));
+    let metrics = service.send(Method::GET, "/metrics", Body::empty()).await.body;
+    for line in ["ratelimiterd_circuit_open 1", "ratelimiterd_refused_early_total 3"] {
+        assert!(metrics.lines().any(|actual| actual == line), "{line}:\n{metrics}");
+    }
+
+    service.api.readiness.set_bootstrapped();
+    tokio::time::advance(Duration::from_millis(500)).await;
+    let answer = service.post("/v1/reserve", &fresh_reserve("rpm", 1)).await;
+    assert_eq!(answer.status, StatusCode::OK, "the probe is answered");
+    assert_eq!(service.post("/v1/reserve", &fresh_reserve("rpm", 1)).await.status, StatusCode::OK);
+    let metrics = service.send(Method::GET, "/metrics", Body::empty()).await.body;
+    assert!(metrics.contains("ratelimiterd_circuit_open 0"), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::limiter::LimiterError;
 use crate::protocol::BatchAnswer;
 use crate::server::Metrics;
-use crate::telemetry::{Counter, with_sources};
+use crate::telemetry::Counter;
 
 /// The answer to one item of a batch.
 pub(super) trait BatchItem: Serialize {
@@ -39,16 +39,13 @@ impl<L: Ledger> Api<L> {
         // `Ok` stands for the next command, in the order of the items.
         let items: Vec<Result<(), String>> =
             items.into_iter().map(|item| item.map(|command| commands.push(command))).collect();
-        let outcomes = self.in_time(async { Ok::<_, Reject>(run(&commands).await) }).await;
+        let outcomes = self.in_time(async { unless_all_failed(run(&commands).await) }).await;
         let mut outcomes = outcomes.inspect_err(Reject::log).unwrap_or_default().into_iter();
         let mut commands = commands.iter();
         let mut next_answer = || match (commands.next(), outcomes.next()) {
             (Some(command), Some(Ok(outcome))) => conclude(command, outcome),
             (_, Some(Err(error))) => {
-                tracing::warn!(
-                    error = with_sources(&error),
-                    "no answer from the ledger; the outcome of a batch item is unknown"
-                );
+                Reject::from(error).log();
                 A::unknown()
             }
             (_, None) | (None, Some(Ok(_))) => A::unknown(),
@@ -67,4 +64,14 @@ impl<L: Ledger> Api<L> {
         let response = answer(status, BatchAnswer { results });
         if unknown == 0 { response } else { unavailable(response) }
     }
+}
+
+/// The outcomes; the first error if there is nothing else.
+fn unless_all_failed<T>(
+    mut outcomes: Vec<Result<T, LimiterError>>,
+) -> Result<Vec<Result<T, LimiterError>>, LimiterError> {
+    if !outcomes.is_empty() && outcomes.iter().all(Result::is_err) {
+        outcomes.swap_remove(0)?;
+    }
+    Ok(outcomes)
 }

@@ -5,6 +5,7 @@ mod admin;
 mod answer;
 mod batch;
 mod carried_out;
+mod circuit;
 mod complete;
 mod extend;
 mod health;
@@ -26,6 +27,7 @@ use axum::Router;
 use axum::routing::{get, post, put};
 
 use carried_out::carried_out;
+pub use circuit::Circuit;
 pub use health::Readiness;
 use reject::Reject;
 
@@ -46,8 +48,24 @@ pub struct Api<L> {
     pub request_timeout: Duration,
     /// The most items of a batch.
     pub batch_requests_max: usize,
+    /// Refuses requests while the ledger does not answer.
+    pub circuit: Circuit,
     /// The counters of the API.
     pub metrics: Metrics,
+}
+
+impl<L: Ledger> Api<L> {
+    /// The state of an API that is not ready yet: with a request timeout of 2 seconds and batches of 256.
+    pub fn new(engine: Arc<Engine<L>>, metrics: Metrics) -> Self {
+        Self {
+            readiness: Readiness::new(Arc::clone(engine.ledger()), engine.operator_account()),
+            engine,
+            request_timeout: Duration::from_secs(2),
+            batch_requests_max: 256,
+            circuit: Circuit::new(&metrics),
+            metrics,
+        }
+    }
 }
 
 /// The routes of the API over `api`.
@@ -84,23 +102,30 @@ impl<L: Ledger> Api<L> {
     ///
     /// # Errors
     ///
-    /// The error of `answer`, or [`Reject::TimedOut`].
+    /// The error of `answer`; [`Reject::TimedOut`]; or [`Reject::LedgerAway`] at once, while the circuit is open.
     async fn in_time<T, E: Into<Reject>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Reject> {
+        let circuit = &self.circuit;
+        if !circuit.lets_pass() {
+            return Err(Reject::LedgerAway);
+        }
         let mut answer = pin!(async {
             self.readiness.bootstrapped().await;
             answer.await
         });
         // The memory ledger answers at the first poll, so its requests need no timer.
         let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
-        if let Poll::Ready(answer) = at_once {
-            return answer.map_err(Into::into);
+        let answer = match at_once {
+            Poll::Ready(answer) => Ok(answer),
+            Poll::Pending => tokio::time::timeout(self.request_timeout, answer).await,
+        };
+        let answer = answer.map_or(Err(Reject::TimedOut), |answer| answer.map_err(Into::into));
+        match &answer {
+            Err(reject) if reject.is_without_ledger() => circuit.failed(),
+            Ok(_) | Err(_) => circuit.answered(),
         }
-        match tokio::time::timeout(self.request_timeout, answer).await {
-            Ok(answer) => answer.map_err(Into::into),
-            Err(_) => Err(Reject::TimedOut),
-        }
+        answer
     }
 }

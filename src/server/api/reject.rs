@@ -13,12 +13,15 @@ use crate::protocol::{
     UNKNOWN_LIMIT_KEY,
 };
 use crate::registry::AdminError;
-use crate::telemetry::with_sources;
+use crate::telemetry::{Occurrences, with_sources};
 
 /// When a request whose outcome is unknown should be repeated: the `Retry-After` of every 503.
 const RETRY_AFTER_SECONDS: u64 = 1;
 /// The same in an item of a batch.
 pub(super) const RETRY_AFTER_MS: u64 = RETRY_AFTER_SECONDS * 1_000;
+
+static UNKNOWN_OUTCOMES: Occurrences = Occurrences::new();
+static UNSAVED_CHANGES: Occurrences = Occurrences::new();
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) enum Reject {
     NoRoute,
     /// The endpoint does not take the method.
     WrongMethod,
+    /// The circuit is open: the ledger has not answered lately, and nothing was sent.
+    LedgerAway,
     /// The request took longer than the request timeout; the outcome is unknown.
     TimedOut,
     /// The ledger gave no answer; the outcome is unknown.
@@ -67,7 +72,8 @@ impl Reject {
             Self::Object(ObjectError::NotABucket { .. }) => (StatusCode::CONFLICT, "not_a_bucket"),
             Self::Object(ObjectError::LeaseConflict(_)) => (StatusCode::CONFLICT, LEASE_CONFLICT),
             Self::Object(ObjectError::LeaseSettled(_)) => (StatusCode::CONFLICT, LEASE_SETTLED),
-            Self::TimedOut
+            Self::LedgerAway
+            | Self::TimedOut
             | Self::NoAnswer(_)
             | Self::Object(ObjectError::Limiter(_))
             | Self::Admin(AdminError::Registry(_)) => (StatusCode::SERVICE_UNAVAILABLE, BACKEND_ERROR),
@@ -83,6 +89,7 @@ impl Reject {
             Self::NotJson => "content-type must be application/json".to_owned(),
             Self::NoRoute => "no endpoint has this path".to_owned(),
             Self::WrongMethod => "this path does not take this method".to_owned(),
+            Self::LedgerAway => "the ledger does not answer at present; nothing was sent to it".to_owned(),
             Self::TimedOut => "the ledger did not answer in time; the outcome is unknown".to_owned(),
             Self::NoAnswer(error) => with_sources(error),
             Self::Admin(error) => with_sources(error),
@@ -99,6 +106,25 @@ impl Reject {
         unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, unknown))
     }
 
+    /// Whether the ledger gave no answer at all.
+    pub(super) fn is_without_ledger(&self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::NoAnswer(error) | Self::Object(ObjectError::Limiter(error)) => error.is_unreachable(),
+            Self::Admin(AdminError::Registry(error)) => error.is_unreachable(),
+            Self::LedgerAway
+            | Self::Invalid(_)
+            | Self::TooLarge
+            | Self::Encoded
+            | Self::NotJson
+            | Self::Unreadable(_)
+            | Self::NoRoute
+            | Self::WrongMethod
+            | Self::Admin(_)
+            | Self::Object(_) => false,
+        }
+    }
+
     fn is_unavailable(&self) -> bool {
         self.status_and_name().0 == StatusCode::SERVICE_UNAVAILABLE
     }
@@ -107,13 +133,23 @@ impl Reject {
         self.is_unavailable() && !matches!(self, Self::Admin(AdminError::NotSaved(_)))
     }
 
-    /// Logs a request that gets a 503.
+    /// Logs that an outcome is unknown, or that a change could not be saved.
     pub(super) fn log(&self) {
-        let error = self.message();
         if self.is_unknown_outcome() {
-            tracing::warn!(error, "no answer from the ledger; the outcome of a request is unknown");
-        } else {
-            tracing::warn!(error, "a change of a limit could not be saved");
+            if let Some(times) = UNKNOWN_OUTCOMES.count() {
+                let error = self.message();
+                tracing::warn!(
+                    times,
+                    error,
+                    "no answer from the ledger, so an outcome is unknown; the last of so many times"
+                );
+            }
+        } else if let Some(times) = UNSAVED_CHANGES.count() {
+            tracing::warn!(
+                times,
+                error = self.message(),
+                "a change of a limit could not be saved; the last of so many times"
+            );
         }
     }
 }
