@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use ledger_limiter::server::config::{self, ConfigError, LogFormat, LogSettings, Settings};
 use ledger_limiter::server::probe::{ProbeError, probe};
-use ledger_limiter::server::{ServeError, serve, stop_signal};
+use ledger_limiter::server::{CappedLog, ServeError, serve, stop_signal};
 use ledger_limiter::telemetry::with_sources;
 use tracing_subscriber::EnvFilter;
 
@@ -121,8 +121,8 @@ fn run(settings: Settings) -> Result<(), MainError> {
 fn start_log(settings: &LogSettings) -> Result<(), MainError> {
     let filter = EnvFilter::try_new(&settings.filter)?;
     let colours = std::io::stderr().is_terminal();
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    let out = CappedLog::new(std::io::stderr(), settings.bytes_per_second_max, settings.format);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(out);
     match settings.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

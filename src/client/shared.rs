@@ -9,7 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use super::stats::Stats;
 use super::{AttemptResult, CallError, Complete, Repeating, Reserve, Transport};
-use crate::telemetry::with_sources;
+use crate::telemetry::{Occurrences, with_sources};
+
+static FAILED_COMPLETES: Occurrences = Occurrences::new();
 
 /// The state of a limiter and all its clones.
 pub(super) struct Shared<T> {
@@ -121,8 +123,11 @@ impl<T: Transport> Drop for CompletionGuard<T> {
         let Some(task) = self.task.take() else { return };
         let shared = Arc::clone(&self.shared);
         let done = async move {
-            if let Err(error) = shared.carry_out(task).await {
+            if let Err(error) = shared.carry_out(task).await
+                && let Some(times) = FAILED_COMPLETES.count()
+            {
                 tracing::warn!(
+                    times,
                     error = with_sources(&error),
                     "a lease could not be completed in the background; what it reserved expires by itself"
                 );

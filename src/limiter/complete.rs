@@ -15,6 +15,9 @@ use crate::ledger::{AccountId, Ledger, LedgerError, find_closing, newest_closing
 use crate::limit::{LimitKey, Status};
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
 use crate::registry::{CaughtUp, Entry};
+use crate::telemetry::Occurrences;
+
+static UNRESERVED_OVERAGES: Occurrences = Occurrences::new();
 
 /// The most replaced schedules through which a complete follows what a lease spent. Each takes a look-up.
 const SUCCESSORS_MAX: usize = 64;
@@ -151,8 +154,12 @@ impl<L: Ledger> Limiter<L> {
         let overage = |overage| unreserved_overage(command, used, overage);
         let overages: Vec<UnreservedOverage> = settlement.overages().filter_map(overage).collect();
         for UnreservedOverage { key, amount, overage } in &overages {
+            let Some(times) = UNRESERVED_OVERAGES.count() else { continue };
             let (lease_id, job_id) = (command.lease, &command.job_id);
-            tracing::info!(%lease_id, job_id, %key, amount, ?overage, "usage above the reservation found no room");
+            tracing::info!(
+                times, %lease_id, job_id, %key, amount, ?overage,
+                "usage above the reservation found no room; the last of so many times"
+            );
         }
         CompleteOutcome::Settled { overages }
     }

@@ -5,12 +5,14 @@
 //! | [`config`] | the settings: file, flags and environment, checked |
 //! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
 //! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
+//! | `capped_log` | standard error, with a ceiling on bytes per second |
 //! | `connections` | accepts connections and serves HTTP on them |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
 //! | `run` | starts the parts in order, and stops them in order |
 //! | `stop_signal` | the signals that stop the program |
 
 pub mod api;
+mod capped_log;
 mod client_stream;
 pub mod config;
 mod connections;
@@ -19,6 +21,7 @@ pub mod probe;
 mod run;
 mod stop_signal;
 
+pub use capped_log::CappedLog;
 pub use metrics::Metrics;
 pub use run::{ServeError, serve};
 pub use stop_signal::stop_signal;

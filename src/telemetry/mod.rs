@@ -9,6 +9,8 @@ mod histogram;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub mod names;
 
+mod occurrences;
+
 use std::error::Error;
 
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
@@ -19,6 +21,8 @@ pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::gauge::Gauge;
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 pub use prometheus_client::registry::Registry as MetricsRegistry;
+
+pub(crate) use occurrences::Occurrences;
 
 /// An error and its sources in one line, joined with `: `.
 pub fn with_sources(error: &dyn Error) -> String {

@@ -8,6 +8,9 @@ use futures_util::FutureExt;
 use super::error::ScheduleError;
 use super::event::{CompleteAnswer, ReserveAnswer};
 use crate::client::{AttemptResult, CallError, Complete, Reserve, Transport};
+use crate::telemetry::Occurrences;
+
+static REFUSED_COMPLETES: Occurrences = Occurrences::new();
 
 #[derive(Debug, thiserror::Error)]
 #[error("the transport panicked")]
@@ -36,10 +39,12 @@ pub(super) async fn complete(transport: &impl Transport, command: &Complete) -> 
         Ok(()) => CompleteAnswer::Settled,
         Err(CallError::Unknown { .. }) => CompleteAnswer::Unknown,
         Err(error @ (CallError::Refused { .. } | CallError::Closed)) => {
-            tracing::warn!(
-                lease_id = %command.lease, %error,
-                "the limiter refused to complete a lease; what the lease holds expires"
-            );
+            if let Some(times) = REFUSED_COMPLETES.count() {
+                tracing::warn!(
+                    times, lease_id = %command.lease, %error,
+                    "the limiter refused to complete a lease; what the lease holds expires"
+                );
+            }
             CompleteAnswer::Refused
         }
     }

@@ -18,7 +18,10 @@ use super::body::LimitedBody;
 use super::key::{FALLBACK_KEY, RequestKey};
 use super::limit::{HttpLimit, requirements};
 use crate::client::{Acquired, Denial, Lease, LimitKey, Limiter, RequirementsError, Transport};
-use crate::telemetry::with_sources;
+use crate::telemetry::{Occurrences, with_sources};
+
+static NO_ANSWERS: Occurrences = Occurrences::new();
+static NEVER_GRANTED: Occurrences = Occurrences::new();
 
 /// A layer that limits the requests of a service.
 pub struct RateLimitLayer<T> {
@@ -167,10 +170,13 @@ impl<T: Transport> Gate<T> {
             Ok(Acquired::Granted(lease)) => Entry::Granted(lease),
             Ok(Acquired::Denied(denial)) => Entry::Answered(self.denied(key, &denial)),
             Err(error) => {
-                tracing::warn!(
-                    error = with_sources(&error),
-                    "the rate limiter does not answer; requests are handled as `when_unavailable` says"
-                );
+                if let Some(times) = NO_ANSWERS.count() {
+                    tracing::warn!(
+                        times,
+                        error = with_sources(&error),
+                        "the rate limiter does not answer; requests are handled as `when_unavailable` says"
+                    );
+                }
                 match self.options.when_unavailable {
                     WhenUnavailable::Refuse => Entry::Answered(answer::unavailable()),
                     WhenUnavailable::LetThrough => Entry::LetThrough,
@@ -182,7 +188,9 @@ impl<T: Transport> Gate<T> {
     fn denied(&self, key: &str, denial: &Denial) -> Response<Full<Bytes>> {
         let limit = self.limits.iter().find(|limit| limit.key(key) == denial.key().as_str());
         let (Some(limit), Some(retry_after)) = (limit, denial.retry_after()) else {
-            tracing::error!(%denial, "a limit of HTTP requests can grant none; check its definition");
+            if let Some(times) = NEVER_GRANTED.count() {
+                tracing::error!(times, %denial, "a limit of HTTP requests can grant none; check its definition");
+            }
             return answer::no_limit();
         };
         let seconds = answer::seconds(retry_after);

@@ -7,6 +7,8 @@ use super::{BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings}
 
 /// The longest drain time. What stops services waits for a minute at most, as a rule.
 const DRAIN_MS_MAX: u64 = 60_000;
+/// The longest lines must fit.
+const LOG_BYTES_PER_SECOND_MIN: u64 = 4_096;
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +78,11 @@ impl Settings {
         }
         at_least_1("memory.retention_seconds", self.memory.retention_seconds)?;
         at_least_1("memory.transfers_max", self.memory.transfers_max as u64)?;
+        if self.log.bytes_per_second_max < LOG_BYTES_PER_SECOND_MIN {
+            let found = self.log.bytes_per_second_max;
+            let message = format!("must be at least {LOG_BYTES_PER_SECOND_MIN}, not {found}");
+            return Err(bad("log.bytes_per_second_max", &message));
+        }
         tracing_subscriber::EnvFilter::try_new(&self.log.filter)
             .map_err(|error| bad("log.filter", &error.to_string()))?;
         self.tigerbeetle.check()?;

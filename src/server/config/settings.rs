@@ -145,6 +145,8 @@ pub struct LogSettings {
     pub filter: String,
     /// The format of a line.
     pub format: LogFormat,
+    /// The most bytes that are written in a second; lines above are dropped and counted.
+    pub bytes_per_second_max: u64,
 }
 
 /// The format of log lines.
@@ -221,7 +223,7 @@ impl Default for RetryPolicySettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self { filter: "info".to_owned(), format: LogFormat::Text, bytes_per_second_max: 1_048_576 }
     }
 }
 

@@ -7,6 +7,7 @@ use super::*;
 const ALL_NAMES: &[&str] = &[
     "limiter.lease_cache_capacity",
     "limiter.local_denial_ms",
+    "log.bytes_per_second_max",
     "log.filter",
     "log.format",
     "memory.denied_leases_max",
