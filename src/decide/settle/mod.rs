@@ -43,21 +43,13 @@ const ROUNDS_MAX: u32 = 80;
 /// The index of the leg that a reservation ahead holds.
 const AHEAD_LEG: usize = 0;
 
-/// An actual amount names a limit that the lease does not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotInLease {
-    /// The index of the actual amount.
-    pub index: usize,
-}
-
-impl NotInLease {
-    /// The first amount of a limit that the lease does not hold. A lease that is settled or expired accepts any amounts.
-    pub fn find(lease: &Lease, used: &[Used], now_ns: u64) -> Option<Self> {
-        let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
-        let index = used.iter().position(|used| !in_lease(used))?;
-        let is_over = lease.settled || lease.is_expired(now_ns);
-        (!is_over).then_some(Self { index })
-    }
+/// The index of the first amount of a limit that the lease does not hold. A lease that is settled or expired accepts amounts of
+/// any limit.
+pub(crate) fn index_outside_lease(lease: &Lease, used: &[Used], now_ns: u64) -> Option<usize> {
+    let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
+    let index = used.iter().position(|used| !in_lease(used))?;
+    let is_over = lease.settled || lease.is_expired(now_ns);
+    (!is_over).then_some(index)
 }
 
 /// Settles one lease. Ask [`Settlement::next`] what to do, report the result, and repeat until it is done.
@@ -95,15 +87,13 @@ pub struct LegOverage {
 }
 
 impl Settlement {
-    /// Compares the amounts used with the amounts reserved. A lease that is settled or expired accepts amounts of any limit.
-    pub fn new(ids: Ids, lease: Lease, used: &[Used], now_ns: u64) -> Result<Self, NotInLease> {
-        if let Some(error) = NotInLease::find(&lease, used, now_ns) {
-            return Err(error);
-        }
+    /// Compares the amounts used with the amounts reserved. Amounts of limits that the lease does not hold change nothing; see
+    /// [`index_outside_lease`].
+    pub fn new(ids: Ids, lease: Lease, used: &[Used]) -> Self {
         let actions = actions_of(&lease.legs, used);
         let state = if lease.settled { State::Done(Ending::AlreadyOver) } else { State::Planning };
         let lease_ids = ids.of_lease(lease.id);
-        Ok(Self { ids, lease_ids, lease, actions, sent: SmallVec::new(), rounds: 0, state })
+        Self { ids, lease_ids, lease, actions, sent: SmallVec::new(), rounds: 0, state }
     }
 
     /// The overages that found no room. Final when the settlement is done.
