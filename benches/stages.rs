@@ -125,8 +125,7 @@ fn settle_below(bencher: Bencher) {
         Lease::from_grant(command.lease, chain.transfers(), now_ns).expect("it has reservations")
     };
     bencher.with_inputs(granted).bench_local_values(|lease| {
-        let mut settlement =
-            Settlement::new(store.replica.ids, lease, &used, now_ns).expect("the lease holds both limits");
+        let mut settlement = Settlement::new(store.replica.ids, lease, &used);
         let next = settlement.next(|| now_ns).expect("the first attempt is allowed");
         assert!(matches!(next, Next::Send(_)));
         next

@@ -16,6 +16,8 @@ mod few_connections;
 mod fixtures;
 #[path = "../tests/gherkin/mod.rs"]
 mod gherkin;
+#[path = "../tests/support/ledger_wrapper.rs"]
+mod ledger_wrapper;
 #[path = "../tests/support/limits.rs"]
 mod limits;
 #[path = "../tests/support/memory.rs"]

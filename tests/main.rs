@@ -15,6 +15,8 @@ mod fixtures;
 mod gherkin;
 mod http;
 mod import_edges;
+#[path = "support/ledger_wrapper.rs"]
+mod ledger_wrapper;
 #[path = "support/limits.rs"]
 mod limits;
 #[cfg(feature = "loadtest")]

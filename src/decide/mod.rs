@@ -15,8 +15,7 @@
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | [`exhaustion`] | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
-//! | [`definition_version`] | a limit and the definition wanted -> its next version |
-//! | `definition_version_chain` | the version -> a chain |
+//! | [`definition_version`] | a limit and the definition wanted -> its next version, and the version's chain |
 //! | [`instance_place`] | the history of an instance -> the template that counts it |
 //! | [`replaced_account`] | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
@@ -25,7 +24,6 @@ mod allowance;
 pub mod borrow;
 pub mod definition_codec;
 pub mod definition_version;
-mod definition_version_chain;
 pub mod exhaustion;
 pub mod extend;
 pub mod ids;

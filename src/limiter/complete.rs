@@ -10,7 +10,7 @@ use crate::decide::Limit;
 use crate::decide::borrow;
 use crate::decide::lease::Lease;
 use crate::decide::schedule_change::{self, Successor};
-use crate::decide::settle::{Behind, Ending, LegOverage, Next, NotInLease, Settlement, Used};
+use crate::decide::settle::{Behind, Ending, LegOverage, Next, Settlement, Used, index_outside_lease};
 use crate::ledger::{AccountId, Ledger, LedgerError, find_closing, newest_closing};
 use crate::limit::{LimitKey, Status};
 use crate::protocol::{Actual, Complete, CompleteOutcome, UnreservedOverage};
@@ -36,19 +36,20 @@ impl<L: Ledger> Limiter<L> {
         };
         let now_ns = self.ledger.now_ns();
         let mut used = self.used(command.actuals(), &lease);
-        if NotInLease::find(&lease, &used, now_ns).is_some() {
+        if index_outside_lease(&lease, &used, now_ns).is_some() {
             // Another replica may have given a limit a new account.
             let keys = command.actuals().iter().map(|actual| &actual.key);
             Box::pin(self.registry.refresh_limits(keys)).await?;
             used = self.used(command.actuals(), &lease);
+            if let Some(index) = index_outside_lease(&lease, &used, now_ns) {
+                return Ok(CompleteOutcome::NotInLease { index });
+            }
         }
         if exceeded(&lease, &used).next().is_some() {
             self.refill_exceeded(command, &lease, &used).await?;
         }
-        match Settlement::new(self.ids, lease, &used, now_ns) {
-            Ok(mut settlement) => self.settle(command, &used, &mut settlement, now_ns).await,
-            Err(error) => Ok(CompleteOutcome::NotInLease { index: error.index }),
-        }
+        let mut settlement = Settlement::new(self.ids, lease, &used);
+        self.settle(command, &used, &mut settlement, now_ns).await
     }
 
     /// Settles each lease. The answers are in the order of the commands.

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ledger_limiter::ledger::{
-    Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
-    Recorded,
-};
+use ledger_limiter::ledger::{Ledger, LedgerError};
 use ledger_limiter::limit::{LeaseId, Status};
 
 use crate::fixtures::*;
+use crate::ledger_wrapper::{CallHook, LedgerWrapper};
 
 /// A connection that is lost at one of its calls, and at every later one.
-pub struct Crashing<L> {
-    inner: Arc<L>,
+pub type Crashing<L> = LedgerWrapper<L, LostConnection>;
+
+/// Loses the call of one number, and every later one.
+pub struct LostConnection {
     calls: AtomicUsize,
     crashes_at: usize,
     /// Whether the call at which the connection is lost still reaches the ledger.
@@ -29,10 +29,16 @@ enum Fate {
     RequestLost,
 }
 
-impl<L: Ledger> Crashing<L> {
+impl<L> LedgerWrapper<L, LostConnection> {
     /// A connection that is lost at the call of this number, counted from 0, before the call reaches the ledger.
     pub fn at_call(inner: Arc<L>, crashes_at: usize) -> Self {
-        Self { inner, calls: AtomicUsize::new(0), crashes_at, reaches: false }
+        Self { inner, hook: LostConnection::new(crashes_at, false) }
+    }
+}
+
+impl LostConnection {
+    fn new(crashes_at: usize, reaches: bool) -> Self {
+        Self { calls: AtomicUsize::new(0), crashes_at, reaches }
     }
 
     fn fate(&self) -> Fate {
@@ -42,8 +48,10 @@ impl<L: Ledger> Crashing<L> {
             std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => Fate::RequestLost,
         }
     }
+}
 
-    async fn call<T>(
+impl CallHook for LostConnection {
+    async fn around<T: Send>(
         &self,
         call: impl Future<Output = Result<T, LedgerError>> + Send,
     ) -> Result<T, LedgerError> {
@@ -53,36 +61,6 @@ impl<L: Ledger> Crashing<L> {
             Fate::RequestLost => Err(LedgerError::ShutDown),
         }
     }
-}
-
-impl<L: Ledger> Ledger for Crashing<L> {
-    async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
-        let count = chains.len();
-        let call = async { Ok(self.inner.submit(chains).await) };
-        self.call(call).await.unwrap_or_else(|error| vec![Err(error); count])
-    }
-
-    async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {
-        self.call(self.inner.create_accounts(accounts)).await
-    }
-
-    async fn accounts(&self, ids: Vec<AccountId>) -> Result<Vec<Option<Account>>, LedgerError> {
-        self.call(self.inner.accounts(ids)).await
-    }
-
-    async fn lease_transfers(&self, query: LeaseQuery) -> Result<Vec<Recorded>, LedgerError> {
-        self.call(self.inner.lease_transfers(query)).await
-    }
-
-    async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
-        self.call(self.inner.account_transfers(query)).await
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.inner.now_ns()
-    }
-
-    async fn shutdown(&self) {}
 }
 
 /// Runs `act` on replicas that crash at their first ledger call, at their second, and so on, until one completes it. After
@@ -101,7 +79,7 @@ pub async fn at_every_call<B: Backend>(
             round += 1;
             prepare(&healthy, round).await;
             let inner = Arc::clone(&healthy.ledger);
-            let crashing = Arc::new(Crashing { inner, calls: AtomicUsize::new(0), crashes_at, reaches });
+            let crashing = Arc::new(Crashing { inner, hook: LostConnection::new(crashes_at, reaches) });
             let completed = act(&Replica::cold(crashing, backend.ids(), 0), round).await;
             let another = Replica::start(Arc::clone(&healthy.ledger), backend.ids(), 0).await;
             recovered(&another, round).await;

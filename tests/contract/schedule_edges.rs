@@ -54,8 +54,7 @@ pub async fn a_delayed_complete_releases_nothing_that_others_spent<B: Backend>(b
         let used =
             Used { account: limit.account, amount: 0, debt_account: limit.debt_account, borrowed: None };
         let now_ns = replica.ledger.now_ns();
-        let mut settlement =
-            Settlement::new(replica.ids, found, &[used], now_ns).expect("the limit is in the lease");
+        let mut settlement = Settlement::new(replica.ids, found, &[used]);
         let Ok(Next::Send(chain)) = settlement.next(|| now_ns) else {
             panic!("the settlement has a chain to send")
         };

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use ledger_limiter::ledger::memory::Clock;
 use ledger_limiter::ledger::memory::MemoryLedger;
-use ledger_limiter::ledger::{
-    Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
-    Recorded,
-};
+use ledger_limiter::ledger::{Chain, ChainOutcome, LedgerError};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use crate::ledger_wrapper::{CallHook, LedgerWrapper};
 use crate::memory::RETENTION;
 
 /// 2026-01-01, on the boundary of every window that divides a day.
@@ -24,8 +22,10 @@ pub struct TokioClock {
     back_ns: AtomicU64,
 }
 
-pub struct TestLedger {
-    memory: MemoryLedger<Arc<TokioClock>>,
+pub type TestLedger = LedgerWrapper<MemoryLedger<Arc<TokioClock>>, CallRecorder>;
+
+/// Records chains, and makes calls take several polls, or fail.
+pub struct CallRecorder {
     clock: Arc<TokioClock>,
     /// The lease of each chain, in order: the id of its first transfer without the last 16 bits, which all ids of a
     /// lease share.
@@ -41,43 +41,38 @@ impl Clock for TokioClock {
     }
 }
 
-impl TestLedger {
+impl LedgerWrapper<MemoryLedger<Arc<TokioClock>>, CallRecorder> {
     pub fn new() -> Arc<Self> {
         let clock = Arc::new(TokioClock { started: Instant::now(), back_ns: AtomicU64::new(0) });
-        let memory = MemoryLedger::new(Arc::clone(&clock), RETENTION);
-        Arc::new(Self {
-            memory,
-            clock,
-            chains: Mutex::default(),
-            refused: AtomicU64::new(0),
-            is_down: Mutex::default(),
-        })
+        let inner = Arc::new(MemoryLedger::new(Arc::clone(&clock), RETENTION));
+        let (chains, refused, is_down) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
+        Arc::new(Self { inner, hook: CallRecorder { clock, chains, refused, is_down } })
     }
 
     /// Turns the clock back.
     pub fn turn_back(&self, by: Duration) {
         let by_ns = u64::try_from(by.as_nanos()).expect("a short span");
-        self.clock.back_ns.fetch_add(by_ns, Ordering::SeqCst);
+        self.hook.clock.back_ns.fetch_add(by_ns, Ordering::SeqCst);
     }
 
     /// Makes every call fail while `is_down`.
     pub fn set_down(&self, is_down: bool) {
-        *self.is_down.lock().expect("no panic") = is_down;
+        *self.hook.is_down.lock().expect("no panic") = is_down;
     }
 
     /// The number of chains that the ledger refused.
     pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::SeqCst)
+        self.hook.refused.load(Ordering::SeqCst)
     }
 
     /// The number of chains sent.
     pub fn chains(&self) -> usize {
-        self.chains.lock().expect("no panic").len()
+        self.hook.chains.lock().expect("no panic").len()
     }
 
     /// The leases that were released, in order, each as its index in the order of the grants.
     pub fn released_leases(&self) -> Vec<usize> {
-        let chains = self.chains.lock().expect("no panic");
+        let chains = self.hook.chains.lock().expect("no panic");
         let mut seen: Vec<u128> = Vec::new();
         let mut released = Vec::new();
         for lease in chains.iter() {
@@ -91,61 +86,32 @@ impl TestLedger {
 
     /// Clears the recorded chains.
     pub fn forget_chains(&self) {
-        self.chains.lock().expect("no panic").clear();
+        self.hook.chains.lock().expect("no panic").clear();
     }
+}
 
-    async fn answer<R>(
+impl CallHook for CallRecorder {
+    async fn around<T: Send>(
         &self,
-        answer: impl Future<Output = Result<R, LedgerError>>,
-    ) -> Result<R, LedgerError> {
+        call: impl Future<Output = Result<T, LedgerError>> + Send,
+    ) -> Result<T, LedgerError> {
         yield_now().await;
         if *self.is_down.lock().expect("no panic") {
             return Err(LedgerError::ShutDown);
         }
-        let answer = answer.await;
+        let answer = call.await;
         yield_now().await;
         answer
     }
-}
 
-impl Ledger for TestLedger {
-    async fn submit(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
-        let mut answers = Vec::with_capacity(chains.len());
-        for chain in chains {
-            answers.push(self.submit_one(chain).await);
-        }
-        answers
-    }
-
-    async fn submit_one(&self, chain: Chain) -> Result<ChainOutcome, LedgerError> {
+    fn chain_sent(&self, chain: &Chain) {
         let first = chain.transfers().first().expect("a chain is never empty");
         self.chains.lock().expect("no panic").push(first.id.as_u128() >> 16);
-        let outcome = self.answer(self.memory.submit_one(chain)).await;
-        if let Ok(ChainOutcome::Refused { .. }) = outcome {
+    }
+
+    fn chain_answered(&self, answer: &Result<ChainOutcome, LedgerError>) {
+        if let Ok(ChainOutcome::Refused { .. }) = answer {
             self.refused.fetch_add(1, Ordering::SeqCst);
         }
-        outcome
     }
-
-    async fn create_accounts(&self, accounts: Vec<NewAccount>) -> Result<(), LedgerError> {
-        self.answer(self.memory.create_accounts(accounts)).await
-    }
-
-    async fn accounts(&self, ids: Vec<AccountId>) -> Result<Vec<Option<Account>>, LedgerError> {
-        self.answer(self.memory.accounts(ids)).await
-    }
-
-    async fn lease_transfers(&self, query: LeaseQuery) -> Result<Vec<Recorded>, LedgerError> {
-        self.answer(self.memory.lease_transfers(query)).await
-    }
-
-    async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
-        self.answer(self.memory.account_transfers(query)).await
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.memory.now_ns()
-    }
-
-    async fn shutdown(&self) {}
 }

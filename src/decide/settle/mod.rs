@@ -20,6 +20,7 @@
 
 mod cause;
 mod leg_action;
+mod next;
 mod steps;
 
 use smallvec::SmallVec;
@@ -27,12 +28,13 @@ use smallvec::SmallVec;
 use cause::{Cause, cause};
 pub use leg_action::{Behind, Used};
 use leg_action::{Exceed, LegAction, Shrink, actions_of};
+pub use next::{Ending, Next};
 use steps::{Step, StepKind};
 
 use super::ids::{ATTEMPTS_MAX, Ids, LeaseIds};
 use super::lease::{HeldLeg, Hold, Lease};
 use super::schedule_change::Successor;
-use crate::ledger::{AccountId, Chain, ChainOutcome, LedgerError, TransferId};
+use crate::ledger::{AccountId, ChainOutcome, LedgerError, TransferId};
 use crate::limit::Overage;
 
 /// The most times that a chain is planned: twice for each leg, and some for interference of other replicas.
@@ -41,21 +43,13 @@ const ROUNDS_MAX: u32 = 80;
 /// The index of the leg that a reservation ahead holds.
 const AHEAD_LEG: usize = 0;
 
-/// An actual amount names a limit that the lease does not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotInLease {
-    /// The index of the actual amount.
-    pub index: usize,
-}
-
-impl NotInLease {
-    /// The first amount of a limit that the lease does not hold. A lease that is settled or expired accepts any amounts.
-    pub fn find(lease: &Lease, used: &[Used], now_ns: u64) -> Option<Self> {
-        let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
-        let index = used.iter().position(|used| !in_lease(used))?;
-        let is_over = lease.settled || lease.is_expired(now_ns);
-        (!is_over).then_some(Self { index })
-    }
+/// The index of the first amount of a limit that the lease does not hold. A lease that is settled or expired accepts amounts of
+/// any limit.
+pub(crate) fn index_outside_lease(lease: &Lease, used: &[Used], now_ns: u64) -> Option<usize> {
+    let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
+    let index = used.iter().position(|used| !in_lease(used))?;
+    let is_over = lease.settled || lease.is_expired(now_ns);
+    (!is_over).then_some(index)
 }
 
 /// Settles one lease. Ask [`Settlement::next`] what to do, report the result, and repeat until it is done.
@@ -81,41 +75,6 @@ enum State {
     Done(Ending),
 }
 
-/// What to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Send this chain, then report to [`Settlement::apply_outcome`].
-    Send(Chain),
-    /// Find the closing transfer of this account, then report to [`Settlement::closing_found`].
-    FindClosing(AccountId),
-    /// Read what is available of this account, then report to [`Settlement::room_found`].
-    FindRoom(AccountId),
-    /// Read what the bucket with this account owes behind a reservation ahead with this date to act, then report to
-    /// [`Settlement::owed_read`].
-    ReadOwed {
-        /// The bucket's account.
-        account: AccountId,
-        /// The date to act, in milliseconds since the Unix epoch.
-        acts_at_unix_ms: u64,
-    },
-    /// A new version closed this spent account: find the account that took over, then report to
-    /// [`Settlement::successor_found`].
-    FindSuccessor(AccountId),
-    /// Read the lease's transfers, then report to [`Settlement::lease_read`].
-    ReadLease,
-    /// Nothing more.
-    Done(Ending),
-}
-
-/// How the settlement ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// This settlement settled the lease.
-    Settled,
-    /// The lease was settled before, or all of it had expired and there is no overage.
-    AlreadyOver,
-}
-
 /// Overage of one leg that found no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegOverage {
@@ -128,15 +87,13 @@ pub struct LegOverage {
 }
 
 impl Settlement {
-    /// Compares the amounts used with the amounts reserved. A lease that is settled or expired accepts amounts of any limit.
-    pub fn new(ids: Ids, lease: Lease, used: &[Used], now_ns: u64) -> Result<Self, NotInLease> {
-        if let Some(error) = NotInLease::find(&lease, used, now_ns) {
-            return Err(error);
-        }
+    /// Compares the amounts used with the amounts reserved. Amounts of limits that the lease does not hold change nothing; see
+    /// [`index_outside_lease`].
+    pub fn new(ids: Ids, lease: Lease, used: &[Used]) -> Self {
         let actions = actions_of(&lease.legs, used);
         let state = if lease.settled { State::Done(Ending::AlreadyOver) } else { State::Planning };
         let lease_ids = ids.of_lease(lease.id);
-        Ok(Self { ids, lease_ids, lease, actions, sent: SmallVec::new(), rounds: 0, state })
+        Self { ids, lease_ids, lease, actions, sent: SmallVec::new(), rounds: 0, state }
     }
 
     /// The overages that found no room. Final when the settlement is done.
@@ -159,9 +116,7 @@ impl Settlement {
                 return Ok(self.spent(leg)?.map_or(Next::ReadLease, Next::FindSuccessor));
             }
             State::ReadingLease => return Ok(Next::ReadLease),
-            State::ReadingOwed { acts_at_unix_ms } => {
-                return Ok(Next::ReadOwed { account: self.leg(AHEAD_LEG)?.account, acts_at_unix_ms });
-            }
+            State::ReadingOwed { acts_at_unix_ms } => return self.read_owed(acts_at_unix_ms),
             State::Planning => {}
         }
         let now_ns = now_ns();
@@ -172,7 +127,7 @@ impl Settlement {
         }
         if let Some(acts_at_unix_ms) = self.date_to_read_owed_behind() {
             self.state = State::ReadingOwed { acts_at_unix_ms };
-            return Ok(Next::ReadOwed { account: self.leg(AHEAD_LEG)?.account, acts_at_unix_ms });
+            return self.read_owed(acts_at_unix_ms);
         }
         self.rounds += 1;
         if self.rounds > ROUNDS_MAX {
@@ -254,6 +209,10 @@ impl Settlement {
             }
             LegAction::Keep | LegAction::Release | LegAction::Exceed(_) => Ok(()),
         }
+    }
+
+    fn read_owed(&self, acts_at_unix_ms: u64) -> Result<Next, LedgerError> {
+        Ok(Next::ReadOwed { account: self.leg(AHEAD_LEG)?.account, acts_at_unix_ms })
     }
 
     /// The date to act of a reservation ahead of which a part is to be released, if what is owed behind it was not read.

@@ -2,12 +2,12 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::definition_codec::{self, CodecError};
-use super::definition_version::{BalanceStep, ChainInputs, VersionPlan};
-use super::ids::Ids;
-use super::refill::{EVERYTHING, SpendTarget, refill_transfer, repay, whole_ms_ns};
-use super::replaced_account::KeptReservation;
-use super::schedule_change::{Earned, ReplacedBalances, closing_data};
+use super::{BalanceStep, ChainInputs, VersionPlan};
+use crate::decide::definition_codec::{self, CodecError};
+use crate::decide::ids::Ids;
+use crate::decide::refill::{EVERYTHING, SpendTarget, refill_transfer, repay, whole_ms_ns};
+use crate::decide::replaced_account::KeptReservation;
+use crate::decide::schedule_change::{Earned, ReplacedBalances, closing_data};
 use crate::ledger::{Bound, Chain, Movement, Transfer, TransferCode, TransferId, UserData};
 
 /// What changes with the schedule that a version replaces.

@@ -1,17 +1,31 @@
 //! Definition versions: a change of a limit becomes the next version of its key, as one linked chain of the encoded definition
-//! and the balance steps that it implies. `definition_version_chain.rs` makes the chain.
+//! and the balance steps that it implies.
 //!
-//! The id of the chain's first transfer, the definition's first part, is made of the key and the version number. So of two
-//! replicas that make the same version, the ledger refuses one at its first transfer; it reads the newer version and retries.
+//! | file | holds |
+//! | --- | --- |
+//! | `mod.rs` | the plan: the state of the next version, and its balance steps |
+//! | `balance_step.rs` | the changes of the accounts of a limit |
+//! | `chain.rs` | the transfers of a version and its steps |
+//! | `chain_inputs.rs` | what the chain depends on, beside the version |
+//!
+//! The id of the chain's first transfer, the definition's first part, is made of the key and the version number. If two
+//! replicas make the same version, the ledger refuses one of them at its first transfer. That replica reads the newer version
+//! and retries.
+
+mod balance_step;
+mod chain;
+mod chain_inputs;
+
+pub use balance_step::BalanceStep;
+pub use chain_inputs::ChainInputs;
 
 use std::cmp::Ordering;
 
 use super::Limit;
 use super::ids::Ids;
 use super::refill::{Schedule, whole_ms_ns};
-use super::replaced_account::{KeptReservation, replaces_account};
-use super::schedule_change::ReplacedBalances;
-use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount, TransferId};
+use super::replaced_account::replaces_account;
+use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount};
 use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
 
 /// The number of the version that creates a key. Versions count on from it.
@@ -29,60 +43,19 @@ pub struct VersionPlan {
     /// Whether the version starts a new refill schedule, if its kind has one.
     starts_new_schedule: bool,
     /// The schedule that it replaces.
-    pub(super) replaced: Option<Box<ReplacedSchedule>>,
+    replaced: Option<Box<ReplacedSchedule>>,
     /// The version to create instead if the ledger refuses this one because too much is reserved.
     if_no_room: Option<Box<VersionPlan>>,
 }
 
 /// A schedule that a version replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ReplacedSchedule {
-    pub(super) schedule: Schedule,
-    /// The capacity until then.
-    pub(super) capacity: u64,
-    /// Whether the limit is of the same kind as before. Only a deleted limit changes it.
-    pub(super) keeps_kind: bool,
-}
-
-/// A change of a limit's accounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BalanceStep {
-    /// Settles the rate of a bucket whose schedule is replaced: refills what it has earned.
-    SettleRate,
-    /// Moves the balance of a spent account of the replaced schedule to the successor account, and closes it. The successor is
-    /// a spent account of the new schedule, or the limit itself.
-    CarryOver(AccountId),
-    /// Repays borrowed tokens out of a spent account of the replaced schedule, because the new one does not lend.
-    WriteOff {
-        /// The spent account.
-        spent: AccountId,
-        /// The account of borrowed tokens.
-        borrowed: AccountId,
-    },
-    /// Repays borrowed tokens out of what was granted.
-    Repay(AccountId),
-    /// Voids the closing transfer.
-    Reopen,
-    /// Posts capacity from the operator to the limit.
-    Grant(u64),
-    /// Posts capacity from the limit to the operator.
-    Cut(u64),
-    /// Posts capacity of a bucket to the operator: what was spent first, and what is available only if that is not enough. So
-    /// the bucket keeps its tokens, up to the new capacity.
-    CutSpentFirst {
-        /// The bucket's spent account; `None` if this version starts a new schedule.
-        spent: Option<AccountId>,
-        /// The decrease.
-        by: u64,
-    },
-    /// Closes the account.
-    Close,
-    /// Keeps reserved on the new account what leases hold on the account that it replaces.
-    KeepReserved,
-    /// Takes 1 from the template's account, which counts the instances that it may still make.
-    CountInstance(AccountId),
-    /// Gives it back.
-    ReturnPlace(AccountId),
+struct ReplacedSchedule {
+    schedule: Schedule,
+    /// The capacity before this version.
+    capacity: u64,
+    /// Whether the limit is of the same kind as before. Only a deleted limit changes its kind.
+    keeps_kind: bool,
 }
 
 /// When a lower capacity is applied.
@@ -361,29 +334,6 @@ fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
     }
 }
 
-/// What a version's chain depends on beside the version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChainInputs {
-    /// The transfer that holds the account closed.
-    pub closing: Option<TransferId>,
-    /// What a new account keeps reserved.
-    pub kept: Option<KeptReservation>,
-    /// The balances of the schedule that the version replaces.
-    pub replaced: ReplacedBalances,
-    /// Seeds the ids of the balance steps: the ledger may refuse them for a passing reason, which uses the ids up, and the
-    /// definition's first part keeps them from acting twice.
-    pub fresh_ulid: u128,
-    /// The time, in the ledger's nanoseconds.
-    pub now_ns: u64,
-}
-
-impl ChainInputs {
-    /// Those of a version that creates a key: nothing is closed, kept or replaced.
-    pub fn of_first_version(fresh_ulid: u128, now_ns: u64) -> Self {
-        Self { closing: None, kept: None, replaced: ReplacedBalances::default(), fresh_ulid, now_ns }
-    }
-}
-
 impl VersionPlan {
     /// The version to create instead if the ledger refuses this one because too much is reserved.
     pub fn if_no_room(&self) -> Option<&Self> {
@@ -416,14 +366,14 @@ impl VersionPlan {
         accounts
     }
 
-    /// The accounts of a replaced bucket that tell [its balances](super::schedule_change::ReplacedBalances): the refill clock, and
+    /// The accounts of a replaced bucket that tell [its balances](crate::decide::schedule_change::ReplacedBalances): the refill clock, and
     /// what was borrowed.
     pub fn replaced_accounts(&self) -> Option<[AccountId; 2]> {
         let schedule = &self.replaced.as_ref()?.schedule;
         Some([schedule.clock(), schedule.borrowed()?])
     }
 
-    pub(super) fn new_schedule(&self, ids: Ids, since_ns: u64) -> Option<Schedule> {
+    fn new_schedule(&self, ids: Ids, since_ns: u64) -> Option<Schedule> {
         let kind = self.state.scheduled().filter(|_| self.starts_new_schedule)?;
         Some(Schedule::new(ids, &self.state.definition.key, kind, self.version, since_ns))
     }
