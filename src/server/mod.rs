@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`config`] | the settings: file, flags and environment, checked |
+//! | [`auth`] | who may do what |
 //! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
 //! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
 //! | `connections` | accepts connections and serves HTTP on them |
@@ -11,6 +12,7 @@
 //! | `stop_signal` | the signals that stop the program |
 
 pub mod api;
+pub mod auth;
 mod client_stream;
 pub mod config;
 mod connections;
