@@ -21,7 +21,7 @@ use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
 use ledger_limiter::protocol::{Complete, Reserve};
 use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::server::api::{self, Api, Gate, Readiness};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -197,6 +197,7 @@ fn http(bencher: Bencher, legs: usize) {
     bencher.with_inputs(|| Body::from(body(legs))).bench_local_values(|body| {
         store.clock.advance(STEP);
         let request = Request::post("/v1/reserve")
+            .header("host", "localhost")
             .header("content-type", "application/json")
             .body(body)
             .expect("a request");
@@ -210,6 +211,7 @@ fn router(store: &Store) -> Router {
     let Replica { ledger, ids, engine } = &store.replica;
     let api = Api {
         engine: Arc::clone(engine),
+        gate: Gate::open(),
         readiness: Readiness::new(Arc::clone(ledger), ids.operator()),
         request_timeout: Duration::from_secs(1),
         batch_requests_max: 256,

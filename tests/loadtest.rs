@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::server::api::{self, Api, Gate, Readiness};
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -18,6 +18,7 @@ async fn service() -> (String, Replica<<MemoryBackend as Backend>::Ledger>) {
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
     let api = Api {
         engine: Arc::clone(&replica.engine),
+        gate: Gate::open(),
         readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
         request_timeout: Duration::from_secs(5),
         batch_requests_max: 256,

@@ -5,12 +5,14 @@
 //! | [`config`] | the settings: file, flags and environment, checked |
 //! | [`auth`] | who may do what |
 //! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
+//! | `allowed_hosts` | keeps web pages away |
 //! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
 //! | `connections` | accepts connections and serves HTTP on them |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
 //! | `run` | starts the parts in order, and stops them in order |
 //! | `stop_signal` | the signals that stop the program |
 
+mod allowed_hosts;
 pub mod api;
 pub mod auth;
 mod client_stream;
@@ -21,6 +23,7 @@ pub mod probe;
 mod run;
 mod stop_signal;
 
+pub use allowed_hosts::{AllowedHosts, HostError};
 pub use metrics::Metrics;
 pub use run::{ServeError, serve};
 pub use stop_signal::stop_signal;

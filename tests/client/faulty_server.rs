@@ -11,7 +11,7 @@ use axum::http::Request;
 use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Readiness};
+use ledger_limiter::server::api::{self, Api, Gate, Readiness};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,6 +65,7 @@ impl FaultyServer {
         replica.put(concurrency("slots", 100, 3_600)).await;
         let api = Api {
             engine: Arc::clone(&replica.engine),
+            gate: Gate::open(),
             readiness: Readiness::new(Arc::clone(&replica.ledger), replica.ids.operator()),
             request_timeout: Duration::from_secs(1),
             metrics: Metrics::new(MetricsRegistry::default()),
@@ -127,7 +128,8 @@ impl FaultyServer {
     async fn carry_out(&self, head: &str, body: &[u8]) -> Vec<u8> {
         let mut words = head.split(' ');
         let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
-        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("host", "localhost").header("content-type", "application/json");
         let request = request.body(Body::from(body.to_vec())).expect("a request");
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let status = response.status();

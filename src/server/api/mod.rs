@@ -7,11 +7,13 @@ mod batch;
 mod carried_out;
 mod complete;
 mod extend;
+mod guard;
 mod health;
 mod json;
 mod metrics;
 mod objects;
 mod path;
+mod refusal;
 mod reject;
 mod request_log;
 mod reserve;
@@ -26,6 +28,8 @@ use axum::Router;
 use axum::routing::{get, post, put};
 
 use carried_out::carried_out;
+pub use guard::Gate;
+use guard::Guarded;
 pub use health::Readiness;
 use reject::Reject;
 
@@ -40,6 +44,8 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub struct Api<L> {
     /// The limiter and its registry.
     pub engine: Arc<Engine<L>>,
+    /// What decides whether a request is let in.
+    pub gate: Gate,
     /// Whether requests can be answered.
     pub readiness: Readiness<L>,
     /// How long a request may take before its outcome is unknown.
@@ -75,7 +81,7 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .fallback(async || Reject::NoRoute)
         .method_not_allowed_fallback(async || Reject::WrongMethod)
-        .with_state(api);
+        .with_state(Guarded::new(api));
     request_log::layer(router)
 }
 
