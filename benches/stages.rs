@@ -21,7 +21,7 @@ use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
 use ledger_limiter::protocol::{Complete, Reserve};
 use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api};
+use ledger_limiter::server::api::{self, Api, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -196,6 +196,7 @@ fn http(bencher: Bencher, legs: usize) {
     bencher.with_inputs(|| Body::from(body(legs))).bench_local_values(|body| {
         store.clock.advance(STEP);
         let request = Request::post("/v1/reserve")
+            .header("host", "localhost")
             .header("content-type", "application/json")
             .body(body)
             .expect("a request");
@@ -207,7 +208,7 @@ fn http(bencher: Bencher, legs: usize) {
 
 fn router(store: &Store) -> Router {
     let metrics = Metrics::new(MetricsRegistry::default());
-    let api = Api::new(Arc::clone(&store.replica.engine), metrics);
+    let api = Api::new(Arc::clone(&store.replica.engine), Gate::open(), metrics);
     api.readiness.set_bootstrapped();
     api::router(Arc::new(api))
 }

@@ -4,7 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use ledger_limiter::server::auth::{Authenticator, CredentialsError, NewToken, NewTokenError, Scope};
 use ledger_limiter::server::config::{self, ConfigError, LogFormat, LogSettings, Settings};
 use ledger_limiter::server::probe::{ProbeError, probe};
 use ledger_limiter::server::{CappedLog, ServeError, serve, stop_signal};
@@ -26,6 +27,14 @@ enum MainError {
     #[error("cannot install the handlers of SIGTERM, SIGINT and SIGHUP")]
     Signals(#[source] std::io::Error),
     #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error("--{flag}: {message}")]
+    Flag { flag: &'static str, message: String },
+    #[error("cannot make a token")]
+    NewToken(#[from] NewTokenError),
+    #[error("the token could not be printed; remove its entry from the file and make another one")]
+    Print(#[source] std::io::Error),
+    #[error(transparent)]
     Probe(#[from] ProbeError),
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -35,10 +44,14 @@ fn main() -> ExitCode {
     let matches = command().get_matches();
     let result = match matches.subcommand() {
         Some(("serve", matches)) => read_settings(matches).map_err(MainError::from).and_then(run),
-        Some(("check-config", matches)) => read_settings(matches).map_err(MainError::from).map(|_| {
+        Some(("check-config", matches)) => check_config(matches).map(|()| {
             // A closed standard output is no error: the exit code is the answer.
             writeln!(std::io::stdout(), "the configuration is valid").ok();
         }),
+        Some(("token", matches)) => match matches.subcommand() {
+            Some(("new", matches)) => new_token(matches),
+            Some(_) | None => Ok(()),
+        },
         Some(("probe", matches)) => {
             let address = matches.get_one::<String>("address").map_or(PROBE_ADDRESS, String::as_str);
             probe(address).map_err(MainError::from)
@@ -87,6 +100,12 @@ fn command() -> Command {
                 .about("Checks the settings that serve would use, and names a bad one"),
         ))
         .subcommand(
+            Command::new("token")
+                .about("Makes tokens for callers")
+                .subcommand_required(true)
+                .subcommand(new_token_command()),
+        )
+        .subcommand(
             Command::new("probe").about("Exits with 0 if a running ratelimiterd is ready").arg(
                 Arg::new("address")
                     .long("address")
@@ -95,6 +114,66 @@ fn command() -> Command {
                     .help("Address of the ratelimiterd"),
             ),
         )
+}
+
+fn new_token_command() -> Command {
+    let arg = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    Command::new("new")
+        .about("Prints a new token, once, and the entry for the file that auth.tokens_path names")
+        .arg(arg("name", "NAME", "Names the holder in logs").required(true))
+        .arg(
+            arg("scope", "SCOPES", "What the holder may do, with commas between: reserve, read, admin, metrics")
+                .required(true)
+                .value_delimiter(','),
+        )
+        .arg(
+            arg("keys", "PATTERN", "A key or form of keys that the holder may use, such as tenant:acme:*; can be repeated [default: all]")
+                .action(ArgAction::Append),
+        )
+        .arg(arg("expires", "TIME", "After what time the token ends, such as 90d [default: never]"))
+        .arg(
+            arg("write", "FILE", "Appends the entry to this file instead of printing it")
+                .value_parser(value_parser!(PathBuf)),
+        )
+}
+
+/// Makes a token. The token alone goes to standard output if its entry goes to a file.
+fn new_token(matches: &ArgMatches) -> Result<(), MainError> {
+    let texts = |name| matches.get_many::<String>(name).into_iter().flatten();
+    let flag = |flag, message| MainError::Flag { flag, message };
+    let scope = |text: &String| {
+        let scope = Scope::parse(text.trim());
+        scope.ok_or_else(|| flag("scope", format!("{text:?} is not reserve, read, admin or metrics")))
+    };
+    let expires = matches.get_one::<String>("expires").map(|text| humantime::parse_duration(text));
+    let new = NewToken {
+        name: matches.get_one::<String>("name").cloned().unwrap_or_default(),
+        scopes: texts("scope").map(scope).collect::<Result<_, _>>()?,
+        keys: texts("keys").cloned().collect(),
+        expires_after: expires.transpose().map_err(|error| flag("expires", error.to_string()))?,
+    };
+    let (token, entry) = new.make()?;
+    let mut out = std::io::stdout();
+    let printed = match matches.get_one::<PathBuf>("write") {
+        Some(path) => {
+            entry.append_to(path)?;
+            writeln!(out, "{}", token.reveal())
+        }
+        None => {
+            let entry = entry.to_toml().map_err(NewTokenError::from)?;
+            writeln!(out, "{}\n\n{entry}", token.reveal())
+        }
+    };
+    printed.map_err(MainError::Print)
+}
+
+/// Checks the settings, and the files of tokens and keys that they name.
+fn check_config(matches: &ArgMatches) -> Result<(), MainError> {
+    let settings = read_settings(matches)?;
+    Authenticator::new(&settings.auth, settings.server.is_exposed())?;
+    Ok(())
 }
 
 fn read_settings(matches: &ArgMatches) -> Result<Settings, ConfigError> {

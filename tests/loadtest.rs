@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api};
+use ledger_limiter::server::api::{self, Api, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -17,8 +17,10 @@ async fn service() -> (String, Replica<<MemoryBackend as Backend>::Ledger>) {
     let backend = MemoryBackend::new();
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
     let metrics = Metrics::new(MetricsRegistry::default());
-    let api =
-        Api { request_timeout: Duration::from_secs(5), ..Api::new(Arc::clone(&replica.engine), metrics) };
+    let api = Api {
+        request_timeout: Duration::from_secs(5),
+        ..Api::new(Arc::clone(&replica.engine), Gate::open(), metrics)
+    };
     api.readiness.set_bootstrapped();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");

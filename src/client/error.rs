@@ -14,6 +14,10 @@ use crate::limit::KeyError;
 pub enum ErrorKind {
     /// The request or an option is malformed: a bad key or amount, a key twice, a key that the lease does not hold.
     InvalidRequest,
+    /// The service does not know the token, or needs one and there is none: see [`HttpOptions::token`](super::HttpOptions).
+    Unauthorized,
+    /// The token does not allow the call, or the service does not answer under the name in its URL.
+    Forbidden,
     /// No limit has this key, and no template matches it.
     UnknownKey,
     /// The template of this key has reached its `max_instances`.

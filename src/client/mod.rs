@@ -91,7 +91,7 @@ mod transport;
 pub use batcher::{Batcher, BatcherOptions};
 pub use denial::{AcquireError, Denial};
 pub use error::{CallError, ErrorKind};
-pub use http::{Http, HttpError, HttpOptions};
+pub use http::{BearerToken, BearerTokenError, Http, HttpError, HttpOptions};
 pub use in_process::{InProcess, InProcessError};
 pub use key::IntoLimitKey;
 pub use lease::{CompleteError, ExtendError, Extended, Lease};

@@ -46,6 +46,16 @@ impl KeyTemplate {
         rest.is_none()
     }
 
+    /// Whether the template's definition applies to a key, or to every key of another template.
+    pub fn covers(&self, name: &LimitKey) -> bool {
+        // The rest of a key may hold colons, and one placeholder matches none.
+        let is_wider = |(own, other): (Segment<'_>, Segment<'_>)| {
+            matches!((own, other), (Segment::Placeholder(_), Segment::Rest(_)))
+        };
+        let mut pairs = segments(self.0.as_str()).zip(segments(name.as_str()));
+        self.matches(name) && !pairs.any(is_wider)
+    }
+
     /// Orders templates that match the same key, the most specific first. The first of these rules that tells two templates
     /// apart decides:
     ///

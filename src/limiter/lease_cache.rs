@@ -28,6 +28,11 @@ impl LeaseCache {
         }
     }
 
+    /// A lease, which stays in the cache.
+    pub(super) fn get(&self, id: LeaseId) -> Option<Lease> {
+        self.0.as_ref()?.get(&id)
+    }
+
     /// Removes a lease and returns it.
     pub(super) fn take(&self, id: LeaseId) -> Option<Lease> {
         self.0.as_ref()?.remove(&id).map(|(_, lease)| lease)

@@ -8,6 +8,7 @@
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `denial.rs` | from a denial to the answer with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
+//! | `lease_keys.rs` | whether a caller may touch a lease |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |
 
 mod complete;
@@ -16,6 +17,7 @@ mod denial_cache;
 mod extend;
 mod first_reserve;
 mod lease_cache;
+mod lease_keys;
 mod object;
 mod reserve;
 mod resolve;

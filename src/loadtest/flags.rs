@@ -35,9 +35,13 @@ pub(crate) fn backend_settings() -> impl Iterator<Item = (String, impl std::fmt:
     config::names().into_iter().filter(move |(name, _)| is_of_backend(name))
 }
 
-fn target_flags() -> [Arg; 3] {
+fn target_flags() -> [Arg; 4] {
     [
         value("target", "URL", "The service, http://HOST:PORT"),
+        value("token-file", "FILE", "A file with the token to send to the service")
+            .env(config::TOKEN_FILE_VARIABLE)
+            .hide_env_values(true)
+            .value_parser(value_parser!(PathBuf)),
         value("backend", "BACKEND", "A limiter in this process, over this ledger")
             .value_parser(["memory", "tigerbeetle"]),
         flag("no-setup", "Uses existing limits; without it, the program makes them first"),

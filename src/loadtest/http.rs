@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
+use ledger_limiter::client::BearerToken;
 use ledger_limiter::limit::json::StatusJson;
 use ledger_limiter::protocol::{BatchAnswer, ChangeAnswer, CompleteAnswer, ReserveAnswer};
 use ledger_limiter::telemetry::with_sources;
@@ -26,11 +27,12 @@ const METRICS: &str = "/metrics";
 /// The service.
 pub(crate) struct Server {
     address: Address,
+    token: Option<BearerToken>,
 }
 
 impl Server {
-    pub(crate) fn new(address: Address) -> Self {
-        Self { address }
+    pub(crate) fn new(address: Address, token: Option<BearerToken>) -> Self {
+        Self { address, token }
     }
 }
 
@@ -38,8 +40,13 @@ impl Target for Server {
     type Connection = HttpConnection;
 
     async fn connect(&self, workload: Arc<Workload>) -> Result<HttpConnection, SetupError> {
-        let mut connection =
-            HttpConnection { address: self.address.clone(), workload, body: BytesMut::new(), open: None };
+        let mut connection = HttpConnection {
+            address: self.address.clone(),
+            token: self.token.clone(),
+            workload,
+            body: BytesMut::new(),
+            open: None,
+        };
         let connected = connection.connect().await;
         connected
             .map_err(|source| SetupError::Connect { address: self.address.authority.clone(), source })?;
@@ -73,6 +80,7 @@ impl Target for Server {
 /// One connection, opened again when it was lost.
 pub(crate) struct HttpConnection {
     address: Address,
+    token: Option<BearerToken>,
     workload: Arc<Workload>,
     /// A buffer that all bodies share, so that a call does not allocate.
     body: BytesMut,
@@ -99,6 +107,9 @@ impl HttpConnection {
         *request.uri_mut() = Uri::from_static(path);
         request.headers_mut().insert(HOST, self.address.host.clone());
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.header().clone());
+        }
         let answer = self.connect().await?.send(request).await;
         if answer.is_err() {
             self.open = None;

@@ -76,7 +76,9 @@ fn measure(settings: &Settings) -> Result<(), MainError> {
 
 async fn load(settings: &Settings) -> Result<Report<'_>, SetupError> {
     match &settings.target {
-        TargetSettings::Http(address) => run::run(http::Server::new(address.clone()), settings).await,
+        TargetSettings::Http(address) => {
+            run::run(http::Server::new(address.clone(), settings.token.clone()), settings).await
+        }
         TargetSettings::Memory { retention } => {
             run::run(in_process::memory(*retention).await?, settings).await
         }

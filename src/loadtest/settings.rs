@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
+use ledger_limiter::client::{BearerToken, BearerTokenError};
 #[cfg(feature = "tigerbeetle")]
 use ledger_limiter::server::config::TigerBeetleSettings;
 use ledger_limiter::server::config::{self, Backend, ConfigError};
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     /// `None`: a closed loop.
     pub(crate) profile: Option<Profile>,
     pub(crate) retry: bool,
+    #[serde(skip)]
+    pub(crate) token: Option<BearerToken>,
     #[serde(skip)]
     pub(crate) setup: bool,
     #[serde(skip)]
@@ -99,6 +102,8 @@ pub(crate) enum SettingsError {
     Target(#[from] AddressError),
     #[error("--{flag}: {message}")]
     Flag { flag: &'static str, message: String },
+    #[error("--token-file")]
+    Token(#[from] BearerTokenError),
     #[error("--profile")]
     Profile(#[from] ProfileError),
     #[error(transparent)]
@@ -118,6 +123,7 @@ impl Settings {
         };
         Ok(Self {
             target: TargetSettings::from_matches(matches)?,
+            token: matches.get_one::<PathBuf>("token-file").map(BearerToken::read).transpose()?,
             duration: duration(matches, "duration")?,
             warmup: duration(matches, "warmup")?,
             concurrency: count(matches, "concurrency"),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::{
-    AnswerError, BACKEND_ERROR, CommandError, INVALID_REQUEST, check_job_id, check_keys_differ,
+    AnswerError, BACKEND_ERROR, CommandError, FORBIDDEN, INVALID_REQUEST, check_job_id, check_keys_differ,
 };
 use super::reserve::{REQUIREMENTS_MAX, Requirement, Reserve};
 use crate::limit::{Amount, LeaseId, LimitKey, Overage};
@@ -187,6 +187,7 @@ impl CompleteAnswer {
         match self.error.split_once(':').unwrap_or((&self.error, "")) {
             (BACKEND_ERROR, _) => Err(AnswerError::Unknown),
             (INVALID_REQUEST, message) => Err(AnswerError::Invalid(message.trim().to_owned())),
+            (FORBIDDEN, message) => Err(AnswerError::Forbidden(message.trim().to_owned())),
             (_, _) => Err(AnswerError::Unreadable(self.error)),
         }
     }

@@ -9,6 +9,10 @@ use crate::limit::{Amount, LimitKey};
 pub const BACKEND_ERROR: &str = "backend_error";
 /// The error of a malformed request. In a batch the message follows behind a colon.
 pub const INVALID_REQUEST: &str = "invalid_request";
+/// The error of a request without a valid token.
+pub const UNAUTHORIZED: &str = "unauthorized";
+/// The error of a request that its token does not allow. In a batch the message follows behind a colon.
+pub const FORBIDDEN: &str = "forbidden";
 /// The error of a lease id that was granted for other requirements.
 pub const LEASE_CONFLICT: &str = "lease_conflict";
 /// The error of a lease that was completed.
@@ -79,6 +83,9 @@ pub enum AnswerError {
     /// The service refused the request as malformed.
     #[error("{0}")]
     Invalid(String),
+    /// The caller's token does not allow the request.
+    #[error("{0}")]
+    Forbidden(String),
     /// This API has no such error.
     #[error("the answer's error {0:?} is unknown to this client")]
     Unreadable(String),

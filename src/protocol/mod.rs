@@ -30,8 +30,8 @@ pub use complete::{
     Actual, ActualBody, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, UnreservedOverage,
 };
 pub use error::{
-    AnswerError, BACKEND_ERROR, CommandError, ErrorBody, INVALID_REQUEST, JOB_ID_BYTES_MAX, LEASE_CONFLICT,
-    LEASE_EXPIRED, LEASE_SETTLED, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
+    AnswerError, BACKEND_ERROR, CommandError, ErrorBody, FORBIDDEN, INVALID_REQUEST, JOB_ID_BYTES_MAX,
+    LEASE_CONFLICT, LEASE_EXPIRED, LEASE_SETTLED, TOO_MANY_INSTANCES, UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
 };
 pub use extend::{EXTENDS_MAX, Extend, ExtendBody, ExtendOutcome};
 pub use object::{

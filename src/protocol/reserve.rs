@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::{
-    AnswerError, BACKEND_ERROR, CommandError, EXCEEDS_CAPACITY, INVALID_REQUEST, LEASE_CONFLICT,
+    AnswerError, BACKEND_ERROR, CommandError, EXCEEDS_CAPACITY, FORBIDDEN, INVALID_REQUEST, LEASE_CONFLICT,
     LEASE_EXPIRED, LEASE_SETTLED, LIMIT_DECREASING, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY, check_job_id,
     check_keys_differ,
 };
@@ -213,6 +213,7 @@ impl ReserveAnswer {
             LEASE_EXPIRED => Ok(ReserveOutcome::LeaseExpired),
             BACKEND_ERROR => Err(AnswerError::Unknown),
             INVALID_REQUEST => Err(AnswerError::Invalid(message.trim().to_owned())),
+            FORBIDDEN => Err(AnswerError::Forbidden(message.trim().to_owned())),
             _ => Err(unreadable()),
         }
     }

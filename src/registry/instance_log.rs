@@ -44,17 +44,30 @@ impl<L: Ledger> InstanceLog<L> {
         Self { ledger, read: Mutex::new(read) }
     }
 
-    /// The first `count_max` instances of a template in a range of keys, sorted by key.
+    /// The keys of all instances for which `allows` holds.
+    pub(super) async fn keys(
+        &self,
+        allows: impl Fn(&LimitKey) -> bool,
+    ) -> Result<Vec<LimitKey>, LedgerError> {
+        let mut read = self.read.lock().await;
+        let ReadLog { log, instances } = &mut *read;
+        log.read_on(&*self.ledger, |version| instances.take(&version)).await?;
+        Ok(instances.template_of.keys().filter(|key| allows(key)).cloned().collect())
+    }
+
+    /// The first `count_max` instances of a template in a range of keys for which `allows` holds, sorted by key.
     pub(super) async fn list(
         &self,
         template: &LimitKey,
         range: &KeyRange,
         count_max: usize,
+        allows: impl Fn(&LimitKey) -> bool,
     ) -> Result<Vec<LoggedInstance>, LedgerError> {
         let mut read = self.read.lock().await;
         let ReadLog { log, instances } = &mut *read;
         log.read_on(&*self.ledger, |version| instances.take(&version)).await?;
         let found = instances.by_template.get(template).into_iter().flat_map(|keys| range.of(keys));
+        let found = found.filter(|(key, _)| allows(key));
         let logged =
             |(key, version): (&LimitKey, &u64)| LoggedInstance { key: key.clone(), version: *version };
         Ok(found.take(count_max).map(logged).collect())

@@ -34,6 +34,14 @@ enum Step {
 }
 
 impl<L: Ledger> Registry<L> {
+    /// The keys of the instances of all templates for which `allows` holds. The log of instances is read, and kept in memory.
+    pub(crate) async fn logged_instances(
+        &self,
+        allows: impl Fn(&LimitKey) -> bool,
+    ) -> Result<Vec<LimitKey>, RegistryError> {
+        Ok(self.instance_log.keys(allows).await?)
+    }
+
     /// The limit for a key, current by its template. The log has just been read.
     pub(crate) async fn find_current(&self, key: &LimitKey) -> Result<InstanceLookup, RegistryError> {
         let _one_at_a_time = self.key_locks.lock(key).await;

@@ -74,12 +74,18 @@ impl Snapshot {
         self.limits.len()
     }
 
-    /// The first `count_max` definitions of operators in a range of keys, sorted by key. Deleted ones are left out.
-    pub(crate) fn list(&self, range: &KeyRange, count_max: usize) -> Vec<Arc<Entry>> {
+    /// The first `count_max` definitions of operators in a range of keys for which `allows` holds, sorted by key. Deleted
+    /// ones are left out.
+    pub(crate) fn list(
+        &self,
+        range: &KeyRange,
+        count_max: usize,
+        allows: impl Fn(&LimitKey) -> bool,
+    ) -> Vec<Arc<Entry>> {
         let limits = self.limits.pin();
         let is_listed = |entry: &&Arc<Entry>| {
             let is_gone = entry.limit.state.status.is_gone();
-            !is_gone && !entry.is_instance() && range.holds(entry.key())
+            !is_gone && !entry.is_instance() && range.holds(entry.key()) && allows(entry.key())
         };
         let mut list: Vec<_> = limits.values().filter(is_listed).cloned().collect();
         list.sort_unstable_by(|a, b| a.key().cmp(b.key()));
@@ -87,9 +93,14 @@ impl Snapshot {
         list
     }
 
+    /// The limits whose keys `allows` holds for, deleted ones and instances included.
+    pub(crate) fn matching(&self, allows: impl Fn(&LimitKey) -> bool) -> Vec<Arc<Entry>> {
+        self.limits.pin().values().filter(|entry| allows(entry.key())).cloned().collect()
+    }
+
     /// The states of all definitions of operators, sorted by key. Deleted ones are left out.
     pub(crate) fn states(&self) -> Vec<LimitState> {
-        let all = self.list(&KeyRange::default(), usize::MAX);
+        let all = self.list(&KeyRange::default(), usize::MAX, |_| true);
         all.iter().map(|entry| entry.limit.state.clone()).collect()
     }
 

@@ -75,22 +75,27 @@ impl LimitUsage {
 impl<L: Ledger> Admin<L> {
     /// Every limit that an operator defined, with its usage, sorted by key.
     pub async fn list(&self) -> Result<Vec<LimitUsage>, AdminError> {
-        Ok(self.page(&LimitFilter::default(), usize::MAX).await?.limits)
+        Ok(self.page(&LimitFilter::default(), usize::MAX, |_| true).await?.limits)
     }
 
-    /// The first `count_max` limits that a filter lets through, with their usage.
+    /// The first `count_max` limits that a filter lets through and for which `allows` holds, with their usage.
     ///
     /// The instances of a template are shown as their last use left them: an instance takes over a change of its template when
     /// it is used next.
-    pub async fn page(&self, filter: &LimitFilter, count_max: usize) -> Result<LimitPage, AdminError> {
+    pub async fn page(
+        &self,
+        filter: &LimitFilter,
+        count_max: usize,
+        allows: impl Fn(&LimitKey) -> bool,
+    ) -> Result<LimitPage, AdminError> {
         self.registry.refresh().await?;
         let (entries, next_after) = match &filter.template {
             None => {
-                let mut entries = self.registry.snapshot().list(&filter.keys, one_more(count_max));
+                let mut entries = self.registry.snapshot().list(&filter.keys, one_more(count_max), allows);
                 let next_after = cut_page(&mut entries, count_max, |entry| entry.key());
                 (entries, next_after)
             }
-            Some(template) => self.instances(template, filter, count_max).await?,
+            Some(template) => self.instances(template, filter, count_max, allows).await?,
         };
         Ok(LimitPage { limits: self.usages(entries).await?, next_after })
     }
@@ -156,13 +161,14 @@ impl<L: Ledger> Admin<L> {
         Ok(usages)
     }
 
-    /// The first instances of a template that a filter lets through, sorted by key, and the key after which the next page
+    /// The first instances of a template that a filter lets through and for which `allows` holds, sorted by key, and the key after which the next page
     /// begins.
     async fn instances(
         &self,
         template: &LimitKey,
         filter: &LimitFilter,
         count_max: usize,
+        allows: impl Fn(&LimitKey) -> bool,
     ) -> Result<(Vec<Arc<Entry>>, Option<LimitKey>), AdminError> {
         let registry = &self.registry;
         let is_known = registry.snapshot().get(template).is_some_and(|entry| {
@@ -171,7 +177,8 @@ impl<L: Ledger> Admin<L> {
         if !is_known {
             return Err(AdminError::UnknownKey(template.clone()));
         }
-        let mut logged = registry.instance_log.list(template, &filter.keys, one_more(count_max)).await?;
+        let listed = registry.instance_log.list(template, &filter.keys, one_more(count_max), allows);
+        let mut logged = listed.await?;
         let next_after = cut_page(&mut logged, count_max, |logged| &logged.key);
         // Together, so that the look-ups share requests to the ledger.
         let entries = try_join_all(logged.iter().map(|logged| async {

@@ -13,10 +13,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::Metrics;
-use super::api::{self, Api};
+use super::api::{self, Api, Gate};
+use super::auth::{Authenticator, CredentialsError};
 use super::config::{Backend, Settings};
 use super::connections::{Connections, listen};
+use super::{AllowedHosts, Metrics};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryBounds, MemoryLedger, SystemClock};
@@ -54,6 +55,12 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// The tokens or keys cannot be read.
+    #[error("cannot authenticate callers")]
+    Credentials(#[from] CredentialsError),
+    /// A name is none.
+    #[error("setting server.allowed_hosts: {0:?} is not a name, NAME:PORT or *")]
+    AllowedHost(String),
     /// The background loops ended, which never happens without a fault.
     #[error("the background loops ended; restart ratelimiterd, because it no longer follows the definitions")]
     BackgroundEnded,
@@ -107,13 +114,16 @@ async fn serve_over<L: Ledger>(
     let listener = listen(address).map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
 
+    let gate = gate(&settings)?;
+
     let engine = Arc::new(Engine::new(Arc::new(ledger), engine_options(&settings, file)));
     let api = Arc::new(Api {
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
-        ..Api::new(Arc::clone(&engine), metrics)
+        ..Api::new(Arc::clone(&engine), gate, metrics)
     });
     let mut background = JoinSet::new();
+    background.spawn(Arc::clone(&api.gate.authenticator).follow_files());
     background.spawn(run_engine(Arc::clone(&api), seed, backend));
     tracing::info!(%address, ?backend, "ratelimiterd listens");
     let served = tokio::select! {
@@ -139,6 +149,17 @@ fn memory_bounds(settings: &Settings) -> MemoryBounds {
         .with_retention(Duration::from_secs(settings.memory.retention_seconds))
         .with_transfers_max(settings.memory.transfers_max)
         .with_denied_leases_max(settings.memory.denied_leases_max)
+}
+
+/// Who may do what, as the settings say.
+fn gate(settings: &Settings) -> Result<Gate, ServeError> {
+    let server = &settings.server;
+    let authenticator = Arc::new(Authenticator::new(&settings.auth, server.is_exposed())?);
+    if let Some(warning) = authenticator.warning() {
+        tracing::warn!(address = %server.listen_addr, "{warning}");
+    }
+    let allowed_hosts = AllowedHosts::new(&server.allowed_hosts).map_err(ServeError::AllowedHost)?;
+    Ok(Gate { authenticator, allowed_hosts })
 }
 
 /// The options of the engine that the settings ask for.

@@ -11,7 +11,7 @@ use axum::http::Request;
 use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api};
+use ledger_limiter::server::api::{self, Api, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,8 +64,10 @@ impl FaultyServer {
         replica.put(rolling("rpm", 1_000, 3_600)).await;
         replica.put(concurrency("slots", 100, 3_600)).await;
         let metrics = Metrics::new(MetricsRegistry::default());
-        let api =
-            Api { request_timeout: Duration::from_secs(1), ..Api::new(Arc::clone(&replica.engine), metrics) };
+        let api = Api {
+            request_timeout: Duration::from_secs(1),
+            ..Api::new(Arc::clone(&replica.engine), Gate::open(), metrics)
+        };
         api.readiness.set_bootstrapped();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -123,7 +125,8 @@ impl FaultyServer {
     async fn carry_out(&self, head: &str, body: &[u8]) -> Vec<u8> {
         let mut words = head.split(' ');
         let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
-        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("host", "localhost").header("content-type", "application/json");
         let request = request.body(Body::from(body.to_vec())).expect("a request");
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let status = response.status();

@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use ledger_limiter::ledger::memory::{ManualClock, MemoryLedger};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api};
+use ledger_limiter::server::api::{self, Api, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -79,7 +79,7 @@ impl Service {
         let api = Api {
             request_timeout: Duration::from_secs(1),
             batch_requests_max: 4,
-            ..Api::new(Arc::clone(&replica.engine), Metrics::new(MetricsRegistry::default()))
+            ..Api::new(Arc::clone(&replica.engine), Gate::open(), Metrics::new(MetricsRegistry::default()))
         };
         if is_ready {
             api.readiness.set_bootstrapped();
@@ -93,7 +93,8 @@ impl Service {
         self.send_request(request.body(body.into()).expect("a request")).await
     }
 
-    async fn send_request(&self, request: Request<Body>) -> RawAnswer {
+    async fn send_request(&self, mut request: Request<Body>) -> RawAnswer {
+        request.headers_mut().entry("host").or_insert(HeaderValue::from_static("localhost"));
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");

@@ -11,7 +11,7 @@ fn request(path: &str, body: &Value) -> String {
     let body = body.to_string();
     let length = body.len();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
 }
 
@@ -66,7 +66,7 @@ fn a_client_that_closes_its_sending_half_is_answered() {
     let server = Server::start(folder.path());
     for attempt in 0..TRIES {
         let mut stream = TcpStream::connect(&server.address).expect("it listens");
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is sent");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it is sent");
         stream.shutdown(Shutdown::Write).expect("it is closed");
         let mut response = String::new();
         stream.read_to_string(&mut response).expect("it is answered");

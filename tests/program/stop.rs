@@ -14,7 +14,7 @@ async fn a_request_in_flight_is_answered_before_the_exit() {
     // The service has half of the request when the stop signal arrives.
     let mut stream = TcpStream::connect(&server.address).expect("it listens");
     let head = format!(
-        "POST /v1/reserve HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/reserve HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).expect("it is sent");
@@ -41,12 +41,12 @@ async fn half_requests_and_unread_answers_do_not_delay_the_exit() {
     let silent = open("");
     let half_head = open("POST /v1/complete HTTP/1.1\r\nhost:");
     let half_body = open(
-        "POST /v1/complete HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{",
+        "POST /v1/complete HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{",
     );
-    let mut idle = open("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut idle = open("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert!(idle.read(&mut [0; 1_024]).expect("an answer") > 0);
     // Thousands of answers, none of which is read: the service cannot write all of them.
-    let unread = open(&"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(4_000));
+    let unread = open(&"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(4_000));
     tokio::time::sleep(Duration::from_millis(100)).await;
     let started = Instant::now();
     server.send_sigterm();

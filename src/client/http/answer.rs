@@ -7,12 +7,14 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{CallError, ErrorKind};
 use crate::protocol::{
-    AnswerError, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_EXPIRED, LEASE_SETTLED,
-    TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY,
+    AnswerError, ErrorBody, FORBIDDEN, INVALID_REQUEST, LEASE_CONFLICT, LEASE_EXPIRED, LEASE_SETTLED,
+    TOO_MANY_INSTANCES, UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
 };
 
 // Further names of errors, as `src/api/reject.rs` has them.
 const BODY_TOO_LARGE: &str = "body_too_large";
+const HOST_NOT_ALLOWED: &str = "host_not_allowed";
+const ORIGIN_NOT_ALLOWED: &str = "origin_not_allowed";
 const NOT_A_BUCKET: &str = "not_a_bucket";
 const KIND_CHANGE: &str = "kind_change";
 const CONTENDED: &str = "contended";
@@ -55,7 +57,9 @@ impl AttemptError {
             Self::Exchange(_)
             | Self::Body(_)
             | Self::ShutDown
-            | Self::Answer(AnswerError::Unknown | AnswerError::Invalid(_)) => ErrorKind::Unavailable,
+            | Self::Answer(AnswerError::Unknown | AnswerError::Invalid(_) | AnswerError::Forbidden(_)) => {
+                ErrorKind::Unavailable
+            }
             Self::Contended(_) => ErrorKind::Contended,
             Self::Status(_)
             | Self::Json(_)
@@ -76,6 +80,7 @@ impl From<AnswerError> for CallError {
     fn from(error: AnswerError) -> Self {
         match error {
             AnswerError::Invalid(message) => Self::invalid(message),
+            AnswerError::Forbidden(message) => Self::refused(ErrorKind::Forbidden, message),
             AnswerError::Unknown | AnswerError::Unreadable(_) => AttemptError::from(error).into(),
         }
     }
@@ -110,6 +115,8 @@ pub(super) fn read_success<A: DeserializeOwned>(status: StatusCode, answer: &[u8
 fn kind_of(name: &str) -> ErrorKind {
     match name {
         INVALID_REQUEST | BODY_TOO_LARGE => ErrorKind::InvalidRequest,
+        UNAUTHORIZED => ErrorKind::Unauthorized,
+        FORBIDDEN | HOST_NOT_ALLOWED | ORIGIN_NOT_ALLOWED => ErrorKind::Forbidden,
         UNKNOWN_LIMIT_KEY => ErrorKind::UnknownKey,
         TOO_MANY_INSTANCES => ErrorKind::TooManyInstances,
         LEASE_CONFLICT => ErrorKind::LeaseConflict,
@@ -135,6 +142,9 @@ mod tests {
         for (status, name, kind) in [
             (StatusCode::BAD_REQUEST, "invalid_request", ErrorKind::InvalidRequest),
             (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", ErrorKind::InvalidRequest),
+            (StatusCode::UNAUTHORIZED, "unauthorized", ErrorKind::Unauthorized),
+            (StatusCode::FORBIDDEN, "forbidden", ErrorKind::Forbidden),
+            (StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", ErrorKind::Forbidden),
             (StatusCode::NOT_FOUND, "unknown_limit_key", ErrorKind::UnknownKey),
             (StatusCode::NOT_FOUND, "not_found", ErrorKind::Other),
             (StatusCode::CONFLICT, "too_many_instances", ErrorKind::TooManyInstances),

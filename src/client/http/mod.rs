@@ -1,6 +1,7 @@
 //! The transport to a service, over HTTP.
 
 mod answer;
+mod bearer_token;
 mod object;
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use answer::{AttemptError, read, read_success};
+pub use bearer_token::{BearerToken, BearerTokenError};
 
 use super::{AttemptResult, CallError, Complete, ErrorKind, Extend, LimitKey, Reserve, Transport, Usage};
 use crate::protocol::{
@@ -54,13 +56,14 @@ pub struct Http {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpOptions {
     request_timeout: Duration,
     connect_timeout: Duration,
     idle_timeout: Duration,
     requests_max: usize,
     batch_items_max: usize,
+    token: Option<BearerToken>,
 }
 
 impl Default for HttpOptions {
@@ -71,6 +74,7 @@ impl Default for HttpOptions {
             idle_timeout: Duration::from_secs(60),
             requests_max: 256,
             batch_items_max: 256,
+            token: None,
         }
     }
 }
@@ -105,6 +109,14 @@ impl HttpOptions {
     #[must_use]
     pub fn batch_items_max(self, batch_items_max: usize) -> Self {
         Self { batch_items_max, ..self }
+    }
+
+    /// Sets the token that each request carries. None by default.
+    ///
+    /// The connection is not encrypted, so whoever reads the network reads the token.
+    #[must_use]
+    pub fn token(self, token: BearerToken) -> Self {
+        Self { token: Some(token), ..self }
     }
 }
 
@@ -181,10 +193,14 @@ impl Http {
         let timeout = self.options.request_timeout;
         let exchange = async {
             let _permit = self.permits.acquire().await.map_err(|_| AttemptError::ShutDown)?;
-            let request = Request::builder()
+            let mut request = Request::builder()
                 .method(method)
                 .uri(format!("{}{path}", self.base))
-                .header(CONTENT_TYPE, "application/json")
+                .header(CONTENT_TYPE, "application/json");
+            if let Some(token) = &self.options.token {
+                request = request.header(AUTHORIZATION, token.header());
+            }
+            let request = request
                 .body(Full::new(Bytes::from(body)))
                 .map_err(|error| AttemptError::Body(error.into()))?;
             let response = self.client.request(request).await.map_err(AttemptError::Exchange)?;
@@ -318,7 +334,7 @@ mod tests {
             assert!(Http::new(bad).is_err(), "{bad}");
         }
         let defaults = HttpOptions::default();
-        for options in [defaults.requests_max(0), defaults.batch_items_max(0)] {
+        for options in [defaults.clone().requests_max(0), defaults.batch_items_max(0)] {
             let error = Http::with_options("http://host", options).err().expect("it is refused");
             assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         }

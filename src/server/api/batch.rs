@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::answer::answer;
+use super::refusal::Forbidden;
 use super::reject::{Reject, unavailable};
 use crate::ledger::Ledger;
 use crate::limiter::LimiterError;
@@ -17,6 +18,8 @@ use crate::telemetry::Counter;
 pub(super) trait BatchItem: Serialize {
     /// The item is malformed.
     fn invalid(message: &str) -> Self;
+    /// The caller may not do what the item asks for.
+    fn forbidden(message: &str) -> Self;
     /// The outcome of the item is unknown. The answer says when to repeat it.
     fn unknown() -> Self;
     /// Whether the answer is [`BatchItem::unknown`].
@@ -25,19 +28,36 @@ pub(super) trait BatchItem: Serialize {
     fn unknown_counter(metrics: &Metrics) -> &Counter;
 }
 
+/// Why an item of a batch is not run.
+#[derive(Debug)]
+pub(super) enum ItemError {
+    /// It is malformed.
+    Invalid(String),
+    /// The caller may not do what it asks for.
+    Forbidden(Forbidden),
+    /// The ledger did not answer whether the caller may.
+    Unknown(Reject),
+}
+
+impl From<Forbidden> for ItemError {
+    fn from(forbidden: Forbidden) -> Self {
+        Self::Forbidden(forbidden)
+    }
+}
+
 impl<L: Ledger> Api<L> {
-    /// Runs the commands of a batch with `run`, and answers each item in its position: an outcome as `conclude` says, a
-    /// malformed item as invalid. If an outcome is unknown, the answer says when to repeat, as a whole and in the item.
+    /// Runs the commands of a batch with `run`, and answers each item in its position: an outcome as `conclude` says, another
+    /// item as its error says. If an outcome is unknown, the answer says when to repeat, as a whole and in the item.
     /// The status is 503 only if the outcome of every item is unknown.
     pub(super) async fn answer_batch<C, T, A: BatchItem>(
         &self,
-        items: Vec<Result<C, String>>,
+        items: Vec<Result<C, ItemError>>,
         run: impl AsyncFnOnce(&[C]) -> Vec<Result<T, LimiterError>>,
         conclude: impl Fn(&C, T) -> A,
     ) -> Response {
         let mut commands = Vec::with_capacity(items.len());
         // `Ok` stands for the next command, in the order of the items.
-        let items: Vec<Result<(), String>> =
+        let items: Vec<Result<(), ItemError>> =
             items.into_iter().map(|item| item.map(|command| commands.push(command))).collect();
         let outcomes = self.in_time(async { unless_all_failed(run(&commands).await) }).await;
         let mut outcomes = outcomes.inspect_err(Reject::log).unwrap_or_default().into_iter();
@@ -54,7 +74,12 @@ impl<L: Ledger> Api<L> {
             .into_iter()
             .map(|item| match item {
                 Ok(()) => next_answer(),
-                Err(message) => A::invalid(&message),
+                Err(ItemError::Invalid(message)) => A::invalid(&message),
+                Err(ItemError::Forbidden(forbidden)) => A::forbidden(&forbidden.to_string()),
+                Err(ItemError::Unknown(reject)) => {
+                    reject.log();
+                    A::unknown()
+                }
             })
             .collect();
         let unknown = results.iter().filter(|result| result.is_unknown()).count();

@@ -1,46 +1,107 @@
 //! `POST /v1/complete` and `POST /v1/complete/batch`.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use futures_util::future::join_all;
 
 use super::Api;
 use super::answer::answer;
-use super::batch::BatchItem;
+use super::batch::{BatchItem, ItemError};
+use super::guard::{Authorized, ToReserve};
 use super::json::{Body, parse, parse_batch};
+use super::refusal::Forbidden;
 use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
+use crate::limit::LimitKey;
+use crate::limiter::LimiterError;
 use crate::protocol::{
-    BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, INVALID_REQUEST,
+    BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, FORBIDDEN, INVALID_REQUEST,
 };
 use crate::server::Metrics;
 use crate::server::metrics::Route;
 use crate::telemetry::Counter;
 
 /// `POST /v1/complete`
-pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+pub(super) async fn one<L: Ledger>(
+    authorized: Authorized<L, ToReserve>,
+    body: Body,
+) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Complete);
     let command = parse::<CompleteBody>(body)?.into_command().map_err(Reject::Invalid)?;
+    authorized.check_keys(keys(&command))?;
+    match api.in_time(may_settle(&authorized, &command)).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Forbidden::Lease.into()),
+        Err(reject) => return Ok(unknown(api, reject)),
+    }
     match api.in_time(api.engine.limiter().complete(&command)).await {
         Ok(outcome) => {
             conclude(&api.metrics, &command, &outcome).map_err(Reject::Invalid)?;
             Ok(answer(StatusCode::OK, CompleteAnswer::settled()))
         }
-        Err(reject) => {
-            api.metrics.completes.unknown.inc();
-            Ok(reject.into_response_or(CompleteAnswer::unknown()))
-        }
+        Err(reject) => Ok(unknown(api, reject)),
     }
 }
 
+/// The outcome is unknown.
+fn unknown<L>(api: &Api<L>, reject: Reject) -> Response {
+    api.metrics.completes.unknown.inc();
+    reject.into_response_or(CompleteAnswer::unknown())
+}
+
+/// Replaces the commands whose leases the caller may not settle.
+async fn check_leases<L: Ledger>(
+    authorized: &Authorized<L, ToReserve>,
+    items: Vec<Result<Complete, ItemError>>,
+) -> Vec<Result<Complete, ItemError>> {
+    if authorized.may_use_all() {
+        return items;
+    }
+    // Together, so that the look-ups share requests to the ledger.
+    let check = async |item: Result<Complete, ItemError>| {
+        let command = item?;
+        match authorized.api().in_time(may_settle(authorized, &command)).await {
+            Ok(true) => Ok(command),
+            Ok(false) => Err(Forbidden::Lease.into()),
+            Err(reject) => Err(ItemError::Unknown(reject)),
+        }
+    };
+    join_all(items.into_iter().map(check)).await
+}
+
+/// Whether the caller may use every limit that the lease holds.
+async fn may_settle<L: Ledger>(
+    authorized: &Authorized<L, ToReserve>,
+    command: &Complete,
+) -> Result<bool, LimiterError> {
+    if authorized.may_use_all() {
+        return Ok(true);
+    }
+    let limiter = authorized.api().engine.limiter();
+    limiter.lease_holds_only(command.lease, keys(command), |key| authorized.may_use(key)).await
+}
+
+fn keys(command: &Complete) -> impl Iterator<Item = &LimitKey> {
+    command.actuals().iter().map(|actual| &actual.key)
+}
+
 /// `POST /v1/complete/batch`
-pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+pub(super) async fn batch<L: Ledger>(
+    authorized: Authorized<L, ToReserve>,
+    body: Body,
+) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::CompleteBatch);
     let items = parse_batch(body, api.batch_requests_max)?;
-    let items = items.into_iter().map(|item| item.and_then(CompleteBody::into_command)).collect();
+    let command = |body: CompleteBody| {
+        let command = body.into_command().map_err(ItemError::Invalid)?;
+        authorized.check_keys(keys(&command))?;
+        Ok(command)
+    };
+    let items = items.into_iter().map(|item| item.map_err(ItemError::Invalid).and_then(command));
+    let items = check_leases(&authorized, items.collect()).await;
     let run = async |commands: &[Complete]| api.engine.limiter().complete_batch(commands).await;
     let conclude = |command: &Complete, outcome| match conclude(&api.metrics, command, &outcome) {
         Ok(()) => CompleteAnswer::settled(),
@@ -63,6 +124,10 @@ fn conclude(metrics: &Metrics, command: &Complete, outcome: &CompleteOutcome) ->
 impl BatchItem for CompleteAnswer {
     fn invalid(message: &str) -> Self {
         Self::failed(&format!("{INVALID_REQUEST}: {message}"))
+    }
+
+    fn forbidden(message: &str) -> Self {
+        Self::failed(&format!("{FORBIDDEN}: {message}"))
     }
 
     fn unknown() -> Self {

@@ -1,13 +1,11 @@
 //! `POST /v1/extend`.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::Response;
 
-use super::Api;
 use super::batch::BatchItem;
+use super::guard::{Authorized, ToReserve};
 use super::json::{Body, parse};
+use super::refusal::Forbidden;
 use super::reject::Reject;
 use super::request_log::record;
 use super::reserve::respond;
@@ -16,12 +14,27 @@ use crate::protocol::{ExtendBody, ReserveAnswer};
 use crate::server::metrics::Route;
 
 /// `POST /v1/extend`
-pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+pub(super) async fn one<L: Ledger>(
+    authorized: Authorized<L, ToReserve>,
+    body: Body,
+) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Extend);
     let command = parse::<ExtendBody>(body)?.into_command().map_err(Reject::Invalid)?;
+    let key = &command.requirement.key;
+    authorized.check_keys([key])?;
+    if !authorized.may_use_all() {
+        let limiter = api.engine.limiter();
+        let holds_only = limiter.lease_holds_only(command.lease, [key], |key| authorized.may_use(key));
+        match api.in_time(holds_only).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Forbidden::Lease.into()),
+            Err(reject) => return Ok(reject.into_response_or(ReserveAnswer::unknown())),
+        }
+    }
     match api.in_time(api.engine.limiter().extend(&command)).await {
         Ok(outcome) => {
-            record(command.lease, "", std::iter::once(&command.requirement.key), &outcome);
+            record(command.lease, "", std::iter::once(key), &outcome);
             Ok(respond(outcome.answered().map_err(Reject::Invalid)?))
         }
         Err(reject) => Ok(reject.into_response_or(ReserveAnswer::unknown())),

@@ -7,10 +7,11 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Serialize;
 use tokio::sync::watch;
 
-use super::Api;
 use super::answer::answer;
+use super::guard::Public;
 use super::reject::unavailable;
 use crate::ledger::{AccountId, Ledger};
 use crate::protocol::ErrorBody;
@@ -78,15 +79,23 @@ impl<L: Ledger> Readiness<L> {
     }
 }
 
+/// The body of the answer of a service that is ready.
+#[derive(Serialize)]
+struct Ready {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
+}
+
 /// `GET /healthz`: 200 while the process lives.
 pub(super) async fn healthz() -> Response {
     answer(StatusCode::OK, serde_json::json!({ "ok": true }))
 }
 
 /// `GET /readyz`: 200 while the service is ready, 503 with the reason otherwise.
-pub(super) async fn readyz<L: Ledger>(State(api): State<Arc<Api<L>>>) -> Response {
-    match api.readiness.reason_not_ready().await {
-        None => answer(StatusCode::OK, serde_json::json!({ "ok": true })),
+pub(super) async fn readyz<L: Ledger>(State(public): State<Public<L>>) -> Response {
+    match public.readiness().reason_not_ready().await {
+        None => answer(StatusCode::OK, Ready { ok: true, warning: public.warning() }),
         Some(message) => {
             let body = ErrorBody { error: "not_ready".to_owned(), message };
             unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, body))

@@ -8,11 +8,13 @@ mod carried_out;
 mod circuit;
 mod complete;
 mod extend;
+mod guard;
 mod health;
 mod json;
 mod metrics;
 mod objects;
 mod path;
+mod refusal;
 mod reject;
 mod request_log;
 mod reserve;
@@ -28,6 +30,8 @@ use axum::routing::{get, post, put};
 
 use carried_out::carried_out;
 pub use circuit::Circuit;
+pub use guard::Gate;
+use guard::Guarded;
 pub use health::Readiness;
 use reject::Reject;
 
@@ -42,6 +46,8 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub struct Api<L> {
     /// The limiter and its registry.
     pub engine: Arc<Engine<L>>,
+    /// What decides whether a request is let in.
+    pub gate: Gate,
     /// Whether requests can be answered.
     pub readiness: Readiness<L>,
     /// How long a request may take before its outcome is unknown.
@@ -56,8 +62,9 @@ pub struct Api<L> {
 
 impl<L: Ledger> Api<L> {
     /// The state of an API that is not ready yet: with a request timeout of 2 seconds and batches of 256.
-    pub fn new(engine: Arc<Engine<L>>, metrics: Metrics) -> Self {
+    pub fn new(engine: Arc<Engine<L>>, gate: Gate, metrics: Metrics) -> Self {
         Self {
+            gate,
             readiness: Readiness::new(Arc::clone(engine.ledger()), engine.operator_account()),
             engine,
             request_timeout: Duration::from_secs(2),
@@ -93,7 +100,7 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .fallback(async || Reject::NoRoute)
         .method_not_allowed_fallback(async || Reject::WrongMethod)
-        .with_state(api);
+        .with_state(Guarded::new(api));
     request_log::layer(router)
 }
 

@@ -6,13 +6,16 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::answer::answer;
+use super::refusal::{Forbidden, Refusal};
 use crate::json::JsonError;
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::{
-    BACKEND_ERROR, ErrorBody, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, TOO_MANY_INSTANCES,
-    UNKNOWN_LIMIT_KEY,
+    BACKEND_ERROR, ErrorBody, FORBIDDEN, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, TOO_MANY_INSTANCES,
+    UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
 };
 use crate::registry::AdminError;
+use crate::server::HostError;
+use crate::server::auth::{AuthError, Scope};
 use crate::telemetry::{Occurrences, with_sources};
 
 /// When a request whose outcome is unknown should be repeated: the `Retry-After` of every 503.
@@ -44,6 +47,8 @@ pub(super) enum Reject {
     LedgerAway,
     /// The request took longer than the request timeout; the outcome is unknown.
     TimedOut,
+    /// The request is not let in, or its caller may not do what it asks for.
+    Refused(Refusal),
     /// The ledger gave no answer; the outcome is unknown.
     NoAnswer(LimiterError),
     /// An admin request failed.
@@ -60,6 +65,7 @@ impl Reject {
             Self::Invalid(_) | Self::Unreadable(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::Encoded | Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::Refused(refusal) => refused_status_and_name(refusal),
             Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Admin(AdminError::UnknownKey(_) | AdminError::Deleted(_))
@@ -91,6 +97,7 @@ impl Reject {
             Self::WrongMethod => "this path does not take this method".to_owned(),
             Self::LedgerAway => "the ledger does not answer at present; nothing was sent to it".to_owned(),
             Self::TimedOut => "the ledger did not answer in time; the outcome is unknown".to_owned(),
+            Self::Refused(refusal) => refusal.to_string(),
             Self::NoAnswer(error) => with_sources(error),
             Self::Admin(error) => with_sources(error),
             Self::Object(error) => with_sources(error),
@@ -120,6 +127,7 @@ impl Reject {
             | Self::Unreadable(_)
             | Self::NoRoute
             | Self::WrongMethod
+            | Self::Refused(_)
             | Self::Admin(_)
             | Self::Object(_) => false,
         }
@@ -162,7 +170,57 @@ impl IntoResponse for Reject {
             self.log();
             return unavailable(response);
         }
+        if let Self::Refused(refusal) = self {
+            return challenge(response, &refusal);
+        }
         response
+    }
+}
+
+fn refused_status_and_name(refusal: &Refusal) -> (StatusCode, &'static str) {
+    match refusal {
+        Refusal::Host(HostError::Malformed) | Refusal::Auth(AuthError::Doubled) => {
+            (StatusCode::BAD_REQUEST, INVALID_REQUEST)
+        }
+        Refusal::Host(HostError::NotAllowed) => (StatusCode::MISDIRECTED_REQUEST, "host_not_allowed"),
+        Refusal::Host(HostError::ForeignOrigin) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
+        Refusal::Auth(AuthError::Missing | AuthError::Invalid | AuthError::Expired) => {
+            (StatusCode::UNAUTHORIZED, UNAUTHORIZED)
+        }
+        Refusal::Forbidden(_) => (StatusCode::FORBIDDEN, FORBIDDEN),
+    }
+}
+
+/// Adds the header that tells the caller which token it needs, as RFC 6750 says.
+fn challenge(mut response: Response, refusal: &Refusal) -> Response {
+    let challenge = match refusal {
+        Refusal::Host(_) | Refusal::Forbidden(Forbidden::Key(_) | Forbidden::Lease) => return response,
+        Refusal::Auth(AuthError::Missing) => "Bearer",
+        Refusal::Auth(AuthError::Doubled) => "Bearer error=\"invalid_request\"",
+        Refusal::Auth(AuthError::Invalid) => "Bearer error=\"invalid_token\"",
+        Refusal::Auth(AuthError::Expired) => {
+            "Bearer error=\"invalid_token\", error_description=\"the token has expired\""
+        }
+        Refusal::Forbidden(Forbidden::Scope(scope)) => match scope {
+            Scope::Reserve => "Bearer error=\"insufficient_scope\", scope=\"reserve\"",
+            Scope::Read => "Bearer error=\"insufficient_scope\", scope=\"read\"",
+            Scope::Admin => "Bearer error=\"insufficient_scope\", scope=\"admin\"",
+            Scope::Metrics => "Bearer error=\"insufficient_scope\", scope=\"metrics\"",
+        },
+    };
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+impl From<Refusal> for Reject {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Forbidden> for Reject {
+    fn from(forbidden: Forbidden) -> Self {
+        Self::Refused(forbidden.into())
     }
 }
 

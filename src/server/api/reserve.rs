@@ -1,32 +1,36 @@
 //! `POST /v1/reserve` and `POST /v1/reserve/batch`.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::Api;
 use super::answer::answer;
-use super::batch::BatchItem;
+use super::batch::{BatchItem, ItemError};
+use super::guard::{Authorized, ToReserve};
 use super::json::{Body, parse, parse_batch};
 use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
-use crate::protocol::{BACKEND_ERROR, INVALID_REQUEST, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome};
+use crate::limit::LimitKey;
+use crate::protocol::{
+    BACKEND_ERROR, FORBIDDEN, INVALID_REQUEST, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
+};
 use crate::server::Metrics;
 use crate::server::metrics::Route;
 use crate::telemetry::Counter;
 
 /// `POST /v1/reserve`
-pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+pub(super) async fn one<L: Ledger>(
+    authorized: Authorized<L, ToReserve>,
+    body: Body,
+) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Reserve);
     let command = parse::<ReserveBody>(body)?.into_command().map_err(Reject::Invalid)?;
+    authorized.check_keys(keys(&command))?;
     match api.in_time(api.engine.limiter().reserve(&command)).await {
         Ok(outcome) => {
             api.metrics.reserves.count(&outcome);
-            let keys = command.requirements().iter().map(|requirement| &requirement.key);
-            record(command.lease, &command.job_id, keys, &outcome);
+            record(command.lease, &command.job_id, keys(&command), &outcome);
             Ok(respond(outcome))
         }
         Err(reject) => {
@@ -37,16 +41,29 @@ pub(super) async fn one<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -
 }
 
 /// `POST /v1/reserve/batch`
-pub(super) async fn batch<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+pub(super) async fn batch<L: Ledger>(
+    authorized: Authorized<L, ToReserve>,
+    body: Body,
+) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::ReserveBatch);
     let items = parse_batch(body, api.batch_requests_max)?;
-    let items = items.into_iter().map(|item| item.and_then(ReserveBody::into_command)).collect();
+    let command = |body: ReserveBody| {
+        let command = body.into_command().map_err(ItemError::Invalid)?;
+        authorized.check_keys(keys(&command))?;
+        Ok(command)
+    };
+    let items = items.into_iter().map(|item| item.map_err(ItemError::Invalid).and_then(command)).collect();
     let run = async |commands: &[Reserve]| api.engine.limiter().reserve_batch(commands).await;
     let conclude = |_: &Reserve, outcome| {
         api.metrics.reserves.count(&outcome);
         ReserveAnswer::from(outcome)
     };
     Ok(api.answer_batch(items, run, conclude).await)
+}
+
+fn keys(command: &Reserve) -> impl Iterator<Item = &LimitKey> {
+    command.requirements().iter().map(|requirement| &requirement.key)
 }
 
 /// The answer to a reserve or an extend, with its status.
@@ -68,6 +85,10 @@ pub(super) fn respond(outcome: ReserveOutcome) -> Response {
 impl BatchItem for ReserveAnswer {
     fn invalid(message: &str) -> Self {
         Self::failed(&format!("{INVALID_REQUEST}: {message}"))
+    }
+
+    fn forbidden(message: &str) -> Self {
+        Self::failed(&format!("{FORBIDDEN}: {message}"))
     }
 
     fn unknown() -> Self {

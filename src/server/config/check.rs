@@ -3,7 +3,8 @@
 use std::net::SocketAddrV6;
 use std::path::PathBuf;
 
-use super::{BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings};
+use super::{AuthMode, BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings};
+use crate::server::AllowedHosts;
 
 /// The longest drain time. What stops services waits for a minute at most, as a rule.
 const DRAIN_MS_MAX: u64 = 60_000;
@@ -70,6 +71,10 @@ impl Settings {
             let message = format!("must be at most {DRAIN_MS_MAX}, not {}", self.server.drain_ms);
             return Err(bad("server.drain_ms", &message));
         }
+        self.check_auth()?;
+        AllowedHosts::new(&self.server.allowed_hosts).map_err(|text| {
+            bad("server.allowed_hosts", &format!("{text:?} is not a name, NAME:PORT or *"))
+        })?;
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;
         at_least_1("registry.instance_idle_seconds", self.registry.instance_idle_seconds)?;
@@ -87,6 +92,31 @@ impl Settings {
             .map_err(|error| bad("log.filter", &error.to_string()))?;
         self.tigerbeetle.check()?;
         self.retry_policy.check()
+    }
+}
+
+impl Settings {
+    /// Checks that nobody reaches the service without authentication unless the operator says so.
+    fn check_auth(&self) -> Result<(), ConfigError> {
+        let (mode, has_credentials) = (self.auth.mode, self.auth.has_credentials());
+        match mode {
+            AuthMode::None if has_credentials => Err(bad(
+                "auth.mode",
+                "must not be \"none\" beside a file of tokens or keys; remove one of them",
+            )),
+            AuthMode::Tokens if !has_credentials => {
+                Err(bad("auth.mode", "is \"tokens\", but there are none; set auth.tokens_path"))
+            }
+            AuthMode::Auto if !has_credentials && self.server.is_exposed() => {
+                let message = format!(
+                    "must be set, because others can reach {}; set auth.tokens_path to a file that `ratelimiterd token \
+                     new` makes, or auth.mode = \"none\" if only trusted callers can connect",
+                    self.server.listen_addr
+                );
+                Err(bad("auth.mode", &message))
+            }
+            AuthMode::Auto | AuthMode::Tokens | AuthMode::None => Ok(()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! variable `RATELIMITERD_SERVER_LISTEN_ADDR`. An unknown or bad setting is an error that names it.
 //! `ratelimiterd.toml` describes each setting.
 
+mod auth;
 mod check;
 mod cluster_id;
 mod names;
@@ -13,8 +14,9 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use auth::{AuthMode, AuthSettings, JwtSettings};
 pub use check::ConfigError;
-pub use names::{CONFIG_VARIABLE, check_variables, flag, names, variable};
+pub use names::{CONFIG_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable};
 pub use settings::{
     Backend, BackoffSettings, LimiterSettings, LogFormat, LogSettings, MemorySettings, RegistrySettings,
     RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,

@@ -9,6 +9,9 @@ use super::{ConfigError, Settings};
 /// The environment variable that names the configuration file. It is not a setting.
 pub const CONFIG_VARIABLE: &str = "RATELIMITERD_CONFIG";
 
+/// The environment variable that names the file with a client's token. It is not a setting.
+pub const TOKEN_FILE_VARIABLE: &str = "RATELIMITERD_TOKEN_FILE";
+
 /// The prefix of the environment variable of every setting.
 const VARIABLE_PREFIX: &str = "RATELIMITERD_";
 
@@ -35,7 +38,7 @@ pub fn variable(name: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", name.replace('.', "_").to_uppercase())
 }
 
-/// Checks that every variable named `RATELIMITERD_*` is a setting, [`CONFIG_VARIABLE`] or one of Kubernetes.
+/// Checks that every variable named `RATELIMITERD_*` is a setting, [`CONFIG_VARIABLE`], [`TOKEN_FILE_VARIABLE`] or one of Kubernetes.
 ///
 /// # Errors
 ///
@@ -45,6 +48,7 @@ pub fn check_variables(variables: impl IntoIterator<Item = String>) -> Result<()
     let is_known = |name: &String| {
         !name.starts_with(VARIABLE_PREFIX)
             || name == CONFIG_VARIABLE
+            || name == TOKEN_FILE_VARIABLE
             || KUBERNETES_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             || settings.contains(name)
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster_id;
+use super::{AuthSettings, cluster_id};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
@@ -18,6 +18,7 @@ use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions
 #[expect(missing_docs, reason = "each section documents itself")]
 pub struct Settings {
     pub server: ServerSettings,
+    pub auth: AuthSettings,
     pub registry: RegistrySettings,
     pub tigerbeetle: TigerBeetleSettings,
     pub memory: MemorySettings,
@@ -40,6 +41,8 @@ pub struct ServerSettings {
     pub max_batch_requests: usize,
     /// How long a service that was told to stop answers, but not as ready, before it closes its port.
     pub drain_ms: u64,
+    /// The names, besides IP addresses and `localhost`, that the `Host` of a request may have.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// The ledger that holds the counters.
@@ -167,6 +170,7 @@ impl Default for ServerSettings {
             request_timeout_ms: 2_000,
             max_batch_requests: 256,
             drain_ms: 100,
+            allowed_hosts: Vec::new(),
         }
     }
 }
@@ -228,6 +232,11 @@ impl Default for LogSettings {
 }
 
 impl ServerSettings {
+    /// Whether other machines can reach the service.
+    pub fn is_exposed(&self) -> bool {
+        !self.listen_addr.ip().is_loopback()
+    }
+
     /// [`ServerSettings::request_timeout_ms`] as a duration.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)

@@ -5,6 +5,14 @@ use std::path::Path;
 use super::*;
 
 const ALL_NAMES: &[&str] = &[
+    "auth.jwt.audience",
+    "auth.jwt.issuer",
+    "auth.jwt.jwks_path",
+    "auth.jwt.leeway_seconds",
+    "auth.jwt.public_key_path",
+    "auth.jwt.secret_path",
+    "auth.mode",
+    "auth.tokens_path",
     "limiter.lease_cache_capacity",
     "limiter.local_denial_ms",
     "log.bytes_per_second_max",
@@ -27,6 +35,7 @@ const ALL_NAMES: &[&str] = &[
     "retry_policy.rolling.jitter_ms",
     "retry_policy.rolling.max_ms",
     "retry_policy.rolling_window_share",
+    "server.allowed_hosts",
     "server.backend",
     "server.drain_ms",
     "server.listen_addr",
@@ -122,6 +131,20 @@ fn an_error_names_the_setting_and_the_cause() {
         ("[server]\nbackend = 'redis'", "server.backend", "unknown variant `redis`"),
         ("[server]\nrequest_timeout_ms = 0", "server.request_timeout_ms", "must be at least 1, not 0"),
         ("[server]\ndrain_ms = 60001", "server.drain_ms", "must be at most 60000, not 60001"),
+        (
+            "[server]\nallowed_hosts = ['a/b']",
+            "server.allowed_hosts",
+            "\"a/b\" is not a name, NAME:PORT or *",
+        ),
+        (
+            "[server]\nlisten_addr = '0.0.0.0:1'",
+            "auth.mode",
+            "must be set, because others can reach 0.0.0.0:1",
+        ),
+        ("[server]\nlisten_addr = '[::]:1'", "auth.mode", "must be set, because others can reach [::]:1"),
+        ("[auth]\nmode = 'tokens'", "auth.mode", "is \"tokens\", but there are none"),
+        ("[auth]\nmode = 'none'\ntokens_path = 'x'", "auth.mode", "must not be \"none\" beside a file"),
+        ("[auth]\nmode = 'off'", "auth.mode", "unknown variant `off`"),
         ("[registry]\npath = ''", "registry.path", "must not be empty"),
         ("[tigerbeetle]\naddresses = []", "tigerbeetle.addresses", "must name at least one replica"),
         ("[tigerbeetle]\naddresses = ['nowhere']", "tigerbeetle.addresses", "\"nowhere\" is not HOST:PORT"),

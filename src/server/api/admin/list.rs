@@ -1,9 +1,7 @@
 //! `GET /v1/admin/limits`: a page of the limits and templates, or of the instances of one template.
 
-use std::sync::Arc;
-
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -11,8 +9,8 @@ use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use crate::protocol::{LimitInfo, LimitsAnswer, ListQuery};
 use crate::registry::{KeyRange, LimitFilter};
-use crate::server::api::Api;
 use crate::server::api::answer::answer;
+use crate::server::api::guard::{Authorized, ToRead};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
 
@@ -20,9 +18,10 @@ use crate::server::metrics::Route;
 const PAGE_LIMITS_MAX: usize = 5_000;
 
 pub(crate) async fn list<L: Ledger>(
-    State(api): State<Arc<Api<L>>>,
+    authorized: Authorized<L, ToRead>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Admin);
     let Query(query) = query.map_err(|rejection| malformed_query(&rejection))?;
     let count_max = query.count.unwrap_or(PAGE_LIMITS_MAX);
@@ -31,7 +30,9 @@ pub(crate) async fn list<L: Ledger>(
         return Err(Reject::Invalid(message));
     }
     let filter = filter(&query)?;
-    let page = api.in_time(api.engine.admin().page(&filter, count_max)).await?;
+    authorized.check_keys(&filter.template)?;
+    let page =
+        api.in_time(api.engine.admin().page(&filter, count_max, |key| authorized.may_use(key))).await?;
     let limits = page.limits.iter().map(LimitInfo::from).collect();
     let next_after = page.next_after.map_or_else(String::new, |key| key.to_string());
     Ok(answer(StatusCode::OK, LimitsAnswer { limits, next_after }))

@@ -1,24 +1,26 @@
 //! `PUT /v1/admin/limits`: creates or changes a limit.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::ledger::Ledger;
 use crate::limit::json::{DefinitionJson, StatusJson};
 use crate::protocol::ChangeAnswer;
-use crate::server::api::Api;
 use crate::server::api::answer::answer;
+use crate::server::api::guard::{Authorized, ToAdminister};
 use crate::server::api::json::{Body, parse};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
 
-pub(crate) async fn put<L: Ledger>(State(api): State<Arc<Api<L>>>, body: Body) -> Result<Response, Reject> {
+pub(crate) async fn put<L: Ledger>(
+    authorized: Authorized<L, ToAdminister>,
+    body: Body,
+) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Admin);
     let body: DefinitionJson = parse(body)?;
     let definition = body.into_definition().map_err(|error| Reject::Invalid(error.to_string()))?;
+    authorized.check_keys([&definition.key])?;
     let (status, _) = StatusJson::of(api.in_time(api.engine.admin().put(&definition)).await?);
     Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
 }

@@ -1,15 +1,12 @@
 //! `POST /v1/admin/limits/{key}/replenish`: refills a bucket by hand. The body may be empty.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::ledger::Ledger;
 use crate::protocol::{ReplenishAnswer, ReplenishBody};
-use crate::server::api::Api;
 use crate::server::api::answer::answer;
+use crate::server::api::guard::{Authorized, ToAdminister};
 use crate::server::api::json::{Body, parse_or_default};
 use crate::server::api::path::{KeyPath, parse_name};
 use crate::server::api::reject::Reject;
@@ -19,15 +16,17 @@ use crate::server::metrics::Route;
 const REPLENISH: &str = "/replenish";
 
 pub(crate) async fn replenish<L: Ledger>(
-    State(api): State<Arc<Api<L>>>,
+    authorized: Authorized<L, ToAdminister>,
     path: KeyPath,
     body: Body,
 ) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Admin);
     let path = path?.0;
-    let key = path.strip_suffix(REPLENISH).ok_or(Reject::WrongMethod)?;
+    let key = parse_name(path.strip_suffix(REPLENISH).ok_or(Reject::WrongMethod)?)?;
+    authorized.check_keys([&key])?;
     let body: ReplenishBody = parse_or_default(body)?;
     let id = body.into_id().map_err(Reject::Invalid)?;
-    let replenished = api.in_time(api.engine.admin().replenish(&parse_name(key)?, id)).await?;
+    let replenished = api.in_time(api.engine.admin().replenish(&key, id)).await?;
     Ok(answer(StatusCode::OK, ReplenishAnswer { ok: true, replenished }))
 }

@@ -8,12 +8,9 @@ mod reserve;
 mod state;
 mod try_reserve;
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::Response;
 
-use super::Api;
+use super::guard::{Authorized, ToAdminister, ToRead, ToReserve};
 use super::json::Body;
 use super::path::{KeyPath, parse_key};
 use super::reject::Reject;
@@ -49,30 +46,34 @@ impl Action {
 }
 
 pub(super) async fn post<L: Ledger>(
-    State(api): State<Arc<Api<L>>>,
+    authorized: Authorized<L, ToReserve>,
     path: KeyPath,
     body: Body,
 ) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Objects);
     let (key, action) = key_and_action(path)?;
+    authorized.check_keys([&key])?;
     match action {
-        Action::TryReserve => try_reserve::try_reserve(&api, &key, body).await,
-        Action::Reserve => reserve::reserve(&api, &key, body).await,
-        Action::Cancel => cancel::cancel(&api, &key, body).await,
-        Action::Release => release::release(&api, &key, body).await,
+        Action::TryReserve => try_reserve::try_reserve(api, &key, body).await,
+        Action::Reserve => reserve::reserve(api, &key, body).await,
+        Action::Cancel => cancel::cancel(api, &key, body).await,
+        Action::Release => release::release(api, &key, body).await,
         Action::AvailablePermits | Action::Rate | Action::State => Err(Reject::WrongMethod),
     }
 }
 
 pub(super) async fn get<L: Ledger>(
-    State(api): State<Arc<Api<L>>>,
+    authorized: Authorized<L, ToRead>,
     path: KeyPath,
 ) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Objects);
     let (key, action) = key_and_action(path)?;
+    authorized.check_keys([&key])?;
     match action {
-        Action::AvailablePermits => available_permits::available_permits(&api, &key).await,
-        Action::State => state::state(&api, &key).await,
+        Action::AvailablePermits => available_permits::available_permits(api, &key).await,
+        Action::State => state::state(api, &key).await,
         Action::TryReserve | Action::Reserve | Action::Cancel | Action::Release | Action::Rate => {
             Err(Reject::WrongMethod)
         }
@@ -80,14 +81,16 @@ pub(super) async fn get<L: Ledger>(
 }
 
 pub(super) async fn put<L: Ledger>(
-    State(api): State<Arc<Api<L>>>,
+    authorized: Authorized<L, ToAdminister>,
     path: KeyPath,
     body: Body,
 ) -> Result<Response, Reject> {
+    let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Objects);
     let (key, action) = key_and_action(path)?;
+    authorized.check_keys([&key])?;
     match action {
-        Action::Rate => rate::rate(&api, &key, body).await,
+        Action::Rate => rate::rate(api, &key, body).await,
         Action::TryReserve
         | Action::Reserve
         | Action::Cancel

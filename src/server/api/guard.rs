@@ -1,0 +1,145 @@
+//! The way into the API. A handler gets the API only out of [`Authorized`], and that proves three things: the request is meant
+//! for this service, its caller is known, and the caller has the scope of the handler. Handlers of health checks get
+//! [`Public`], which holds nothing to protect.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+
+use super::refusal::{Forbidden, Refusal};
+use super::reject::Reject;
+use super::{Api, Readiness};
+use crate::limit::LimitKey;
+use crate::server::AllowedHosts;
+use crate::server::auth::{Authenticator, Caller, Scope};
+
+/// What decides whether a request is let in.
+pub struct Gate {
+    /// Tells who makes a request.
+    pub authenticator: Arc<Authenticator>,
+    /// The names under which the service may be called.
+    pub allowed_hosts: AllowedHosts,
+}
+
+/// The state of the router. Its field is private, so no handler takes the API out of it.
+pub(super) struct Guarded<L>(Arc<Api<L>>);
+
+/// A request that is let in with the scope `S`.
+pub(super) struct Authorized<L, S> {
+    api: Arc<Api<L>>,
+    caller: Caller,
+    scope: PhantomData<S>,
+}
+
+/// What everybody may ask of the service.
+pub(super) struct Public<L>(Arc<Api<L>>);
+
+/// A [`Scope`] as a type.
+pub(super) trait Required: Send + Sync + 'static {
+    /// The scope.
+    const SCOPE: Scope;
+}
+
+/// [`Scope::Reserve`].
+pub(super) enum ToReserve {}
+/// [`Scope::Read`].
+pub(super) enum ToRead {}
+/// [`Scope::Admin`].
+pub(super) enum ToAdminister {}
+/// [`Scope::Metrics`].
+pub(super) enum ToReadMetrics {}
+
+impl Required for ToReserve {
+    const SCOPE: Scope = Scope::Reserve;
+}
+
+impl Required for ToRead {
+    const SCOPE: Scope = Scope::Read;
+}
+
+impl Required for ToAdminister {
+    const SCOPE: Scope = Scope::Admin;
+}
+
+impl Required for ToReadMetrics {
+    const SCOPE: Scope = Scope::Metrics;
+}
+
+impl Gate {
+    /// Lets every caller do everything, under every name.
+    pub fn open() -> Self {
+        Self { authenticator: Arc::new(Authenticator::open()), allowed_hosts: AllowedHosts::any() }
+    }
+
+    /// Who makes a request for `scope`.
+    fn admit(&self, request: &Parts, scope: Scope) -> Result<Caller, Refusal> {
+        self.allowed_hosts.check(request)?;
+        let caller = self.authenticator.authenticate(&request.headers)?;
+        if caller.has(scope) { Ok(caller) } else { Err(Forbidden::Scope(scope).into()) }
+    }
+}
+
+impl<L> Guarded<L> {
+    pub(super) fn new(api: Arc<Api<L>>) -> Self {
+        Self(api)
+    }
+}
+
+impl<L> Clone for Guarded<L> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<L, S> Authorized<L, S> {
+    pub(super) fn api(&self) -> &Api<L> {
+        &self.api
+    }
+
+    /// Whether the caller may use all limits, so that nothing needs a check.
+    pub(super) fn may_use_all(&self) -> bool {
+        self.caller.may_use_all()
+    }
+
+    /// Whether the caller may use a limit.
+    pub(super) fn may_use(&self, key: &LimitKey) -> bool {
+        self.caller.may_use(key)
+    }
+
+    /// Checks that the caller may use these limits.
+    pub(super) fn check_keys<'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a LimitKey>,
+    ) -> Result<(), Forbidden> {
+        let foreign = keys.into_iter().find(|key| !self.may_use(key));
+        foreign.map_or(Ok(()), |key| Err(Forbidden::Key(key.clone())))
+    }
+}
+
+impl<L: Send + Sync + 'static, S: Required> FromRequestParts<Guarded<L>> for Authorized<L, S> {
+    type Rejection = Reject;
+
+    async fn from_request_parts(request: &mut Parts, guarded: &Guarded<L>) -> Result<Self, Reject> {
+        let caller = guarded.0.gate.admit(request, S::SCOPE)?;
+        Ok(Self { api: Arc::clone(&guarded.0), caller, scope: PhantomData })
+    }
+}
+
+impl<L> FromRef<Guarded<L>> for Public<L> {
+    fn from_ref(guarded: &Guarded<L>) -> Self {
+        Self(Arc::clone(&guarded.0))
+    }
+}
+
+impl<L> Public<L> {
+    pub(super) fn readiness(&self) -> &Readiness<L> {
+        &self.0.readiness
+    }
+
+    /// Why the service is in danger, if it is.
+    pub(super) fn warning(&self) -> Option<&'static str> {
+        self.0.gate.authenticator.warning()
+    }
+}
