@@ -21,7 +21,7 @@ use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
 use ledger_limiter::protocol::{Complete, Reserve};
 use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Gate, Readiness};
+use ledger_limiter::server::api::{self, Api, Audience, Gate, Readiness};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -218,7 +218,7 @@ fn router(store: &Store) -> Router {
         metrics: Metrics::new(MetricsRegistry::default()),
     };
     api.readiness.set_bootstrapped();
-    api::router(Arc::new(api))
+    api::router(Arc::new(api), Audience::Everybody)
 }
 
 /// The body of a reserve with a new lease.
