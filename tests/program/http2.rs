@@ -196,6 +196,47 @@ async fn no_more_requests_of_one_connection_are_served_at_a_time_than_the_bound(
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_is_not_read_ends_the_connection_also_if_others_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path(), &[("connections.write_timeout_ms", SHORT_MS)]);
+    let stream = AsyncStream::connect(&server.address).await.expect("it listens");
+    // A window for the answer to a health check, not for the metrics.
+    let (mut send, connection) = h2::client::Builder::new()
+        .initial_window_size(100)
+        .handshake::<_, Bytes>(stream)
+        .await
+        .expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = |path: &str| Request::get(format!("http://x{path}")).body(()).expect("a request");
+    let (unread, _) = send.send_request(request("/metrics"), true).expect("it is sent");
+    let unread = unread.await.expect("the head of an answer");
+    let started = Instant::now();
+    while let Ok(ready) = send.clone().ready().await {
+        assert!(started.elapsed() < SOON, "the connection stays open");
+        send = ready;
+        let Ok((answer, _)) = send.send_request(request("/healthz"), true) else { break };
+        let Ok(answer) = answer.await else { break };
+        answer.into_body().data().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    connection.await.expect("it runs").ok();
+    drop(unread);
+}
+
+#[tokio::test]
+async fn a_client_of_http2_that_ignores_the_stop_does_not_delay_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let mut stream = AsyncStream::connect(&server.address).await.expect("it listens");
+    stream.write_all(PREFACE).await.expect("it is sent");
+    assert!(stream.read_buf(&mut Vec::new()).await.expect("settings") > 0);
+    let started = Instant::now();
+    server.send_sigterm();
+    server.assert_exits_with_0();
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+}
+
 #[test]
 fn half_a_preface_ends_the_connection() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -4,9 +4,11 @@
 //! connection and no request arms a timer, and a request reads no clock. The stamps are as old as the last check, so a
 //! time-out strikes between its time and one and a half times as long.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::bounds::{Bound, Bounds};
 
@@ -20,13 +22,13 @@ const NEVER: u64 = 0;
 #[derive(Debug)]
 pub(super) struct Activity {
     bounds: Arc<Bounds>,
+    accepted_at: u64,
     /// When the last request began or was answered; at first, when the connection was accepted.
     quiet_since: AtomicU64,
     /// When the first byte of the next request was read.
     head_since: AtomicU64,
-    /// When the client last finished to read an answer, if it has others to read.
-    unread_since: AtomicU64,
-    unread_answers: AtomicU32,
+    /// When each answer was made that the client has not read. HTTP/1 has one at a time.
+    unread_since: Mutex<SmallVec<[u64; 1]>>,
     /// Requests that are not answered.
     open_requests: AtomicU32,
     /// Those of them whose body has not arrived.
@@ -61,10 +63,10 @@ impl Activity {
         let now = bounds.now_ms();
         Self {
             bounds,
+            accepted_at: now,
             quiet_since: AtomicU64::new(now),
             head_since: AtomicU64::new(NEVER),
-            unread_since: AtomicU64::new(NEVER),
-            unread_answers: AtomicU32::new(0),
+            unread_since: Mutex::default(),
             open_requests: AtomicU32::new(0),
             awaited_bodies: AtomicU32::new(0),
             is_shaking_hands: AtomicBool::new(false),
@@ -126,29 +128,28 @@ impl Activity {
 
     /// Notes that an answer of some bytes is made, until the guard is dropped: its client has read it.
     pub(super) fn unread_answer(self: &Arc<Self>) -> UnreadAnswer {
-        if self.unread_answers.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.unread_since.store(self.bounds.now_ms(), Ordering::Relaxed);
-        }
-        UnreadAnswer(Arc::clone(self))
+        let made_at = self.bounds.now_ms();
+        self.unread_since().push(made_at);
+        UnreadAnswer { activity: Arc::clone(self), made_at }
     }
 
     /// Which time-out the connection has reached.
     pub(super) fn overdue(&self) -> Option<Bound> {
         let settings = &self.bounds.settings;
-        let quiet = self.since(&self.quiet_since);
+        let quiet = self.since(self.quiet_since.load(Ordering::Relaxed));
         if self.is_shaking_hands.load(Ordering::Relaxed) {
             return (quiet > settings.handshake_timeout()).then_some(Bound::HandshakeTime);
         }
-        if self.unread_answers.load(Ordering::Relaxed) > 0 {
-            return (self.since(&self.unread_since) > self.bounds.write_timeout())
-                .then_some(Bound::WriteTime);
+        if let Some(oldest) = self.unread_since().iter().min() {
+            return (self.since(*oldest) > self.bounds.write_timeout()).then_some(Bound::WriteTime);
         }
         if self.open_requests.load(Ordering::Relaxed) > 0 || self.awaited_bodies.load(Ordering::Relaxed) > 0 {
             // The handler and the body have time-outs of their own.
             return None;
         }
-        let is_sending_head = !self.is_http2() && self.head_since.load(Ordering::Relaxed) != NEVER;
-        if is_sending_head && self.since(&self.head_since) > settings.head_timeout() {
+        let head_since = self.head_since.load(Ordering::Relaxed);
+        let is_sending_head = !self.is_http2() && head_since != NEVER;
+        if is_sending_head && self.since(head_since) > settings.head_timeout() {
             return Some(Bound::HeadTime);
         }
         (!is_sending_head && quiet > settings.idle_timeout()).then_some(Bound::IdleTime)
@@ -156,18 +157,17 @@ impl Activity {
 
     /// How soon the connection gives way to a new one; `None` while it works for its client, or is young.
     pub(super) fn rank(&self) -> Option<Rank> {
-        let quiet_since = self.quiet_since.load(Ordering::Relaxed);
-        if self.since(&self.quiet_since) < DISPLACED_AGE_MIN {
+        if self.since(self.accepted_at) < DISPLACED_AGE_MIN {
             return None;
         }
+        let quiet_since = self.quiet_since.load(Ordering::Relaxed);
         let open_requests = self.open_requests.load(Ordering::Relaxed);
         let awaited_bodies = self.awaited_bodies.load(Ordering::Relaxed);
-        let unread_answers = self.unread_answers.load(Ordering::Relaxed);
         let class = if !self.has_begun_request.load(Ordering::Relaxed) {
             RankClass::NeverUsed
         } else if open_requests > awaited_bodies {
             return None;
-        } else if awaited_bodies > 0 || unread_answers > 0 {
+        } else if awaited_bodies > 0 || !self.unread_since().is_empty() {
             RankClass::WaitsForClient
         } else {
             RankClass::Idle
@@ -186,7 +186,7 @@ impl Activity {
             return;
         }
         let now = self.bounds.now_ms();
-        if now - self.resets_since.load(Ordering::Relaxed) >= RESETS_INTERVAL_MS
+        if now.saturating_sub(self.resets_since.load(Ordering::Relaxed)) >= RESETS_INTERVAL_MS
             && !self.has_too_many_resets()
         {
             self.resets_since.store(now, Ordering::Relaxed);
@@ -195,9 +195,15 @@ impl Activity {
         self.resets.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn since(&self, stamp: &AtomicU64) -> Duration {
-        Duration::from_millis(self.bounds.now_ms().saturating_sub(stamp.load(Ordering::Relaxed)))
-            .saturating_sub(self.bounds.check_interval)
+    /// How long ago a stamp was set, at least.
+    fn since(&self, stamp: u64) -> Duration {
+        let passed = Duration::from_millis(self.bounds.now_ms().saturating_sub(stamp));
+        passed.saturating_sub(self.bounds.check_interval)
+    }
+
+    /// No code panics while it holds the lock, so what is in it is right.
+    fn unread_since(&self) -> MutexGuard<'_, SmallVec<[u64; 1]>> {
+        self.unread_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,17 +245,23 @@ impl Drop for AwaitedBody {
 }
 
 /// An answer that its client has not read.
-pub(super) struct UnreadAnswer(Arc<Activity>);
+pub(super) struct UnreadAnswer {
+    activity: Arc<Activity>,
+    made_at: u64,
+}
 
 impl UnreadAnswer {
     pub(super) fn bounds(&self) -> &Bounds {
-        &self.0.bounds
+        &self.activity.bounds
     }
 }
 
 impl Drop for UnreadAnswer {
     fn drop(&mut self) {
-        self.0.unread_since.store(self.0.bounds.now_ms(), Ordering::Relaxed);
-        self.0.unread_answers.fetch_sub(1, Ordering::Relaxed);
+        let mut unread_since = self.activity.unread_since();
+        // Answers of one stamp are alike.
+        if let Some(index) = unread_since.iter().position(|made_at| *made_at == self.made_at) {
+            unread_since.swap_remove(index);
+        }
     }
 }

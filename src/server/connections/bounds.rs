@@ -215,8 +215,9 @@ impl Bounds {
 impl Struck {
     fn log(&self, now_ms: u64) {
         let count = self.count.get();
-        let times = count - self.logged.load(Ordering::Relaxed);
-        if times == 0 || now_ms - self.logged_at_ms.load(Ordering::Relaxed) < LOG_INTERVAL_MS {
+        let times = count.saturating_sub(self.logged.load(Ordering::Relaxed));
+        let since_last_ms = now_ms.saturating_sub(self.logged_at_ms.load(Ordering::Relaxed));
+        if times == 0 || since_last_ms < LOG_INTERVAL_MS {
             return;
         }
         self.logged.store(count, Ordering::Relaxed);

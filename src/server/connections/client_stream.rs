@@ -93,6 +93,10 @@ impl AsyncRead for ClientStream {
         if self.first.has_remaining() {
             let length = self.first.len().min(buffer.remaining());
             buffer.put_slice(&self.first.split_to(length));
+            if self.first.is_empty() {
+                // Frees the buffer, to which an empty rest would hold on.
+                self.first = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let filled = buffer.filled().len();

@@ -24,6 +24,8 @@ pub(super) struct RequestBody {
     /// `None` once something else reads the rest.
     incoming: Option<Incoming>,
     activity: Arc<Activity>,
+    /// Whether the last answer was that more is to come.
+    is_pending: bool,
     /// Bytes of this body in the budget of all bodies.
     counted: usize,
     awaited: Option<Awaited>,
@@ -49,7 +51,14 @@ enum BodyState {
 impl RequestBody {
     pub(super) fn new(incoming: Incoming, headers: &HeaderMap, activity: &Arc<Activity>) -> Self {
         let state = if headers.contains_key(EXPECT) { BodyState::Expected } else { BodyState::Open };
-        Self { incoming: Some(incoming), activity: Arc::clone(activity), counted: 0, awaited: None, state }
+        Self {
+            incoming: Some(incoming),
+            activity: Arc::clone(activity),
+            is_pending: false,
+            counted: 0,
+            awaited: None,
+            state,
+        }
     }
 
     /// Ends the body by `error`, which strikes `bound`.
@@ -87,6 +96,7 @@ impl Body for RequestBody {
         }
         match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Pending => {
+                body.is_pending = true;
                 if body.state == BodyState::Expected {
                     body.state = BodyState::Open;
                 }
@@ -95,7 +105,7 @@ impl Body for RequestBody {
             Poll::Ready(None) => {
                 body.state = BodyState::Ended;
                 // hyper ends a chunked body without an error when its connection is dropped.
-                let is_cut = body.awaited.is_some() && body.activity.is_closing();
+                let is_cut = body.is_pending && body.activity.is_closing();
                 body.awaited = None;
                 Poll::Ready(is_cut.then_some(Err(BodyError::Cut)))
             }
@@ -106,6 +116,7 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Err(BodyError::Connection(error))))
             }
             Poll::Ready(Some(Ok(frame))) => {
+                body.is_pending = false;
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 // A body that arrives whole is parsed at once.
                 if !incoming.is_end_stream() {

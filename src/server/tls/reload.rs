@@ -25,10 +25,12 @@ pub(crate) struct ReloadingTls {
     /// What was read last, whether it can be used or not.
     files: Result<Files, String>,
     configs: watch::Sender<Arc<ServerConfig>>,
+    /// Received from the start on, so that no SIGHUP ends the process.
+    hangup: Option<Signal>,
 }
 
 impl ReloadingTls {
-    /// Reads the files. Blocks.
+    /// Reads the files. Blocks. Needs a tokio runtime with IO.
     ///
     /// # Errors
     ///
@@ -36,7 +38,10 @@ impl ReloadingTls {
     pub(crate) fn read(settings: TlsSettings) -> Result<Self, TlsError> {
         let files = Files::read(&settings)?;
         let configs = watch::Sender::new(Arc::new(files.config(&settings)?));
-        Ok(Self { settings, files: Ok(files), configs })
+        let hangup = signal(SignalKind::hangup()).inspect_err(|error| {
+            tracing::warn!(%error, "cannot install the handler of SIGHUP; changed files are read nevertheless");
+        });
+        Ok(Self { settings, files: Ok(files), configs, hangup: hangup.ok() })
     }
 
     pub(crate) fn configs(&self) -> Configs {
@@ -46,11 +51,10 @@ impl ReloadingTls {
     /// Reads the files again every second and at every SIGHUP, forever. New handshakes use what has changed; files that
     /// cannot be used are logged once and change nothing.
     pub(crate) async fn run(mut self) {
-        let mut hangup = signal(SignalKind::hangup()).ok();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = received(hangup.as_mut()) => tracing::info!("SIGHUP received; reading the files of tls.* again"),
+                () = received(self.hangup.as_mut()) => tracing::info!("SIGHUP received; reading the files of tls.* again"),
             }
             let settings = self.settings.clone();
             let read = tokio::task::spawn_blocking(move || Files::read(&settings)).await;
