@@ -21,7 +21,7 @@ use ledger_limiter::ledger::{Chain, ChainOutcome, Ledger};
 use ledger_limiter::protocol::{Complete, Reserve};
 use ledger_limiter::protocol::{ReserveAnswer, ReserveBody};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Gate};
+use ledger_limiter::server::api::{self, Api, Audience, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -210,7 +210,7 @@ fn router(store: &Store) -> Router {
     let metrics = Metrics::new(MetricsRegistry::default());
     let api = Api::new(Arc::clone(&store.replica.engine), Gate::open(), metrics);
     api.readiness.set_bootstrapped();
-    api::router(Arc::new(api))
+    api::router(Arc::new(api), Audience::Everybody)
 }
 
 /// The body of a reserve with a new lease.

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use ledger_limiter::server::auth::{Authenticator, CredentialsError, NewToken, NewTokenError, Scope};
 use ledger_limiter::server::config::{self, ConfigError, LogFormat, LogSettings, Settings};
 use ledger_limiter::server::probe::{ProbeError, probe};
-use ledger_limiter::server::{CappedLog, ServeError, serve, stop_signal};
+use ledger_limiter::server::{CappedLog, Hangup, ServeError, serve, stop_signal};
 use ledger_limiter::telemetry::with_sources;
 use tracing_subscriber::EnvFilter;
 
@@ -93,7 +93,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(with_settings(
-            Command::new("serve").about("Serves the HTTP API until SIGTERM, SIGINT or SIGHUP"),
+            Command::new("serve").about("Serves the HTTP API until SIGTERM, SIGINT or, without TLS, SIGHUP"),
         ))
         .subcommand(with_settings(
             Command::new("check-config")
@@ -191,7 +191,8 @@ fn run(settings: Settings) -> Result<(), MainError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(MainError::Runtime)?;
     runtime.block_on(async {
-        let stop = stop_signal().map_err(MainError::Signals)?;
+        let hangup = if settings.tls.is_on() { Hangup::Reloads } else { Hangup::Stops };
+        let stop = stop_signal(hangup).map_err(MainError::Signals)?;
         Ok(serve(settings, stop).await?)
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Gate};
+use ledger_limiter::server::api::{self, Api, Audience, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -24,7 +24,7 @@ async fn service() -> (String, Replica<<MemoryBackend as Backend>::Ledger>) {
     api.readiness.set_bootstrapped();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");
-    tokio::spawn(axum::serve(listener, api::router(Arc::new(api))).into_future());
+    tokio::spawn(axum::serve(listener, api::router(Arc::new(api), Audience::Everybody)).into_future());
     (format!("http://{address}"), replica)
 }
 

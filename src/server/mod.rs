@@ -7,26 +7,35 @@
 //! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
 //! | `allowed_hosts` | keeps web pages away |
 //! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
+//! | `body` | how long a body may be, and why it cannot be read |
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
-//! | `connections` | accepts connections and serves HTTP on them |
+//! | `connections` | accepts connections and serves HTTP on them, within bounds |
+//! | `front` | the listeners: one for all, or callers and operators apart |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
 //! | `run` | starts the parts in order, and stops them in order |
+//! | `serve_error` | why the service did not start |
 //! | `stop_signal` | the signals that stop the program |
+//! | `tls` | the certificates, read again when they change |
 
 mod allowed_hosts;
 pub mod api;
 pub mod auth;
+mod body;
 mod capped_log;
-mod client_stream;
 pub mod config;
 mod connections;
+mod front;
 mod metrics;
 pub mod probe;
 mod run;
+mod serve_error;
 mod stop_signal;
+mod tls;
 
 pub use allowed_hosts::{AllowedHosts, HostError};
 pub use capped_log::CappedLog;
 pub use metrics::Metrics;
-pub use run::{ServeError, serve};
-pub use stop_signal::stop_signal;
+pub use run::serve;
+pub use serve_error::ServeError;
+pub use stop_signal::{Hangup, stop_signal};
+pub use tls::TlsError;

@@ -6,24 +6,25 @@
 //! flight, the background loops end, the ledger drains its queue.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::api::{self, Api, Gate};
-use super::auth::{Authenticator, CredentialsError};
+use super::api::{Api, Gate};
+use super::auth::Authenticator;
 use super::config::{Backend, Settings};
-use super::connections::{Connections, listen};
+use super::connections::Bounds;
+use super::front::{Front, Listeners, OpenConnections};
+use super::serve_error::ServeError;
+use super::tls::ReloadingTls;
 use super::{AllowedHosts, Metrics};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryBounds, MemoryLedger, SystemClock};
 use crate::limit::LimitState;
 use crate::limiter::LimiterOptions;
-use crate::registry::file::{FileError, LockError, LockedFile, RegistryFile};
+use crate::registry::file::{LockedFile, RegistryFile};
 use crate::telemetry::MetricsRegistry;
 
 /// How long requests in flight may take after the port is closed. The process must end within 10 s.
@@ -35,41 +36,6 @@ const CLIENT_TIMEOUT: Duration = Duration::from_millis(500);
 const FINISH_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How long the ledger may take to drain its queue after that.
 const LEDGER_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why the service did not start, or ended without a stop signal.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The registry file is damaged or cannot be read.
-    #[error("cannot use the registry file (registry.path)")]
-    Registry(#[from] FileError),
-    /// Another service uses the registry file, or it cannot be opened.
-    #[error("cannot use the registry file (registry.path)")]
-    RegistryLock(#[from] LockError),
-    /// The service cannot listen on its address.
-    #[error("cannot listen on {address} (server.listen_addr)")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The tokens or keys cannot be read.
-    #[error("cannot authenticate callers")]
-    Credentials(#[from] CredentialsError),
-    /// A name is none.
-    #[error("setting server.allowed_hosts: {0:?} is not a name, NAME:PORT or *")]
-    AllowedHost(String),
-    /// The background loops ended, which never happens without a fault.
-    #[error("the background loops ended; restart ratelimiterd, because it no longer follows the definitions")]
-    BackgroundEnded,
-    /// This build has no TigerBeetle ledger.
-    #[error(
-        "setting server.backend: this ratelimiterd was built without TigerBeetle; set \"memory\" or use another build"
-    )]
-    NoTigerBeetle,
-}
 
 /// Serves until `stop` is ready, then finishes the requests in flight.
 ///
@@ -85,7 +51,7 @@ pub async fn serve(
     match settings.server.backend {
         Backend::Memory => {
             let ledger = MemoryLedger::with_bounds(SystemClock::new(), memory_bounds(&settings));
-            serve_over(ledger, Metrics::new(MetricsRegistry::default()), settings, stop).await
+            serve_over(ledger, MetricsRegistry::default(), settings, stop).await
         }
         #[cfg(feature = "tigerbeetle")]
         Backend::TigerBeetle => {
@@ -93,7 +59,7 @@ pub async fn serve(
                 crate::ledger::tigerbeetle::TigerBeetleLedger::connect((&settings.tigerbeetle).into());
             let mut registry = MetricsRegistry::default();
             ledger.register_metrics(&mut registry);
-            serve_over(ledger, Metrics::new(registry), settings, stop).await
+            serve_over(ledger, registry, settings, stop).await
         }
         #[cfg(not(feature = "tigerbeetle"))]
         Backend::TigerBeetle => Err(ServeError::NoTigerBeetle),
@@ -102,32 +68,35 @@ pub async fn serve(
 
 async fn serve_over<L: Ledger>(
     ledger: L,
-    metrics: Metrics,
+    mut registry: MetricsRegistry,
     settings: Settings,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let backend = settings.server.backend;
     let file = RegistryFile::new(settings.registry.path.clone(), backend == Backend::TigerBeetle).lock()?;
     let seed = file.read()?;
-    let address = settings.server.listen_addr;
-    let listen_error = |source| ServeError::Listen { address, source };
-    let listener = listen(address).map_err(listen_error)?;
-    let address = listener.local_addr().map_err(listen_error)?;
-
+    let tls = settings.tls.is_on().then(|| ReloadingTls::read(settings.tls.clone())).transpose()?;
+    let (listeners, address, admin_address) = Listeners::open(&settings)?;
+    let bounds = Arc::new(Bounds::new(settings.connections.clone(), &mut registry));
     let gate = gate(&settings)?;
-
     let engine = Arc::new(Engine::new(Arc::new(ledger), engine_options(&settings, file)));
     let api = Arc::new(Api {
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
-        ..Api::new(Arc::clone(&engine), gate, metrics)
+        ..Api::new(Arc::clone(&engine), gate, Metrics::new(registry))
     });
+    let configs = tls.as_ref().map(ReloadingTls::configs);
+    let front = Front::new(listeners, &api, configs.as_ref(), &bounds);
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&api.gate.authenticator).follow_files());
     background.spawn(run_engine(Arc::clone(&api), seed, backend));
-    tracing::info!(%address, ?backend, "ratelimiterd listens");
+    if let Some(tls) = tls {
+        background.spawn(tls.run());
+    }
+    let admin_address = admin_address.map(tracing::field::display);
+    tracing::info!(%address, admin_address, ?backend, tls = settings.tls.is_on(), "ratelimiterd listens");
     let served = tokio::select! {
-        () = serve_http(listener, &api, stop, settings.server.drain_time()) => Ok(()),
+        () = serve_http(front, &api, stop, settings.server.drain_time()) => Ok(()),
         // The loops run forever. Without them the service would answer from outdated definitions.
         _ = background.join_next() => Err(ServeError::BackgroundEnded),
     };
@@ -203,14 +172,13 @@ async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>, backend:
 
 /// Serves HTTP until `stop` is ready, then for the drain time, then finishes what it has read.
 async fn serve_http<L: Ledger>(
-    listener: TcpListener,
+    mut front: Front,
     api: &Arc<Api<L>>,
     stop: impl Future<Output = ()>,
     drain_time: Duration,
 ) {
-    let mut connections = Connections::new(api::router(Arc::clone(api)));
     tokio::select! {
-        () = connections.accept(&listener) => {}
+        () = front.accept() => {}
         () = stop => {}
     }
     tracing::info!(
@@ -219,19 +187,17 @@ async fn serve_http<L: Ledger>(
     );
     api.readiness.set_stopping();
     tokio::select! {
-        () = connections.accept(&listener) => {}
+        () = front.accept() => {}
         () = tokio::time::sleep(drain_time) => {}
     }
-    connections.accept_last(&listener);
-    drop(listener);
-    connections.end();
+    let connections = front.close();
     if tokio::time::timeout(FINISH_TIMEOUT, finish(connections, &api.metrics)).await.is_err() {
         tracing::warn!(timeout = ?FINISH_TIMEOUT, "requests in flight did not end within the time limit");
     }
 }
 
 /// Waits for the requests in flight, and a moment for the other connections, which it then closes.
-async fn finish(mut connections: Connections, metrics: &Metrics) {
+async fn finish(mut connections: OpenConnections, metrics: &Metrics) {
     tokio::select! {
         () = connections.ended() => {}
         () = no_more_requests(metrics) => {

@@ -7,17 +7,27 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The bit of SIGHUP in the masks of `/proc/self/status`.
 const HANGUP_BIT: u64 = 1;
 
-/// Ready when the process receives SIGTERM, SIGINT or SIGHUP.
+/// What SIGHUP does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hangup {
+    /// It stops the program, as the end of its terminal does.
+    Stops,
+    /// It makes the program read files again, which is done elsewhere.
+    Reloads,
+}
+
+/// Ready when the process receives SIGTERM, SIGINT or, if `hangup` says so, SIGHUP.
 ///
 /// SIGHUP stays ignored if it is ignored at the time of the call: `nohup` asks for that. Only Linux tells.
 ///
 /// # Errors
 ///
 /// A handler cannot be installed.
-pub fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub fn stop_signal(hangup: Hangup) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+    let stops = hangup == Hangup::Stops && !is_hangup_ignored();
+    let mut hangup = if stops { Some(signal(SignalKind::hangup())?) } else { None };
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -13,6 +13,10 @@ pub const CIRCUIT_OPEN: &str = "ratelimiterd_circuit_open";
 pub const REFUSED_EARLY: &str = "ratelimiterd_refused_early";
 /// The time from the whole request body to the response, by `route`.
 pub const REQUEST_SECONDS: &str = "ratelimiterd_request_seconds";
+/// Open connections of clients.
+pub const CONNECTIONS: &str = "ratelimiterd_connections";
+/// How often each `bound` on what clients hold was struck.
+pub const BOUNDS_STRUCK: &str = "ratelimiterd_bounds_struck";
 /// Transfers that wait in the queue for a session.
 pub const LEDGER_QUEUE_TRANSFERS: &str = "ratelimiterd_ledger_queue_transfers";
 /// Transfers in each request to the ledger.

@@ -11,7 +11,7 @@ use axum::http::Request;
 use ledger_limiter::ledger::memory::ManualClock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Gate};
+use ledger_limiter::server::api::{self, Api, Audience, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,7 +71,7 @@ impl FaultyServer {
         api.readiness.set_bootstrapped();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let router = api::router(Arc::new(api));
+        let router = api::router(Arc::new(api), Audience::Everybody);
         let (connections, faults) = (AtomicUsize::new(0), Mutex::default());
         let server = Arc::new(Self { replica, url, connections, router, faults, delay });
         tokio::spawn(Arc::clone(&server).accept(listener));

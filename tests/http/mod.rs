@@ -23,7 +23,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use ledger_limiter::ledger::memory::{ManualClock, MemoryLedger};
 use ledger_limiter::server::Metrics;
-use ledger_limiter::server::api::{self, Api, Gate};
+use ledger_limiter::server::api::{self, Api, Audience, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -85,7 +85,7 @@ impl Service {
             api.readiness.set_bootstrapped();
         }
         let api = Arc::new(api);
-        Self { router: api::router(Arc::clone(&api)), api, backend }
+        Self { router: api::router(Arc::clone(&api), Audience::Everybody), api, backend }
     }
 
     async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> RawAnswer {

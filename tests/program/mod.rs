@@ -1,7 +1,12 @@
 //! The program `ratelimiterd` over the memory ledger: start, stop, and the answers to bad settings.
 
+mod admin_listener;
+mod bounds;
 mod connections;
+mod http2;
+mod smuggling;
 mod stop;
+mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -24,6 +29,8 @@ struct Server {
     child: Child,
     /// `HOST:PORT`
     address: String,
+    /// That of the listener for operators, if there is one.
+    admin_address: Option<String>,
 }
 
 impl Server {
@@ -54,9 +61,10 @@ impl Server {
         let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
         let mut log = lines.map(|line| serde_json::from_str::<Value>(&line.expect("a line")).expect("JSON"));
         let listens = log.find(|line| line["fields"]["message"] == "ratelimiterd listens");
-        let address =
-            listens.expect("it listens")["fields"]["address"].as_str().expect("an address").to_owned();
-        (Self { child, address }, log)
+        let fields = listens.expect("it listens")["fields"].clone();
+        let address = fields["address"].as_str().expect("an address").to_owned();
+        let admin_address = fields["admin_address"].as_str().map(ToOwned::to_owned);
+        (Self { child, address, admin_address }, log)
     }
 
     fn url(&self, path: &str) -> String {

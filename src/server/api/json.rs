@@ -1,6 +1,7 @@
 //! Reads the body of a request as JSON, and writes an answer as JSON.
 
 use std::convert::Infallible;
+use std::error::Error;
 
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -11,10 +12,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::BODY_BYTES_MAX;
 use super::reject::Reject;
 use crate::json;
 use crate::protocol::BatchBody;
+use crate::server::body::{BODY_BYTES_MAX, BodyError};
 
 /// The bytes of a body of JSON, or why they cannot be read.
 pub(super) struct Body(Result<Bytes, Reject>);
@@ -25,7 +26,8 @@ impl<S: Sync> FromRequest<S> for Body {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Infallible> {
         let media_type = check_media_type(request.headers());
         let mut body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-        // A refusal before the body is read could reach a client that still writes it as a lost connection.
+        // A refusal of the content type before the body is read could reach a client that still writes it as a lost
+        // connection.
         let bytes = read(&mut body).await;
         Ok(Self(
             bytes.and_then(|bytes| if bytes.is_empty() { Ok(bytes) } else { media_type.map(|()| bytes) }),
@@ -75,9 +77,15 @@ async fn read_frames(body: &mut Limited<axum::body::Body>) -> Result<Bytes, Reje
 /// The next frame of data; trailers are skipped.
 async fn next_frame(body: &mut Limited<axum::body::Body>) -> Result<Option<Bytes>, Reject> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Reject::TooLarge,
-            false => Reject::Unreadable(format!("the body cannot be read: {error}")),
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                return Reject::TooLarge;
+            }
+            let cause = error.downcast_ref::<axum::Error>().and_then(Error::source);
+            match cause.and_then(|cause| cause.downcast_ref::<BodyError>()) {
+                Some(error) => error.into(),
+                None => Reject::Unreadable(format!("the body cannot be read: {error}")),
+            }
         })?;
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));

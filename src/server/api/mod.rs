@@ -28,19 +28,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post, put};
 
+pub use super::body::BODY_BYTES_MAX;
 use carried_out::carried_out;
 pub use circuit::Circuit;
 pub use guard::Gate;
 use guard::Guarded;
 pub use health::Readiness;
 use reject::Reject;
+pub(super) use reject::{too_many_headers, too_much_unread};
 
 use super::Metrics;
 use crate::engine::Engine;
 use crate::ledger::Ledger;
-
-/// The longest body of a request, in bytes.
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The state that the handlers share.
 pub struct Api<L> {
@@ -75,33 +74,55 @@ impl<L: Ledger> Api<L> {
     }
 }
 
-/// The routes of the API over `api`.
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Everything, for the only listener.
+    Everybody,
+    /// Reserves, extends, completes and objects. What an operator does is for another listener.
+    Callers,
+    /// What an operator does: limits, rates of objects, metrics.
+    Operators,
+}
+
+/// The routes of the API over `api` for `audience`. Everybody can ask for the health.
 ///
 /// Once a request that may change something is read, it is carried out, even if its connection ends.
 /// Requests are logged only if the subscriber enables debug lines at the time of this call.
-pub fn router<L: Ledger>(api: Arc<Api<L>>) -> Router {
-    let router = Router::new()
+pub fn router<L: Ledger>(api: Arc<Api<L>>, audience: Audience) -> Router {
+    let router = Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz));
+    let router = match audience {
+        Audience::Everybody => for_operators(for_callers(router)),
+        Audience::Callers => for_callers(router),
+        Audience::Operators => for_operators(router),
+    };
+    let router = router
+        .fallback(async || Reject::NoRoute)
+        .method_not_allowed_fallback(async || Reject::WrongMethod)
+        .with_state(Guarded::new(api));
+    request_log::layer(router)
+}
+
+fn for_callers<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
+    router
         .route("/v1/reserve", post(carried_out(reserve::one)))
         .route("/v1/reserve/batch", post(carried_out(reserve::batch)))
         .route("/v1/extend", post(carried_out(extend::one)))
         .route("/v1/complete", post(carried_out(complete::one)))
         .route("/v1/complete/batch", post(carried_out(complete::batch)))
+        .route("/v1/objects/{*path}", get(objects::get).post(carried_out(objects::post)))
+}
+
+fn for_operators<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
+    router
         .route("/v1/admin/limits", put(carried_out(admin::put)).get(admin::list))
         .route(
             "/v1/admin/limits/{*key}",
             get(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::replenish)),
         )
-        .route(
-            "/v1/objects/{*path}",
-            get(objects::get).post(carried_out(objects::post)).put(carried_out(objects::put)),
-        )
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
+        // The rate of an object is a definition, as those of limits are.
+        .route("/v1/objects/{*path}", put(carried_out(objects::put)))
         .route("/metrics", get(metrics::metrics))
-        .fallback(async || Reject::NoRoute)
-        .method_not_allowed_fallback(async || Reject::WrongMethod)
-        .with_state(Guarded::new(api));
-    request_log::layer(router)
 }
 
 impl<L: Ledger> Api<L> {

@@ -16,6 +16,7 @@ use crate::protocol::{
 use crate::registry::AdminError;
 use crate::server::HostError;
 use crate::server::auth::{AuthError, Scope};
+use crate::server::body::{BODY_BYTES_MAX, BodyError};
 use crate::telemetry::{Occurrences, with_sources};
 
 /// When a request whose outcome is unknown should be repeated: the `Retry-After` of every 503.
@@ -31,7 +32,7 @@ static UNSAVED_CHANGES: Occurrences = Occurrences::new();
 pub(super) enum Reject {
     /// A field is missing, malformed or out of range; the message begins with its name.
     Invalid(String),
-    /// The body is longer than [`super::BODY_BYTES_MAX`].
+    /// The body is longer than [`BODY_BYTES_MAX`].
     TooLarge,
     /// The body is compressed.
     Encoded,
@@ -39,6 +40,12 @@ pub(super) enum Reject {
     NotJson,
     /// The connection or the encoding of the path failed before a field could be read.
     Unreadable(String),
+    /// The body took longer than `connections.body_timeout_ms`, which is this long.
+    BodyTimedOut(u64),
+    /// The request has more headers than `connections.headers_max`.
+    TooManyHeaders,
+    /// Clients hold too much; nothing was done.
+    Busy(&'static str),
     /// No endpoint has the path.
     NoRoute,
     /// The endpoint does not take the method.
@@ -59,13 +66,16 @@ pub(super) enum Reject {
 
 impl Reject {
     /// The status of the answer, and the name in its `error` field. A 503 means that the outcome is unknown, except
-    /// `not_saved`: nothing was changed.
+    /// `not_saved` and `overloaded`: nothing was changed.
     fn status_and_name(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Invalid(_) | Self::Unreadable(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::Encoded | Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::Refused(refusal) => refused_status_and_name(refusal),
+            Self::BodyTimedOut(_) => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
+            Self::TooManyHeaders => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers"),
+            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Admin(AdminError::UnknownKey(_) | AdminError::Deleted(_))
@@ -90,9 +100,12 @@ impl Reject {
     fn message(&self) -> String {
         match self {
             Self::Invalid(message) | Self::Unreadable(message) => message.clone(),
-            Self::TooLarge => format!("the body must be at most {} bytes long", super::BODY_BYTES_MAX),
+            Self::TooLarge => format!("the body must be at most {BODY_BYTES_MAX} bytes long"),
             Self::Encoded => "content-encoding is not supported; send the body uncompressed".to_owned(),
             Self::NotJson => "content-type must be application/json".to_owned(),
+            Self::BodyTimedOut(timeout_ms) => format!("the body did not arrive within {timeout_ms} ms"),
+            Self::TooManyHeaders => "the request has too many headers".to_owned(),
+            Self::Busy(message) => (*message).to_owned(),
             Self::NoRoute => "no endpoint has this path".to_owned(),
             Self::WrongMethod => "this path does not take this method".to_owned(),
             Self::LedgerAway => "the ledger does not answer at present; nothing was sent to it".to_owned(),
@@ -127,6 +140,9 @@ impl Reject {
             | Self::Unreadable(_)
             | Self::NoRoute
             | Self::WrongMethod
+            | Self::BodyTimedOut(_)
+            | Self::TooManyHeaders
+            | Self::Busy(_)
             | Self::Refused(_)
             | Self::Admin(_)
             | Self::Object(_) => false,
@@ -138,11 +154,15 @@ impl Reject {
     }
 
     fn is_unknown_outcome(&self) -> bool {
-        self.is_unavailable() && !matches!(self, Self::Admin(AdminError::NotSaved(_)))
+        self.is_unavailable() && !matches!(self, Self::Busy(_) | Self::Admin(AdminError::NotSaved(_)))
     }
 
     /// Logs that an outcome is unknown, or that a change could not be saved.
     pub(super) fn log(&self) {
+        if matches!(self, Self::Busy(_)) {
+            // Where clients strike a bound, the log counts.
+            return;
+        }
         if self.is_unknown_outcome() {
             if let Some(times) = UNKNOWN_OUTCOMES.count() {
                 let error = self.message();
@@ -228,6 +248,28 @@ impl From<Forbidden> for Reject {
 pub(super) fn unavailable(mut response: Response) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
     response
+}
+
+/// The answer to a request with too many headers.
+pub(in crate::server) fn too_many_headers() -> Response {
+    Reject::TooManyHeaders.into_response()
+}
+
+/// Takes the place of an answer for which there is no room. The outcome of the request is unknown to its client.
+pub(in crate::server) fn too_much_unread() -> Response {
+    Reject::Busy("clients have too many answers to read; repeat the request").into_response()
+}
+
+impl From<&BodyError> for Reject {
+    fn from(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLong => Self::TooLarge,
+            BodyError::TimedOut { timeout_ms } => Self::BodyTimedOut(*timeout_ms),
+            BodyError::Busy => Self::Busy("too many bodies are under way; send the request again"),
+            BodyError::Cut => Self::Unreadable(error.to_string()),
+            BodyError::Connection(_) => Self::Unreadable(with_sources(error)),
+        }
+    }
 }
 
 impl From<PathRejection> for Reject {

@@ -50,7 +50,7 @@ pub(super) fn bad(name: &str, message: &str) -> ConfigError {
     ConfigError::Setting { name: name.to_owned(), message: message.to_owned() }
 }
 
-fn at_least_1(name: &str, number: u64) -> Result<(), ConfigError> {
+pub(super) fn at_least_1(name: &str, number: u64) -> Result<(), ConfigError> {
     if number == 0 { Err(bad(name, "must be at least 1, not 0")) } else { Ok(()) }
 }
 
@@ -75,6 +75,8 @@ impl Settings {
         AllowedHosts::new(&self.server.allowed_hosts).map_err(|text| {
             bad("server.allowed_hosts", &format!("{text:?} is not a name, NAME:PORT or *"))
         })?;
+        self.connections.check()?;
+        self.tls.check()?;
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;
         at_least_1("registry.instance_idle_seconds", self.registry.instance_idle_seconds)?;

@@ -8,16 +8,21 @@
 mod auth;
 mod check;
 mod cluster_id;
+mod connections;
 mod names;
+mod optional_address;
 mod read;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use auth::{AuthMode, AuthSettings, JwtSettings};
 pub use check::ConfigError;
+pub use connections::ConnectionsSettings;
 pub use names::{CONFIG_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable};
 pub use settings::{
     Backend, BackoffSettings, LimiterSettings, LogFormat, LogSettings, MemorySettings, RegistrySettings,
     RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,
 };
+pub use tls::{ClientCertificates, TlsSettings};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthSettings, cluster_id};
+use super::{AuthSettings, ConnectionsSettings, TlsSettings, cluster_id, optional_address};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
@@ -19,6 +19,8 @@ use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions
 pub struct Settings {
     pub server: ServerSettings,
     pub auth: AuthSettings,
+    pub tls: TlsSettings,
+    pub connections: ConnectionsSettings,
     pub registry: RegistrySettings,
     pub tigerbeetle: TigerBeetleSettings,
     pub memory: MemorySettings,
@@ -33,6 +35,9 @@ pub struct Settings {
 pub struct ServerSettings {
     /// The address and port to listen on; port 0 takes a free port.
     pub listen_addr: SocketAddr,
+    /// The address and port of a listener for operators alone, as text; empty for none.
+    #[serde(with = "optional_address")]
+    pub admin_listen_addr: Option<SocketAddr>,
     /// The ledger that holds the counters.
     pub backend: Backend,
     /// How long a request may take before its outcome is unknown.
@@ -166,6 +171,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen_addr: None,
             backend: if cfg!(feature = "tigerbeetle") { Backend::TigerBeetle } else { Backend::Memory },
             request_timeout_ms: 2_000,
             max_batch_requests: 256,
@@ -234,7 +240,10 @@ impl Default for LogSettings {
 impl ServerSettings {
     /// Whether other machines can reach the service.
     pub fn is_exposed(&self) -> bool {
-        !self.listen_addr.ip().is_loopback()
+        [Some(self.listen_addr), self.admin_listen_addr]
+            .into_iter()
+            .flatten()
+            .any(|address| !address.ip().is_loopback())
     }
 
     /// [`ServerSettings::request_timeout_ms`] as a duration.

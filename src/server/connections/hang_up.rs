@@ -1,4 +1,4 @@
-//! The stream of a client that may hang up. A failed write would make hyper drop the requests that it has read but not begun,
+//! The bytes of a client that may hang up. A failed write would make hyper drop the requests that it has read but not begun,
 //! which pipelining clients send. So writes to a client that is gone go nowhere, and a reset reads as the end of the stream.
 
 use std::io;
@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A client's stream, on which a hang-up is the end of its requests and no error.
-pub(super) struct ClientStream {
+/// The bytes of a client, where a hang-up is the end of its requests and no error.
+pub(super) struct HangUpStream {
     stream: TcpStream,
     has_hung_up: bool,
 }
 
-impl ClientStream {
+impl HangUpStream {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, has_hung_up: false }
     }
@@ -36,7 +36,7 @@ fn is_hang_up(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
 }
 
-impl AsyncRead for ClientStream {
+impl AsyncRead for HangUpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -47,7 +47,7 @@ impl AsyncRead for ClientStream {
     }
 }
 
-impl AsyncWrite for ClientStream {
+impl AsyncWrite for HangUpStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

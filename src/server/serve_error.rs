@@ -1,0 +1,54 @@
+//! Why the service did not start, or ended early.
+
+use std::net::SocketAddr;
+
+use super::auth::CredentialsError;
+use super::tls::TlsError;
+use crate::registry::file::{FileError, LockError};
+
+/// Why the service did not start, or ended without a stop signal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The registry file is damaged or cannot be read.
+    #[error("cannot use the registry file (registry.path)")]
+    Registry(#[from] FileError),
+    /// Another service uses the registry file, or it cannot be opened.
+    #[error("cannot use the registry file (registry.path)")]
+    RegistryLock(#[from] LockError),
+    /// The service cannot listen on its address.
+    #[error("cannot listen on {address} (server.listen_addr)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The background loops ended, which never happens without a fault.
+    #[error("the background loops ended; restart ratelimiterd, because it no longer follows the definitions")]
+    BackgroundEnded,
+    /// The service cannot listen on its address for operators.
+    #[error("cannot listen on {address} (server.admin_listen_addr)")]
+    AdminListen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The certificate, the key or the authorities cannot be used.
+    #[error("cannot use the files of tls.*")]
+    Tls(#[from] TlsError),
+    /// The tokens or keys cannot be read.
+    #[error("cannot authenticate callers")]
+    Credentials(#[from] CredentialsError),
+    /// A name is none.
+    #[error("setting server.allowed_hosts: {0:?} is not a name, NAME:PORT or *")]
+    AllowedHost(String),
+    /// This build has no TigerBeetle ledger.
+    #[error(
+        "setting server.backend: this ratelimiterd was built without TigerBeetle; set \"memory\" or use another build"
+    )]
+    NoTigerBeetle,
+}
