@@ -23,6 +23,9 @@ pub struct Limit {
     bucket: Option<Bucket>,
     /// The schedules before this one: until when a complete can release what was spent by each of them into the next.
     replaced: Vec<Option<u64>>,
+    /// How many accounts the limit had before this one: a deleted rolling or concurrency limit that is defined again as another
+    /// kind gets a new one.
+    accounts_replaced: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -33,7 +36,7 @@ pub enum Status {
 }
 
 struct Hold {
-    /// `None` if it was spent by replaced schedules.
+    /// `None` if it was spent by replaced schedules, or is kept for leases on a replaced account.
     leg: Option<LegId>,
     amount: u64,
     available_again_ms: u64,
@@ -51,6 +54,8 @@ pub struct Leg {
     pub is_slot: bool,
     /// The number of the schedule that refills it, if there is one.
     schedule: Option<usize>,
+    /// The number of the account that it is on.
+    account: usize,
 }
 
 impl Leg {
@@ -65,7 +70,16 @@ impl Limit {
         let capacity = definition.capacity.get();
         let bucket = bucket_of(&definition, 0, now_ms, None);
         let (status, holds) = (Status::Active, Vec::new());
-        Self { definition, capacity, status, debt: 0, holds, bucket, replaced: Vec::new() }
+        Self {
+            definition,
+            capacity,
+            status,
+            debt: 0,
+            holds,
+            bucket,
+            replaced: Vec::new(),
+            accounts_replaced: 0,
+        }
     }
 
     pub fn pass_to(&mut self, now_ms: u64) {
@@ -116,6 +130,7 @@ impl Limit {
             overage: self.definition.overage,
             is_slot: self.definition.kind.name() == KindName::Concurrency,
             schedule: is_scheduled(&self.definition).then_some(self.replaced.len()),
+            account: self.accounts_replaced,
         };
         self.hold(leg_id, amount, ends_ms);
         leg
@@ -163,7 +178,10 @@ impl Limit {
 
     /// What replaced schedules had spent of a window.
     fn carried_over(&mut self) -> &mut Hold {
-        self.holds.iter_mut().find(|hold| hold.leg.is_none()).expect("it is not refilled yet")
+        self.holds
+            .iter_mut()
+            .find(|hold| hold.leg.is_none() && hold.of_window)
+            .expect("it is not refilled yet")
     }
 
     /// Releases what a lease did not use, unless it has expired or was refilled.
@@ -186,7 +204,10 @@ impl Limit {
     /// Reserves the overage that fits, until the leg ends. Returns how much that is.
     fn reserve_overage(&mut self, leg_id: LegId, leg: &Leg, overage: u64, now_ms: u64) -> u64 {
         let amount = overage.min(self.available());
-        let is_over = leg.ends_ms <= now_ms || !self.is_there(leg, now_ms);
+        let is_over = leg.ends_ms <= now_ms
+            || !self.is_there(leg, now_ms)
+            // A closed account has no room.
+            || leg.account < self.accounts_replaced;
         if is_over || amount == 0 || !self.has_room(amount) {
             return 0;
         }
@@ -228,6 +249,25 @@ impl Limit {
         } else {
             self.definition = definition;
         }
+    }
+
+    /// Whether this definition gives the limit a new account.
+    pub fn replaces_account(&self, definition: &Definition) -> bool {
+        self.is_deleted()
+            && !is_scheduled(&self.definition)
+            && definition.kind.name() != self.definition.kind.name()
+    }
+
+    /// Defines a deleted limit as another kind, on a new account. It keeps reserved what leases hold on the old one. The only such
+    /// limit here has a window of a year, which no test sees the end of.
+    pub fn redefine_on_new_account(&mut self, definition: Definition, now_ms: u64) {
+        let amount = self.reserved().min(definition.capacity.get());
+        let available_again_ms = self.available_again_ms(now_ms);
+        let replaced = std::mem::replace(self, Self::new(definition, now_ms));
+        self.debt = replaced.debt;
+        self.replaced = replaced.replaced;
+        self.accounts_replaced = replaced.accounts_replaced + 1;
+        self.holds.push(Hold { leg: None, amount, available_again_ms, of_window: false });
     }
 
     /// Makes a manual refill. Returns false if the limit takes none.

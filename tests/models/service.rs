@@ -203,6 +203,10 @@ impl Service {
         if limit.definition.kind.name() != wanted.kind.name() && !limit.is_deleted() {
             return "another kind".to_owned();
         }
+        if limit.replaces_account(&wanted) {
+            limit.redefine_on_new_account(wanted, now_ms);
+            return "Active".to_owned();
+        }
         let was_bucket = limit.is_bucket();
         limit.redefine(wanted, now_ms);
         if capacity < limit.capacity && was_bucket && limit.lower_bucket(capacity) {
