@@ -68,7 +68,9 @@ async fn a_token_opens_the_service_as_far_as_it_allows() {
     let http = Http::with_options(&url, HttpOptions::default().token(own)).expect("a valid URL");
     let results =
         http.reserve_batch(&[reserve(lease(), &[("own", 1)]), reserve(lease(), &[("foreign", 1)])]).await;
-    let kinds: Vec<_> =
-        results.iter().map(|result| result.as_ref().err().map(|error| error.kind())).collect();
+    let kinds: Vec<_> = results
+        .iter()
+        .map(|result| result.as_ref().err().map(ledger_limiter::client::CallError::kind))
+        .collect();
     assert_eq!(kinds, [None, Some(ErrorKind::Forbidden)]);
 }
