@@ -8,6 +8,7 @@ mod in_process;
 mod limiter;
 mod objects;
 mod recorder;
+mod tokens;
 
 use ledger_limiter::client::{AttemptResult, Requirements};
 

@@ -1,10 +1,14 @@
 //! The HTTP API over the memory ledger: statuses, bodies, and the answers to bad input.
 
+mod access;
 mod batch;
+mod browsers;
 mod carried_out;
 mod complete;
 mod extend;
 mod json;
+mod jwt;
+mod key_patterns;
 mod kinds;
 mod limits;
 mod memory;
@@ -13,6 +17,7 @@ mod objects;
 mod reserve;
 mod routes;
 mod templates;
+mod tokens;
 mod unavailable;
 
 use std::sync::Arc;
@@ -41,6 +46,8 @@ struct Service {
     router: Router,
     api: Arc<Api<MemoryLedger<Arc<ManualClock>>>>,
     backend: MemoryBackend,
+    /// What each request carries as its token.
+    token: Option<String>,
 }
 
 /// A JSON answer.
@@ -74,18 +81,29 @@ impl Service {
     }
 
     async fn without_limits(is_ready: bool) -> Self {
+        Self::behind(Gate::open(), is_ready).await
+    }
+
+    /// A service without limits.
+    async fn behind(gate: Gate, is_ready: bool) -> Self {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         let api = Api {
             request_timeout: Duration::from_secs(1),
             batch_requests_max: 4,
-            ..Api::new(Arc::clone(&replica.engine), Gate::open(), Metrics::new(MetricsRegistry::default()))
+            ..Api::new(Arc::clone(&replica.engine), gate, Metrics::new(MetricsRegistry::default()))
         };
         if is_ready {
             api.readiness.set_bootstrapped();
         }
         let api = Arc::new(api);
-        Self { router: api::router(Arc::clone(&api), Audience::Everybody), api, backend }
+        Self { router: api::router(Arc::clone(&api), Audience::Everybody), api, backend, token: None }
+    }
+
+    /// The same service, called with this token.
+    fn called_with(&self, token: impl Into<String>) -> Self {
+        let (router, api, backend) = (self.router.clone(), Arc::clone(&self.api), self.backend.clone());
+        Self { router, api, backend, token: Some(token.into()) }
     }
 
     async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> RawAnswer {
@@ -94,6 +112,10 @@ impl Service {
     }
 
     async fn send_request(&self, mut request: Request<Body>) -> RawAnswer {
+        if let Some(token) = &self.token {
+            let token = HeaderValue::try_from(format!("Bearer {token}")).expect("a header");
+            request.headers_mut().insert("authorization", token);
+        }
         request.headers_mut().entry("host").or_insert(HeaderValue::from_static("localhost"));
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let (head, body) = response.into_parts();

@@ -7,6 +7,7 @@ mod http2;
 mod smuggling;
 mod stop;
 mod tls;
+mod tokens;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::fixtures::lease;
+
+/// A free port that only this machine reaches.
+const LOOPBACK: &str = "127.0.0.1:0";
 
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ratelimiterd"));
@@ -41,20 +45,24 @@ impl Server {
 
     /// Starts it on a free port, and answers its log lines after the one that names the address.
     fn start_with_log(folder: &Path, filter: &str) -> (Self, impl Iterator<Item = Value> + Send + 'static) {
-        Self::spawn(program(folder), filter)
+        Self::spawn(program(folder), filter, LOOPBACK)
     }
 
     /// Starts it on a free port by `command`, which may have arguments of its own.
     fn start_by(command: Command) -> Self {
-        let (server, log) = Self::spawn(command, "info");
+        let (server, log) = Self::spawn(command, "info", LOOPBACK);
         // A full pipe would stop the program.
         std::thread::spawn(move || log.for_each(drop));
         server
     }
 
-    fn spawn(mut command: Command, filter: &str) -> (Self, impl Iterator<Item = Value> + Send + 'static) {
+    fn spawn(
+        mut command: Command,
+        filter: &str,
+        listen_addr: &str,
+    ) -> (Self, impl Iterator<Item = Value> + Send + 'static) {
         let mut child = command
-            .args(["serve", "--server-backend", "memory", "--server-listen-addr", "127.0.0.1:0"])
+            .args(["serve", "--server-backend", "memory", "--server-listen-addr", listen_addr])
             .args(["--log-format", "json", "--log-filter", filter])
             .spawn()
             .expect("it starts");

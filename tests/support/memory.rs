@@ -11,6 +11,7 @@ use crate::fixtures::Backend;
 /// How long the ledger of the tests keeps a finished lease.
 pub const RETENTION: Duration = Duration::from_secs(600);
 
+#[derive(Clone)]
 pub struct MemoryBackend {
     pub clock: Arc<ManualClock>,
     pub ledger: Arc<MemoryLedger<Arc<ManualClock>>>,

@@ -35,8 +35,6 @@ pub(super) enum ItemError {
     Invalid(String),
     /// The caller may not do what it asks for.
     Forbidden(Forbidden),
-    /// The ledger did not answer whether the caller may.
-    Unknown(Reject),
 }
 
 impl From<Forbidden> for ItemError {
@@ -76,10 +74,6 @@ impl<L: Ledger> Api<L> {
                 Ok(()) => next_answer(),
                 Err(ItemError::Invalid(message)) => A::invalid(&message),
                 Err(ItemError::Forbidden(forbidden)) => A::forbidden(&forbidden.to_string()),
-                Err(ItemError::Unknown(reject)) => {
-                    reject.log();
-                    A::unknown()
-                }
             })
             .collect();
         let unknown = results.iter().filter(|result| result.is_unknown()).count();

@@ -4,7 +4,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::join_all;
 
-use super::Api;
 use super::answer::answer;
 use super::batch::{BatchItem, ItemError};
 use super::guard::{Authorized, ToReserve};
@@ -31,60 +30,17 @@ pub(super) async fn one<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Complete);
     let command = parse::<CompleteBody>(body)?.into_command().map_err(Reject::Invalid)?;
     authorized.check_keys(keys(&command))?;
-    match api.in_time(may_settle(&authorized, &command)).await {
-        Ok(true) => {}
-        Ok(false) => return Err(Forbidden::Lease.into()),
-        Err(reject) => return Ok(unknown(api, reject)),
-    }
-    match api.in_time(api.engine.limiter().complete(&command)).await {
-        Ok(outcome) => {
+    match api.in_time(settle(&authorized, &command)).await {
+        Ok(Some(outcome)) => {
             conclude(&api.metrics, &command, &outcome).map_err(Reject::Invalid)?;
             Ok(answer(StatusCode::OK, CompleteAnswer::settled()))
         }
-        Err(reject) => Ok(unknown(api, reject)),
-    }
-}
-
-/// The outcome is unknown.
-fn unknown<L>(api: &Api<L>, reject: Reject) -> Response {
-    api.metrics.completes.unknown.inc();
-    reject.into_response_or(CompleteAnswer::unknown())
-}
-
-/// Replaces the commands whose leases the caller may not settle.
-async fn check_leases<L: Ledger>(
-    authorized: &Authorized<L, ToReserve>,
-    items: Vec<Result<Complete, ItemError>>,
-) -> Vec<Result<Complete, ItemError>> {
-    if authorized.may_use_all() {
-        return items;
-    }
-    // Together, so that the look-ups share requests to the ledger.
-    let check = async |item: Result<Complete, ItemError>| {
-        let command = item?;
-        match authorized.api().in_time(may_settle(authorized, &command)).await {
-            Ok(true) => Ok(command),
-            Ok(false) => Err(Forbidden::Lease.into()),
-            Err(reject) => Err(ItemError::Unknown(reject)),
+        Ok(None) => Err(Forbidden::Lease.into()),
+        Err(reject) => {
+            api.metrics.completes.unknown.inc();
+            Ok(reject.into_response_or(CompleteAnswer::unknown()))
         }
-    };
-    join_all(items.into_iter().map(check)).await
-}
-
-/// Whether the caller may use every limit that the lease holds.
-async fn may_settle<L: Ledger>(
-    authorized: &Authorized<L, ToReserve>,
-    command: &Complete,
-) -> Result<bool, LimiterError> {
-    if authorized.may_use_all() {
-        return Ok(true);
     }
-    let limiter = authorized.api().engine.limiter();
-    limiter.lease_holds_only(command.lease, keys(command), |key| authorized.may_use(key)).await
-}
-
-fn keys(command: &Complete) -> impl Iterator<Item = &LimitKey> {
-    command.actuals().iter().map(|actual| &actual.key)
 }
 
 /// `POST /v1/complete/batch`
@@ -100,14 +56,33 @@ pub(super) async fn batch<L: Ledger>(
         authorized.check_keys(keys(&command))?;
         Ok(command)
     };
-    let items = items.into_iter().map(|item| item.map_err(ItemError::Invalid).and_then(command));
-    let items = check_leases(&authorized, items.collect()).await;
-    let run = async |commands: &[Complete]| api.engine.limiter().complete_batch(commands).await;
-    let conclude = |command: &Complete, outcome| match conclude(&api.metrics, command, &outcome) {
-        Ok(()) => CompleteAnswer::settled(),
-        Err(message) => CompleteAnswer::invalid(&message),
+    let items = items.into_iter().map(|item| item.map_err(ItemError::Invalid).and_then(command)).collect();
+    // Together, so that look-ups and chains share requests to the ledger.
+    let run = async |commands: &[Complete]| join_all(commands.iter().map(|it| settle(&authorized, it))).await;
+    let conclude = |command: &Complete, outcome: Option<CompleteOutcome>| {
+        let Some(outcome) = outcome else { return CompleteAnswer::forbidden(&Forbidden::Lease.to_string()) };
+        match conclude(&api.metrics, command, &outcome) {
+            Ok(()) => CompleteAnswer::settled(),
+            Err(message) => CompleteAnswer::invalid(&message),
+        }
     };
     Ok(api.answer_batch(items, run, conclude).await)
+}
+
+/// Settles a lease. `None` if it holds a limit that the caller may not use.
+async fn settle<L: Ledger>(
+    authorized: &Authorized<L, ToReserve>,
+    command: &Complete,
+) -> Result<Option<CompleteOutcome>, LimiterError> {
+    let limiter = authorized.api().engine.limiter();
+    if !authorized.may_use_lease(command.lease, keys(command)).await? {
+        return Ok(None);
+    }
+    limiter.complete(command).await.map(Some)
+}
+
+fn keys(command: &Complete) -> impl Iterator<Item = &LimitKey> {
+    command.actuals().iter().map(|actual| &actual.key)
 }
 
 /// Counts and logs an outcome.

@@ -10,6 +10,7 @@ use super::reject::Reject;
 use super::request_log::record;
 use super::reserve::respond;
 use crate::ledger::Ledger;
+use crate::limiter::LimiterError;
 use crate::protocol::{ExtendBody, ReserveAnswer};
 use crate::server::metrics::Route;
 
@@ -23,20 +24,18 @@ pub(super) async fn one<L: Ledger>(
     let command = parse::<ExtendBody>(body)?.into_command().map_err(Reject::Invalid)?;
     let key = &command.requirement.key;
     authorized.check_keys([key])?;
-    if !authorized.may_use_all() {
-        let limiter = api.engine.limiter();
-        let holds_only = limiter.lease_holds_only(command.lease, [key], |key| authorized.may_use(key));
-        match api.in_time(holds_only).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Forbidden::Lease.into()),
-            Err(reject) => return Ok(reject.into_response_or(ReserveAnswer::unknown())),
+    let extended = async {
+        if !authorized.may_use_lease(command.lease, [key]).await? {
+            return Ok::<_, LimiterError>(None);
         }
-    }
-    match api.in_time(api.engine.limiter().extend(&command)).await {
-        Ok(outcome) => {
+        api.engine.limiter().extend(&command).await.map(Some)
+    };
+    match api.in_time(extended).await {
+        Ok(Some(outcome)) => {
             record(command.lease, "", std::iter::once(key), &outcome);
             Ok(respond(outcome.answered().map_err(Reject::Invalid)?))
         }
+        Ok(None) => Err(Forbidden::Lease.into()),
         Err(reject) => Ok(reject.into_response_or(ReserveAnswer::unknown())),
     }
 }

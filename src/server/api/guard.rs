@@ -11,7 +11,9 @@ use axum::http::request::Parts;
 use super::refusal::{Forbidden, Refusal};
 use super::reject::Reject;
 use super::{Api, Readiness};
-use crate::limit::LimitKey;
+use crate::ledger::Ledger;
+use crate::limit::{LeaseId, LimitKey};
+use crate::limiter::LimiterError;
 use crate::server::AllowedHosts;
 use crate::server::auth::{Authenticator, Caller, Scope};
 
@@ -98,14 +100,25 @@ impl<L, S> Authorized<L, S> {
         &self.api
     }
 
-    /// Whether the caller may use all limits, so that nothing needs a check.
-    pub(super) fn may_use_all(&self) -> bool {
-        self.caller.may_use_all()
-    }
-
     /// Whether the caller may use a limit.
     pub(super) fn may_use(&self, key: &LimitKey) -> bool {
         self.caller.may_use(key)
+    }
+
+    /// Whether the caller may use every limit that a lease holds. `named` are keys that it may use. Only the lease of a caller
+    /// that may not use all limits is looked up.
+    pub(super) async fn may_use_lease<'a>(
+        &self,
+        lease: LeaseId,
+        named: impl IntoIterator<Item = &'a LimitKey>,
+    ) -> Result<bool, LimiterError>
+    where
+        L: Ledger,
+    {
+        if self.caller.may_use_all() {
+            return Ok(true);
+        }
+        self.api.engine.limiter().lease_holds_only(lease, named, |key| self.caller.may_use(key)).await
     }
 
     /// Checks that the caller may use these limits.
