@@ -56,7 +56,7 @@ pub use usage::{LimitPage, LimitUsage};
 use crate::decide::Limit;
 use crate::decide::ids::Ids;
 use crate::ledger::Ledger;
-use crate::limit::LimitKey;
+use crate::limit::{Definition, LimitKey};
 use definition_store::DefinitionStore;
 use file::LockedFile;
 use follower::Follower;
@@ -117,6 +117,13 @@ impl<L: Ledger> Registry<L> {
     /// The newest known version of each limit.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The definition of a limit as this process knows it; `None` if it knows none, or if the limit was deleted.
+    pub fn definition(&self, key: &LimitKey) -> Option<Definition> {
+        let entry = self.snapshot.get(key)?;
+        let state = &entry.limit.state;
+        (!state.status.is_gone()).then(|| state.definition.clone())
     }
 
     /// Makes the refills that are due.

@@ -6,6 +6,7 @@
 //! | [`auth`] | who may do what |
 //! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
 //! | `allowed_hosts` | keeps web pages away |
+//! | `audit` | a line for each change of a limit |
 //! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
 //! | `body` | how long a body may be, and why it cannot be read |
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
@@ -19,6 +20,7 @@
 
 mod allowed_hosts;
 pub mod api;
+mod audit;
 pub mod auth;
 mod body;
 mod capped_log;
@@ -33,6 +35,7 @@ mod stop_signal;
 mod tls;
 
 pub use allowed_hosts::{AllowedHosts, HostError};
+pub use audit::{AuditError, AuditLog};
 pub use capped_log::CappedLog;
 pub use metrics::Metrics;
 pub use run::serve;

@@ -18,7 +18,7 @@ use super::connections::Bounds;
 use super::front::{Front, Listeners, OpenConnections};
 use super::serve_error::ServeError;
 use super::tls::ReloadingTls;
-use super::{AllowedHosts, Metrics};
+use super::{AllowedHosts, AuditLog, Metrics};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryBounds, MemoryLedger, SystemClock};
@@ -128,7 +128,8 @@ fn gate(settings: &Settings) -> Result<Gate, ServeError> {
         tracing::warn!(address = %server.listen_addr, "{warning}");
     }
     let allowed_hosts = AllowedHosts::new(&server.allowed_hosts).map_err(ServeError::AllowedHost)?;
-    Ok(Gate { authenticator, allowed_hosts })
+    let audit = AuditLog::to_path(&settings.log.audit_path)?;
+    Ok(Gate { authenticator, allowed_hosts, audit })
 }
 
 /// The options of the engine that the settings ask for.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::AuditError;
 use super::auth::CredentialsError;
 use super::tls::TlsError;
 use crate::registry::file::{FileError, LockError};
@@ -46,6 +47,9 @@ pub enum ServeError {
     /// A name is none.
     #[error("setting server.allowed_hosts: {0:?} is not a name, NAME:PORT or *")]
     AllowedHost(String),
+    /// The audit file cannot be opened.
+    #[error("setting log.audit_path")]
+    Audit(#[from] AuditError),
     /// This build has no TigerBeetle ledger.
     #[error(
         "setting server.backend: this ratelimiterd was built without TigerBeetle; set \"memory\" or use another build"

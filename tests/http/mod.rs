@@ -1,6 +1,7 @@
 //! The HTTP API over the memory ledger: statuses, bodies, and the answers to bad input.
 
 mod access;
+mod audit;
 mod batch;
 mod browsers;
 mod carried_out;

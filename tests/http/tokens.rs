@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use ledger_limiter::server::AllowedHosts;
 use ledger_limiter::server::auth::{Authenticator, NewToken, Scope};
 use ledger_limiter::server::config::AuthSettings;
+use ledger_limiter::server::{AllowedHosts, AuditLog};
 use tempfile::TempDir;
 
 use super::*;
@@ -52,7 +52,12 @@ impl TokenFile {
 
     /// A service that knows the tokens of the file.
     pub async fn service(&self) -> Service {
+        self.audited_service(AuditLog::to_log()).await
+    }
+
+    /// The same, with this audit log.
+    pub async fn audited_service(&self, audit: AuditLog) -> Service {
         let allowed_hosts = AllowedHosts::new(&[]).expect("no names");
-        Service::behind(Gate { authenticator: self.authenticator(), allowed_hosts }, true).await
+        Service::behind(Gate { authenticator: self.authenticator(), allowed_hosts, audit }, true).await
     }
 }

@@ -3,6 +3,7 @@
 //! [`Public`], which holds nothing to protect.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts};
@@ -12,10 +13,12 @@ use super::refusal::{Forbidden, Refusal};
 use super::reject::Reject;
 use super::{Api, Readiness};
 use crate::ledger::Ledger;
+use crate::limit::json::DefinitionJson;
 use crate::limit::{LeaseId, LimitKey};
 use crate::limiter::LimiterError;
-use crate::server::AllowedHosts;
+use crate::server::audit::{AuditEntry, Peer, unix_ms_now};
 use crate::server::auth::{Authenticator, Caller, Scope};
+use crate::server::{AllowedHosts, AuditLog};
 
 /// What decides whether a request is let in.
 pub struct Gate {
@@ -23,6 +26,8 @@ pub struct Gate {
     pub authenticator: Arc<Authenticator>,
     /// The names under which the service may be called.
     pub allowed_hosts: AllowedHosts,
+    /// Tells who changed which limit.
+    pub audit: AuditLog,
 }
 
 /// The state of the router. Its field is private, so no handler takes the API out of it.
@@ -32,6 +37,7 @@ pub(super) struct Guarded<L>(Arc<Api<L>>);
 pub(super) struct Authorized<L, S> {
     api: Arc<Api<L>>,
     caller: Caller,
+    peer: Option<IpAddr>,
     scope: PhantomData<S>,
 }
 
@@ -72,7 +78,11 @@ impl Required for ToReadMetrics {
 impl Gate {
     /// Lets every caller do everything, under every name.
     pub fn open() -> Self {
-        Self { authenticator: Arc::new(Authenticator::open()), allowed_hosts: AllowedHosts::any() }
+        Self {
+            authenticator: Arc::new(Authenticator::open()),
+            allowed_hosts: AllowedHosts::any(),
+            audit: AuditLog::to_log(),
+        }
     }
 
     /// Who makes a request for `scope`.
@@ -131,12 +141,46 @@ impl<L, S> Authorized<L, S> {
     }
 }
 
+impl<L: Ledger> Authorized<L, ToAdminister> {
+    /// Changes a limit that the caller may change, and writes the audit line, whatever comes of it.
+    pub(super) async fn change<T, E: Into<Reject>>(
+        &self,
+        action: &'static str,
+        key: &LimitKey,
+        change: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Reject> {
+        let before = self.definition(key);
+        let result = match self.check_keys([key]) {
+            Ok(()) => self.api.in_time(change).await,
+            Err(forbidden) => Err(forbidden.into()),
+        };
+        self.api.gate.audit.write(&AuditEntry {
+            unix_ms: unix_ms_now(),
+            caller: self.caller.name(),
+            peer: self.peer,
+            action,
+            key: key.as_str(),
+            before,
+            after: self.definition(key),
+            outcome: result.as_ref().err().map_or("ok", Reject::name),
+        });
+        result
+    }
+
+    /// The definition of a limit, if it is known here.
+    fn definition(&self, key: &LimitKey) -> Option<DefinitionJson> {
+        let definition = self.api.engine.registry().definition(key);
+        definition.map(|definition| DefinitionJson::from(&definition))
+    }
+}
+
 impl<L: Send + Sync + 'static, S: Required> FromRequestParts<Guarded<L>> for Authorized<L, S> {
     type Rejection = Reject;
 
     async fn from_request_parts(request: &mut Parts, guarded: &Guarded<L>) -> Result<Self, Reject> {
         let caller = guarded.0.gate.admit(request, S::SCOPE)?;
-        Ok(Self { api: Arc::clone(&guarded.0), caller, scope: PhantomData })
+        let peer = request.extensions.get::<Peer>().map(|peer| peer.0);
+        Ok(Self { api: Arc::clone(&guarded.0), caller, peer, scope: PhantomData })
     }
 }
 

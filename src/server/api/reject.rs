@@ -97,6 +97,11 @@ impl Reject {
         }
     }
 
+    /// The name in the `error` field.
+    pub(super) fn name(&self) -> &'static str {
+        self.status_and_name().1
+    }
+
     fn message(&self) -> String {
         match self {
             Self::Invalid(message) | Self::Unreadable(message) => message.clone(),

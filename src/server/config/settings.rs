@@ -155,6 +155,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// The most bytes that are written in a second; lines above are dropped and counted.
     pub bytes_per_second_max: u64,
+    /// The file of the audit lines; empty for the log.
+    pub audit_path: PathBuf,
 }
 
 /// The format of log lines.
@@ -233,7 +235,12 @@ impl Default for RetryPolicySettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text, bytes_per_second_max: 1_048_576 }
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+            bytes_per_second_max: 1_048_576,
+            audit_path: PathBuf::new(),
+        }
     }
 }
 

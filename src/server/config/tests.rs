@@ -28,6 +28,7 @@ const ALL_NAMES: &[&str] = &[
     "connections.write_timeout_ms",
     "limiter.lease_cache_capacity",
     "limiter.local_denial_ms",
+    "log.audit_path",
     "log.bytes_per_second_max",
     "log.filter",
     "log.format",

@@ -18,7 +18,6 @@ pub(crate) async fn delete<L: Ledger>(
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Admin);
     let key = parse_name(&path?.0)?;
-    authorized.check_keys([&key])?;
-    api.in_time(api.engine.admin().delete(&key)).await?;
+    authorized.change("delete", &key, api.engine.admin().delete(&key)).await?;
     Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
 }

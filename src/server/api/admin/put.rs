@@ -20,7 +20,7 @@ pub(crate) async fn put<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Admin);
     let body: DefinitionJson = parse(body)?;
     let definition = body.into_definition().map_err(|error| Reject::Invalid(error.to_string()))?;
-    authorized.check_keys([&definition.key])?;
-    let (status, _) = StatusJson::of(api.in_time(api.engine.admin().put(&definition)).await?);
+    let change = api.engine.admin().put(&definition);
+    let (status, _) = StatusJson::of(authorized.change("put", &definition.key, change).await?);
     Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
 }

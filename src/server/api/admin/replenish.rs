@@ -24,9 +24,9 @@ pub(crate) async fn replenish<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Admin);
     let path = path?.0;
     let key = parse_name(path.strip_suffix(REPLENISH).ok_or(Reject::WrongMethod)?)?;
-    authorized.check_keys([&key])?;
     let body: ReplenishBody = parse_or_default(body)?;
     let id = body.into_id().map_err(Reject::Invalid)?;
-    let replenished = api.in_time(api.engine.admin().replenish(&key, id)).await?;
+    let replenish = api.engine.admin().replenish(&key, id);
+    let replenished = authorized.change("replenish", &key, replenish).await?;
     Ok(answer(StatusCode::OK, ReplenishAnswer { ok: true, replenished }))
 }

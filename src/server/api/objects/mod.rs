@@ -88,9 +88,8 @@ pub(super) async fn put<L: Ledger>(
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Objects);
     let (key, action) = key_and_action(path)?;
-    authorized.check_keys([&key])?;
     match action {
-        Action::Rate => rate::rate(api, &key, body).await,
+        Action::Rate => rate::rate(&authorized, &key, body).await,
         Action::TryReserve
         | Action::Reserve
         | Action::Cancel

@@ -7,14 +7,19 @@ use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use crate::limit::json::StatusJson;
 use crate::protocol::{ChangeAnswer, ObjectRateBody};
-use crate::server::api::Api;
 use crate::server::api::answer::answer;
+use crate::server::api::guard::{Authorized, ToAdminister};
 use crate::server::api::json::{Body, parse};
 use crate::server::api::reject::Reject;
 
-pub(super) async fn rate<L: Ledger>(api: &Api<L>, key: &LimitKey, body: Body) -> Result<Response, Reject> {
+pub(super) async fn rate<L: Ledger>(
+    authorized: &Authorized<L, ToAdminister>,
+    key: &LimitKey,
+    body: Body,
+) -> Result<Response, Reject> {
     let body: ObjectRateBody = parse(body)?;
     let (rate, burst) = body.into_parts().map_err(Reject::Invalid)?;
-    let (status, _) = StatusJson::of(api.in_time(api.engine.admin().set_rate(key, rate, burst)).await?);
+    let change = authorized.api().engine.admin().set_rate(key, rate, burst);
+    let (status, _) = StatusJson::of(authorized.change("set_rate", key, change).await?);
     Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
 }
