@@ -17,9 +17,10 @@
 //! The last four transfers bound the wait (`allowance.rs`): the ledger refuses the chain if more is owed than the refills
 //! within the longest wait repay. So the bound holds for any number of callers at once, at any number of replicas.
 //!
-//! The date to act follows from what is owed behind the reservation. The chain measures it: balancing transfers move it to the
-//! borrowed account and back, and the ledger records the amount. The rate at that time is in their user data. So the lease's own
-//! transfers tell its date to act, the same at every replica, whatever was borrowed or changed since.
+//! The date to act follows from what is owed once the reservation has borrowed. The chain measures it: balancing
+//! transfers move it to the borrowed account and back, and the ledger records the amount. The rate at that time is in
+//! their user data. So the lease's own transfers tell its date to act, the same at every replica, whatever was
+//! borrowed or changed since.
 
 use super::Limit;
 use super::allowance::{self, owes_at_most};
@@ -86,9 +87,9 @@ pub struct Wanted<'a> {
     pub now_ns: u64,
 }
 
-/// The chain that takes available tokens and borrows the rest; `None` if time does not refill the bucket. `owed` is what was
-/// owed a moment ago: the more is owed, the longer the lease can be cancelled. Each attempt spends under its own id; all
-/// attempts borrow under the same id.
+/// The chain that takes available tokens and borrows the rest; `None` if time does not refill the bucket. `owed` is
+/// what was owed a moment ago: if more is owed, the lease can be cancelled for longer. Each attempt spends under its
+/// own id; all attempts borrow under the same id.
 pub fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> Option<Chain> {
     let Wanted { command, limit, now_ns, .. } = wanted;
     let requirement = command.requirements().first()?;
@@ -185,7 +186,7 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResul
         | Refusal::IdAlreadyFailed
         | Refusal::ExceedsCredits
         | Refusal::DebitAccountClosed
-        // Tokens above the burst of an instance that is not made.
+        // The tokens exceed the burst of an instance that is not made, so the chain could not make it.
         | Refusal::DebitAccountNotFound => Ok(BorrowResult::Denied),
         Refusal::ExceedsDebits
         | Refusal::CreditAccountNotFound
@@ -202,12 +203,12 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResul
     }
 }
 
-/// Whether the lease was settled with nothing used. What was unused stands in the user data of its releases; what came back may
-/// be less.
+/// Whether the lease was settled with nothing used. The user data of its releases holds the unused amount; the
+/// released amount may be less.
 pub fn is_cancelled(lease: &Lease, transfers: &[Recorded]) -> bool {
     let taken: u128 = lease.legs.iter().map(|leg| leg.amount).sum();
     let releases = transfers.iter().filter(|recorded| recorded.transfer.code == TransferCode::Release);
-    // Earlier versions released all that was unused, and did not say how much it was.
+    // Earlier versions released the whole unused amount, and did not record it apart.
     let unused = |&Recorded { transfer, .. }: &Recorded| {
         transfer.movement.amount().max(transfer.user_data.long.into())
     };

@@ -4,19 +4,20 @@
 //! knows when its own reservations expire and what its own completes release. It knows nothing of other replicas, so a
 //! conclusion holds for a short time only; then one caller, the *probe*, asks the ledger again.
 //!
-//! The estimate is an upper bound of what is free. It may send a caller to the ledger that finds no room, which costs a
-//! transfer. It denies no caller for whom an expiry, a complete or a definition version known here has made room, except for the
-//! time by which the ledger expires reservations late.
+//! The estimate is an upper bound of the free units. If it is too high, a caller asks the ledger and finds no room,
+//! which costs a transfer. A caller is admitted if an expiry, a complete or a definition version known here has made
+//! room. Only while the ledger is late to expire a reservation may such a caller be denied.
 
 use std::collections::VecDeque;
 
 /// The most expiries that are tracked for a limit; probes find later ones.
 const EXPECTED_MAX: usize = 4_096;
-/// The wait before a due expiry that the ledger had not made yet is tried again. The ledger expires behind requests.
+/// The pause before a caller tries again to take the units of a due expiry that the ledger had not made yet. The
+/// ledger makes expiries after a request.
 const RETRY_NS: u64 = 5_000_000;
 /// The most such retries in a row.
 const RETRIES_MAX: u32 = 8;
-/// The most that the ledger is assumed to expire late.
+/// The longest delay of the ledger's expiries that is assumed.
 const LAG_MAX_NS: u64 = 50_000_000;
 const LAG_STEP_NS: u64 = 2_000_000;
 
@@ -36,7 +37,7 @@ pub struct Exhaustion {
     released: u128,
     /// A probe found room, and so did every caller since.
     opening: bool,
-    /// How late the ledger was seen to expire reservations.
+    /// How late the ledger makes expiries, by what was seen lately.
     lag_ns: u64,
     retries: u32,
     /// Whether reservations on the limit expire at known times.
@@ -74,7 +75,7 @@ pub struct Ticket {
 enum Reason {
     /// The units were thought to be free, and were taken off the estimate.
     Free,
-    /// To find out whether an expiry that is due has been made.
+    /// To find out whether the ledger has made an expiry that is due.
     Due,
     /// To find out whether there is room.
     Probe,
@@ -145,7 +146,7 @@ impl Exhaustion {
         self.lag_ns -= self.lag_ns / 64;
         match ticket.reason {
             Reason::Free => {}
-            // This was expected. The due expiry may have been collected meanwhile.
+            // The due expiry has happened. Another caller may have taken it off the list meanwhile.
             Reason::Due if self.is_due(now_ns, ticket.units) => self.take_first_expected(ticket.units),
             Reason::Due => self.units = self.units.saturating_sub(ticket.units.into()),
             Reason::Probe | Reason::Bypass => self.opening = true,
@@ -188,7 +189,7 @@ impl Exhaustion {
         self.lag_ns = (self.lag_ns + LAG_STEP_NS).min(LAG_MAX_NS);
         let until_ns = now_ns.saturating_add(RETRY_NS);
         let again = ExpectedRelease { at_ns: until_ns.saturating_sub(self.lag_ns), units: ticket.units };
-        // A due expiry is still in the list.
+        // The list still holds a due expiry.
         if ticket.reason == Reason::Free && !self.expect(again) || !self.has_expiries {
             return None;
         }
@@ -196,7 +197,7 @@ impl Exhaustion {
         Some(until_ns)
     }
 
-    /// The outcome says nothing about this limit: hands the ticket back.
+    /// Hands the ticket back, because the outcome tells nothing about this limit.
     pub fn unused(&mut self, ticket: Ticket) {
         match ticket.reason {
             Reason::Free => self.units = self.units.saturating_add(ticket.units.into()),

@@ -1,9 +1,9 @@
 //! Extend: a running lease and an extend command become one linked chain of two transfers, a trace and the additional
 //! reservation.
 //!
-//! The trace takes the id that the guard of a complete would take. So of an extend and a complete that race, at whatever
-//! replicas, the ledger accepts one and refuses the other, which then reads the lease again: a complete finds more to settle,
-//! an extend finds the lease settled. Two extends of one lease that race are ordered in the same way.
+//! The trace takes the id that the guard of a complete would take. If an extend and a complete race, at any replicas,
+//! the ledger accepts one and refuses the other. The refused one reads the lease again: a complete finds more to
+//! settle, an extend finds the lease settled. Two extends of one lease that race are ordered in the same way.
 //!
 //! The reservation's id follows from the extend id. A repeated extend meets its own reservation, and a denied extend id stays
 //! denied.
@@ -37,7 +37,7 @@ pub enum ExtendPlan {
     },
     /// The extend id was used for another amount or limit.
     Conflict,
-    /// Another extend of the lease happens to have the same transfer id. A new extend id gets another.
+    /// Another extend of the lease happens to have the same transfer id. A new extend id gets another transfer id.
     IdCollision,
     /// The lease is settled, expired or unknown.
     NotRunning,

@@ -32,7 +32,7 @@ pub enum Purpose {
     Reserve = 1,
     /// The void of a reservation.
     Void = 2,
-    /// What stays reserved when a lease settles below its reservation.
+    /// The smaller reservation that stays when a lease settles below its reservation.
     Shrink = 3,
     /// The additional reservation when a lease settles above its reservation.
     Overage = 4,

@@ -163,7 +163,7 @@ impl Lease {
         self.legs.first().map_or(0, |leg| unix_ms(leg.reserved_at_ns))
     }
 
-    /// The account on which the lease holds the limit: that of the limit, or one that a newer one has replaced.
+    /// The account on which the lease holds the limit: the limit's current account, or one that was replaced.
     pub fn account_of(&self, ids: Ids, limit: &Limit) -> Option<AccountId> {
         self.legs.iter().map(|leg| leg.account).find(|&account| limit.has_or_had_account(ids, account))
     }
@@ -178,9 +178,9 @@ impl Lease {
         self.legs.iter().all(|leg| leg.is_expired(now_ns))
     }
 
-    /// Whether the lease no longer holds all that it was granted: the window or the timeout of a part has passed. A refill is no
-    /// expiry: what was spent of a bucket or a window stays spent. Of a lease that only spent nothing is left after the last
-    /// refill.
+    /// Whether a part of the lease has expired, because its window or its timeout has passed. A refill is no expiry:
+    /// units that were spent of a bucket or a window stay spent. A lease that only spent units has expired after
+    /// their last refill.
     fn has_expired_part(&self, now_ns: u64) -> bool {
         let expires = |leg: &HeldLeg| match leg.hold {
             Hold::Rolling(_) | Hold::Concurrency => true,

@@ -174,7 +174,7 @@ impl Schedule {
         self.kind.steps(self.since_ns)
     }
 
-    /// Up to when a refill clock with this value, in ticks, shows every refill as made.
+    /// The moment up to which a refill clock with this value, in ticks, shows every refill as made.
     pub(super) fn refilled_to_ns(&self, clock: u64) -> u64 {
         self.kind.tick().starts_at_ns(clock).max(self.since_ns)
     }

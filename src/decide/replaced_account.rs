@@ -1,11 +1,12 @@
 //! The account of a limit that was deleted and defined again as another kind.
 //!
-//! A reservation with a timeout names no account of its kind. So a replica that has not read the new kind could still reserve
-//! by the old one. Therefore the limit gets a new account, and the old one stays closed and refuses it. Limits with a schedule
-//! need no new account: their spent accounts are closed when the schedule is replaced.
+//! The accounts in a reservation with a timeout do not depend on the kind of the limit. So a replica that has not
+//! read the new kind could still reserve by the old one. Therefore the limit gets a new account, and the old one
+//! stays closed and refuses it. Limits with a schedule need no new account: their spent accounts are closed when the
+//! schedule is replaced.
 //!
-//! Leases on the old account are settled there. The new account keeps as much reserved as they hold, until the last of them
-//! must have expired: together they never exceed the capacity.
+//! Leases on the old account are settled there. The new account keeps the same amount reserved until the last of
+//! these leases must have expired. So reservations on both accounts together never exceed the capacity.
 
 use super::Limit;
 use super::definition_codec::DefinitionVersion;

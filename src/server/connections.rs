@@ -1,7 +1,7 @@
 //! Accepts connections, and serves HTTP/1.1 on each in a task of its own.
 //!
-//! `axum::serve` would do, but for what it cannot be told: to answer a client that closed its sending half behind its
-//! request, to listen with a long backlog, and to give up connections on which nothing happens.
+//! `axum::serve` has no settings for three things that are needed here: to answer a client that closed its sending
+//! half behind its request, to listen with a long backlog, and to close connections on which nothing happens.
 
 use std::io;
 use std::net::SocketAddr;

@@ -28,7 +28,7 @@ use super::replaced_account::replaces_account;
 use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount};
 use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
 
-/// The number of the version that creates a key. Versions count on from it.
+/// The number of the version that creates a key. Later versions count up from it.
 pub const FIRST_VERSION: u64 = 1;
 
 /// A version to be created.
@@ -84,8 +84,8 @@ pub fn put(current: Option<&Limit>, wanted: &Definition) -> Result<Option<Versio
     plan_version(current, LimitState::active(wanted.clone()), Lowering::Waits)
 }
 
-/// The version that makes an instance of a template, or brings it up to the template's current definition; `None` if it has
-/// that already.
+/// The version that makes an instance of a template, or gives it the template's current definition; `None` if it has
+/// that definition already.
 pub fn follow_template(
     current: Option<&Limit>,
     key: &LimitKey,
@@ -285,8 +285,8 @@ pub fn close_instance(limit: &Limit) -> VersionPlan {
     next(limit, LimitState { status: Status::Deleted, ..limit.state.clone() }, balance_steps)
 }
 
-/// The version that retires an idle instance: it gives its place back to the template that counts it. All of the capacity is
-/// taken and given again, so the ledger refuses the version if anything is reserved, spent or owed.
+/// The version that retires an idle instance: it gives its place back to the template that counts it. The version
+/// cuts the whole capacity and grants it again, so the ledger refuses it if anything is reserved, spent or owed.
 pub fn retire(limit: &Limit, counted_at: AccountId) -> VersionPlan {
     let capacity = limit.state.definition.capacity.get();
     let (empty, fill) = (BalanceStep::Cut(capacity), BalanceStep::Grant(capacity));
@@ -319,7 +319,7 @@ pub fn decrease_needs(limit: &Limit) -> Option<u64> {
     decrease_of(limit).map(|(delta, _)| delta)
 }
 
-/// The accounts that a decrease takes from: the limit's, and for a bucket also what was spent.
+/// The accounts that a decrease takes from: that of the limit, and the spent accounts of a bucket.
 pub fn decrease_takes_from(limit: &Limit) -> impl Iterator<Item = AccountId> {
     let schedule = limit.schedule.iter().filter(|_| is_bucket(&limit.state));
     std::iter::once(limit.account).chain(schedule.flat_map(|schedule| schedule.spent().iter().copied()))
@@ -366,8 +366,8 @@ impl VersionPlan {
         accounts
     }
 
-    /// The accounts of a replaced bucket that tell [its balances](crate::decide::schedule_change::ReplacedBalances): the refill clock, and
-    /// what was borrowed.
+    /// The accounts of a replaced bucket that tell [its balances](crate::decide::schedule_change::ReplacedBalances):
+    /// the refill clock, and the account of borrowed tokens.
     pub fn replaced_accounts(&self) -> Option<[AccountId; 2]> {
         let schedule = &self.replaced.as_ref()?.schedule;
         Some([schedule.clock(), schedule.borrowed()?])

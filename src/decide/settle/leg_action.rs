@@ -75,8 +75,9 @@ impl Behind {
 }
 
 impl Shrink {
-    /// The amount that is released of a leg of this amount: what was not used, without what was reserved behind it. Callers who
-    /// reserved behind it were told when they may act, so what comes back earlier would be used twice at that moment.
+    /// The amount that is released of a leg of this amount: what was not used, without what was reserved behind it.
+    /// Callers who reserved behind it were told when they may act. Tokens that are released before would be used
+    /// twice at that moment.
     pub(super) fn releases(self, amount: u128) -> u128 {
         let unused = amount.saturating_sub(self.to);
         unused.saturating_sub(self.behind.map_or(0, |behind| behind.tokens))

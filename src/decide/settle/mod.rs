@@ -15,8 +15,9 @@
 //! A lease that has expired has nothing to release. Its overage is settled all the same, for as long as the ledger knows the
 //! lease.
 //!
-//! Of a reservation ahead only what nobody reserved behind it is released. What is owed is read before, and the chain is refused
-//! if more is owed by then; it is read again, and after some attempts nothing is released.
+//! A complete of a reservation ahead does not release tokens that later reservations ahead borrowed. It reads first
+//! what the bucket owes. The ledger refuses the chain if the bucket owes more by then, and the complete reads again.
+//! The last attempt releases nothing.
 
 mod cause;
 mod leg_action;
@@ -193,7 +194,7 @@ impl Settlement {
         Ok(())
     }
 
-    /// Takes what is available of the account that was asked for: as much of the overage is reserved.
+    /// Takes the amount that is available on the account: the settlement then reserves at most this much of the overage.
     pub fn room_found(&mut self, available: u128) -> Result<(), LedgerError> {
         let State::FindingRoom { leg } = self.state else { return Ok(()) };
         self.state = State::Planning;
