@@ -112,7 +112,7 @@ enum EncodedStatus {
 }
 
 /// Encodes a version into its parts, in order. `schedule_since_ns` is that of [`DefinitionVersion`].
-pub fn encode(
+pub(crate) fn encode(
     number: u64,
     state: &LimitState,
     schedule_since_ns: Option<u64>,
@@ -149,7 +149,7 @@ fn part_of(part: u32, chunk: &[u8]) -> UserData {
 /// Assembles versions from the parts of a log that is read page by page. A version that cannot be decoded is reported once and
 /// skipped; the next one is decoded again.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub(crate) struct Assembler {
     bytes: Vec<u8>,
     parts: u32,
     skips: bool,
@@ -157,7 +157,7 @@ pub struct Assembler {
 
 impl Assembler {
     /// Takes the next part; returns the version that it completes.
-    pub fn push(&mut self, recorded: &Recorded) -> Result<Option<DefinitionVersion>, CodecError> {
+    pub(crate) fn push(&mut self, recorded: &Recorded) -> Result<Option<DefinitionVersion>, CodecError> {
         let part = recorded.transfer.user_data;
         if part.short == 0 {
             *self = Self::default();

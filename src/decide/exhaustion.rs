@@ -23,7 +23,7 @@ const LAG_STEP_NS: u64 = 2_000_000;
 
 /// The knowledge of one exhausted limit. Times are the ledger's, in nanoseconds.
 #[derive(Debug)]
-pub struct Exhaustion {
+pub(crate) struct Exhaustion {
     /// The most units that can be free, as far as this process knows.
     units: u128,
     /// From this time on one caller may probe the ledger.
@@ -52,7 +52,7 @@ struct ExpectedRelease {
 
 /// What to do with a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Advice {
+pub(crate) enum Advice {
     /// There may be room: ask the ledger, and report the outcome with the ticket.
     Ask(Ticket),
     /// There is no room: deny.
@@ -64,7 +64,7 @@ pub enum Advice {
 
 /// The admission of one caller to the ledger. It must be handed back with the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     units: u64,
     reason: Reason,
     released_before: u128,
@@ -85,7 +85,7 @@ enum Reason {
 
 impl Exhaustion {
     /// The ledger has just refused `units`. Callers are denied for at most `bound_ns` without asking it again.
-    pub fn exhausted(now_ns: u64, bound_ns: u64, units: u64) -> Self {
+    pub(crate) fn exhausted(now_ns: u64, bound_ns: u64, units: u64) -> Self {
         Self {
             units: u128::from(units.saturating_sub(1)),
             until_ns: now_ns.saturating_add(bound_ns),
@@ -101,14 +101,14 @@ impl Exhaustion {
     }
 
     /// Admits a caller of `units` that may not be denied here.
-    pub fn bypass(&mut self, now_ns: u64, units: u64) -> Ticket {
+    pub(crate) fn bypass(&mut self, now_ns: u64, units: u64) -> Ticket {
         self.collect_due(now_ns);
         let reason = if self.take(units) { Reason::Free } else { Reason::Bypass };
         self.ticket(units, reason)
     }
 
     /// Whether to ask the ledger for `units`.
-    pub fn ask(&mut self, now_ns: u64, units: u64) -> Advice {
+    pub(crate) fn ask(&mut self, now_ns: u64, units: u64) -> Advice {
         self.collect_due(now_ns);
         if self.take(units) {
             return Advice::Ask(self.ticket(units, Reason::Free));
@@ -141,7 +141,7 @@ impl Exhaustion {
     }
 
     /// The ledger granted at `now_ns`. The reservation expires at `expires_at_ns`, if that is known.
-    pub fn granted(&mut self, now_ns: u64, ticket: Ticket, expires_at_ns: Option<u64>) {
+    pub(crate) fn granted(&mut self, now_ns: u64, ticket: Ticket, expires_at_ns: Option<u64>) {
         self.retries = 0;
         self.lag_ns -= self.lag_ns / 64;
         match ticket.reason {
@@ -162,7 +162,7 @@ impl Exhaustion {
     }
 
     /// The ledger refused the units. Returns when there will be room for this caller, if known.
-    pub fn refused(&mut self, now_ns: u64, ticket: Ticket) -> Option<u64> {
+    pub(crate) fn refused(&mut self, now_ns: u64, ticket: Ticket) -> Option<u64> {
         let was_opening = std::mem::take(&mut self.opening);
         // A bypassing caller may have asked for more than a probe would.
         if ticket.reason != Reason::Bypass {
@@ -198,7 +198,7 @@ impl Exhaustion {
     }
 
     /// Hands the ticket back, because the outcome tells nothing about this limit.
-    pub fn unused(&mut self, ticket: Ticket) {
+    pub(crate) fn unused(&mut self, ticket: Ticket) {
         match ticket.reason {
             Reason::Free => self.units = self.units.saturating_add(ticket.units.into()),
             // The next caller probes.
@@ -209,13 +209,13 @@ impl Exhaustion {
 
     /// The ledger refused the units to a caller without a ticket, who was sent before the limit was known to be exhausted.
     /// Returns when there will be room for this caller, if known.
-    pub fn refused_unseen(&mut self, now_ns: u64, units: u64) -> Option<u64> {
+    pub(crate) fn refused_unseen(&mut self, now_ns: u64, units: u64) -> Option<u64> {
         self.collect_due(now_ns);
         self.promise(now_ns, units)
     }
 
     /// A complete released the units.
-    pub fn released(&mut self, units: u128) {
+    pub(crate) fn released(&mut self, units: u128) {
         self.units = self.units.saturating_add(units);
         self.released = self.released.saturating_add(units);
         self.promised = self.promised.saturating_sub(units);

@@ -36,7 +36,7 @@ pub(super) fn replaces_account(limit: &Limit, wanted: &LimitState) -> bool {
 
 /// What the new account keeps reserved. `replaced` is the closed account, `history` holds every version of the key, oldest
 /// first. `None` if nothing can be reserved any more.
-pub fn kept_reservation(
+pub(crate) fn kept_reservation(
     replaced: &Account,
     history: &[DefinitionVersion],
     capacity: u64,
@@ -64,7 +64,7 @@ fn timeout_seconds(kind: Kind) -> Option<u32> {
 
 impl Limit {
     /// Whether this is the limit's account, or was before a new one replaced it.
-    pub fn has_or_had_account(&self, ids: Ids, account: AccountId) -> bool {
+    pub(crate) fn has_or_had_account(&self, ids: Ids, account: AccountId) -> bool {
         self.account == account || ids.replaced_accounts(&self.state).any(|replaced| replaced == account)
     }
 }

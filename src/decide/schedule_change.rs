@@ -77,11 +77,11 @@ fn passed_of_step(steps: Steps, at_ns: u64) -> (u128, u128) {
 
 /// The account that took over what was spent under a replaced schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Successor {
+pub(crate) struct Successor {
     /// The spent account of the new schedule.
-    pub spent: AccountId,
+    pub(crate) spent: AccountId,
     /// When all of it has been refilled, in nanoseconds since the Unix epoch.
-    pub until_ns: u64,
+    pub(crate) until_ns: u64,
 }
 
 /// The user data of the transfer that closes a replaced spent account. Without a target, earlier leases can release
@@ -95,7 +95,7 @@ pub(super) fn closing_data(target: Option<SpendTarget>) -> UserData {
 }
 
 /// Reads the successor from the transfer that closed a spent account; `None` if it names none, as those of version 0.1.
-pub fn successor_of(closing: &Recorded) -> Option<Successor> {
+pub(crate) fn successor_of(closing: &Recorded) -> Option<Successor> {
     let UserData { wide, long, .. } = closing.transfer.user_data;
     (wide != 0)
         .then(|| Successor { spent: AccountId::from_u128(wide), until_ns: long.saturating_mul(NS_PER_MS) })

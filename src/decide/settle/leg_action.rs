@@ -62,11 +62,11 @@ pub(super) struct Shrink {
 
 /// What later reservations ahead borrowed behind one that is to be released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Behind {
+pub(crate) struct Behind {
     /// What the bucket owed when this was read. If it owes more by now, this is out of date.
-    pub owed: u64,
+    pub(crate) owed: u64,
     /// The part of it that refills will repay after the date to act of the reservation.
-    pub tokens: u128,
+    pub(crate) tokens: u128,
 }
 
 impl Behind {

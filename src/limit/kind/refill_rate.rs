@@ -111,14 +111,14 @@ impl RefillRate {
     }
 
     /// The time that this many refills take, in milliseconds, rounded up.
-    pub fn refills_take_ms(self, refills: u64) -> u64 {
+    pub(crate) fn refills_take_ms(self, refills: u64) -> u64 {
         let take_ms =
             (u128::from(refills) * u128::from(self.interval_ms)).div_ceil(self.per_interval.get().into());
         u64::try_from(take_ms).unwrap_or(u64::MAX)
     }
 
     /// The steps of a schedule with this rate. They begin at whole milliseconds, unless they are shorter than that.
-    pub fn steps(self, anchor_ns: u64) -> Steps {
+    pub(crate) fn steps(self, anchor_ns: u64) -> Steps {
         let is_shorter_than_ms = u64::from(self.per_interval.get()) > self.interval_ms;
         let tick = if is_shorter_than_ms { Tick::Nanosecond } else { Tick::Millisecond };
         Steps { anchor_ns, span_ms: self.interval_ms, per_span: self.per_interval.get(), tick }
