@@ -1,6 +1,6 @@
-//! What a change of a limit costs among 5,000 limits in the registry file, alone and with others in flight: `cargo bench
-//! --no-default-features --features server --bench registry_file`. The times are of all
-//! changes in flight together, the rates of single changes.
+//! What a change of a limit costs among 5,000 limits in the registry file, alone and with others in flight: `cargo
+//! bench --no-default-features --features server --bench registry_file`. A time is that of all changes in flight
+//! together; a rate counts single changes.
 #![expect(clippy::expect_used, reason = "a bench fails by panicking")]
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ fn definition(number: u64, capacity: u64) -> Definition {
     Definition::new(key, kind, capacity, "tokens", "", Overage::Debt).expect("a definition")
 }
 
-/// So many changes in flight at a time, each of another limit. Every one is answered when a write that holds it has ended.
+/// The changes in flight at a time, each of another limit. A change is answered when a write that holds it has ended.
 #[divan::bench(args = [1, 16, 256], sample_count = 30, sample_size = 1)]
 fn changes_in_flight(bencher: Bencher, count: u64) {
     let folder = tempfile::tempdir().expect("a folder");

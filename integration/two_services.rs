@@ -62,7 +62,8 @@ async fn two_services_behave_as_one() {
     assert_eq!(second.post("/v1/complete", &complete).await.1, json!({ "ok": true, "error": "" }));
     assert_eq!(usage(&second, "rpm").await, json!({ "available": 9, "reserved": 1, "debt": 0 }));
 
-    // A change of the window causes no refusal that would make a service read it at once. It takes effect by following.
+    // A change of the window causes no refusal that would make a service read it at once. The other service applies
+    // it when it follows the log.
     assert_eq!(first.put("/v1/admin/limits", &rolling("rpm", 10, 1)).await.0, StatusCode::OK);
     tokio::time::sleep(FOLLOW_MAX).await;
     assert_eq!(reserve(&second, &lease().to_string(), "rpm", 9).await["allowed"], json!(true));

@@ -44,12 +44,12 @@ pub struct EngineOptions {
 /// Intervals of the background loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoopOptions {
-    /// Between two readings of the log of definitions.
+    /// The time between two readings of the log of definitions.
     pub poll_interval: Duration,
-    /// Between two attempts to apply decreases that other replicas began.
+    /// The time between two attempts to apply decreases that other replicas began.
     pub decrease_interval: Duration,
-    /// An instance is forgotten, and retired if nothing of it is taken, when it has not been used for this long, at most twice as
-    /// long.
+    /// An instance that was not used for this long is forgotten, after at most twice this time. It is also retired,
+    /// unless any of it is reserved, spent or owed.
     pub instance_idle: Duration,
 }
 
@@ -172,7 +172,7 @@ impl<L: Ledger> Engine<L> {
             if let Err(error) = self.registry.retire_idle_instances(idle).await {
                 tracing::warn!(
                     error = with_sources(&error),
-                    "idle instances could not give their places back; trying again later"
+                    "idle instances could not be retired; trying again later"
                 );
             }
         }

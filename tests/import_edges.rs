@@ -170,7 +170,7 @@ fn imported_paths(code: &str, module: &[String]) -> Vec<ModulePath> {
 /// The files and folders next to each other in a folder, and which of them import which.
 type Siblings = BTreeMap<String, BTreeSet<String>>;
 
-/// What imports what in each folder. Unit tests may import anything.
+/// The imports among the siblings of each folder. Unit tests may import anything.
 fn siblings_by_folder() -> BTreeMap<ModulePath, Siblings> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -196,7 +196,7 @@ fn siblings_by_folder() -> BTreeMap<ModulePath, Siblings> {
 #[test]
 fn files_next_to_each_other_import_without_circles() {
     for (folder, mut siblings) in siblings_by_folder() {
-        // Takes away what imports nothing that is left, until a circle is left or nothing.
+        // Removes siblings that import none of the others, until only circles are left, or nothing.
         loop {
             let names: BTreeSet<String> = siblings.keys().cloned().collect();
             let before = siblings.len();

@@ -148,7 +148,7 @@ fn two_mounts_of_one_file_are_one_file() {
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let [first, second] = folders.each_ref().map(|folder| folder.path().join("registry.json"));
     std::fs::write(&first, "[]").expect("it is written");
-    // To a lock, a hard link is what a mount is: one file in two folders.
+    // A hard link is to a lock what a mount is: one file in two folders.
     std::fs::hard_link(&first, &second).expect("a link");
     let _lock = lock(&first);
     let error = RegistryFile::new(second, false).lock().expect_err("it is in use").to_string();
@@ -329,7 +329,7 @@ async fn a_decrease_is_applied_although_the_disk_is_full() {
 
 #[tokio::test]
 async fn a_file_that_holds_the_definitions_is_not_written() {
-    // An operator's spelling of what a write would spell differently.
+    // Content that an operator spelled differently than a write would.
     let content = r#"[{"definition":{"key":"rpm","kind":"rolling","capacity":3,"window_seconds":60},"status":"active","pending_decrease_to":0}]"#;
     let service = Service::start(Role::Lasting, content);
     let read = service.file.read().expect("it is read");

@@ -1,4 +1,4 @@
-//! A ledger that is far away: how many requests to it a call takes, and what becomes of calls that are given up.
+//! A ledger that is far away: how many requests to it a call takes, and the effect of calls whose caller gives up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn start_with(options: LimiterOptions) -> Replica<Far> {
     Replica::start_with(ledger, Ids::new(1), options).await
 }
 
-/// The names of so many buckets that are refilled every millisecond.
+/// The names of this many buckets, each refilled every millisecond.
 async fn fast_buckets<L: Ledger>(replica: &Replica<L>, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|index| format!("fast-{index}")).collect();
     for name in &names {

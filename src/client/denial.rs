@@ -47,7 +47,7 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// The limit that denied. Of several it is one.
+    /// The limit that denied, or one of them if several did.
     pub fn key(&self) -> &LimitKey {
         match self {
             Self::NoRoom { key, .. }

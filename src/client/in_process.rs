@@ -110,8 +110,7 @@ impl InProcess {
 }
 
 impl<L: Ledger> InProcess<L> {
-    /// Starts over any ledger. It has the limits that the ledger has, and those of `limits` that the ledger never
-    /// had.
+    /// Starts over any ledger. It serves the limits of the ledger, and creates those of `limits` that the ledger never had.
     ///
     /// `ledger_number` is part of the ids of all accounts: processes that share a ledger use the same number, 1 by
     /// convention.
@@ -152,12 +151,12 @@ impl<L: Ledger> InProcess<L> {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves it open whether the limit is changed.
+    /// If the future is dropped, it is unknown whether the limit is changed.
     pub async fn put_limit(&self, definition: &Definition) -> Result<LimitStatus, CallError> {
         Ok(LimitStatus::of(self.engine.admin().put(definition).await?))
     }
 
-    /// Deletes a limit or a template. What is reserved of it can still be completed.
+    /// Deletes a limit or a template. Leases that hold it can still be completed.
     ///
     /// # Errors
     ///

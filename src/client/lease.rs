@@ -183,7 +183,7 @@ impl<T: Transport> Lease<T> {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves it open whether the lease was extended. The complete settles it either way.
+    /// If the future is dropped, it is unknown whether the lease was extended. The complete settles it either way.
     pub async fn extend(&self, key: impl IntoLimitKey, amount: u64) -> Result<Extended, ExtendError> {
         let held = self.held(key.as_ref());
         let held = held.ok_or_else(|| ExtendError::NotInLease { key: key.as_ref().to_owned() })?;
@@ -204,7 +204,7 @@ impl<T: Transport> Lease<T> {
         self
     }
 
-    /// From now on, dropping the lease leaves it open how much was used.
+    /// From now on, dropping the lease does not tell how much was used.
     pub(super) fn handed_out(mut self) -> Self {
         self.guard.set_complete(Complete::of_unknown_usage(&self.command));
         self

@@ -42,7 +42,7 @@ pub enum LimitStatus {
 }
 
 impl LimitStatus {
-    /// Nobody is shown a limit that is gone, so that has no status of its own.
+    /// A limit that is gone is never shown, so it needs no status here.
     pub(super) fn of(status: Status) -> Self {
         match status {
             Status::Active | Status::Deleted | Status::Retired => Self::Active,

@@ -167,7 +167,7 @@ impl<T: ObjectTransport> BucketObject<T> {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves it open whether the tokens are taken. That holds for every call of an object.
+    /// If the future is dropped, it is unknown whether the tokens are taken. That holds for every call of an object.
     pub async fn try_reserve(&self, tokens: u64) -> Result<bool, CallError> {
         let (tokens, lease) = (amount("tokens", tokens)?, LeaseId::generate());
         repeat(self.pauses(), || self.transport.try_reserve(&self.key, tokens, lease)).await

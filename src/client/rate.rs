@@ -10,7 +10,7 @@ use crate::limit::{Amount, Concurrency, Definition, DefinitionError, Kind, Overa
 /// The limit grants at most [`capacity`](Self::capacity) units in any [`window`](Self::window). That is never more
 /// than the burst at once, and over longer times never more than the rate.
 ///
-/// Windows are whole seconds, so one of the two may be lower than asked for. Ten per second with a burst of 15
+/// Windows are whole seconds, so the rate or the burst may be lower than asked for. Ten per second with a burst of 15
 /// become 10 in any second. Five per minute with a burst of 3 become 3 in any 36 seconds.
 ///
 /// Unlike a token bucket, a window that was used up at once expires at once, not unit by unit.

@@ -60,7 +60,7 @@ impl RepeatPolicy {
 
 /// A transport that repeats calls while their outcome is unknown.
 ///
-/// An error of unknown outcome is that of the last repetition.
+/// If the outcome stays unknown, the error is that of the last repetition.
 pub struct Repeating<T> {
     transport: T,
     policy: RepeatPolicy,

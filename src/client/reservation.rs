@@ -14,7 +14,7 @@ use super::{AcquireError, CallError, Denial, Lease, Limiter, Requirements, Trans
 /// # Dropping
 ///
 /// A reservation that holds a lease cancels it in the background: everything is released, because nothing was used.
-/// One that holds nothing needs nothing.
+/// Dropping one without a lease does nothing.
 #[must_use = "dropping a reservation releases it"]
 pub struct Reservation<T: Transport> {
     ready_at: Instant,

@@ -12,14 +12,14 @@ pub(super) fn saturating_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The same back. A time before the epoch becomes 0.
+/// A [`SystemTime`] as a time of the ledger. A time before the epoch becomes 0.
 #[cfg(feature = "permits")]
 pub(super) fn unix_ms(time: SystemTime) -> u64 {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A time of the ledger where 0 stands for none.
+/// A time of the ledger; `None` for 0, which stands for no time.
 pub(super) fn some_system_time(unix_ms: u64) -> Option<SystemTime> {
     (unix_ms != 0).then(|| system_time(unix_ms))
 }

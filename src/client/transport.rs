@@ -16,7 +16,7 @@ pub trait Transport: Send + Sync + 'static {
     /// Reserves everything that the command asks for, or nothing.
     fn reserve(&self, command: &Reserve) -> impl Future<Output = Result<AttemptResult, CallError>> + Send;
 
-    /// Settles a lease. One that is unknown, settled or expired needs nothing: that is a success.
+    /// Settles a lease. A lease that is unknown, settled or expired needs no complete: the call succeeds.
     fn complete(&self, command: &Complete) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Reserves for each command by itself. The results are in the order of the commands.
@@ -44,7 +44,7 @@ pub trait Transport: Send + Sync + 'static {
 pub enum AttemptResult {
     /// Everything is reserved.
     Granted {
-        /// When, in the ledger's time, to the millisecond.
+        /// The time of the grant, in the ledger's time, to the millisecond.
         reserved_at: SystemTime,
     },
     /// Nothing is reserved.

@@ -1,4 +1,5 @@
-//! A bound on what a bucket owes, which the ledger itself holds: transfers that it refuses if the bucket owes more.
+//! A bound on the tokens that a bucket owes. The ledger itself holds it: it refuses these transfers if the bucket
+//! owes more.
 //!
 //! | transfer | from | to | amount |
 //! | --- | --- | --- | --- |
@@ -7,9 +8,9 @@
 //! | allow | allowance | measure | what is left of the allowance |
 //! | measure | borrowed | measure | what is owed |
 //!
-//! The allowance account must not be overdrawn. So the ledger refuses the second transfer, and the chain with it, if more is
-//! owed than was allowed. Otherwise the fourth restores what was owed, and all accounts are as before. The chain is atomic:
-//! callers at any number of replicas share the two accounts and never meet on them.
+//! The allowance account must not be overdrawn. So the ledger refuses the second transfer, and the chain with it, if
+//! more is owed than was allowed. Otherwise the fourth transfer restores the owed amount, and all accounts are as
+//! before. The chain is atomic, so callers at any number of replicas can share the two accounts.
 
 use super::ids::Ids;
 use super::refill::EVERYTHING;

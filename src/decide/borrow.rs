@@ -17,9 +17,10 @@
 //! The last four transfers bound the wait (`allowance.rs`): the ledger refuses the chain if more is owed than the refills
 //! within the longest wait repay. So the bound holds for any number of callers at once, at any number of replicas.
 //!
-//! The date to act follows from what is owed behind the reservation. The chain measures it: balancing transfers move it to the
-//! borrowed account and back, and the ledger records the amount. The rate at that time is in their user data. So the lease's own
-//! transfers tell its date to act, the same at every replica, whatever was borrowed or changed since.
+//! The date to act follows from what is owed once the reservation has borrowed. The chain measures it: balancing
+//! transfers move it to the borrowed account and back, and the ledger records the amount. The rate at that time is in
+//! their user data. So the lease's own transfers tell its date to act, the same at every replica, whatever was
+//! borrowed or changed since.
 
 use super::Limit;
 use super::allowance::{self, owes_at_most};
@@ -45,7 +46,7 @@ const BOUND_INDEX: usize = 3;
 
 /// The meaning of the chain's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BorrowResult {
+pub(crate) enum BorrowResult {
     /// The reservation was made.
     Granted,
     /// Nothing is reserved, and the lease id stays denied: the tokens exceed the burst, or the limit is closed.
@@ -60,36 +61,36 @@ pub enum BorrowResult {
 
 /// The state of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BucketState {
+pub(crate) struct BucketState {
     /// The refill rate in tokens per second; 0 if the bucket is refilled manually.
-    pub per_second: f64,
+    pub(crate) per_second: f64,
     /// The most tokens the bucket holds.
-    pub burst: u64,
+    pub(crate) burst: u64,
     /// Tokens available less tokens owed.
-    pub tokens: i64,
+    pub(crate) tokens: i64,
     /// When the last refill was due, in milliseconds since the Unix epoch.
-    pub last_refill_unix_ms: u64,
+    pub(crate) last_refill_unix_ms: u64,
     /// When refills will have repaid everything owed, in milliseconds since the Unix epoch; `None` if nothing is owed.
-    pub repaid_at_unix_ms: Option<u64>,
+    pub(crate) repaid_at_unix_ms: Option<u64>,
 }
 
 /// A reservation ahead that is wanted of a bucket.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// The lease and the tokens.
-    pub command: &'a Reserve,
+    pub(crate) command: &'a Reserve,
     /// The bucket. Every refill that was due at `now_ns` has been made.
-    pub limit: &'a Limit,
+    pub(crate) limit: &'a Limit,
     /// The longest that the caller waits, in milliseconds; `None` for as long as the bucket allows.
-    pub wait_max_ms: Option<u64>,
+    pub(crate) wait_max_ms: Option<u64>,
     /// The time to plan at, in the ledger's nanoseconds.
-    pub now_ns: u64,
+    pub(crate) now_ns: u64,
 }
 
-/// The chain that takes available tokens and borrows the rest; `None` if time does not refill the bucket. `owed` is what was
-/// owed a moment ago: the more is owed, the longer the lease can be cancelled. Each attempt spends under its own id; all
-/// attempts borrow under the same id.
-pub fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> Option<Chain> {
+/// The chain that takes available tokens and borrows the rest; `None` if time does not refill the bucket. `owed` is
+/// what was owed a moment ago: if more is owed, the lease can be cancelled for longer. Each attempt spends under its
+/// own id; all attempts borrow under the same id.
+pub(crate) fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> Option<Chain> {
     let Wanted { command, limit, now_ns, .. } = wanted;
     let requirement = command.requirements().first()?;
     let schedule = limit.schedule.as_deref()?;
@@ -152,7 +153,7 @@ fn owed_max(limit: &Limit, refill: RefillRate, steps: Steps, now_ms: u64, wait_m
 }
 
 /// How long a reservation of `tokens` would wait at `now_ns`, in milliseconds. `None` if time does not refill the bucket.
-pub fn wait_ms(
+pub(crate) fn wait_ms(
     limit: &Limit,
     now_ns: u64,
     tokens: Amount,
@@ -166,7 +167,7 @@ pub fn wait_ms(
 }
 
 /// The meaning of the chain's outcome.
-pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResult, LedgerError> {
+pub(crate) fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResult, LedgerError> {
     let (index, refusal) = match outcome {
         ChainOutcome::Created { .. } => return Ok(BorrowResult::Granted),
         ChainOutcome::Refused { index, refusal } => (index, refusal),
@@ -185,7 +186,7 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResul
         | Refusal::IdAlreadyFailed
         | Refusal::ExceedsCredits
         | Refusal::DebitAccountClosed
-        // Tokens above the burst of an instance that is not made.
+        // The tokens exceed the burst of an instance that is not made, so the chain could not make it.
         | Refusal::DebitAccountNotFound => Ok(BorrowResult::Denied),
         Refusal::ExceedsDebits
         | Refusal::CreditAccountNotFound
@@ -202,12 +203,12 @@ pub fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<BorrowResul
     }
 }
 
-/// Whether the lease was settled with nothing used. What was unused stands in the user data of its releases; what came back may
-/// be less.
-pub fn is_cancelled(lease: &Lease, transfers: &[Recorded]) -> bool {
+/// Whether the lease was settled with nothing used. The user data of its releases holds the unused amount; the
+/// released amount may be less.
+pub(crate) fn is_cancelled(lease: &Lease, transfers: &[Recorded]) -> bool {
     let taken: u128 = lease.legs.iter().map(|leg| leg.amount).sum();
     let releases = transfers.iter().filter(|recorded| recorded.transfer.code == TransferCode::Release);
-    // Earlier versions released all that was unused, and did not say how much it was.
+    // Earlier versions released the whole unused amount, and did not record it apart.
     let unused = |&Recorded { transfer, .. }: &Recorded| {
         transfer.movement.amount().max(transfer.user_data.long.into())
     };
@@ -216,7 +217,7 @@ pub fn is_cancelled(lease: &Lease, transfers: &[Recorded]) -> bool {
 
 /// What is owed behind a reservation ahead: the part of `owed` that refills repay after its date to act. `now_ns` is the
 /// ledger's time, at which every due refill has been made.
-pub fn behind(limit: &Limit, now_ns: u64, acts_at_unix_ms: u64, owed: u128) -> Behind {
+pub(crate) fn behind(limit: &Limit, now_ns: u64, acts_at_unix_ms: u64, owed: u128) -> Behind {
     let refills = limit.schedule.as_deref().and_then(Schedule::timed_refill);
     let repaid_before = refills.map_or(0, |(refill, steps)| {
         let refills = steps.at(acts_at_unix_ms.saturating_mul(NS_PER_MS)).saturating_sub(steps.at(now_ns));
@@ -226,7 +227,12 @@ pub fn behind(limit: &Limit, now_ns: u64, acts_at_unix_ms: u64, owed: u128) -> B
 }
 
 /// The state of a bucket at `now_ns`, after every refill that was due then. `None` if the limit has no schedule.
-pub fn state(limit: &Limit, now_ns: u64, available: &Account, borrowed: &Account) -> Option<BucketState> {
+pub(crate) fn state(
+    limit: &Limit,
+    now_ns: u64,
+    available: &Account,
+    borrowed: &Account,
+) -> Option<BucketState> {
     let schedule = limit.schedule.as_deref()?;
     let (now_ms, owed) = (unix_ms(now_ns), borrowed.owed());
     let refills = schedule.timed_refill();
@@ -241,13 +247,13 @@ pub fn state(limit: &Limit, now_ns: u64, available: &Account, borrowed: &Account
 }
 
 /// The refill rate of a bucket in tokens per second; 0 if it is refilled manually.
-pub fn per_second(limit: &Limit) -> f64 {
+pub(crate) fn per_second(limit: &Limit) -> f64 {
     let refills = limit.schedule.as_ref().and_then(|schedule| schedule.timed_refill());
     refills.map_or(0.0, |(refill, _)| refill.units_per_second())
 }
 
 /// The definition of a bucket with this rate and burst: the current definition changed, or a new one.
-pub fn definition_with_rate(
+pub(crate) fn definition_with_rate(
     current: Option<&Limit>,
     key: &LimitKey,
     rate: RefillRate,

@@ -5,9 +5,9 @@
 //! | 1 | format, 1 |
 //! | 2 | length of the rest, little-endian |
 //! | n | `EncodedDefinition` in postcard's encoding |
-//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and if more follows |
-//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and if more follows |
-//! | a | the versions that gave the limit a new account, in postcard's encoding, if there are any, and if more follows |
+//! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and if a later part follows |
+//! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and if a later part follows |
+//! | a | the versions that gave the limit a new account, in postcard's encoding, if there are any, and if a later part follows |
 //! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule only |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
@@ -76,21 +76,22 @@ struct EncodedDefinition {
     status: EncodedStatus,
 }
 
-/// What only templates and instances store, behind the definition.
+/// The fields of templates and instances, stored behind the definition.
 #[derive(Serialize, Deserialize, Default)]
 struct EncodedTemplateFields {
     instances_max: Option<u64>,
     origin: Option<(String, u64)>,
 }
 
-/// What only buckets with a bound of their own store, behind the template fields. Earlier versions ignore it.
+/// The fields of buckets that bound the wait of reservations ahead, stored behind the template fields. Earlier
+/// versions of this program ignore them.
 #[derive(Clone, Copy, Serialize, Deserialize, Default)]
 struct EncodedBucketFields {
     /// 0 for the default, if a part behind this one is stored.
     max_wait_ms: u64,
 }
 
-/// What only versions store that replace a refill schedule.
+/// The fields of versions that replace a refill schedule.
 #[derive(Serialize, Deserialize)]
 struct EncodedSchedule {
     since_ns: u64,
@@ -111,7 +112,7 @@ enum EncodedStatus {
 }
 
 /// Encodes a version into its parts, in order. `schedule_since_ns` is that of [`DefinitionVersion`].
-pub fn encode(
+pub(crate) fn encode(
     number: u64,
     state: &LimitState,
     schedule_since_ns: Option<u64>,
@@ -119,7 +120,7 @@ pub fn encode(
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
     let schedule = schedule_since_ns.map(|since_ns| EncodedSchedule { since_ns });
-    // What follows is found only behind what stands before it.
+    // The decoder finds a part only if all parts before it are stored, too.
     let has_accounts = !state.accounts_since.is_empty() || schedule.is_some();
     let accounts_since = has_accounts.then_some(&state.accounts_since);
     let bucket_fields = EncodedBucketFields::of(state).or(accounts_since.map(|_| Default::default()));
@@ -148,7 +149,7 @@ fn part_of(part: u32, chunk: &[u8]) -> UserData {
 /// Assembles versions from the parts of a log that is read page by page. A version that cannot be decoded is reported once and
 /// skipped; the next one is decoded again.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub(crate) struct Assembler {
     bytes: Vec<u8>,
     parts: u32,
     skips: bool,
@@ -156,7 +157,7 @@ pub struct Assembler {
 
 impl Assembler {
     /// Takes the next part; returns the version that it completes.
-    pub fn push(&mut self, recorded: &Recorded) -> Result<Option<DefinitionVersion>, CodecError> {
+    pub(crate) fn push(&mut self, recorded: &Recorded) -> Result<Option<DefinitionVersion>, CodecError> {
         let part = recorded.transfer.user_data;
         if part.short == 0 {
             *self = Self::default();
@@ -215,7 +216,7 @@ fn append_if_any(bytes: Vec<u8>, part: Option<impl Serialize>) -> Result<Vec<u8>
     }
 }
 
-/// Decodes what stands at the front of the bytes, if there are any; returns the bytes behind it, too.
+/// Decodes the value at the front of the bytes, if there are any. Returns it and the bytes behind it.
 fn take_if_any<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(Option<T>, &'a [u8]), CodecError> {
     if bytes.is_empty() {
         return Ok((None, bytes));

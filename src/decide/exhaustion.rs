@@ -4,25 +4,26 @@
 //! knows when its own reservations expire and what its own completes release. It knows nothing of other replicas, so a
 //! conclusion holds for a short time only; then one caller, the *probe*, asks the ledger again.
 //!
-//! The estimate is an upper bound of what is free. It may send a caller to the ledger that finds no room, which costs a
-//! transfer. It denies no caller for whom an expiry, a complete or a definition version known here has made room, except for the
-//! time by which the ledger expires reservations late.
+//! The estimate is an upper bound of the free units. If it is too high, a caller asks the ledger and finds no room,
+//! which costs a transfer. A caller is admitted if an expiry, a complete or a definition version known here has made
+//! room. Only while the ledger is late to expire a reservation may such a caller be denied.
 
 use std::collections::VecDeque;
 
 /// The most expiries that are tracked for a limit; probes find later ones.
 const EXPECTED_MAX: usize = 4_096;
-/// The wait before a due expiry that the ledger had not made yet is tried again. The ledger expires behind requests.
+/// The pause before a caller tries again to take the units of a due expiry that the ledger had not made yet. The
+/// ledger makes expiries after a request.
 const RETRY_NS: u64 = 5_000_000;
 /// The most such retries in a row.
 const RETRIES_MAX: u32 = 8;
-/// The most that the ledger is assumed to expire late.
+/// The longest delay of the ledger's expiries that is assumed.
 const LAG_MAX_NS: u64 = 50_000_000;
 const LAG_STEP_NS: u64 = 2_000_000;
 
 /// The knowledge of one exhausted limit. Times are the ledger's, in nanoseconds.
 #[derive(Debug)]
-pub struct Exhaustion {
+pub(crate) struct Exhaustion {
     /// The most units that can be free, as far as this process knows.
     units: u128,
     /// From this time on one caller may probe the ledger.
@@ -36,7 +37,7 @@ pub struct Exhaustion {
     released: u128,
     /// A probe found room, and so did every caller since.
     opening: bool,
-    /// How late the ledger was seen to expire reservations.
+    /// How late the ledger makes expiries, by what was seen lately.
     lag_ns: u64,
     retries: u32,
     /// Whether reservations on the limit expire at known times.
@@ -51,7 +52,7 @@ struct ExpectedRelease {
 
 /// What to do with a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Advice {
+pub(crate) enum Advice {
     /// There may be room: ask the ledger, and report the outcome with the ticket.
     Ask(Ticket),
     /// There is no room: deny.
@@ -63,7 +64,7 @@ pub enum Advice {
 
 /// The admission of one caller to the ledger. It must be handed back with the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     units: u64,
     reason: Reason,
     released_before: u128,
@@ -74,7 +75,7 @@ pub struct Ticket {
 enum Reason {
     /// The units were thought to be free, and were taken off the estimate.
     Free,
-    /// To find out whether an expiry that is due has been made.
+    /// To find out whether the ledger has made an expiry that is due.
     Due,
     /// To find out whether there is room.
     Probe,
@@ -84,7 +85,7 @@ enum Reason {
 
 impl Exhaustion {
     /// The ledger has just refused `units`. Callers are denied for at most `bound_ns` without asking it again.
-    pub fn exhausted(now_ns: u64, bound_ns: u64, units: u64) -> Self {
+    pub(crate) fn exhausted(now_ns: u64, bound_ns: u64, units: u64) -> Self {
         Self {
             units: u128::from(units.saturating_sub(1)),
             until_ns: now_ns.saturating_add(bound_ns),
@@ -100,14 +101,14 @@ impl Exhaustion {
     }
 
     /// Admits a caller of `units` that may not be denied here.
-    pub fn bypass(&mut self, now_ns: u64, units: u64) -> Ticket {
+    pub(crate) fn bypass(&mut self, now_ns: u64, units: u64) -> Ticket {
         self.collect_due(now_ns);
         let reason = if self.take(units) { Reason::Free } else { Reason::Bypass };
         self.ticket(units, reason)
     }
 
     /// Whether to ask the ledger for `units`.
-    pub fn ask(&mut self, now_ns: u64, units: u64) -> Advice {
+    pub(crate) fn ask(&mut self, now_ns: u64, units: u64) -> Advice {
         self.collect_due(now_ns);
         if self.take(units) {
             return Advice::Ask(self.ticket(units, Reason::Free));
@@ -140,12 +141,12 @@ impl Exhaustion {
     }
 
     /// The ledger granted at `now_ns`. The reservation expires at `expires_at_ns`, if that is known.
-    pub fn granted(&mut self, now_ns: u64, ticket: Ticket, expires_at_ns: Option<u64>) {
+    pub(crate) fn granted(&mut self, now_ns: u64, ticket: Ticket, expires_at_ns: Option<u64>) {
         self.retries = 0;
         self.lag_ns -= self.lag_ns / 64;
         match ticket.reason {
             Reason::Free => {}
-            // This was expected. The due expiry may have been collected meanwhile.
+            // The due expiry has happened. Another caller may have taken it off the list meanwhile.
             Reason::Due if self.is_due(now_ns, ticket.units) => self.take_first_expected(ticket.units),
             Reason::Due => self.units = self.units.saturating_sub(ticket.units.into()),
             Reason::Probe | Reason::Bypass => self.opening = true,
@@ -161,7 +162,7 @@ impl Exhaustion {
     }
 
     /// The ledger refused the units. Returns when there will be room for this caller, if known.
-    pub fn refused(&mut self, now_ns: u64, ticket: Ticket) -> Option<u64> {
+    pub(crate) fn refused(&mut self, now_ns: u64, ticket: Ticket) -> Option<u64> {
         let was_opening = std::mem::take(&mut self.opening);
         // A bypassing caller may have asked for more than a probe would.
         if ticket.reason != Reason::Bypass {
@@ -188,7 +189,7 @@ impl Exhaustion {
         self.lag_ns = (self.lag_ns + LAG_STEP_NS).min(LAG_MAX_NS);
         let until_ns = now_ns.saturating_add(RETRY_NS);
         let again = ExpectedRelease { at_ns: until_ns.saturating_sub(self.lag_ns), units: ticket.units };
-        // A due expiry is still in the list.
+        // The list still holds a due expiry.
         if ticket.reason == Reason::Free && !self.expect(again) || !self.has_expiries {
             return None;
         }
@@ -196,8 +197,8 @@ impl Exhaustion {
         Some(until_ns)
     }
 
-    /// The outcome says nothing about this limit: hands the ticket back.
-    pub fn unused(&mut self, ticket: Ticket) {
+    /// Hands the ticket back, because the outcome tells nothing about this limit.
+    pub(crate) fn unused(&mut self, ticket: Ticket) {
         match ticket.reason {
             Reason::Free => self.units = self.units.saturating_add(ticket.units.into()),
             // The next caller probes.
@@ -208,13 +209,13 @@ impl Exhaustion {
 
     /// The ledger refused the units to a caller without a ticket, who was sent before the limit was known to be exhausted.
     /// Returns when there will be room for this caller, if known.
-    pub fn refused_unseen(&mut self, now_ns: u64, units: u64) -> Option<u64> {
+    pub(crate) fn refused_unseen(&mut self, now_ns: u64, units: u64) -> Option<u64> {
         self.collect_due(now_ns);
         self.promise(now_ns, units)
     }
 
     /// A complete released the units.
-    pub fn released(&mut self, units: u128) {
+    pub(crate) fn released(&mut self, units: u128) {
         self.units = self.units.saturating_add(units);
         self.released = self.released.saturating_add(units);
         self.promised = self.promised.saturating_sub(units);

@@ -1,9 +1,9 @@
 //! Extend: a running lease and an extend command become one linked chain of two transfers, a trace and the additional
 //! reservation.
 //!
-//! The trace takes the id that the guard of a complete would take. So of an extend and a complete that race, at whatever
-//! replicas, the ledger accepts one and refuses the other, which then reads the lease again: a complete finds more to settle,
-//! an extend finds the lease settled. Two extends of one lease that race are ordered in the same way.
+//! The trace takes the id that the guard of a complete would take. If an extend and a complete race, at any replicas,
+//! the ledger accepts one and refuses the other. The refused one reads the lease again: a complete finds more to
+//! settle, an extend finds the lease settled. Two extends of one lease that race are ordered in the same way.
 //!
 //! The reservation's id follows from the extend id. A repeated extend meets its own reservation, and a denied extend id stays
 //! denied.
@@ -22,7 +22,7 @@ use crate::time::unix_ms;
 
 /// What to do for an extend command, by the state of its lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExtendPlan {
+pub(crate) enum ExtendPlan {
     /// The lease is running: send this chain.
     Send {
         /// The chain.
@@ -37,7 +37,7 @@ pub enum ExtendPlan {
     },
     /// The extend id was used for another amount or limit.
     Conflict,
-    /// Another extend of the lease happens to have the same transfer id. A new extend id gets another.
+    /// Another extend of the lease happens to have the same transfer id. A new extend id gets another transfer id.
     IdCollision,
     /// The lease is settled, expired or unknown.
     NotRunning,
@@ -49,7 +49,7 @@ pub enum ExtendPlan {
 
 /// The meaning of the chain's outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExtendResult {
+pub(crate) enum ExtendResult {
     /// The lease holds the additional amount.
     Granted {
         /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
@@ -69,7 +69,7 @@ pub enum ExtendResult {
 }
 
 /// What to do for the command. `limit` is the limit to reserve more of; `transfers` are those of the lease, oldest first.
-pub fn plan(
+pub(crate) fn plan(
     ids: Ids,
     command: &Extend,
     limit: Option<&Limit>,
@@ -138,7 +138,7 @@ fn tagged(user_data: UserData, movement: Movement, tag: u64) -> UserData {
 }
 
 /// The outcome of the chain's second transfer, the reservation. `None` if the ledger refused the trace.
-pub fn reservation_outcome(outcome: ChainOutcome) -> Option<ChainOutcome> {
+pub(crate) fn reservation_outcome(outcome: ChainOutcome) -> Option<ChainOutcome> {
     match outcome {
         ChainOutcome::Created { .. } => Some(outcome),
         ChainOutcome::Refused { index, refusal } => {
@@ -148,7 +148,7 @@ pub fn reservation_outcome(outcome: ChainOutcome) -> Option<ChainOutcome> {
 }
 
 /// The meaning of the chain's outcome. `interpret_reservation` is [`reserve::interpret`] for [`Extend::as_reserve`].
-pub fn interpret(
+pub(crate) fn interpret(
     lease: LeaseId,
     lease_expires_at_ns: u64,
     outcome: ChainOutcome,

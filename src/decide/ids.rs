@@ -32,7 +32,7 @@ pub enum Purpose {
     Reserve = 1,
     /// The void of a reservation.
     Void = 2,
-    /// What stays reserved when a lease settles below its reservation.
+    /// The smaller reservation that stays when a lease settles below its reservation.
     Shrink = 3,
     /// The additional reservation when a lease settles above its reservation.
     Overage = 4,
@@ -49,7 +49,7 @@ pub enum Purpose {
 }
 
 /// The most attempts at one transfer of a lease: 3 bits of its id count them.
-pub const ATTEMPTS_MAX: u8 = 8;
+pub(crate) const ATTEMPTS_MAX: u8 = 8;
 /// The most legs of a lease before it is extended: 5 bits of an id count them.
 const LEGS_MAX: usize = 32;
 const _: () =
@@ -98,13 +98,13 @@ impl Ids {
     }
 
     /// The account of a limit in this state.
-    pub fn limit_of(self, state: &LimitState) -> AccountId {
+    pub(crate) fn limit_of(self, state: &LimitState) -> AccountId {
         let key = &state.definition.key;
         state.accounts_since.last().map_or_else(|| self.limit(key), |&version| self.limit_since(key, version))
     }
 
     /// The accounts of a limit that newer ones have replaced.
-    pub fn replaced_accounts(self, state: &LimitState) -> impl Iterator<Item = AccountId> {
+    pub(crate) fn replaced_accounts(self, state: &LimitState) -> impl Iterator<Item = AccountId> {
         let key = &state.definition.key;
         let (first, later) = match state.accounts_since.split_last() {
             Some((_, earlier)) => (Some(self.limit(key)), earlier),
@@ -129,7 +129,7 @@ impl Ids {
     }
 
     /// The account that is a limit's refill clock, which counts in ticks.
-    pub fn clock(self, key: &LimitKey, tick: Tick) -> AccountId {
+    pub(crate) fn clock(self, key: &LimitKey, tick: Tick) -> AccountId {
         match tick {
             Tick::Millisecond => self.account(&format!("acct:clock:{key}")),
             Tick::Nanosecond => self.account(&format!("acct:clock-ns:{key}")),
@@ -147,7 +147,7 @@ impl Ids {
     }
 
     /// The account that refuses a chain in which a bucket owes more than a bound.
-    pub fn allowance(self) -> AccountId {
+    pub(crate) fn allowance(self) -> AccountId {
         self.account("acct:allowance")
     }
 
@@ -167,7 +167,7 @@ impl Ids {
     }
 
     /// The transfer that advances a limit's refill clock from this value, in ticks.
-    pub fn advance_clock(self, key: &LimitKey, tick: Tick, clock: u64) -> TransferId {
+    pub(crate) fn advance_clock(self, key: &LimitKey, tick: Tick, clock: u64) -> TransferId {
         let hash = match tick {
             Tick::Millisecond => digest(self.ledger, &format!("advance:{key}:{clock}")),
             Tick::Nanosecond => digest(self.ledger, &format!("advance-ns:{key}:{clock}")),
@@ -210,12 +210,12 @@ impl Ids {
     }
 
     /// The transfer that voids a closing transfer.
-    pub fn reopen(self, closing: TransferId) -> TransferId {
+    pub(crate) fn reopen(self, closing: TransferId) -> TransferId {
         TransferId::from_u128(digest(self.ledger, &format!("reopen:{}", closing.as_u128())))
     }
 
     /// The transfer that closes an account again at the end of the chain that reopened it.
-    pub fn close_again(self, closing: TransferId) -> TransferId {
+    pub(crate) fn close_again(self, closing: TransferId) -> TransferId {
         TransferId::from_u128(digest(self.ledger, &format!("close-again:{}", closing.as_u128())))
     }
 

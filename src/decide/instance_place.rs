@@ -7,7 +7,7 @@ use super::definition_codec::DefinitionVersion;
 use crate::limit::{LimitKey, Status};
 
 /// The template that counts the instance with this history, if one does. The history holds every version, oldest first.
-pub fn counting_template(history: &[DefinitionVersion]) -> Option<&LimitKey> {
+pub(crate) fn counting_template(history: &[DefinitionVersion]) -> Option<&LimitKey> {
     let (mut is_new, mut template) = (true, None);
     for DefinitionVersion { state, .. } in history {
         template = match (state.status, &state.origin) {

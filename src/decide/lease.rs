@@ -12,39 +12,39 @@ use crate::time::{NS_PER_MS, NS_PER_SECOND, unix_ms};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The lease's id.
-    pub id: LeaseId,
+    pub(crate) id: LeaseId,
     /// The reservations: those of the grant, sorted by key, then those of extends, by time. Never empty.
-    pub legs: Vec<HeldLeg>,
+    pub(crate) legs: Vec<HeldLeg>,
     /// How many of the legs come from extends.
-    pub extensions: usize,
+    pub(crate) extensions: usize,
     /// How many extends claimed an id of the guard. That is more than `extensions` if one was made after all legs had expired.
-    pub guards_taken: usize,
+    pub(crate) guards_taken: usize,
     /// Whether the lease was completed.
-    pub settled: bool,
+    pub(crate) settled: bool,
     /// For a reservation ahead, which is the first leg: its date to act, in milliseconds since the Unix epoch.
-    pub acts_at_unix_ms: Option<u64>,
+    pub(crate) acts_at_unix_ms: Option<u64>,
 }
 
 /// One reservation of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldLeg {
+pub(crate) struct HeldLeg {
     /// The transfer that reserved.
-    pub transfer: TransferId,
+    pub(crate) transfer: TransferId,
     /// The limit's account.
-    pub account: AccountId,
+    pub(crate) account: AccountId,
     /// The amount reserved.
-    pub amount: u128,
+    pub(crate) amount: u128,
     /// How the amount becomes available again, as the limit said at the time of the reservation.
-    pub hold: Hold,
+    pub(crate) hold: Hold,
     /// When it expires or is refilled, in the ledger's nanoseconds.
-    pub expires_at_ns: u64,
+    pub(crate) expires_at_ns: u64,
     /// When it was reserved, in the ledger's nanoseconds.
-    pub reserved_at_ns: u64,
+    pub(crate) reserved_at_ns: u64,
 }
 
 /// How a reservation becomes available again, and what happens to overage that finds no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub(crate) enum Hold {
     /// It expires after the window.
     Rolling(Overage),
     /// Its complete releases it, or it expires after the timeout.
@@ -60,7 +60,7 @@ pub enum Hold {
 
 /// The status of a lease whose id is sent in another reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseStatus {
+pub(crate) enum LeaseStatus {
     /// The lease is still granted.
     Granted {
         /// The time of the grant, in milliseconds since the Unix epoch.
@@ -76,7 +76,7 @@ pub enum LeaseStatus {
 
 impl Hold {
     /// The code of a transfer that reserves in this way.
-    pub fn code(self) -> TransferCode {
+    pub(crate) fn code(self) -> TransferCode {
         match self {
             Hold::Rolling(Overage::Debt) => TransferCode::ReserveRolling,
             Hold::Rolling(Overage::Deny) => TransferCode::ReserveRollingDeny,
@@ -89,7 +89,7 @@ impl Hold {
 
 impl Lease {
     /// What the lease reserved of the limit with this account, extensions included.
-    pub fn reserved(&self, account: AccountId) -> u128 {
+    pub(crate) fn reserved(&self, account: AccountId) -> u128 {
         self.legs.iter().filter(|leg| leg.account == account).map(|leg| leg.amount).sum()
     }
 
@@ -159,28 +159,28 @@ impl Lease {
     }
 
     /// The time of the grant, in milliseconds since the Unix epoch.
-    pub fn reserved_at_unix_ms(&self) -> u64 {
+    pub(crate) fn reserved_at_unix_ms(&self) -> u64 {
         self.legs.first().map_or(0, |leg| unix_ms(leg.reserved_at_ns))
     }
 
-    /// The account on which the lease holds the limit: that of the limit, or one that a newer one has replaced.
-    pub fn account_of(&self, ids: Ids, limit: &Limit) -> Option<AccountId> {
+    /// The account on which the lease holds the limit: the limit's current account, or one that was replaced.
+    pub(crate) fn account_of(&self, ids: Ids, limit: &Limit) -> Option<AccountId> {
         self.legs.iter().map(|leg| leg.account).find(|&account| limit.has_or_had_account(ids, account))
     }
 
     /// Whether it borrowed tokens that were not available when it was granted ([`super::borrow`]).
-    pub fn borrowed_ahead(&self) -> bool {
+    pub(crate) fn borrowed_ahead(&self) -> bool {
         self.acts_at_unix_ms.is_some_and(|acts_at_unix_ms| acts_at_unix_ms > self.reserved_at_unix_ms())
     }
 
     /// Whether every leg has expired.
-    pub fn is_expired(&self, now_ns: u64) -> bool {
+    pub(crate) fn is_expired(&self, now_ns: u64) -> bool {
         self.legs.iter().all(|leg| leg.is_expired(now_ns))
     }
 
-    /// Whether the lease no longer holds all that it was granted: the window or the timeout of a part has passed. A refill is no
-    /// expiry: what was spent of a bucket or a window stays spent. Of a lease that only spent nothing is left after the last
-    /// refill.
+    /// Whether a part of the lease has expired, because its window or its timeout has passed. A refill is no expiry:
+    /// units that were spent of a bucket or a window stay spent. A lease that only spent units has expired after
+    /// their last refill.
     fn has_expired_part(&self, now_ns: u64) -> bool {
         let expires = |leg: &HeldLeg| match leg.hold {
             Hold::Rolling(_) | Hold::Concurrency => true,
@@ -190,7 +190,13 @@ impl Lease {
     }
 
     /// The status of the lease for a command with its id. `limits` are in the order of the command's requirements.
-    pub fn status(&self, ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> LeaseStatus {
+    pub(crate) fn status(
+        &self,
+        ids: Ids,
+        command: &Reserve,
+        limits: &[Option<&Limit>],
+        now_ns: u64,
+    ) -> LeaseStatus {
         if !self.was_granted_for(ids, command, limits) {
             LeaseStatus::Conflict
         } else if self.settled {
@@ -271,13 +277,13 @@ impl HeldLeg {
     }
 
     /// Whether it has expired or was refilled by schedule.
-    pub fn is_expired(&self, now_ns: u64) -> bool {
+    pub(crate) fn is_expired(&self, now_ns: u64) -> bool {
         self.expires_at_ns <= now_ns
     }
 
     /// The time left in whole seconds, rounded up so that a new reservation for it never expires early. `None` if none is
     /// left.
-    pub fn remaining_seconds(&self, now_ns: u64) -> Option<u32> {
+    pub(crate) fn remaining_seconds(&self, now_ns: u64) -> Option<u32> {
         let remaining_ns = self.expires_at_ns.checked_sub(now_ns).filter(|&ns| ns > 0)?;
         u32::try_from(remaining_ns.div_ceil(NS_PER_SECOND)).ok()
     }

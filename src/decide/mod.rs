@@ -5,33 +5,33 @@
 //! | [`ids`] | the ids of accounts and transfers |
 //! | [`reserve`] | a reserve command and its limits -> a chain; the chain's outcome -> granted, denied, or read the lease |
 //! | [`lease`] | the transfers of a lease -> what it holds, and whether it is settled |
-//! | [`extend`] | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
+//! | `extend` | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
 //! | [`schedule_change`] | a replaced schedule -> what it has earned, and where what was spent goes |
 //! | `allowance` | a bound on what a bucket owes -> the transfers that hold it |
-//! | [`borrow`] | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
-//! | [`reservation_ahead`] | the transfers of a lease -> the tokens it borrowed, and when they are available |
+//! | `borrow` | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
+//! | `reservation_ahead` | the transfers of a lease -> the tokens it borrowed, and when they are available |
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
-//! | [`exhaustion`] | what this process knows of an exhausted limit -> whether to ask the ledger at all |
+//! | `exhaustion` | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
 //! | [`definition_version`] | a limit and the definition wanted -> its next version, and the version's chain |
-//! | [`instance_place`] | the history of an instance -> the template that counts it |
-//! | [`replaced_account`] | a deleted limit that gets another kind -> what its new account keeps reserved |
+//! | `instance_place` | the history of an instance -> the template that counts it |
+//! | `replaced_account` | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
 mod allowance;
-pub mod borrow;
+pub(crate) mod borrow;
 pub mod definition_codec;
 pub mod definition_version;
-pub mod exhaustion;
-pub mod extend;
+pub(crate) mod exhaustion;
+pub(crate) mod extend;
 pub mod ids;
-pub mod instance_place;
+pub(crate) mod instance_place;
 pub mod lease;
 pub mod refill;
-pub mod replaced_account;
-pub mod reservation_ahead;
+pub(crate) mod replaced_account;
+pub(crate) mod reservation_ahead;
 pub mod reserve;
 pub mod retry_after;
 pub mod schedule_change;

@@ -47,11 +47,11 @@ pub struct Schedule {
 
 /// Where a reservation moves what it spends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpendTarget {
+pub(crate) struct SpendTarget {
     /// The spent account.
-    pub spent: AccountId,
+    pub(crate) spent: AccountId,
     /// When all of it has been refilled, in milliseconds since the Unix epoch.
-    pub refilled_at_ms: u64,
+    pub(crate) refilled_at_ms: u64,
 }
 
 /// A chain that makes every refill that is due.
@@ -65,7 +65,7 @@ pub struct CatchUp {
 
 /// The meaning of the outcome of a refill chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefillResult {
+pub(crate) enum RefillResult {
     /// The chain was created.
     Refilled,
     /// Another chain took the trace's id: the clock has another value than was read. For a manual refill: it was made before.
@@ -78,14 +78,24 @@ pub enum RefillResult {
 
 impl Schedule {
     /// The schedule of a limit that has been of this kind since the given version. Its steps count from `since_ns`.
-    pub fn new(ids: Ids, key: &LimitKey, kind: ScheduledKind, since_version: u64, since_ns: u64) -> Self {
+    pub(crate) fn new(
+        ids: Ids,
+        key: &LimitKey,
+        kind: ScheduledKind,
+        since_version: u64,
+        since_ns: u64,
+    ) -> Self {
         let spent = (0..kind.spent_accounts()).map(|index| ids.spent(key, since_version, index)).collect();
         let borrowed = kind.lends().then(|| ids.borrowed(key));
         Self { kind, since_ns, spent, clock: ids.clock(key, kind.tick()), borrowed }
     }
 
     /// The schedule of a definition version: its own, or that of the version before if it continues.
-    pub fn of_version(ids: Ids, earlier: Option<&Limit>, version: &DefinitionVersion) -> Option<Box<Self>> {
+    pub(crate) fn of_version(
+        ids: Ids,
+        earlier: Option<&Limit>,
+        version: &DefinitionVersion,
+    ) -> Option<Box<Self>> {
         let kind = version.state.scheduled()?;
         let earlier = earlier.filter(|earlier| !version.state.starts_new_schedule(Some(&earlier.state)));
         let same = earlier.and_then(|earlier| earlier.schedule.clone());
@@ -97,7 +107,7 @@ impl Schedule {
     }
 
     /// The spent accounts.
-    pub fn spent(&self) -> &[AccountId] {
+    pub(crate) fn spent(&self) -> &[AccountId] {
         &self.spent
     }
 
@@ -107,12 +117,12 @@ impl Schedule {
     }
 
     /// The account of tokens borrowed ahead of refills, if the kind lends.
-    pub fn borrowed(&self) -> Option<AccountId> {
+    pub(crate) fn borrowed(&self) -> Option<AccountId> {
         self.borrowed
     }
 
     /// The refill rate of a bucket that time refills, and its steps. `None` for windows and manually refilled buckets.
-    pub fn timed_refill(&self) -> Option<(RefillRate, Steps)> {
+    pub(crate) fn timed_refill(&self) -> Option<(RefillRate, Steps)> {
         match self.kind {
             ScheduledKind::TokenBucket(bucket) => Some((bucket.refill(), self.steps()?)),
             ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) => None,
@@ -120,7 +130,7 @@ impl Schedule {
     }
 
     /// The accounts to create before the schedule takes effect.
-    pub fn accounts(&self) -> Vec<NewAccount> {
+    pub(crate) fn accounts(&self) -> Vec<NewAccount> {
         let spent = self.spent.iter().map(|&id| NewAccount {
             id,
             rule: AccountRule::DebitsMustNotExceedCredits,
@@ -133,7 +143,7 @@ impl Schedule {
     }
 
     /// Where a reservation at `now_ns` moves what it spends, if at most `spent_max` is spent then in total.
-    pub fn spend_target(&self, now_ns: u64, spent_max: u64) -> Option<SpendTarget> {
+    pub(crate) fn spend_target(&self, now_ns: u64, spent_max: u64) -> Option<SpendTarget> {
         let step = self.steps().map_or(0, |steps| steps.at(now_ns));
         let spent = *self.spent.get(self.kind.spent_account_index(step))?;
         Some(SpendTarget {
@@ -144,25 +154,25 @@ impl Schedule {
 
     /// The start of the current step, in milliseconds since the Unix epoch. For a manually refilled bucket: when the schedule
     /// took effect.
-    pub fn last_step_ms(&self, now_ns: u64) -> u64 {
+    pub(crate) fn last_step_ms(&self, now_ns: u64) -> u64 {
         let last_step_ns = self.steps().map_or(self.since_ns, |steps| steps.starts_at_ns(steps.at(now_ns)));
         unix_ms(last_step_ns)
     }
 
     /// The start of the next step, in milliseconds since the Unix epoch, rounded up. `None` for a manually refilled bucket.
-    pub fn next_step_ms(&self, now_ns: u64) -> Option<u64> {
+    pub(crate) fn next_step_ms(&self, now_ns: u64) -> Option<u64> {
         let steps = self.steps()?;
         Some(steps.starts_at_ms(steps.at(now_ns) + 1))
     }
 
     /// Whether a refill clock with this value, in ticks, shows that nothing is due.
-    pub fn is_up_to_date(&self, clock: u64, now_ns: u64) -> bool {
+    pub(crate) fn is_up_to_date(&self, clock: u64, now_ns: u64) -> bool {
         let is_of_this_step = |steps: Steps| steps.at(self.refilled_to_ns(clock)) >= steps.at(now_ns);
         self.steps().is_none_or(is_of_this_step)
     }
 
     /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value, in ticks, shows that nothing is due.
-    pub fn up_to_date_until_ns(&self, clock: u64) -> u64 {
+    pub(crate) fn up_to_date_until_ns(&self, clock: u64) -> u64 {
         self.steps().map_or(u64::MAX, |steps| {
             let next_step = steps.at(self.refilled_to_ns(clock)).saturating_add(1);
             steps.starts_at_ns(next_step).saturating_sub(1)
@@ -170,11 +180,11 @@ impl Schedule {
     }
 
     /// The steps at which refills are due; `None` for a manually refilled bucket.
-    pub fn steps(&self) -> Option<Steps> {
+    pub(crate) fn steps(&self) -> Option<Steps> {
         self.kind.steps(self.since_ns)
     }
 
-    /// Up to when a refill clock with this value, in ticks, shows every refill as made.
+    /// The moment up to which a refill clock with this value, in ticks, shows every refill as made.
     pub(super) fn refilled_to_ns(&self, clock: u64) -> u64 {
         self.kind.tick().starts_at_ns(clock).max(self.since_ns)
     }
@@ -231,7 +241,7 @@ pub fn catch_up(
 
 /// The chain of a manual refill or a release into a bucket, which happens once per trace; `None` if the limit has no schedule.
 /// The other arguments are those of [`catch_up`].
-pub fn manual_refill(
+pub(crate) fn manual_refill(
     ids: Ids,
     limit: &Limit,
     trace: TransferId,
@@ -248,7 +258,7 @@ pub fn manual_refill(
 }
 
 /// The tokens that one manual refill adds; `None` if the limit is not a manually refilled bucket.
-pub fn manual_refill_amount(limit: &Limit) -> Option<u64> {
+pub(crate) fn manual_refill_amount(limit: &Limit) -> Option<u64> {
     match limit.schedule.as_deref()?.kind {
         ScheduledKind::TokenBucket(bucket) if !bucket.auto_replenish() => {
             Some(bucket.refill().amount().get())
@@ -322,7 +332,7 @@ pub(super) fn reopen_and_close(ids: Ids, account: AccountId, closing: TransferId
 }
 
 /// The meaning of the outcome of a refill chain.
-pub fn interpret(limit: &Limit, outcome: ChainOutcome) -> Result<RefillResult, LedgerError> {
+pub(crate) fn interpret(limit: &Limit, outcome: ChainOutcome) -> Result<RefillResult, LedgerError> {
     let (index, refusal) = match outcome {
         ChainOutcome::Created { .. } => return Ok(RefillResult::Refilled),
         ChainOutcome::Refused { index, refusal } => (index, refusal),

@@ -1,11 +1,12 @@
 //! The account of a limit that was deleted and defined again as another kind.
 //!
-//! A reservation with a timeout names no account of its kind. So a replica that has not read the new kind could still reserve
-//! by the old one. Therefore the limit gets a new account, and the old one stays closed and refuses it. Limits with a schedule
-//! need no new account: their spent accounts are closed when the schedule is replaced.
+//! The accounts in a reservation with a timeout do not depend on the kind of the limit. So a replica that has not
+//! read the new kind could still reserve by the old one. Therefore the limit gets a new account, and the old one
+//! stays closed and refuses it. Limits with a schedule need no new account: their spent accounts are closed when the
+//! schedule is replaced.
 //!
-//! Leases on the old account are settled there. The new account keeps as much reserved as they hold, until the last of them
-//! must have expired: together they never exceed the capacity.
+//! Leases on the old account are settled there. The new account keeps the same amount reserved until the last of
+//! these leases must have expired. So reservations on both accounts together never exceed the capacity.
 
 use super::Limit;
 use super::definition_codec::DefinitionVersion;
@@ -35,7 +36,7 @@ pub(super) fn replaces_account(limit: &Limit, wanted: &LimitState) -> bool {
 
 /// What the new account keeps reserved. `replaced` is the closed account, `history` holds every version of the key, oldest
 /// first. `None` if nothing can be reserved any more.
-pub fn kept_reservation(
+pub(crate) fn kept_reservation(
     replaced: &Account,
     history: &[DefinitionVersion],
     capacity: u64,
@@ -63,7 +64,7 @@ fn timeout_seconds(kind: Kind) -> Option<u32> {
 
 impl Limit {
     /// Whether this is the limit's account, or was before a new one replaced it.
-    pub fn has_or_had_account(&self, ids: Ids, account: AccountId) -> bool {
+    pub(crate) fn has_or_had_account(&self, ids: Ids, account: AccountId) -> bool {
         self.account == account || ids.replaced_accounts(&self.state).any(|replaced| replaced == account)
     }
 }

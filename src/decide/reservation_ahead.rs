@@ -8,20 +8,20 @@ use crate::time::NS_PER_MS;
 
 /// A reservation ahead, as the lease's transfers tell it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ReservationAhead {
+pub(crate) struct ReservationAhead {
     /// The tokens taken.
-    pub tokens: u64,
+    pub(crate) tokens: u64,
     /// When it was made, in milliseconds since the Unix epoch.
-    pub created_at_unix_ms: u64,
+    pub(crate) created_at_unix_ms: u64,
     /// The date to act: when all its tokens are available, in milliseconds since the Unix epoch.
-    pub acts_at_unix_ms: u64,
+    pub(crate) acts_at_unix_ms: u64,
     /// The refill rate at that time, in tokens per second.
-    pub per_second: f64,
+    pub(crate) per_second: f64,
 }
 
 /// Reads the reservation ahead of a lease that was granted at `created_at_unix_ms` from its transfers; `None` if it borrowed
 /// nothing.
-pub fn reservation_ahead(created_at_unix_ms: u64, transfers: &[Recorded]) -> Option<ReservationAhead> {
+pub(crate) fn reservation_ahead(created_at_unix_ms: u64, transfers: &[Recorded]) -> Option<ReservationAhead> {
     let of = |code| transfers.iter().filter(move |recorded| recorded.transfer.code == code);
     let borrow = of(TransferCode::Borrow).next()?.transfer;
     let mut measures = of(TransferCode::Measure).map(|recorded| recorded.transfer);

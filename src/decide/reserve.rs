@@ -127,18 +127,18 @@ pub(super) fn plan_spending_leg(
 }
 
 /// Whether the limit exists for callers. A decreasing limit does: its account is closed, so the ledger denies.
-pub fn takes_reservations(limit: &Limit) -> bool {
+pub(crate) fn takes_reservations(limit: &Limit) -> bool {
     !limit.state.status.is_gone()
 }
 
 /// Whether every key names a limit that takes reservations.
-pub fn all_known(limits: &[Option<&Limit>]) -> bool {
+pub(crate) fn all_known(limits: &[Option<&Limit>]) -> bool {
     limits.iter().all(|limit| limit.is_some_and(takes_reservations))
 }
 
 /// The first requirement that these definitions can never grant. An unknown key comes before an amount above the capacity.
 /// The definitions may be stale: read them again before answering so.
-pub fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option<Denial> {
+pub(crate) fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option<Denial> {
     let each = || command.requirements().iter().zip(limits);
     let unknown = each()
         .find(|(_, limit)| !limit.is_some_and(takes_reservations))
@@ -152,9 +152,9 @@ pub fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option<Denial
     })
 }
 
-/// Whether a refusal contradicts the definitions known here, which may be stale. `impossible` is what [`impossible`] says of
-/// them.
-pub fn contradicts_definitions(
+/// Whether a refusal contradicts the definitions known here, which may be stale. The argument `impossible` is the
+/// result of the function of that name for them.
+pub(crate) fn contradicts_definitions(
     limits: &[Option<&Limit>],
     outcome: ChainOutcome,
     impossible: Option<&Denial>,
@@ -172,7 +172,8 @@ pub fn contradicts_definitions(
     }
 }
 
-/// The meaning of the outcome of the planned chain. `impossible` is what [`impossible`] says of the same limits.
+/// The meaning of the outcome of the planned chain. The argument `impossible` is the result of the function of that
+/// name for the same limits.
 pub fn interpret(
     command: &Reserve,
     limits: &[Option<&Limit>],

@@ -46,7 +46,7 @@ impl RetryPolicy {
     /// - `streak`: the denials in a row before this one.
     /// - `step_in_ms`: the time until the next refill of a limit with a schedule, if known. The hint is never earlier.
     /// - `random`: a random number from 0 to 1, for the jitter.
-    pub fn no_room_ms(&self, kind: Kind, streak: u32, step_in_ms: Option<u64>, random: f64) -> u64 {
+    pub(crate) fn no_room_ms(&self, kind: Kind, streak: u32, step_in_ms: Option<u64>, random: f64) -> u64 {
         if let (Some(scheduled), Some(step_in_ms)) = (kind.scheduled(), step_in_ms) {
             let streak = if scheduled.each_step_refills_all() { 0 } else { streak };
             return self.rolling.at_step_ms(step_in_ms, streak, random).max(1);
@@ -68,7 +68,7 @@ impl RetryPolicy {
     }
 
     /// The hint for a limit that is known to have room in `wait_ms`, in milliseconds: that time, capped at the longest hint.
-    pub fn room_known_ms(&self, kind: Kind, wait_ms: u64) -> u64 {
+    pub(crate) fn room_known_ms(&self, kind: Kind, wait_ms: u64) -> u64 {
         let max_ms = match kind {
             Kind::Concurrency(_) => self.concurrency.max_ms,
             Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {

@@ -1,12 +1,13 @@
 //! A version that replaces a refill schedule: up to one moment everything follows the old schedule, from then on the new one.
 //!
-//! The old rate of a bucket is settled to that moment: whole tokens are refilled by the version's chain, and the fraction of a
-//! token that is left moves the start of the new steps to an earlier moment, by the time that the new rate takes for it. So
-//! rates that alternate yield what each of them should.
+//! The old rate of a bucket is settled to that moment: whole tokens are refilled by the version's chain, and the
+//! fraction of a token that is left moves the start of the new steps to an earlier moment, by the time that the new
+//! rate takes for it. So each of two alternating rates adds exactly the tokens that it should.
 //!
-//! The chain advances the refill clock from the value that was read, with the trace of a refill. So a refill by the old schedule
-//! cannot come between: the ledger refuses the version, which is planned again. If the clock is at the moment already, there is
-//! nothing to advance. A refill that comes between then counts a fraction of a token twice, at most.
+//! The chain advances the refill clock from the value that was read, with the trace of a refill. If a refill by the
+//! old schedule comes first, the ledger therefore refuses the version, which is planned again. If the clock is at
+//! that moment already, the chain does not advance it. A refill that comes first then counts at most a fraction of a
+//! token twice.
 //!
 //! What was spent is carried over to an account of the new schedule. The transfer that closes the old account names it, and says
 //! until when the new schedule keeps it there. So a complete of an earlier lease finds what it can release.
@@ -76,15 +77,15 @@ fn passed_of_step(steps: Steps, at_ns: u64) -> (u128, u128) {
 
 /// The account that took over what was spent under a replaced schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Successor {
+pub(crate) struct Successor {
     /// The spent account of the new schedule.
-    pub spent: AccountId,
-    /// From when on nothing of it is there any more, in nanoseconds since the Unix epoch.
-    pub until_ns: u64,
+    pub(crate) spent: AccountId,
+    /// When all of it has been refilled, in nanoseconds since the Unix epoch.
+    pub(crate) until_ns: u64,
 }
 
-/// The user data of the transfer that closes a replaced spent account. Without a target no lease of before can release
-/// anything: a bucket that became a window does not tell what its callers spent from what others spend.
+/// The user data of the transfer that closes a replaced spent account. Without a target, earlier leases can release
+/// nothing: a window that replaced a bucket cannot tell what they spent from what later leases spend.
 pub(super) fn closing_data(target: Option<SpendTarget>) -> UserData {
     target.map_or_else(UserData::default, |target| UserData {
         wide: target.spent.as_u128(),
@@ -94,7 +95,7 @@ pub(super) fn closing_data(target: Option<SpendTarget>) -> UserData {
 }
 
 /// Reads the successor from the transfer that closed a spent account; `None` if it names none, as those of version 0.1.
-pub fn successor_of(closing: &Recorded) -> Option<Successor> {
+pub(crate) fn successor_of(closing: &Recorded) -> Option<Successor> {
     let UserData { wide, long, .. } = closing.transfer.user_data;
     (wide != 0)
         .then(|| Successor { spent: AccountId::from_u128(wide), until_ns: long.saturating_mul(NS_PER_MS) })

@@ -20,7 +20,7 @@ pub struct Usage {
 }
 
 /// The accounts that [`usage`] needs, in its order.
-pub fn accounts(limit: &Limit) -> impl Iterator<Item = AccountId> {
+pub(crate) fn accounts(limit: &Limit) -> impl Iterator<Item = AccountId> {
     let of_schedule = limit.schedule.iter().flat_map(|schedule| {
         std::iter::once(schedule.clock()).chain(schedule.borrowed()).chain(schedule.spent().iter().copied())
     });
@@ -28,7 +28,7 @@ pub fn accounts(limit: &Limit) -> impl Iterator<Item = AccountId> {
 }
 
 /// The usage of a limit at `now_ns`. `read` are its [`accounts`], all of one moment. `None` if one is missing.
-pub fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
+pub(crate) fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
     let [of_limit, of_debt, of_schedule @ ..] = read else { return None };
     let (available, pending, debt) = (of_limit.available(), of_limit.debits_pending, of_debt.debits_posted);
     if let Some(instances_max) = limit.state.definition.instances_max {

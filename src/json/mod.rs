@@ -9,12 +9,13 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `objects_only.rs` | the first attempt: serde's reading, but for arrays in the place of objects |
+//! | `objects_only.rs` | the first attempt: serde's reading, which refuses arrays in the place of objects |
 //! | `value.rs` | the second attempt, slower: every rule, and the errors |
 //! | `number.rs` | whole numbers in any spelling |
 //! | `error.rs` | what is wrong, and where |
 //!
-//! Nearly every text passes the first attempt, which costs what serde costs. What it accepts means the same in both.
+//! Nearly every text passes the first attempt, which costs what serde costs. A text that it accepts means the same in
+//! both attempts.
 
 mod error;
 mod number;

@@ -1,4 +1,4 @@
-//! Whole numbers in any spelling of JSON, exactly: a detour over floating point would round above 2^53.
+//! Reads whole numbers in any spelling of JSON, without rounding: floating-point numbers would round above 2^53.
 
 /// What a number of JSON is as a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

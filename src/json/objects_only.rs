@@ -1,5 +1,5 @@
-//! Serde's own reading, but for what serde takes for an object or a name: an array of the object's values, an object
-//! with the name.
+//! Reads as serde does, with two exceptions: it refuses an array in the place of an object, and an object in the
+//! place of a name.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use serde::forward_to_deserialize_any;
 
 use super::value::RAW_VALUE;
 
-/// Around a deserializer, and around everything that serde hands inwards from there: visitors, seeds, items.
+/// Wraps a deserializer, and every visitor, seed and item that serde passes on from there.
 pub(super) struct ObjectsOnly<T>(pub(super) T);
 
-/// Around the visitor of an object. It takes no array.
+/// Wraps the visitor of an object, and refuses arrays.
 struct Object<V>(V);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectsOnly<D> {
@@ -77,7 +77,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectsOnly<D> {
         self.0.deserialize_string(visitor)
     }
 
-    /// Takes arrays and maps. What else is not named above fails here, and passes the second attempt.
+    /// Takes arrays and maps. Other types that have no method above fail here; the second attempt reads them.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.0.deserialize_any(ObjectsOnly(visitor))
     }

@@ -88,7 +88,7 @@ pub struct Account {
 
 impl Account {
     /// Posted credits less posted debits: a limit's capacity.
-    pub fn posted_balance(&self) -> u128 {
+    pub(crate) fn posted_balance(&self) -> u128 {
         self.credits_posted.saturating_sub(self.debits_posted)
     }
 

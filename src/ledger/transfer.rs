@@ -25,11 +25,11 @@ impl TransferId {
 
 /// The upper 112 bits of transfer ids. All transfers of a lease share them: they are one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TransferFamily(u128);
+pub(crate) struct TransferFamily(u128);
 
 impl TransferId {
     /// The family of this id.
-    pub fn family(self) -> TransferFamily {
+    pub(crate) fn family(self) -> TransferFamily {
         TransferFamily(self.as_u128() >> 16)
     }
 
@@ -186,7 +186,7 @@ pub enum TransferCode {
 
 impl TransferCode {
     /// Every code.
-    pub const ALL: [TransferCode; 22] = [
+    pub(crate) const ALL: [TransferCode; 22] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -217,7 +217,7 @@ impl TransferCode {
     }
 
     /// Whether transfers of this code belong to a lease, which their user data names.
-    pub fn is_of_lease(self) -> bool {
+    pub(crate) fn is_of_lease(self) -> bool {
         match self {
             Self::Grant
             | Self::Cut
@@ -246,7 +246,7 @@ impl TransferCode {
 
     /// Whether transfers of this code are looked up by account. Others are looked up by id only, and the memory ledger forgets
     /// them in time.
-    pub fn is_of_log(self) -> bool {
+    pub(crate) fn is_of_log(self) -> bool {
         match self {
             Self::Definition | Self::Close => true,
             Self::Grant

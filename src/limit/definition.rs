@@ -77,7 +77,7 @@ impl Definition {
     }
 
     /// The definition that this template gives to a key that matches it.
-    pub fn for_instance(&self, key: LimitKey) -> Self {
+    pub(crate) fn for_instance(&self, key: LimitKey) -> Self {
         Self { key, instances_max: None, ..self.clone() }
     }
 }

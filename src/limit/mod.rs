@@ -24,11 +24,11 @@ pub use escape::escape_segment;
 pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, ReplenishId};
 pub use key::LimitKey;
 pub use key_error::{KEY_BYTES_MAX, KeyError};
-pub(crate) use kind::EncodedKind;
 pub use kind::{
-    Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, Refill, RefillRate, RefillRateError,
-    Rolling, SECONDS_MAX, SEGMENTS_MAX, ScheduledKind, SlidingWindow, Steps, Tick, TokenBucket,
+    Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, RefillRate, RefillRateError, Rolling,
+    SECONDS_MAX, SEGMENTS_MAX, SlidingWindow, TokenBucket,
 };
+pub(crate) use kind::{EncodedKind, Refill, ScheduledKind, Steps, Tick};
 pub use kind_name::KindName;
 pub use state::{LimitState, Origin, Status};
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};

@@ -26,13 +26,13 @@ pub struct Origin {
 
 impl LimitState {
     /// The refill schedule of its kind, if it has one. A template has none, because nothing is reserved on it.
-    pub fn scheduled(&self) -> Option<ScheduledKind> {
+    pub(crate) fn scheduled(&self) -> Option<ScheduledKind> {
         self.definition.kind.scheduled().filter(|_| self.definition.instances_max.is_none())
     }
 
     /// Whether this version starts a new schedule instead of continuing that of the version before. An instance that an
     /// operator takes over starts a new one: the log that every replica follows does not hold the instance's versions.
-    pub fn starts_new_schedule(&self, earlier: Option<&LimitState>) -> bool {
+    pub(crate) fn starts_new_schedule(&self, earlier: Option<&LimitState>) -> bool {
         earlier.is_none_or(|earlier| {
             earlier.definition.kind != self.definition.kind
                 || earlier.origin.is_some() && self.origin.is_none()
@@ -64,7 +64,7 @@ pub enum Status {
 
 impl Status {
     /// Whether callers do not see the limit: it is deleted or retired.
-    pub fn is_gone(self) -> bool {
+    pub(crate) fn is_gone(self) -> bool {
         match self {
             Self::Active | Self::Decreasing { .. } => false,
             Self::Deleted | Self::Retired => true,

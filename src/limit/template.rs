@@ -65,7 +65,7 @@ impl KeyTemplate {
     /// 4. the one that has a literal segment where they first differ.
     ///
     /// So if all keys of one template match another one too, the first one applies to them.
-    pub fn precedence(&self) -> impl Ord + use<> {
+    pub(crate) fn precedence(&self) -> impl Ord + use<> {
         let segments: Vec<Segment<'_>> = segments(self.0.as_str()).collect();
         let placeholders: Vec<bool> =
             segments.iter().map(|segment| !matches!(segment, Segment::Literal(_))).collect();

@@ -1,4 +1,4 @@
-//! Complete.
+//! The operation complete: settles a lease with the amounts that were used, in as many chains as the ledger asks for.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::telemetry::Occurrences;
 
 static UNRESERVED_OVERAGES: Occurrences = Occurrences::new();
 
-/// The most replaced schedules through which a complete follows what a lease spent. Each takes a look-up.
+/// The most replaced schedules through which a complete follows the spent units of a lease. Each takes a look-up.
 const SUCCESSORS_MAX: usize = 64;
 
 impl<L: Ledger> Limiter<L> {
@@ -118,8 +118,8 @@ impl<L: Ledger> Limiter<L> {
         Ok(borrow::behind(&entry.limit, at_ns, acts_at_unix_ms, owed))
     }
 
-    /// Makes the refills that are due on limits of which more was used than reserved. Otherwise the overage would not find the
-    /// room that they make, or would be refilled by them although it came later.
+    /// Makes the due refills of limits of which more was used than reserved. Without them the overage would not find
+    /// the room that they make, or they would refill the overage, which came later.
     async fn refill_exceeded(
         &self,
         command: &Complete,
@@ -137,8 +137,8 @@ impl<L: Ledger> Limiter<L> {
         Ok(())
     }
 
-    /// The account that has what a closed spent account held, over all schedules that were replaced since. `None` if there is
-    /// none, or if it went through too many.
+    /// The account that took over the balance of a closed spent account, through all schedules that were replaced
+    /// since. `None` if there is none, or if too many schedules were replaced.
     async fn find_successor(&self, spent: AccountId) -> Result<Option<Successor>, LimiterError> {
         let (mut spent, mut until_ns, mut found) = (spent, u64::MAX, None);
         for _ in 0..SUCCESSORS_MAX {

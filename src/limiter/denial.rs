@@ -1,4 +1,4 @@
-//! From a denial to the answer, with its retry-after.
+//! Turns a denial into the answer, with its retry-after.
 
 use super::Limiter;
 use super::resolve::Resolved;
@@ -9,7 +9,7 @@ use crate::protocol::ReserveOutcome;
 use crate::registry::Entry;
 use crate::time::{NS_PER_MS, unix_ms};
 
-/// The hint when a retry is likely to find what changed meanwhile.
+/// The hint if the limit changed meanwhile, so that a retry at once may be granted.
 const RETRY_AT_ONCE_MS: u64 = 1;
 
 impl<L: Ledger> Limiter<L> {

@@ -1,8 +1,9 @@
 //! The denial cache: the limits that the ledger found exhausted lately. [`crate::decide::exhaustion`] decides whether a call on
 //! them needs the ledger; this file keeps that knowledge for each limit.
 //!
-//! A lease that may have been granted must never be denied here, because its caller may only be repeating the request. So only a
-//! lease id is denied here that was made a moment ago, as its ULID tells, and that this process has not sent to the ledger.
+//! A lease that may have been granted must never be denied here, because its caller may only be repeating the
+//! request. So this file denies only lease ids whose ULID was made a moment ago and that this process has not sent to
+//! the ledger.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +36,7 @@ struct Known {
     /// How long a limit is denied without asking the ledger.
     deny_alone_max: Duration,
     limits: papaya::HashMap<AccountId, Arc<ExhaustedLimit>, DefaultHashBuilder>,
-    /// Counts releases and refills. A refusal that the ledger decided before one of them tells nothing any more.
+    /// Counts releases and refills. A refusal that the ledger decided before one of them is out of date.
     releases: AtomicU64,
     leases: Cache<LeaseId, LeaseFate>,
 }
@@ -208,7 +209,7 @@ impl Drop for UnknownRelease<'_> {
 }
 
 impl Known {
-    /// A limit may have more room than is known: what is known of it is outdated.
+    /// Forgets what is known of a limit, because the limit may have more room now.
     fn forget(&self, account: AccountId) {
         self.releases.fetch_add(1, Ordering::SeqCst);
         if !self.limits.is_empty() {
@@ -280,7 +281,7 @@ impl Known {
         }
         let limits = self.limits.pin();
         if limits.len() >= LIMITS_MAX {
-            // Some of them have had room for long. Knowing which is not worth the bookkeeping.
+            // Some of these limits have had room for long. To find them is not worth the effort.
             limits.clear();
         }
         let exhaustion = Exhaustion::exhausted(now_ns, saturating_nanos(self.deny_alone_max), units);

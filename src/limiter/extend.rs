@@ -1,4 +1,4 @@
-//! Extend.
+//! The operation extend: reserves more of a limit for a running lease.
 
 use super::{Limiter, LimiterError};
 use crate::decide::extend::{self, ExtendPlan, ExtendResult};

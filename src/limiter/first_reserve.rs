@@ -1,4 +1,5 @@
-//! The first reserve of instances that are not made yet, or not again after they were retired. Its chain makes them, so a command that is denied makes none.
+//! The first reserve of instances that do not exist yet, or that were retired. The chain of the reserve makes them,
+//! so a denied command makes none.
 
 use futures_util::future::BoxFuture;
 
@@ -25,7 +26,7 @@ impl<L: Ledger> Limiter<L> {
                 let Some(key) = resolved.new_instances().first().map(|new| new.key().clone()) else {
                     return self.reserve(command).await;
                 };
-                // Of many callers that wait here, the first one makes the instance for all.
+                // Of all callers that wait here, the first one makes the instance for all.
                 let turn = self.registry.first_use(&key).await;
                 if self.registry.snapshot().get(&key).is_none_or(|known| !takes_reservations(&known.limit))
                     && let Some(answer) = self.try_first_reserve(resolved).await?
@@ -45,7 +46,7 @@ impl<L: Ledger> Limiter<L> {
         &self,
         mut resolved: Resolved<'_>,
     ) -> Result<Option<ReserveOutcome>, LimiterError> {
-        // Look first, so that a flood of keys leaves no accounts behind.
+        // Looks for room first, so that a flood of keys leaves no accounts behind.
         let is_impossible = resolved.impossible().is_some();
         let may_fit = !is_impossible && self.has_room(&resolved).await?;
         let mut limits = resolved.limits();
@@ -87,8 +88,8 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    /// Sends a chain that the ledger refuses, so that it remembers the denial. The legs of missing instances come last: what
-    /// has no room is named, not what is missing.
+    /// Sends a chain that the ledger refuses, so that it remembers the denial. The legs of missing instances come
+    /// last, so that the denial names a limit without room rather than a missing one.
     async fn submit_without_making(
         &self,
         resolved: &Resolved<'_>,

@@ -6,7 +6,7 @@
 //! | `resolve.rs` | a command and its limits: known, made from their templates, refilled |
 //! | `reserve.rs`, `complete.rs`, `extend.rs`, `object.rs` | the operations |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
-//! | `denial.rs` | from a denial to the answer with its retry-after |
+//! | `denial.rs` | turns a denial into the answer, with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_keys.rs` | whether a caller may touch a lease |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |

@@ -1,5 +1,5 @@
-//! A token bucket as an object per key, the form that other rate limiters offer. The bucket is a limit like any other: what is
-//! reserved here is settled, refilled, changed and shown as usual.
+//! A token bucket as an object per key, the form that other rate limiters offer. The bucket is a limit like any
+//! other: its reservations are settled and refilled, and its definition is changed and shown, as usual.
 
 use std::sync::Arc;
 
@@ -143,7 +143,7 @@ impl<L: Ledger> Object<'_, L> {
         Err(self.changes_too_fast())
     }
 
-    /// Submits a chain, behind those that make the instances it needs. What can never fit makes none.
+    /// Submits a chain, behind the chains that make the instances it needs. Tokens that can never fit make no instance.
     async fn submit(&self, resolved: &Resolved<'_>, chain: Chain) -> Result<MakingOutcome, ObjectError> {
         let limiter = self.limiter;
         match resolved.new_instances() {
@@ -158,8 +158,8 @@ impl<L: Ledger> Object<'_, L> {
         }
     }
 
-    /// Cancels a reservation, unless its date to act has passed. True if it is cancelled, now or earlier. Its tokens are released
-    /// as far as nobody has reserved behind it.
+    /// Cancels a reservation, unless its date to act has passed. True if it is cancelled, now or earlier. Tokens that
+    /// later reservations ahead borrowed stay taken.
     pub async fn cancel(&self, lease: LeaseId) -> Result<bool, ObjectError> {
         let entry = self.existing_bucket().await?;
         let transfers = self.transfers(lease).await?;
@@ -297,7 +297,7 @@ impl<L: Ledger> Object<'_, L> {
         let [available, borrowed] = self.balances(entry).await?;
         let now_ns = self.limiter.ledger.now_ns();
         let wait_ms = borrow::wait_ms(&entry.limit, now_ns, tokens, &available, &borrowed);
-        // Refills may have made room since. Still the reservation was refused for its wait, which 0 would deny.
+        // Refills may have made room since. A wait of 0 would contradict the reason of the refusal.
         Ok(ObjectReservation { wait_ms: wait_ms.unwrap_or_default().max(1), ..self.denied(entry) })
     }
 

@@ -1,4 +1,4 @@
-//! Reserve.
+//! The operation reserve: reserves all requirements of a command or none, alone or in a batch.
 
 use futures_util::future::join_all;
 
@@ -297,7 +297,7 @@ impl<L: Ledger> Limiter<L> {
 
     fn known_status_of(&self, lease: &Lease, resolved: &Resolved<'_>) -> ReserveOutcome {
         if lease.borrowed_ahead() {
-            // Its tokens were not available then, so it was not granted as a reserve grants.
+            // Not all its tokens were available at that time, so it is not the grant of a reserve.
             return ReserveOutcome::LeaseConflict;
         }
         match lease.status(self.ids, resolved.command, &resolved.limits(), self.ledger.now_ns()) {

@@ -14,7 +14,7 @@ use crate::limit::LimitKey;
 use crate::protocol::Reserve;
 use crate::registry::{CaughtUp, Entry, InstanceLookup, NewInstance};
 
-/// How often the definitions of limits are read again whose schedules are replaced meanwhile.
+/// How often the definitions are read again if schedules of the limits are replaced meanwhile.
 const REPLACEMENTS_MAX: usize = 16;
 
 /// The limits that a command names, in the order of its requirements. A usual call names up to four.
@@ -98,8 +98,8 @@ impl Resolved<'_> {
         self.entries.iter().flatten().for_each(|entry| entry.reset_denial_streak());
     }
 
-    /// The limits whose refills must be made before they are planned with. A deleted limit is refilled when it is defined
-    /// again, and a new instance has nothing to refill.
+    /// The limits whose due refills must be made before a plan uses the limits. A deleted limit is refilled when it
+    /// is defined again, and a new instance has nothing to refill.
     fn refilled_limits(&self) -> impl Iterator<Item = &Entry> {
         let entries = self.entries.iter().flatten();
         let is_refilled =
@@ -140,7 +140,7 @@ impl<L: Ledger> Limiter<L> {
         self.define(self.look_up(command)).await
     }
 
-    /// Reads definitions again that turned out to be stale, and resolves them anew.
+    /// Reads stale definitions again, and resolves the limits again.
     pub(super) async fn resolve_again<'a>(&self, stale: &Resolved<'a>) -> Result<Resolved<'a>, LimiterError> {
         self.reload(stale).await?;
         self.resolve_definitions(stale.command).await

@@ -17,12 +17,12 @@ use crate::decide::{borrow, refill};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{Amount, Definition, LimitKey, RefillRate, ReplenishId, Status};
 
-/// When the registry file gets a change, if the definitions last nowhere else.
+/// When a change is saved in the registry file, if the definitions last nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Saving {
-    /// Before the ledger: what cannot be saved is not made.
+    /// Before it is made in the ledger: a change that cannot be saved is not made.
     Ahead,
-    /// After the ledger, for changes that are made again if they are lost.
+    /// After it was made in the ledger: for changes that are made again if they are lost.
     Later,
 }
 
@@ -92,8 +92,8 @@ impl<L: Ledger> Admin<L> {
         self.change(&definition.key, |current| definition_version::put(current, definition)).await
     }
 
-    /// Sets the refill rate and the burst of a bucket, and creates the bucket if there is none; returns its status after the
-    /// change. The old rate is settled to that moment, fractions of a token included.
+    /// Sets the refill rate and the burst of a bucket, and creates the bucket if there is none; returns its status
+    /// after the change. The tokens that the old rate has earned by then are added, fractions of a token included.
     pub async fn set_rate(
         &self,
         key: &LimitKey,
@@ -134,7 +134,7 @@ impl<L: Ledger> Admin<L> {
                 let counted_at = place.template.as_ref().and_then(|it| registry.counting_account(it));
                 definition_version::delete(limit, counted_at)
             };
-            // Another version may take another place.
+            // Another version may take a place of another template.
             let is_same = |limit: &&Limit| limit.version == place.version;
             let entry =
                 self.create_saved_version(key, |current| Ok(current.filter(is_same).and_then(delete)));
@@ -214,7 +214,7 @@ impl<L: Ledger> Admin<L> {
             let Some(version) = plan(current.as_ref().map(|entry| &entry.limit))? else {
                 return current.ok_or_else(unknown);
             };
-            // Kept until the version is read.
+            // Held until the version is read back from the log.
             let _saved_ahead = match saving {
                 Saving::Ahead => registry.saver.save_ahead(&version.state).await?,
                 Saving::Later => None,

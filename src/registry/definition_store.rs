@@ -78,8 +78,8 @@ impl<L: Ledger> DefinitionStore<L> {
         }
     }
 
-    /// What the new account of a version keeps reserved. The replaced account is closed, so what it holds can only become less
-    /// until the version is created.
+    /// The amount that the new account of a version keeps reserved. The replaced account is closed, so its
+    /// reservations can only shrink until the version is created.
     async fn kept_reservation(&self, plan: &VersionPlan) -> Result<Option<KeptReservation>, RegistryError> {
         let Some(replaced) = self.ids.replaced_accounts(&plan.state).last() else { return Ok(None) };
         let accounts = self.ledger.accounts(vec![replaced]).await?;
@@ -147,8 +147,8 @@ pub(super) fn interpret_refusal(
     refusal: Refusal,
 ) -> Result<StoreResult, LedgerError> {
     match refusal {
-        // Another replica created this version, made a refill by the schedule that it replaces, or settled a lease on the closed account and closed it again, or deleted the
-        // template.
+        // Another replica created this version, made a refill by the schedule that it replaces, settled a lease on
+        // the closed account and closed it again, or deleted the template.
         Refusal::Exists
         | Refusal::ExistsWithDifferent(_)
         | Refusal::PendingAlreadyVoided

@@ -1,7 +1,8 @@
 //! Retires idle instances: they give their places back to their templates, and the next use of the key makes them again.
 //!
-//! An instance is idle at this process if nobody has used it here for long. The ledger itself refuses to retire one of which
-//! anything is taken. The version that retires it has one id, so of all replicas one gives the place back.
+//! An instance is idle at this process if no caller has used it here for long. The ledger itself refuses to retire an
+//! instance of which anything is reserved, spent or owed. All replicas give the retiring version the same id, so only
+//! one of them gives the place back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,24 +21,24 @@ use crate::decide::instance_place::counting_template;
 use crate::ledger::{AccountId, Ledger, LedgerError};
 use crate::limit::{LimitKey, LimitState, Status};
 
-/// The pages of the log that one search reads. The next one goes on behind them.
+/// The pages of the log that one search reads. The next search goes on behind them.
 const SEARCH_PAGES_MAX: usize = 16;
 
 impl<L: Ledger> Registry<L> {
-    /// Retires the instances that nobody has used since the last call and of which nothing is taken, and forgets those that
-    /// nobody has used. Then it searches the log for instances older than `idle` that this process does not remember, and
+    /// Forgets the instances that no caller has used since the last call, and retires those of them of which nothing
+    /// is taken. Then it searches the log for instances older than `idle` that this process does not remember, and
     /// retires them, too.
     pub async fn retire_idle_instances(&self, idle: Duration) -> Result<(), RegistryError> {
         let unused = self.snapshot.take_idle_instances();
         let retired = self.retire(&unused).await;
-        // Also if the ledger did not answer: the ledger has them, and a later search finds them.
+        // They are forgotten even if the ledger did not answer: a later search finds them in the log.
         for entry in unused.iter().filter(|entry| !entry.is_used()) {
             self.snapshot.forget(entry);
         }
         retired.and(self.retire_forgotten(idle).await)
     }
 
-    /// Retires those of the instances of which nothing is taken. A failure of one does not stop the others; the first failure is
+    /// Retires the instances of which nothing is taken. A failure of one does not stop the others; the first failure is
     /// returned.
     async fn retire(&self, instances: &[Arc<Entry>]) -> Result<(), RegistryError> {
         let active: Vec<_> =
@@ -53,7 +54,7 @@ impl<L: Ledger> Registry<L> {
                 // If a new version has replaced the schedule, another replica uses the instance.
                 result = result.and(caught_up.map(drop));
             }
-            // A refused chain costs more than a look.
+            // A refused chain costs more than a look-up of the accounts.
             let accounts =
                 self.ledger.accounts(page.iter().map(|entry| entry.limit.account).collect()).await?;
             let is_full =

@@ -78,7 +78,7 @@ impl<L: Ledger> Registry<L> {
             return Ok(Step::Retry);
         }
         if entry.limit.state.status == Status::Retired {
-            // As if it had never been made: its next reservation makes it.
+            // Treated as if it had never been made: its next reservation makes it.
             self.snapshot.forget(&entry);
             return Ok(self.plan_new(key, &template, Some(entry)));
         }
@@ -93,7 +93,7 @@ impl<L: Ledger> Registry<L> {
         };
         match follow(Lowering::AtOnce) {
             Ok(Some(plan)) => {
-                // Only without room does a lower capacity have to wait, and close the limit.
+                // A lower capacity waits, and closes the limit, only if there is no room for it.
                 if self.store.create(&plan).await? == StoreResult::NoRoom
                     && let Ok(Some(plan)) = follow(Lowering::Waits)
                 {

@@ -1,8 +1,9 @@
-//! Makes instances in the chain of their first reservation, and retired instances again. The ledger makes both or neither, so a denied reservation counts
-//! no instance.
+//! Makes instances, and retired instances again, in the chain of their first reservation. The ledger makes both or
+//! neither, so a denied reservation counts no instance.
 //!
-//! The chain can be sent twice, by any replicas: the first part of the definition has one id for all of them. The later chain
-//! is refused there, its caller finds the instance, and its reservation, if it was made, by the lease id.
+//! The chain can be sent twice, by any replicas, because the first part of the definition has the same id at all of
+//! them. The ledger refuses the later chain at that part. Its caller then finds the instance, and by the lease id the
+//! reservation, if that was made.
 
 use std::sync::Arc;
 
@@ -72,7 +73,7 @@ impl<L: Ledger> Registry<L> {
         instances: &[NewInstance],
         chain: &Chain,
     ) -> Result<MakingOutcome, RegistryError> {
-        // Look first, so that a flood of keys leaves no accounts behind.
+        // Looks first, so that a flood of keys leaves no accounts behind.
         let templates = instances.iter().map(|instance| instance.template_account).collect();
         for (instance, template) in instances.iter().zip(self.ledger.accounts(templates).await?) {
             if template.is_none_or(|template| template.available() == 0) {
@@ -103,7 +104,8 @@ impl<L: Ledger> Registry<L> {
     async fn plan_making(&self, instance: &NewInstance) -> Result<Option<Chain>, RegistryError> {
         let mut closing = None;
         if let Some(retired) = &instance.retired {
-            // Nothing is spent. The refills since then would add to what is spent from now on.
+            // A retired instance has spent nothing. If the refills since then were made later, they would refill what
+            // is spent from now on.
             if !self.catch_up(retired).await? {
                 return Ok(None);
             }

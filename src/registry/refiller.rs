@@ -94,7 +94,8 @@ impl<L: Ledger> Refiller<L> {
         observers.iter().for_each(|observer| observer.refilled(account));
     }
 
-    /// Takes the value of a clock that shows a refill. The report comes first: a caller that finds nothing due finds it reported.
+    /// Takes the value of a clock that shows a refill. The refill is reported first, so that every caller that finds
+    /// nothing due finds the refill reported.
     fn advance(&self, due: &Due<'_>, to: u64) {
         self.report(due.limit.account);
         due.clock.advance_to(to);
@@ -102,7 +103,7 @@ impl<L: Ledger> Refiller<L> {
 
     /// Makes every refill of these limits that is due at `now_ns`, in the ledger's nanoseconds and not ahead of it.
     ///
-    /// What becomes due meanwhile stays due. Fast buckets would never be caught up to a moment that moves on.
+    /// Refills that become due meanwhile stay due: a fast bucket would never be caught up to a moment that moves on.
     pub(crate) async fn catch_up(&self, entries: &[&Entry], now_ns: u64) -> Result<CaughtUp, LedgerError> {
         let mut due: PerLimit<Due<'_>> =
             entries.iter().filter(|entry| entry.is_refill_due(now_ns)).filter_map(|it| Due::of(it)).collect();
@@ -230,7 +231,7 @@ impl<L: Ledger> Refiller<L> {
     }
 }
 
-/// Reports a refill when it is dropped, because the refill may be made although its caller gives up or hears an error.
+/// Reports a refill when it is dropped, because the refill may be made although its caller gives up or gets an error.
 struct Report<'a, L: Ledger> {
     refiller: &'a Refiller<L>,
     account: AccountId,

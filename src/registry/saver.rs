@@ -1,8 +1,9 @@
 //! Decides when the registry file is written.
 //!
-//! In memory mode the file is the only definitions that last: a change is saved first, and made in the ledger afterwards. So a change
-//! that cannot be saved is not made, and an answer is true. A change that was saved and then not made is removed from the file.
-//! Beside TigerBeetle the ledger is the truth: a change is made first, and a write that fails is logged and repeated.
+//! In memory mode the definitions last only in the file: a change is saved first, and made in the ledger afterwards.
+//! So a change that cannot be saved is not made, and its answer is an error. A change that was saved and then not
+//! made is removed from the file. Beside TigerBeetle the ledger is the truth: a change is made first, and a write
+//! that fails is logged and repeated.
 //!
 //! Changes that wait for a write share the next one. Among 5,000 limits one change at a time takes 20 ms, and each of 256 in flight
 //! 1 ms, on two busy cores (`cargo bench --no-default-features --features server --bench registry_file`).
@@ -20,7 +21,8 @@ use crate::telemetry::with_sources;
 pub(super) struct Saver {
     file: Option<LockedFile>,
     wanted: Arc<Wanted>,
-    /// The value of [`Wanted::changes`] up to which the file is written. Who waits for the lock shares the next write.
+    /// The value of [`Wanted::changes`] up to which the file is written. Callers that wait for the lock share the
+    /// next write.
     saved: tokio::sync::Mutex<u64>,
     /// Whether the snapshot has every limit that the file had at the start. Until then the file may be all that has them.
     is_seeded: AtomicBool,
@@ -28,7 +30,7 @@ pub(super) struct Saver {
     is_failing: AtomicBool,
 }
 
-/// What the file is to hold.
+/// The content that the next write gives the file.
 struct Wanted {
     snapshot: Arc<Snapshot>,
     /// The changes that the file holds before the ledger does.
@@ -87,7 +89,7 @@ impl Saver {
         if *saved < change
             && let Err(error) = self.write(file, &mut saved).await
         {
-            // Before the lock is free: the next write must not hold the change that failed.
+            // This ends before the lock is free, because the next write must not hold the change that failed.
             drop(ahead);
             return Err(error);
         }
@@ -119,7 +121,7 @@ impl Saver {
     }
 
     async fn write(&self, file: &LockedFile, saved: &mut u64) -> Result<(), FileError> {
-        // The write holds at least these.
+        // Read before the write begins, so that the file holds at least these changes.
         let changes = self.wanted.changes.load(Ordering::SeqCst);
         let wanted = Arc::clone(&self.wanted);
         file.write(move || wanted.states()).await?;
@@ -140,7 +142,7 @@ impl Wanted {
 
     /// The limits of operators as the changes ahead will leave them, sorted by key.
     fn states(&self) -> Vec<LimitState> {
-        // Before the snapshot is read: a change that is made meanwhile is in the snapshot when it is no longer ahead.
+        // Read before the snapshot: a change that is made between the two readings is then in both, and not in neither.
         let ahead = self.lock_ahead().clone();
         let mut states = self.snapshot.states();
         if ahead.is_empty() {

@@ -138,9 +138,9 @@ impl Snapshot {
     }
 }
 
-/// What is known of the refill clock of a new version. A version that replaces a schedule may have advanced the clock, so its
-/// value is read again: a refill from a value of before would count what was refilled already, once the ledger in memory has
-/// forgotten the trace.
+/// What is known of the refill clock of a new version. A version that replaces a schedule may have advanced the
+/// clock, so its value is read again. Once the memory ledger has forgotten the trace, a refill from an older value
+/// would repeat earlier refills.
 fn clock_of(known: Option<&Entry>, schedule: Option<&Schedule>) -> Option<Arc<RefillClock>> {
     let known_clock = known.and_then(Entry::shared_clock);
     let replaces = schedule.is_some_and(|new| known.and_then(|it| it.limit.schedule.as_deref()) != Some(new));

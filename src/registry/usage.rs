@@ -14,7 +14,7 @@ use crate::limit::{LimitKey, LimitState};
 
 /// The accounts read at once, so that they are of one moment; a ledger's answer holds no more than 8,189.
 const ACCOUNTS_READ_MAX: usize = 8_189;
-/// How often limits are read again that were changed between the reading of their definition and of their accounts.
+/// How often a limit is read again because it changed between the readings of its definition and of its accounts.
 const REREADS_MAX: usize = 4;
 
 /// A limit and its usage.
@@ -64,7 +64,7 @@ impl LimitUsage {
         self.entry.limit.version
     }
 
-    /// Whether definition and accounts are of one moment: available and reserved are the capacity then.
+    /// Whether definition and accounts are of one moment: then available and reserved add up to the capacity.
     fn is_of_one_moment(&self) -> bool {
         let definition = &self.entry.limit.state.definition;
         let capacity = u128::from(definition.capacity.get());

@@ -32,9 +32,9 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long connections stay open after the last request in flight: for the rest of requests that clients are sending,
 /// and of answers that clients are reading.
 const CLIENT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How often the stop looks whether a request is in flight. So no request pays for telling it.
+/// How often a stop checks whether a request is in flight. It polls, so that a request need not report its end.
 const FINISH_POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How long the ledger may take to drain its queue after that.
+/// How long the ledger may take to drain its queue after the HTTP server has ended.
 const LEDGER_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves until `stop` is ready, then finishes the requests in flight.
@@ -164,7 +164,7 @@ async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>, backend:
     api.readiness.set_bootstrapped();
     let limits = api.engine.registry().snapshot().len();
     tracing::info!(limits, "the definitions are read; ratelimiterd answers requests");
-    // Every number names a ledger, which is empty at first. So a wrong number is no error of the cluster.
+    // Every number names a ledger, which is empty at first. So the cluster reports no error for a wrong number.
     if limits == 0 && backend == Backend::TigerBeetle {
         tracing::warn!("the ledger has no limits; if it should have some, correct tigerbeetle.ledger");
     }

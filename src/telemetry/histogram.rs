@@ -1,4 +1,4 @@
-//! A histogram in atomics alone: the one of the metrics crate takes a lock for each value.
+//! A histogram that consists of atomics. The histogram of the metrics crate takes a lock for each value.
 
 use std::fmt;
 use std::sync::Arc;

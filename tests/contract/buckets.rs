@@ -163,7 +163,7 @@ pub async fn a_bucket_is_lowered_at_once<B: Backend>(backend: B) {
         ("new-rate", |name, capacity| token_bucket(name, capacity, capacity, 600_000)),
         ("manual", |name, capacity| manual_bucket(name, capacity, 1)),
     ];
-    // The capacity before, what is taken of it, the capacity after; what is available and reserved then.
+    // The capacity before, the amount taken of it, the capacity after; then the available and reserved amounts.
     for (before, taken, after, available, reserved) in
         [(100, 100, 10, 0, 10), (100, 95, 10, 5, 5), (100, 50, 60, 50, 10), (100, 1, 10, 10, 0)]
     {

@@ -1,4 +1,4 @@
-//! What a cancelled reservation ahead releases: only what nobody has reserved behind it.
+//! What a cancelled reservation ahead releases: its tokens, except those that later reservations ahead borrowed.
 
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::LeaseId;

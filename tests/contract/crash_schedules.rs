@@ -8,7 +8,7 @@ use ledger_limiter::limit::{Definition, LeaseId};
 use super::crash::{assert_balance_is_capacity, at_every_call, name_of};
 use crate::fixtures::*;
 
-/// Longer than what a round does after its refill takes, so that no second refill is due.
+/// Longer than the rest of a round after its refill, so that no second refill is due.
 const REFILL_INTERVAL: Duration = Duration::from_secs(2);
 
 fn leases() -> Vec<LeaseId> {

@@ -241,7 +241,7 @@ pub async fn a_raised_template_makes_room_at_once<B: Backend>(backend: B) {
     assert!(is_granted(&replica.take(&[("of:ann", 1)]).await));
 }
 
-/// The operation that makes a refill that is due.
+/// The operation that makes a due refill.
 #[derive(Debug, Clone, Copy)]
 enum Noticing {
     Reserve,

@@ -60,7 +60,8 @@ async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
 
 pub async fn a_complete_settles_the_extensions_of_its_lease<B: Backend>(backend: B) {
     let replica = start(&backend).await;
-    // Nothing, a part of the first reservation, all of it, a part of the extensions, all of them, and overage.
+    // The amounts used: nothing, a part of the first reservation, all of it, a part of the extensions, all of them,
+    // and overage.
     for actual in [0, 30, 100, 120, 180, 200] {
         let (lease, tokens) = (lease(), format!("tokens-{actual}"));
         let tokens = tokens.as_str();

@@ -24,7 +24,7 @@ fn slots(users_max: u64) -> Definition {
     template(concurrency(SLOTS, 5, 600), users_max)
 }
 
-/// Reserves one and gives it back.
+/// Reserves one slot and releases it.
 async fn use_once<L: Ledger>(replica: &Replica<L>, name: &str) {
     let id = lease();
     let granted = replica.reserve(id, &[(name, 1)]).await;
@@ -32,7 +32,7 @@ async fn use_once<L: Ledger>(replica: &Replica<L>, name: &str) {
     replica.complete(id, &[(name, 0)]).await;
 }
 
-/// Retires what was not used since the call before the last.
+/// Retires the instances that were not used since the call before the last.
 async fn let_idle<L: Ledger>(replica: &Replica<L>) {
     for _ in 0..2 {
         replica.registry().retire_idle_instances(Duration::ZERO).await.expect("the ledger answers");
@@ -157,7 +157,7 @@ pub async fn an_instance_with_a_reservation_is_not_retired<B: Backend>(backend: 
     assert_eq!(replica.usage(RPM).await, places(2, 0));
 }
 
-/// The outcome of the version that retires an instance, whatever a look at its account says.
+/// The outcome of the version that retires an instance, without a look at its account first.
 async fn retire_blindly<L: Ledger>(replica: &Replica<L>, name: &str, template: &str) -> ChainOutcome {
     let template = replica.registry().limit(&LimitKey::parse_name(template).expect("a template"));
     let counted_at = template.expect("the template is known").account;

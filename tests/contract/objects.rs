@@ -1,5 +1,5 @@
-//! Buckets as objects: taking and releasing tokens, new rates, and what is no object. Reservations ahead have their own
-//! file.
+//! Buckets as objects: taking and releasing tokens, new rates, and limits that are no objects. Reservations ahead
+//! have their own file.
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ fn bodies() -> Vec<(Method, &'static str, Value)> {
     ]
 }
 
-/// The values of an object, in its order: what serde would take for the object.
+/// The values of an object, in its order. Serde would read this array as the object.
 fn values(body: &Value) -> Value {
     body.as_object().expect("an object").values().cloned().collect()
 }

@@ -8,7 +8,7 @@ pub struct Bucket {
     pub refill_amount: u64,
     /// `None` if only manual refills fill it.
     refill_interval_ms: Option<u64>,
-    /// From when its refills count, and how many were made.
+    /// The moment from which its refills count, and the number of refills made.
     since_ns: u64,
     refills: u64,
 }
@@ -16,7 +16,7 @@ pub struct Bucket {
 /// How long a lease on a manually refilled bucket runs: when the bucket will be full is unknown.
 const MANUAL_LEASE_MS: u64 = 3_600_000;
 
-/// A part of a token that a bucket earned: this many of so many parts.
+/// A fraction of a token that a bucket earned: the numerator, and the denominator.
 #[derive(Clone, Copy)]
 pub struct Part(u128, u128);
 
@@ -30,7 +30,7 @@ impl Bucket {
         earned: Option<Part>,
     ) -> Self {
         let interval_ns = u128::from(refill_interval_ms.unwrap_or(0) * NS_PER_MS);
-        // To the nanosecond, rounded up, but not to a whole token.
+        // Rounded up to the next nanosecond, but never to a whole token.
         let token_ns = interval_ns.div_ceil(u128::from(refill_amount));
         let earlier_ns =
             earned.map_or(0, |Part(some, of)| (some * interval_ns).div_ceil(of * u128::from(refill_amount)));

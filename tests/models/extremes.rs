@@ -107,7 +107,7 @@ impl Bucket {
         }
     }
 
-    /// Checks that no capacity was destroyed or made, and that the state says what the accounts hold.
+    /// Checks that no capacity was destroyed or made, and that the state agrees with the accounts.
     async fn check(&self) {
         let info = self.replica.info(NAME).await;
         let capacity = u128::from(info.state().definition.capacity);

@@ -1,5 +1,5 @@
-//! The most that an interval can see of each kind: callers who take all they can, from every moment on, reach the number in the
-//! table of the README, and never exceed it.
+//! The most that a limit of each kind can grant within an interval. Callers who take all they can, from every moment
+//! on, reach the number in the table of the README, and never exceed it.
 
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ fn moments() -> impl Iterator<Item = u64> {
     boundaries.flat_map(|boundary| [boundary - 1, boundary])
 }
 
-/// A caller who takes nothing before a moment, and from then on all there is at every moment. Completes at once what a complete
-/// releases, if `completes`.
+/// A caller who takes nothing before a moment, and from then on all that is available at every moment. If
+/// `completes`, the caller completes at once each lease that a complete releases.
 async fn greedy(definition: &Definition, begins_at_ms: u64, completes: bool) -> Vec<Grant> {
     let backend = MemoryBackend::new();
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;

@@ -21,7 +21,8 @@ pub struct Limit {
     /// The reservations, except on a bucket.
     holds: Vec<Hold>,
     bucket: Option<Bucket>,
-    /// The schedules before this one: until when a complete can release what was spent by each of them into the next.
+    /// The schedules before this one. For each, the moment until which a complete can release what it spent into the
+    /// next one.
     replaced: Vec<Option<u64>>,
     /// How many accounts the limit had before this one: a deleted rolling or concurrency limit that is defined again as another
     /// kind gets a new one.
@@ -108,8 +109,8 @@ impl Limit {
         self.bucket.is_some()
     }
 
-    /// Lowers a bucket, which keeps its tokens up to the new capacity. Returns false if it is none, or if reservations of an
-    /// earlier kind hold too much.
+    /// Lowers a bucket, which keeps its tokens up to the new capacity. Returns false if the limit is not a bucket, or
+    /// if reservations of an earlier kind hold too much.
     pub fn lower_bucket(&mut self, to: u64) -> bool {
         let (by, available) = (self.capacity - to, self.available());
         let Some(bucket) = self.bucket.as_mut().filter(|bucket| by <= available + bucket.missing) else {
@@ -170,7 +171,7 @@ impl Limit {
         leg.schedule.is_some_and(|schedule| schedule < self.replaced.len())
     }
 
-    /// Whether what a leg spent is where a complete finds it, over all schedules since.
+    /// Whether a complete still finds what a leg spent, through all schedules since.
     fn is_there(&self, leg: &Leg, now_ms: u64) -> bool {
         let since = &self.replaced[leg.schedule.unwrap_or(self.replaced.len())..];
         since.iter().all(|until_ms| until_ms.is_some_and(|until_ms| now_ms < until_ms))

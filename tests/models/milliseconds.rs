@@ -1,4 +1,4 @@
-//! Moments block_on a second. Over a real ledger, time passes too unevenly to test them.
+//! Moments within a second. Over a real ledger, time passes too unevenly to test them.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{ExactBackend, block_on, replica};
 use crate::fixtures::*;
 
-/// Takes whatever is available, again and again; returns how much that was, without the first.
+/// Takes all available tokens again and again. Returns their sum, without those taken first.
 async fn taken(per_second: f64, burst: u64, pause: Duration, pauses: u32) -> u64 {
     let backend = ExactBackend::new();
     let replica = replica(&backend, []).await;
@@ -48,7 +48,7 @@ fn a_set_rate_is_kept_by_a_small_burst() {
 
 #[test]
 fn rates_in_turn_yield_what_each_of_them_should() {
-    // Rates, how long each is in force, how many, and the tokens then.
+    // The rates, the time for which each is in force, the number of changes, and the tokens expected at the end.
     for (rates, ms, turns, expected) in [
         (&[0.4, 0.5][..], 1_000, 8, 3),
         (&[0.25, 0.75], 1_000, 8, 4),
@@ -82,7 +82,7 @@ fn rates_in_turn_yield_what_each_of_them_should() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// From one in a year to a million in a second, looked at five times for each token or each refill of the burst.
+    /// From one in a year to a million in a second. The caller looks five times for each token or each refill of the burst.
     #[test]
     fn a_set_rate_is_kept(exponent in -7.5..6.0_f64, burst in prop_oneof![1..20_u64, 1..100_000_u64]) {
         let per_second = 10_f64.powf(exponent);
@@ -90,7 +90,7 @@ proptest! {
         let (pause, looks) = (Duration::from_secs_f64(at_a_look / per_second), 1_000);
         let expected = pause.as_secs_f64() * f64::from(looks) * per_second;
         let taken = block_on(taken(per_second, burst, pause, looks)) as f64;
-        // A thousandth, and what is not refilled yet at the end.
+        // The tolerance: a thousandth, and the tokens that are not refilled yet at the end.
         let missing = 1.0 + per_second * 0.01;
         prop_assert!(taken <= expected * 1.001 + 1.0, "{taken} of {expected} at {per_second}, {burst}");
         prop_assert!(taken >= expected * 0.999 - missing.min(1.0 + burst as f64 / 100.0), "{taken} of {expected} at {per_second}, {burst}");

@@ -69,7 +69,7 @@ fn a_finished_lease_is_kept_for_the_retention() {
         for hours in [1, 24] {
             let backend = ExactBackend(MemoryBackend::new());
             let replica = replica(&backend, [fixed_window("fixed", 10, 86_400, 0)]).await;
-            // A window that ends in some hours, at no round time of the retention.
+            // A window that ends in some hours, at a time that is no multiple of the retention.
             let before_ms = hours * 3_600_000 - 77_777;
             let next_day_ms = (backend.now_ms() / 86_400_000 + 1) * 86_400_000;
             backend.pass_to(next_day_ms - before_ms);

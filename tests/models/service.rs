@@ -21,7 +21,7 @@ pub struct Service {
 enum Lease {
     Granted {
         wants: Vec<(usize, u64)>,
-        /// Those of the reserve, then the extensions.
+        /// The legs of the reserve, then the extensions.
         legs: Vec<Leg>,
         /// The result of each extend by its number: the requirement that was granted, or `None` for a denial.
         extends: BTreeMap<u8, Option<(usize, u64)>>,
@@ -31,7 +31,8 @@ enum Lease {
     Denied { legs: Vec<usize> },
 }
 
-/// Whether a leg that expires has expired. A refill is no expiry, but a lease that has ended is expired in any case.
+/// Whether a leg with a timeout has expired. A refill is no expiry, but a lease of which every leg has ended is
+/// expired, too.
 fn has_expired_leg(legs: &[Leg], now_ms: u64) -> bool {
     have_ended(legs, now_ms) || legs.iter().any(|leg| !leg.is_scheduled() && leg.ends_ms <= now_ms)
 }

@@ -26,7 +26,7 @@ pub fn next_segment_ms(window_ms: u64, segments: u64, at_ms: u64) -> u64 {
     segment_begins_ms(window_ms, segments, segment_of(window_ms, segments, at_ms) + 1)
 }
 
-/// When the segment of a moment leaves the window: as many segments later as the window has.
+/// When the segment of a moment leaves the window: after as many segments as the window has.
 pub fn leaves_ms(window_ms: u64, segments: u64, at_ms: u64) -> u64 {
     segment_begins_ms(window_ms, segments, segment_of(window_ms, segments, at_ms) + segments)
 }

@@ -95,12 +95,12 @@ impl World {
         PermitLimiter::new(Arc::clone(&self.home), name, options).expect("a valid key")
     }
 
-    /// Acquires permits, which are free.
+    /// Acquires permits, which must be free.
     pub async fn take(&self, permits: u64) -> Lease {
         take(&self.limiter, permits).await
     }
 
-    /// Makes an attempt, which fails.
+    /// Makes an attempt, which must fail.
     pub async fn fail(&self, permits: u64) -> Lease {
         let before = Instant::now();
         let lease = self.limiter.attempt_acquire(permits).await.expect("an answer");
@@ -211,7 +211,7 @@ impl Waiter {
     }
 }
 
-/// Acquires permits, which are free.
+/// Acquires permits, which must be free.
 pub async fn take(limiter: &impl Permits<Ledger = TestLedger>, permits: u64) -> Lease {
     let lease = limiter.attempt_acquire(permits).await.expect("an answer");
     assert!(lease.is_acquired(), "{lease:?}");

@@ -15,8 +15,8 @@ fn request(path: &str, body: &Value) -> String {
     )
 }
 
-/// Completes as many leases, with `completes_per_connection` pipelined in one send on a connection that is closed at once. Each
-/// of them is carried out.
+/// Completes leases, with `completes_per_connection` pipelined in one send on a connection that is closed at once.
+/// The service must carry out each complete.
 async fn assert_hang_ups_lose_no_complete(completes_per_connection: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path());

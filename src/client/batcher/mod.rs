@@ -26,7 +26,7 @@ pub use options::BatcherOptions;
 
 /// A transport that sends reserves and completes in batches. Extensions and usage pass through one by one.
 ///
-/// Each command has its own result. When the batcher is dropped, its workers still send what waits.
+/// Each command has its own result. When the batcher is dropped, its workers still send the waiting commands.
 pub struct Batcher<T> {
     transport: Arc<T>,
     reserves: Lane<Reserve, AttemptResult>,

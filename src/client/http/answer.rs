@@ -11,7 +11,7 @@ use crate::protocol::{
     TOO_MANY_INSTANCES, UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
 };
 
-// Further names of errors, as `src/api/reject.rs` has them.
+// Further names of errors, which `src/server/api/reject.rs` defines.
 const BODY_TOO_LARGE: &str = "body_too_large";
 const HOST_NOT_ALLOWED: &str = "host_not_allowed";
 const ORIGIN_NOT_ALLOWED: &str = "origin_not_allowed";
@@ -19,7 +19,7 @@ const NOT_A_BUCKET: &str = "not_a_bucket";
 const KIND_CHANGE: &str = "kind_change";
 const CONTENDED: &str = "contended";
 
-/// Statuses of clients' errors that a repetition may not meet again.
+/// Client errors after which a repetition may succeed.
 const TRANSIENT: [StatusCode; 3] =
     [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
 

@@ -1,11 +1,11 @@
-//! How long a waiter waits before the ledger is asked for it again. Pure: the queue passes in the time and the
+//! How long a denied waiter waits before its next attempt. Pure: the queue passes in the time and the
 //! releases.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pause between two attempts when permits that should be free are not.
+/// The pause between two attempts if the ledger denies permits that should be free by now.
 const LATE_PAUSE: Duration = Duration::from_millis(10);
 /// The most such attempts in a row.
 const LATE_ATTEMPTS_MAX: u32 = 8;
@@ -34,7 +34,7 @@ pub(super) struct Backoff {
 }
 
 impl DeniedAttempt {
-    /// When room is expected, or else hinted at.
+    /// When room is expected; if that is unknown, the time of the hint.
     pub(super) fn room_at(&self) -> Instant {
         self.expected_at.unwrap_or(self.hint_at)
     }
@@ -43,7 +43,7 @@ impl DeniedAttempt {
 impl Backoff {
     /// The backoff after a first denial.
     pub(super) fn new(denied: DeniedAttempt) -> Self {
-        // The hint counts even if room is expected later: other limiters may release permits before.
+        // A hint before the expected time counts: other limiters may release permits until then.
         let until = denied.expected_at.map_or(denied.hint_at, |at| at.min(denied.hint_at));
         Self { denied, late_attempts: 0, until: until.max(denied.at + BACKOFF_MIN) }
     }
@@ -60,17 +60,18 @@ impl Backoff {
         Self { denied, late_attempts: self.late_attempts + 1, until }
     }
 
-    /// Whether to ask again now. `releases` are those of this limiter until now: a new one ends the backoff.
+    /// Whether the next attempt may begin. `releases` counts the releases of this limiter until now: a new release
+    /// ends the backoff.
     pub(super) fn is_over(&self, now: Instant, releases: u64) -> bool {
         self.until <= now || releases != self.denied.releases_before
     }
 
-    /// When it ends, if nothing is released before.
+    /// When the backoff ends, if no permits are released before.
     pub(super) fn until(&self) -> Instant {
         self.until
     }
 
-    /// When room is expected, or else hinted at.
+    /// When room is expected; if that is unknown, the time of the hint.
     pub(super) fn room_at(&self) -> Instant {
         self.denied.room_at()
     }

@@ -19,7 +19,7 @@ pub struct ChainedLimiter<P> {
     is_closed: AtomicBool,
 }
 
-/// Which call of its limiters a chain makes.
+/// The call that a chain makes of each of its limiters.
 #[derive(Clone, Copy)]
 enum Call {
     AttemptAcquire,

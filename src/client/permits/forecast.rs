@@ -14,7 +14,7 @@ const LEASES_MAX: usize = 4_096;
 pub(super) struct Forecast {
     /// Sorted by time.
     upcoming: VecDeque<FreedLease>,
-    /// The last moment at which something is known to have been taken.
+    /// The last moment at which permits were taken, as far as this limiter knows.
     taken_at: Instant,
 }
 
@@ -41,7 +41,7 @@ impl Forecast {
             last.permits += permits;
             return;
         }
-        // Nearly always 0.
+        // Usually 0, because most leases are free again after all earlier ones.
         let later = self.upcoming.iter().rev().take_while(|other| other.at > at).count();
         self.upcoming.insert(self.upcoming.len() - later, FreedLease { at, permits, lease });
     }
@@ -56,7 +56,7 @@ impl Forecast {
         released.permits
     }
 
-    /// Notes that something is taken now, through any limiter.
+    /// Notes that permits are taken now, through any limiter.
     pub(super) fn note_taken(&mut self, now: Instant) {
         self.taken_at = self.taken_at.max(now);
     }

@@ -28,7 +28,7 @@ pub trait Permits: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`PermitError::ExceedsCapacity`] if there are never so many permits.
+    /// [`PermitError::ExceedsCapacity`] if the limit never has so many permits.
     ///
     /// # Cancellation
     ///
@@ -42,7 +42,7 @@ pub trait Permits: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`PermitError::ExceedsCapacity`] if there are never so many permits.
+    /// [`PermitError::ExceedsCapacity`] if the limit never has so many permits.
     ///
     /// # Cancellation
     ///

@@ -1,4 +1,4 @@
-//! What depends on the kind of a limit: what frees granted permits, and when. Pure: the ledger's time is passed in.
+//! How granted permits become free, and when, by the kind of the limit. Pure: the ledger's time is passed in.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@
 //! | --- | --- |
 //! | `options`, `statistics`, `error`, `count` | small types |
 //! | `backoff` | how long a denied waiter waits; pure |
-//! | `queue` | who waits, who is next, who is evicted; pure, driven by `limiter` and `worker` |
+//! | `queue` | the waiters: which is next, which are evicted; pure, driven by `limiter` and `worker` |
 //! | `forecast` | when granted permits are free again; pure, driven by `source` |
 //! | `kind` | what depends on the kind of the limit; pure |
 //! | `source` | the ledger, and what is known of its grants |

@@ -13,7 +13,7 @@ pub struct PermitOptions {
 }
 
 impl PermitOptions {
-    /// No queue but for calls for 0 permits, oldest waiter first: the default, as a constant.
+    /// The default as a constant: only calls for 0 permits wait, and the oldest waiter is served first.
     pub const NO_QUEUE: Self = Self { queue_permits_max: 0, order: QueueOrder::OldestFirst };
 
     /// Sets the most permits that all waiters together wait for. 0 by default.

@@ -1,5 +1,6 @@
-//! Who waits for permits, who is asked for next, and who is evicted. Pure: it neither waits nor reads a clock. The
-//! limiter enqueues callers, and the queue worker does what [`Queue::next_step`] says.
+//! Which callers wait for permits, for which of them the ledger is asked next, and which are evicted. Pure: it
+//! neither waits nor reads a clock. The limiter enqueues callers, and the queue worker does what [`Queue::next_step`]
+//! says.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +39,7 @@ pub(super) enum EnqueueResult<R> {
     /// The caller waits.
     Queued {
         id: WaiterId,
-        /// The waiters that made room for it, oldest first.
+        /// The waiters that were evicted to make room for it, oldest first.
         evicted: Vec<R>,
         /// Whether a worker must be started.
         needs_worker: bool,

@@ -1,4 +1,4 @@
-//! The task that asks the ledger for the waiters of a limiter, as the queue says.
+//! The task that asks the ledger for one waiter after another, in the order that the queue decides.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl<L: Ledger> QueueWorker<L> {
         }
     }
 
-    /// Replies to a waiter, unless it waits on.
+    /// Replies to a waiter, or lets it wait on after a denial.
     async fn reply(&self, id: WaiterId, attempt: Result<Attempt<L>, PermitError>) {
         let reply = match attempt {
             Ok(Attempt::Denied(denied)) => return self.shared.state().queue.back_off(id, denied),

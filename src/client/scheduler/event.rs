@@ -49,7 +49,7 @@ pub(super) enum CompleteAnswer {
     Unknown,
 }
 
-/// What the worker has to do.
+/// An action for the worker.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     /// Make one attempt to reserve. Its answer is an event.

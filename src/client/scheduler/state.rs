@@ -9,7 +9,7 @@ use super::leases::Leases;
 use super::options::SchedulerOptions;
 use super::waiting::{Grant, WaitingJobs};
 
-/// All jobs of a scheduler: each one waits first, and has a lease then.
+/// All jobs of a scheduler: a job waits first, and then holds a lease.
 pub(super) struct State<R> {
     random: R,
     waiting: WaitingJobs,

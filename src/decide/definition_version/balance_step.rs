@@ -4,7 +4,7 @@ use crate::ledger::AccountId;
 
 /// A change of a limit's accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BalanceStep {
+pub(crate) enum BalanceStep {
     /// Refills what the rate of a replaced bucket schedule has earned.
     SettleRate,
     /// Moves the balance of a spent account of the replaced schedule to the successor account, and closes it. The successor is

@@ -21,7 +21,7 @@ struct ScheduleChange {
     since_ns: u64,
     /// Where the new schedule keeps what was spent; `None` without one.
     target: Option<SpendTarget>,
-    /// Whether leases of before can release it there.
+    /// Whether earlier leases can release their unused amounts there.
     keeps_kind: bool,
 }
 
@@ -71,7 +71,7 @@ impl VersionPlan {
         Ok(Chain::new(transfers))
     }
 
-    /// Refills what the rate of the replaced schedule has earned, and repays with it. The trace stands in front.
+    /// Refills what the rate of the replaced schedule has earned, and repays with it. The trace comes first.
     fn settle_rate(
         &self,
         ids: Ids,

@@ -16,7 +16,7 @@ mod balance_step;
 mod chain;
 mod chain_inputs;
 
-pub use balance_step::BalanceStep;
+pub(crate) use balance_step::BalanceStep;
 pub use chain_inputs::ChainInputs;
 
 use std::cmp::Ordering;
@@ -28,18 +28,18 @@ use super::replaced_account::replaces_account;
 use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount};
 use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
 
-/// The number of the version that creates a key. Versions count on from it.
-pub const FIRST_VERSION: u64 = 1;
+/// The number of the version that creates a key. Later versions count up from it.
+pub(crate) const FIRST_VERSION: u64 = 1;
 
 /// A version to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionPlan {
     /// The number of the version.
-    pub version: u64,
+    pub(crate) version: u64,
     /// The state of the limit from this version on.
-    pub state: LimitState,
+    pub(crate) state: LimitState,
     /// What changes on the limit's accounts, in order.
-    pub balance_steps: Vec<BalanceStep>,
+    pub(crate) balance_steps: Vec<BalanceStep>,
     /// Whether the version starts a new refill schedule, if its kind has one.
     starts_new_schedule: bool,
     /// The schedule that it replaces.
@@ -60,7 +60,7 @@ struct ReplacedSchedule {
 
 /// When a lower capacity is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lowering {
+pub(crate) enum Lowering {
     /// By this version. The ledger refuses it if too much is reserved.
     AtOnce,
     /// By a later version, when enough is available. The limit is closed until then.
@@ -84,9 +84,9 @@ pub fn put(current: Option<&Limit>, wanted: &Definition) -> Result<Option<Versio
     plan_version(current, LimitState::active(wanted.clone()), Lowering::Waits)
 }
 
-/// The version that makes an instance of a template, or brings it up to the template's current definition; `None` if it has
-/// that already.
-pub fn follow_template(
+/// The version that makes an instance of a template, or gives it the template's current definition; `None` if it has
+/// that definition already.
+pub(crate) fn follow_template(
     current: Option<&Limit>,
     key: &LimitKey,
     template: &Limit,
@@ -263,7 +263,7 @@ fn compare_states(
 
 /// The version that deletes a limit; `None` if it is deleted already. `counted_at` is the account of the template that counts
 /// the limit among its instances.
-pub fn delete(limit: &Limit, counted_at: Option<AccountId>) -> Option<VersionPlan> {
+pub(crate) fn delete(limit: &Limit, counted_at: Option<AccountId>) -> Option<VersionPlan> {
     let mut balance_steps = match limit.state.status {
         Status::Active => vec![BalanceStep::Close],
         Status::Decreasing { .. } | Status::Retired => Vec::new(),
@@ -277,7 +277,7 @@ pub fn delete(limit: &Limit, counted_at: Option<AccountId>) -> Option<VersionPla
 
 /// The version that closes an instance whose template is of another kind now. The template makes the instance again, as for a
 /// deleted limit that is defined again.
-pub fn close_instance(limit: &Limit) -> VersionPlan {
+pub(crate) fn close_instance(limit: &Limit) -> VersionPlan {
     let balance_steps = match limit.state.status {
         Status::Active => vec![BalanceStep::Close],
         Status::Decreasing { .. } | Status::Deleted | Status::Retired => Vec::new(),
@@ -285,8 +285,8 @@ pub fn close_instance(limit: &Limit) -> VersionPlan {
     next(limit, LimitState { status: Status::Deleted, ..limit.state.clone() }, balance_steps)
 }
 
-/// The version that retires an idle instance: it gives its place back to the template that counts it. All of the capacity is
-/// taken and given again, so the ledger refuses the version if anything is reserved, spent or owed.
+/// The version that retires an idle instance: it gives its place back to the template that counts it. The version
+/// cuts the whole capacity and grants it again, so the ledger refuses it if anything is reserved, spent or owed.
 pub fn retire(limit: &Limit, counted_at: AccountId) -> VersionPlan {
     let capacity = limit.state.definition.capacity.get();
     let (empty, fill) = (BalanceStep::Cut(capacity), BalanceStep::Grant(capacity));
@@ -301,7 +301,7 @@ pub fn retire(limit: &Limit, counted_at: AccountId) -> VersionPlan {
 }
 
 /// The version that applies a waiting decrease; `None` if none waits.
-pub fn apply_decrease(limit: &Limit) -> Option<VersionPlan> {
+pub(crate) fn apply_decrease(limit: &Limit) -> Option<VersionPlan> {
     let (delta, to) = decrease_of(limit)?;
     let definition = Definition { capacity: to, ..limit.state.definition.clone() };
     let state = LimitState { definition, status: Status::Active, ..limit.state.clone() };
@@ -315,12 +315,12 @@ pub fn apply_decrease(limit: &Limit) -> Option<VersionPlan> {
 
 /// The amount that the accounts of [`decrease_takes_from`] must hold before a waiting decrease can be applied; `None` if none
 /// waits.
-pub fn decrease_needs(limit: &Limit) -> Option<u64> {
+pub(crate) fn decrease_needs(limit: &Limit) -> Option<u64> {
     decrease_of(limit).map(|(delta, _)| delta)
 }
 
-/// The accounts that a decrease takes from: the limit's, and for a bucket also what was spent.
-pub fn decrease_takes_from(limit: &Limit) -> impl Iterator<Item = AccountId> {
+/// The accounts that a decrease takes from: that of the limit, and the spent accounts of a bucket.
+pub(crate) fn decrease_takes_from(limit: &Limit) -> impl Iterator<Item = AccountId> {
     let schedule = limit.schedule.iter().filter(|_| is_bucket(&limit.state));
     std::iter::once(limit.account).chain(schedule.flat_map(|schedule| schedule.spent().iter().copied()))
 }
@@ -336,17 +336,17 @@ fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
 
 impl VersionPlan {
     /// The version to create instead if the ledger refuses this one because too much is reserved.
-    pub fn if_no_room(&self) -> Option<&Self> {
+    pub(crate) fn if_no_room(&self) -> Option<&Self> {
         self.if_no_room.as_deref()
     }
 
     /// Whether the chain voids the transfer that closed the account.
-    pub fn reopens(&self) -> bool {
+    pub(crate) fn reopens(&self) -> bool {
         self.balance_steps.contains(&BalanceStep::Reopen)
     }
 
     /// Whether the version gets a new account in the place of another one.
-    pub fn replaces_account(&self) -> bool {
+    pub(crate) fn replaces_account(&self) -> bool {
         self.balance_steps.contains(&BalanceStep::KeepReserved)
     }
 
@@ -366,9 +366,9 @@ impl VersionPlan {
         accounts
     }
 
-    /// The accounts of a replaced bucket that tell [its balances](crate::decide::schedule_change::ReplacedBalances): the refill clock, and
-    /// what was borrowed.
-    pub fn replaced_accounts(&self) -> Option<[AccountId; 2]> {
+    /// The accounts of a replaced bucket that tell [its balances](crate::decide::schedule_change::ReplacedBalances):
+    /// the refill clock, and the account of borrowed tokens.
+    pub(crate) fn replaced_accounts(&self) -> Option<[AccountId; 2]> {
         let schedule = &self.replaced.as_ref()?.schedule;
         Some([schedule.clock(), schedule.borrowed()?])
     }
@@ -379,7 +379,7 @@ impl VersionPlan {
     }
 
     /// The limit that this version makes, if it is created now: the first version, or the one after `retired`.
-    pub fn limit(&self, ids: Ids, retired: Option<&Limit>, now_ns: u64) -> Limit {
+    pub(crate) fn limit(&self, ids: Ids, retired: Option<&Limit>, now_ns: u64) -> Limit {
         let continued = || self.state.scheduled().and(retired?.schedule.clone());
         Limit {
             version: self.version,

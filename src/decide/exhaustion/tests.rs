@@ -1,4 +1,4 @@
-//! The decisions of exhaustion: who is admitted, who is denied, and until when.
+//! The decisions of exhaustion: which callers are admitted or denied, and until when.
 
 use super::*;
 

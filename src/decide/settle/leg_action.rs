@@ -62,11 +62,11 @@ pub(super) struct Shrink {
 
 /// What later reservations ahead borrowed behind one that is to be released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Behind {
+pub(crate) struct Behind {
     /// What the bucket owed when this was read. If it owes more by now, this is out of date.
-    pub owed: u64,
+    pub(crate) owed: u64,
     /// The part of it that refills will repay after the date to act of the reservation.
-    pub tokens: u128,
+    pub(crate) tokens: u128,
 }
 
 impl Behind {
@@ -75,8 +75,9 @@ impl Behind {
 }
 
 impl Shrink {
-    /// The amount that is released of a leg of this amount: what was not used, without what was reserved behind it. Callers who
-    /// reserved behind it were told when they may act, so what comes back earlier would be used twice at that moment.
+    /// The amount that is released of a leg of this amount: what was not used, without what was reserved behind it.
+    /// Callers who reserved behind it were told when they may act. Tokens that are released before would be used
+    /// twice at that moment.
     pub(super) fn releases(self, amount: u128) -> u128 {
         let unused = amount.saturating_sub(self.to);
         unused.saturating_sub(self.behind.map_or(0, |behind| behind.tokens))

@@ -15,8 +15,9 @@
 //! A lease that has expired has nothing to release. Its overage is settled all the same, for as long as the ledger knows the
 //! lease.
 //!
-//! Of a reservation ahead only what nobody reserved behind it is released. What is owed is read before, and the chain is refused
-//! if more is owed by then; it is read again, and after some attempts nothing is released.
+//! A complete of a reservation ahead does not release tokens that later reservations ahead borrowed. It reads first
+//! what the bucket owes. The ledger refuses the chain if the bucket owes more by then, and the complete reads again.
+//! The last attempt releases nothing.
 
 mod cause;
 mod leg_action;
@@ -26,7 +27,8 @@ mod steps;
 use smallvec::SmallVec;
 
 use cause::{Cause, cause};
-pub use leg_action::{Behind, Used};
+pub(crate) use leg_action::Behind;
+pub use leg_action::Used;
 use leg_action::{Exceed, LegAction, Shrink, actions_of};
 pub use next::{Ending, Next};
 use steps::{Step, StepKind};
@@ -77,18 +79,18 @@ enum State {
 
 /// Overage of one leg that found no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LegOverage {
+pub(crate) struct LegOverage {
     /// The limit's account.
-    pub account: AccountId,
+    pub(crate) account: AccountId,
     /// The amount.
-    pub amount: u128,
+    pub(crate) amount: u128,
     /// Whether it was posted as debt or only counted.
-    pub overage: Overage,
+    pub(crate) overage: Overage,
 }
 
 impl Settlement {
     /// Compares the amounts used with the amounts reserved. Amounts of limits that the lease does not hold change nothing; see
-    /// [`index_outside_lease`].
+    /// `index_outside_lease`.
     pub fn new(ids: Ids, lease: Lease, used: &[Used]) -> Self {
         let actions = actions_of(&lease.legs, used);
         let state = if lease.settled { State::Done(Ending::AlreadyOver) } else { State::Planning };
@@ -97,7 +99,7 @@ impl Settlement {
     }
 
     /// The overages that found no room. Final when the settlement is done.
-    pub fn overages(&self) -> impl Iterator<Item = LegOverage> {
+    pub(crate) fn overages(&self) -> impl Iterator<Item = LegOverage> {
         self.actions.iter().zip(&self.lease.legs).filter_map(|(action, leg)| match *action {
             LegAction::Exceed(Exceed { unreserved, overage, .. }) if unreserved > 0 => {
                 Some(LegOverage { account: leg.account, amount: unreserved, overage })
@@ -139,7 +141,7 @@ impl Settlement {
     }
 
     /// Takes the outcome of the chain that was sent.
-    pub fn apply_outcome(&mut self, outcome: ChainOutcome) -> Result<(), LedgerError> {
+    pub(crate) fn apply_outcome(&mut self, outcome: ChainOutcome) -> Result<(), LedgerError> {
         let (index, refusal) = match outcome {
             ChainOutcome::Created { .. } => {
                 self.state = State::Done(Ending::Settled);
@@ -184,7 +186,7 @@ impl Settlement {
     }
 
     /// Takes the closing transfer of the account that was asked for; `None` if the account is open.
-    pub fn closing_found(&mut self, found: Option<TransferId>) -> Result<(), LedgerError> {
+    pub(crate) fn closing_found(&mut self, found: Option<TransferId>) -> Result<(), LedgerError> {
         let State::FindingClosing { leg } = self.state else { return Ok(()) };
         self.state = State::Planning;
         if let LegAction::Shrink(shrink) = self.action(leg)? {
@@ -193,15 +195,15 @@ impl Settlement {
         Ok(())
     }
 
-    /// Takes what is available of the account that was asked for: as much of the overage is reserved.
-    pub fn room_found(&mut self, available: u128) -> Result<(), LedgerError> {
+    /// Takes the amount that is available on the account: the settlement then reserves at most this much of the overage.
+    pub(crate) fn room_found(&mut self, available: u128) -> Result<(), LedgerError> {
         let State::FindingRoom { leg } = self.state else { return Ok(()) };
         self.state = State::Planning;
         self.reserve_overage(leg, available)
     }
 
     /// Takes what is owed behind the reservation ahead.
-    pub fn owed_read(&mut self, behind: Behind) -> Result<(), LedgerError> {
+    pub(crate) fn owed_read(&mut self, behind: Behind) -> Result<(), LedgerError> {
         self.state = State::Planning;
         match self.action(AHEAD_LEG)? {
             LegAction::Shrink(shrink) => {
@@ -237,7 +239,11 @@ impl Settlement {
 
     /// Takes the account that took over from the closed spent account; `None` if there is none. If all of it was refilled before
     /// `now_ns`, in the ledger's nanoseconds, nothing is left to release.
-    pub fn successor_found(&mut self, found: Option<Successor>, now_ns: u64) -> Result<(), LedgerError> {
+    pub(crate) fn successor_found(
+        &mut self,
+        found: Option<Successor>,
+        now_ns: u64,
+    ) -> Result<(), LedgerError> {
         let State::FindingSuccessor { leg } = self.state else { return Ok(()) };
         self.state = State::Planning;
         let found = found.filter(|successor| now_ns < successor.until_ns);
@@ -254,7 +260,7 @@ impl Settlement {
     }
 
     /// Takes the lease as it was read again. Starts over with it, unless it is settled or gone.
-    pub fn lease_read(&mut self, lease: Option<Lease>, used: &[Used]) {
+    pub(crate) fn lease_read(&mut self, lease: Option<Lease>, used: &[Used]) {
         match lease.filter(|lease| !lease.settled) {
             Some(lease) => {
                 self.actions = actions_of(&lease.legs, used);
@@ -266,12 +272,12 @@ impl Settlement {
     }
 
     /// The accounts of the limits that the lease holds.
-    pub fn accounts(&self) -> impl Iterator<Item = AccountId> {
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = AccountId> {
         self.lease.legs.iter().map(|leg| leg.account)
     }
 
     /// The amounts that this settlement released, by account of the limit. Empty until it has settled the lease.
-    pub fn released(&self) -> impl Iterator<Item = (AccountId, u128)> {
+    pub(crate) fn released(&self) -> impl Iterator<Item = (AccountId, u128)> {
         let settled = self.state == State::Done(Ending::Settled);
         let legs = self.actions.iter().zip(&self.lease.legs).filter(move |_| settled);
         legs.filter_map(|(action, leg)| match *action {

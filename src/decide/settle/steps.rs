@@ -117,7 +117,7 @@ impl Settlement {
         remaining_seconds: Option<u32>,
         steps: &mut Steps,
     ) -> Result<(), LedgerError> {
-        // Of a leg that has expired nothing more is reserved.
+        // Nothing more can be reserved for a leg that has expired.
         if let Some(seconds) = remaining_seconds
             && exceed.reserved > 0
         {
@@ -138,8 +138,8 @@ impl Settlement {
         Ok(())
     }
 
-    /// Reduces a leg to what was used. A pending reservation is voided and a smaller one made. What was spent on a limit with a
-    /// schedule moves back, as far as no refill has moved it back already.
+    /// Reduces a leg to what was used. A pending reservation is voided and a smaller one made. On a limit with a
+    /// schedule, the unused part of what was spent is released, as far as no refill has refilled it already.
     fn plan_shrink(
         &self,
         leg: usize,

@@ -37,9 +37,9 @@ pub(super) struct Connector {
 /// The sessions that send transfers.
 #[derive(Default)]
 struct Sending {
-    /// Held while one of them connects.
+    /// Held while one of these sessions connects.
     connecting: tokio::sync::Mutex<()>,
-    /// Each of them that is connected has a clone.
+    /// Each of these sessions has a clone while it is connected.
     connected: Arc<()>,
 }
 
@@ -112,7 +112,7 @@ impl Connector {
         }
     }
 
-    /// Why a request got no reply, most likely. A replica drops the requests of a client with another cluster id.
+    /// The most likely reason why a request got no reply. A replica drops the requests of a client with another cluster id.
     async fn why_silent(&self) -> String {
         if any_accepts(&self.addresses).await {
             let id = self.cluster_id;

@@ -39,9 +39,9 @@ pub use concurrency::Concurrency;
 pub use fixed_window::FixedWindow;
 pub use refill_rate::{REFILL_INTERVAL_MS_MAX, RefillRate, RefillRateError};
 pub use rolling::Rolling;
-pub use scheduled::{Refill, ScheduledKind};
+pub(crate) use scheduled::{Refill, ScheduledKind};
 pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};
-pub use steps::{Steps, Tick};
+pub(crate) use steps::{Steps, Tick};
 pub use token_bucket::TokenBucket;
 
 use super::{DefinitionError, KindName};
@@ -137,7 +137,7 @@ impl Kind {
     }
 
     /// The refill schedule; `None` for rolling and concurrency limits, whose reservations expire one by one.
-    pub fn scheduled(self) -> Option<ScheduledKind> {
+    pub(crate) fn scheduled(self) -> Option<ScheduledKind> {
         match self {
             Kind::Rolling(_) | Kind::Concurrency(_) => None,
             Kind::TokenBucket(bucket) => Some(ScheduledKind::TokenBucket(bucket)),

@@ -13,8 +13,8 @@ const MS_PER_SECOND: f64 = 1_000.0;
 const ROUNDING: f64 = 1e-9;
 /// Refills are this many milliseconds apart or more, if the burst allows.
 const BETWEEN_REFILLS_MS: u64 = 10;
-/// A refill adds at most one of this many parts of the burst, or 1: a caller that waits for nearly the whole burst loses at
-/// most that part of a refill that finds the bucket full.
+/// A refill adds at most the burst divided by this number, or 1. So a caller that waits for nearly the whole burst
+/// loses at most this part of it when a refill finds the bucket full.
 const BURST_PARTS: u64 = 100;
 /// The most refills in a millisecond. Only rates above a million times the burst would need more.
 const PER_MS_MAX: u64 = 1_000;
@@ -111,14 +111,14 @@ impl RefillRate {
     }
 
     /// The time that this many refills take, in milliseconds, rounded up.
-    pub fn refills_take_ms(self, refills: u64) -> u64 {
+    pub(crate) fn refills_take_ms(self, refills: u64) -> u64 {
         let take_ms =
             (u128::from(refills) * u128::from(self.interval_ms)).div_ceil(self.per_interval.get().into());
         u64::try_from(take_ms).unwrap_or(u64::MAX)
     }
 
     /// The steps of a schedule with this rate. They begin at whole milliseconds, unless they are shorter than that.
-    pub fn steps(self, anchor_ns: u64) -> Steps {
+    pub(crate) fn steps(self, anchor_ns: u64) -> Steps {
         let is_shorter_than_ms = u64::from(self.per_interval.get()) > self.interval_ms;
         let tick = if is_shorter_than_ms { Tick::Nanosecond } else { Tick::Millisecond };
         Steps { anchor_ns, span_ms: self.interval_ms, per_span: self.per_interval.get(), tick }
@@ -204,8 +204,8 @@ mod tests {
         }
     }
 
-    /// Refills an empty bucket for this many steps. The caller takes what there is as soon as it is as much as it waits for.
-    /// Returns the units per second that it took and that it could still take.
+    /// Refills an empty bucket for this many steps. The caller takes all available tokens as soon as there are as
+    /// many as it waits for. Returns the units per second that it took and that it could still take.
     fn taken_per_second(rate: RefillRate, burst: u64, waits_for: u64, steps: u64) -> f64 {
         let (mut tokens, mut taken) = (0, 0);
         let schedule = rate.steps(0);

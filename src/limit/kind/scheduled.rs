@@ -5,7 +5,7 @@ use super::{FixedWindow, SlidingWindow, Steps, Tick, TokenBucket};
 
 /// A kind with a refill schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScheduledKind {
+pub(crate) enum ScheduledKind {
     /// A refill at each interval.
     TokenBucket(TokenBucket),
     /// Everything at each boundary.
@@ -16,7 +16,7 @@ pub enum ScheduledKind {
 
 /// What is refilled between two steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refill {
+pub(crate) enum Refill {
     /// At most this amount of what was spent.
     UpTo(u64),
     /// Everything that the spent accounts at these indexes hold.
@@ -25,7 +25,7 @@ pub enum Refill {
 
 impl ScheduledKind {
     /// The steps of the schedule, for a limit that has had it since `since_ns`. `None` if it is refilled on request only.
-    pub fn steps(self, since_ns: u64) -> Option<Steps> {
+    pub(crate) fn steps(self, since_ns: u64) -> Option<Steps> {
         match self {
             Self::TokenBucket(bucket) => bucket.steps(since_ns),
             Self::FixedWindow(window) => Some(window.steps()),
@@ -34,13 +34,13 @@ impl ScheduledKind {
     }
 
     /// The unit of the refill clock.
-    pub fn tick(self) -> Tick {
+    pub(crate) fn tick(self) -> Tick {
         self.steps(0).map_or(Tick::Millisecond, |steps| steps.tick)
     }
 
     /// The number of spent accounts. A window has one for each step that it covers, and one more: a reservation that arrives
     /// late for a step that has ended then shares an account with nothing that must be kept longer.
-    pub fn spent_accounts(self) -> usize {
+    pub(crate) fn spent_accounts(self) -> usize {
         match self {
             Self::TokenBucket(_) => 1,
             Self::FixedWindow(_) => 2,
@@ -49,12 +49,12 @@ impl ScheduledKind {
     }
 
     /// The index of the spent account for reservations made in `step`.
-    pub fn spent_account_index(self, step: u64) -> usize {
+    pub(crate) fn spent_account_index(self, step: u64) -> usize {
         (step % self.spent_accounts() as u64) as usize
     }
 
     /// What is refilled when time advances from one step to a later one.
-    pub fn refill_between(self, from_step: u64, to_step: u64) -> Refill {
+    pub(crate) fn refill_between(self, from_step: u64, to_step: u64) -> Refill {
         match self {
             Self::TokenBucket(bucket) => Refill::UpTo(bucket.refilled(to_step.saturating_sub(from_step))),
             Self::FixedWindow(_) => self.all_but_latest(1, from_step, to_step),
@@ -72,7 +72,7 @@ impl ScheduledKind {
 
     /// When everything spent at `now_ms`, in `step`, has been refilled, in milliseconds since the Unix epoch, if at most
     /// `spent_max` is spent then in total. After that moment nothing of it can be released.
-    pub fn refilled_at_ms(self, now_ms: u64, step: u64, spent_max: u64) -> u64 {
+    pub(crate) fn refilled_at_ms(self, now_ms: u64, step: u64, spent_max: u64) -> u64 {
         match self {
             Self::TokenBucket(bucket) => bucket.refilled_at_ms(now_ms, spent_max),
             Self::FixedWindow(window) => window.steps().starts_at_ms(step + 1),
@@ -81,7 +81,7 @@ impl ScheduledKind {
     }
 
     /// Whether reservations may borrow what a later refill will add.
-    pub fn lends(self) -> bool {
+    pub(crate) fn lends(self) -> bool {
         match self {
             Self::TokenBucket(_) => true,
             Self::FixedWindow(_) | Self::SlidingWindow(_) => false,
@@ -89,7 +89,7 @@ impl ScheduledKind {
     }
 
     /// Whether each step refills everything, so that a denied caller never waits for a second step.
-    pub fn each_step_refills_all(self) -> bool {
+    pub(crate) fn each_step_refills_all(self) -> bool {
         match self {
             Self::FixedWindow(_) => true,
             Self::TokenBucket(_) | Self::SlidingWindow(_) => false,

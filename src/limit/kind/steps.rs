@@ -6,20 +6,20 @@
 /// Steps are numbered from the anchor. Each begins at a whole tick: if a span does not divide into whole ticks, at the next
 /// one. So the spans stay exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Steps {
+pub(crate) struct Steps {
     /// The start of step 0, in nanoseconds since the Unix epoch.
-    pub anchor_ns: u64,
+    pub(crate) anchor_ns: u64,
     /// The length of `per_span` steps, in milliseconds.
-    pub span_ms: u64,
+    pub(crate) span_ms: u64,
     /// The number of steps in a span: from 1 to the number of its ticks.
-    pub per_span: u32,
+    pub(crate) per_span: u32,
     /// The moments at which steps may begin.
-    pub tick: Tick,
+    pub(crate) tick: Tick,
 }
 
 /// The moments at which steps may begin, and the unit in which the refill clock counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tick {
+pub(crate) enum Tick {
     /// Whole milliseconds since the Unix epoch.
     Millisecond,
     /// Nanoseconds, for steps shorter than a millisecond.
@@ -28,7 +28,7 @@ pub enum Tick {
 
 impl Tick {
     /// The nanoseconds of a tick.
-    pub const fn ns(self) -> u64 {
+    pub(crate) const fn ns(self) -> u64 {
         match self {
             Self::Millisecond => 1_000_000,
             Self::Nanosecond => 1,
@@ -36,31 +36,31 @@ impl Tick {
     }
 
     /// The tick that contains a moment, counted from the Unix epoch.
-    pub fn at(self, unix_ns: u64) -> u64 {
+    pub(crate) fn at(self, unix_ns: u64) -> u64 {
         unix_ns / self.ns()
     }
 
     /// The start of a tick, in nanoseconds since the Unix epoch.
-    pub fn starts_at_ns(self, tick: u64) -> u64 {
+    pub(crate) fn starts_at_ns(self, tick: u64) -> u64 {
         tick.saturating_mul(self.ns())
     }
 }
 
 impl Steps {
     /// The step that contains a moment, in nanoseconds since the Unix epoch; step 0 for moments before the anchor.
-    pub fn at(self, unix_ns: u64) -> u64 {
+    pub(crate) fn at(self, unix_ns: u64) -> u64 {
         let tick_began_ns = self.tick.starts_at_ns(self.tick.at(unix_ns));
         let since_ns = u128::from(tick_began_ns.saturating_sub(self.anchor_ns));
         narrow(since_ns * u128::from(self.per_span) / self.span_ns())
     }
 
     /// The start of a step, in nanoseconds since the Unix epoch.
-    pub fn starts_at_ns(self, step: u64) -> u64 {
+    pub(crate) fn starts_at_ns(self, step: u64) -> u64 {
         narrow(self.start_of(step))
     }
 
     /// The start of a step, in milliseconds since the Unix epoch, rounded up.
-    pub fn starts_at_ms(self, step: u64) -> u64 {
+    pub(crate) fn starts_at_ms(self, step: u64) -> u64 {
         narrow(self.start_of(step).div_ceil(Tick::Millisecond.ns().into()))
     }
 

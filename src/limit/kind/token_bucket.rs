@@ -58,7 +58,7 @@ impl TokenBucket {
     }
 
     /// A bucket that time refills at this rate.
-    pub fn at_rate(refill: RefillRate) -> Self {
+    pub(crate) fn at_rate(refill: RefillRate) -> Self {
         Self { refill, auto_replenish: true }
     }
 

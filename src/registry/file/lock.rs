@@ -1,4 +1,4 @@
-//! The lock of the registry file: advisory, exclusive, and ended by the kernel with its process.
+//! The lock of the registry file: advisory and exclusive. The kernel releases it when its process ends.
 //!
 //! It is on `NAME.lock` beside the file, because a write replaces the file itself. It is on the file, too: two containers that
 //! mount one file have a folder each around it, and a mounted file is never replaced.
@@ -21,7 +21,7 @@ pub(super) struct FileLock {
 }
 
 impl FileLock {
-    /// Takes the locks. What this process may not write needs no lock: other services may share it as their seed.
+    /// Takes the locks. A file that this process may not write needs no lock: other services may share it as their seed.
     pub(super) fn take(target: &Target) -> Result<Self, LockError> {
         let beside = lock(target, &target.beside(".lock"), OpenOptions::new().write(true).create(true))?;
         let itself = lock(target, target.path(), OpenOptions::new().write(true))?;

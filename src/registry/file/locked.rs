@@ -44,7 +44,7 @@ impl LockedFile {
             Err(FileError::Damaged { path, place, message }) if self.is_copy => {
                 let is_set_aside =
                     self.set_aside(&path, &FileError::Damaged { path: path.clone(), place, message });
-                // Behind a damaged journal there is the file.
+                // If the journal was damaged, the file itself is read next.
                 return if is_set_aside && path != self.target.path() { self.read() } else { Ok(Vec::new()) };
             }
             states => states?.unwrap_or_default(),

@@ -76,7 +76,8 @@ impl Target {
     pub(super) fn recover(&self) -> Result<(), FileError> {
         let temporary = self.temporary();
         match remove_if_exists(&temporary) {
-            // The kernel says so before it looks for the file. No write can begin here either.
+            // The kernel refuses before it looks for the file. On such a file system no write could begin, so there
+            // is no temporary file.
             Err(error) if is_read_only(&error) => {}
             Err(source) => return Err(FileError::Io { path: temporary, doing: "removing", source }),
             Ok(()) => {}
@@ -113,7 +114,7 @@ impl Target {
         write_synced(temporary, content).map_err(|error| self.explain(error))?;
         match (self.rename)(temporary, &self.path) {
             Ok(()) => {
-                // Of an earlier write, when the file was a mount point.
+                // A journal can be left from an earlier write, when the file was a mount point.
                 remove_if_exists(&self.journal())?;
                 sync_folder(&self.path)
             }

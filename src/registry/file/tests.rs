@@ -85,7 +85,7 @@ impl Mounted {
 #[tokio::test]
 async fn a_mount_point_is_overwritten_in_place() {
     let mounted = Mounted::with(&text(&["a"]));
-    // It stays the file that the mount shows.
+    // The mounted file stays the same file.
     let shown = fs::File::open(mounted.path()).unwrap();
     let file = mounted.lock(false);
     for keys in [&["a", "b", "c"][..], &["b"]] {

@@ -1,4 +1,4 @@
-//! Carries out what was read of a request, although its connection ends.
+//! Carries out a request that was read, even if its connection ends.
 //!
 //! A client that sends a complete and hangs up wants its slot released. A server drops the future of a handler together
 //! with its connection, at whatever point it is.

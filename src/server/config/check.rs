@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{AuthMode, BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings};
 use crate::server::AllowedHosts;
 
-/// The longest drain time. What stops services waits for a minute at most, as a rule.
+/// The longest drain time. Most supervisors wait for at most a minute before they kill a service.
 const DRAIN_MS_MAX: u64 = 60_000;
 /// The longest lines must fit.
 const LOG_BYTES_PER_SECOND_MIN: u64 = 4_096;

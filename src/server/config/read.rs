@@ -60,7 +60,7 @@ fn merge(table: &mut Table, over: Table) {
     }
 }
 
-/// A value of TOML; `None` if the text is none.
+/// A value of TOML; `None` if the text is not one.
 fn parse_value(text: &str) -> Option<Value> {
     let mut parsed: Table = format!("value = {text}").parse().ok()?;
     parsed.remove("value")

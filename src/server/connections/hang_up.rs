@@ -1,5 +1,6 @@
-//! The bytes of a client that may hang up. A failed write would make hyper drop the requests that it has read but not begun,
-//! which pipelining clients send. So writes to a client that is gone go nowhere, and a reset reads as the end of the stream.
+//! The bytes of a client that may hang up. A failed write would make hyper drop the requests that it has read but
+//! not begun, which pipelining clients send. So writes to a client that is gone succeed without effect, and a reset
+//! reads as the end of the stream.
 
 use std::io;
 use std::pin::Pin;

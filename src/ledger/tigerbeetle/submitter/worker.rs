@@ -26,7 +26,7 @@ impl<C: Connect> Worker<C> {
     pub(super) async fn run(self) {
         let mut session = None;
         loop {
-            // Connects before it takes a batch: until it can send, other workers may take what waits.
+            // Connects before it takes a batch: until it can send, other workers may take the waiting messages.
             self.connected(&mut session).await;
             let Some(Batch { mut messages, request }) = self.queue.next_batch().await else { return };
             let counts: Vec<usize> = messages.iter().map(|message| message.chains.len()).collect();

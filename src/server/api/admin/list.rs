@@ -38,7 +38,7 @@ pub(crate) async fn list<L: Ledger>(
     Ok(answer(StatusCode::OK, LimitsAnswer { limits, next_after }))
 }
 
-/// Says what is wrong with the query. The outer errors only say that something is.
+/// Says what is wrong with the query. The outer errors only say that the query is wrong.
 fn malformed_query(rejection: &QueryRejection) -> Reject {
     let mut cause: &dyn std::error::Error = rejection;
     while let Some(source) = cause.source() {

@@ -25,7 +25,7 @@ async fn a_small_call_leaves_with_the_next_request_however_many_large_ones_wait(
         caller.answer().await;
     }
 
-    // One request was in flight. Theirs is the next.
+    // One request was in flight. The next one holds the small calls.
     assert_eq!(world.now_ms(), 20);
     assert_eq!(world.sizes()[1], 104);
     for (number, caller) in (1..).zip(large) {
@@ -47,7 +47,7 @@ async fn a_large_call_has_every_second_request_while_small_calls_never_end() {
         flood(round * 10_000);
     }
 
-    // The second request is its own, and the third has the chain that did not fit there.
+    // The second request holds the large call alone, and the third the chain that did not fit there.
     large.answer().await;
     assert_eq!(world.now_ms(), 40);
     for caller in small {
