@@ -25,6 +25,8 @@
 pub mod client;
 pub mod decide;
 pub mod engine;
+#[cfg(test)]
+mod fuzz;
 mod json;
 pub mod ledger;
 pub mod limit;

@@ -9,7 +9,7 @@ use crate::limit::LimitState;
 use crate::limit::json::LimitStateJson;
 
 /// Reads the content of the file at `path`.
-pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Vec<LimitState>, FileError> {
+pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Vec<LimitState>, FileError> {
     let damaged =
         |place: String, message: String| FileError::Damaged { path: path.to_owned(), place, message };
     let entries: Vec<LimitStateJson> = json::read(bytes).map_err(|error| {
@@ -29,7 +29,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Vec<LimitState>, FileE
 }
 
 /// The content that holds these limits.
-pub(super) fn encode(states: &[LimitState]) -> serde_json::Result<String> {
+pub(crate) fn encode(states: &[LimitState]) -> serde_json::Result<String> {
     let entries: Vec<LimitStateJson> = states.iter().map(LimitStateJson::from).collect();
     let mut text = serde_json::to_string_pretty(&entries)?;
     text.push('\n');

@@ -8,7 +8,7 @@
 //! | `replace.rs` | replaces the content so that a crash leaves the old one or the new one |
 //! | `locked.rs` | the file of a running service: read, written, set aside |
 
-mod content;
+pub(crate) mod content;
 mod lock;
 mod locked;
 mod replace;

@@ -13,7 +13,7 @@ const TOKEN_BYTES_MAX: usize = 8_192;
 const SECRET_BYTES_MIN: usize = 32;
 
 /// The keys against which tokens are checked.
-pub(super) struct JwtKeys(Vec<JwtKey>);
+pub(crate) struct JwtKeys(Vec<JwtKey>);
 
 struct JwtKey {
     /// The id of the key; `None` if there is no other.
@@ -36,7 +36,7 @@ struct Claims {
 
 /// Why a token is refused. The texts show nothing of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum JwtError {
+pub(crate) enum JwtError {
     #[error("the token has expired")]
     Expired,
     #[error("the token is not valid")]
@@ -45,7 +45,7 @@ pub(super) enum JwtError {
 
 impl JwtKeys {
     /// No keys: every token is refused.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         jwt_crypto::install();
         Self(Vec::new())
     }
@@ -87,7 +87,7 @@ impl JwtKeys {
     }
 
     /// Adds the secret of HS256. The end of its last line is not part of it.
-    pub(super) fn add_secret(&mut self, text: &str, settings: &JwtSettings) -> Result<(), String> {
+    pub(crate) fn add_secret(&mut self, text: &str, settings: &JwtSettings) -> Result<(), String> {
         let key = DecodingKey::from_secret(text.trim_end_matches(['\r', '\n']).as_bytes());
         check_secret(&key, Algorithm::HS256)?;
         self.0.push(JwtKey { id: None, key, validation: validation(Algorithm::HS256, settings) });
@@ -95,7 +95,7 @@ impl JwtKeys {
     }
 
     /// What the holder of a token may do.
-    pub(super) fn verify(&self, token: &[u8]) -> Result<Access, JwtError> {
+    pub(crate) fn verify(&self, token: &[u8]) -> Result<Access, JwtError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(JwtError::Invalid);
         }

@@ -27,8 +27,12 @@ mod token_table;
 pub use access::{Access, AllowedKeys, Caller};
 pub use authenticator::{AuthError, Authenticator};
 pub use credentials::CredentialsError;
+#[cfg(test)]
+pub(crate) use jwt::JwtKeys;
 pub use key_pattern::{KeyPattern, KeyPatternError};
 pub use new_token::{NewToken, NewTokenError};
 pub use scope::{Scope, Scopes};
 pub use token::{Token, TokenDigest};
 pub use token_file::TokenEntry;
+#[cfg(test)]
+pub(crate) use token_file::parse_entries;

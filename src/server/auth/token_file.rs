@@ -120,7 +120,7 @@ pub(super) fn parse_files<'a>(
 }
 
 /// The entries of a file.
-pub(super) fn parse_entries(text: &str) -> Result<Vec<TokenEntry>, String> {
+pub(crate) fn parse_entries(text: &str) -> Result<Vec<TokenEntry>, String> {
     // The whole text of the error would repeat the line, in which somebody could have put a token.
     let file: Result<TokenFile, _> = toml::from_str(text);
     let file = file.map_err(|error| {
