@@ -27,6 +27,8 @@ use crate::server::tls::ClientIdentity;
 
 /// The most headers that hyper reads without an allocation for each request.
 const HEADERS_MAX: usize = 100;
+/// What one connection of HTTP/1 reads ahead. hyper's own bound is 400 KiB, and a client that sends much holds all of it.
+const HTTP1_BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// What HTTP/2 buffers of the answers of one connection, beside answers in one part.
 const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
 
@@ -64,7 +66,11 @@ async fn serve_http1(stream: ClientStream, shared: &Arc<Shared>, activity: &Arc<
     let client = stream.client();
     let service = service_fn(|request| answer(request, client.as_ref(), shared, activity));
     let mut builder = http1::Builder::new();
-    builder.half_close(true).max_header_size(activity.bounds().settings.header_bytes_max);
+    let header_bytes_max = activity.bounds().settings.header_bytes_max;
+    builder
+        .half_close(true)
+        .max_header_size(header_bytes_max)
+        .max_buf_size(HTTP1_BUFFER_BYTES_MAX.max(header_bytes_max));
     let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, http1::Connection::graceful_shutdown, shared.ending.subscribe(), activity).await;
 }
