@@ -358,7 +358,7 @@ fn a_bound_that_is_struck_often_is_one_line_of_the_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = program(folder.path());
     command.env("RATELIMITERD_CONNECTIONS_BODY_TIMEOUT_MS", "100");
-    let (server, log) = Server::spawn(command, "info");
+    let (server, log) = Server::spawn(command, "info", LOOPBACK);
     let streams: Vec<_> = (0..20).map(|_| server.send(&head_of_reserve(9))).collect();
     for stream in streams {
         assert!(read_all(stream).0.starts_with("HTTP/1.1 408"));

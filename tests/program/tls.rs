@@ -298,7 +298,7 @@ async fn a_bad_certificate_is_logged_once_and_the_last_good_one_stays_until_it_i
     let authority = Authority::new("ours");
     let pair = authority.sign("service");
     let files = Files::write(folder.path(), &pair);
-    let (server, log) = Server::spawn(command(folder.path()), "info");
+    let (server, log) = Server::spawn(command(folder.path()), "info", LOOPBACK);
     for content in ["", "no PEM", &authority.sign("another").certificate] {
         files.replace("certificate.pem", content);
         tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -322,7 +322,7 @@ async fn a_hangup_reads_the_files_again_and_does_not_stop_the_service() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new("ours");
     Files::write(folder.path(), &authority.sign("service"));
-    let (server, mut log) = Server::spawn(command(folder.path()), "info");
+    let (server, mut log) = Server::spawn(command(folder.path()), "info", LOOPBACK);
     server.send_signal("HUP");
     let line =
         log.find(|line| line["fields"]["message"].as_str().is_some_and(|text| text.starts_with("SIGHUP")));

@@ -96,7 +96,7 @@ impl Authenticator {
     /// # Errors
     ///
     /// Nobody that the service knows ([`AuthError`]).
-    pub(crate) fn authenticate(
+    pub fn authenticate(
         &self,
         headers: &HeaderMap,
         client: Option<&ClientIdentity>,

@@ -9,7 +9,7 @@ use x509_parser::prelude::FromDer;
 
 /// Whom a valid certificate names. A clone is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClientIdentity {
+pub struct ClientIdentity {
     subjects: Arc<[String]>,
 }
 

@@ -11,5 +11,5 @@ mod identity;
 mod reload;
 
 pub use files::TlsError;
-pub(crate) use identity::ClientIdentity;
+pub use identity::ClientIdentity;
 pub(crate) use reload::{Configs, ReloadingTls};
