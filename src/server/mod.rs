@@ -41,4 +41,4 @@ pub use metrics::Metrics;
 pub use run::serve;
 pub use serve_error::ServeError;
 pub use stop_signal::{Hangup, stop_signal};
-pub use tls::TlsError;
+pub use tls::{ClientIdentity, TlsError};

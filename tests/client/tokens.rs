@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ledger_limiter::client::{AcquireError, BearerToken, ErrorKind, Http, HttpOptions, Limiter, Transport};
-use ledger_limiter::server::api::{self, Api, Gate};
+use ledger_limiter::server::api::{self, Api, Audience, Gate};
 use ledger_limiter::server::auth::{Authenticator, NewToken, Scope};
 use ledger_limiter::server::config::AuthSettings;
-use ledger_limiter::server::{AllowedHosts, Metrics};
+use ledger_limiter::server::{AllowedHosts, AuditLog, Metrics};
 use ledger_limiter::telemetry::MetricsRegistry;
 
 use super::wants;
@@ -30,12 +30,16 @@ async fn service(tokens: &Path) -> String {
     replica.put(rolling("foreign", 10, 60)).await;
     let settings = AuthSettings { tokens_path: tokens.to_owned(), ..AuthSettings::default() };
     let authenticator = Arc::new(Authenticator::new(&settings, true).expect("valid tokens"));
-    let gate = Gate { authenticator, allowed_hosts: AllowedHosts::new(&[]).expect("no names") };
+    let gate = Gate {
+        authenticator,
+        allowed_hosts: AllowedHosts::new(&[]).expect("no names"),
+        audit: AuditLog::to_log(),
+    };
     let api = Api::new(Arc::clone(&replica.engine), gate, Metrics::new(MetricsRegistry::default()));
     api.readiness.set_bootstrapped();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    tokio::spawn(axum::serve(listener, api::router(Arc::new(api))).into_future());
+    tokio::spawn(axum::serve(listener, api::router(Arc::new(api), Audience::Everybody)).into_future());
     url
 }
 

@@ -1,5 +1,6 @@
 //! Tokens and scopes: every route asks for its own, and health for none.
 
+use ledger_limiter::server::AuditLog;
 use ledger_limiter::server::auth::Scope;
 
 use super::tokens::TokenFile;
@@ -140,7 +141,7 @@ async fn a_reload_takes_over_good_files_only() {
     let old = file.add("old", &[Scope::Read], &[]);
     let authenticator = file.authenticator();
     let allowed_hosts = ledger_limiter::server::AllowedHosts::new(&[]).expect("no names");
-    let gate = Gate { authenticator: Arc::clone(&authenticator), allowed_hosts };
+    let gate = Gate { authenticator: Arc::clone(&authenticator), allowed_hosts, audit: AuditLog::to_log() };
     let service = Service::behind(gate, true).await;
     let status = async |token: &str| service.called_with(token).get("/v1/admin/limits").await.status;
     let (known, unknown) = (StatusCode::OK, StatusCode::UNAUTHORIZED);
@@ -182,5 +183,5 @@ async fn a_folder_holds_files_of_tokens() {
         ledger_limiter::server::auth::Authenticator::new(&settings, true).expect("it is valid");
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {token}").parse().expect("a header"));
-    assert_eq!(authenticator.authenticate(&headers).expect("it is known").name(), "reader");
+    assert_eq!(authenticator.authenticate(&headers, None).expect("it is known").name(), "reader");
 }

@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ledger_limiter::server::AllowedHosts;
 use ledger_limiter::server::auth::Authenticator;
 use ledger_limiter::server::config::{AuthSettings, JwtSettings};
+use ledger_limiter::server::{AllowedHosts, AuditLog};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
@@ -128,7 +128,7 @@ async fn service(jwt: JwtSettings) -> Service {
     let settings = AuthSettings { jwt, ..AuthSettings::default() };
     let authenticator = Arc::new(Authenticator::new(&settings, true).expect("the keys are valid"));
     let allowed_hosts = AllowedHosts::new(&[]).expect("no names");
-    Service::behind(Gate { authenticator, allowed_hosts }, true).await
+    Service::behind(Gate { authenticator, allowed_hosts, audit: AuditLog::to_log() }, true).await
 }
 
 async fn status(service: &Service, token: &str) -> StatusCode {

@@ -31,7 +31,7 @@ impl Server {
 
     /// The whole answer to a `GET` on a connection of its own.
     pub(super) fn get_once(&self, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         read_all(self.send(&request)).0
     }
 
@@ -95,7 +95,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 /// A reserve whose body is announced as this long.
 fn head_of_reserve(length: usize) -> String {
     format!(
-        "POST /v1/reserve HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        "POST /v1/reserve HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     )
 }
 
@@ -122,7 +122,7 @@ fn half_a_body_is_answered_408_and_ends_the_connection() {
     for sent in [
         head_of_reserve(99),
         head_of_reserve(99) + "{",
-        "POST /v1/reserve HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        "POST /v1/reserve HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          transfer-encoding: chunked\r\n\r\n1\r\n{\r\n"
             .to_owned(),
     ] {
@@ -140,7 +140,7 @@ fn an_idle_connection_is_closed_and_one_with_requests_stays() {
     let (silent, mut used) = (server.connect(), server.connect());
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(1_200) {
-        used.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it is open");
+        used.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it is open");
         assert!(used.read(&mut [0; 1_024]).expect("an answer") > 0);
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -155,7 +155,7 @@ fn a_client_that_does_not_read_is_closed() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(folder.path(), &[("connections.write_timeout_ms", SHORT_MS)]);
     // More answers than the buffers of both kernels take.
-    let unread = server.send(&"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(4_000));
+    let unread = server.send(&"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(4_000));
     server.until_struck("write_time", 1);
     until(|| server.connections() == 1, "the connection is closed");
     drop(unread);
@@ -172,7 +172,9 @@ fn a_body_that_is_announced_too_long_is_refused_before_it_is_sent() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     // A client that sends all of it nevertheless can go on.
     stream.write_all(" ".repeat(1024 * 1024 + 1).as_bytes()).expect("it is read");
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("it is read");
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .expect("it is read");
     let (answer, _) = read_all(stream);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(server.struck("body_length"), 1);
@@ -183,7 +185,7 @@ fn a_client_that_waits_to_be_asked_for_a_refused_body_is_not_asked() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(folder.path(), &[]);
     let head = head_of_reserve(1024 * 1024 + 1);
-    let head = head.replace("host: x\r\n", "host: x\r\nexpect: 100-continue\r\n");
+    let head = head.replace("host: localhost\r\n", "host: localhost\r\nexpect: 100-continue\r\n");
     let (answer, _) = read_all(server.send(&head));
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
@@ -193,12 +195,13 @@ fn long_heads_and_many_headers_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = [("connections.header_bytes_max", "2048"), ("connections.headers_max", "10")];
     let server = start(folder.path(), &settings);
-    let with = |headers: &str| {
-        read_all(
-            server.send(&format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n")),
-        )
-        .0
-    };
+    let with =
+        |headers: &str| {
+            read_all(server.send(&format!(
+                "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
+            )))
+            .0
+        };
     assert!(with(&"a: b\r\n".repeat(8)).starts_with("HTTP/1.1 200"));
     let answer = with(&"a: b\r\n".repeat(9));
     assert!(answer.starts_with("HTTP/1.1 431") && answer.contains("too_many_headers"), "{answer}");
@@ -215,7 +218,8 @@ fn unfinished_bodies_hold_no_more_than_their_bound() {
     first.write_all(part.as_bytes()).expect("it is sent");
     std::thread::sleep(Duration::from_millis(200));
     let (answer, _) = {
-        let mut second = server.send(&head_of_reserve(60_001).replace("host", "connection: close\r\nhost"));
+        let mut second =
+            server.send(&head_of_reserve(60_001).replace("host: ", "connection: close\r\nhost: "));
         second.write_all(part.as_bytes()).expect("it is sent");
         second.write_all(b" ").expect("it is sent");
         read_all(second)
@@ -260,7 +264,7 @@ pub(super) fn put_limit(limit: &Value) -> String {
     let body = limit.to_string();
     let length = body.len();
     format!(
-        "PUT /v1/admin/limits HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        "PUT /v1/admin/limits HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\n\r\n{body}"
     )
 }
@@ -354,7 +358,7 @@ fn a_bound_that_is_struck_often_is_one_line_of_the_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = program(folder.path());
     command.env("RATELIMITERD_CONNECTIONS_BODY_TIMEOUT_MS", "100");
-    let (server, log) = Server::spawn(command, "info");
+    let (server, log) = Server::spawn(command, "info", LOOPBACK);
     let streams: Vec<_> = (0..20).map(|_| server.send(&head_of_reserve(9))).collect();
     for stream in streams {
         assert!(read_all(stream).0.starts_with("HTTP/1.1 408"));

@@ -17,8 +17,8 @@ const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
-/// `:method GET`, `:scheme http`, `:path /`, `:authority x`, compressed by the static table.
-const HEADER_BLOCK: &[u8] = b"\x82\x86\x84\x41\x01x";
+/// `:method GET`, `:scheme http`, `:path /`, `:authority localhost`, compressed by the static table.
+const HEADER_BLOCK: &[u8] = b"\x82\x86\x84\x41\x09localhost";
 
 async fn connect(server: &Server) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
     let stream = AsyncStream::connect(&server.address).await.expect("it listens");
@@ -27,7 +27,7 @@ async fn connect(server: &Server) -> (SendRequest<Bytes>, JoinHandle<Result<(), 
 }
 
 fn reserve(body_length: usize) -> Request<()> {
-    Request::post("http://x/v1/reserve")
+    Request::post("http://localhost/v1/reserve")
         .header("content-type", "application/json")
         .header("content-length", body_length)
         .body(())
@@ -89,7 +89,7 @@ async fn an_unfinished_body_of_http2_is_answered_408_and_the_connection_goes_on(
     let (answer, _stream) = send.send_request(reserve(99), false).expect("it is sent");
     assert_eq!(answer.await.expect("an answer").status(), StatusCode::REQUEST_TIMEOUT);
     let mut send = send.ready().await.expect("it is open");
-    let health = Request::get("http://x/healthz").body(()).expect("a request");
+    let health = Request::get("http://localhost/healthz").body(()).expect("a request");
     let (answer, _) = send.send_request(health, true).expect("it is sent");
     assert_eq!(answer.await.expect("an answer").status(), StatusCode::OK);
 }
@@ -107,7 +107,7 @@ async fn an_answer_of_http2_that_is_not_read_ends_the_connection() {
         .expect("HTTP/2");
     let connection = tokio::spawn(connection);
     let mut send = send.ready().await.expect("it is open");
-    let request = Request::get("http://x/metrics").body(()).expect("a request");
+    let request = Request::get("http://localhost/metrics").body(()).expect("a request");
     let (answer, _) = send.send_request(request, true).expect("it is sent");
     let answer = answer.await.expect("the head of an answer");
     assert_eq!(answer.status(), StatusCode::OK);
@@ -185,7 +185,7 @@ async fn no_more_requests_of_one_connection_are_served_at_a_time_than_the_bound(
     stream.write_all(PREFACE).await.expect("it is sent");
     // Bodies that never come. The fourth is refused.
     for index in 0..4 {
-        let post = b"\x83\x86\x44\x0b/v1/reserve\x41\x01x\x0f\x10\x10application/json";
+        let post = b"\x83\x86\x44\x0b/v1/reserve\x41\x09localhost\x0f\x10\x10application/json";
         stream.write_all(&frame(HEADERS, END_HEADERS, 2 * index + 1, post)).await.expect("it is sent");
     }
     let mut read = Vec::new();
@@ -208,7 +208,7 @@ async fn an_answer_that_is_not_read_ends_the_connection_also_if_others_are_read(
         .await
         .expect("HTTP/2");
     let connection = tokio::spawn(connection);
-    let request = |path: &str| Request::get(format!("http://x{path}")).body(()).expect("a request");
+    let request = |path: &str| Request::get(format!("http://localhost{path}")).body(()).expect("a request");
     let (unread, _) = send.send_request(request("/metrics"), true).expect("it is sent");
     let unread = unread.await.expect("the head of an answer");
     let started = Instant::now();

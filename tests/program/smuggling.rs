@@ -21,7 +21,7 @@ fn answers(server: &Server, sent: &str) -> Vec<u16> {
 fn a_request_whose_end_is_in_doubt_is_refused_and_nothing_behind_it_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path());
-    let post = "POST /v1/complete HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let post = "POST /v1/complete HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     for (what, sent) in [
         (
             "both lengths",
@@ -66,7 +66,7 @@ fn a_request_whose_end_is_in_doubt_is_refused_and_nothing_behind_it_is_read() {
 fn a_request_whose_end_is_clear_is_taken_once_and_the_next_one_behind_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path());
-    let post = "POST /v1/complete HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let post = "POST /v1/complete HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n");
     for (what, sent) in [
         ("a length", format!("{post}content-length: 2\r\n\r\n{{}}{SMUGGLED}")),
@@ -87,7 +87,7 @@ fn a_request_whose_end_is_clear_is_taken_once_and_the_next_one_behind_it() {
 fn endless_chunk_extensions_and_trailers_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path());
-    let chunked = "POST /v1/complete HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+    let chunked = "POST /v1/complete HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                    transfer-encoding: chunked\r\n\r\n2";
     for sent in [
         format!("{chunked};{}\r\n{{}}\r\n0\r\n\r\n{SMUGGLED}", "x".repeat(100_000)),

@@ -98,7 +98,7 @@ async fn connect(server: &Server, client: &TlsConnector) -> std::io::Result<TlsS
 /// The answer to `GET /healthz` on a connection of its own.
 async fn health(server: &Server, client: &TlsConnector) -> std::io::Result<String> {
     let mut stream = connect(server, client).await?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)
@@ -146,7 +146,7 @@ async fn plain_http_and_old_versions_of_tls_are_refused_and_harm_nobody() {
     hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
     hello.extend([0, 16, 0, 13, 0, 4, 0, 2, 4, 3, 0, 10, 0, 4, 0, 2, 0, 23]);
     for (sent, answer) in [
-        (b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), None),
+        (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(), None),
         // The alert "protocol version".
         (hello, Some(70)),
     ] {
@@ -201,6 +201,52 @@ async fn a_required_certificate_of_clients_must_be_shown_and_valid() {
     }
 }
 
+#[tokio::test]
+async fn a_certificate_of_a_client_gives_the_scopes_of_its_entry() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ours, clients) = (Authority::new("ours"), Authority::new("clients"));
+    let files = Files::write(folder.path(), &ours.sign("service"));
+    files.replace("clients.pem", &clients.0.pem());
+    let entry = |name: &str, scopes: &str| {
+        format!("[[certificate]]\nname = '{name}'\nsubject = 'CN:{name}'\nscopes = {scopes}\n")
+    };
+    files.replace(
+        "certificates.toml",
+        &(entry("operator", "['admin', 'read']") + &entry("scraper", "['metrics']")),
+    );
+    let mut command = command(folder.path());
+    command.env("RATELIMITERD_TLS_CLIENT_CA_PATH", "clients.pem");
+    command.env("RATELIMITERD_TLS_CLIENT_CERTIFICATES", "optional");
+    command.env("RATELIMITERD_AUTH_CERTIFICATES_PATH", "certificates.toml");
+    let server = Server::start_by(command);
+    let status = async |path: &str, name: Option<&str>| {
+        let own = name.map(|name| clients.sign(name));
+        let mut stream = connect(&server, &ours.client(own.as_ref())).await.expect("a handshake");
+        let address = &server.address;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer["HTTP/1.1 ".len()..][..3].parse::<u16>().expect("a status")
+    };
+    for (name, limits, metrics) in [
+        (Some("operator"), 200, 403),
+        (Some("scraper"), 403, 200),
+        (Some("stranger"), 401, 401),
+        (None, 401, 401),
+    ] {
+        assert_eq!(status("/v1/admin/limits", name).await, limits, "{name:?}");
+        assert_eq!(status("/metrics", name).await, metrics, "{name:?}");
+        assert_eq!(status("/healthz", name).await, 200, "{name:?}");
+    }
+    files.replace("certificates.toml", &entry("operator", "['metrics']"));
+    let started = Instant::now();
+    while status("/metrics", Some("operator")).await != 200 {
+        assert!(started.elapsed() < SOON, "the changed file is used");
+    }
+    assert_eq!(status("/metrics", Some("scraper")).await, 401);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_replaced_under_load_and_no_request_fails() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -242,7 +288,7 @@ async fn a_certificate_is_replaced_under_load_and_no_request_fails() {
         caller.await.expect("every request is answered");
     }
     assert!(requests.load(Ordering::Relaxed) > 100);
-    kept.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it is open");
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("it is open");
     assert!(kept.read(&mut [0; 64]).await.expect("an answer") > 0);
 }
 
@@ -252,7 +298,7 @@ async fn a_bad_certificate_is_logged_once_and_the_last_good_one_stays_until_it_i
     let authority = Authority::new("ours");
     let pair = authority.sign("service");
     let files = Files::write(folder.path(), &pair);
-    let (server, log) = Server::spawn(command(folder.path()), "info");
+    let (server, log) = Server::spawn(command(folder.path()), "info", LOOPBACK);
     for content in ["", "no PEM", &authority.sign("another").certificate] {
         files.replace("certificate.pem", content);
         tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -276,7 +322,7 @@ async fn a_hangup_reads_the_files_again_and_does_not_stop_the_service() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new("ours");
     Files::write(folder.path(), &authority.sign("service"));
-    let (server, mut log) = Server::spawn(command(folder.path()), "info");
+    let (server, mut log) = Server::spawn(command(folder.path()), "info", LOOPBACK);
     server.send_signal("HUP");
     let line =
         log.find(|line| line["fields"]["message"].as_str().is_some_and(|text| text.starts_with("SIGHUP")));
@@ -328,7 +374,7 @@ async fn pipelined_requests_of_a_client_that_hangs_up_are_carried_out_over_tls()
     loop {
         let mut stream = connect(&server, &client).await.expect("a handshake");
         stream
-            .write_all(b"GET /v1/admin/limits HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .write_all(b"GET /v1/admin/limits HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             .await
             .expect("it is sent");
         let mut answer = String::new();

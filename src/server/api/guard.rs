@@ -88,7 +88,7 @@ impl Gate {
     /// Who makes a request for `scope`.
     fn admit(&self, request: &Parts, scope: Scope) -> Result<Caller, Refusal> {
         self.allowed_hosts.check(request)?;
-        let caller = self.authenticator.authenticate(&request.headers)?;
+        let caller = self.authenticator.authenticate(&request.headers, request.extensions.get())?;
         if caller.has(scope) { Ok(caller) } else { Err(Forbidden::Scope(scope).into()) }
     }
 }

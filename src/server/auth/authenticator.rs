@@ -12,6 +12,7 @@ use super::jwt::JwtError;
 use super::token::{TokenDigest, is_token};
 use super::{Caller, CredentialsError};
 use crate::server::config::{AuthMode, AuthSettings};
+use crate::server::tls::ClientIdentity;
 use crate::telemetry::with_sources;
 
 /// How often the files are read again. So soon a revoked token ends.
@@ -89,15 +90,29 @@ impl Authenticator {
         }
     }
 
-    /// Who makes the request with these headers.
+    /// Who makes the request with these headers, on a connection whose client showed this certificate. A token says more
+    /// than the certificate, which a proxy may have for all of its clients.
     ///
     /// # Errors
     ///
     /// Nobody that the service knows ([`AuthError`]).
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        client: Option<&ClientIdentity>,
+    ) -> Result<Caller, AuthError> {
         let Mode::Closed(closed) = &self.0 else { return Ok(Caller::Anyone) };
-        let token = bearer_token(headers)?;
         let credentials = closed.current.load();
+        if let Some(client) = client
+            && !headers.contains_key(AUTHORIZATION)
+        {
+            let access = credentials.certificates.find(client).ok_or(AuthError::Missing)?;
+            if access.is_expired(SystemTime::now()) {
+                return Err(AuthError::Expired);
+            }
+            return Ok(Caller::Known(Arc::clone(access)));
+        }
+        let token = bearer_token(headers)?;
         if is_token(token) {
             let access = credentials.tokens.find(&TokenDigest::of(token)).ok_or(AuthError::Invalid)?;
             // Most tokens of a service end some day, but reading the clock is cheap.
@@ -145,8 +160,9 @@ impl Authenticator {
 
 fn log_loaded(credentials: &Credentials) {
     let (tokens, jwt_keys) = (credentials.tokens.len(), credentials.jwt.len());
-    tracing::info!(tokens, jwt_keys, "the tokens are loaded");
-    if tokens == 0 && jwt_keys == 0 {
+    let certificates = credentials.certificates.len();
+    tracing::info!(tokens, certificates, jwt_keys, "the tokens are loaded");
+    if tokens == 0 && certificates == 0 && jwt_keys == 0 {
         tracing::warn!("there is no token; every request but those for health is refused");
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::certificate_file::CertificateTable;
 use super::jwt::JwtKeys;
 use super::token_file;
 use super::token_table::TokenTable;
@@ -16,6 +17,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub(super) struct CredentialFiles {
     /// A file, or a folder of files whose names end in `.toml`.
     tokens: Option<PathBuf>,
+    certificates: Option<PathBuf>,
     jwks: Option<PathBuf>,
     public_key: Option<PathBuf>,
     secret: Option<PathBuf>,
@@ -26,6 +28,7 @@ pub(super) struct CredentialFiles {
 #[derive(PartialEq, Eq)]
 pub(super) struct CredentialTexts {
     tokens: Vec<(PathBuf, String)>,
+    certificates: Option<String>,
     jwks: Option<String>,
     public_key: Option<String>,
     secret: Option<String>,
@@ -34,6 +37,7 @@ pub(super) struct CredentialTexts {
 /// What callers can authenticate with.
 pub(super) struct Credentials {
     pub(super) tokens: TokenTable,
+    pub(super) certificates: CertificateTable,
     pub(super) jwt: JwtKeys,
 }
 
@@ -65,6 +69,7 @@ pub enum CredentialsError {
 }
 
 const TOKENS: &str = "auth.tokens_path";
+const CERTIFICATES: &str = "auth.certificates_path";
 const JWKS: &str = "auth.jwt.jwks_path";
 const PUBLIC_KEY: &str = "auth.jwt.public_key_path";
 const SECRET: &str = "auth.jwt.secret_path";
@@ -74,6 +79,7 @@ impl CredentialFiles {
         let path = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
         Self {
             tokens: path(&settings.tokens_path),
+            certificates: path(&settings.certificates_path),
             jwks: path(&settings.jwt.jwks_path),
             public_key: path(&settings.jwt.public_key_path),
             secret: path(&settings.jwt.secret_path),
@@ -88,6 +94,7 @@ impl CredentialFiles {
         };
         Ok(CredentialTexts {
             tokens: self.tokens.as_deref().map_or(Ok(Vec::new()), read_tokens)?,
+            certificates: one(&self.certificates, CERTIFICATES)?,
             jwks: one(&self.jwks, JWKS)?,
             public_key: one(&self.public_key, PUBLIC_KEY)?,
             secret: one(&self.secret, SECRET)?,
@@ -114,7 +121,10 @@ impl CredentialFiles {
         let tokens = token_file::parse_files(tokens).map_err(|(path, message)| {
             CredentialsError::Content { path: path.to_owned(), setting: TOKENS, message }
         })?;
-        Ok(Credentials { tokens, jwt })
+        let certificates = texts.certificates.as_deref().map(CertificateTable::parse).transpose();
+        let certificates =
+            certificates.map_err(content(&self.certificates, CERTIFICATES))?.unwrap_or_default();
+        Ok(Credentials { tokens, certificates, jwt })
     }
 }
 

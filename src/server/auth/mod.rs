@@ -7,6 +7,7 @@
 //! | `access.rs` | scopes, keys and expiry together |
 //! | `authenticator.rs` | from the headers of a request to its caller; follows the files |
 //! | `credentials.rs` | the files of tokens and keys, read and checked together |
+//! | `certificate_file.rs` | what the holders of certificates may do |
 //! | `token.rs` | random tokens and their SHA-256 |
 //! | `token_file.rs`, `token_table.rs` | the file of tokens, and the look-up by SHA-256 |
 //! | `new_token.rs` | makes a token and its entry in the file |
@@ -14,6 +15,7 @@
 
 mod access;
 mod authenticator;
+mod certificate_file;
 mod credentials;
 mod jwt;
 mod jwt_crypto;

@@ -59,24 +59,34 @@ impl TokenEntry {
         let digest = TokenDigest::parse(&self.sha256);
         // The text is not repeated: it could be the token itself.
         let digest = digest.ok_or("sha256 must be the SHA-256 of the token, in 64 hexadecimal digits")?;
-        let scopes: Scopes = self.scopes.into_iter().collect();
-        if scopes.is_empty() {
-            return Err("scopes must name at least one scope".to_owned());
-        }
-        let keys = match self.keys {
-            None => AllowedKeys::All,
-            Some(patterns) if patterns.is_empty() => {
-                return Err("keys must not be empty; leave it out to allow every key".to_owned());
-            }
-            Some(patterns) => {
-                let patterns: Result<_, _> =
-                    patterns.iter().map(|pattern| KeyPattern::parse(pattern)).collect();
-                AllowedKeys::Matching(patterns.map_err(|error| error.to_string())?)
-            }
-        };
-        let expires_unix_seconds = self.expires.map(unix_seconds).transpose()?;
-        Ok((digest, Access { name: self.name, scopes, keys, expires_unix_seconds }))
+        let access = access_of(self.name, self.scopes, self.keys, self.expires)?;
+        Ok((digest, access))
     }
+}
+
+/// What the fields of an entry allow.
+pub(super) fn access_of(
+    name: String,
+    scopes: Vec<Scope>,
+    keys: Option<Vec<String>>,
+    expires: Option<Datetime>,
+) -> Result<Access, String> {
+    let scopes: Scopes = scopes.into_iter().collect();
+    if scopes.is_empty() {
+        return Err("scopes must name at least one scope".to_owned());
+    }
+    let keys = match keys {
+        None => AllowedKeys::All,
+        Some(patterns) if patterns.is_empty() => {
+            return Err("keys must not be empty; leave it out to allow every key".to_owned());
+        }
+        Some(patterns) => {
+            let patterns: Result<_, _> = patterns.iter().map(|pattern| KeyPattern::parse(pattern)).collect();
+            AllowedKeys::Matching(patterns.map_err(|error| error.to_string())?)
+        }
+    };
+    let expires_unix_seconds = expires.map(unix_seconds).transpose()?;
+    Ok(Access { name, scopes, keys, expires_unix_seconds })
 }
 
 /// A date of TOML in seconds since the Unix epoch.

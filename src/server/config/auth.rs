@@ -12,6 +12,8 @@ pub struct AuthSettings {
     pub mode: AuthMode,
     /// The file of tokens, or a folder of such files; empty for none.
     pub tokens_path: PathBuf,
+    /// The file that says what holders of certificates may do; empty for none.
+    pub certificates_path: PathBuf,
     /// Tokens of an identity provider.
     pub jwt: JwtSettings,
 }
@@ -64,7 +66,7 @@ impl AuthSettings {
     /// Whether a file of tokens or keys is set.
     pub fn has_credentials(&self) -> bool {
         let JwtSettings { jwks_path, public_key_path, secret_path, .. } = &self.jwt;
-        [&self.tokens_path, jwks_path, public_key_path, secret_path]
+        [&self.tokens_path, &self.certificates_path, jwks_path, public_key_path, secret_path]
             .iter()
             .any(|path| !path.as_os_str().is_empty())
     }

@@ -3,7 +3,9 @@
 use std::net::SocketAddrV6;
 use std::path::PathBuf;
 
-use super::{AuthMode, BackoffSettings, RetryPolicySettings, Settings, TigerBeetleSettings};
+use super::{
+    AuthMode, BackoffSettings, ClientCertificates, RetryPolicySettings, Settings, TigerBeetleSettings,
+};
 use crate::server::AllowedHosts;
 
 /// The longest drain time. Most supervisors wait for at most a minute before they kill a service.
@@ -101,6 +103,11 @@ impl Settings {
     /// Checks that nobody reaches the service without authentication unless the operator says so.
     fn check_auth(&self) -> Result<(), ConfigError> {
         let (mode, has_credentials) = (self.auth.mode, self.auth.has_credentials());
+        let has_certificates = !self.auth.certificates_path.as_os_str().is_empty();
+        if has_certificates && self.tls.client_certificates == ClientCertificates::Off {
+            let message = "needs clients that show certificates; set tls.client_certificates";
+            return Err(bad("auth.certificates_path", message));
+        }
         match mode {
             AuthMode::None if has_credentials => Err(bad(
                 "auth.mode",
@@ -113,7 +120,7 @@ impl Settings {
                 let message = format!(
                     "must be set, because others can reach {}; set auth.tokens_path to a file that `ratelimiterd token \
                      new` makes, or auth.mode = \"none\" if only trusted callers can connect",
-                    self.server.listen_addr
+                    self.server.exposed_addresses()
                 );
                 Err(bad("auth.mode", &message))
             }

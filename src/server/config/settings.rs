@@ -247,10 +247,14 @@ impl Default for LogSettings {
 impl ServerSettings {
     /// Whether other machines can reach the service.
     pub fn is_exposed(&self) -> bool {
-        [Some(self.listen_addr), self.admin_listen_addr]
-            .into_iter()
-            .flatten()
-            .any(|address| !address.ip().is_loopback())
+        !self.exposed_addresses().is_empty()
+    }
+
+    /// The addresses that other machines can reach, as text.
+    pub(super) fn exposed_addresses(&self) -> String {
+        let addresses = [Some(self.listen_addr), self.admin_listen_addr].into_iter().flatten();
+        let exposed = addresses.filter(|address| !address.ip().is_loopback());
+        exposed.map(|address| address.to_string()).collect::<Vec<_>>().join(" and ")
     }
 
     /// [`ServerSettings::request_timeout_ms`] as a duration.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 const ALL_NAMES: &[&str] = &[
+    "auth.certificates_path",
     "auth.jwt.audience",
     "auth.jwt.issuer",
     "auth.jwt.jwks_path",
@@ -162,7 +163,12 @@ fn an_error_names_the_setting_and_the_cause() {
             "must be set, because others can reach 0.0.0.0:1",
         ),
         ("[server]\nlisten_addr = '[::]:1'", "auth.mode", "must be set, because others can reach [::]:1"),
-        ("[server]\nadmin_listen_addr = '0.0.0.0:1'", "auth.mode", "must be set, because others can reach"),
+        (
+            "[server]\nadmin_listen_addr = '0.0.0.0:1'",
+            "auth.mode",
+            "must be set, because others can reach 0.0.0.0:1;",
+        ),
+        ("[auth]\ncertificates_path = 'x'", "auth.certificates_path", "needs clients that show certificates"),
         ("[auth]\nmode = 'tokens'", "auth.mode", "is \"tokens\", but there are none"),
         ("[auth]\nmode = 'none'\ntokens_path = 'x'", "auth.mode", "must not be \"none\" beside a file"),
         ("[auth]\nmode = 'off'", "auth.mode", "unknown variant `off`"),

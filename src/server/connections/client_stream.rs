@@ -11,6 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::hang_up::HangUpStream;
+use crate::server::tls::ClientIdentity;
 
 /// No method of HTTP/1 begins like the preface of HTTP/2 does.
 const HTTP2_PREFACE_START: &[u8] = b"PRI * ";
@@ -69,6 +70,14 @@ impl ClientStream {
         };
         self.first = first.freeze();
         Ok(protocol)
+    }
+
+    /// Whom the client's certificate names, if it has shown one.
+    pub(super) fn client(&self) -> Option<ClientIdentity> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(ClientIdentity::of),
+        }
     }
 
     fn transport(&mut self) -> Pin<&mut dyn ReadWrite> {

@@ -23,9 +23,12 @@ use super::client_stream::{ClientStream, Protocol, Transport};
 use super::hang_up::HangUpStream;
 use super::request_body::RequestBody;
 use crate::server::api;
+use crate::server::tls::ClientIdentity;
 
 /// The most headers that hyper reads without an allocation for each request.
 const HEADERS_MAX: usize = 100;
+/// What one connection of HTTP/1 reads ahead. hyper's own bound is 400 KiB, and a client that sends much holds all of it.
+const HTTP1_BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// What HTTP/2 buffers of the answers of one connection, beside answers in one part.
 const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
 
@@ -60,9 +63,14 @@ async fn secured(stream: TcpStream, shared: &Shared, activity: &Activity) -> Opt
 }
 
 async fn serve_http1(stream: ClientStream, shared: &Arc<Shared>, activity: &Arc<Activity>) {
-    let service = service_fn(|request| answer(request, shared, activity));
+    let client = stream.client();
+    let service = service_fn(|request| answer(request, client.as_ref(), shared, activity));
     let mut builder = http1::Builder::new();
-    builder.half_close(true).max_header_size(activity.bounds().settings.header_bytes_max);
+    let header_bytes_max = activity.bounds().settings.header_bytes_max;
+    builder
+        .half_close(true)
+        .max_header_size(header_bytes_max)
+        .max_buf_size(HTTP1_BUFFER_BYTES_MAX.max(header_bytes_max));
     let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     drive(connection, http1::Connection::graceful_shutdown, shared.ending.subscribe(), activity).await;
 }
@@ -70,8 +78,8 @@ async fn serve_http1(stream: ClientStream, shared: &Arc<Shared>, activity: &Arc<
 async fn serve_http2(stream: ClientStream, shared: &Arc<Shared>, activity: &Arc<Activity>) {
     activity.set_http2();
     let service = service_fn({
-        let (shared, activity) = (Arc::clone(shared), Arc::clone(activity));
-        move |request| answer(request, &shared, &activity)
+        let (client, shared, activity) = (stream.client(), Arc::clone(shared), Arc::clone(activity));
+        move |request| answer(request, client.as_ref(), &shared, &activity)
     });
     let settings = &activity.bounds().settings;
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -127,6 +135,7 @@ impl Drop for Closing<'_> {
 /// Answers one request.
 fn answer(
     request: Request<Incoming>,
+    client: Option<&ClientIdentity>,
     shared: &Arc<Shared>,
     activity: &Arc<Activity>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
@@ -136,7 +145,10 @@ fn answer(
         activity.bounds().strike(Bound::Headers);
         None
     } else {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        if let Some(client) = client {
+            head.extensions.insert(client.clone());
+        }
         let body = RequestBody::new(body, &head.headers, activity);
         Some(shared.service.call(Request::from_parts(head, body)))
     };

@@ -3,10 +3,13 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `files` | the PEM files, and what rustls makes of them |
+//! | `identity` | whom the certificate of a client names |
 //! | `reload` | looks for changes, and keeps the last good files |
 
 mod files;
+mod identity;
 mod reload;
 
 pub use files::TlsError;
+pub use identity::ClientIdentity;
 pub(crate) use reload::{Configs, ReloadingTls};
