@@ -9,7 +9,7 @@ use crate::client::LeaseId;
 /// The most leases that are tracked one by one. Later ones are added to the last, at the later of both times.
 const LEASES_MAX: usize = 4_096;
 
-/// The times at which granted permits are free again without a release. Grants of other limiters are unknown to it.
+/// The times at which granted permits are free again without a release. It does not know the grants of other limiters.
 #[derive(Debug)]
 pub(super) struct Forecast {
     /// Sorted by time.

@@ -28,7 +28,8 @@ struct Shard {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    /// Kept, so that a search reads another family only if the whole hash is equal, and growing reads none.
+    /// The entry holds the hash, so that a search reads a family only if the whole hash is equal, and growing reads
+    /// no family.
     hash: u32,
     /// `None` if the entry is free.
     slot: Option<FamilySlot>,

@@ -19,7 +19,7 @@ const BURST_PARTS: u64 = 100;
 /// The most refills in a millisecond. Only rates above a million times the burst would need more.
 const PER_MS_MAX: u64 = 1_000;
 
-/// The refill rate of a bucket: an amount, some times per interval.
+/// The refill rate of a bucket: the amount of a refill, the refills per interval, and the length of the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefillRate {
     amount: Amount,

@@ -156,7 +156,8 @@ impl Target {
     }
 }
 
-/// Makes the file at least this long by spaces, which JSON ignores: a full disk then fails while the old content is whole.
+/// Appends spaces, which JSON ignores, until the file is at least this long. So a full disk fails the write while the
+/// old content is whole.
 fn reserve_space(file: &mut File, bytes: u64) -> io::Result<()> {
     let length = file.seek(SeekFrom::End(0))?;
     if length < bytes {

@@ -1,4 +1,4 @@
-//! The registry file where it is a mount point: a function in the place of the kernel's refuses to replace it.
+//! The registry file as a mount point. A function stands for the kernel's rename, and refuses to replace the file.
 
 use std::fs;
 use std::io;
@@ -33,7 +33,7 @@ fn text(keys: &[&str]) -> String {
     encode(&states(keys)).unwrap()
 }
 
-/// Refuses what the kernel refuses if `registry.json` is a mount point.
+/// Refuses the renames that the kernel refuses if `registry.json` is a mount point.
 fn rename_around_mount(from: &Path, to: &Path) -> io::Result<()> {
     if [from, to].iter().any(|path| path.ends_with("registry.json")) {
         return Err(io::ErrorKind::ResourceBusy.into());

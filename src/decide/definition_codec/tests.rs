@@ -1,0 +1,103 @@
+//! Definition versions are encoded and read back; damaged versions are reported once and skipped.
+
+use super::*;
+use crate::ledger::{AccountId, Movement, Transfer, TransferCode, TransferId};
+use crate::limit::{KindFields, KindName};
+
+fn recorded(user_data: UserData, timestamp_ns: u64) -> Recorded {
+    let end = AccountId::from_u128(1);
+    let movement = Movement::Post { debit: end, credit: end, amount: 0 };
+    let transfer =
+        Transfer { id: TransferId::from_u128(1), code: TransferCode::Definition, user_data, movement };
+    Recorded { transfer, timestamp_ns }
+}
+
+fn state(description: &str, status: Status) -> LimitState {
+    let definition = Definition::new(
+        LimitKey::parse(&"k".repeat(256)).expect("valid"),
+        Kind::new(KindName::Concurrency, 0, 300).expect("valid"),
+        Amount::MAX,
+        "slots",
+        description,
+        Overage::Deny,
+    );
+    LimitState { status, ..LimitState::active(definition.expect("valid")) }
+}
+
+fn of_template() -> [LimitState; 2] {
+    let template = LimitKey::parse_name("tenant:{tenant}").expect("valid");
+    let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
+    let capacity = Amount::new(5).expect("valid");
+    let definition = Definition::new(template.clone(), kind, capacity, "", "", Overage::Debt).expect("valid");
+    let instance = definition.for_instance(LimitKey::parse("tenant:acme").expect("valid"));
+    let origin = Some(Box::new(Origin { template, version: 7 }));
+    [
+        LimitState::active(definition.with_instances_max(3).expect("valid")),
+        LimitState { origin, ..LimitState::active(instance) },
+    ]
+}
+
+fn bounded_buckets() -> [LimitState; 2] {
+    let fields = KindFields { refill_amount: 1, refill_interval_ms: 100, ..KindFields::default() };
+    ["bucket", "user:{user}"].map(|name| {
+        let kind = Kind::from_fields(KindName::TokenBucket, &fields).expect("valid");
+        let key = LimitKey::parse_name(name).expect("valid");
+        let definition = Definition::new(key, kind, Amount::MAX, "", "", Overage::Debt).expect("valid");
+        LimitState::active(definition.with_max_wait_ms(5_000).expect("valid"))
+    })
+}
+
+#[test]
+fn versions_are_decoded_as_they_were_encoded() {
+    let to = Amount::new(7).expect("valid");
+    let [template, instance] = of_template();
+    let [bounded, bounded_template] = bounded_buckets();
+    let states = [
+        state("", Status::Active),
+        state(&"d".repeat(1024), Status::Decreasing { to }),
+        template,
+        LimitState { accounts_since: [2].into(), ..instance.clone() },
+        instance,
+        bounded,
+        bounded_template,
+        LimitState { accounts_since: [3, 300].into(), ..state("on its third account", Status::Active) },
+        state("é", Status::Deleted),
+        state("é", Status::Retired),
+    ];
+    let mut assembler = Assembler::default();
+    let (mut read, mut replaced) = (Vec::new(), Vec::new());
+    for (number, state) in (1..).zip(&states) {
+        for part in encode(number, state, None).expect("encodes") {
+            read.extend(assembler.push(&recorded(part, 5)).expect("a part"));
+        }
+        for part in encode(number, state, Some(u64::MAX - number)).expect("encodes") {
+            replaced.extend(assembler.push(&recorded(part, 5)).expect("a part"));
+        }
+    }
+    let expected: Vec<DefinitionVersion> = (1..)
+        .zip(states)
+        .map(|(number, state)| DefinitionVersion { number, state, schedule_since_ns: None, timestamp_ns: 5 })
+        .collect();
+    assert_eq!(read, expected);
+    let replaces = |version: DefinitionVersion| DefinitionVersion {
+        schedule_since_ns: Some(u64::MAX - version.number),
+        ..version
+    };
+    assert_eq!(replaced, expected.into_iter().map(replaces).collect::<Vec<_>>());
+}
+
+#[test]
+fn damaged_versions_are_reported_once_and_skipped() {
+    let parts = encode(1, &state("", Status::Active), None).expect("encodes");
+    let mut assembler = Assembler::default();
+    let error = assembler.push(&recorded(parts[1], 5)).expect_err("part 1 first");
+    assert_eq!(error.to_string(), "the log holds part 1 of a definition where part 0 is expected");
+    let newer = UserData { wide: parts[0].wide + 1, ..parts[0] };
+    let error = assembler.push(&recorded(newer, 5)).expect_err("format 2");
+    assert_eq!(error.to_string(), "a definition has format 2, and this program reads format 1");
+    let rest = parts[1..].iter().map(|part| assembler.push(&recorded(*part, 5)));
+    assert!(rest.into_iter().all(|read| matches!(read, Ok(None))), "reported once, then skipped");
+    let again: Vec<_> =
+        parts.iter().filter_map(|part| assembler.push(&recorded(*part, 5)).expect("good")).collect();
+    assert_eq!(again.len(), 1, "the next version is decoded");
+}
