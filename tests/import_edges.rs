@@ -21,6 +21,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "client",
         &["decide", "engine", "ledger", "limit", "limiter", "protocol", "registry", "telemetry", "time"],
     ),
+    // Of the tests of the crate.
+    ("fuzz", &["decide", "json", "ledger", "limit", "protocol", "registry", "server"]),
     (
         "server",
         &[

@@ -36,7 +36,7 @@ pub struct AuditError {
 
 /// The address of the client of a request. The connection adds it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// One change of a limit.
 #[derive(Debug, Serialize)]

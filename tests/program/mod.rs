@@ -1,6 +1,7 @@
 //! The program `ratelimiterd` over the memory ledger: start, stop, and the answers to bad settings.
 
 mod admin_listener;
+mod audit;
 mod bounds;
 mod connections;
 mod http2;

@@ -41,6 +41,9 @@ use super::Metrics;
 use crate::engine::Engine;
 use crate::ledger::Ledger;
 
+/// How the paths for operators begin.
+pub(super) const ADMIN_PATH: &str = "/v1/admin/";
+
 /// The state that the handlers share.
 pub struct Api<L> {
     /// The limiter and its registry.

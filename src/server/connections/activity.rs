@@ -4,6 +4,7 @@
 //! connection and no request arms a timer, and a request reads no clock. The stamps are as old as the last check, so a
 //! time-out strikes between its time and one and a half times as long.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ const NEVER: u64 = 0;
 #[derive(Debug)]
 pub(super) struct Activity {
     bounds: Arc<Bounds>,
+    peer: IpAddr,
     accepted_at: u64,
     /// When the last request began or was answered; at first, when the connection was accepted.
     quiet_since: AtomicU64,
@@ -59,10 +61,16 @@ enum RankClass {
 }
 
 impl Activity {
-    pub(super) fn new(bounds: Arc<Bounds>) -> Self {
+    /// The address of the client.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    pub(super) fn new(bounds: Arc<Bounds>, peer: IpAddr) -> Self {
         let now = bounds.now_ms();
         Self {
             bounds,
+            peer,
             accepted_at: now,
             quiet_since: AtomicU64::new(now),
             head_since: AtomicU64::new(NEVER),

@@ -133,7 +133,7 @@ impl Connections {
         if self.table.len() >= self.max && !self.table.displace() {
             return self.bounds.strike(Bound::Connections);
         }
-        let activity = Arc::new(Activity::new(Arc::clone(&self.bounds)));
+        let activity = Arc::new(Activity::new(Arc::clone(&self.bounds), peer));
         let serve = serve::serve(stream, Arc::clone(&self.shared), Arc::clone(&activity));
         let task = self.open.spawn(serve);
         self.bounds.open.inc();

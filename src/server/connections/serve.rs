@@ -9,7 +9,7 @@ use std::task::Poll;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use super::client_stream::{ClientStream, Protocol, Transport};
 use super::hang_up::HangUpStream;
 use super::request_body::RequestBody;
 use crate::server::api;
+use crate::server::audit::Peer;
 use crate::server::tls::ClientIdentity;
 
 /// The most headers that hyper reads without an allocation for each request.
@@ -148,6 +149,10 @@ fn answer(
         let (mut head, body) = request.into_parts();
         if let Some(client) = client {
             head.extensions.insert(client.clone());
+        }
+        // For the audit lines. The calls that come often pay for no extension.
+        if head.method == Method::PUT || head.uri.path().starts_with(api::ADMIN_PATH) {
+            head.extensions.insert(Peer(activity.peer()));
         }
         let body = RequestBody::new(body, &head.headers, activity);
         Some(shared.service.call(Request::from_parts(head, body)))
