@@ -59,8 +59,11 @@ async fn requests_are_refused_at_once_after_three_time_outs_in_a_row() {
     let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)] });
     let batch = service.send(Method::POST, "/v1/reserve/batch", items.to_string()).await;
     assert_eq!((batch.status, batch.headers["retry-after"].as_bytes()), (StatusCode::OK, b"1".as_slice()));
+    let malformed = json!({ "requests": [fresh_reserve("rpm", 0)] });
+    assert_eq!(service.post("/v1/reserve/batch", &malformed).await.status, StatusCode::OK);
+    assert_eq!(waits().await, 0, "a batch that asks nothing of the ledger tells nothing of it");
     let metrics = service.send(Method::GET, "/metrics", Body::empty()).await.body;
-    for line in ["ratelimiterd_circuit_open 1", "ratelimiterd_refused_early_total 3"] {
+    for line in ["ratelimiterd_circuit_open 1", "ratelimiterd_refused_early_total 4"] {
         assert!(metrics.lines().any(|actual| actual == line), "{line}:\n{metrics}");
     }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::time::saturating_nanos;
-
 /// How much a memory ledger keeps of what callers make it store. A transfer takes about 130 bytes with what belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,9 +46,8 @@ impl MemoryBounds {
         Self { denied_leases_max, ..self }
     }
 
-    /// The retention while this many transfers are stored, in nanoseconds.
-    pub(super) fn retention_ns(&self, transfers: usize) -> u64 {
-        let is_busy = transfers > self.transfers_max / 8;
-        saturating_nanos(if is_busy { self.retention.min(BUSY_RETENTION) } else { self.retention })
+    /// The retention while more than an eighth of the transfers is stored.
+    pub(super) fn busy_retention(&self) -> Duration {
+        self.retention.min(BUSY_RETENTION)
     }
 }

@@ -24,18 +24,22 @@ pub(super) struct ChunkedSlab<T> {
 struct Chunk<T> {
     /// No memory, or memory for [`CHUNK_ENTRIES`].
     entries: Vec<Entry<T>>,
-    /// The first free slot of the list through the free slots before the end of `entries`.
-    first_free: Option<u16>,
-    /// How many slots are in use.
-    len: usize,
+    /// The first free slot of the list through the free slots before the end of `entries`, or [`NONE`].
+    first_free: u16,
+    /// How many slots are free; 0 without memory.
+    free_count: u16,
     is_in_with_room: bool,
 }
 
 enum Entry<T> {
     Used(T),
-    /// The next free slot of the chunk.
-    Free(Option<u16>),
+    /// The next free slot of the chunk, or [`NONE`].
+    Free(u16),
 }
+
+/// No slot. It is none of a chunk.
+const NONE: u16 = u16::MAX;
+const _: () = assert!(CHUNK_ENTRIES < NONE as usize, "slots of a chunk and their number take 16 bits");
 
 impl<T> Default for ChunkedSlab<T> {
     fn default() -> Self {
@@ -55,22 +59,30 @@ impl<T> ChunkedSlab<T> {
         }
     }
 
-    /// The slot that the next [`ChunkedSlab::insert`] uses.
-    pub(super) fn next_slot(&mut self) -> usize {
+    /// A free slot, for [`ChunkedSlab::fill`].
+    pub(super) fn free_slot(&mut self) -> usize {
         let index = self.chunk_with_room();
         let chunk = &self.chunks[index];
-        (index << CHUNK_BITS) + chunk.first_free.map_or(chunk.entries.len(), usize::from)
+        let in_chunk = if chunk.first_free == NONE { chunk.entries.len() } else { chunk.first_free.into() };
+        (index << CHUNK_BITS) + in_chunk
     }
 
     /// Stores a value, and returns its slot.
     pub(super) fn insert(&mut self, value: T) -> usize {
-        let index = self.chunk_with_room();
-        let chunk = &mut self.chunks[index];
-        if chunk.len == 0 {
+        let slot = self.free_slot();
+        self.fill(slot, value);
+        slot
+    }
+
+    /// Stores a value in the slot that [`ChunkedSlab::free_slot`] has just returned.
+    pub(super) fn fill(&mut self, slot: usize, value: T) {
+        let chunk = &mut self.chunks[slot >> CHUNK_BITS];
+        if chunk.is_empty() {
             self.empty_count -= 1;
         }
         self.len += 1;
-        (index << CHUNK_BITS) + chunk.insert(value)
+        let filled = chunk.insert(value);
+        debug_assert_eq!(filled, slot % CHUNK_ENTRIES, "the slot is not the free one");
     }
 
     /// Removes the value in a slot that is in use.
@@ -83,7 +95,7 @@ impl<T> ChunkedSlab<T> {
             chunk.is_in_with_room = true;
             self.with_room.push(index);
         }
-        if chunk.len == 0 {
+        if chunk.is_empty() {
             self.empty_count += 1;
             if self.empty_count > 1 {
                 self.empty_count -= 1;
@@ -98,7 +110,7 @@ impl<T> ChunkedSlab<T> {
     fn chunk_with_room(&mut self) -> usize {
         while let Some(&index) = self.with_room.last() {
             let chunk = &mut self.chunks[index];
-            if chunk.has_room() {
+            if chunk.free_count > 0 {
                 return index;
             }
             chunk.is_in_with_room = false;
@@ -115,6 +127,7 @@ impl<T> ChunkedSlab<T> {
         });
         let chunk = &mut self.chunks[index];
         chunk.entries.reserve_exact(CHUNK_ENTRIES);
+        chunk.free_count = CHUNK_ENTRIES as u16;
         chunk.is_in_with_room = true;
         self.with_room.push(index);
         self.empty_count += 1;
@@ -153,41 +166,44 @@ fn unused(slot: usize) -> ! {
 
 impl<T> Chunk<T> {
     fn without_memory() -> Self {
-        Self { entries: Vec::new(), first_free: None, len: 0, is_in_with_room: false }
+        Self { entries: Vec::new(), first_free: NONE, free_count: 0, is_in_with_room: false }
     }
 
     /// Gives the memory of an empty chunk back.
     fn release(&mut self) {
         self.entries = Vec::new();
-        self.first_free = None;
+        (self.first_free, self.free_count) = (NONE, 0);
     }
 
-    fn has_room(&self) -> bool {
-        self.first_free.is_some() || self.entries.len() < self.entries.capacity().min(CHUNK_ENTRIES)
+    /// Whether a chunk with memory has no entry.
+    fn is_empty(&self) -> bool {
+        usize::from(self.free_count) == CHUNK_ENTRIES
     }
 
+    /// Stores a value in a chunk with a free slot.
     fn insert(&mut self, value: T) -> usize {
-        self.len += 1;
-        let Some(free) = self.first_free else {
-            self.entries.push(Entry::Used(value));
-            return self.entries.len() - 1;
-        };
-        let slot = usize::from(free);
-        let entry = &mut self.entries[slot];
-        self.first_free = match entry {
-            Entry::Free(next) => *next,
-            Entry::Used(_) => None,
-        };
-        *entry = Entry::Used(value);
-        slot
+        self.free_count -= 1;
+        let slot = usize::from(self.first_free);
+        match self.entries.get_mut(slot) {
+            Some(entry) => {
+                if let Entry::Free(next) = std::mem::replace(entry, Entry::Used(value)) {
+                    self.first_free = next;
+                }
+                slot
+            }
+            None => {
+                self.entries.push(Entry::Used(value));
+                self.entries.len() - 1
+            }
+        }
     }
 
     fn remove(&mut self, slot: usize) -> Option<T> {
         let entry = self.entries.get_mut(slot)?;
         match std::mem::replace(entry, Entry::Free(self.first_free)) {
             Entry::Used(value) => {
-                self.first_free = Some(slot as u16);
-                self.len -= 1;
+                self.first_free = slot as u16;
+                self.free_count += 1;
                 Some(value)
             }
             free @ Entry::Free(_) => {
@@ -233,7 +249,7 @@ mod tests {
             let (mut slab, mut model) = (ChunkedSlab::default(), BTreeMap::new());
             for (number, (inserts, index)) in steps.into_iter().enumerate() {
                 if inserts || model.is_empty() {
-                    let expected = slab.next_slot();
+                    let expected = slab.free_slot();
                     prop_assert_eq!(slab.insert(number), expected);
                     prop_assert_eq!(model.insert(expected, number), None);
                 } else {

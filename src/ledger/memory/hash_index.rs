@@ -12,7 +12,7 @@ const SHARDS: usize = 256;
 
 /// Maps hashes to the slots of families.
 pub(super) struct HashIndex {
-    shards: Box<[Shard]>,
+    shards: Box<[Shard; SHARDS]>,
 }
 
 /// A table of the hashes that begin with the same byte.
@@ -40,12 +40,13 @@ const ENTRIES_MIN: usize = 16;
 
 impl Default for HashIndex {
     fn default() -> Self {
-        Self { shards: vec![Shard::default(); SHARDS].into() }
+        Self { shards: Box::new(std::array::from_fn(|_| Shard::default())) }
     }
 }
 
 impl HashIndex {
     /// Finds the slot of this hash that `is_match` accepts.
+    #[inline]
     pub(super) fn find(&self, hash: u32, is_match: impl Fn(FamilySlot) -> bool) -> Option<FamilySlot> {
         self.shards[shard_of(hash)].find(hash, is_match)
     }

@@ -13,7 +13,7 @@ use super::stored_transfer::{
     CompactMovement, NewTransfer, RareFields, StoredMovement, StoredTransfer, TransferState,
 };
 use crate::ledger::{TransferCode, TransferFamily, TransferId, UserData};
-use crate::time::{NS_PER_MS, NS_PER_SECOND};
+use crate::time::{NS_PER_MS, NS_PER_SECOND, saturating_nanos};
 
 /// The transfers, in families: those whose ids differ in their last bits only.
 ///
@@ -27,6 +27,10 @@ pub(super) struct Transfers {
     families_by_id: HashIndex,
     hasher: DefaultHashBuilder,
     bounds: MemoryBounds,
+    /// How long a finished family stays, in nanoseconds.
+    retention_ns: u64,
+    /// The same while more than an eighth of the transfers is stored.
+    busy_retention_ns: u64,
     retention: Retention,
     lease_count: usize,
 }
@@ -73,6 +77,8 @@ impl Transfers {
             families: ChunkedSlab::default(),
             families_by_id: HashIndex::default(),
             hasher: DefaultHashBuilder::default(),
+            retention_ns: saturating_nanos(bounds.retention),
+            busy_retention_ns: saturating_nanos(bounds.busy_retention()),
             bounds,
             retention: Retention::default(),
             lease_count: 0,
@@ -151,6 +157,7 @@ impl Transfers {
         IdLookup { family, transfer: family.filter(may_contain).and_then(find_in) }
     }
 
+    #[inline]
     pub(super) fn find_family(&self, id: TransferFamily) -> Option<FamilySlot> {
         self.families_by_id.find(self.hash(id), |family| self.family(family).id == id)
     }
@@ -177,7 +184,7 @@ impl Transfers {
         let &NewTransfer { id, code, user_data, movement, state, linked, timestamp_ns } = new;
         let UserData { wide, long, short } = user_data;
         let (movement, amount_high) = CompactMovement::split(movement);
-        let slot = TransferSlot::new(self.slab.next_slot());
+        let slot = TransferSlot::new(self.slab.free_slot());
         let family_slot = match lookup.family {
             Some(family) => family,
             None => self.insert_family(id.family(), slot, code, wide),
@@ -197,7 +204,7 @@ impl Transfers {
         } else {
             long
         };
-        self.slab.insert(StoredTransfer {
+        let transfer = StoredTransfer {
             movement,
             long_or_rare_slot,
             timestamp_ns,
@@ -210,7 +217,8 @@ impl Transfers {
             state,
             linked,
             has_rare_fields,
-        });
+        };
+        self.slab.fill(slot.get(), transfer);
         slot
     }
 
@@ -326,7 +334,12 @@ impl Transfers {
 
     /// Removes families whose retention is over, at most `count_max`. Returns whether there may be more.
     pub(super) fn remove_retained_long_enough(&mut self, now_ns: u64, count_max: usize) -> bool {
-        let until_ns = now_ns.saturating_sub(self.bounds.retention_ns(self.slab.len()));
+        let retention_ns = if self.slab.len() > self.bounds.transfers_max / 8 {
+            self.busy_retention_ns
+        } else {
+            self.retention_ns
+        };
+        let until_ns = now_ns.saturating_sub(retention_ns);
         for _ in 0..count_max {
             let Some(due) = self.retention.pop_due(now_ns, until_ns, self.bounds.denied_leases_max) else {
                 return false;

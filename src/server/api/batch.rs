@@ -57,7 +57,11 @@ impl<L: Ledger> Api<L> {
         // `Ok` stands for the next command, in the order of the items.
         let items: Vec<Result<(), ItemError>> =
             items.into_iter().map(|item| item.map(|command| commands.push(command))).collect();
-        let outcomes = self.in_time(async { unless_all_failed(run(&commands).await) }).await;
+        // Without a command nothing is asked of the ledger, and nothing is learned about it.
+        let outcomes = match commands.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.in_time(async { unless_all_failed(run(&commands).await) }).await,
+        };
         let mut outcomes = outcomes.inspect_err(Reject::log).unwrap_or_default().into_iter();
         let mut commands = commands.iter();
         let mut next_answer = || match (commands.next(), outcomes.next()) {
