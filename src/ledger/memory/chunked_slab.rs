@@ -186,9 +186,10 @@ impl<T> Chunk<T> {
         let slot = usize::from(self.first_free);
         match self.entries.get_mut(slot) {
             Some(entry) => {
-                if let Entry::Free(next) = std::mem::replace(entry, Entry::Used(value)) {
-                    self.first_free = next;
+                if let Entry::Free(next) = entry {
+                    self.first_free = *next;
                 }
+                *entry = Entry::Used(value);
                 slot
             }
             None => {
