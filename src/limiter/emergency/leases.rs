@@ -5,10 +5,10 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use tokio::time::Instant;
 
+use super::leg::{EmergencyLeg, WantedLeg};
 use super::outage::Outage;
 use crate::decide::emergency_debt::UsedInEmergency;
-use crate::ledger::AccountId;
-use crate::limit::{Amount, LeaseId, LimitKey};
+use crate::limit::{LeaseId, LimitKey};
 use crate::protocol::{Actual, Complete, CompleteOutcome, Requirement, Reserve, ReserveOutcome};
 
 /// The most leases.
@@ -23,28 +23,6 @@ pub(super) struct EmergencyLeases {
     leases: HashMap<LeaseId, EmergencyLease>,
     /// The legs of all leases.
     legs: usize,
-}
-
-/// One limit of a reserve that may be granted without the ledger.
-#[derive(Debug)]
-pub(super) struct WantedLeg {
-    pub(super) leg: EmergencyLeg,
-    /// The share of the limit, in units.
-    pub(super) units_max: u64,
-    /// The first seconds of an outage, in which the limit grants.
-    pub(super) seconds: u32,
-}
-
-/// What a lease took of one limit.
-#[derive(Debug)]
-pub(super) struct EmergencyLeg {
-    pub(super) key: LimitKey,
-    pub(super) amount: Amount,
-    pub(super) debt_account: AccountId,
-    /// Whether a complete makes room again, as on a concurrency limit.
-    pub(super) is_slot: bool,
-    /// What the complete said.
-    pub(super) used: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -193,7 +171,7 @@ impl EmergencyLeases {
         let due = self.leases.iter().filter(|(_, lease)| is_due(lease)).take(count_max);
         due.map(|(&id, lease)| Unrecorded {
             lease: id,
-            used: lease.legs.iter().map(EmergencyLeg::used).collect(),
+            used: lease.legs.iter().map(EmergencyLeg::becomes_debt).collect(),
         })
         .collect()
     }
@@ -224,13 +202,5 @@ impl EmergencyLeases {
             self.leases.shrink_to_fit();
         }
         true
-    }
-}
-
-impl EmergencyLeg {
-    /// What becomes debt. Nobody owes a slot that is free again.
-    fn used(&self) -> UsedInEmergency {
-        let amount = if self.is_slot { 0 } else { self.used.unwrap_or(self.amount.get()) };
-        UsedInEmergency { debt_account: self.debt_account, amount }
     }
 }

@@ -4,12 +4,14 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `outage.rs` | when an outage begins and ends, and what was granted in it |
+//! | `leg.rs` | what a lease took of one limit |
 //! | `leases.rs` | the leases that are not recorded yet |
 //! | `record.rs` | records them as debt |
 //!
 //! A call that the ledger answers takes no lock here: a complete reads one atomic, a reserve nothing.
 
 mod leases;
+mod leg;
 mod outage;
 mod record;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use tokio::time::Instant;
 
-use super::leases::WantedLeg;
+use super::leg::WantedLeg;
 use crate::limit::LimitKey;
 
 /// How long no call may fail before an answer ends the outage. A ledger that answers now and then would otherwise begin a
