@@ -30,8 +30,9 @@ use crate::protocol::{Complete, Requirement, Reserve, ReserveOutcome};
 use crate::telemetry::Occurrences;
 use crate::time::unix_ms;
 
+use leases::EmergencyLeases;
 pub use leases::{EmergencyCompletion, EmergencyDebt};
-use leases::{EmergencyLeases, EmergencyLeg, WantedLeg};
+use leg::{EmergencyLeg, WantedLeg};
 
 static GRANTS_BEGUN: Occurrences = Occurrences::new();
 
