@@ -139,3 +139,49 @@ async fn until_known(service: &Service, path: &str, body: &Value, unknown: &Atom
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_is_granted_while_tigerbeetle_is_down_and_counted_once() {
+    let mut server = Server::start().await;
+    let service = Service::start(&server.address()).await;
+    let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
+    eventually("the service is ready", Duration::from_secs(20), ready).await;
+    let limit = json!({
+        "key": "tokens", "kind": "rolling", "capacity": 1_000, "window_seconds": 3_600,
+        "on_unavailable": "allow", "emergency": { "capacity_share": 0.05, "seconds": 60 },
+    });
+    let (status, body) = service.put("/v1/admin/limits", &limit).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+
+    server.stop().await;
+    let mut granted = 0;
+    for _ in 0..8 {
+        let lease_id = lease().to_string();
+        let reserve = json!({ "lease_id": lease_id, "requirements": [{ "key": "tokens", "amount": 10 }] });
+        let (status, body) = service.post("/v1/reserve", &reserve).await;
+        if status != StatusCode::OK {
+            continue;
+        }
+        assert_eq!((&body["allowed"], &body["emergency"]), (&json!(true), &json!(true)), "{body}");
+        granted += 1;
+        let complete = json!({ "lease_id": lease_id, "actuals": [{ "key": "tokens", "actual_amount": 3 }] });
+        let (status, body) = service.post("/v1/complete", &complete).await;
+        assert_eq!((status, &body["ok"]), (StatusCode::OK, &json!(true)), "{body}");
+    }
+    assert_eq!(granted, 5, "a twentieth of the capacity");
+
+    server.start_again().await;
+    eventually("the service is ready again", Duration::from_secs(30), ready).await;
+    // The calls that timed out may reach the ledger now. Then their lease is an ordinary one.
+    let counted = || async {
+        let (_, body) = service.get("/v1/admin/limits/tokens").await;
+        let usage = &body["limit"]["usage"];
+        let (reserved, debt) = (usage["reserved"].as_u64(), usage["debt"].as_u64());
+        let used = reserved.zip(debt).map(|(reserved, debt)| reserved + debt);
+        assert!(used.is_none_or(|used| used <= 50), "counted twice: {body}");
+        used == Some(15)
+    };
+    eventually("the usage of each lease is counted", Duration::from_secs(30), counted).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(counted().await, "and stays so");
+}

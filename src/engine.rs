@@ -9,13 +9,15 @@ use tokio::time::MissedTickBehavior;
 use crate::decide::ids::Ids;
 use crate::ledger::{AccountId, Ledger};
 use crate::limit::LimitState;
-use crate::limiter::{Limiter, LimiterOptions};
+use crate::limiter::{EmergencyDebt, Limiter, LimiterOptions};
 use crate::registry::file::LockedFile;
 use crate::registry::{Admin, AdminError, Registry};
 use crate::telemetry::with_sources;
 
 /// The pause before the ledger is asked again whether it is ready.
 const BOOTSTRAP_RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// The time between two attempts to record what was granted without the ledger.
+const EMERGENCY_DEBT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A limiter and its registry over one ledger.
 pub struct Engine<L> {
@@ -145,10 +147,17 @@ impl<L: Ledger> Engine<L> {
         }
     }
 
-    /// Runs the background loops forever: follows the log of definitions, applies decreases, retires and forgets idle instances.
+    /// Runs the background loops forever: follows the log of definitions, applies decreases, retires and forgets idle
+    /// instances, records what was granted without the ledger.
     pub async fn run_loops(&self) {
         let decreases = self.admin.run_decreases(self.loops.decrease_interval);
-        tokio::join!(self.follow_log(), decreases, self.retire_idle_instances(), self.ledger.run_upkeep());
+        tokio::join!(
+            self.follow_log(),
+            decreases,
+            self.retire_idle_instances(),
+            self.record_emergency_debt(),
+            self.ledger.run_upkeep()
+        );
     }
 
     async fn follow_log(&self) {
@@ -160,6 +169,18 @@ impl<L: Ledger> Engine<L> {
                 tracing::warn!(
                     error = with_sources(&error),
                     "the definitions in the ledger could not be read; trying again"
+                );
+            }
+        }
+    }
+
+    async fn record_emergency_debt(&self) {
+        loop {
+            tokio::time::sleep(EMERGENCY_DEBT_INTERVAL).await;
+            if let Err(error) = self.limiter.record_emergency_debt(EmergencyDebt::Due).await {
+                tracing::debug!(
+                    error = with_sources(&error),
+                    "the ledger still does not answer; trying again"
                 );
             }
         }

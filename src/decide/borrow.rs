@@ -34,7 +34,8 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, Definition, Kind, LimitKey, Overage, RefillRate, Steps, Texts, TokenBucket, WaitMax,
+    Amount, Definition, Kind, LimitKey, OnUnavailable, Overage, RefillRate, Steps, Texts, TokenBucket,
+    WaitMax,
 };
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, unix_ms};
@@ -270,6 +271,7 @@ pub(crate) fn definition_with_rate(
             overage: Overage::default(),
             instances_max: None,
             wait_max: WaitMax::default(),
+            on_unavailable: OnUnavailable::default(),
         },
     }
 }

@@ -8,7 +8,8 @@
 //! | m | `EncodedTemplateFields` in postcard's encoding, for templates and instances, and if a later part follows |
 //! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and if a later part follows |
 //! | a | the versions that gave the limit a new account, in postcard's encoding, if there are any, and if a later part follows |
-//! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule only |
+//! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule, and if a later part follows |
+//! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
 use crate::limit::{
-    Amount, Definition, EncodedKind, Kind, LimitKey, LimitState, Origin, Overage, Status, WaitMax,
+    Amount, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState, OnUnavailable, Origin,
+    Overage, Status, WaitMax,
 };
 
 const FORMAT: u8 = 1;
@@ -92,9 +94,17 @@ struct EncodedBucketFields {
 }
 
 /// The fields of versions that replace a refill schedule.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Default)]
 struct EncodedSchedule {
+    /// 0 if the version replaces none, and a part behind this one is stored.
     since_ns: u64,
+}
+
+/// What a replica grants by itself while the ledger does not answer. Version 0.1 ignores it.
+#[derive(Serialize, Deserialize)]
+struct EncodedEmergency {
+    share_millionths: u32,
+    seconds: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,7 +129,9 @@ pub(crate) fn encode(
 ) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
+    let emergency = EncodedEmergency::of(state);
     let schedule = schedule_since_ns.map(|since_ns| EncodedSchedule { since_ns });
+    let schedule = schedule.or(emergency.as_ref().map(|_| Default::default()));
     // The decoder finds a part only if all parts before it are stored, too.
     let has_accounts = !state.accounts_since.is_empty() || schedule.is_some();
     let accounts_since = has_accounts.then_some(&state.accounts_since);
@@ -129,6 +141,7 @@ pub(crate) fn encode(
     body = append_if_any(body, bucket_fields)?;
     body = append_if_any(body, accounts_since)?;
     body = append_if_any(body, schedule)?;
+    body = append_if_any(body, emergency)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -184,11 +197,15 @@ impl Assembler {
         let (template_fields, rest) = take_if_any::<EncodedTemplateFields>(rest)?;
         let (bucket_fields, rest) = take_if_any::<EncodedBucketFields>(rest)?;
         let (accounts_since, rest) = take_if_any(rest)?;
-        let (schedule, _) = take_if_any::<EncodedSchedule>(rest)?;
+        let (schedule, rest) = take_if_any::<EncodedSchedule>(rest)?;
+        let (emergency, _) = take_if_any::<EncodedEmergency>(rest)?;
         let (number, state) =
             body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
-        let state = LimitState { accounts_since: accounts_since.unwrap_or_default(), ..state };
-        let schedule_since_ns = schedule.map(|schedule| schedule.since_ns);
+        let on_unavailable = emergency.map_or(Ok(OnUnavailable::Deny), EncodedEmergency::decode)?;
+        let definition = Definition { on_unavailable, ..state.definition };
+        let accounts_since = accounts_since.unwrap_or_default();
+        let state = LimitState { definition, accounts_since, ..state };
+        let schedule_since_ns = schedule.map(|schedule| schedule.since_ns).filter(|&since_ns| since_ns != 0);
         Ok(Some(DefinitionVersion { number, state, schedule_since_ns, timestamp_ns: recorded.timestamp_ns }))
     }
 }
@@ -197,6 +214,22 @@ impl EncodedBucketFields {
     fn of(state: &LimitState) -> Option<Self> {
         let wait_max = state.definition.wait_max;
         (wait_max != WaitMax::default()).then_some(Self { max_wait_ms: wait_max.ms() })
+    }
+}
+
+impl EncodedEmergency {
+    fn of(state: &LimitState) -> Option<Self> {
+        match state.definition.on_unavailable {
+            OnUnavailable::Deny => None,
+            OnUnavailable::Allow(share) => {
+                Some(Self { share_millionths: share.millionths(), seconds: share.seconds() })
+            }
+        }
+    }
+
+    fn decode(self) -> Result<OnUnavailable, CodecError> {
+        let share = EmergencyShare::from_millionths(self.share_millionths, u64::from(self.seconds));
+        share.map(OnUnavailable::Allow).map_err(invalid)
     }
 }
 

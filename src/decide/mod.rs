@@ -12,6 +12,7 @@
 //! | `allowance` | a bound on what a bucket owes -> the transfers that hold it |
 //! | `borrow` | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
 //! | `reservation_ahead` | the transfers of a lease -> the tokens it borrowed, and when they are available |
+//! | `emergency_debt` | what was used under a lease that no ledger granted -> a chain of debt; the chain's outcome -> recorded, denied, or read the lease |
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | `exhaustion` | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
@@ -24,6 +25,7 @@ mod allowance;
 pub(crate) mod borrow;
 pub mod definition_codec;
 pub mod definition_version;
+pub(crate) mod emergency_debt;
 pub(crate) mod exhaustion;
 pub(crate) mod extend;
 pub mod ids;

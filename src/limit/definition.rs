@@ -1,6 +1,9 @@
 //! Definitions of limits.
 
-use super::{Amount, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, Texts, WaitMax};
+use super::{
+    Amount, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, OnUnavailable, Texts,
+    WaitMax,
+};
 
 /// A limit as an operator defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Definition {
     pub instances_max: Option<Amount>,
     /// For a bucket, the longest that a reservation ahead may wait; the default for other kinds, which lend nothing.
     pub wait_max: WaitMax,
+    /// What happens to callers while the ledger does not answer.
+    pub on_unavailable: OnUnavailable,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -45,7 +50,16 @@ impl Definition {
         let texts = Texts::new(unit, description)?;
         let default = || Amount::new(INSTANCES_MAX_DEFAULT).ok();
         let instances_max = KeyTemplate::of(&key).and_then(|_| default());
-        Ok(Self { key, kind, capacity, texts, overage, instances_max, wait_max: WaitMax::default() })
+        Ok(Self {
+            key,
+            kind,
+            capacity,
+            texts,
+            overage,
+            instances_max,
+            wait_max: WaitMax::default(),
+            on_unavailable: OnUnavailable::default(),
+        })
     }
 
     /// Sets the most instances that a template may make; 0 keeps the default.

@@ -47,6 +47,15 @@ pub enum DefinitionError {
         /// The kind that does not use it.
         kind: KindName,
     },
+    /// The share for emergencies is out of range.
+    #[error("emergency.capacity_share must be above 0 and at most 1, with at most six decimals")]
+    CapacityShare,
+    /// `on_unavailable` is `allow`, and how much may be granted is not said.
+    #[error("emergency is required with on_unavailable \"allow\"")]
+    NoEmergency,
+    /// A share for emergencies was given, and nothing may be granted in one.
+    #[error("emergency must be left out unless on_unavailable is \"allow\"")]
+    UnusedEmergency,
     /// `max_instances` was given for a limit; only templates make instances.
     #[error("max_instances must be 0 for a key without placeholders")]
     NoTemplate,

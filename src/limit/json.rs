@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Amount, Definition, DefinitionError, Kind, KindFields, KindName, LimitKey, LimitState, Overage, Status,
-    WaitMax,
+    Amount, Definition, DefinitionError, EmergencyShare, Kind, KindFields, KindName, LimitKey, LimitState,
+    OnUnavailable, Overage, Status, WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefinitionJson {
     /// The limit's name.
@@ -56,6 +56,12 @@ pub struct DefinitionJson {
     /// What happens to overage that finds no room.
     #[serde(default)]
     pub overage: OverageJson,
+    /// What happens to callers while the ledger does not answer; `deny` if left out.
+    #[serde(default, skip_serializing_if = "OnUnavailableJson::is_default")]
+    pub on_unavailable: OnUnavailableJson,
+    /// With `on_unavailable: "allow"`: how much each replica grants by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<EmergencyJson>,
 }
 
 /// See [`KindName`].
@@ -80,6 +86,26 @@ pub enum OverageJson {
     Deny,
 }
 
+/// See [`OnUnavailable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum OnUnavailableJson {
+    #[default]
+    Deny,
+    Allow,
+}
+
+/// See [`EmergencyShare`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmergencyJson {
+    /// The part of the capacity that one replica grants in one outage: above 0, at most 1, with at most six decimals.
+    pub capacity_share: f64,
+    /// The first seconds of an outage, in which a replica grants: 1 to 3,600.
+    pub seconds: u64,
+}
+
 /// See [`Status`]. A deleted limit is never written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,7 +116,7 @@ pub enum StatusJson {
 }
 
 /// A limit in the registry file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitStateJson {
     /// The definition; its capacity is the current one.
@@ -134,10 +160,37 @@ impl DefinitionJson {
             overage,
         )?
         .with_instances_max(self.max_instances)?;
-        match self.max_wait_ms {
-            Some(ms) => definition.with_max_wait_ms(ms),
-            None => Ok(definition),
+        let definition = match self.max_wait_ms {
+            Some(ms) => definition.with_max_wait_ms(ms)?,
+            None => definition,
+        };
+        Ok(Definition { on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?, ..definition })
+    }
+}
+
+fn on_unavailable(
+    choice: OnUnavailableJson,
+    emergency: Option<EmergencyJson>,
+) -> Result<OnUnavailable, DefinitionError> {
+    match (choice, emergency) {
+        (OnUnavailableJson::Deny, None) => Ok(OnUnavailable::Deny),
+        (OnUnavailableJson::Allow, Some(EmergencyJson { capacity_share, seconds })) => {
+            EmergencyShare::new(capacity_share, seconds).map(OnUnavailable::Allow)
         }
+        (OnUnavailableJson::Allow, None) => Err(DefinitionError::NoEmergency),
+        (OnUnavailableJson::Deny, Some(_)) => Err(DefinitionError::UnusedEmergency),
+    }
+}
+
+impl OnUnavailableJson {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<EmergencyShare> for EmergencyJson {
+    fn from(share: EmergencyShare) -> Self {
+        Self { capacity_share: share.capacity_share(), seconds: u64::from(share.seconds()) }
     }
 }
 
@@ -153,6 +206,10 @@ fn is_zero(number: &u64) -> bool {
 impl From<&Definition> for DefinitionJson {
     fn from(definition: &Definition) -> Self {
         let fields = definition.kind.fields();
+        let (on_unavailable, emergency) = match definition.on_unavailable {
+            OnUnavailable::Deny => (OnUnavailableJson::Deny, None),
+            OnUnavailable::Allow(share) => (OnUnavailableJson::Allow, Some(share.into())),
+        };
         Self {
             key: definition.key.as_str().to_owned(),
             kind: match definition.kind.name() {
@@ -179,6 +236,8 @@ impl From<&Definition> for DefinitionJson {
                 Overage::Debt => OverageJson::Debt,
                 Overage::Deny => OverageJson::Deny,
             },
+            on_unavailable,
+            emergency,
         }
     }
 }

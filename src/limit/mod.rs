@@ -11,6 +11,7 @@ mod key;
 mod key_error;
 mod kind;
 mod kind_name;
+mod on_unavailable;
 mod segments;
 mod state;
 mod template;
@@ -30,6 +31,7 @@ pub use kind::{
 };
 pub(crate) use kind::{EncodedKind, Refill, ScheduledKind, Steps, Tick};
 pub use kind_name::KindName;
+pub use on_unavailable::{EmergencyShare, OnUnavailable};
 pub use state::{LimitState, Origin, Status};
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
 pub use texts::{DESCRIPTION_BYTES_MAX, Texts, UNIT_BYTES_MAX};

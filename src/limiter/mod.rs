@@ -6,6 +6,7 @@
 //! | `resolve.rs` | a command and its limits: known, made from their templates, refilled |
 //! | `reserve.rs`, `complete.rs`, `extend.rs`, `object.rs` | the operations |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
+//! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_keys.rs` | whether a caller may touch a lease |
@@ -14,6 +15,7 @@
 mod complete;
 mod denial;
 mod denial_cache;
+mod emergency;
 mod extend;
 mod first_reserve;
 mod lease_cache;
@@ -33,6 +35,8 @@ use crate::limit::LeaseId;
 use crate::registry::{RefillObserver, Registry, RegistryError};
 
 use denial_cache::DenialCache;
+use emergency::Emergency;
+pub use emergency::{EmergencyCompletion, EmergencyCounts, EmergencyDebt};
 use lease_cache::LeaseCache;
 pub use object::{Object, ObjectError};
 
@@ -44,6 +48,7 @@ pub struct Limiter<L> {
     retry_policy: RetryPolicy,
     lease_cache: Arc<LeaseCache>,
     denial_cache: Arc<DenialCache>,
+    emergency: Arc<Emergency>,
 }
 
 /// Settings of a limiter.
@@ -73,6 +78,7 @@ impl<L> Clone for Limiter<L> {
             retry_policy: self.retry_policy,
             lease_cache: Arc::clone(&self.lease_cache),
             denial_cache: Arc::clone(&self.denial_cache),
+            emergency: Arc::clone(&self.emergency),
         }
     }
 }
@@ -118,6 +124,7 @@ impl<L: Ledger> Limiter<L> {
             retry_policy: options.retry_policy,
             lease_cache: Arc::new(LeaseCache::new(options.leases_max)),
             denial_cache,
+            emergency: Arc::default(),
         }
     }
 

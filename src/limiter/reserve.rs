@@ -281,7 +281,7 @@ impl<L: Ledger> Limiter<L> {
         })
     }
 
-    async fn status_of(
+    pub(super) async fn status_of(
         &self,
         lease: &Lease,
         resolved: &Resolved<'_>,
@@ -309,6 +309,6 @@ impl<L: Ledger> Limiter<L> {
     }
 }
 
-fn missing_outcome() -> LedgerError {
+pub(super) fn missing_outcome() -> LedgerError {
     LedgerError::Unexpected("the ledger returned fewer outcomes than chains".to_owned())
 }

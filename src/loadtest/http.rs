@@ -201,6 +201,7 @@ mod tests {
             reserved_at_unix_ms: 0,
             error: error.to_owned(),
             limiting_key: None,
+            emergency: false,
         };
         let denied = |millis| Reserved::Denied { retry_after: Duration::from_millis(millis) };
         for (answer, reserved) in [

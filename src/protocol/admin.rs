@@ -40,7 +40,7 @@ pub struct ReplenishAnswer {
 }
 
 /// A limit with its live state and usage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LimitInfo {
     /// The definition; its capacity is the current one.
     pub definition: DefinitionJson,
@@ -78,7 +78,7 @@ pub struct ListQuery {
 }
 
 /// The answer to `GET /v1/admin/limits`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LimitsAnswer {
     /// Sorted by key.
     pub limits: Vec<LimitInfo>,
@@ -88,21 +88,21 @@ pub struct LimitsAnswer {
 }
 
 /// The answer to `GET /v1/admin/limits/{key}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LimitAnswer {
     /// The limit.
     pub limit: LimitInfo,
 }
 
 /// The answer to `GET /v1/admin/limits/{key}/history`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistoryAnswer {
     /// Oldest first.
     pub versions: Vec<VersionBody>,
 }
 
 /// One version of a limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VersionBody {
     /// The number of the version; the first is 1.
     pub version: u64,

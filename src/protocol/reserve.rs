@@ -141,6 +141,13 @@ pub struct ReserveAnswer {
     /// The limit that denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limiting_key: Option<String>,
+    /// Whether the service granted it by itself, because the ledger did not answer. Its usage becomes debt.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub emergency: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl ReserveBody {
@@ -185,7 +192,14 @@ impl ReserveAnswer {
             reserved_at_unix_ms: 0,
             error: error.to_owned(),
             limiting_key: None,
+            emergency: false,
         }
+    }
+
+    /// The answer of a service that decided without the ledger.
+    pub fn without_ledger(outcome: ReserveOutcome) -> Self {
+        let answer = Self::from(outcome);
+        Self { emergency: answer.allowed, ..answer }
     }
 
     fn denied(key: &LimitKey, retry_after_ms: u64, error: &str) -> Self {
@@ -195,7 +209,7 @@ impl ReserveAnswer {
 
     /// Reads the outcome.
     pub fn into_outcome(self) -> Result<ReserveOutcome, AnswerError> {
-        let Self { allowed, retry_after_ms, reserved_at_unix_ms, error, limiting_key } = self;
+        let Self { allowed, retry_after_ms, reserved_at_unix_ms, error, limiting_key, emergency: _ } = self;
         if allowed {
             return Ok(ReserveOutcome::Granted { reserved_at_unix_ms });
         }

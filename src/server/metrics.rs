@@ -1,11 +1,14 @@
 //! The metrics of the API, and the text of `GET /metrics`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 
+use super::emergency_metrics::EmergencyCollector;
+use crate::limiter::EmergencyCounts;
 use crate::protocol::{CompleteOutcome, ReserveOutcome};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
@@ -108,6 +111,11 @@ impl Metrics {
             request_seconds,
             registry,
         }
+    }
+
+    /// Shows how many leases a limiter granted without the ledger.
+    pub(crate) fn show_emergency_grants(&mut self, counts: Arc<EmergencyCounts>) {
+        self.registry.register_collector(Box::new(EmergencyCollector(counts)));
     }
 
     /// Counts a request until the guard is dropped.

@@ -11,6 +11,7 @@
 //! | `body` | how long a body may be, and why it cannot be read |
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
 //! | `connections` | accepts connections and serves HTTP on them, within bounds |
+//! | `emergency_metrics` | the metrics of leases that were granted without the ledger |
 //! | `front` | the listeners: one for all, or callers and operators apart |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
 //! | `run` | starts the parts in order, and stops them in order |
@@ -26,6 +27,7 @@ mod body;
 mod capped_log;
 pub mod config;
 mod connections;
+mod emergency_metrics;
 mod front;
 mod metrics;
 pub mod probe;

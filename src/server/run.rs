@@ -3,7 +3,7 @@
 //! Start: the registry file, the listener, the engine, its background loops, the HTTP server. The service answers
 //! `GET /healthz` at once and `GET /readyz` as soon as the definitions are read.
 //! Stop: `GET /readyz` answers 503 for the drain time, the HTTP server closes its port and finishes the requests in
-//! flight, the background loops end, the ledger drains its queue.
+//! flight, the background loops end, what was granted without the ledger is recorded, the ledger drains its queue.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryBounds, MemoryLedger, SystemClock};
 use crate::limit::LimitState;
-use crate::limiter::LimiterOptions;
+use crate::limiter::{EmergencyDebt, LimiterOptions};
 use crate::registry::file::{LockedFile, RegistryFile};
-use crate::telemetry::MetricsRegistry;
+use crate::telemetry::{MetricsRegistry, with_sources};
 
 /// How long requests in flight may take after the port is closed. The process must end within 10 s.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(8);
@@ -102,11 +102,21 @@ async fn serve_over<L: Ledger>(
     };
     // The HTTP server has ended, so the queue of the ledger only gets shorter from here on.
     background.shutdown().await;
-    if tokio::time::timeout(LEDGER_SHUTDOWN_TIMEOUT, engine.ledger().shutdown()).await.is_err() {
+    let drained = async {
+        if let Err(error) = engine.limiter().record_emergency_debt(EmergencyDebt::All).await {
+            tracing::debug!(error = with_sources(&error), "the ledger does not answer");
+        }
+        engine.ledger().shutdown().await;
+    };
+    if tokio::time::timeout(LEDGER_SHUTDOWN_TIMEOUT, drained).await.is_err() {
         tracing::warn!(
             timeout = ?LEDGER_SHUTDOWN_TIMEOUT,
             "the ledger did not drain its queue in time; the outcomes of its last requests are unknown"
         );
+    }
+    let leases = engine.limiter().emergency_counts().held();
+    if leases > 0 {
+        tracing::warn!(leases, "leases that were granted without the ledger are not recorded");
     }
     tracing::info!("ratelimiterd stopped");
     served

@@ -11,6 +11,12 @@ pub const REQUESTS_IN_FLIGHT: &str = "ratelimiterd_requests_in_flight";
 pub const CIRCUIT_OPEN: &str = "ratelimiterd_circuit_open";
 /// Requests that were refused at once, because the ledger does not answer.
 pub const REFUSED_EARLY: &str = "ratelimiterd_refused_early";
+/// Leases granted without the ledger.
+pub const EMERGENCY_GRANTS: &str = "ratelimiterd_emergency_grants";
+/// Of these, the leases recorded as debt.
+pub const EMERGENCY_SETTLED: &str = "ratelimiterd_emergency_settled";
+/// Of these, the leases that are not recorded yet.
+pub const EMERGENCY_LEASES: &str = "ratelimiterd_emergency_leases";
 /// The time from the whole request body to the response, by `route`.
 pub const REQUEST_SECONDS: &str = "ratelimiterd_request_seconds";
 /// Open connections of clients.

@@ -10,6 +10,7 @@ pub mod crash;
 pub mod crash_schedules;
 pub mod definitions;
 pub mod denial_cache;
+pub mod emergency;
 pub mod extend;
 pub mod idle_instances;
 pub mod lease_status;
@@ -227,6 +228,20 @@ macro_rules! contract_tests {
             the_end_of_a_decrease_makes_room_at_once,
             a_raised_template_makes_room_at_once,
             a_refill_makes_room_whoever_makes_it,
+        ]);
+        $crate::contract_tests!(@module emergency, $backend, [
+            an_emergency_lease_becomes_debt,
+            an_emergency_lease_without_a_complete_becomes_debt,
+            a_reserve_behind_its_emergency_debt_reserves_nothing,
+            an_emergency_lease_that_the_ledger_granted_is_completed_as_recorded,
+            an_emergency_lease_that_the_ledger_granted_waits_for_its_complete,
+            an_emergency_lease_that_the_ledger_denied_becomes_debt_once,
+            replicas_record_an_emergency_lease_once,
+            a_lease_of_somebody_else_is_not_completed,
+            emergency_debt_is_recorded_on_changed_and_deleted_limits,
+            only_known_instances_grant_in_an_emergency,
+            an_emergency_lease_of_thirty_two_limits_becomes_debt,
+            limits_without_permission_grant_nothing_in_an_emergency,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole_after_a_crash,

@@ -93,6 +93,13 @@ async fn a_malformed_definition_is_refused_with_the_field() {
         ("unit", json!("u".repeat(65)), "unit must be at most 64 bytes"),
         ("description", json!("d".repeat(1_025)), "description must be at most 1024 bytes"),
         ("key", json!("a b"), "key must not hold ' '"),
+        ("on_unavailable", json!("maybe"), "on_unavailable must be one of `deny`, `allow`, not `maybe`"),
+        ("on_unavailable", json!("allow"), "emergency is required with on_unavailable \"allow\""),
+        (
+            "emergency",
+            json!({ "capacity_share": 0.5, "seconds": 60 }),
+            "emergency must be left out unless on_unavailable is \"allow\"",
+        ),
         ("status", json!("active"), "unknown field `status`; the fields are `key`"),
     ] {
         let mut body = good.clone();
@@ -100,6 +107,42 @@ async fn a_malformed_definition_is_refused_with_the_field() {
         service.put(&body).await.assert_invalid(message);
     }
     service.get("/v1/admin/limits/x").await.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
+}
+
+#[tokio::test]
+async fn what_happens_without_the_ledger_is_shown_and_changed() {
+    let service = Service::new().await;
+    let of = |emergency: Value| {
+        json!({
+            "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60, "on_unavailable": "allow",
+            "emergency": emergency,
+        })
+    };
+    for (emergency, message) in [
+        (json!({ "seconds": 60 }), "emergency: missing field `capacity_share`"),
+        (
+            json!({ "capacity_share": 0, "seconds": 60 }),
+            "emergency.capacity_share must be above 0 and at most 1",
+        ),
+        (json!({ "capacity_share": 1.5, "seconds": 60 }), "emergency.capacity_share must be above 0"),
+        (json!({ "capacity_share": "all", "seconds": 60 }), "emergency.capacity_share"),
+        (json!({ "capacity_share": 1, "seconds": 0 }), "emergency.seconds must be between 1 and 3600, not 0"),
+        (json!({ "capacity_share": 1, "seconds": 3_601 }), "emergency.seconds must be between 1 and 3600"),
+        (json!({ "capacity_share": 1, "seconds": 60, "x": 1 }), "emergency: unknown field `x`"),
+    ] {
+        service.put(&of(emergency)).await.assert_invalid(message);
+    }
+    for emergency in
+        [json!({ "capacity_share": 0.05, "seconds": 60 }), json!({ "capacity_share": 1.0, "seconds": 3_600 })]
+    {
+        assert_eq!(service.put(&of(emergency.clone())).await.status, StatusCode::OK);
+        let definition = service.limit("rpm").await["definition"].clone();
+        assert_eq!((&definition["on_unavailable"], &definition["emergency"]), (&json!("allow"), &emergency));
+    }
+    let without = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
+    assert_eq!(service.put(&without).await.status, StatusCode::OK);
+    let definition = service.limit("rpm").await["definition"].clone();
+    assert_eq!((definition.get("on_unavailable"), definition.get("emergency")), (None, None));
 }
 
 /// The keys on the page that a query asks for, and the `after` of the next page.

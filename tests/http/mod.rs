@@ -6,6 +6,7 @@ mod batch;
 mod browsers;
 mod carried_out;
 mod complete;
+mod emergency;
 mod extend;
 mod json;
 mod jwt;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use ledger_limiter::ledger::Ledger;
 use ledger_limiter::ledger::memory::{ManualClock, MemoryLedger};
 use ledger_limiter::server::Metrics;
 use ledger_limiter::server::api::{self, Api, Audience, Gate};
@@ -43,9 +45,9 @@ const START_MS: u64 = 1_767_225_600_000;
 const LEASE: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
 /// The API with a rolling limit `rpm` of 3 per minute and a concurrency limit `slots` of 2.
-struct Service {
+struct Service<L = MemoryLedger<Arc<ManualClock>>> {
     router: Router,
-    api: Arc<Api<MemoryLedger<Arc<ManualClock>>>>,
+    api: Arc<Api<L>>,
     backend: MemoryBackend,
     /// What each request carries as its token.
     token: Option<String>,
@@ -88,7 +90,14 @@ impl Service {
     /// A service without limits.
     async fn behind(gate: Gate, is_ready: bool) -> Self {
         let backend = MemoryBackend::new();
-        let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+        Self::over(backend.connect(), backend, gate, is_ready).await
+    }
+}
+
+impl<L: Ledger> Service<L> {
+    /// A service without limits over a ledger that is, or is around, that of the backend.
+    async fn over(ledger: Arc<L>, backend: MemoryBackend, gate: Gate, is_ready: bool) -> Self {
+        let replica = Replica::start(ledger, backend.ids(), 0).await;
         let api = Api {
             request_timeout: Duration::from_secs(1),
             batch_requests_max: 4,

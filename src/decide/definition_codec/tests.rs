@@ -47,6 +47,12 @@ fn bounded_buckets() -> [LimitState; 2] {
     })
 }
 
+fn granting_alone(state: LimitState) -> LimitState {
+    let share = EmergencyShare::new(0.25, 90).expect("valid");
+    let on_unavailable = OnUnavailable::Allow(share);
+    LimitState { definition: Definition { on_unavailable, ..state.definition }, ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Amount::new(7).expect("valid");
@@ -56,8 +62,12 @@ fn versions_are_decoded_as_they_were_encoded() {
         state("", Status::Active),
         state(&"d".repeat(1024), Status::Decreasing { to }),
         template,
+        LimitState { accounts_since: [2].into(), ..granting_alone(instance.clone()) },
         LimitState { accounts_since: [2].into(), ..instance.clone() },
+        granting_alone(instance.clone()),
         instance,
+        granting_alone(bounded.clone()),
+        granting_alone(state("", Status::Deleted)),
         bounded,
         bounded_template,
         LimitState { accounts_since: [3, 300].into(), ..state("on its third account", Status::Active) },

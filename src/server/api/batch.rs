@@ -45,13 +45,15 @@ impl From<Forbidden> for ItemError {
 
 impl<L: Ledger> Api<L> {
     /// Runs the commands of a batch with `run`, and answers each item in its position: an outcome as `conclude` says, another
-    /// item as its error says. If an outcome is unknown, the answer says when to repeat, as a whole and in the item.
+    /// item as its error says. If the ledger gave no answer, `without_ledger` may give one. If an outcome is unknown, the
+    /// answer says when to repeat, as a whole and in the item.
     /// The status is 503 only if the outcome of every item is unknown.
     pub(super) async fn answer_batch<C, T, A: BatchItem>(
         &self,
         items: Vec<Result<C, ItemError>>,
         run: impl AsyncFnOnce(&[C]) -> Vec<Result<T, LimiterError>>,
         conclude: impl Fn(&C, T) -> A,
+        without_ledger: impl Fn(&C, &Reject) -> Option<A>,
     ) -> Response {
         let mut commands = Vec::with_capacity(items.len());
         // `Ok` stands for the next command, in the order of the items.
@@ -62,15 +64,28 @@ impl<L: Ledger> Api<L> {
             true => Ok(Vec::new()),
             false => self.in_time(async { unless_all_failed(run(&commands).await) }).await,
         };
-        let mut outcomes = outcomes.inspect_err(Reject::log).unwrap_or_default().into_iter();
+        let (outcomes, no_answer) = match outcomes.inspect_err(Reject::log) {
+            Ok(outcomes) => (outcomes, None),
+            Err(reject) => (Vec::new(), Some(reject)),
+        };
+        let mut outcomes = outcomes.into_iter();
         let mut commands = commands.iter();
-        let mut next_answer = || match (commands.next(), outcomes.next()) {
-            (Some(command), Some(Ok(outcome))) => conclude(command, outcome),
-            (_, Some(Err(error))) => {
-                Reject::from(error).log();
-                A::unknown()
+        let mut next_answer = || {
+            let Some(command) = commands.next() else { return A::unknown() };
+            match outcomes.next() {
+                Some(Ok(outcome)) => conclude(command, outcome),
+                Some(Err(error)) => {
+                    let reject = Reject::from(error);
+                    without_ledger(command, &reject).unwrap_or_else(|| {
+                        reject.log();
+                        A::unknown()
+                    })
+                }
+                None => {
+                    let answer = no_answer.as_ref().and_then(|reject| without_ledger(command, reject));
+                    answer.unwrap_or_else(A::unknown)
+                }
             }
-            (_, None) | (None, Some(Ok(_))) => A::unknown(),
         };
         let results: Vec<A> = items
             .into_iter()

@@ -64,19 +64,20 @@ impl Circuit {
         is_probe
     }
 
-    /// The ledger answered a call.
-    pub(super) fn answered(&self) {
+    /// The ledger answered a call. Returns whether calls before it failed.
+    pub(super) fn answered(&self) -> bool {
         // Read first: writes of every call would contend for the line. Both, because a failure at the same time may open the
         // circuit behind the reset of its count.
         let is_closed = self.probe_at_ms.load(Ordering::Relaxed) == CLOSED;
         if is_closed && self.failures.load(Ordering::Relaxed) == 0 {
-            return;
+            return false;
         }
         self.failures.store(0, Ordering::Relaxed);
         if self.probe_at_ms.swap(CLOSED, Ordering::Relaxed) != CLOSED {
             self.is_open.set(0);
             tracing::info!("the ledger answers again");
         }
+        true
     }
 
     /// The ledger did not answer a call.

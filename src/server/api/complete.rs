@@ -13,7 +13,7 @@ use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
-use crate::limiter::LimiterError;
+use crate::limiter::{EmergencyCompletion, LimiterError};
 use crate::protocol::{
     BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, FORBIDDEN, INVALID_REQUEST,
 };
@@ -30,7 +30,11 @@ pub(super) async fn one<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Complete);
     let command = parse::<CompleteBody>(body)?.into_command().map_err(Reject::Invalid)?;
     authorized.check_keys(keys(&command))?;
-    match api.in_time(settle(&authorized, &command)).await {
+    let settled = match settle_in_emergency(&authorized, &command) {
+        Some(settled) => Ok(settled),
+        None => api.in_time(settle_by_ledger(&authorized, &command)).await,
+    };
+    match settled {
         Ok(Some(outcome)) => {
             conclude(&api.metrics, &command, &outcome).map_err(Reject::Invalid)?;
             Ok(answer(StatusCode::OK, CompleteAnswer::settled()))
@@ -58,7 +62,11 @@ pub(super) async fn batch<L: Ledger>(
     };
     let items = items.into_iter().map(|item| item.map_err(ItemError::Invalid).and_then(command)).collect();
     // Together, so that look-ups and chains share requests to the ledger.
-    let run = async |commands: &[Complete]| join_all(commands.iter().map(|it| settle(&authorized, it))).await;
+    let settle = async |command: &Complete| match settle_in_emergency(&authorized, command) {
+        Some(settled) => Ok(settled),
+        None => settle_by_ledger(&authorized, command).await,
+    };
+    let run = async |commands: &[Complete]| join_all(commands.iter().map(settle)).await;
     let conclude = |command: &Complete, outcome: Option<CompleteOutcome>| {
         let Some(outcome) = outcome else { return CompleteAnswer::forbidden(&Forbidden::Lease.to_string()) };
         match conclude(&api.metrics, command, &outcome) {
@@ -66,11 +74,28 @@ pub(super) async fn batch<L: Ledger>(
             Err(message) => CompleteAnswer::invalid(&message),
         }
     };
-    Ok(api.answer_batch(items, run, conclude).await)
+    let without_ledger = |command: &Complete, _: &Reject| {
+        settle_in_emergency(&authorized, command).map(|settled| conclude(command, settled))
+    };
+    Ok(api.answer_batch(items, run, conclude, without_ledger).await)
+}
+
+/// Settles a lease that this service granted without the ledger. `Some(None)` if it holds a limit that the caller may not
+/// use; `None` if it is a lease of the ledger.
+fn settle_in_emergency<L: Ledger>(
+    authorized: &Authorized<L, ToReserve>,
+    command: &Complete,
+) -> Option<Option<CompleteOutcome>> {
+    let limiter = authorized.api().engine.limiter();
+    match limiter.complete_in_emergency(command, |key| authorized.may_use(key)) {
+        EmergencyCompletion::NotEmergency => None,
+        EmergencyCompletion::Forbidden => Some(None),
+        EmergencyCompletion::Outcome(outcome) => Some(Some(outcome)),
+    }
 }
 
 /// Settles a lease. `None` if it holds a limit that the caller may not use.
-async fn settle<L: Ledger>(
+async fn settle_by_ledger<L: Ledger>(
     authorized: &Authorized<L, ToReserve>,
     command: &Complete,
 ) -> Result<Option<CompleteOutcome>, LimiterError> {

@@ -64,7 +64,8 @@ pub struct Api<L> {
 
 impl<L: Ledger> Api<L> {
     /// The state of an API that is not ready yet: with a request timeout of 2 seconds and batches of 256.
-    pub fn new(engine: Arc<Engine<L>>, gate: Gate, metrics: Metrics) -> Self {
+    pub fn new(engine: Arc<Engine<L>>, gate: Gate, mut metrics: Metrics) -> Self {
+        metrics.show_emergency_grants(engine.limiter().emergency_counts());
         Self {
             gate,
             readiness: Readiness::new(Arc::clone(engine.ledger()), engine.operator_account()),
@@ -154,8 +155,15 @@ impl<L: Ledger> Api<L> {
         };
         let answer = answer.map_or(Err(Reject::TimedOut), |answer| answer.map_err(Into::into));
         match &answer {
-            Err(reject) if reject.is_without_ledger() => circuit.failed(),
-            Ok(_) | Err(_) => circuit.answered(),
+            Err(reject) if reject.is_without_ledger() => {
+                circuit.failed();
+                self.engine.limiter().ledger_failed();
+            }
+            Ok(_) | Err(_) => {
+                if circuit.answered() {
+                    self.engine.limiter().ledger_answered();
+                }
+            }
         }
         answer
     }

@@ -131,6 +131,11 @@ impl Reject {
         unavailable(answer(StatusCode::SERVICE_UNAVAILABLE, unknown))
     }
 
+    /// Whether a limit may grant without the ledger now: the ledger gave no answer, or the call was not even sent.
+    pub(super) fn is_emergency(&self) -> bool {
+        self.is_without_ledger() || matches!(self, Self::LedgerAway)
+    }
+
     /// Whether the ledger gave no answer at all.
     pub(super) fn is_without_ledger(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::Api;
 use super::answer::answer;
 use super::batch::{BatchItem, ItemError};
 use super::guard::{Authorized, ToReserve};
@@ -34,6 +35,9 @@ pub(super) async fn one<L: Ledger>(
             Ok(respond(outcome))
         }
         Err(reject) => {
+            if let Some(outcome) = grant_in_emergency(api, &reject, &command) {
+                return Ok(answer(status(&outcome), ReserveAnswer::without_ledger(outcome)));
+            }
             api.metrics.reserves.unknown.inc();
             Ok(reject.into_response_or(ReserveAnswer::unknown()))
         }
@@ -59,16 +63,31 @@ pub(super) async fn batch<L: Ledger>(
         api.metrics.reserves.count(&outcome);
         ReserveAnswer::from(outcome)
     };
-    Ok(api.answer_batch(items, run, conclude).await)
+    let without_ledger = |command: &Reserve, reject: &Reject| {
+        grant_in_emergency(api, reject, command).map(ReserveAnswer::without_ledger)
+    };
+    Ok(api.answer_batch(items, run, conclude, without_ledger).await)
 }
 
 fn keys(command: &Reserve) -> impl Iterator<Item = &LimitKey> {
     command.requirements().iter().map(|requirement| &requirement.key)
 }
 
+/// The outcome of a reserve to which the ledger gave no answer, if its limits grant without it.
+fn grant_in_emergency<L: Ledger>(api: &Api<L>, reject: &Reject, command: &Reserve) -> Option<ReserveOutcome> {
+    let outcome = reject.is_emergency().then(|| api.engine.limiter().grant_in_emergency(command))??;
+    api.metrics.reserves.count(&outcome);
+    record(command.lease, &command.job_id, keys(command), &outcome);
+    Some(outcome)
+}
+
 /// The answer to a reserve or an extend, with its status.
 pub(super) fn respond(outcome: ReserveOutcome) -> Response {
-    let status = match outcome {
+    answer(status(&outcome), ReserveAnswer::from(outcome))
+}
+
+fn status(outcome: &ReserveOutcome) -> StatusCode {
+    match outcome {
         ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled | ReserveOutcome::LeaseExpired => {
             StatusCode::CONFLICT
         }
@@ -78,8 +97,7 @@ pub(super) fn respond(outcome: ReserveOutcome) -> Response {
         | ReserveOutcome::ExceedsCapacity { .. }
         | ReserveOutcome::UnknownKey { .. }
         | ReserveOutcome::TooManyInstances { .. } => StatusCode::OK,
-    };
-    answer(status, ReserveAnswer::from(outcome))
+    }
 }
 
 impl BatchItem for ReserveAnswer {
