@@ -1,5 +1,8 @@
 //! TLS: certificates of the service and of its clients, and their change while the service runs.
 
+#[cfg(feature = "client-tls")]
+mod client;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -3,6 +3,8 @@
 mod answer;
 mod bearer_token;
 mod object;
+#[cfg(feature = "client-tls")]
+mod tls;
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use tokio::sync::Semaphore;
 
 use answer::{AttemptError, read, read_success};
 pub use bearer_token::{BearerToken, BearerTokenError};
+#[cfg(feature = "client-tls")]
+pub use tls::{TlsOptions, TlsOptionsError};
 
 use super::{AttemptResult, CallError, Complete, ErrorKind, Extend, LimitKey, Reserve, Transport, Usage};
 use crate::protocol::{
@@ -32,11 +36,16 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024 - 64;
 /// The longest answer that is read: far more than the answer to the largest batch.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+#[cfg(feature = "client-tls")]
+type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+#[cfg(not(feature = "client-tls"))]
+type Connector = HttpConnector;
+
 /// The limiter behind the HTTP API of a `ratelimiterd`. It keeps connections open and uses them again.
 ///
 /// Dropping the future of a call gives up its request, which the service may still carry out.
 pub struct Http {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     /// Scheme, host, port and the path in front of `/v1`, without a slash at its end.
     base: String,
     options: HttpOptions,
@@ -64,6 +73,8 @@ pub struct HttpOptions {
     requests_max: usize,
     batch_items_max: usize,
     token: Option<BearerToken>,
+    #[cfg(feature = "client-tls")]
+    tls: TlsOptions,
 }
 
 impl Default for HttpOptions {
@@ -75,6 +86,8 @@ impl Default for HttpOptions {
             requests_max: 256,
             batch_items_max: 256,
             token: None,
+            #[cfg(feature = "client-tls")]
+            tls: TlsOptions::default(),
         }
     }
 }
@@ -113,10 +126,17 @@ impl HttpOptions {
 
     /// Sets the token that each request carries. None by default.
     ///
-    /// The connection is not encrypted, so whoever reads the network reads the token.
+    /// Without TLS, whoever reads the network reads the token.
     #[must_use]
     pub fn token(self, token: BearerToken) -> Self {
         Self { token: Some(token), ..self }
+    }
+
+    /// Sets whom the client trusts and the certificate that it shows, for `https` URLs.
+    #[cfg(feature = "client-tls")]
+    #[must_use]
+    pub fn tls(self, tls: TlsOptions) -> Self {
+        Self { tls, ..self }
     }
 }
 
@@ -132,9 +152,17 @@ pub enum HttpError {
         /// What is wrong with it.
         source: hyper::http::uri::InvalidUri,
     },
-    /// The URL does not have the form `http://HOST:PORT`.
-    #[error("{0:?} must be of the form http://HOST:PORT, without a query")]
+    /// The URL does not have the form `http://HOST:PORT` or `https://HOST:PORT`.
+    #[error("{0:?} must be of the form http://HOST:PORT or https://HOST:PORT, without a query")]
     Form(String),
+    /// The files for TLS cannot be used.
+    #[cfg(feature = "client-tls")]
+    #[error("TLS cannot be used")]
+    Tls(#[from] TlsOptionsError),
+    /// This build has no TLS.
+    #[cfg(not(feature = "client-tls"))]
+    #[error("{0:?} needs the feature client-tls")]
+    NoTls(String),
     /// An option of this name is 0, so nothing could ever be sent.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
@@ -157,9 +185,10 @@ impl Http {
     /// The same, with these options.
     pub fn with_options(url: &str, options: HttpOptions) -> Result<Self, HttpError> {
         let uri: Uri = url.parse().map_err(|source| HttpError::Url { url: url.to_owned(), source })?;
-        let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
-        let authority = uri.authority().filter(|_| plain);
-        let authority = authority.ok_or_else(|| HttpError::Form(url.to_owned()))?;
+        let scheme = uri.scheme_str().filter(|&scheme| scheme == "http" || scheme == "https");
+        let parts = scheme.zip(uri.authority()).filter(|_| uri.query().is_none());
+        let (scheme, authority) = parts.ok_or_else(|| HttpError::Form(url.to_owned()))?;
+        let is_https = scheme == "https";
         if options.requests_max == 0 {
             return Err(HttpError::Zero("requests_max"));
         }
@@ -169,11 +198,17 @@ impl Http {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(options.connect_timeout));
         connector.set_nodelay(true);
+        #[cfg(feature = "client-tls")]
+        let connector = tls::connector(connector, is_https, &options.tls)?;
+        #[cfg(not(feature = "client-tls"))]
+        if is_https {
+            return Err(HttpError::NoTls(url.to_owned()));
+        }
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.idle_timeout)
             .build(connector);
-        let base = format!("http://{authority}{}", uri.path().trim_end_matches('/'));
+        let base = format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/'));
         let permits = Semaphore::new(options.requests_max.min(Semaphore::MAX_PERMITS));
         Ok(Self { client, base, options, permits })
     }
