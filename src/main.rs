@@ -54,7 +54,8 @@ fn main() -> ExitCode {
         },
         Some(("probe", matches)) => {
             let address = matches.get_one::<String>("address").map_or(PROBE_ADDRESS, String::as_str);
-            probe(address).map_err(MainError::from)
+            let ca_file = matches.get_one::<PathBuf>("ca-file").map(PathBuf::as_path);
+            probe(address, ca_file).map_err(MainError::from)
         }
         // clap accepts no other subcommand, and requires one.
         Some(_) | None => Ok(()),
@@ -106,13 +107,22 @@ fn command() -> Command {
                 .subcommand(new_token_command()),
         )
         .subcommand(
-            Command::new("probe").about("Exits with 0 if a running ratelimiterd is ready").arg(
-                Arg::new("address")
-                    .long("address")
-                    .value_name("HOST:PORT")
-                    .default_value(PROBE_ADDRESS)
-                    .help("Address of the ratelimiterd"),
-            ),
+            Command::new("probe")
+                .about("Exits with 0 if a running ratelimiterd is ready")
+                .arg(
+                    Arg::new("address")
+                        .long("address")
+                        .value_name("HOST:PORT")
+                        .default_value(PROBE_ADDRESS)
+                        .help("Address of the ratelimiterd"),
+                )
+                .arg(
+                    Arg::new("ca-file")
+                        .long("ca-file")
+                        .value_name("FILE")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Asks over TLS, and trusts the certificates of this PEM file"),
+                ),
         )
 }
 

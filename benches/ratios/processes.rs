@@ -167,7 +167,7 @@ impl Service {
             command.args(arguments);
             command
         })?;
-        wait_until("ratelimiterd", || probe(&address).is_ok())?;
+        wait_until("ratelimiterd", || probe(&address, None).is_ok())?;
         Ok(Self { running, address, _folder: folder })
     }
 }
