@@ -184,6 +184,7 @@ fn json_out(bencher: Bencher) {
         reserved_at_unix_ms: 1_795_321_501_270,
         error: String::new(),
         limiting_key: None,
+        emergency: false,
     };
     bencher.bench(|| serde_json::to_vec(divan::black_box(&answer)).expect("it is plain"));
 }

@@ -29,5 +29,6 @@ async fn grant(Json(body): Json<ReserveBody>) -> Json<ReserveAnswer> {
         reserved_at_unix_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
         error: String::new(),
         limiting_key: None,
+        emergency: false,
     })
 }

@@ -72,14 +72,11 @@ impl Mutants {
     fn change(&self, input: &mut Vec<u8>, random: &mut StdRng) {
         let at = random.random_range(0..=input.len());
         let end = (at + random.random_range(0..=16)).min(input.len());
+        let piece = PIECES.choose(random).copied().unwrap_or_default().iter().copied();
         match random.random_range(0..7) {
             0 => drop(input.splice(at..end, [])),
-            1 => {
-                drop(input.splice(at..at, PIECES.choose(random).copied().unwrap_or_default().iter().copied()))
-            }
-            2 => drop(
-                input.splice(at..end, PIECES.choose(random).copied().unwrap_or_default().iter().copied()),
-            ),
+            1 => drop(input.splice(at..at, piece)),
+            2 => drop(input.splice(at..end, piece)),
             3 => input.iter_mut().skip(at).take(1).for_each(|byte| *byte = random.random()),
             4 => input.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << random.random_range(0..8)),
             5 => {

@@ -218,7 +218,7 @@ mod tests {
             expires: date(at),
         };
         let file: TokenFile = toml::from_str(&entry.to_toml().expect("TOML")).expect("a file");
-        assert_eq!(file.token, [entry.clone()]);
+        assert_eq!(file.token, std::slice::from_ref(&entry));
         assert_eq!(entry.into_access().expect("valid").1.expires_unix_seconds, Some(1_800_000_000));
     }
 }
