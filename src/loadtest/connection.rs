@@ -1,6 +1,7 @@
 //! One HTTP connection, driven by the task of its caller.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -9,6 +10,12 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use ledger_limiter::protocol::ErrorBody;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_util::either::Either;
+
+use crate::address::Address;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +32,14 @@ pub(crate) enum CallError {
     Count { items: usize, answers: usize },
 }
 
+/// A stream without TLS, or with it.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 /// An open connection. The call that waits for an answer polls it too, because a task of its own would cost two
 /// wake-ups for each call.
 pub(crate) struct OpenConnection {
     sender: SendRequest<Full<Bytes>>,
-    driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
+    driver: Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>,
     /// Whether the driver has ended and must not be polled again.
     driver_ended: bool,
 }
@@ -40,9 +50,16 @@ impl OpenConnection {
         self.driver_ended || self.sender.is_closed()
     }
 
-    pub(crate) async fn new(authority: &str) -> Result<Self, CallError> {
-        let stream = TcpStream::connect(authority).await?;
+    pub(crate) async fn new(address: &Address, tls: Option<&Arc<ClientConfig>>) -> Result<Self, CallError> {
+        let stream = TcpStream::connect(&address.authority).await?;
         stream.set_nodelay(true)?;
+        let stream = match address.tls_name.clone().zip(tls) {
+            None => Stream::Left(stream),
+            Some((name, config)) => {
+                let secured = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
+                Stream::Right(Box::new(secured))
+            }
+        };
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, driver: Box::pin(driver), driver_ended: false })
     }

@@ -35,9 +35,11 @@ pub(crate) fn backend_settings() -> impl Iterator<Item = (String, impl std::fmt:
     config::names().into_iter().filter(move |(name, _)| is_of_backend(name))
 }
 
-fn target_flags() -> [Arg; 4] {
+fn target_flags() -> [Arg; 5] {
     [
-        value("target", "URL", "The service, http://HOST:PORT"),
+        value("target", "URL", "The service, http://HOST:PORT or https://HOST:PORT"),
+        value("ca-file", "FILE", "A PEM file of the certificates to trust, instead of those of the system")
+            .value_parser(value_parser!(PathBuf)),
         value("token-file", "FILE", "A file with the token to send to the service")
             .env(config::TOKEN_FILE_VARIABLE)
             .hide_env_values(true)

@@ -15,6 +15,7 @@ use ledger_limiter::limit::json::StatusJson;
 use ledger_limiter::protocol::{BatchAnswer, ChangeAnswer, CompleteAnswer, ReserveAnswer};
 use ledger_limiter::telemetry::with_sources;
 use serde::de::DeserializeOwned;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::address::Address;
 use crate::connection::{CallError, OpenConnection};
@@ -28,11 +29,12 @@ const METRICS: &str = "/metrics";
 pub(crate) struct Server {
     address: Address,
     token: Option<BearerToken>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Server {
-    pub(crate) fn new(address: Address, token: Option<BearerToken>) -> Self {
-        Self { address, token }
+    pub(crate) fn new(address: Address, token: Option<BearerToken>, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { address, token, tls }
     }
 }
 
@@ -43,6 +45,7 @@ impl Target for Server {
         let mut connection = HttpConnection {
             address: self.address.clone(),
             token: self.token.clone(),
+            tls: self.tls.clone(),
             workload,
             body: BytesMut::new(),
             open: None,
@@ -81,6 +84,7 @@ impl Target for Server {
 pub(crate) struct HttpConnection {
     address: Address,
     token: Option<BearerToken>,
+    tls: Option<Arc<ClientConfig>>,
     workload: Arc<Workload>,
     /// A buffer that all bodies share, so that a call does not allocate.
     body: BytesMut,
@@ -91,7 +95,7 @@ impl HttpConnection {
     async fn connect(&mut self) -> Result<&mut OpenConnection, CallError> {
         match &mut self.open {
             Some(open) if !open.is_closed() => {}
-            closed => *closed = Some(OpenConnection::new(&self.address.authority).await?),
+            closed => *closed = Some(OpenConnection::new(&self.address, self.tls.as_ref()).await?),
         }
         self.open.as_mut().ok_or_else(|| CallError::Connect(std::io::ErrorKind::NotConnected.into()))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ledger_limiter::engine::{Engine, EngineOptions};
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::ledger::memory::{MemoryLedger, SystemClock};
+use ledger_limiter::ledger::memory::{MemoryBounds, MemoryLedger, SystemClock};
 use ledger_limiter::limit::Status;
 use ledger_limiter::limiter::{Limiter, LimiterError};
 use ledger_limiter::protocol::{
@@ -30,8 +30,8 @@ pub(crate) struct InProcessCaller<L> {
 }
 
 /// A limiter over a ledger in memory.
-pub(crate) async fn memory(retention: Duration) -> Result<InProcess<MemoryLedger<SystemClock>>, SetupError> {
-    let ledger = MemoryLedger::new(SystemClock::new(), retention);
+pub(crate) async fn memory(bounds: MemoryBounds) -> Result<InProcess<MemoryLedger<SystemClock>>, SetupError> {
+    let ledger = MemoryLedger::with_bounds(SystemClock::new(), bounds);
     InProcess::start(ledger, MetricsRegistry::default(), EngineOptions::default()).await
 }
 

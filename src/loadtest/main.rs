@@ -77,11 +77,13 @@ fn measure(settings: &Settings) -> Result<(), MainError> {
 async fn load(settings: &Settings) -> Result<Report<'_>, SetupError> {
     match &settings.target {
         TargetSettings::Http(address) => {
-            run::run(http::Server::new(address.clone(), settings.token.clone()), settings).await
+            run::run(
+                http::Server::new(address.clone(), settings.token.clone(), settings.tls.clone()),
+                settings,
+            )
+            .await
         }
-        TargetSettings::Memory { retention } => {
-            run::run(in_process::memory(*retention).await?, settings).await
-        }
+        TargetSettings::Memory(bounds) => run::run(in_process::memory(*bounds).await?, settings).await,
         #[cfg(feature = "tigerbeetle")]
         TargetSettings::TigerBeetle(tigerbeetle) => {
             run::run(in_process::tigerbeetle(tigerbeetle).await?, settings).await

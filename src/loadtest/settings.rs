@@ -2,14 +2,17 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use ledger_limiter::client::{BearerToken, BearerTokenError};
+use ledger_limiter::client::{BearerToken, BearerTokenError, TlsOptions, TlsOptionsError};
+use ledger_limiter::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
 use ledger_limiter::server::config::TigerBeetleSettings;
 use ledger_limiter::server::config::{self, Backend, ConfigError};
 use serde::{Serialize, Serializer};
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::address::{Address, AddressError};
 use crate::flags::backend_settings;
@@ -33,6 +36,9 @@ pub(crate) struct Settings {
     pub(crate) retry: bool,
     #[serde(skip)]
     pub(crate) token: Option<BearerToken>,
+    /// `None` if the target is not called over TLS.
+    #[serde(skip)]
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     #[serde(skip)]
     pub(crate) setup: bool,
     #[serde(skip)]
@@ -43,9 +49,7 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) enum TargetSettings {
     Http(Address),
-    Memory {
-        retention: Duration,
-    },
+    Memory(MemoryBounds),
     #[cfg(feature = "tigerbeetle")]
     TigerBeetle(TigerBeetleSettings),
 }
@@ -104,6 +108,8 @@ pub(crate) enum SettingsError {
     Flag { flag: &'static str, message: String },
     #[error("--token-file")]
     Token(#[from] BearerTokenError),
+    #[error("--ca-file")]
+    Tls(#[from] TlsOptionsError),
     #[error("--profile")]
     Profile(#[from] ProfileError),
     #[error(transparent)]
@@ -121,8 +127,14 @@ impl Settings {
             (None, Some(profile)) => Some(profile.parse()?),
             (None, None) => None,
         };
+        let target = TargetSettings::from_matches(matches)?;
+        let mut tls = TlsOptions::default();
+        if let Some(ca_file) = matches.get_one::<PathBuf>("ca-file") {
+            tls = tls.ca_file(ca_file);
+        }
         Ok(Self {
-            target: TargetSettings::from_matches(matches)?,
+            tls: target.is_over_tls().then(|| tls.config().map(Arc::new)).transpose()?,
+            target,
             token: matches.get_one::<PathBuf>("token-file").map(BearerToken::read).transpose()?,
             duration: duration(matches, "duration")?,
             warmup: duration(matches, "warmup")?,
@@ -166,6 +178,15 @@ impl WorkloadSettings {
 }
 
 impl TargetSettings {
+    fn is_over_tls(&self) -> bool {
+        match self {
+            Self::Http(address) => address.tls_name.is_some(),
+            Self::Memory(_) => false,
+            #[cfg(feature = "tigerbeetle")]
+            Self::TigerBeetle(_) => false,
+        }
+    }
+
     fn from_matches(matches: &ArgMatches) -> Result<Self, SettingsError> {
         if let Some(url) = matches.get_one::<String>("target") {
             return Ok(Self::Http(Address::parse(url)?));
@@ -181,9 +202,7 @@ impl TargetSettings {
             .collect();
         let settings = config::Settings::parse(Path::new("defaults"), "", &overrides)?;
         match settings.server.backend {
-            Backend::Memory => {
-                Ok(Self::Memory { retention: Duration::from_secs(settings.memory.retention_seconds) })
-            }
+            Backend::Memory => Ok(Self::Memory((&settings.memory).into())),
             #[cfg(feature = "tigerbeetle")]
             Backend::TigerBeetle => Ok(Self::TigerBeetle(settings.tigerbeetle)),
             #[cfg(not(feature = "tigerbeetle"))]
@@ -196,7 +215,7 @@ impl Serialize for TargetSettings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Http(address) => serializer.collect_str(address),
-            Self::Memory { .. } => serializer.serialize_str("memory"),
+            Self::Memory(_) => serializer.serialize_str("memory"),
             #[cfg(feature = "tigerbeetle")]
             Self::TigerBeetle(_) => serializer.serialize_str("tigerbeetle"),
         }
@@ -244,11 +263,13 @@ mod tests {
         let llm = settings("--backend memory --llm --complete all --rate 50").expect("valid");
         assert_eq!((llm.workload.amount, llm.workload.shape), (1_000, Shape::Llm));
         assert_eq!(llm.profile, Some(Profile::Constant { rate: 50.0 }));
-        let below =
-            settings("--backend memory --memory-retention-seconds 5 --complete below").expect("valid");
+        let below = settings(
+            "--backend memory --memory-retention-seconds 5 --memory-transfers-max 1000 --complete below",
+        )
+        .expect("valid");
         assert_eq!(below.workload.amount, 1_000);
-        let TargetSettings::Memory { retention } = below.target else { panic!("{:?}", below.target) };
-        assert_eq!(retention, Duration::from_secs(5));
+        let TargetSettings::Memory(bounds) = below.target else { panic!("{:?}", below.target) };
+        assert_eq!((bounds.retention, bounds.transfers_max), (Duration::from_secs(5), 1_000));
     }
 
     #[test]

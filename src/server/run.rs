@@ -21,7 +21,7 @@ use super::tls::ReloadingTls;
 use super::{AllowedHosts, AuditLog, Metrics};
 use crate::engine::{Engine, EngineOptions, LoopOptions};
 use crate::ledger::Ledger;
-use crate::ledger::memory::{MemoryBounds, MemoryLedger, SystemClock};
+use crate::ledger::memory::{MemoryLedger, SystemClock};
 use crate::limit::LimitState;
 use crate::limiter::{EmergencyDebt, LimiterOptions};
 use crate::registry::file::{LockedFile, RegistryFile};
@@ -50,7 +50,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     match settings.server.backend {
         Backend::Memory => {
-            let ledger = MemoryLedger::with_bounds(SystemClock::new(), memory_bounds(&settings));
+            let ledger = MemoryLedger::with_bounds(SystemClock::new(), (&settings.memory).into());
             serve_over(ledger, MetricsRegistry::default(), settings, stop).await
         }
         #[cfg(feature = "tigerbeetle")]
@@ -120,14 +120,6 @@ async fn serve_over<L: Ledger>(
     }
     tracing::info!("ratelimiterd stopped");
     served
-}
-
-/// How much the memory ledger may keep by the settings.
-fn memory_bounds(settings: &Settings) -> MemoryBounds {
-    MemoryBounds::default()
-        .with_retention(Duration::from_secs(settings.memory.retention_seconds))
-        .with_transfers_max(settings.memory.transfers_max)
-        .with_denied_leases_max(settings.memory.denied_leases_max)
 }
 
 /// Who may do what, as the settings say.

@@ -361,11 +361,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_plain_http_without_a_query() {
+    fn addresses_are_urls_of_http_without_a_query() {
         for good in ["http://127.0.0.1:8080", "http://host:1/", "http://host/limits"] {
             assert!(Http::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "127.0.0.1:8080", "https://host", "/v1", "http://host/?a=b", "http://"] {
+        for bad in ["", "127.0.0.1:8080", "ftp://host", "/v1", "http://host/?a=b", "http://"] {
             assert!(Http::new(bad).is_err(), "{bad}");
         }
         let defaults = HttpOptions::default();

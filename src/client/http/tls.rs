@@ -72,8 +72,12 @@ impl TlsOptions {
         Self { certificate: Some((certificate.into(), key.into())), ..self }
     }
 
-    /// The configuration for connections to `https` URLs.
-    fn config(&self) -> Result<ClientConfig, TlsOptionsError> {
+    /// The configuration of rustls, for a client that opens its connections itself.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or used, or there is nobody to trust.
+    pub fn config(&self) -> Result<ClientConfig, TlsOptionsError> {
         let builder = config_builder()?.with_root_certificates(self.roots()?);
         let Some((certificate, key)) = &self.certificate else { return Ok(builder.with_no_client_auth()) };
         let chain = certificates(certificate)?;

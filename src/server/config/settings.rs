@@ -208,6 +208,15 @@ impl Default for TigerBeetleSettings {
     }
 }
 
+impl From<&MemorySettings> for MemoryBounds {
+    fn from(settings: &MemorySettings) -> Self {
+        Self::default()
+            .with_retention(Duration::from_secs(settings.retention_seconds))
+            .with_transfers_max(settings.transfers_max)
+            .with_denied_leases_max(settings.denied_leases_max)
+    }
+}
+
 impl Default for MemorySettings {
     fn default() -> Self {
         let MemoryBounds { retention, transfers_max, denied_leases_max, .. } = MemoryBounds::default();

@@ -119,3 +119,27 @@ fn a_bad_file_is_named() {
         assert!(Http::with_options("http://localhost:1", HttpOptions::default().tls(tls)).is_ok());
     }
 }
+
+#[cfg(feature = "loadtest")]
+#[tokio::test]
+async fn the_load_generator_calls_a_service_over_tls() {
+    let world = World::start("off").await;
+    let target = world.server.address.replace("127.0.0.1", "https://localhost");
+    let run = async |ca_file: &str| {
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_ratelimiter-loadtest"))
+            .args(["--target", &target, "--duration", "200ms", "--warmup", "10ms", "--concurrency", "2"])
+            .args(["--ca-file", ca_file])
+            .current_dir(world.folder.path())
+            .output()
+            .await
+            .expect("it runs")
+    };
+    let output = run("ca.pem").await;
+    assert!(output.status.success(), "{output:?}");
+    for (ca_file, told) in [("key.pem", "key.pem"), ("other.pem", "UnknownIssuer")] {
+        world.files.replace("other.pem", &Authority::new("another one").0.pem());
+        let output = run(ca_file).await;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(told), "{error}");
+    }
+}
