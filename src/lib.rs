@@ -15,9 +15,10 @@
 //! | [`protocol`] | the commands and outcomes of each operation, and their JSON |
 //! | `json` | reads the JSON of requests and of the registry file |
 //! | [`limit`] | the vocabulary: keys, amounts, ids, definitions |
+//! | [`tls`] | whom callers of a service trust, and the certificate that they show |
 //! | [`telemetry`] | metric primitives, and errors as one line |
 //!
-//! The feature `server` adds [`server`]; `client` adds [`client`], `permits` its
+//! The feature `server` adds [`server`]; `client` adds [`client`], `client-tls` its `https` URLs, `permits` its
 //! permits and `tower-layer` its tower layer; `tigerbeetle` adds the ledger
 //! that lasts. Without any of them the crate is the limiter over the memory ledger.
 
@@ -37,6 +38,8 @@ pub mod registry;
 pub mod server;
 pub mod telemetry;
 mod time;
+#[cfg(any(feature = "client-tls", feature = "server"))]
+pub mod tls;
 
 /// The examples of the README.
 #[cfg(all(doctest, feature = "permits"))]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use ledger_limiter::server::auth::{Authenticator, CredentialsError, NewToken, NewTokenError, Scope};
 use ledger_limiter::server::config::{self, ConfigError, LogFormat, LogSettings, Settings};
-use ledger_limiter::server::probe::{ProbeError, probe};
+use ledger_limiter::server::probe::{ProbeError, ProbeTls, probe};
 use ledger_limiter::server::{CappedLog, Hangup, ServeError, serve, stop_signal};
 use ledger_limiter::telemetry::with_sources;
 use tracing_subscriber::EnvFilter;
@@ -52,11 +52,7 @@ fn main() -> ExitCode {
             Some(("new", matches)) => new_token(matches),
             Some(_) | None => Ok(()),
         },
-        Some(("probe", matches)) => {
-            let address = matches.get_one::<String>("address").map_or(PROBE_ADDRESS, String::as_str);
-            let ca_file = matches.get_one::<PathBuf>("ca-file").map(PathBuf::as_path);
-            probe(address, ca_file).map_err(MainError::from)
-        }
+        Some(("probe", matches)) => run_probe(matches),
         // clap accepts no other subcommand, and requires one.
         Some(_) | None => Ok(()),
     };
@@ -106,24 +102,49 @@ fn command() -> Command {
                 .subcommand_required(true)
                 .subcommand(new_token_command()),
         )
-        .subcommand(
-            Command::new("probe")
-                .about("Exits with 0 if a running ratelimiterd is ready")
-                .arg(
-                    Arg::new("address")
-                        .long("address")
-                        .value_name("HOST:PORT")
-                        .default_value(PROBE_ADDRESS)
-                        .help("Address of the ratelimiterd"),
-                )
-                .arg(
-                    Arg::new("ca-file")
-                        .long("ca-file")
-                        .value_name("FILE")
-                        .value_parser(value_parser!(PathBuf))
-                        .help("Asks over TLS, and trusts the certificates of this PEM file"),
-                ),
+        .subcommand(probe_command())
+}
+
+fn probe_command() -> Command {
+    let arg = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let file = |name, help| arg(name, "FILE", help).value_parser(value_parser!(PathBuf));
+    Command::new("probe")
+        .about("Exits with 0 if a running ratelimiterd is ready")
+        .arg(arg("address", "HOST:PORT", "Address of the ratelimiterd").default_value(PROBE_ADDRESS))
+        .arg(
+            Arg::new("tls")
+                .long("tls")
+                .action(ArgAction::SetTrue)
+                .help("Asks over TLS, and trusts the certificates of the system; the flags below include it"),
         )
+        .arg(file("ca-file", "Trusts the certificates of this PEM file, and not those of the system"))
+        .arg(arg(
+            "server-name",
+            "NAME",
+            "Name in the certificate of the service [default: the HOST of --address]",
+        ))
+        .arg(file("client-certificate", "Shows this certificate, in PEM").requires("client-key"))
+        .arg(file("client-key", "Key of the certificate to show, in PEM").requires("client-certificate"))
+}
+
+/// Asks whether a service is ready. A flag for TLS without `--tls` asks over TLS, too.
+fn run_probe(matches: &ArgMatches) -> Result<(), MainError> {
+    let address = matches.get_one::<String>("address").map_or(PROBE_ADDRESS, String::as_str);
+    let path = |name| matches.get_one::<PathBuf>(name);
+    let (ca_file, server_name) = (path("ca-file"), matches.get_one::<String>("server-name"));
+    let certificate = path("client-certificate").zip(path("client-key"));
+    let is_over_tls =
+        matches.get_flag("tls") || ca_file.is_some() || server_name.is_some() || certificate.is_some();
+    let mut tls = ProbeTls { server_name: server_name.cloned(), ..ProbeTls::default() };
+    if let Some(ca_file) = ca_file {
+        tls.options = tls.options.ca_file(ca_file);
+    }
+    if let Some((certificate, key)) = certificate {
+        tls.options = tls.options.certificate(certificate, key);
+    }
+    Ok(probe(address, is_over_tls.then_some(&tls))?)
 }
 
 fn new_token_command() -> Command {

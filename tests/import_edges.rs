@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("limit", &[]),
+    ("tls", &[]),
     ("json", &["limit"]),
     ("telemetry", &["time"]),
     ("ledger", &["limit", "telemetry", "time"]),
@@ -19,7 +20,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["decide", "ledger", "limit", "limiter", "registry", "telemetry"]),
     (
         "client",
-        &["decide", "engine", "ledger", "limit", "limiter", "protocol", "registry", "telemetry", "time"],
+        &[
+            "decide",
+            "engine",
+            "ledger",
+            "limit",
+            "limiter",
+            "protocol",
+            "registry",
+            "telemetry",
+            "time",
+            "tls",
+        ],
     ),
     // Of the tests of the crate.
     ("fuzz", &["decide", "json", "ledger", "limit", "protocol", "registry", "server"]),
@@ -36,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "registry",
             "telemetry",
             "time",
+            "tls",
         ],
     ),
 ];

@@ -88,12 +88,12 @@ mod time;
 pub mod tower;
 mod transport;
 
+#[cfg(feature = "client-tls")]
+pub use crate::tls::{TlsOptions, TlsOptionsError};
 pub use batcher::{Batcher, BatcherOptions};
 pub use denial::{AcquireError, Denial};
 pub use error::{CallError, ErrorKind};
 pub use http::{BearerToken, BearerTokenError, Http, HttpError, HttpOptions};
-#[cfg(feature = "client-tls")]
-pub use http::{TlsOptions, TlsOptionsError};
 pub use in_process::{InProcess, InProcessError};
 pub use key::IntoLimitKey;
 pub use lease::{CompleteError, ExtendError, Extended, Lease};

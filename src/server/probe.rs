@@ -2,16 +2,26 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use rustls::{ClientConnection, StreamOwned};
 
-/// The time limit of the connection, and of each read from it.
+use crate::tls::{TlsOptions, TlsOptionsError};
+
+/// The time limit of the connection, and of each read and write.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How the probe asks over TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProbeTls {
+    /// Whom the probe trusts, and the certificate that it shows.
+    pub options: TlsOptions,
+    /// The name that the certificate of the service must have; by default the host of the address. A check inside the
+    /// container asks the loopback address, which is rarely in a certificate.
+    pub server_name: Option<String>,
+}
 
 /// Why the probed address is not ready.
 #[derive(Debug, thiserror::Error)]
@@ -29,15 +39,21 @@ pub enum ProbeError {
         #[source]
         source: io::Error,
     },
-    /// The certificates to trust cannot be used.
-    #[error("the certificates of {path} cannot be used")]
-    Certificates {
-        /// The file.
-        path: PathBuf,
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsOptionsError),
+    /// No certificate can have this name.
+    #[error("{name:?} is not a name that a certificate can have")]
+    ServerName {
+        /// The name.
+        name: String,
         /// The cause.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: InvalidDnsNameError,
     },
+    /// The answer is not HTTP, as from a service that speaks TLS only.
+    #[error("{0} does not answer in HTTP; if it speaks TLS, use --tls or --ca-file")]
+    NotHttp(String),
     /// The answer is not a 200.
     #[error("{address} is not ready: {answer}")]
     NotReady {
@@ -48,19 +64,19 @@ pub enum ProbeError {
     },
 }
 
-/// Sends `GET /readyz` to the address `HOST:PORT`, over TLS if there is a PEM file of certificates to trust. Blocks for at
-/// most a few seconds.
+/// Sends `GET /readyz` to the address `HOST:PORT`, over TLS if `tls` says how. Blocks for at most a few seconds.
 ///
 /// # Errors
 ///
-/// There is no answer within the time limits, or its status is not 200; or the file cannot be used.
-pub fn probe(address: &str, ca_file: Option<&Path>) -> Result<(), ProbeError> {
+/// There is no answer within the time limits, or its status is not 200; or the files for TLS cannot be used.
+pub fn probe(address: &str, tls: Option<&ProbeTls>) -> Result<(), ProbeError> {
     let io = |source| ProbeError::Io { address: address.to_owned(), source };
     let resolved = address.to_socket_addrs().map_err(io)?.next();
     let resolved = resolved.ok_or_else(|| ProbeError::Address(address.to_owned()))?;
-    let tls = ca_file.map(|path| tls_to(address, path)).transpose()?;
+    let tls = tls.map(|tls| tls_to(address, tls)).transpose()?;
     let stream = TcpStream::connect_timeout(&resolved, TIMEOUT).map_err(io)?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(io)?;
+    stream.set_write_timeout(Some(TIMEOUT)).map_err(io)?;
     let response = match tls {
         None => exchange(address, stream),
         Some(tls) => exchange(address, StreamOwned::new(tls, stream)),
@@ -68,6 +84,9 @@ pub fn probe(address: &str, ca_file: Option<&Path>) -> Result<(), ProbeError> {
     let response = response.map_err(io)?;
     if response.starts_with("HTTP/1.1 200 ") {
         return Ok(());
+    }
+    if !response.starts_with("HTTP/") {
+        return Err(ProbeError::NotHttp(address.to_owned()));
     }
     let answer = response.split_once("\r\n\r\n").map_or(response.as_str(), |(_, body)| body).to_owned();
     Err(ProbeError::NotReady { address: address.to_owned(), answer })
@@ -81,22 +100,12 @@ fn exchange(address: &str, mut stream: impl Read + Write) -> io::Result<String> 
     Ok(response)
 }
 
-/// The client's side of a TLS connection to an address, which trusts the certificates of a file.
-fn tls_to(address: &str, ca_file: &Path) -> Result<ClientConnection, ProbeError> {
-    let unusable = |source| ProbeError::Certificates { path: ca_file.to_owned(), source };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|error| unusable(error.into()))? {
-        let certificate = certificate.map_err(|error| unusable(error.into()))?;
-        roots.add(certificate).map_err(|error| unusable(error.into()))?;
-    }
+/// The caller's side of a TLS connection to an address.
+fn tls_to(address: &str, tls: &ProbeTls) -> Result<ClientConnection, ProbeError> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
-    let name = name.map_err(|_| ProbeError::Address(address.to_owned()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    ClientConnection::new(Arc::new(config), name).map_err(|error| unusable(error.into()))
+    let name = tls.server_name.as_deref().unwrap_or(host).trim_matches(['[', ']']).to_owned();
+    let server_name = ServerName::try_from(name.clone());
+    let server_name = server_name.map_err(|source| ProbeError::ServerName { name, source })?;
+    let config = Arc::new(tls.options.config()?);
+    Ok(ClientConnection::new(config, server_name).map_err(TlsOptionsError::from)?)
 }

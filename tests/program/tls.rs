@@ -2,6 +2,7 @@
 
 #[cfg(feature = "client-tls")]
 mod client;
+mod probe;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -110,26 +111,6 @@ async fn health(server: &Server, client: &TlsConnector) -> std::io::Result<Strin
 async fn assert_healthy(server: &Server, client: &TlsConnector) {
     let answer = health(server, client).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
-}
-
-#[test]
-fn the_probe_asks_over_tls() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let authority = Authority::new("authority");
-    let files = Files::write(folder.path(), &authority.sign("service"));
-    files.replace("ca.pem", &authority.0.pem());
-    let server = Server::start_by(command(folder.path()));
-    let address = server.address.replace("127.0.0.1", "localhost");
-    let output =
-        program(folder.path()).args(["probe", "--address", &address, "--ca-file", "ca.pem"]).output();
-    let output = output.expect("it runs");
-    assert!(output.status.success(), "{output:?}");
-    let other = Authority::new("another one");
-    files.replace("ca.pem", &other.0.pem());
-    let error = error_of(folder.path(), &["probe", "--address", &address, "--ca-file", "ca.pem"], &[]);
-    assert!(error.contains("UnknownIssuer"), "{error}");
-    let error = error_of(folder.path(), &["probe", "--address", &address, "--ca-file", "none.pem"], &[]);
-    assert!(error.contains("none.pem"), "{error}");
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 mod answer;
 mod bearer_token;
-mod object;
 #[cfg(feature = "client-tls")]
-mod tls;
-
-use std::time::Duration;
+mod connector;
+mod error;
+mod object;
+mod options;
 
 use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full, Limited};
@@ -23,9 +23,11 @@ use tokio::sync::Semaphore;
 use answer::{AttemptError, read, read_success};
 pub use bearer_token::{BearerToken, BearerTokenError};
 #[cfg(feature = "client-tls")]
-pub use tls::{TlsOptions, TlsOptionsError};
+use connector::Connector;
+pub use error::HttpError;
+pub use options::HttpOptions;
 
-use super::{AttemptResult, CallError, Complete, ErrorKind, Extend, LimitKey, Reserve, Transport, Usage};
+use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Reserve, Transport, Usage};
 use crate::protocol::{
     AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, LimitAnswer, ReserveAnswer,
     ReserveBody,
@@ -36,8 +38,6 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024 - 64;
 /// The longest answer that is read: far more than the answer to the largest batch.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-#[cfg(feature = "client-tls")]
-type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
 #[cfg(not(feature = "client-tls"))]
 type Connector = HttpConnector;
 
@@ -50,129 +50,6 @@ pub struct Http {
     base: String,
     options: HttpOptions,
     permits: Semaphore,
-}
-
-/// How calls over HTTP are made.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use ledger_limiter::client::{Http, HttpOptions};
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let options = HttpOptions::default().request_timeout(Duration::from_secs(2)).requests_max(64);
-/// let http = Http::with_options("http://127.0.0.1:8080", options)?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpOptions {
-    request_timeout: Duration,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
-    requests_max: usize,
-    batch_items_max: usize,
-    token: Option<BearerToken>,
-    #[cfg(feature = "client-tls")]
-    tls: TlsOptions,
-}
-
-impl Default for HttpOptions {
-    fn default() -> Self {
-        Self {
-            request_timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(60),
-            requests_max: 256,
-            batch_items_max: 256,
-            token: None,
-            #[cfg(feature = "client-tls")]
-            tls: TlsOptions::default(),
-        }
-    }
-}
-
-impl HttpOptions {
-    /// Sets how long one attempt may take, with waiting for its turn and connecting. 5 s by default.
-    #[must_use]
-    pub fn request_timeout(self, request_timeout: Duration) -> Self {
-        Self { request_timeout, ..self }
-    }
-
-    /// Sets how long connecting may take. 1 s by default.
-    #[must_use]
-    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
-        Self { connect_timeout, ..self }
-    }
-
-    /// Sets how long an unused connection stays open. 60 s by default.
-    #[must_use]
-    pub fn idle_timeout(self, idle_timeout: Duration) -> Self {
-        Self { idle_timeout, ..self }
-    }
-
-    /// Sets the most requests at a time; others wait for their turn. At least 1; 256 by default.
-    #[must_use]
-    pub fn requests_max(self, requests_max: usize) -> Self {
-        Self { requests_max, ..self }
-    }
-
-    /// Sets the most items in one batch request; larger batches are sent in pieces. At least 1, and at most what the
-    /// service takes, which is 256 by default on both sides.
-    #[must_use]
-    pub fn batch_items_max(self, batch_items_max: usize) -> Self {
-        Self { batch_items_max, ..self }
-    }
-
-    /// Sets the token that each request carries. None by default.
-    ///
-    /// Without TLS, whoever reads the network reads the token.
-    #[must_use]
-    pub fn token(self, token: BearerToken) -> Self {
-        Self { token: Some(token), ..self }
-    }
-
-    /// Sets whom the client trusts and the certificate that it shows, for `https` URLs.
-    #[cfg(feature = "client-tls")]
-    #[must_use]
-    pub fn tls(self, tls: TlsOptions) -> Self {
-        Self { tls, ..self }
-    }
-}
-
-/// Why a transport over HTTP cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HttpError {
-    /// The address is not a URL.
-    #[error("{url:?} is not a URL")]
-    Url {
-        /// The address.
-        url: String,
-        /// What is wrong with it.
-        source: hyper::http::uri::InvalidUri,
-    },
-    /// The URL does not have the form `http://HOST:PORT` or `https://HOST:PORT`.
-    #[error("{0:?} must be of the form http://HOST:PORT or https://HOST:PORT, without a query")]
-    Form(String),
-    /// The files for TLS cannot be used.
-    #[cfg(feature = "client-tls")]
-    #[error("TLS cannot be used")]
-    Tls(#[from] TlsOptionsError),
-    /// This build has no TLS.
-    #[cfg(not(feature = "client-tls"))]
-    #[error("{0:?} needs the feature client-tls")]
-    NoTls(String),
-    /// An option of this name is 0, so nothing could ever be sent.
-    #[error("{0} must be at least 1")]
-    Zero(&'static str),
-}
-
-impl HttpError {
-    /// The kind of the failure.
-    pub fn kind(&self) -> ErrorKind {
-        ErrorKind::InvalidRequest
-    }
 }
 
 impl Http {
@@ -199,7 +76,7 @@ impl Http {
         connector.set_connect_timeout(Some(options.connect_timeout));
         connector.set_nodelay(true);
         #[cfg(feature = "client-tls")]
-        let connector = tls::connector(connector, is_https, &options.tls)?;
+        let connector = connector::connector(connector, is_https, &options.tls, options.connect_timeout)?;
         #[cfg(not(feature = "client-tls"))]
         if is_https {
             return Err(HttpError::NoTls(url.to_owned()));
@@ -359,6 +236,7 @@ fn batches(items: &[Result<String, CallError>], items_max: usize) -> Vec<Vec<&st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::ErrorKind;
 
     #[test]
     fn addresses_are_urls_of_http_without_a_query() {

@@ -1,25 +1,27 @@
-//! TLS of the transport: whom it trusts, and the certificate that it shows.
+//! TLS of the side that calls a service: whom it trusts, and the certificate that it shows.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
-/// Whom the client trusts, and the certificate that it shows. Both are read when the transport is made.
-///
-/// ```no_run
-/// use ledger_limiter::client::{Http, HttpOptions, TlsOptions};
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let tls = TlsOptions::default().ca_file("ca.pem").certificate("client.pem", "client.key");
-/// let http = Http::with_options("https://limits.example.com:8443", HttpOptions::default().tls(tls))?;
-/// # Ok(())
-/// # }
-/// ```
+/// Whom a caller trusts, and the certificate that it shows. The files are read once, when the caller is made.
+#[cfg_attr(
+    feature = "client-tls",
+    doc = r#"
+```no_run
+use ledger_limiter::client::{Http, HttpOptions, TlsOptions};
+
+# fn main() -> Result<(), Box<dyn std::error::Error>> {
+let tls = TlsOptions::default().ca_file("ca.pem").certificate("client.pem", "client.key");
+let http = Http::with_options("https://limits.example.com:8443", HttpOptions::default().tls(tls))?;
+# Ok(())
+# }
+```"#
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {
     ca_file: Option<PathBuf>,
@@ -39,7 +41,7 @@ pub enum TlsOptionsError {
         what: &'static str,
         /// The cause.
         #[source]
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// A certificate or key is malformed, or they do not fit each other.
     #[error("{path}: the certificate or key cannot be used")]
@@ -51,8 +53,12 @@ pub enum TlsOptionsError {
         source: rustls::Error,
     },
     /// There is nobody to trust.
-    #[error("no root certificate was found on this machine; name a file of them with TlsOptions::ca_file")]
-    NoRoots,
+    #[error("no root certificate was found on this machine; name a file of the certificates to trust")]
+    NoRoots {
+        /// Why a certificate of the system could not be read, if one could not.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
     /// The versions of TLS are not supported.
     #[error("the TLS library cannot be used")]
     Library(#[from] rustls::Error),
@@ -99,10 +105,19 @@ impl TlsOptions {
                     roots.add(certificate).map_err(unusable)?;
                 }
             }
-            // A system may have some that rustls does not take.
-            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+            // The system's certificates and not a list in the program: operators add the authority of their company
+            // there, and its updates arrive without a new release of the program.
+            None => {
+                let system = rustls_native_certs::load_native_certs();
+                // A system may have some that rustls does not take.
+                roots.add_parsable_certificates(system.certs);
+                if roots.is_empty() {
+                    let source = system.errors.into_iter().next().map(Into::into);
+                    return Err(TlsOptionsError::NoRoots { source });
+                }
+            }
         }
-        if roots.is_empty() { Err(TlsOptionsError::NoRoots) } else { Ok(roots) }
+        Ok(roots)
     }
 }
 
@@ -111,29 +126,16 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsOptionsE
     let error = |source| TlsOptionsError::File { path: path.to_owned(), what: "certificate", source };
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(error)?.collect();
     let found = found.map_err(error)?;
-    if found.is_empty() { Err(error(rustls::pki_types::pem::Error::NoItemsFound)) } else { Ok(found) }
+    if found.is_empty() { Err(error(pem::Error::NoItemsFound)) } else { Ok(found) }
 }
 
-fn config_builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
+/// The configuration of a caller that makes no TLS connection: it trusts nobody.
+#[cfg(feature = "client-tls")]
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, TlsOptionsError> {
+    Ok(config_builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn config_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
-}
-
-/// A connector for `http` and `https` URLs. Files are read only for an `https` URL.
-pub(super) fn connector(
-    mut http: HttpConnector,
-    is_https: bool,
-    options: &TlsOptions,
-) -> Result<HttpsConnector<HttpConnector>, TlsOptionsError> {
-    http.enforce_http(false);
-    let config = if is_https {
-        options.config()?
-    } else {
-        config_builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
-    };
-    Ok(HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http))
 }
