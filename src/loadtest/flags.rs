@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgGroup, Command, value_parser};
 use ledger_limiter::server::config;
 
+use crate::tls;
+
 /// The sections of the service's settings that also apply to a limiter in this process.
 const BACKEND_SECTIONS: [&str; 2] = ["memory.", "tigerbeetle."];
 
@@ -17,6 +19,7 @@ pub(crate) fn command() -> Command {
         )
         .version(env!("CARGO_PKG_VERSION"))
         .args(target_flags())
+        .args(tls::flags())
         .group(ArgGroup::new("loaded").args(["target", "backend"]).required(true))
         .args(workload_flags())
         .args(run_flags())
@@ -35,11 +38,9 @@ pub(crate) fn backend_settings() -> impl Iterator<Item = (String, impl std::fmt:
     config::names().into_iter().filter(move |(name, _)| is_of_backend(name))
 }
 
-fn target_flags() -> [Arg; 5] {
+fn target_flags() -> [Arg; 4] {
     [
         value("target", "URL", "The service, http://HOST:PORT or https://HOST:PORT"),
-        value("ca-file", "FILE", "A PEM file of the certificates to trust, instead of those of the system")
-            .value_parser(value_parser!(PathBuf)),
         value("token-file", "FILE", "A file with the token to send to the service")
             .env(config::TOKEN_FILE_VARIABLE)
             .hide_env_values(true)

@@ -68,7 +68,7 @@ impl Target for Server {
                 Err(error) => Err(failed(error.to_string())),
             },
             Ok((status, body)) => Err(failed(CallError::status(status, &body).to_string())),
-            Err(error) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(with_sources(&error))),
         }
     }
 

@@ -16,6 +16,7 @@ mod schedule;
 mod server_metrics;
 mod settings;
 mod target;
+mod tls;
 mod workload;
 
 use std::io::Write;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use ledger_limiter::client::{BearerToken, BearerTokenError, TlsOptions, TlsOptionsError};
+use ledger_limiter::client::{BearerToken, BearerTokenError, TlsOptionsError};
 use ledger_limiter::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
 use ledger_limiter::server::config::TigerBeetleSettings;
@@ -17,6 +17,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::address::{Address, AddressError};
 use crate::flags::backend_settings;
 use crate::schedule::{Profile, ProfileError};
+use crate::tls;
 
 /// Everything that a run needs to know.
 #[derive(Debug, Serialize)]
@@ -108,7 +109,7 @@ pub(crate) enum SettingsError {
     Flag { flag: &'static str, message: String },
     #[error("--token-file")]
     Token(#[from] BearerTokenError),
-    #[error("--ca-file")]
+    #[error(transparent)]
     Tls(#[from] TlsOptionsError),
     #[error("--profile")]
     Profile(#[from] ProfileError),
@@ -128,12 +129,8 @@ impl Settings {
             (None, None) => None,
         };
         let target = TargetSettings::from_matches(matches)?;
-        let mut tls = TlsOptions::default();
-        if let Some(ca_file) = matches.get_one::<PathBuf>("ca-file") {
-            tls = tls.ca_file(ca_file);
-        }
         Ok(Self {
-            tls: target.is_over_tls().then(|| tls.config().map(Arc::new)).transpose()?,
+            tls: tls::from_matches(matches, target.is_over_tls())?,
             target,
             token: matches.get_one::<PathBuf>("token-file").map(BearerToken::read).transpose()?,
             duration: duration(matches, "duration")?,
@@ -279,6 +276,10 @@ mod tests {
             ("--target http://a:1 --backend memory", "--backend"),
             ("--target a:1", "--target"),
             ("--target http://a:1 --memory-retention-seconds 5", "--memory-retention-seconds"),
+            ("--target http://a:1 --ca-file ca.pem", "--target: must be an https URL"),
+            ("--target https://a:1 --ca-file none.pem", "none.pem: no certificate"),
+            ("--target https://a:1 --client-certificate a.pem", "--client-key"),
+            ("--backend memory --ca-file ca.pem", "--ca-file"),
             ("--backend redis", "redis"),
             ("--backend memory --requirements 3 --limits 2", "--requirements"),
             ("--backend memory --complete below --amount 1", "--amount"),

@@ -1,6 +1,8 @@
 //! The client library over TLS: whom it trusts, and the certificate that it shows.
 
-use ledger_limiter::client::{AttemptResult, Http, HttpOptions, Requirements, TlsOptions, Transport};
+use ledger_limiter::client::{
+    AttemptResult, ErrorKind, Http, HttpOptions, Requirements, TlsOptions, Transport,
+};
 use ledger_limiter::telemetry::with_sources;
 
 use super::*;
@@ -39,11 +41,15 @@ impl World {
         TlsOptions::default().ca_file(self.path("ca.pem"))
     }
 
+    fn url(&self, host: &str) -> String {
+        let port = self.server.address.rsplit(':').next().expect("a port");
+        format!("https://{host}:{port}")
+    }
+
     /// Makes one attempt to reserve; an error is all that the library says of it.
     async fn reserve(&self, host: &str, tls: TlsOptions) -> Result<(), String> {
-        let port = self.server.address.rsplit(':').next().expect("a port");
-        let http = Http::with_options(&format!("https://{host}:{port}"), HttpOptions::default().tls(tls));
-        reserve_by(&http.expect("the files are good")).await
+        let http = Http::with_options(&self.url(host), HttpOptions::default().tls(tls));
+        reserve_by(&http.map_err(|error| with_sources(&error))?).await
     }
 }
 
@@ -65,7 +71,7 @@ async fn the_library_calls_a_service_whose_certificate_it_trusts() {
     let error = world.reserve("localhost", TlsOptions::default().ca_file(world.path("other.pem"))).await;
     assert!(error.as_ref().is_err_and(|error| error.contains("UnknownIssuer")), "{error:?}");
     let error = world.reserve("127.0.0.1", world.tls()).await;
-    assert!(error.as_ref().is_err_and(|error| error.contains("certificate")), "another name: {error:?}");
+    assert!(error.as_ref().is_err_and(|error| error.contains("not valid for name")), "{error:?}");
     let error = world.reserve("localhost", TlsOptions::default()).await;
     assert!(error.is_err(), "the system does not trust it");
 }
@@ -78,24 +84,72 @@ async fn the_library_shows_its_certificate() {
     world.files.replace("caller.key", &pair.key);
     let with_certificate = world.tls().certificate(world.path("caller.pem"), world.path("caller.key"));
     assert_eq!(world.reserve("localhost", with_certificate).await, Ok(()));
-    assert!(world.reserve("localhost", world.tls()).await.is_err(), "without one");
+    let error = world.reserve("localhost", world.tls()).await;
+    assert!(error.as_ref().is_err_and(|error| error.contains("CertificateRequired")), "{error:?}");
+
+    let stranger = Authority::new("another one").sign("caller");
+    world.files.replace("stranger.pem", &stranger.certificate);
+    world.files.replace("stranger.key", &stranger.key);
+    let of_a_stranger = world.tls().certificate(world.path("stranger.pem"), world.path("stranger.key"));
+    let error = world.reserve("localhost", of_a_stranger).await;
+    assert!(error.as_ref().is_err_and(|error| error.contains("alert")), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_client_goes_on_when_the_certificate_of_the_service_is_replaced() {
     let world = World::start("off").await;
-    let url = format!("https://localhost:{}", world.server.address.rsplit(':').next().expect("a port"));
-    // No connection is used twice for long, so that the new certificate is seen.
-    let options = HttpOptions::default().tls(world.tls()).idle_timeout(Duration::from_millis(1));
-    let http = Http::with_options(&url, options).expect("the files are good");
-    assert_eq!(reserve_by(&http).await, Ok(()));
-    let pair = world.authority.sign("renewed");
+    let renewed_by = Authority::new("new authority");
+    world.files.replace("ca.pem", &(world.authority.0.pem() + &renewed_by.0.pem()));
+    let url = world.url("localhost");
+    let client = |tls, idle_timeout| {
+        let options = HttpOptions::default().tls(tls).idle_timeout(idle_timeout);
+        Http::with_options(&url, options).expect("the files are good")
+    };
+    // One client keeps its connection; the other opens one for each call, so that it sees the new certificate.
+    let keeps = client(world.tls(), Duration::from_secs(60));
+    let reconnects = client(world.tls(), Duration::from_millis(1));
+    assert_eq!(reserve_by(&keeps).await, Ok(()));
+    assert_eq!(reserve_by(&reconnects).await, Ok(()));
+
+    let pair = renewed_by.sign("renewed");
     world.files.replace("key.pem", &pair.key);
     world.files.replace("certificate.pem", &pair.certificate);
-    for _ in 0..20 {
-        assert_eq!(reserve_by(&http).await, Ok(()));
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    world.files.replace("new.pem", &renewed_by.0.pem());
+    let trusts_the_new_one_only = TlsOptions::default().ca_file(world.path("new.pem"));
+    let started = Instant::now();
+    while reserve_by(&client(trusts_the_new_one_only.clone(), SOON)).await.is_err() {
+        assert!(started.elapsed() < SOON, "the new certificate is used");
+        assert_eq!(reserve_by(&reconnects).await, Ok(()), "while the files change");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+
+    assert_eq!(reserve_by(&reconnects).await, Ok(()), "a new connection");
+    assert_eq!(reserve_by(&keeps).await, Ok(()), "the connection of before");
+    world.files.replace("old.pem", &world.authority.0.pem());
+    let trusts_the_old_one_only = TlsOptions::default().ca_file(world.path("old.pem"));
+    let error = reserve_by(&client(trusts_the_old_one_only, SOON)).await;
+    assert!(error.as_ref().is_err_and(|error| error.contains("UnknownIssuer")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_handshake_without_an_answer_ends_after_the_time_to_connect() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = folder.path().join("ca.pem");
+    std::fs::write(&authority, Authority::new("authority").0.pem()).expect("it is written");
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}", silent.local_addr().expect("it is bound"));
+    let options = HttpOptions::default()
+        .tls(TlsOptions::default().ca_file(authority))
+        .connect_timeout(Duration::from_millis(100))
+        .request_timeout(Duration::from_secs(60));
+    let http = Http::with_options(&url, options).expect("the file is good");
+    let call = tokio::time::timeout(SOON, reserve_by(&http));
+    let error = call.await.expect("it ends before the time of the request");
+    assert!(error.is_err(), "{error:?}");
+    // The connection is closed, and not kept for a caller that has gone.
+    let (mut stream, _) = silent.accept().await.expect("a connection");
+    let mut hello = Vec::new();
+    tokio::time::timeout(SOON, stream.read_to_end(&mut hello)).await.expect("it is closed").ok();
 }
 
 #[test]
@@ -106,15 +160,25 @@ fn a_bad_file_is_named() {
     let authority = folder.path().join("ca.pem");
     std::fs::write(&authority, Authority::new("authority").0.pem()).expect("it is written");
     let trusts = TlsOptions::default().ca_file(&authority);
-    for (tls, name) in [
-        (TlsOptions::default().ca_file(&missing), "missing.pem: no certificate"),
-        (TlsOptions::default().ca_file(&empty), "empty.pem: no certificate"),
-        (trusts.clone().certificate(&missing, &missing), "missing.pem: no certificate"),
-        (trusts.certificate(&authority, &empty), "empty.pem: no private key"),
+    let other_key = folder.path().join("other.key");
+    std::fs::write(&other_key, Authority::new("another one").sign("caller").key).expect("it is written");
+    for (tls, name, kind) in [
+        (TlsOptions::default().ca_file(&missing), "missing.pem: no certificate", ErrorKind::File),
+        (TlsOptions::default().ca_file(&empty), "empty.pem: no certificate", ErrorKind::File),
+        (trusts.clone().certificate(&missing, &missing), "missing.pem: no certificate", ErrorKind::File),
+        (TlsOptions::default().ca_file(&other_key), "other.key: no certificate", ErrorKind::File),
+        (trusts.clone().certificate(&authority, &empty), "empty.pem: no private key", ErrorKind::File),
+        (
+            trusts.certificate(&authority, &other_key),
+            "ca.pem: the certificate or key cannot be used",
+            ErrorKind::InvalidRequest,
+        ),
     ] {
         let made = Http::with_options("https://localhost:1", HttpOptions::default().tls(tls.clone()));
-        let error = with_sources(&made.err().expect("a bad file"));
-        assert!(error.contains(name), "{error}");
+        let error = made.err().expect("a bad file");
+        assert_eq!(error.kind(), kind, "{name}");
+        let error = with_sources(&error);
+        assert!(error.contains(name) && !error.contains("PRIVATE KEY"), "{error}");
         // Without TLS the files are not read.
         assert!(Http::with_options("http://localhost:1", HttpOptions::default().tls(tls)).is_ok());
     }
@@ -123,23 +187,34 @@ fn a_bad_file_is_named() {
 #[cfg(feature = "loadtest")]
 #[tokio::test]
 async fn the_load_generator_calls_a_service_over_tls() {
-    let world = World::start("off").await;
-    let target = world.server.address.replace("127.0.0.1", "https://localhost");
-    let run = async |ca_file: &str| {
+    let world = World::start("required").await;
+    let pair = world.authority.sign("caller");
+    world.files.replace("caller.pem", &pair.certificate);
+    world.files.replace("caller.key", &pair.key);
+    world.files.replace("other.pem", &Authority::new("another one").0.pem());
+    let run = async |flags: &str| {
         tokio::process::Command::new(env!("CARGO_BIN_EXE_ratelimiter-loadtest"))
-            .args(["--target", &target, "--duration", "200ms", "--warmup", "10ms", "--concurrency", "2"])
-            .args(["--ca-file", ca_file])
+            .args(["--target", &world.url("localhost"), "--concurrency", "2"])
+            .args(["--duration", "200ms", "--warmup", "10ms"])
+            .args(flags.split_whitespace())
             .current_dir(world.folder.path())
             .output()
             .await
             .expect("it runs")
     };
-    let output = run("ca.pem").await;
+    let shows = "--client-certificate caller.pem --client-key caller.key";
+    let output = run(&format!("--ca-file ca.pem --json report.json {shows}")).await;
     assert!(output.status.success(), "{output:?}");
-    for (ca_file, told) in [("key.pem", "key.pem"), ("other.pem", "UnknownIssuer")] {
-        world.files.replace("other.pem", &Authority::new("another one").0.pem());
-        let output = run(ca_file).await;
+    let report = std::fs::read(world.path("report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    assert!(report["granted"].as_u64() > Some(0) && report["errors"] == 0, "{report}");
+    for (flags, told) in [
+        ("--ca-file ca.pem".to_owned(), "CertificateRequired"),
+        (format!("--ca-file key.pem {shows}"), "key.pem"),
+        (format!("--ca-file other.pem {shows}"), "UnknownIssuer"),
+    ] {
+        let output = run(&flags).await;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && error.contains(told), "{error}");
+        assert!(!output.status.success() && error.contains(told), "{flags}: {error}");
     }
 }
