@@ -13,10 +13,12 @@ use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::server::Metrics;
 use ledger_limiter::server::api::{self, Api, Audience, Gate};
 use ledger_limiter::telemetry::MetricsRegistry;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
+#[cfg(feature = "client-tls")]
+use super::tls::Tls;
 use crate::fixtures::*;
 use crate::memory::MemoryBackend;
 
@@ -46,9 +48,25 @@ pub const FAULTS: [Fault; 6] = [
     Fault::Unavailable,
 ];
 
+/// How clients reach the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    #[cfg(feature = "client-tls")]
+    Https,
+}
+
+pub const SCHEMES: &[Scheme] = &[
+    Scheme::Http,
+    #[cfg(feature = "client-tls")]
+    Scheme::Https,
+];
+
 pub struct FaultyServer {
     pub replica: Replica<MemoryLedger<Arc<ManualClock>>>,
     pub url: String,
+    #[cfg(feature = "client-tls")]
+    pub tls: Option<Tls>,
     pub connections: AtomicUsize,
     router: Router,
     faults: Mutex<VecDeque<Option<Fault>>>,
@@ -59,6 +77,11 @@ impl FaultyServer {
     /// Starts a server with a rolling limit `rpm` of 1,000 in an hour, and a concurrency limit `slots` of 100.
     /// [`Fault::Delay`] lasts for `delay`.
     pub async fn start(delay: Duration) -> Arc<Self> {
+        Self::start_by(Scheme::Http, delay).await
+    }
+
+    /// The same, reached by this scheme.
+    pub async fn start_by(scheme: Scheme, delay: Duration) -> Arc<Self> {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         replica.put(rolling("rpm", 1_000, 3_600)).await;
@@ -70,10 +93,24 @@ impl FaultyServer {
         };
         api.readiness.set_bootstrapped();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let address = listener.local_addr().expect("an address");
+        let url = match scheme {
+            Scheme::Http => format!("http://{address}"),
+            #[cfg(feature = "client-tls")]
+            Scheme::Https => format!("https://localhost:{}", address.port()),
+        };
         let router = api::router(Arc::new(api), Audience::Everybody);
         let (connections, faults) = (AtomicUsize::new(0), Mutex::default());
-        let server = Arc::new(Self { replica, url, connections, router, faults, delay });
+        let server = Arc::new(Self {
+            replica,
+            url,
+            #[cfg(feature = "client-tls")]
+            tls: (scheme == Scheme::Https).then(Tls::new),
+            connections,
+            router,
+            faults,
+            delay,
+        });
         tokio::spawn(Arc::clone(&server).accept(listener));
         server
     }
@@ -92,12 +129,21 @@ impl FaultyServer {
             let server = Arc::clone(&self);
             tokio::spawn(async move {
                 // Serving fails when the client closes the connection, which some tests cause.
-                server.serve(stream).await.ok();
+                server.secure_and_serve(stream).await.ok();
             });
         }
     }
 
-    async fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+    async fn secure_and_serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        #[cfg(feature = "client-tls")]
+        if let Some(tls) = &self.tls {
+            // A fault ends the connection without a word of TLS, as a crash does.
+            return self.serve(tls.accept(stream).await?).await;
+        }
+        self.serve(stream).await
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
         let mut stream = BufReader::new(stream);
         while let Some((head, body)) = read_request(&mut stream).await? {
             let fault = self.faults.lock().expect("no panic").pop_front().flatten();
@@ -111,13 +157,15 @@ impl FaultyServer {
                 Some(Fault::Delay) => tokio::time::sleep(self.delay).await,
                 Some(Fault::Duplicate) => answer = self.carry_out(&head, &body).await,
                 Some(Fault::Truncate) => {
-                    return stream.write_all(&answer[..answer.len() - 10]).await;
+                    stream.write_all(&answer[..answer.len() - 10]).await?;
+                    return stream.flush().await;
                 }
                 Some(Fault::Unavailable) => {
                     answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec();
                 }
             }
             stream.write_all(&answer).await?;
+            stream.flush().await?;
         }
         Ok(())
     }
@@ -137,7 +185,9 @@ impl FaultyServer {
 }
 
 /// The first line of a request, and its body. `None` at the end of the connection.
-async fn read_request(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Vec<u8>)>> {
+async fn read_request(
+    stream: &mut BufReader<impl AsyncRead + Unpin>,
+) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let mut head = String::new();
     if stream.read_line(&mut head).await? == 0 {
         return Ok(None);

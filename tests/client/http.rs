@@ -11,18 +11,27 @@ use ledger_limiter::client::{
 };
 use rand::seq::IndexedRandom;
 
-use super::faulty_server::{FAULTS, Fault, FaultyServer};
+use super::faulty_server::{FAULTS, Fault, FaultyServer, SCHEMES, Scheme};
 use super::{is_granted, wants};
 use crate::fixtures::*;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
 
 async fn server() -> Arc<FaultyServer> {
-    FaultyServer::start(3 * REQUEST_TIMEOUT).await
+    server_by(Scheme::Http).await
+}
+
+async fn server_by(scheme: Scheme) -> Arc<FaultyServer> {
+    FaultyServer::start_by(scheme, 3 * REQUEST_TIMEOUT).await
 }
 
 fn http(server: &FaultyServer) -> Http {
     let options = HttpOptions::default().request_timeout(REQUEST_TIMEOUT);
+    #[cfg(feature = "client-tls")]
+    let options = match &server.tls {
+        None => options,
+        Some(tls) => options.tls(ledger_limiter::client::TlsOptions::default().ca_file(tls.ca_file())),
+    };
     Http::with_options(&server.url, options).expect("a valid URL")
 }
 
@@ -33,26 +42,31 @@ fn limiter(server: &FaultyServer) -> Limiter<Http> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_takes_effect_once_with_any_fault() {
-    for fault in FAULTS {
-        let server = server().await;
+    for (scheme, fault) in SCHEMES.iter().flat_map(|&scheme| FAULTS.map(|fault| (scheme, fault))) {
+        let server = server_by(scheme).await;
         let limiter = limiter(&server);
         server.set_faults([Some(fault), None, Some(fault)]);
         let lease = limiter.acquire(&wants(&[("rpm", 3), ("slots", 1)])).await.expect("there is room");
-        assert_eq!(server.replica.usage("rpm").await.reserved, 3, "{fault:?}: reserved once");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 3, "{scheme:?} {fault:?}: reserved once");
         server.set_faults([Some(fault)]);
         assert_eq!(lease.extend("rpm", 4).await.expect("an answer"), Extended::Granted);
-        assert_eq!(server.replica.usage("rpm").await.reserved, 7, "{fault:?}: extended once");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 7, "{scheme:?} {fault:?}: extended once");
         server.set_faults([Some(fault)]);
         lease.complete([("rpm", 2)]).await.expect("it is settled");
-        assert_eq!(server.replica.usage("rpm").await.reserved, 2, "{fault:?}: settled once");
-        assert_eq!(server.replica.usage("slots").await.reserved, 0, "{fault:?}");
+        assert_eq!(server.replica.usage("rpm").await.reserved, 2, "{scheme:?} {fault:?}: settled once");
+        assert_eq!(server.replica.usage("slots").await.reserved, 0, "{scheme:?} {fault:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_are_counted_exactly_with_random_faults() {
-    let server = server().await;
-    let limiter = limiter(&server);
+    for &scheme in SCHEMES {
+        assert_many_callers_are_counted(&*server_by(scheme).await).await;
+    }
+}
+
+async fn assert_many_callers_are_counted(server: &FaultyServer) {
+    let limiter = limiter(server);
     let faults: Vec<Option<Fault>> = {
         let mut rng = rand::rng();
         let odds: Vec<Option<Fault>> = FAULTS.map(Some).into_iter().chain([None; 9]).collect();
@@ -74,35 +88,39 @@ async fn many_callers_are_counted_exactly_with_random_faults() {
     join_all((0..80).map(call)).await;
     limiter.shutdown().await;
     let rpm = server.replica.usage("rpm").await.reserved;
-    assert_eq!(rpm, 20 * 5 + 60 * 2, "{faults:?}");
-    assert_eq!(server.replica.usage("slots").await.reserved, 0, "{faults:?}");
+    assert_eq!(rpm, 20 * 5 + 60 * 2, "{} {faults:?}", server.url);
+    assert_eq!(server.replica.usage("slots").await.reserved, 0, "{} {faults:?}", server.url);
 }
 
 #[tokio::test]
 async fn sequential_calls_share_a_connection() {
-    let server = server().await;
-    let limiter = limiter(&server);
-    for _ in 0..10 {
-        let lease = limiter.acquire(&wants(&[("rpm", 1)])).await.expect("there is room");
-        lease.complete([("rpm", 1)]).await.expect("it is settled");
+    for &scheme in SCHEMES {
+        let server = server_by(scheme).await;
+        let limiter = limiter(&server);
+        for _ in 0..10 {
+            let lease = limiter.acquire(&wants(&[("rpm", 1)])).await.expect("there is room");
+            lease.complete([("rpm", 1)]).await.expect("it is settled");
+        }
+        assert_eq!(server.connections.load(Ordering::SeqCst), 1, "{scheme:?}");
     }
-    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn the_transport_repeats_no_call() {
-    let server = server().await;
-    let http = http(&server);
-    for fault in FAULTS {
+    for (scheme, fault) in SCHEMES.iter().flat_map(|&scheme| FAULTS.map(|fault| (scheme, fault))) {
+        let server = server_by(scheme).await;
+        let http = http(&server);
+        // A call without a fault leaves a connection open, on which a hidden repetition would be tempting.
+        http.reserve(&reserve(lease(), &[("rpm", 1)])).await.expect("an answer");
         server.set_faults([Some(fault)]);
         let result = http.reserve(&reserve(lease(), &[("rpm", 1)])).await;
         match fault {
             Fault::Duplicate => assert!(result.is_ok(), "{result:?}"),
             Fault::DropRequest | Fault::DropAnswer | Fault::Delay | Fault::Truncate | Fault::Unavailable => {
                 let error = result.expect_err("no answer");
-                assert!(error.is_unknown(), "{fault:?}");
-                assert_eq!(error.is_timeout(), fault == Fault::Delay, "{fault:?}");
-                assert_eq!(error.is_unavailable(), fault != Fault::Delay, "{fault:?}");
+                assert!(error.is_unknown(), "{scheme:?} {fault:?}");
+                assert_eq!(error.is_timeout(), fault == Fault::Delay, "{scheme:?} {fault:?}");
+                assert_eq!(error.is_unavailable(), fault != Fault::Delay, "{scheme:?} {fault:?}");
             }
         }
     }

@@ -8,6 +8,8 @@ mod in_process;
 mod limiter;
 mod objects;
 mod recorder;
+#[cfg(feature = "client-tls")]
+mod tls;
 mod tokens;
 
 use ledger_limiter::client::{AttemptResult, Requirements};
