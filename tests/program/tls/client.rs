@@ -43,7 +43,7 @@ impl World {
     async fn reserve(&self, host: &str, tls: TlsOptions) -> Result<(), String> {
         let port = self.server.address.rsplit(':').next().expect("a port");
         let http = Http::with_options(&format!("https://{host}:{port}"), HttpOptions::default().tls(tls));
-        reserve_by(&http.expect("the files are good")).await
+        reserve_by(&http.map_err(|error| with_sources(&error))?).await
     }
 }
 
@@ -67,7 +67,7 @@ async fn the_library_calls_a_service_whose_certificate_it_trusts() {
     let error = world.reserve("127.0.0.1", world.tls()).await;
     assert!(error.as_ref().is_err_and(|error| error.contains("certificate")), "another name: {error:?}");
     let error = world.reserve("localhost", TlsOptions::default()).await;
-    assert!(error.is_err(), "the system does not trust it");
+    assert!(error.is_err(), "the system does not trust it, or has nobody to trust");
 }
 
 #[tokio::test]
