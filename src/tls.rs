@@ -9,19 +9,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 /// Whom a caller trusts, and the certificate that it shows. The files are read once, when the caller is made.
-#[cfg_attr(
-    feature = "client-tls",
-    doc = r#"
-```no_run
-use ledger_limiter::client::{Http, HttpOptions, TlsOptions};
-
-# fn main() -> Result<(), Box<dyn std::error::Error>> {
-let tls = TlsOptions::default().ca_file("ca.pem").certificate("client.pem", "client.key");
-let http = Http::with_options("https://limits.example.com:8443", HttpOptions::default().tls(tls))?;
-# Ok(())
-# }
-```"#
-)]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {
     ca_file: Option<PathBuf>,

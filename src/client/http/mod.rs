@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn addresses_are_urls_of_http_without_a_query() {
-        for good in ["http://127.0.0.1:8080", "http://host:1/", "http://host/limits"] {
+        for good in ["http://127.0.0.1:8080", "http://host:1/", "http://host/limits", "HTTP://host"] {
             assert!(Http::new(good).is_ok(), "{good}");
         }
         for bad in ["", "127.0.0.1:8080", "ftp://host", "/v1", "http://host/?a=b", "http://"] {

@@ -87,6 +87,16 @@ impl HttpOptions {
     }
 
     /// Sets whom the client trusts and the certificate that it shows, for `https` URLs.
+    ///
+    /// ```no_run
+    /// use ledger_limiter::client::{Http, HttpOptions, TlsOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tls = TlsOptions::default().ca_file("ca.pem").certificate("client.pem", "client.key");
+    /// let http = Http::with_options("https://limits.example.com:8443", HttpOptions::default().tls(tls))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "client-tls")]
     #[must_use]
     pub fn tls(self, tls: TlsOptions) -> Self {
