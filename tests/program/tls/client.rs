@@ -96,6 +96,25 @@ async fn the_library_shows_its_certificate() {
 }
 
 #[tokio::test]
+async fn the_library_refuses_a_certificate_that_has_expired() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new("authority");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("valid");
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.signed_by(&key, &authority.0).expect("signed").pem();
+    let files = Files::write(folder.path(), &Pair { certificate, key: key.serialize_pem() });
+    files.replace("ca.pem", &authority.0.pem());
+    let server = Server::start_by(command(folder.path()));
+    let tls = TlsOptions::default().ca_file(folder.path().join("ca.pem"));
+    let url = server.address.replace("127.0.0.1", "https://localhost");
+    let http = Http::with_options(&url, HttpOptions::default().tls(tls)).expect("the file is good");
+    let error = reserve_by(&http).await;
+    assert!(error.as_ref().is_err_and(|error| error.contains("expired")), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_client_goes_on_when_the_certificate_of_the_service_is_replaced() {
     let world = World::start("off").await;
     let renewed_by = Authority::new("new authority");
