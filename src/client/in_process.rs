@@ -11,7 +11,6 @@ use super::{
     Amount, AttemptResult, CallError, Complete, ErrorKind, Extend, IntoLimitKey, LeaseId, LimitInfo,
     LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Reserve, Transport, Usage,
 };
-use crate::client::time::saturating_ms;
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{MemoryLedger, SystemClock};
@@ -22,6 +21,7 @@ use crate::protocol::CompleteOutcome;
 use crate::registry::Entry;
 use crate::registry::file::{FileError, RegistryFile};
 use crate::registry::{Admin, AdminError};
+use crate::time::saturating_ms;
 
 /// How long the memory ledger remembers a settled lease, so that a late duplicate of it is recognised.
 const RETENTION: Duration = Duration::from_secs(600);

@@ -4,8 +4,6 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::shared::CompletionGuard;
-#[cfg(feature = "permits")]
-use super::time::unix_ms;
 use super::{
     Actual, Amount, AttemptResult, CallError, Complete, Denial, ErrorKind, Extend, IntoLimitKey, LeaseId,
     Requirement, Reserve, Transport,
@@ -13,6 +11,8 @@ use super::{
 use crate::limit::ExtendId;
 use crate::limit::{AmountError, LimitKey};
 use crate::protocol::CommandError;
+#[cfg(feature = "permits")]
+use crate::time::unix_ms_of;
 
 /// What was granted to one call. Complete it with what the call really used, or cancel it if nothing was used.
 ///
@@ -119,7 +119,7 @@ impl<T: Transport> Lease<T> {
     /// The same, in milliseconds since the Unix epoch.
     #[cfg(feature = "permits")]
     pub(super) fn reserved_at_unix_ms(&self) -> u64 {
-        unix_ms(self.reserved_at)
+        unix_ms_of(self.reserved_at)
     }
 
     /// What was granted at first, sorted by key. Extensions are not listed.

@@ -7,18 +7,6 @@ pub(super) fn system_time(unix_ms: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms)).unwrap_or(UNIX_EPOCH)
 }
 
-/// Whole milliseconds, rounded down: a limiter must not wait longer than its caller allows.
-pub(super) fn saturating_ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A [`SystemTime`] as a time of the ledger. A time before the epoch becomes 0.
-#[cfg(feature = "permits")]
-pub(super) fn unix_ms(time: SystemTime) -> u64 {
-    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// A time of the ledger; `None` for 0, which stands for no time.
 pub(super) fn some_system_time(unix_ms: u64) -> Option<SystemTime> {
     (unix_ms != 0).then(|| system_time(unix_ms))
@@ -27,11 +15,12 @@ pub(super) fn some_system_time(unix_ms: u64) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::unix_ms_of;
 
     #[test]
     fn times_are_converted_to_the_millisecond() {
         for ms in [0, 1, 1_767_225_600_123] {
-            assert_eq!(unix_ms(system_time(ms)), ms);
+            assert_eq!(unix_ms_of(system_time(ms)), ms);
         }
         assert_eq!(some_system_time(0), None);
         assert_eq!(some_system_time(7), Some(UNIX_EPOCH + Duration::from_millis(7)));

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::time::saturating_ms;
+
 /// The shortest time between two lines.
 const INTERVAL_MS: u64 = 10_000;
 
@@ -25,7 +27,7 @@ impl Occurrences {
     /// Counts one. Returns the number since the last line if it is time for a line, which tells of the last one.
     pub(crate) fn count(&self) -> Option<u64> {
         let since = self.since.get_or_init(Instant::now);
-        self.count_at(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.count_at(saturating_ms(since.elapsed()))
     }
 
     fn count_at(&self, now_ms: u64) -> Option<u64> {

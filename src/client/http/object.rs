@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 
 use super::answer::read_success;
 use super::{Http, in_path, json};
-use crate::client::time::saturating_ms;
 use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
 use crate::limit::ReleaseId;
 use crate::protocol::{
@@ -16,6 +15,7 @@ use crate::protocol::{
     ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAheadBody, ObjectReserveAnswer, ObjectReserveBody,
     ObjectStateAnswer, ObjectTryAnswer,
 };
+use crate::time::saturating_ms;
 
 impl Http {
     async fn object<A: DeserializeOwned>(

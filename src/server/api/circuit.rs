@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::server::Metrics;
 use crate::telemetry::{Counter, Gauge};
+use crate::time::saturating_ms;
 
 /// One failure may be a slow call; three in a row without an answer between them are an outage.
 const FAILURES_TO_OPEN: u32 = 3;
@@ -102,7 +103,7 @@ impl Circuit {
     }
 
     fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        saturating_ms(self.started.elapsed())
     }
 }
 

@@ -5,6 +5,7 @@
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
@@ -16,9 +17,10 @@ use crate::ledger::Ledger;
 use crate::limit::json::DefinitionJson;
 use crate::limit::{LeaseId, LimitKey};
 use crate::limiter::LimiterError;
-use crate::server::audit::{AuditEntry, Peer, unix_ms_now};
+use crate::server::audit::{AuditEntry, Peer};
 use crate::server::auth::{Authenticator, Caller, Scope};
 use crate::server::{AllowedHosts, AuditLog};
+use crate::time::unix_ms_of;
 
 /// What decides whether a request is let in.
 pub struct Gate {
@@ -155,7 +157,7 @@ impl<L: Ledger> Authorized<L, ToAdminister> {
             Err(forbidden) => Err(forbidden.into()),
         };
         self.api.gate.audit.write(&AuditEntry {
-            unix_ms: unix_ms_now(),
+            unix_ms: unix_ms_of(SystemTime::now()),
             caller: self.caller.name(),
             peer: self.peer,
             action,

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 
 use crate::server::config::ConnectionsSettings;
 use crate::telemetry::{Counter, Gauge, MetricsRegistry, names};
+use crate::time::saturating_ms;
 
 /// How often the log repeats that a bound is struck.
 const LOG_INTERVAL_MS: u64 = 10_000;
@@ -203,7 +204,7 @@ impl Bounds {
 
     /// Sets the clock, and logs which bounds were struck since the last line about them.
     pub(super) fn check(&self) {
-        let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let passed = saturating_ms(self.started.elapsed());
         let now_ms = passed.saturating_add(LOG_INTERVAL_MS + 1);
         self.now_ms.store(now_ms, Ordering::Relaxed);
         for struck in &self.struck {
