@@ -3,23 +3,31 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::answer::answer;
+use super::json::{Body, parse_batch};
 use super::refusal::Forbidden;
 use super::reject::{Reject, unavailable};
 use crate::ledger::Ledger;
 use crate::limiter::LimiterError;
-use crate::protocol::BatchAnswer;
+use crate::protocol::{BatchAnswer, FORBIDDEN, INVALID_REQUEST};
 use crate::server::Metrics;
 use crate::telemetry::Counter;
 
 /// The answer to one item of a batch.
-pub(super) trait BatchItem: Serialize {
+pub(super) trait BatchItem: Serialize + Sized {
+    /// The item failed with this error.
+    fn failed(error: &str) -> Self;
     /// The item is malformed.
-    fn invalid(message: &str) -> Self;
+    fn invalid(message: &str) -> Self {
+        Self::failed(&format!("{INVALID_REQUEST}: {message}"))
+    }
     /// The caller may not do what the item asks for.
-    fn forbidden(message: &str) -> Self;
+    fn forbidden(message: &str) -> Self {
+        Self::failed(&format!("{FORBIDDEN}: {message}"))
+    }
     /// The outcome of the item is unknown. The answer says when to repeat it.
     fn unknown() -> Self;
     /// Whether the answer is [`BatchItem::unknown`].
@@ -41,6 +49,25 @@ impl From<Forbidden> for ItemError {
     fn from(forbidden: Forbidden) -> Self {
         Self::Forbidden(forbidden)
     }
+}
+
+/// Reads the commands of a batch, each by itself: one that is malformed, or that `check` forbids, is an error in its position.
+///
+/// # Errors
+///
+/// The body is not a batch, or has no items, or more than `requests_max`.
+pub(super) fn commands<B: DeserializeOwned, C>(
+    body: Body,
+    requests_max: usize,
+    into_command: impl Fn(B) -> Result<C, String>,
+    check: impl Fn(&C) -> Result<(), Forbidden>,
+) -> Result<Vec<Result<C, ItemError>>, Reject> {
+    let command = |item: Result<B, String>| {
+        let command = item.and_then(&into_command).map_err(ItemError::Invalid)?;
+        check(&command)?;
+        Ok(command)
+    };
+    Ok(parse_batch(body, requests_max)?.into_iter().map(command).collect())
 }
 
 impl<L: Ledger> Api<L> {

@@ -5,18 +5,16 @@ use axum::response::Response;
 use futures_util::future::join_all;
 
 use super::answer::answer;
-use super::batch::{BatchItem, ItemError};
+use super::batch::{BatchItem, commands};
 use super::guard::{Authorized, ToReserve};
-use super::json::{Body, parse, parse_batch};
+use super::json::{Body, parse};
 use super::refusal::Forbidden;
 use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use crate::limiter::{EmergencyCompletion, LimiterError};
-use crate::protocol::{
-    BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, FORBIDDEN, INVALID_REQUEST,
-};
+use crate::protocol::{BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome};
 use crate::server::Metrics;
 use crate::server::metrics::Route;
 use crate::telemetry::Counter;
@@ -54,13 +52,8 @@ pub(super) async fn batch<L: Ledger>(
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::CompleteBatch);
-    let items = parse_batch(body, api.batch_requests_max)?;
-    let command = |body: CompleteBody| {
-        let command = body.into_command().map_err(ItemError::Invalid)?;
-        authorized.check_keys(keys(&command))?;
-        Ok(command)
-    };
-    let items = items.into_iter().map(|item| item.map_err(ItemError::Invalid).and_then(command)).collect();
+    let check = |command: &_| authorized.check_keys(keys(command));
+    let items = commands(body, api.batch_requests_max, CompleteBody::into_command, check)?;
     // Together, so that look-ups and chains share requests to the ledger.
     let settle = async |command: &Complete| match settle_in_emergency(&authorized, command) {
         Some(settled) => Ok(settled),
@@ -117,17 +110,13 @@ fn keys(command: &Complete) -> impl Iterator<Item = &LimitKey> {
 /// The message to the caller if the command names a key that is not in the lease.
 fn conclude(metrics: &Metrics, command: &Complete, outcome: &CompleteOutcome) -> Result<(), String> {
     metrics.completes.count(outcome);
-    record(command.lease, &command.job_id, command.actuals().iter().map(|actual| &actual.key), outcome);
+    record(command.lease, &command.job_id, keys(command), outcome);
     outcome.settled()
 }
 
 impl BatchItem for CompleteAnswer {
-    fn invalid(message: &str) -> Self {
-        Self::failed(&format!("{INVALID_REQUEST}: {message}"))
-    }
-
-    fn forbidden(message: &str) -> Self {
-        Self::failed(&format!("{FORBIDDEN}: {message}"))
+    fn failed(error: &str) -> Self {
+        CompleteAnswer::failed(error)
     }
 
     fn unknown() -> Self {

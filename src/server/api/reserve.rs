@@ -5,16 +5,14 @@ use axum::response::Response;
 
 use super::Api;
 use super::answer::answer;
-use super::batch::{BatchItem, ItemError};
+use super::batch::{BatchItem, commands};
 use super::guard::{Authorized, ToReserve};
-use super::json::{Body, parse, parse_batch};
+use super::json::{Body, parse};
 use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
-use crate::protocol::{
-    BACKEND_ERROR, FORBIDDEN, INVALID_REQUEST, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
-};
+use crate::protocol::{BACKEND_ERROR, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome};
 use crate::server::Metrics;
 use crate::server::metrics::Route;
 use crate::telemetry::Counter;
@@ -51,13 +49,8 @@ pub(super) async fn batch<L: Ledger>(
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::ReserveBatch);
-    let items = parse_batch(body, api.batch_requests_max)?;
-    let command = |body: ReserveBody| {
-        let command = body.into_command().map_err(ItemError::Invalid)?;
-        authorized.check_keys(keys(&command))?;
-        Ok(command)
-    };
-    let items = items.into_iter().map(|item| item.map_err(ItemError::Invalid).and_then(command)).collect();
+    let check = |command: &_| authorized.check_keys(keys(command));
+    let items = commands(body, api.batch_requests_max, ReserveBody::into_command, check)?;
     let run = async |commands: &[Reserve]| api.engine.limiter().reserve_batch(commands).await;
     let conclude = |_: &Reserve, outcome| {
         api.metrics.reserves.count(&outcome);
@@ -101,12 +94,8 @@ fn status(outcome: &ReserveOutcome) -> StatusCode {
 }
 
 impl BatchItem for ReserveAnswer {
-    fn invalid(message: &str) -> Self {
-        Self::failed(&format!("{INVALID_REQUEST}: {message}"))
-    }
-
-    fn forbidden(message: &str) -> Self {
-        Self::failed(&format!("{FORBIDDEN}: {message}"))
+    fn failed(error: &str) -> Self {
+        ReserveAnswer::failed(error)
     }
 
     fn unknown() -> Self {
