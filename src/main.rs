@@ -105,10 +105,12 @@ fn command() -> Command {
         .subcommand(probe_command())
 }
 
+/// A flag with a value.
+fn arg(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
 fn probe_command() -> Command {
-    let arg = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
     let file = |name, help| arg(name, "FILE", help).value_parser(value_parser!(PathBuf));
     Command::new("probe")
         .about("Exits with 0 if a running ratelimiterd is ready")
@@ -148,9 +150,6 @@ fn run_probe(matches: &ArgMatches) -> Result<(), MainError> {
 }
 
 fn new_token_command() -> Command {
-    let arg = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
     Command::new("new")
         .about("Prints a new token, once, and the entry for the file that auth.tokens_path names")
         .arg(arg("name", "NAME", "Names the holder in logs").required(true))

@@ -108,12 +108,20 @@ impl TlsOptions {
     }
 }
 
-/// The certificates of a PEM file, of which there is at least one.
+/// The certificates of a PEM file, at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsOptionsError> {
-    let error = |source| TlsOptionsError::File { path: path.to_owned(), what: "certificate", source };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(error)?.collect();
-    let found = found.map_err(error)?;
-    if found.is_empty() { Err(error(pem::Error::NoItemsFound)) } else { Ok(found) }
+    let content = std::fs::read(path).map_err(pem::Error::Io);
+    content.and_then(|content| certificates_of(&content)).map_err(|source| TlsOptionsError::File {
+        path: path.to_owned(),
+        what: "certificate",
+        source,
+    })
+}
+
+/// The certificates of the content of a PEM file, at least one.
+pub(crate) fn certificates_of(content: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(content).collect::<Result<_, _>>()?;
+    if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) }
 }
 
 /// The configuration of a caller that makes no TLS connection: it trusts nobody.

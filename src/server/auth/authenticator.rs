@@ -10,7 +10,7 @@ use axum::http::header::AUTHORIZATION;
 use super::credentials::{CredentialFiles, CredentialTexts, Credentials};
 use super::jwt::JwtError;
 use super::token::{TokenDigest, is_token};
-use super::{Caller, CredentialsError};
+use super::{Access, Caller, CredentialsError};
 use crate::server::config::{AuthMode, AuthSettings};
 use crate::server::tls::ClientIdentity;
 use crate::telemetry::with_sources;
@@ -106,20 +106,13 @@ impl Authenticator {
         if let Some(client) = client
             && !headers.contains_key(AUTHORIZATION)
         {
-            let access = credentials.certificates.find(client).ok_or(AuthError::Missing)?;
-            if access.is_expired(SystemTime::now()) {
-                return Err(AuthError::Expired);
-            }
-            return Ok(Caller::Known(Arc::clone(access)));
+            return unless_expired(credentials.certificates.find(client).ok_or(AuthError::Missing)?);
         }
         let token = bearer_token(headers)?;
         if is_token(token) {
-            let access = credentials.tokens.find(&TokenDigest::of(token)).ok_or(AuthError::Invalid)?;
-            // Most tokens of a service end some day, but reading the clock is cheap.
-            if access.is_expired(SystemTime::now()) {
-                return Err(AuthError::Expired);
-            }
-            return Ok(Caller::Known(Arc::clone(access)));
+            return unless_expired(
+                credentials.tokens.find(&TokenDigest::of(token)).ok_or(AuthError::Invalid)?,
+            );
         }
         match credentials.jwt.verify(token) {
             Ok(access) => Ok(Caller::Known(Arc::new(access))),
@@ -156,6 +149,14 @@ impl Authenticator {
         }
         *last_read = texts;
     }
+}
+
+/// The holder of an access that has not ended.
+fn unless_expired(access: &Arc<Access>) -> Result<Caller, AuthError> {
+    if access.is_expired(SystemTime::now()) {
+        return Err(AuthError::Expired);
+    }
+    Ok(Caller::Known(Arc::clone(access)))
 }
 
 fn log_loaded(credentials: &Credentials) {

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
 use crate::server::config::{ClientCertificates, TlsSettings};
+use crate::tls::certificates_of;
 
 /// The protocols within TLS, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -150,7 +151,5 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 /// The certificates of a PEM file, at least one.
 fn certificates(path: &Path, content: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let error = |source| TlsError::Pem { path: path.to_owned(), expected: "certificate", source };
-    let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(content).collect::<Result<_, _>>().map_err(error)?;
-    if certificates.is_empty() { Err(error(pem::Error::NoItemsFound)) } else { Ok(certificates) }
+    certificates_of(content).map_err(error)
 }
