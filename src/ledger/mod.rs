@@ -73,6 +73,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// clock; 0 while unknown.
     fn now_ns(&self) -> u64;
 
+    /// Whether chains that are submitted now are sent at once. A ledger that connects in the background may answer
+    /// look-ups before it can send chains.
+    fn can_send_chains(&self) -> bool {
+        true
+    }
+
     /// The likely reason why the ledger does not answer; `None` while it answers, or if it knows of none.
     fn likely_fault(&self) -> Option<String> {
         None

@@ -1,6 +1,11 @@
 //! The answers of a service whose definitions are not read yet. The outcome of each request is unknown.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ledger_limiter::ledger::LedgerError;
+
 use super::*;
+use crate::ledger_wrapper::{CallHook, LedgerWrapper};
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_not_ready_answers_503_with_a_retry_after() {
@@ -40,6 +45,36 @@ async fn a_service_that_is_not_ready_answers_503_with_a_retry_after() {
         assert_eq!(body, expected, "{path}");
     }
     assert_eq!(Service::not_ready().await.get("/healthz").await, Answer::ok(json!({ "ok": true })));
+}
+
+/// A ledger that answers look-ups before its first session for transfers is connected.
+#[derive(Default)]
+struct Connecting(AtomicBool);
+
+impl CallHook for Connecting {
+    async fn around<T: Send>(
+        &self,
+        call: impl Future<Output = Result<T, LedgerError>> + Send,
+    ) -> Result<T, LedgerError> {
+        call.await
+    }
+
+    fn can_send_chains(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_send_transfers_yet_is_not_ready() {
+    let backend = MemoryBackend::new();
+    let ledger = Arc::new(LedgerWrapper { inner: backend.connect(), hook: Connecting::default() });
+    let service = Service::over(Arc::clone(&ledger), backend, Gate::open(), true).await;
+    let message = "the ledger answers look-ups, but no session that sends transfers is connected yet";
+    let not_ready = json!({ "error": "not_ready", "message": message });
+    let answer = service.get("/readyz").await;
+    assert_eq!((answer.status, answer.body), (StatusCode::SERVICE_UNAVAILABLE, not_ready));
+    ledger.hook.0.store(true, Ordering::Relaxed);
+    assert_eq!(service.get("/readyz").await, Answer::ok(json!({ "ok": true })));
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,6 +20,11 @@ pub trait CallHook: Send + Sync + 'static {
         call: impl Future<Output = Result<T, LedgerError>> + Send,
     ) -> impl Future<Output = Result<T, LedgerError>> + Send;
 
+    /// Whether the wrapper can send chains, as far as the hook knows.
+    fn can_send_chains(&self) -> bool {
+        true
+    }
+
     /// Sees a chain before its call.
     fn chain_sent(&self, _chain: &Chain) {}
 
@@ -63,6 +68,10 @@ impl<L: Ledger, H: CallHook> Ledger for LedgerWrapper<L, H> {
 
     fn now_ns(&self) -> u64 {
         self.inner.now_ns()
+    }
+
+    fn can_send_chains(&self) -> bool {
+        self.inner.can_send_chains() && self.hook.can_send_chains()
     }
 
     /// Does nothing, because other connections may share the inner ledger.

@@ -26,17 +26,17 @@ const FURTHER_SESSION_PAUSE: Duration = Duration::from_secs(1);
 /// Makes sessions with one cluster.
 #[derive(Clone)]
 pub(super) struct Connector {
-    cluster_id: u128,
-    addresses: Arc<[String]>,
-    ledger: u32,
-    clock: Arc<LedgerClock>,
-    likely_fault: LikelyFault,
-    sending: Arc<Sending>,
+    pub(super) cluster_id: u128,
+    pub(super) addresses: Arc<[String]>,
+    pub(super) ledger: u32,
+    pub(super) clock: Arc<LedgerClock>,
+    pub(super) likely_fault: LikelyFault,
+    pub(super) sending: Arc<Sending>,
 }
 
 /// The sessions that send transfers.
 #[derive(Default)]
-struct Sending {
+pub(super) struct Sending {
     /// Held while one of these sessions connects.
     connecting: tokio::sync::Mutex<()>,
     /// Each of these sessions has a clone while it is connected.
@@ -56,16 +56,6 @@ pub(super) struct ClusterSession {
 }
 
 impl Connector {
-    pub(super) fn new(
-        cluster_id: u128,
-        addresses: Vec<String>,
-        ledger: u32,
-        clock: Arc<LedgerClock>,
-        likely_fault: LikelyFault,
-    ) -> Self {
-        Self { cluster_id, addresses: addresses.into(), ledger, clock, likely_fault, sending: Arc::default() }
-    }
-
     /// Makes a session, and tries again until the cluster has answered on it.
     ///
     /// A new session may take a while to reach the cluster. A request on it would wait that long although another
@@ -127,6 +117,13 @@ impl Connector {
     }
 }
 
+impl Sending {
+    /// Whether at least one of the sessions is connected.
+    pub(super) fn is_connected(&self) -> bool {
+        Arc::strong_count(&self.connected) > 1
+    }
+}
+
 impl LikelyFault {
     pub(super) fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -149,13 +146,12 @@ impl Connect for Connector {
     type Session = ClusterSession;
 
     async fn connect(&self) -> ClusterSession {
-        let Sending { connecting, connected } = &*self.sending;
-        let _one_at_a_time = connecting.lock().await;
-        if Arc::strong_count(connected) > 1 {
+        let _one_at_a_time = self.sending.connecting.lock().await;
+        if self.sending.is_connected() {
             tokio::time::sleep(FURTHER_SESSION_PAUSE).await;
         }
         let session = self.session().await;
-        ClusterSession { _connected: Some(Arc::clone(connected)), ..session }
+        ClusterSession { _connected: Some(Arc::clone(&self.sending.connected)), ..session }
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use tigerbeetle_unofficial::core::{account, query_filter};
 
-use self::connector::{Connector, LikelyFault};
+use self::connector::{Connector, LikelyFault, Sending};
 use self::ledger_clock::LedgerClock;
 use self::session::{Reply, Request};
 use self::shared_session::SharedSession;
@@ -49,6 +49,7 @@ pub struct TigerBeetleLedger {
     submitter: Submitter,
     shared_session: SharedSession,
     clock: Arc<LedgerClock>,
+    sending: Arc<Sending>,
     likely_fault: LikelyFault,
 }
 
@@ -61,16 +62,18 @@ impl TigerBeetleLedger {
     pub fn connect(options: TigerBeetleOptions) -> Self {
         let clock = Arc::new(LedgerClock::default());
         let likely_fault = LikelyFault::default();
-        let connector = Connector::new(
-            options.cluster_id,
-            options.addresses,
-            options.ledger,
-            Arc::clone(&clock),
-            likely_fault.clone(),
-        );
+        let sending = Arc::new(Sending::default());
+        let connector = Connector {
+            cluster_id: options.cluster_id,
+            addresses: options.addresses.into(),
+            ledger: options.ledger,
+            clock: Arc::clone(&clock),
+            likely_fault: likely_fault.clone(),
+            sending: Arc::clone(&sending),
+        };
         let shared_session = SharedSession::new(connector.clone());
         let submitter = Submitter::start(connector, options.submitter);
-        Self { ledger: options.ledger, submitter, shared_session, clock, likely_fault }
+        Self { ledger: options.ledger, submitter, shared_session, clock, sending, likely_fault }
     }
 
     /// Measurements of the submitter.
@@ -141,6 +144,10 @@ impl Ledger for TigerBeetleLedger {
 
     fn now_ns(&self) -> u64 {
         self.clock.now_ns()
+    }
+
+    fn can_send_chains(&self) -> bool {
+        self.sending.is_connected()
     }
 
     fn likely_fault(&self) -> Option<String> {

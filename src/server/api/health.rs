@@ -65,8 +65,14 @@ impl<L: Ledger> Readiness<L> {
             self.ledger.accounts(vec![self.operator]).await
         };
         match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
-            Ok(Ok(_)) if *self.bootstrapped.borrow() => None,
-            Ok(Ok(_)) => Some("the definitions have not been read yet".to_owned()),
+            Ok(Ok(_)) if !*self.bootstrapped.borrow() => {
+                Some("the definitions have not been read yet".to_owned())
+            }
+            Ok(Ok(_)) if !self.ledger.can_send_chains() => Some(
+                "the ledger answers look-ups, but no session that sends transfers is connected yet"
+                    .to_owned(),
+            ),
+            Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(with_sources(&error)),
             Err(_) => {
                 let silence = format!("the ledger did not answer within {} ms", PROBE_TIMEOUT.as_millis());
