@@ -1,17 +1,18 @@
 //! Load over HTTP, made by this project's load generator.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
 
 use crate::failure::Failure;
-use crate::processes::{folder, run};
+use crate::processes::{Echo, Service, folder, run};
 
 /// The settings of one load.
 #[derive(Debug, Clone)]
-pub(crate) struct Load<'a> {
-    pub(crate) address: &'a str,
+pub(crate) struct Load {
+    /// The flags that say whom to call.
+    pub(crate) target: Vec<PathBuf>,
     pub(crate) calls: Calls,
     pub(crate) connections: usize,
     /// The number of calls in a request.
@@ -69,12 +70,21 @@ pub(crate) struct Server {
     pub(crate) ledger_transfers: u64,
 }
 
-impl<'a> Load<'a> {
-    /// 64 connections, each with one reserve in a request, on one of 1,000 limits. Every reserve is granted, and the
-    /// window is 2 s.
-    pub(crate) fn on(address: &'a str) -> Self {
+impl Load {
+    /// A load on the service: 64 connections, each with one reserve in a request, on one of 1,000 limits. Every reserve
+    /// is granted, and the window is 2 s.
+    pub(crate) fn on(service: &Service) -> Self {
+        Self::to(service.load_flags())
+    }
+
+    /// The same load on the echo.
+    pub(crate) fn on_echo(echo: &Echo) -> Self {
+        Self::to(vec!["--target".into(), format!("http://{}", echo.address).into()])
+    }
+
+    fn to(target: Vec<PathBuf>) -> Self {
         Self {
-            address,
+            target,
             calls: Calls::One,
             connections: 64,
             batch: 1,
@@ -99,7 +109,7 @@ impl<'a> Load<'a> {
         // Cargo builds both programs into the same folder.
         let program = Path::new(env!("CARGO_BIN_EXE_ratelimiterd")).with_file_name("ratelimiter-loadtest");
         let mut command = Command::new(program);
-        command.arg("--target").arg(format!("http://{}", self.address)).arg("--json").arg(&file);
+        command.args(&self.target).arg("--json").arg(&file);
         command.arg("--duration").arg(format!("{}s", self.seconds));
         command.arg("--warmup").arg(format!("{}s", self.warmup_seconds));
         let numbers = [

@@ -1,6 +1,7 @@
 //! Measures every goal as a ratio inside one run, and prints a table. `scripts/bench` builds the measured programs
 //! first, then runs this.
 
+mod access;
 mod echo;
 mod failure;
 mod in_process;

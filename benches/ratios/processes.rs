@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ledger_limiter::server::probe::probe;
 use tempfile::TempDir;
 
+use crate::access::Access;
 use crate::failure::Failure;
 
 /// The longest time from the start of a program to its first answer.
@@ -31,7 +31,8 @@ pub(crate) struct TigerBeetle {
 pub(crate) struct Service {
     running: Running,
     pub(crate) address: String,
-    _folder: TempDir,
+    access: Access,
+    folder: TempDir,
 }
 
 /// The echo: this program, started again with the subcommand `echo`.
@@ -144,7 +145,8 @@ impl TigerBeetle {
 impl Service {
     /// Starts a service over TigerBeetle.
     pub(crate) fn over_tigerbeetle(tigerbeetle: &TigerBeetle) -> Result<Self, Failure> {
-        Self::start(&["--server-backend=tigerbeetle", "--tigerbeetle-addresses", &tigerbeetle.address])
+        let arguments = ["--server-backend=tigerbeetle", "--tigerbeetle-addresses", &tigerbeetle.address];
+        Self::start(&arguments, Access::default())
     }
 
     /// The processor time that it has taken.
@@ -153,22 +155,25 @@ impl Service {
     }
 
     /// Starts a service over the memory ledger, which forgets a lease `retention_seconds` after its end.
-    pub(crate) fn over_memory(retention_seconds: u64) -> Result<Self, Failure> {
+    pub(crate) fn over_memory(retention_seconds: u64, access: Access) -> Result<Self, Failure> {
         let retention = retention_seconds.to_string();
-        Self::start(&["--server-backend=memory", "--memory-retention-seconds", &retention])
+        Self::start(&["--server-backend=memory", "--memory-retention-seconds", &retention], access)
     }
 
-    fn start(arguments: &[&str]) -> Result<Self, Failure> {
+    fn start(arguments: &[&str], access: Access) -> Result<Self, Failure> {
         let folder = folder()?;
         let address = free_address()?;
         let mut command = bound_to_this_process(env!("CARGO_BIN_EXE_ratelimiterd"));
         command.env_clear().current_dir(folder.path()).args(["serve", "--server-listen-addr", &address]);
-        let running = Running::start({
-            command.args(arguments);
-            command
-        })?;
-        wait_until("ratelimiterd", || probe(&address, None).is_ok())?;
-        Ok(Self { running, address, _folder: folder })
+        command.args(arguments).args(access.set_up(folder.path())?);
+        let running = Running::start(command)?;
+        wait_until("ratelimiterd", || access.is_ready(&address, folder.path()))?;
+        Ok(Self { running, address, access, folder })
+    }
+
+    /// The flags with which the load generator calls it.
+    pub(crate) fn load_flags(&self) -> Vec<PathBuf> {
+        self.access.load_flags(&self.address, self.folder.path())
     }
 }
 

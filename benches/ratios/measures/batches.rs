@@ -29,7 +29,7 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
         window_seconds: WINDOW_SECONDS.into(),
         seconds: pace.pick(10, 2),
         warmup_seconds: pace.pick(3, 1),
-        ..Load::on(&service.address)
+        ..Load::on(&service)
     };
     load.prepare()?;
     let sessions: Vec<Session> =

@@ -30,7 +30,7 @@ fn rows_of(batch: usize, what: &str, pace: Pace) -> Result<[Row; 2], Failure> {
         // A warm-up would add to the file, but its calls are not counted.
         warmup_seconds: 0,
         seconds: pace.pick(25, 4),
-        ..Load::on(&service.address)
+        ..Load::on(&service)
     };
     load.prepare()?;
     let bytes_before = tigerbeetle.data_file_bytes()?;

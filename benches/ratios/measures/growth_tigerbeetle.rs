@@ -23,7 +23,7 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
         warmup_seconds: pace.pick(3, 1),
         ..Load::on(service)
     };
-    let (few, many) = (load(&services[0].address, FEW), load(&services[1].address, MANY));
+    let (few, many) = (load(&services[0], FEW), load(&services[1], MANY));
     few.prepare()?;
     many.prepare()?;
     let pair = Pair::of_rounds(

@@ -24,8 +24,8 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
     let tigerbeetle = TigerBeetle::start()?;
     let service = Service::over_tigerbeetle(&tigerbeetle)?;
     let session = Session::connect(&tigerbeetle.address)?;
-    let limits = Load::on(&service.address).limits;
-    Load::on(&service.address).prepare()?;
+    let limits = Load::on(&service).limits;
+    Load::on(&service).prepare()?;
     session.make_limits(limits)?;
     let rows = |connections| rows(&tigerbeetle, &service, &session, connections, pace);
     let rows: Vec<[Row; 4]> = [64, 256].into_iter().map(rows).collect::<Result<_, _>>()?;
@@ -52,12 +52,8 @@ fn rows(
     connections: usize,
     pace: Pace,
 ) -> Result<[Row; 4], Failure> {
-    let load = Load {
-        connections,
-        seconds: pace.pick(10, 2),
-        warmup_seconds: pace.pick(3, 1),
-        ..Load::on(&service.address)
-    };
+    let load =
+        Load { connections, seconds: pace.pick(10, 2), warmup_seconds: pace.pick(3, 1), ..Load::on(service) };
     let gcra = Gcra::start(connections)?;
     let cpu = || -> Result<[CpuTime; 3], Failure> {
         Ok([CpuTime::of_ended_programs()?, service.cpu()?, tigerbeetle.cpu()?])

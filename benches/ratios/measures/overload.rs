@@ -28,7 +28,7 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
         is_retrying: true,
         warmup_seconds: 3 * WINDOW_SECONDS,
         seconds: pace.pick(30, 2) * WINDOW_SECONDS,
-        ..Load::on(&service.address)
+        ..Load::on(&service)
     };
     let loaded = load.run(Limits::Make)?;
     let capacity = CAPACITY as f64 * loaded.seconds / WINDOW_SECONDS as f64;

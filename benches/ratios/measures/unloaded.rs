@@ -26,7 +26,7 @@ pub(super) fn run(pace: Pace) -> Result<Vec<Row>, Failure> {
         window_seconds: WINDOW_SECONDS.into(),
         seconds: pace.pick(3, 1),
         warmup_seconds: 1,
-        ..Load::on(&service.address)
+        ..Load::on(&service)
     };
     load.prepare()?;
     let session = Session::connect(&tigerbeetle.address)?;
