@@ -134,12 +134,13 @@ mod of_server {
     use std::path::Path;
 
     use axum::http::Request;
+    use tokio_rustls::rustls::pki_types::CertificateDer;
 
     use super::*;
     use crate::registry::file::content;
-    use crate::server::AllowedHosts;
-    use crate::server::auth::{JwtKeys, KeyPattern, parse_entries};
-    use crate::server::config::{JwtSettings, Settings};
+    use crate::server::auth::{CertificateTable, JwtKeys, KeyPattern, parse_entries};
+    use crate::server::config::{ClientCertificates, JwtSettings, Settings, TlsSettings};
+    use crate::server::{AllowedHosts, ClientIdentity, TlsFiles};
 
     pub(crate) fn registry_file(input: &[u8]) {
         let path = Path::new("registry.json");
@@ -160,6 +161,31 @@ mod of_server {
         for entry in parse_entries(text).unwrap_or_default() {
             let written = entry.to_toml().expect("it can be written");
             assert_eq!(parse_entries(&written).expect("it can be read back"), [entry]);
+        }
+    }
+
+    pub(crate) fn certificate_file(input: &[u8]) {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        if let Ok(table) = CertificateTable::parse(text) {
+            let content: toml::Table = text.parse().expect("it was parsed as TOML");
+            assert_eq!(table.len(), content["certificate"].as_array().map_or(0, Vec::len));
+        }
+    }
+
+    /// The certificate of a client, in DER.
+    pub(crate) fn client_certificate(input: &[u8]) {
+        let client = ClientIdentity::of(&CertificateDer::from(input));
+        for subject in client.subjects() {
+            assert!(["URI:", "DNS:", "CN:"].iter().any(|kind| subject.starts_with(kind)), "{subject}");
+        }
+    }
+
+    /// One PEM file as certificate, key and authorities of clients.
+    pub(crate) fn tls_files(input: &[u8]) {
+        let settings =
+            TlsSettings { client_certificates: ClientCertificates::Required, ..TlsSettings::default() };
+        if let Ok(config) = TlsFiles::all_of(input).config(&settings) {
+            assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
         }
     }
 

@@ -43,4 +43,6 @@ pub use metrics::Metrics;
 pub use run::serve;
 pub use serve_error::ServeError;
 pub use stop_signal::{Hangup, stop_signal};
+#[cfg(test)]
+pub(crate) use tls::Files as TlsFiles;
 pub use tls::{ClientIdentity, TlsError};

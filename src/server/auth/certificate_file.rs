@@ -41,7 +41,7 @@ struct CertificateEntry {
 
 /// The certificates that the service accepts, by their subject.
 #[derive(Debug, Default)]
-pub(super) struct CertificateTable {
+pub(crate) struct CertificateTable {
     by_subject: HashMap<String, Arc<Access>>,
 }
 
@@ -51,7 +51,7 @@ impl CertificateTable {
     /// # Errors
     ///
     /// What is wrong in which of its entries.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let file: CertificateFile = toml::from_str(text).map_err(|error| error.to_string())?;
         let mut table = Self::default();
         let mut names = HashSet::new();
@@ -77,7 +77,7 @@ impl CertificateTable {
     }
 
     /// How many certificates there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_subject.len()
     }
 }

@@ -28,6 +28,8 @@ mod token_table;
 
 pub use access::{Access, AllowedKeys, Caller};
 pub use authenticator::{AuthError, Authenticator};
+#[cfg(test)]
+pub(crate) use certificate_file::CertificateTable;
 pub use credentials::CredentialsError;
 #[cfg(test)]
 pub(crate) use jwt::JwtKeys;

@@ -73,7 +73,7 @@ pub enum TlsError {
 
 /// The content of the files. The key is no part of what is printed.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Files {
+pub(crate) struct Files {
     certificates: Vec<u8>,
     key: Vec<u8>,
     authorities: Vec<u8>,
@@ -98,12 +98,18 @@ impl Files {
         })
     }
 
+    /// Files that all have this content.
+    #[cfg(test)]
+    pub(crate) fn all_of(content: &[u8]) -> Self {
+        Self { certificates: content.to_vec(), key: content.to_vec(), authorities: content.to_vec() }
+    }
+
     /// The configuration that the files make.
     ///
     /// # Errors
     ///
     /// A file is not what it should be, or the key is of another certificate.
-    pub(super) fn config(&self, settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+    pub(crate) fn config(&self, settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
         let path = &settings.certificate_path;
         let pair = |source| TlsError::Pair { path: path.clone(), source };
         let certificates = certificates(path, &self.certificates)?;

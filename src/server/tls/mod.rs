@@ -10,6 +10,8 @@ mod files;
 mod identity;
 mod reload;
 
+#[cfg(test)]
+pub(crate) use files::Files;
 pub use files::TlsError;
 pub use identity::ClientIdentity;
 pub(crate) use reload::{Configs, ReloadingTls};
