@@ -13,6 +13,19 @@ async fn a_running_service_is_healthy_and_ready() {
 }
 
 #[tokio::test]
+async fn no_cache_keeps_an_answer_to_get() {
+    let service = Service::new().await;
+    for path in ["/healthz", "/readyz", "/metrics", "/v1/admin/limits", "/v1/admin/limits/rpm"] {
+        let answer = service.send(Method::GET, path, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.headers["cache-control"], "no-store", "{path}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{path}");
+    }
+    let not_ready = Service::not_ready().await.send(Method::GET, "/readyz", Body::empty()).await;
+    assert_eq!(not_ready.headers["cache-control"], "no-store");
+}
+
+#[tokio::test]
 async fn an_unknown_path_or_method_is_refused_in_json() {
     let service = Service::new().await;
     service.get("/nothing").await.assert_error(StatusCode::NOT_FOUND, "not_found");

@@ -18,6 +18,7 @@ mod refusal;
 mod reject;
 mod request_log;
 mod reserve;
+mod uncached;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -26,7 +27,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use axum::routing::{post, put};
 
 pub use super::body::BODY_BYTES_MAX;
 use carried_out::carried_out;
@@ -36,6 +37,7 @@ use guard::Guarded;
 pub use health::Readiness;
 use reject::Reject;
 pub(super) use reject::{too_many_headers, too_much_unread};
+use uncached::get_uncached;
 
 use super::Metrics;
 use crate::engine::Engine;
@@ -94,7 +96,9 @@ pub enum Audience {
 /// Once a request that may change something is read, it is carried out, even if its connection ends.
 /// Requests are logged only if the subscriber enables debug lines at the time of this call.
 pub fn router<L: Ledger>(api: Arc<Api<L>>, audience: Audience) -> Router {
-    let router = Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz));
+    let router = Router::new()
+        .route("/healthz", get_uncached(health::healthz))
+        .route("/readyz", get_uncached(health::readyz));
     let router = match audience {
         Audience::Everybody => for_operators(for_callers(router)),
         Audience::Callers => for_callers(router),
@@ -114,19 +118,19 @@ fn for_callers<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/extend", post(carried_out(extend::one)))
         .route("/v1/complete", post(carried_out(complete::one)))
         .route("/v1/complete/batch", post(carried_out(complete::batch)))
-        .route("/v1/objects/{*path}", get(objects::get).post(carried_out(objects::post)))
+        .route("/v1/objects/{*path}", get_uncached(objects::get).post(carried_out(objects::post)))
 }
 
 fn for_operators<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
     router
-        .route("/v1/admin/limits", put(carried_out(admin::put)).get(admin::list))
+        .route("/v1/admin/limits", get_uncached(admin::list).put(carried_out(admin::put)))
         .route(
             "/v1/admin/limits/{*key}",
-            get(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::replenish)),
+            get_uncached(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::replenish)),
         )
         // The rate of an object is a definition, as those of limits are.
         .route("/v1/objects/{*path}", put(carried_out(objects::put)))
-        .route("/metrics", get(metrics::metrics))
+        .route("/metrics", get_uncached(metrics::metrics))
 }
 
 impl<L: Ledger> Api<L> {
