@@ -11,14 +11,14 @@ use super::bounds::{SHORT_MS, SOON, start, until};
 use super::*;
 
 /// The preface of a client and its empty settings.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const CONTINUATION: u8 = 9;
+pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
 /// `:method GET`, `:scheme http`, `:path /`, `:authority localhost`, compressed by the static table.
-const HEADER_BLOCK: &[u8] = b"\x82\x86\x84\x41\x09localhost";
+pub(super) const HEADER_BLOCK: &[u8] = b"\x82\x86\x84\x41\x09localhost";
 
 async fn connect(server: &Server) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
     let stream = AsyncStream::connect(&server.address).await.expect("it listens");
@@ -34,7 +34,7 @@ fn reserve(body_length: usize) -> Request<()> {
         .expect("a request")
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);

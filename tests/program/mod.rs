@@ -5,6 +5,7 @@ mod audit;
 mod bounds;
 mod connections;
 mod http2;
+mod http2_conformance;
 mod smuggling;
 mod stop;
 mod tls;
