@@ -40,7 +40,8 @@ async fn two_services_behave_as_one() {
     }
 
     // The first service's file seeded the ledger. The second service, with an empty disk, reads it from there.
-    assert_eq!(reserve(&second, &lease().to_string(), "seeded", 3).await["allowed"], json!(true));
+    let granted = reserve(&second, &lease().to_string(), "seeded", 3).await;
+    assert_eq!(granted["allowed"], json!(true), "{granted}");
     let lowered = || async { usage(&second, "lower").await["available"] == json!(4) };
     eventually("the seeded decrease is applied", Duration::from_secs(5), lowered).await;
 

@@ -198,13 +198,13 @@ pub async fn a_bucket_that_owes_tokens_is_not_retired<B: Backend>(backend: B) {
     replica.put(template(token_bucket(RPM, 2, 1, 1_000), 2)).await;
     let ann = key("ann:rpm");
     let object = replica.limiter().object(&ann);
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert!(object.reserve(amount(2), lease()).await.expect("an answer").ok);
     }
     backend.pass(Duration::from_secs(2)).await;
     let_idle(&replica).await;
     assert_eq!(replica.usage(RPM).await, places(1, 1), "the refills only repaid what it owed");
-    backend.pass(Duration::from_secs(3)).await;
+    backend.pass(Duration::from_secs(5)).await;
     let stale = start(&backend).await;
     assert!(stale.limiter().object(&ann).state().await.is_ok());
     let_idle(&replica).await;
