@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::family::Family;
 
 use crate::server::config::ConnectionsSettings;
-use crate::telemetry::{Counter, Gauge, MetricsRegistry, names};
+use crate::telemetry::{Counter, Gauge, MetricsRegistry, Occurrences, names};
 use crate::time::saturating_ms;
 
-/// How often the log repeats that a bound is struck.
-const LOG_INTERVAL_MS: u64 = 10_000;
 /// The shortest and the longest pause between two checks of all connections.
 const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(25);
 const CHECK_INTERVAL_MAX: Duration = Duration::from_secs(1);
@@ -141,13 +139,12 @@ pub(crate) struct Bounds {
     now_ms: AtomicU64,
 }
 
-/// How often a bound was struck, and what the log has said of it.
+/// How often a bound was struck, for the metric and for the log.
 #[derive(Debug)]
 struct Struck {
     bound: Bound,
     count: Counter,
-    logged: AtomicU64,
-    logged_at_ms: AtomicU64,
+    occurrences: Occurrences,
 }
 
 /// Bytes that all connections may hold together.
@@ -167,8 +164,7 @@ impl Bounds {
         let struck = Bound::ALL.map(|bound| Struck {
             bound,
             count: family.get_or_create(&[("bound", bound.label())]).clone(),
-            logged: AtomicU64::new(0),
-            logged_at_ms: AtomicU64::new(0),
+            occurrences: Occurrences::new(),
         });
         let check_interval = settings.shortest_timeout() / 4;
         Self {
@@ -179,15 +175,18 @@ impl Bounds {
             struck,
             started: Instant::now(),
             // Zero stands for "never" in what a connection notes.
-            now_ms: AtomicU64::new(LOG_INTERVAL_MS + 1),
+            now_ms: AtomicU64::new(1),
             settings,
         }
     }
 
-    /// Counts that `bound` was struck.
+    /// Counts that `bound` was struck, and says so in the log from time to time.
     pub(crate) fn strike(&self, bound: Bound) {
-        if let Some(struck) = self.struck.iter().find(|struck| struck.bound == bound) {
-            struck.count.inc();
+        let Some(struck) = self.struck.iter().find(|struck| struck.bound == bound) else { return };
+        struck.count.inc();
+        let Some(line) = bound.log_line() else { return };
+        if let Some(times) = struck.occurrences.count() {
+            tracing::warn!(times, bound = bound.label(), "{line}");
         }
     }
 
@@ -202,30 +201,10 @@ impl Bounds {
         if self.answer_bytes.is_exhausted() { timeout.min(UNREAD_UNDER_PRESSURE) } else { timeout }
     }
 
-    /// Sets the clock, and logs which bounds were struck since the last line about them.
-    pub(super) fn check(&self) {
-        let passed = saturating_ms(self.started.elapsed());
-        let now_ms = passed.saturating_add(LOG_INTERVAL_MS + 1);
-        self.now_ms.store(now_ms, Ordering::Relaxed);
-        for struck in &self.struck {
-            struck.log(now_ms);
-        }
-    }
-}
-
-impl Struck {
-    fn log(&self, now_ms: u64) {
-        let count = self.count.get();
-        let times = count.saturating_sub(self.logged.load(Ordering::Relaxed));
-        let since_last_ms = now_ms.saturating_sub(self.logged_at_ms.load(Ordering::Relaxed));
-        if times == 0 || since_last_ms < LOG_INTERVAL_MS {
-            return;
-        }
-        self.logged.store(count, Ordering::Relaxed);
-        self.logged_at_ms.store(now_ms, Ordering::Relaxed);
-        if let Some(line) = self.bound.log_line() {
-            tracing::warn!(times, bound = self.bound.label(), "{line}");
-        }
+    /// Sets the clock.
+    pub(super) fn set_clock(&self) {
+        let passed_ms = saturating_ms(self.started.elapsed());
+        self.now_ms.store(passed_ms.saturating_add(1), Ordering::Relaxed);
     }
 }
 

@@ -99,7 +99,7 @@ impl Connections {
                 },
                 Some(ended) = self.open.join_next_with_id() => self.forget(&ended),
                 _ = self.checks.tick() => {
-                    self.bounds.check();
+                    self.bounds.set_clock();
                     self.table.close_overdue();
                 }
             }
