@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,9 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use futures_util::stream;
-use ledger_limiter::client::tower::{HttpLimit, RateLimitLayer, RateLimitOptions, RequestKey};
-use ledger_limiter::client::{Acquired, Denial, Limiter, LlmCall, Transport};
-use ledger_limiter::limit::{Kind, KindName};
+use ledger_limiter::client::tower::{RateLimitLayer, RequestKey};
+use ledger_limiter::client::{Acquired, Denial, Limit, Limiter, LlmCall, Transport};
 
 use super::meter::Meter;
 use super::upstream::{Question, prompt_tokens};
@@ -28,10 +28,10 @@ struct Gateway<T> {
 
 /// The gateway's API, in front of the model at `model_url`.
 pub(crate) fn router<T: Transport>(limiter: Limiter<T>, model_url: String) -> Result<Router, Box<dyn Error>> {
-    let kind = Kind::new(KindName::Rolling, 60, 0)?;
-    let per_tenant = HttpLimit::new("per-tenant", "http:tenant:", 30, kind)?;
-    let (key, options) = (RequestKey::header(TENANT), RateLimitOptions::default());
-    let layer = RateLimitLayer::new(limiter.clone(), key, vec![per_tenant], options)?;
+    let per_tenant = Limit::rolling("http:tenant:{tenant}", 30).per(Duration::from_secs(60));
+    let layer = RateLimitLayer::builder(RequestKey::header(TENANT))
+        .named_limit("per-tenant", per_tenant)
+        .over(limiter.clone())?;
     let gateway = Gateway { limiter, client: reqwest::Client::new(), model_url };
     Ok(Router::new().route("/v1/chat", post(chat::<T>)).layer(layer).with_state(Arc::new(gateway)))
 }

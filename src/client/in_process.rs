@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::{
-    Amount, AttemptResult, CallError, Complete, ErrorKind, Extend, IntoLimitKey, LeaseId, LimitInfo,
-    LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Reserve, Transport, Usage,
+    Amount, AttemptResult, CallError, Complete, ErrorKind, Extend, IntoDefinition, IntoLimitKey, LeaseId,
+    LimitError, LimitInfo, LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Reserve,
+    Transport, Usage,
 };
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
@@ -37,8 +38,8 @@ const RETENTION: Duration = Duration::from_secs(600);
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn Error>> {
-/// let limits = InProcess::with_limits([Rate::per_minute(60, 10)?.limit("rpm")?]).await?;
-/// limits.put_limit(&Rate::per_minute(60, 20)?.limit("rpm")?).await?;
+/// let limits = InProcess::with_limits([Rate::per_minute(60).burst(10).limit("rpm")]).await?;
+/// limits.put_limit(Rate::per_minute(60).burst(20).limit("rpm")).await?;
 /// let rpm = limits.limit("rpm").await?.ok_or("the limit is gone")?;
 /// assert_eq!(rpm.usage, Usage { available: 20, reserved: 0, debt: 0 });
 /// limits.delete_limit("rpm").await?;
@@ -72,6 +73,14 @@ pub enum InProcessError {
         /// What is wrong there.
         message: String,
     },
+    /// A limit is not valid.
+    #[error("limit {index} of the list is not valid")]
+    Limit {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: LimitError,
+    },
     /// The ledger did not create the limits.
     #[error("the limits could not be created")]
     Limits(#[from] CallError),
@@ -83,6 +92,7 @@ impl InProcessError {
         match self {
             Self::ReadFile { .. } => ErrorKind::File,
             Self::MalformedFile { .. } => ErrorKind::InvalidRequest,
+            Self::Limit { source, .. } => source.kind(),
             Self::Limits(error) => error.kind(),
         }
     }
@@ -98,9 +108,15 @@ impl InProcess {
     }
 
     /// Starts over a ledger in memory, with these limits.
-    pub async fn with_limits(limits: impl IntoIterator<Item = Definition>) -> Result<Self, InProcessError> {
-        let limits: Vec<LimitState> = limits.into_iter().map(LimitState::active).collect();
-        Self::in_memory(&limits).await
+    pub async fn with_limits<D: IntoDefinition>(
+        limits: impl IntoIterator<Item = D>,
+    ) -> Result<Self, InProcessError> {
+        Self::in_memory(&states_of(limits)?).await
+    }
+
+    /// Starts over a ledger in memory, without limits; [`put_limit`](Self::put_limit) makes them.
+    pub async fn without_limits() -> Result<Self, InProcessError> {
+        Self::in_memory(&[]).await
     }
 
     async fn in_memory(limits: &[LimitState]) -> Result<Self, InProcessError> {
@@ -119,8 +135,7 @@ impl<L: Ledger> InProcess<L> {
         ledger_number: u32,
         limits: impl IntoIterator<Item = Definition>,
     ) -> Result<Self, InProcessError> {
-        let limits: Vec<LimitState> = limits.into_iter().map(LimitState::active).collect();
-        Self::assemble(ledger, ledger_number, &limits).await
+        Self::assemble(ledger, ledger_number, &states_of(limits)?).await
     }
 
     async fn assemble(
@@ -145,15 +160,16 @@ impl<L: Ledger> InProcess<L> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::KindChange`] if the limit has another kind; [`ErrorKind::TooManyInstances`] if a template has
+    /// [`ErrorKind::InvalidRequest`] if the limit is not valid; [`ErrorKind::KindChange`] if it has another kind; [`ErrorKind::TooManyInstances`] if a template has
     /// created more instances than it would be allowed to; [`ErrorKind::Contended`] if other processes keep
     /// changing the limit.
     ///
     /// # Cancellation
     ///
     /// If the future is dropped, it is unknown whether the limit is changed.
-    pub async fn put_limit(&self, definition: &Definition) -> Result<LimitStatus, CallError> {
-        Ok(LimitStatus::of(self.engine.admin().put(definition).await?))
+    pub async fn put_limit(&self, limit: impl IntoDefinition) -> Result<LimitStatus, CallError> {
+        let definition = limit.into_definition().map_err(|error| CallError::invalid(error.to_string()))?;
+        Ok(LimitStatus::of(self.engine.admin().put(&definition).await?))
     }
 
     /// Deletes a limit or a template. Leases that hold it can still be completed.
@@ -162,12 +178,12 @@ impl<L: Ledger> InProcess<L> {
     ///
     /// [`ErrorKind::UnknownKey`] if there is no such limit.
     pub async fn delete_limit(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
-        Ok(self.engine.admin().delete(&definition_key(&key)?).await?)
+        Ok(self.engine.admin().delete(&key.into_definition_key()?).await?)
     }
 
     /// A limit or a template, with its usage; `None` if there is none of this key.
     pub async fn limit(&self, key: impl IntoLimitKey) -> Result<Option<LimitInfo>, CallError> {
-        match self.engine.admin().get(&definition_key(&key)?).await {
+        match self.engine.admin().get(&key.into_definition_key()?).await {
             Ok(usage) => Ok(Some(LimitInfo::of(&usage))),
             Err(AdminError::UnknownKey(_) | AdminError::Deleted(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -340,9 +356,14 @@ impl From<FileError> for InProcessError {
     }
 }
 
-/// A key of a limit or a template.
-fn definition_key(key: &impl IntoLimitKey) -> Result<LimitKey, CallError> {
-    Ok(LimitKey::parse_name(key.as_ref())?)
+fn states_of<D: IntoDefinition>(
+    limits: impl IntoIterator<Item = D>,
+) -> Result<Vec<LimitState>, InProcessError> {
+    let state_of = |(index, limit): (usize, D)| match limit.into_definition() {
+        Ok(definition) => Ok(LimitState::active(definition)),
+        Err(source) => Err(InProcessError::Limit { index, source }),
+    };
+    limits.into_iter().enumerate().map(state_of).collect()
 }
 
 fn settled(outcome: Result<CompleteOutcome, LimiterError>) -> Result<(), CallError> {

@@ -9,6 +9,14 @@ use crate::limit::{KeyError, LimitKey};
 pub trait IntoLimitKey: AsRef<str> {
     /// Checks a text. A [`LimitKey`] is passed on.
     fn into_limit_key(self) -> Result<LimitKey, KeyError>;
+
+    /// The same for the key of a definition, which may have placeholders.
+    fn into_definition_key(self) -> Result<LimitKey, KeyError>
+    where
+        Self: Sized,
+    {
+        LimitKey::parse_name(self.as_ref())
+    }
 }
 
 impl IntoLimitKey for LimitKey {

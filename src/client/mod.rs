@@ -6,14 +6,14 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use ledger_limiter::client::{InProcess, Limiter, Rate, Requirements, concurrency_limit};
+//! use ledger_limiter::client::{InProcess, Limit, Limiter, Requirements};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Over HTTP it is `Http::new("http://127.0.0.1:8080")?`, and the service has the limits.
 //! let transport = InProcess::with_limits([
-//!     Rate::per_minute(60_000, 60_000)?.limit("tokens")?,
-//!     concurrency_limit("slots", 10, Duration::from_secs(300))?,
+//!     Limit::rolling("tokens", 60_000).per(Duration::from_secs(60)),
+//!     Limit::concurrency("slots", 10).timeout(Duration::from_secs(300)),
 //! ])
 //! .await?;
 //! let limiter = Limiter::new(transport);
@@ -38,7 +38,7 @@
 //! | [`Requirements`], [`LlmCall`] | the amounts that a call needs; those of a call to a language model |
 //! | [`Lease`], [`Reservation`] | what was granted; a lease that is taken later |
 //! | [`Denial`], [`CallError`], [`ErrorKind`] | why nothing was granted; why there is no answer; the kinds of all errors |
-//! | [`Rate`], [`concurrency_limit`] | definitions of limits, for [`InProcess`] |
+//! | [`Limit`], [`Rate`] | definitions of limits, for [`InProcess`] |
 //!
 //! A transport carries the calls:
 //!
@@ -70,6 +70,7 @@ mod http;
 mod in_process;
 mod key;
 mod lease;
+mod limit;
 mod limit_info;
 mod limiter;
 mod llm;
@@ -97,11 +98,12 @@ pub use http::{BearerToken, BearerTokenError, Http, HttpError, HttpOptions};
 pub use in_process::{InProcess, InProcessError};
 pub use key::IntoLimitKey;
 pub use lease::{CompleteError, ExtendError, Extended, Lease};
+pub use limit::{IntoDefinition, Limit, LimitError};
 pub use limit_info::{LimitInfo, LimitStatus, Usage};
 pub use limiter::{Acquired, Limiter};
 pub use llm::LlmCall;
 pub use object::{BucketObject, BucketReservation, ObjectReservation, ObjectState, ObjectTransport};
-pub use rate::{Rate, RateError, concurrency_limit};
+pub use rate::Rate;
 pub use repeat::{RepeatPolicy, Repeating};
 pub use requirements::{Requirements, RequirementsError};
 pub use reservation::Reservation;

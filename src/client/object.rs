@@ -107,7 +107,7 @@ pub struct ObjectState {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn Error>> {
-/// let limits = Arc::new(InProcess::with_limits([]).await?);
+/// let limits = Arc::new(InProcess::without_limits().await?);
 /// let bucket = BucketObject::new(limits, "user:ann")?;
 /// // 10 tokens per second, at most 3 at once.
 /// bucket.set_rate(10.0, 3).await?;

@@ -1,19 +1,17 @@
 //! Limits as HTTP clients see them.
 
 use super::key::REQUEST_PART_BYTES_MAX;
-use crate::client::{ErrorKind, LimitKey, Requirements, RequirementsError};
-use crate::limit::Kind;
+use crate::client::{ErrorKind, LimitError, LimitKey, Requirements, RequirementsError};
+use crate::limit::{Definition, Kind};
 
 /// The largest integer of a structured field (RFC 9651).
 const FIELD_INTEGER_MAX: u128 = 999_999_999_999_999;
 
 /// A limit of HTTP requests, of which each request takes one unit.
 ///
-/// Each request key has a limit of its own. Its key is the prefix followed by the request key, spelled as one segment
-/// ([`escape_segment`](crate::client::escape_segment)). Define these limits, for example by a template: for the prefix
-/// `http:ip:` by `http:ip:{ip}`.
+/// It is a template with one placeholder, at the end of its key: each request key fills it, and has a limit of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpLimit {
+pub(super) struct HttpLimit {
     /// The name that clients see.
     name: String,
     key_prefix: String,
@@ -21,19 +19,28 @@ pub struct HttpLimit {
     kind: Kind,
 }
 
-/// Why a limit of HTTP requests is invalid.
+/// Why a layer cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum HttpLimitError {
+pub enum LayerError {
+    /// A limit is not valid.
+    #[error("the limit is not valid")]
+    Limit(#[from] LimitError),
     /// The name does not fit into a structured field.
     #[error("the name {0:?} must be of 1 to 64 printable ASCII characters")]
     Name(String),
-    /// The prefix does not begin a limit key, or is too long.
-    #[error("the key prefix {0:?} must begin a limit key, and leave room for the key of a request")]
-    KeyPrefix(String),
+    /// The key of a limit is not the same for all requests but for its end.
+    #[error("the key {0:?} must end in a placeholder, and have no other: http:ip:{{ip}}")]
+    Key(LimitKey),
+    /// The key of a limit leaves too little room for the key of a request.
+    #[error("the key {0:?} must be shorter, to leave room for the key of a request")]
+    KeyLength(LimitKey),
+    /// The limits cannot be reserved together.
+    #[error("the limits cannot be reserved together")]
+    Requirements(#[from] RequirementsError),
 }
 
-impl HttpLimitError {
+impl LayerError {
     /// The kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidRequest
@@ -41,19 +48,25 @@ impl HttpLimitError {
 }
 
 impl HttpLimit {
-    /// A limit that clients see as `name`, with keys that begin with `key_prefix`. Clients are told `quota` and
-    /// `kind`, which should be those of the definitions.
-    pub fn new(name: &str, key_prefix: &str, quota: u64, kind: Kind) -> Result<Self, HttpLimitError> {
-        let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
-        if !(1..=64).contains(&name.len()) || !name.chars().all(is_printable) {
-            return Err(HttpLimitError::Name(name.to_owned()));
+    /// The limits that a definition makes. Clients see it as `name`, by default the part of its key before the placeholder.
+    pub(super) fn of(definition: &Definition, name: Option<&str>) -> Result<Self, LayerError> {
+        let key = &definition.key;
+        let ends_in_placeholder = |key: &str| key.ends_with('}') && key.matches('{').count() == 1;
+        let prefix = key.as_str().split('{').next().unwrap_or_default();
+        if !ends_in_placeholder(key.as_str()) || prefix.is_empty() {
+            return Err(LayerError::Key(key.clone()));
         }
         // The longest key that a request can have.
-        let longest = format!("{key_prefix}{}", "x".repeat(REQUEST_PART_BYTES_MAX));
-        if key_prefix.is_empty() || LimitKey::parse(&longest).is_err() {
-            return Err(HttpLimitError::KeyPrefix(key_prefix.to_owned()));
+        if LimitKey::parse(&format!("{prefix}{}", "x".repeat(REQUEST_PART_BYTES_MAX))).is_err() {
+            return Err(LayerError::KeyLength(key.clone()));
         }
-        Ok(Self { name: name.to_owned(), key_prefix: key_prefix.to_owned(), quota, kind })
+        let name = name.unwrap_or_else(|| prefix.trim_end_matches(':'));
+        let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
+        if !(1..=64).contains(&name.len()) || !name.chars().all(is_printable) {
+            return Err(LayerError::Name(name.to_owned()));
+        }
+        let (name, key_prefix) = (name.to_owned(), prefix.to_owned());
+        Ok(Self { name, key_prefix, quota: definition.capacity.get(), kind: definition.kind })
     }
 
     /// The limit of requests with this key.
@@ -109,46 +122,56 @@ fn integer(number: u128) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::limit::KindName;
+    use std::time::Duration;
 
-    fn limit(name: &str, quota: u64, kind: KindName) -> HttpLimit {
-        let (window_seconds, timeout_seconds) = match kind {
-            KindName::Concurrency => (0, 300),
-            KindName::Rolling | KindName::TokenBucket | KindName::FixedWindow | KindName::SlidingWindow => {
-                (60, 0)
-            }
-        };
-        let kind = Kind::new(kind, window_seconds, timeout_seconds).expect("valid");
-        HttpLimit::new(name, "http:ip:", quota, kind).expect("valid")
+    use super::*;
+    use crate::client::{Limit, Rate};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn limit(name: Option<&str>, limit: Limit) -> Result<HttpLimit, LayerError> {
+        HttpLimit::of(&limit.define()?, name)
+    }
+
+    fn policy(name: &str, defined: Limit) -> String {
+        limit(Some(name), defined).expect("valid").policy()
     }
 
     #[test]
     fn limits_are_written_as_structured_fields() {
-        let per_minute = limit("per \"minute\" \\o/", 100, KindName::Rolling);
-        assert_eq!(per_minute.policy(), r#""per \"minute\" \\o/";q=100;w=60"#);
-        assert_eq!(
-            limit("slots", 10, KindName::Concurrency).policy(),
-            r#""slots";q=10;qu="concurrent-requests""#
-        );
-        assert_eq!(limit("big", u64::MAX, KindName::Rolling).policy(), r#""big";q=999999999999999;w=60"#);
-        assert_eq!(limit("m", 9, KindName::Rolling).state(5, None), r#""m";r=5"#);
-        assert_eq!(limit("m", 9, KindName::Rolling).state(0, Some(30)), r#""m";r=0;t=30"#);
+        let rolling = |capacity| Limit::rolling("http:ip:{ip}", capacity).per(MINUTE);
+        assert_eq!(policy("per \"minute\" \\o/", rolling(100)), r#""per \"minute\" \\o/";q=100;w=60"#);
+        let slots = Limit::concurrency("http:slots:{ip}", 10).timeout(MINUTE);
+        assert_eq!(policy("slots", slots), r#""slots";q=10;qu="concurrent-requests""#);
+        let big = 1 << 60;
+        assert_eq!(policy("big", rolling(big)), r#""big";q=999999999999999;w=60"#);
+        assert_eq!(policy("rate", Rate::per_second(2).burst(5).limit("http:ip:{ip}")), r#""rate";q=5;w=3"#);
+        let per_minute = limit(Some("m"), rolling(9)).expect("valid");
+        assert_eq!(per_minute.state(5, None), r#""m";r=5"#);
+        assert_eq!(per_minute.state(0, Some(30)), r#""m";r=0;t=30"#);
     }
 
     #[test]
-    fn bad_names_and_prefixes_are_refused() {
-        let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
+    fn the_name_is_the_beginning_of_the_key_unless_it_is_set() {
+        let unnamed = limit(None, Rate::per_second(1).limit("http:ip:{ip}")).expect("valid");
+        assert_eq!((unnamed.name(), unnamed.key("a").as_str()), ("http:ip", "http:ip:a"));
+    }
+
+    #[test]
+    fn bad_names_and_keys_are_refused() {
+        let rate = Rate::per_second(1);
         let long = "n".repeat(65);
         for name in ["", "Grüße", "a\nb", &long] {
-            let error = HttpLimit::new(name, "http:", 1, kind);
-            assert_eq!(error, Err(HttpLimitError::Name(name.to_owned())));
+            assert_eq!(limit(Some(name), rate.limit("a:{b}")), Err(LayerError::Name(name.to_owned())));
         }
-        let long = "p".repeat(129);
-        for prefix in ["", ":http:", "a b", &long] {
-            let error = HttpLimit::new("m", prefix, 1, kind);
-            assert_eq!(error, Err(HttpLimitError::KeyPrefix(prefix.to_owned())));
+        for key in ["http:ip", "http:{ip}:rate", "{user}:{ip}", "{ip}"] {
+            let key = LimitKey::parse_name(key).expect("valid");
+            assert_eq!(limit(None, rate.limit(key.as_str())), Err(LayerError::Key(key)));
         }
-        assert!(HttpLimit::new("m", &"p".repeat(128), 1, kind).is_ok());
+        let long = format!("{}:{{ip}}", "p".repeat(128));
+        assert!(matches!(limit(None, rate.limit(long.as_str())), Err(LayerError::KeyLength(_))));
+        let fits = format!("{}:{{ip}}", "p".repeat(127));
+        assert!(limit(Some("m"), rate.limit(fits.as_str())).is_ok());
+        assert!(matches!(limit(None, rate.burst(0).limit("a:{b}")), Err(LayerError::Limit(_))));
     }
 }

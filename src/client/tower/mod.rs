@@ -9,20 +9,25 @@
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | [`RateLimitLayer`] | the layer around a service |
+//! | [`RateLimitLayer`], [`RateLimitBuilder`] | the layer around a service, and how it is built |
 //! | [`RequestKey`] | how the key of a request is found |
-//! | [`HttpLimit`] | a limit, as HTTP clients see it |
+//! | [`Refusal`] | why a request does not reach the service, and its answer |
 //! | [`LimitedBody`] | the body of a response, which holds its lease |
 
-mod answer;
 mod body;
+mod builder;
+mod gate;
 mod key;
 mod limit;
+mod refusal;
 mod service;
 #[cfg(test)]
 mod tests;
 
 pub use body::LimitedBody;
+pub use builder::RateLimitBuilder;
+pub use gate::WhenUnavailable;
 pub use key::{FALLBACK_KEY, PeerAddr, RequestKey};
-pub use limit::{HttpLimit, HttpLimitError};
-pub use service::{RateLimit, RateLimitLayer, RateLimitOptions, WhenUnavailable};
+pub use limit::LayerError;
+pub use refusal::Refusal;
+pub use service::{RateLimit, RateLimitLayer};

@@ -13,10 +13,10 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_layer::Layer;
 
 use super::{
-    HttpLimit, LimitedBody, RateLimit, RateLimitLayer, RateLimitOptions, RequestKey, WhenUnavailable,
+    LayerError, LimitedBody, PeerAddr, RateLimit, RateLimitBuilder, RateLimitLayer, RequestKey,
+    WhenUnavailable,
 };
-use crate::client::{Http, InProcess, Limiter, Rate, RepeatPolicy, concurrency_limit, escape_segment};
-use crate::limit::{Amount, Definition, Kind, KindName, LimitKey, Overage};
+use crate::client::{Http, InProcess, Limit, LimitError, Limiter, Rate, RepeatPolicy, escape_segment};
 
 type TestBody = UnsyncBoxBody<Bytes, BodyFailed>;
 
@@ -28,34 +28,25 @@ struct BodyFailed;
 #[error("the service failed")]
 struct ServiceFailed;
 
-fn kinds() -> [Kind; 2] {
-    let rolling = Kind::new(KindName::Rolling, 60, 0).expect("valid");
-    [rolling, Kind::new(KindName::Concurrency, 0, 300).expect("valid")]
+/// The limits of each user.
+fn limits() -> [(&'static str, Limit); 2] {
+    let rate = Limit::rolling("http:rate:{user}", 3).per(Duration::from_secs(60));
+    let slots = Limit::concurrency("http:slots:{user}", 2).timeout(Duration::from_secs(300));
+    [("per-minute", rate), ("at-once", slots)]
 }
 
-fn limits() -> Vec<HttpLimit> {
-    let [rolling, slots] = kinds();
-    vec![
-        HttpLimit::new("per-minute", "http:rate:", 3, rolling).expect("valid"),
-        HttpLimit::new("at-once", "http:slots:", 2, slots).expect("valid"),
-    ]
-}
-
-fn definitions(key: &str) -> Vec<Definition> {
-    vec![
-        Rate::per_minute(3, 3).expect("valid").limit(format!("http:rate:{key}")).expect("valid"),
-        concurrency_limit(format!("http:slots:{key}"), 2, Duration::from_secs(300)).expect("valid"),
-    ]
+fn builder() -> RateLimitBuilder {
+    let key = RequestKey::header(HeaderName::from_static("x-user"));
+    let named = |builder: RateLimitBuilder, (name, limit)| builder.named_limit(name, limit);
+    limits().into_iter().fold(RateLimitLayer::builder(key), named)
 }
 
 async fn limiter() -> Limiter<InProcess> {
-    let all = [definitions("ann"), definitions("bob"), definitions("global")].concat();
-    Limiter::new(InProcess::with_limits(all).await.expect("valid"))
+    Limiter::new(InProcess::with_limits(limits().map(|(_, limit)| limit)).await.expect("valid"))
 }
 
-fn layer(limiter: &Limiter<InProcess>, options: RateLimitOptions) -> RateLimitLayer<InProcess> {
-    let key = RequestKey::header(HeaderName::from_static("x-user"));
-    RateLimitLayer::new(limiter.clone(), key, limits(), options).expect("valid")
+fn layer(limiter: &Limiter<InProcess>) -> RateLimitLayer {
+    builder().over(limiter.clone()).expect("valid")
 }
 
 fn request(user: Option<&str>) -> Request<()> {
@@ -103,7 +94,7 @@ where
 #[tokio::test]
 async fn a_request_without_room_is_answered_with_429_and_a_retry_after() {
     let limiter = limiter().await;
-    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let service = layer(&limiter).layer(service_fn(answer));
     let policy = r#""per-minute";q=3;w=60, "at-once";q=2;qu="concurrent-requests""#;
     for _ in 0..3 {
         let response = call(&service, request(Some("ann"))).await;
@@ -133,7 +124,7 @@ async fn a_request_without_room_is_answered_with_429_and_a_retry_after() {
 #[tokio::test]
 async fn the_lease_lasts_until_the_body_has_ended() {
     let limiter = limiter().await;
-    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let service = layer(&limiter).layer(service_fn(answer));
     let mut body = call(&service, request(Some("ann"))).await.into_body();
     assert_eq!(available(&limiter, "http:slots:ann").await, 1);
     body.frame().await.expect("a frame").expect("no failure");
@@ -149,7 +140,7 @@ async fn the_lease_lasts_until_the_body_has_ended() {
 #[tokio::test]
 async fn the_lease_ends_when_the_body_fails_or_is_dropped_or_the_service_fails() {
     let limiter = limiter().await;
-    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let service = layer(&limiter).layer(service_fn(answer));
     let failing = |part| {
         let mut request = request(Some("ann"));
         request.headers_mut().insert("x-fail", HeaderValue::from_static(part));
@@ -175,7 +166,7 @@ async fn the_lease_ends_when_the_caller_is_cancelled() {
     let never = service_fn(async |_request: Request<()>| {
         std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
     });
-    let service = layer(&limiter, RateLimitOptions::default()).layer(never);
+    let service = layer(&limiter).layer(never);
     let call_and_check = async || {
         tokio::join!(call(&service, request(Some("ann"))), async {
             assert_eq!(available(&limiter, "http:slots:ann").await, 1);
@@ -189,8 +180,8 @@ async fn the_lease_ends_when_the_caller_is_cancelled() {
 #[tokio::test]
 async fn responses_have_the_remaining_amount_if_the_option_is_set() {
     let limiter = limiter().await;
-    let options = RateLimitOptions::default().tells_remaining(true);
-    let service = layer(&limiter, options).layer(service_fn(answer));
+    let layer = builder().tells_remaining(true).over(limiter).expect("valid");
+    let service = layer.layer(service_fn(answer));
     let first = call(&service, request(Some("ann"))).await;
     assert_eq!(field(&first, "ratelimit"), r#""per-minute";r=2, "at-once";r=1"#);
     let second = call(&service, request(Some("ann"))).await;
@@ -202,15 +193,9 @@ async fn responses_have_the_remaining_amount_if_the_option_is_set() {
 
 #[tokio::test]
 async fn a_key_of_any_characters_fills_the_placeholder_of_a_template() {
-    let template = |(limit, kind): (HttpLimit, Kind)| {
-        let key = LimitKey::parse_name(&limit.key("{user}")).expect("valid");
-        let capacity = Amount::new(3).expect("valid");
-        Definition::new(key, kind, capacity, "", "", Overage::Debt).expect("valid")
-    };
-    let templates = limits().into_iter().zip(kinds()).map(template);
-    let limiter = Limiter::new(InProcess::with_limits(templates).await.expect("valid"));
+    let limiter = limiter().await;
     let users = ["2001:db8::1", "user:ann", "auth0|x", "o'brien@example.com"];
-    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let service = layer(&limiter).layer(service_fn(answer));
     for user in users {
         let response = call(&service, request(Some(user))).await;
         assert_eq!(response.status(), StatusCode::OK, "{user}");
@@ -219,12 +204,33 @@ async fn a_key_of_any_characters_fills_the_placeholder_of_a_template() {
     }
 }
 
+async fn detail(response: Response<LimitedBody<TestBody>>) -> String {
+    let problem = response.into_body().collect().await.expect("a body").to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&problem).expect("JSON");
+    problem["detail"].as_str().expect("text").to_owned()
+}
+
 #[tokio::test]
 async fn a_request_whose_limit_is_not_defined_is_answered_with_500() {
-    let limiter = limiter().await;
-    let service = layer(&limiter, RateLimitOptions::default()).layer(service_fn(answer));
+    let limiter = Limiter::new(InProcess::without_limits().await.expect("it starts"));
+    let service = layer(&limiter).layer(service_fn(answer));
     let response = call(&service, request(Some("eve"))).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        detail(response).await,
+        "this request can never be let through: there is no limit http:rate:eve"
+    );
+}
+
+#[tokio::test]
+async fn a_client_beyond_the_instances_of_a_template_is_answered_with_503() {
+    let [_, (name, slots)] = limits();
+    let key = RequestKey::header(HeaderName::from_static("x-user"));
+    let layer = RateLimitLayer::builder(key).named_limit(name, slots.instances_max(1));
+    let service = layer.in_process().expect("valid").layer(service_fn(answer));
+    assert_eq!(call(&service, request(Some("ann"))).await.status(), StatusCode::OK);
+    let refused = call(&service, request(Some("bob"))).await;
+    assert_eq!((refused.status(), field(&refused, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
 }
 
 #[tokio::test]
@@ -237,9 +243,7 @@ async fn requests_are_refused_or_let_through_while_the_limiter_does_not_answer()
         (WhenUnavailable::Refuse, StatusCode::SERVICE_UNAVAILABLE),
         (WhenUnavailable::LetThrough, StatusCode::OK),
     ] {
-        let options = RateLimitOptions::default().when_unavailable(when_unavailable);
-        let key = RequestKey::path();
-        let layer = RateLimitLayer::new(limiter.clone(), key, limits(), options).expect("valid");
+        let layer = builder().when_unavailable(when_unavailable).over(limiter.clone()).expect("valid");
         let service: RateLimit<_, Http> = layer.layer(service_fn(answer));
         let response = call(&service, request(None)).await;
         assert_eq!(response.status(), expected);
@@ -247,13 +251,73 @@ async fn requests_are_refused_or_let_through_while_the_limiter_does_not_answer()
     }
 }
 
-#[tokio::test]
-async fn a_layer_needs_at_least_one_limit_and_each_only_once() {
-    let limiter = limiter().await;
-    let twice = [limits(), limits()].concat();
-    for limits in [Vec::new(), twice] {
-        let layer =
-            RateLimitLayer::new(limiter.clone(), RequestKey::path(), limits, RateLimitOptions::default());
-        assert!(layer.is_err());
+#[test]
+fn a_layer_needs_at_least_one_limit_and_each_only_once() {
+    let none = || RateLimitLayer::builder(RequestKey::path());
+    let twice = limits().into_iter().chain(limits());
+    let twice = twice.fold(none(), |builder, (name, limit)| builder.named_limit(name, limit));
+    for builder in [none(), twice] {
+        assert!(matches!(builder.in_process(), Err(LayerError::Requirements(_))));
     }
+    let error = none().limit(Rate::per_second(0).limit("http:{path}")).in_process().err();
+    assert!(matches!(error, Some(LayerError::Limit(LimitError::Rate(_)))), "{error:?}");
+    let error = none().limit(Rate::per_second(1).limit("http:all")).in_process().err();
+    assert!(matches!(error, Some(LayerError::Key(_))), "{error:?}");
+}
+
+fn from_peer(last: u8) -> Request<()> {
+    Request::get("/").extension(PeerAddr(([203, 0, 113, last], 4_000).into())).body(()).expect("valid")
+}
+
+/// The two lines of the documentation. The layer is built outside of a runtime.
+#[test]
+fn each_address_has_a_rate_of_its_own() {
+    let service = RateLimitLayer::per_ip(Rate::per_second(2).burst(5)).layer(service_fn(answer));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        for nth in 0..5 {
+            assert_eq!(call(&service, from_peer(1)).await.status(), StatusCode::OK, "request {nth}");
+        }
+        let refused = call(&service.clone(), from_peer(1)).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "clones share the limits");
+        assert_eq!(field(&refused, "retry-after"), "1");
+        let detail = detail(refused).await;
+        assert_eq!(detail, "too many requests: the limit \"http:ip\" has no room; try again in 1 s");
+        assert_eq!(call(&service, from_peer(2)).await.status(), StatusCode::OK);
+    });
+}
+
+#[tokio::test]
+async fn a_request_without_the_address_of_its_peer_says_how_to_serve_it() {
+    let service = RateLimitLayer::per_ip(Rate::per_second(1)).layer(service_fn(answer));
+    let response = call(&service, request(None)).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(detail(response).await.contains("into_make_service_with_connect_info"));
+}
+
+#[test]
+#[should_panic(expected = "the rate must be a number above 0")]
+fn a_rate_of_zero_panics_when_the_layer_is_built() {
+    RateLimitLayer::per_ip(Rate::per_second(0));
+}
+
+#[tokio::test]
+async fn requests_are_skipped_and_answered_as_the_layer_says() {
+    let layer = RateLimitLayer::builder(RequestKey::path())
+        .limit(Rate::per_hour(1).limit("http:path:{path*}"))
+        .skip(|request| request.headers.contains_key("x-internal"))
+        .respond(|refusal| {
+            let mut response = Response::new(Full::new(Bytes::from(refusal.to_string())));
+            *response.status_mut() = StatusCode::IM_A_TEAPOT;
+            response
+        });
+    let service = layer.in_process().expect("valid").layer(service_fn(answer));
+    assert_eq!(call(&service, request(None)).await.status(), StatusCode::OK);
+    let refused = call(&service, request(None)).await;
+    assert_eq!(refused.status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(field(&refused, "ratelimit-policy"), r#""http:path";q=1;w=3600"#);
+    let mut internal = request(None);
+    internal.headers_mut().insert("x-internal", HeaderValue::from_static("1"));
+    let skipped = call(&service, internal).await;
+    assert_eq!((skipped.status(), field(&skipped, "ratelimit-policy")), (StatusCode::OK, ""));
 }

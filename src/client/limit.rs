@@ -1,0 +1,306 @@
+//! Definitions of limits in code.
+
+use std::time::Duration;
+
+use super::{ErrorKind, IntoLimitKey, Rate};
+use crate::limit::{
+    Amount, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage,
+    RefillRateError,
+};
+use crate::time::saturating_ms;
+
+/// A definition of a limit, step by step. What is wrong is told when the limit is used, or by [`define`](Self::define).
+///
+/// A key with placeholders, such as `calls:{user}`, makes a template: each key that matches it gets a limit of its own.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ledger_limiter::client::{Limit, Overage, Rate};
+///
+/// let minute = Duration::from_secs(60);
+/// let limits = [
+///     Limit::rolling("tpm", 60_000).per(minute).unit("tokens"),
+///     Limit::concurrency("slots", 10).timeout(Duration::from_secs(300)),
+///     Limit::fixed_window("daily:{tenant}", 1_000_000).per(24 * 60 * minute).instances_max(50_000),
+///     Limit::sliding_window("calls", 600).per(minute).segments(6),
+///     Limit::token_bucket("burst", 100).refill(10, Duration::from_secs(1)).overage(Overage::Deny),
+///     Rate::per_second(10).burst(1).limit("paced"),
+/// ];
+/// for limit in limits {
+///     limit.define().expect("it is valid");
+/// }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a limit is defined only where it is used"]
+pub struct Limit {
+    key: Result<LimitKey, KeyError>,
+    kind: KindName,
+    capacity: u64,
+    fields: KindFields,
+    /// The first fault of a time or rate.
+    fault: Option<LimitError>,
+    unit: String,
+    description: String,
+    overage: Overage,
+    instances_max: u64,
+}
+
+/// Why a limit cannot be defined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// The rate is not above 0, or too low or high for a bucket.
+    #[error("the rate {0}")]
+    Rate(#[from] RefillRateError),
+    /// The length of a window has a fraction of a second.
+    #[error("a window must be of whole seconds, not {0:?}")]
+    FractionOfSecond(Duration),
+    /// A field of the definition is not valid.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+}
+
+impl LimitError {
+    /// The kind of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidRequest
+    }
+}
+
+/// What a limit can be defined by: a [`Limit`], or a [`Definition`].
+pub trait IntoDefinition {
+    /// The definition.
+    ///
+    /// # Errors
+    ///
+    /// What is not valid in it.
+    fn into_definition(self) -> Result<Definition, LimitError>;
+}
+
+impl IntoDefinition for Limit {
+    fn into_definition(self) -> Result<Definition, LimitError> {
+        self.define()
+    }
+}
+
+impl IntoDefinition for Definition {
+    fn into_definition(self) -> Result<Definition, LimitError> {
+        Ok(self)
+    }
+}
+
+impl IntoDefinition for &Definition {
+    fn into_definition(self) -> Result<Definition, LimitError> {
+        Ok(self.clone())
+    }
+}
+
+impl Limit {
+    /// At most `capacity` units in any window: a unit is available again one window after it was reserved. Needs
+    /// [`per`](Self::per).
+    pub fn rolling(key: impl IntoLimitKey, capacity: u64) -> Self {
+        Self::of(key.into_definition_key(), KindName::Rolling, capacity)
+    }
+
+    /// At most `slots` units at the same time: a unit is available again when its lease is completed. Needs
+    /// [`timeout`](Self::timeout).
+    pub fn concurrency(key: impl IntoLimitKey, slots: u64) -> Self {
+        Self::of(key.into_definition_key(), KindName::Concurrency, slots)
+    }
+
+    /// A bucket of `capacity` units, which starts full. Needs [`refill`](Self::refill); a [`Rate`] refills it evenly.
+    pub fn token_bucket(key: impl IntoLimitKey, capacity: u64) -> Self {
+        Self::of(key.into_definition_key(), KindName::TokenBucket, capacity)
+    }
+
+    /// `capacity` units in each window, all available again at its end. Needs [`per`](Self::per).
+    pub fn fixed_window(key: impl IntoLimitKey, capacity: u64) -> Self {
+        Self::of(key.into_definition_key(), KindName::FixedWindow, capacity)
+    }
+
+    /// `capacity` units in a window that moves by one segment at a time. Needs [`per`](Self::per) and
+    /// [`segments`](Self::segments).
+    pub fn sliding_window(key: impl IntoLimitKey, capacity: u64) -> Self {
+        Self::of(key.into_definition_key(), KindName::SlidingWindow, capacity)
+    }
+
+    pub(super) fn at_rate(key: impl IntoLimitKey, rate: Rate) -> Self {
+        let limit = Self::of(key.into_definition_key(), KindName::TokenBucket, rate.burst_units());
+        let refill = rate.refill().and_then(|refill| {
+            // A burst of 0 is told by the definition.
+            Ok(refill.for_burst(Amount::new(limit.capacity.max(1)).map_err(|_| RefillRateError::TooFast)?))
+        });
+        match refill {
+            Ok(refill) => Self {
+                fields: KindFields {
+                    refill_amount: refill.amount().get(),
+                    refill_interval_ms: refill.interval_ms(),
+                    refills_per_interval: refill.per_interval().get().into(),
+                    ..limit.fields
+                },
+                ..limit
+            },
+            Err(error) => limit.or_fault(error.into()),
+        }
+    }
+
+    fn of(key: Result<LimitKey, KeyError>, kind: KindName, capacity: u64) -> Self {
+        Self {
+            key,
+            kind,
+            capacity,
+            fields: KindFields::default(),
+            fault: None,
+            unit: String::new(),
+            description: String::new(),
+            overage: Overage::default(),
+            instances_max: 0,
+        }
+    }
+
+    /// Sets the length of the window: whole seconds, 1 to 366 days.
+    pub fn per(mut self, window: Duration) -> Self {
+        self.fields.window_seconds = window.as_secs();
+        if window.subsec_nanos() > 0 { self.or_fault(LimitError::FractionOfSecond(window)) } else { self }
+    }
+
+    /// Sets after how long a slot is released if nobody completes its lease: 1 second to 366 days, rounded up to whole
+    /// seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        let has_fraction = timeout.subsec_nanos() > 0;
+        self.fields.timeout_seconds = timeout.as_secs().saturating_add(has_fraction.into());
+        self
+    }
+
+    /// Adds `amount` units each `interval`, a whole number of milliseconds.
+    pub fn refill(mut self, amount: u64, interval: Duration) -> Self {
+        self.fields.refill_amount = amount;
+        self.fields.refill_interval_ms = saturating_ms(interval);
+        self
+    }
+
+    /// Adds units only on request, as many as [`refill`](Self::refill) says.
+    pub fn refilled_by_hand(mut self) -> Self {
+        self.fields.auto_replenish = Some(false);
+        self
+    }
+
+    /// Begins fixed windows this long after a multiple of their length, counted from 1970; by default at a multiple.
+    pub fn align(mut self, offset: Duration) -> Self {
+        self.fields.align = offset.as_secs();
+        self
+    }
+
+    /// Sets the number of segments of a sliding window.
+    pub fn segments(mut self, segments: u64) -> Self {
+        self.fields.segments = segments;
+        self
+    }
+
+    /// Names the unit, for people.
+    pub fn unit(self, unit: impl Into<String>) -> Self {
+        Self { unit: unit.into(), ..self }
+    }
+
+    /// Describes the limit, for people.
+    pub fn description(self, description: impl Into<String>) -> Self {
+        Self { description: description.into(), ..self }
+    }
+
+    /// Sets what happens to usage above the reservation that finds no room; by default it is debt.
+    pub fn overage(self, overage: Overage) -> Self {
+        Self { overage, ..self }
+    }
+
+    /// Sets the most limits that a template makes.
+    pub fn instances_max(self, instances_max: u64) -> Self {
+        Self { instances_max, ..self }
+    }
+
+    /// The definition.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is not valid.
+    pub fn define(self) -> Result<Definition, LimitError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let key = self.key.map_err(DefinitionError::Key)?;
+        let capacity = Amount::new(self.capacity).map_err(DefinitionError::Capacity)?;
+        let kind = Kind::from_fields(self.kind, &self.fields)?;
+        let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
+        Ok(definition.with_instances_max(self.instances_max)?)
+    }
+
+    fn or_fault(self, fault: LimitError) -> Self {
+        Self { fault: self.fault.or(Some(fault)), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn error_of(limit: Limit) -> String {
+        limit.define().expect_err("it is not valid").to_string()
+    }
+
+    #[test]
+    fn a_rate_is_a_bucket_that_is_refilled_unit_by_unit() {
+        let ms = Duration::from_millis;
+        for (rate, capacity, per_interval, interval_ms) in [
+            (Rate::per_second(10), 10, 1, 100),
+            (Rate::per_second(10).burst(1), 1, 1, 100),
+            (Rate::per_second(0.1), 1, 1, 10_000),
+            (Rate::per_second(2.5), 3, 1, 400),
+            (Rate::per_minute(60).burst(10), 10, 1, 1_000),
+            (Rate::per_minute(7), 7, 7, 60_000),
+            (Rate::per_hour(1), 1, 1, 3_600_000),
+            (Rate::every(ms(250)), 1, 1, 250),
+            (Rate::every(Duration::from_secs(90)).burst(4), 4, 1, 90_000),
+        ] {
+            let definition = rate.limit("calls").define().expect("valid");
+            let fields = definition.kind.fields();
+            let found =
+                (definition.capacity.get(), fields.refills_per_interval.max(1), fields.refill_interval_ms);
+            assert_eq!(found, (capacity, per_interval, interval_ms), "{rate:?}");
+            assert_eq!(fields.refill_amount, 1, "{rate:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_valid_is_said() {
+        for (limit, expected) in [
+            (Rate::per_second(0).limit("a"), "the rate must be a number above 0"),
+            (Rate::per_second(-1).limit("a"), "the rate must be a number above 0"),
+            (Rate::per_second(f64::NAN).limit("a"), "the rate must be a number above 0"),
+            (Rate::every(Duration::ZERO).limit("a"), "the rate must be a number above 0"),
+            (Rate::per_hour(1e-9).limit("a"), "the rate must be at least 1 in 366 days"),
+            (Rate::per_second(1).burst(0).limit("a"), "capacity must be at least 1"),
+            (Limit::rolling("a", 1), "window_seconds must be between 1 and 31622400, not 0"),
+            (
+                Limit::rolling("a", 1).per(Duration::from_millis(1_500)),
+                "a window must be of whole seconds, not 1.5s",
+            ),
+            (Limit::rolling("a", 1).per(SECOND).segments(2), "segments must be left out for kind rolling"),
+            (Limit::concurrency("a", 1), "timeout_seconds must be between 1 and 31622400, not 0"),
+            (Limit::sliding_window("a", 1).per(SECOND), "segments must be between 1 and 60, not 0"),
+        ] {
+            assert_eq!(error_of(limit), expected);
+        }
+        assert!(error_of(Limit::rolling(":a", 1).per(SECOND)).contains("key"));
+        assert!(error_of(Limit::rolling("a", 1).per(SECOND).instances_max(2)).contains("max_instances"));
+    }
+
+    #[test]
+    fn a_timeout_is_rounded_up_to_whole_seconds() {
+        for (ms, seconds) in [(1, 1), (1_000, 1), (1_001, 2)] {
+            let limit = Limit::concurrency("slots", 1).timeout(Duration::from_millis(ms));
+            assert_eq!(limit.define().expect("valid").kind.fields().timeout_seconds, seconds);
+        }
+    }
+}
