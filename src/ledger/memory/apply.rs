@@ -3,7 +3,7 @@
 use super::conservation::BalancesBefore;
 use super::definition_log::NewPart;
 use super::movement::Executed;
-use super::slots::TransferSlot;
+use super::slots::{FamilySlot, TransferSlot};
 use super::state::{Applied, LedgerState};
 use super::stored_transfer::{NewTransfer, StoredMovement, TransferState};
 use super::transfers::IdLookup;
@@ -48,13 +48,14 @@ impl LedgerState {
     /// of the refused one, and why.
     fn create_all(&mut self, transfers: &[Transfer]) -> Result<u64, (usize, Refusal)> {
         let mut first_timestamp_ns = None;
+        let mut family = None;
         for (index, transfer) in transfers.iter().enumerate() {
             let timestamp_ns = self.now_ns.max(self.last_timestamp_ns + 1);
             let linked = index + 1 < transfers.len();
             let created = if transfer.code == TransferCode::Definition {
                 self.append_part(transfer, linked, timestamp_ns)
             } else {
-                self.create(transfer, linked, timestamp_ns)
+                self.create(transfer, linked, timestamp_ns, &mut family)
             };
             created.map_err(|refusal| (index, refusal))?;
             self.last_timestamp_ns = timestamp_ns;
@@ -92,9 +93,16 @@ impl LedgerState {
         Ok(())
     }
 
-    /// Creates a transfer that is not part of a definition.
-    fn create(&mut self, transfer: &Transfer, linked: bool, timestamp_ns: u64) -> Result<(), Refusal> {
-        let lookup = self.transfers.find(transfer.id);
+    /// Creates a transfer that is not part of a definition. `family` is that of the transfer before it in its chain, and
+    /// most likely its own.
+    fn create(
+        &mut self,
+        transfer: &Transfer,
+        linked: bool,
+        timestamp_ns: u64,
+        family: &mut Option<FamilySlot>,
+    ) -> Result<(), Refusal> {
+        let lookup = self.transfers.find_near(transfer.id, *family);
         if let Some(slot) = lookup.transfer {
             return Err(self.refuse_existing(transfer, linked, slot));
         }
@@ -109,11 +117,14 @@ impl LedgerState {
         let Transfer { id, code, .. } = *transfer;
         let new = NewTransfer { id, code, user_data, movement, state, linked, timestamp_ns };
         let created = self.transfers.insert(lookup, &new);
+        *family = Some(self.transfers.get(created).family);
         if let StoredMovement::Pend { timeout_seconds: timeout_seconds @ 1.., .. } = movement {
             self.expiries.append(&mut self.transfers, timeout_seconds, created);
         }
         let applied = Applied { created, voided };
-        if let Some(closings) = self.closings_of(applied) {
+        if code == TransferCode::Close
+            && let Some(closings) = self.closings_of(applied)
+        {
             closings.push(created);
         }
         self.applied.push(applied);
@@ -131,17 +142,17 @@ impl LedgerState {
 
     /// Schedules the removal of the families that the chain changed.
     fn schedule_removals(&mut self) {
-        for &Applied { created, voided } in &self.applied {
-            self.transfers.keep_until_refilled(created);
-            self.transfers.stop_keeping_if_completed(voided.unwrap_or(created));
-        }
         let mut previous = None;
         for &Applied { created, voided } in &self.applied {
-            let family = self.transfers.get(voided.unwrap_or(created)).family;
-            // Most chains change one family only.
-            if previous.replace(family) != Some(family) {
-                self.transfers.schedule_removal_if_finished(family, self.now_ns);
+            // A void has the code of the transfer that it voids.
+            let family = self.transfers.keep_or_stop_keeping(voided.unwrap_or(created));
+            // Most chains change one family only. It is scheduled when all of its transfers are known.
+            if let Some(finished) = previous.replace(family).filter(|&previous| previous != family) {
+                self.transfers.schedule_removal_if_finished(finished, self.now_ns);
             }
+        }
+        if let Some(finished) = previous {
+            self.transfers.schedule_removal_if_finished(finished, self.now_ns);
         }
     }
 

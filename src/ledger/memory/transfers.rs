@@ -150,7 +150,18 @@ impl Transfers {
     }
 
     pub(super) fn find(&self, id: TransferId) -> IdLookup {
-        let family = self.find_family(id.family());
+        self.find_in(id, self.find_family(id.family()))
+    }
+
+    /// The same, with a family that is looked at first.
+    pub(super) fn find_near(&self, id: TransferId, near: Option<FamilySlot>) -> IdLookup {
+        match near.filter(|&near| self.family(near).id == id.family()) {
+            Some(family) => self.find_in(id, Some(family)),
+            None => self.find(id),
+        }
+    }
+
+    fn find_in(&self, id: TransferId, family: Option<FamilySlot>) -> IdLookup {
         let tail = id.tail();
         let may_contain = |&family: &FamilySlot| self.family(family).tail_bits & tail_bit(tail) != 0;
         let find_in = |family| self.slots_of(family).find(|&slot| self.get(slot).id_tail == tail);
@@ -296,26 +307,22 @@ impl Transfers {
     }
 
     /// Keeps the family of a spending transfer until the schedule has refilled what it spent: a complete may
-    /// release it until then.
-    pub(super) fn keep_until_refilled(&mut self, slot: TransferSlot) {
+    /// release it until then. Does so no longer once the lease is completed, because nothing more of it can be released. A
+    /// complete creates a transfer with its own code or voids pending transfers. Returns the family.
+    pub(super) fn keep_or_stop_keeping(&mut self, slot: TransferSlot) -> FamilySlot {
         let transfer = self.get(slot);
-        if matches!(transfer.code, TransferCode::Spend | TransferCode::SpendDeny) {
-            let (family, refilled_at_ms) = (transfer.family, self.user_data(transfer).long);
+        let (family, is_voided) = (transfer.family, transfer.state == TransferState::Voided);
+        if is_voided || transfer.code == TransferCode::Complete {
+            self.family_mut(family).refilled_at_seconds = 0;
+        } else if matches!(transfer.code, TransferCode::Spend | TransferCode::SpendDeny) {
+            let refilled_at_ms = self.user_data(transfer).long;
             // In whole seconds, so that the leases of one window share an entry of the queue.
             let refilled_at_seconds = refilled_at_ms.div_ceil(NS_PER_SECOND / NS_PER_MS);
             let refilled_at_seconds = u32::try_from(refilled_at_seconds).unwrap_or(u32::MAX);
             let family = self.family_mut(family);
             family.refilled_at_seconds = family.refilled_at_seconds.max(refilled_at_seconds);
         }
-    }
-
-    /// Undoes [`Transfers::keep_until_refilled`] for a completed lease: nothing more of it can be released. A
-    /// complete creates a transfer with its own code or voids pending transfers.
-    pub(super) fn stop_keeping_if_completed(&mut self, slot: TransferSlot) {
-        let &StoredTransfer { code, state, family, .. } = self.get(slot);
-        if code == TransferCode::Complete || state == TransferState::Voided {
-            self.family_mut(family).refilled_at_seconds = 0;
-        }
+        family
     }
 
     /// Schedules the removal of a family if none of its transfers is pending.
