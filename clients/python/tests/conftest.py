@@ -1,0 +1,68 @@
+"""Fixtures: a service for all tests, limits of its own for each test, and limiters."""
+
+import itertools
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service import REPOSITORY, Proxy, Service
+
+from ratelimiterd import Limiter, Options, RepeatPolicy
+
+QUICK = Options(request_timeout=1.0, repeat=RepeatPolicy(first_pause=0.01, pause_max=0.05, give_up_after=5.0))
+
+DefineLimit = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    examples = json.loads((REPOSITORY / "examples" / "limits.json").read_text())
+    service = Service(tmp_path_factory.mktemp("service"), [limit["definition"] for limit in examples])
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def proxy(service: Service) -> Iterator[Proxy]:
+    proxy = Proxy(service.port)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def limiter(proxy: Proxy) -> Iterator[Limiter]:
+    """A limiter that asks through the proxy."""
+    with Limiter(proxy.url, QUICK) as limiter:
+        yield limiter
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def define(service: Service) -> DefineLimit:
+    """Defines a limit of a fresh key, and returns the key."""
+
+    def define(kind: str, capacity: int, key: str | None = None, **fields: Any) -> str:
+        key = key or f"test:{next(_numbers)}"
+        times = {"window_seconds": 3600} if kind == "rolling" else {"timeout_seconds": 3600}
+        body = {"key": key, "kind": kind, "capacity": capacity, **times, **fields}
+        request = urllib.request.Request(
+            f"{service.url}/v1/admin/limits",
+            json.dumps(body).encode(),
+            {"content-type": "application/json"},
+            method="PUT",
+        )
+        with urllib.request.urlopen(request) as response:
+            assert json.load(response)["ok"]
+        return key
+
+    return define
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
