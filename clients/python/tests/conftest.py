@@ -3,18 +3,14 @@
 import itertools
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from calls import QUICK, Call, DefineLimit
 from service import REPOSITORY, Proxy, Service
 
-from ratelimiterd import Limiter, Options, RepeatPolicy
-
-QUICK = Options(request_timeout=1.0, repeat=RepeatPolicy(first_pause=0.01, pause_max=0.05, give_up_after=5.0))
-
-DefineLimit = Callable[..., str]
+from ratelimiterd import Limiter
 
 
 @pytest.fixture(scope="session")
@@ -64,5 +60,12 @@ def define(service: Service) -> DefineLimit:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
+def limited(define: DefineLimit) -> Call:
+    return Call(define)
+
+
+@pytest.fixture
+def observer(service: Service) -> Iterator[Limiter]:
+    """A limiter that asks the service directly, to see what is reserved."""
+    with Limiter(service.url) as limiter:
+        yield limiter

@@ -42,9 +42,15 @@ class Service:
         )
         self._log = folder / "log"
         address = ["--server-listen-addr", "127.0.0.1:0", "--registry-path", str(registry)]
+        # The service takes each RATELIMITERD_... variable as one of its settings.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RATELIMITERD_")}
         with self._log.open("wb") as log:
+            command = [program(), "serve", "--server-backend", "memory", *address, *flags]
             self._process = subprocess.Popen(
-                [program(), "serve", "--server-backend", "memory", *address, *flags], stderr=log, cwd=folder
+                command,
+                stderr=log,
+                cwd=folder,
+                env=environment,
             )
         self.port = self._wait_for_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -77,12 +83,12 @@ class Seen:
 
 
 class Proxy:
-    """Passes requests on to a service. `faults` are what happens to the next requests whose path begins with `path`."""
+    """Passes requests on to a service."""
 
     def __init__(self, upstream_port: int) -> None:
         self.seen: list[Seen] = []
-        self.path = "/v1/"
-        self.faults: deque[Fault] = deque()
+        self._path = ""
+        self._faults: deque[Fault] = deque()
         self.rewrite: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer
         self.is_released = threading.Event()
         proxy = self
@@ -103,6 +109,10 @@ class Proxy:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    def inject(self, path: str, fault: Fault, times: int = 1) -> None:
+        """Lets a fault happen to the next requests whose path begins with `path`."""
+        self._path, self._faults = path, deque([fault] * times)
+
     def paths(self) -> list[str]:
         """The paths of all requests, in order."""
         return [seen.path for seen in self.seen]
@@ -111,7 +121,7 @@ class Proxy:
         """Answers one request."""
         body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
         self.seen.append(Seen(handler.path, json.loads(body) if body else None))
-        fault = self.faults.popleft() if self.faults and handler.path.startswith(self.path) else None
+        fault = self._faults.popleft() if self._faults and handler.path.startswith(self._path) else None
         if fault == "unavailable":
             status, answer = 503, b'{"allowed":false,"error":"backend_error"}'
         else:

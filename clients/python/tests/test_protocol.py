@@ -113,7 +113,8 @@ def test_a_batch_has_an_answer_for_each_item() -> None:
         Answer(200, {"a": 2}),
     ]
     assert split_answer(Answer(503, None), 2) == [Answer(503, None)] * 2
-    for wrong in ({"results": [{}]}, {}, None):
+    wrongs: list[object] = [{"results": [{}]}, {}, None]
+    for wrong in wrongs:
         with pytest.raises(OutcomeUnknown):
             split_answer(Answer(200, wrong), 2)
 

@@ -48,9 +48,6 @@ def client_arguments(url: str, options: Options) -> dict[str, Any]:
         token = Path(options.token_file).read_text().strip()
     if token is not None and not _TOKEN.fullmatch(token):
         raise invalid("a token has letters, digits and -._~+/= only, and is not empty")
-    tls = ssl.create_default_context(cafile=options.ca_file)
-    if options.client_certificate is not None:
-        tls.load_cert_chain(*options.client_certificate)
     headers = {"content-type": "application/json"}
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
@@ -62,11 +59,22 @@ def client_arguments(url: str, options: Options) -> dict[str, Any]:
     return {
         "base_url": url,
         "headers": headers,
-        "verify": tls,
+        "verify": _tls(url, options),
         "timeout": httpx.Timeout(options.request_timeout, connect=options.connect_timeout),
         "limits": limits,
         "trust_env": False,  # no proxy stands between callers and their limiter
     }
+
+
+def _tls(url: str, options: Options) -> ssl.SSLContext:
+    """Whom to trust, and the certificate to show."""
+    if not url.lower().startswith("https://"):
+        # It trusts nobody. Reading the system's certificates for nothing would take 20 ms.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls = ssl.create_default_context(cafile=options.ca_file)
+    if options.client_certificate is not None:
+        tls.load_cert_chain(*options.client_certificate)
+    return tls
 
 
 def request_arguments(request: Request) -> dict[str, Any]:
