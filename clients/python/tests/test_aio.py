@@ -25,6 +25,8 @@ from ratelimiterd import (
     RepeatPolicy,
     Usage,
 )
+from ratelimiterd.batch import Batcher
+from ratelimiterd.protocol import RESERVE, Answer, Request
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -143,11 +145,13 @@ def test_closing_waits_for_completes_and_ends_waiting(proxy: Proxy, observer: Li
         for lease in leases:
             lease.unused()
             await lease.complete()
-        await limiter.close()
+        closing = asyncio.create_task(limiter.close())
         with pytest.raises(LimiterClosed):
             await waiting
         with pytest.raises(LimiterClosed):
             await limiter.acquire(limited)
+        assert not closing.done()
+        await closing
         assert limited.reserved(observer) == (0, 0)
 
     run(main())
@@ -231,6 +235,30 @@ def test_a_batch_without_an_answer_is_unknown_to_each_of_its_calls(
         assert limited.reserved(observer) == (0, 0)
 
     run(main())
+
+
+def test_a_call_that_was_cancelled_in_the_queue_is_not_sent() -> None:
+    sent: list[str | None] = []
+
+    async def main() -> None:
+        is_released = asyncio.Event()
+
+        async def exchange(request: Request) -> Answer:
+            sent.append(request.body)
+            await is_released.wait()
+            return Answer(200, {})
+
+        batcher = Batcher(exchange, BatchOptions(calls_in_flight_max=1))
+        calls = []
+        for body in ("first", "cancelled", "last"):
+            calls.append(asyncio.create_task(batcher.exchange(Request(RESERVE, body))))
+            await asyncio.sleep(0.01)
+        calls.pop(1).cancel()
+        is_released.set()
+        await asyncio.gather(*calls)
+
+    run(main())
+    assert sent == ["first", "last"]
 
 
 def test_a_refused_complete_is_raised_or_logged(proxy: Proxy, limited: Call, caplog: pytest.LogCaptureFixture) -> None:

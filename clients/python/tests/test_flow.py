@@ -1,12 +1,15 @@
 """The course of operations, over a clock that stands still and a service that answers from a list."""
 
 import json
+from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 
 from ratelimiterd import Denied, LeaseExpired, LeaseSettled, OutcomeUnknown, RepeatPolicy, Wants
+from ratelimiterd.batch import run_together
 from ratelimiterd.flow import Flow, Flows, Grant, Pause, Send, T
-from ratelimiterd.protocol import Answer
+from ratelimiterd.protocol import Answer, Request
 
 GRANTED = Answer(200, {"allowed": True, "reserved_at_unix_ms": 7})
 NO_ROOM = Answer(200, {"allowed": False, "retry_after_ms": 400, "error": "", "limiting_key": "k"})
@@ -159,6 +162,18 @@ def test_a_complete_is_asked_once_and_repeated_in_the_background(failure: Answer
     assert len(world.sent) == 2
     world.run_background()
     assert [body["actuals"] for _, body in world.sent[1:]] == [[{"key": "k", "actual_amount": 3}]] * 3
+
+
+def test_a_batch_that_is_interrupted_is_found_out_in_the_background() -> None:
+    world = World(NO_ROOM, GRANTED, DONE)
+
+    def interrupt(requests: Sequence[Request]) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_together([world.flows.attempt(WANTS, ""), world.flows.attempt(WANTS, "")], interrupt, lambda seconds: None)
+    world.run_background()
+    assert [path for path, _ in world.sent] == ["/v1/reserve", "/v1/reserve", "/v1/complete"]
 
 
 def test_an_extension_is_repeated_under_the_same_id() -> None:

@@ -115,7 +115,12 @@ def test_a_stream_goes_on_when_its_lease_cannot_be_extended(provider: Provider, 
 
 @pytest.mark.parametrize(
     ("status", "kind", "tokens_left"),
-    [(400, openai.BadRequestError, 0), (429, openai.RateLimitError, 0), (500, openai.InternalServerError, 112)],
+    [
+        (400, openai.BadRequestError, 0),
+        (429, openai.RateLimitError, 0),
+        (408, openai.APIStatusError, 112),
+        (500, openai.InternalServerError, 112),
+    ],
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_refused_call_releases_its_tokens_and_a_failed_one_keeps_them(
@@ -153,9 +158,13 @@ def test_the_asynchronous_client_is_limited_alike(
             async with await client.chat.completions.create(model=model.name, messages=MESSAGES, stream=True) as stream:
                 extended = [model.reserved(limiter)[1] - 84 - PROMPT_TOKENS async for _ in stream]
             assert extended == [2, 2, 4]
+            async with await client.chat.completions.create(model=model.name, messages=MESSAGES, stream=True) as stream:
+                await anext(aiter(stream))
+            assert model.reserved(limiter) == (4, 126 + PROMPT_TOKENS + 2, 0, 126 + PROMPT_TOKENS + 2)
             provider.status = 400
             with pytest.raises(openai.BadRequestError):
                 await client.chat.completions.create(model=model.name, messages=MESSAGES)
-        assert model.reserved(limiter) == (4, 126, 0, 126)
+        assert model.reserved(limiter)[0] == 5
+        assert model.reserved(limiter)[1:] == (126 + PROMPT_TOKENS + 2, 0, 126 + PROMPT_TOKENS + 2)
 
     asyncio.run(main())

@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -66,23 +65,22 @@ def run_together(
 ) -> list[T | RatelimiterdError]:
     """Carries out flows in step, so that their requests travel together. Returns the result or exception of each."""
     courses = [_Course(flow) for flow in flows]
-    while running := [course for course in courses if course.step is not None]:
-        sending = [course for course in running if isinstance(course.step, Send)]
-        try:
+    try:
+        while running := [course for course in courses if course.step is not None]:
+            sending = [course for course in running if isinstance(course.step, Send)]
             answers = exchange([course.step.request for course in sending if isinstance(course.step, Send)])
             seconds = max((course.step.seconds for course in running if isinstance(course.step, Pause)), default=0.0)
             if seconds > 0:
                 pause(seconds)
-        except BaseException as error:
             for course in running:
-                with suppress(BaseException):
-                    course.flow.throw(error)
-            raise
-        for course in running:
-            if course not in sending:
-                course.advance(None)
-        for course, answer in zip(sending, answers, strict=True):
-            course.advance(answer)
+                if course not in sending:
+                    course.advance(None)
+            for course, answer in zip(sending, answers, strict=True):
+                course.advance(answer)
+    finally:
+        # If it is interrupted, each flow finds out its outcome in the background.
+        for course in courses:
+            course.flow.close()
     return [course.result for course in courses]
 
 
