@@ -135,13 +135,17 @@ def test_a_complete_that_is_cancelled_goes_on_in_the_background(proxy: Proxy, ob
     run(main())
 
 
-def test_closing_waits_for_completes_and_ends_waiting(proxy: Proxy, observer: Limiter, limited: Call) -> None:
+def test_closing_waits_for_completes_and_ends_waiting(
+    proxy: Proxy, observer: Limiter, limited: Call, define: DefineLimit
+) -> None:
+    full = define("rolling", 1)
+
     async def main() -> None:
         limiter = AsyncLimiter(proxy.url, QUICK)
         leases = [await limiter.acquire(limited), await limiter.acquire(limited)]
-        waiting = asyncio.ensure_future(limiter.acquire(limited))
-        await asyncio.sleep(0.05)
-        proxy.inject("/v1/complete", "cut", times=4)
+        await (await limiter.acquire({full: 1})).complete()
+        waiting = asyncio.ensure_future(limiter.acquire({full: 1}))
+        proxy.inject("/v1/complete", "unavailable", times=20)
         for lease in leases:
             lease.unused()
             await lease.complete()
