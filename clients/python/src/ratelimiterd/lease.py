@@ -1,0 +1,199 @@
+"""Leases: what was granted to a call, and how it ends."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Protocol
+
+from .errors import CallRefused, invalid
+from .flow import Flow, Flows, Grant
+from .protocol import Request
+from .wants import check_amount
+
+logger = logging.getLogger("ratelimiterd")
+
+
+class BaseLease:
+    """What a lease holds, and what of it was used.
+
+    A lease ends once: at the end of its ``with`` block, or with `complete`. Its end releases the slots of concurrency
+    limits. For other limits it depends on what was told:
+
+    - After `used` the lease is settled with that amount. What is left of the reservation is released, and usage above
+      it is the limit's overage.
+    - A limit of which nothing was told keeps the reserved amount until it expires or is refilled. That also holds when
+      the block ends with an exception, because the provider may have done the work.
+    - After `unused`, everything is released.
+    """
+
+    def __init__(self, flows: Flows, grant: Grant) -> None:
+        self._flows = flows
+        self._reserve = grant.reserve
+        self._granted = grant.granted
+        self._actuals: dict[str, int] = {}
+        self._is_over = False
+
+    @property
+    def id(self) -> str:
+        """The id of the lease, a ULID."""
+        return self._reserve.lease_id
+
+    @property
+    def amounts(self) -> Mapping[str, int]:
+        """What was reserved at first, by key. Extensions are not in it."""
+        return self._reserve.wants.amounts
+
+    @property
+    def reserved_at(self) -> datetime:
+        """When the lease was granted, in the ledger's time."""
+        return datetime.fromtimestamp(self._granted.reserved_at_unix_ms / 1000, timezone.utc)
+
+    @property
+    def emergency(self) -> bool:
+        """Whether the service granted it by itself, because its ledger did not answer. Its usage becomes debt."""
+        return self._granted.emergency
+
+    def used(self, amounts: Mapping[str, int] | None = None, *, tokens: int | None = None) -> None:
+        """Tells how much was used in all, by key, or of every limit that counts tokens. A later number replaces it."""
+        self._actuals.update(self._by_key(amounts, tokens, 0))
+
+    def unused(self) -> None:
+        """Tells that nothing was used: the call was not made."""
+        self._actuals = dict.fromkeys(self.amounts, 0)
+
+    def _by_key(self, amounts: Mapping[str, int] | None, tokens: int | None, least: int) -> dict[str, int]:
+        """The amounts by key, checked."""
+        by_key = dict(amounts or {})
+        if tokens is not None:
+            if not self._reserve.wants.token_keys:
+                raise invalid("the lease knows no limits of tokens; name the keys")
+            by_key.update(dict.fromkeys(self._reserve.wants.token_keys, tokens))
+        for key, amount in by_key.items():
+            if key not in self.amounts:
+                raise invalid(f"the lease does not hold limit {key}; name keys that it was acquired for")
+            check_amount(key, amount, least)
+        return by_key
+
+    def _extensions(self, amounts: Mapping[str, int] | None, tokens: int | None) -> Iterator[Flow[None]]:
+        by_key = self._by_key(amounts, tokens, 1)
+        return (self._flows.extend(self._reserve.extend(key, amount)) for key, amount in by_key.items())
+
+    def ending(self) -> Flow[None] | None:
+        """The flow that ends the lease; ``None`` if it is over. For this package only."""
+        request = self._end()
+        return None if request is None else self._flows.settle(request)
+
+    def _end(self) -> Request | None:
+        if self._is_over:
+            return None
+        self._is_over = True
+        return self._reserve.complete(self._actuals)
+
+    def _abandoned(self) -> Flow[None] | None:
+        """The flow that ends a lease which its owner forgot; ``None`` if it is over or was never built."""
+        request = self._end() if hasattr(self, "_driver") else None
+        return None if request is None else self._flows.complete(request)
+
+
+class SyncDriver(Protocol):
+    """What a `Lease` needs of its limiter."""
+
+    def run(self, flow: Flow[None]) -> None:
+        """Carries out a flow."""
+
+    def in_background(self, flow: Flow[None]) -> None:
+        """Carries out a flow on another thread."""
+
+
+class AsyncDriver(Protocol):
+    """What an `AsyncLease` needs of its limiter."""
+
+    async def run(self, flow: Flow[None]) -> None:
+        """Carries out a flow."""
+
+    def in_background(self, flow: Flow[None]) -> None:
+        """Carries out a flow in another task. May be called on any thread."""
+
+
+class Lease(BaseLease):
+    """A lease of a `Limiter`. Use it in a ``with`` block, or end it with `complete`."""
+
+    def __init__(self, driver: SyncDriver, flows: Flows, grant: Grant) -> None:
+        super().__init__(flows, grant)
+        self._driver = driver
+
+    def extend(self, amounts: Mapping[str, int] | None = None, *, tokens: int | None = None) -> None:
+        """Reserves more for a call that needs more than expected, by key, or of every limit that counts tokens.
+
+        It asks once for each limit and does not wait for room. Tell the total with `used`, extensions included.
+
+        Raises `Denied` at the first limit without room. What was extended before stays, and is settled with the lease.
+        """
+        for extension in self._extensions(amounts, tokens):
+            self._driver.run(extension)
+
+    def complete(self) -> None:
+        """Ends the lease. A second call does nothing.
+
+        If the service does not answer, the complete is repeated in the background.
+        """
+        flow = self.ending()
+        if flow is not None:
+            self._driver.run(flow)
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.complete()
+        except CallRefused as refusal:
+            log_unsettled(refusal)
+
+    def __del__(self) -> None:
+        flow = self._abandoned()
+        if flow is not None:
+            self._driver.in_background(flow)
+
+
+class AsyncLease(BaseLease):
+    """A lease of an `AsyncLimiter`. Use it in an ``async with`` block, or end it with `complete`."""
+
+    def __init__(self, driver: AsyncDriver, flows: Flows, grant: Grant) -> None:
+        super().__init__(flows, grant)
+        self._driver = driver
+
+    async def extend(self, amounts: Mapping[str, int] | None = None, *, tokens: int | None = None) -> None:
+        """Does what `Lease.extend` does."""
+        for extension in self._extensions(amounts, tokens):
+            await self._driver.run(extension)
+
+    async def complete(self) -> None:
+        """Does what `Lease.complete` does, and goes on in the background if the task is cancelled."""
+        flow = self.ending()
+        if flow is not None:
+            await self._driver.run(flow)
+
+    async def __aenter__(self) -> "AsyncLease":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.complete()
+        except CallRefused as refusal:
+            log_unsettled(refusal)
+
+    def __del__(self) -> None:
+        flow = self._abandoned()
+        if flow is not None:
+            self._driver.in_background(flow)
+
+
+def log_unsettled(error: Exception) -> None:
+    """Logs that a lease could not be completed where nobody can be told."""
+    logger.warning("a lease could not be completed; what it reserved expires by itself: %s", error)

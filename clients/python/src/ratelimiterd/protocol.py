@@ -1,0 +1,169 @@
+"""Requests to the service and the meaning of its answers. Nothing here sends anything."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import DenialReason, Denied, OutcomeUnknown, refused
+from .keys import in_path
+from .ulid import new_ulid
+from .wants import Wants
+
+RESERVE = "/v1/reserve"
+COMPLETE = "/v1/complete"
+
+_REASONS: dict[str, DenialReason] = {
+    "": "no_room",
+    "limit_decreasing": "decreasing",
+    "exceeds_capacity": "exceeds_capacity",
+    "unknown_limit_key": "unknown_limit_key",
+    "too_many_instances": "too_many_instances",
+}
+_CONFLICTS = {
+    "lease_conflict": "the lease id was used for other requirements",
+    "lease_settled": "the lease is completed; acquire another",
+    "lease_expired": "the lease expired; acquire another, or raise the window or the time-out of its limits",
+}
+# Errors after which a repetition may succeed, besides all of 500 and above.
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_TRANSIENT_NAMES = frozenset({"backend_error", "contended", "overloaded"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request. The same request may be sent again: its ids make it happen once."""
+
+    path: str
+    body: str | None = None
+    """The JSON of a POST; ``None`` for a GET."""
+
+
+def post(path: str, body: Mapping[str, Any]) -> Request:
+    """A POST of this body."""
+    return Request(path, json.dumps(body, separators=(",", ":")))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the service."""
+
+    status: int
+    body: object
+    """The JSON; ``None`` if it is none."""
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """One attempt to reserve."""
+
+    lease_id: str
+    wants: Wants
+    job_id: str = ""
+
+    @classmethod
+    def fresh(cls, wants: Wants, job_id: str) -> "Reserve":
+        """A new attempt, under a new lease id."""
+        return cls(new_ulid(), wants, job_id)
+
+    def request(self) -> Request:
+        """The request of this attempt."""
+        requirements = [{"key": key, "amount": amount} for key, amount in self.wants.amounts.items()]
+        return post(RESERVE, {"lease_id": self.lease_id, "job_id": self.job_id, "requirements": requirements})
+
+    def complete(self, actuals: Mapping[str, int]) -> Request:
+        """The request that settles the lease. A limit that is not named keeps its reservation until it expires."""
+        named = [{"key": key, "actual_amount": amount} for key, amount in actuals.items()]
+        return post(COMPLETE, {"lease_id": self.lease_id, "job_id": self.job_id, "actuals": named})
+
+    def cancel(self) -> Request:
+        """The request that settles the lease as one of which nothing was used."""
+        return self.complete(dict.fromkeys(self.wants.amounts, 0))
+
+    def extend(self, key: str, amount: int) -> Request:
+        """The request for more of one limit, under a fresh id."""
+        body = {"lease_id": self.lease_id, "extend_id": new_ulid(), "key": key, "amount": amount}
+        return post("/v1/extend", body)
+
+
+@dataclass(frozen=True)
+class Granted:
+    """Everything is reserved."""
+
+    reserved_at_unix_ms: int
+    emergency: bool
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How a limit is used."""
+
+    available: int
+    reserved: int
+    debt: int
+
+
+def usage_request(key: str) -> Request:
+    """The request for the usage of a limit."""
+    return Request(f"/v1/admin/limits/{in_path(key)}")
+
+
+def read_reserve(answer: Answer) -> Granted | Denied:
+    """Reads the answer to a reserve or an extend. A denial is an answer; all else that is not a grant is raised."""
+    body = _read(answer)
+    if body.get("allowed") is True:
+        return Granted(int(body.get("reserved_at_unix_ms") or 0), body.get("emergency") is True)
+    name = str(body.get("error", "")).partition(":")[0]
+    limiting_key = body.get("limiting_key")
+    if name in _REASONS and isinstance(limiting_key, str):
+        retry_after_ms = int(body.get("retry_after_ms") or 0)
+        may_retry = name in ("", "limit_decreasing")
+        return Denied(limiting_key, _REASONS[name], retry_after_ms / 1000 if may_retry else None)
+    raise _failure(answer.status, body)
+
+
+def read_complete(answer: Answer) -> None:
+    """Reads the answer to a complete."""
+    body = _read(answer)
+    if body.get("ok") is not True:
+        raise _failure(answer.status, body)
+
+
+def read_usage(answer: Answer) -> Usage | None:
+    """Reads the usage of a limit; ``None`` if there is no such limit."""
+    if answer.status == 404 and _names_error(answer.body, "unknown_limit_key"):
+        return None
+    body = _read(answer)
+    try:
+        usage = body["limit"]["usage"]
+        return Usage(int(usage["available"]), int(usage["reserved"]), int(usage["debt"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutcomeUnknown("the answer is not one of this API") from error
+
+
+def _read(answer: Answer) -> dict[str, Any]:
+    """The body of an answer that may hold an outcome. A conflict is an answer too: it is about the lease."""
+    body = answer.body if isinstance(answer.body, dict) else None
+    if body is not None and (200 <= answer.status < 300 or answer.status == 409):
+        return body
+    raise _failure(answer.status, body)
+
+
+def _failure(status: int, body: dict[str, Any] | None) -> Exception:
+    """Why there is no outcome: the service refused the call, or the outcome is unknown."""
+    name, _, message = str((body or {}).get("error", "")).partition(":")
+    message = str((body or {}).get("message", message)).strip()
+    is_refusal = 400 <= status < 500 and status not in _TRANSIENT_STATUSES
+    if is_refusal and not name:
+        return refused("other", f"the service answered with status {status}; check its address", status)
+    if name in _CONFLICTS:
+        return refused(name, message or _CONFLICTS[name], status)
+    if name in ("invalid_request", "forbidden") or (is_refusal and name not in _TRANSIENT_NAMES):
+        return refused(name, message, status)
+    if status == 200 and not name:
+        return OutcomeUnknown("the answer is not one of this API; check the address of the service")
+    return OutcomeUnknown(f"the service answered with status {status} {name} {message}".strip())
+
+
+def _names_error(body: object, name: str) -> bool:
+    return isinstance(body, dict) and body.get("error") == name

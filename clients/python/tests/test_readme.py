@@ -1,0 +1,22 @@
+"""The first example of each README."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+from calls import reserved
+from service import REPOSITORY, Service
+
+from ratelimiterd import Limiter
+
+DAILY = "tenant:acme:llm:daily_tokens"
+
+
+@pytest.mark.parametrize("path", ["README.md", "clients/python/README.md"])
+def test_the_first_example_works(service: Service, observer: Limiter, path: str) -> None:
+    example = re.search(r"```python\n(.*?)```", (REPOSITORY / path).read_text(), re.DOTALL)
+    assert example is not None
+    before = reserved(observer, DAILY)
+    names = {"prompt": "Why?", "ask": lambda prompt: SimpleNamespace(usage=SimpleNamespace(total_tokens=7))}
+    exec(example[1].replace("http://127.0.0.1:8080", service.url), names)
+    assert reserved(observer, DAILY) == before + 7

@@ -1,0 +1,6 @@
+# The part of LiteLLM that this package uses, so that type checks need no LiteLLM.
+
+class RateLimitError(Exception):
+    def __init__(self, message: str, llm_provider: str, model: str) -> None: ...
+
+def get_llm_provider(model: str, custom_llm_provider: str | None = None) -> tuple[str, str, str | None, str | None]: ...
