@@ -108,8 +108,9 @@ impl Shard {
             position = self.next(position);
         }
         self.entries[free] = FREE;
-        if self.len < self.entries.len() / 16 && self.entries.len() > ENTRIES_MIN {
-            self.resize(self.entries.len() / 4);
+        // A table that has grown or shrunk is a quarter full, so that neither follows soon.
+        if self.len < self.entries.len() / 8 && self.entries.len() > ENTRIES_MIN {
+            self.resize(self.entries.len() / 2);
         }
     }
 

@@ -69,7 +69,7 @@ impl Retention {
 /// Takes the first entry. A queue that has become much shorter gives memory back.
 fn pop_front(queue: &mut VecDeque<Finished>) -> Option<Finished> {
     let first = queue.pop_front();
-    if queue.capacity() > SPARSE_MIN && queue.len() < queue.capacity() / 8 {
+    if queue.capacity() > SPARSE_MIN && queue.len() < queue.capacity() / 4 {
         queue.shrink_to(queue.len() * 2);
     }
     first
