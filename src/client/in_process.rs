@@ -212,7 +212,7 @@ impl<L: Ledger> InProcess<L> {
 
     /// A limit as this process knows it, or else the template of its key. `None` if it is deleted or unknown here.
     #[cfg(feature = "permits")]
-    pub(super) fn known(&self, key: &LimitKey) -> Option<Arc<Entry>> {
+    pub(super) fn entry(&self, key: &LimitKey) -> Option<Arc<Entry>> {
         let registry = self.engine.registry().snapshot();
         let entry = registry.get(key).or_else(|| registry.template_of(key));
         entry.filter(|entry| !entry.limit.state.status.is_gone())
@@ -220,13 +220,13 @@ impl<L: Ledger> InProcess<L> {
 
     /// Reads every change of a definition that was made until now.
     #[cfg(feature = "permits")]
-    pub(super) async fn refresh(&self) -> Result<(), CallError> {
+    pub(super) async fn read_definitions(&self) -> Result<(), CallError> {
         Ok(self.engine.registry().refresh().await.map_err(LimiterError::from)?)
     }
 
     /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.
     #[cfg(feature = "permits")]
-    pub(super) fn now_ns(&self) -> u64 {
+    pub(super) fn ledger_now_ns(&self) -> u64 {
         self.engine.limiter().now_ns()
     }
 }
