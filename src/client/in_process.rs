@@ -14,7 +14,7 @@ use super::{
 };
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
-use crate::ledger::memory::{MemoryLedger, SystemClock};
+use crate::ledger::memory::{Clock, MemoryLedger, SystemClock};
 use crate::limit::{Definition, LimitState, RefillRate, ReleaseId, ReplenishId};
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::CompleteOutcome;
@@ -120,8 +120,21 @@ impl InProcess {
     }
 
     async fn in_memory(limits: &[LimitState]) -> Result<Self, InProcessError> {
-        let ledger = Arc::new(MemoryLedger::new(SystemClock::new(), RETENTION));
-        Self::assemble(ledger, 1, limits).await
+        Self::on_clock(SystemClock::new(), limits).await
+    }
+}
+
+impl<C: Clock> InProcess<MemoryLedger<C>> {
+    /// Starts over a ledger in memory that reads this clock, with these limits.
+    pub async fn with_clock<D: IntoDefinition>(
+        clock: C,
+        limits: impl IntoIterator<Item = D>,
+    ) -> Result<Self, InProcessError> {
+        Self::on_clock(clock, &states_of(limits)?).await
+    }
+
+    async fn on_clock(clock: C, limits: &[LimitState]) -> Result<Self, InProcessError> {
+        Self::assemble(Arc::new(MemoryLedger::new(clock, RETENTION)), 1, limits).await
     }
 }
 

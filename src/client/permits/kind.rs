@@ -62,18 +62,18 @@ impl KnownLimit {
         }
     }
 
-    /// How long after a refill the next one is made; `None` for a limit without refills.
+    /// How long after a refill time makes the next one; `None` if time makes none.
     pub(super) fn refill_period(self) -> Option<Duration> {
         match self.kind {
             Kind::FixedWindow(window) => Some(Duration::from_secs(window.window_seconds().into())),
             Kind::SlidingWindow(window) => {
                 Some(Duration::from_secs(window.window_seconds().into()) / window.segments())
             }
-            Kind::TokenBucket(bucket) => {
+            Kind::TokenBucket(bucket) if bucket.auto_replenish() => {
                 let refill = bucket.refill();
                 Some(Duration::from_millis(refill.interval_ms()) / refill.per_interval().get())
             }
-            Kind::Rolling(_) | Kind::Concurrency(_) => None,
+            Kind::Rolling(_) | Kind::Concurrency(_) | Kind::TokenBucket(_) => None,
         }
     }
 }

@@ -68,7 +68,7 @@ impl<T: PermitHome> PermitLimiter<T> {
         self.shared.source.replenish().await
     }
 
-    /// How long after a refill of the limit the next one is made; `None` for a limit without refills.
+    /// How long after a refill of the limit time makes the next one; `None` if time makes none.
     ///
     /// # Errors
     ///
