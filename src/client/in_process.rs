@@ -9,8 +9,8 @@ use tokio::task::AbortHandle;
 
 use super::{
     Amount, AttemptResult, CallError, Complete, ErrorKind, Extend, IntoDefinition, IntoLimitKey, LeaseId,
-    LimitError, LimitInfo, LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Reserve,
-    Transport, Usage,
+    LimitError, LimitInfo, LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Renew,
+    Reserve, Transport, Usage,
 };
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
@@ -270,6 +270,11 @@ impl<L: Ledger> Transport for InProcess<L> {
 
     async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         let outcome = self.engine.limiter().extend(command).await?;
+        Ok(outcome.answered().map_err(CallError::invalid)?.into())
+    }
+
+    async fn renew(&self, command: &Renew) -> Result<AttemptResult, CallError> {
+        let outcome = self.engine.limiter().renew(command).await?;
         Ok(outcome.answered().map_err(CallError::invalid)?.into())
     }
 

@@ -29,12 +29,12 @@ pub use options::HttpOptions;
 
 use super::{
     Amount, AttemptResult, CallError, Complete, Extend, IntoLimitKey, LimitInfo, LimitKey, LimitStatus,
-    Reserve, Transport, Usage,
+    Renew, Reserve, Transport, Usage,
 };
 use crate::limit::ReplenishId;
 use crate::protocol::{
-    self, AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, LimitAnswer, ReplenishAnswer,
-    ReplenishBody, ReserveAnswer, ReserveBody,
+    self, AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, LimitAnswer, RenewBody,
+    ReplenishAnswer, ReplenishBody, ReserveAnswer, ReserveBody,
 };
 
 /// The longest body that the service takes, less the bytes around the items of a batch.
@@ -225,6 +225,11 @@ impl Transport for Http {
 
     async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         let answer: ReserveAnswer = self.post("/v1/extend", json(&ExtendBody::from(command))?).await?;
+        Ok(answer.into_outcome()?.into())
+    }
+
+    async fn renew(&self, command: &Renew) -> Result<AttemptResult, CallError> {
+        let answer: ReserveAnswer = self.post("/v1/renew", json(&RenewBody::from(command))?).await?;
         Ok(answer.into_outcome()?.into())
     }
 

@@ -1,6 +1,7 @@
 //! The permits of one call, or its failure to get them.
 
 use std::fmt;
+use std::future::ready;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -64,6 +65,9 @@ pub(super) trait HeldPermits: Send + Sync {
 
     /// When the time-out of the limit frees them; `None` if none does.
     fn timed_out_at(&self) -> Option<Instant>;
+
+    /// Begins their time-out anew, if they have one. Returns false if it has freed them.
+    fn renew(&mut self) -> BoxFuture<'_, Result<bool, CallError>>;
 
     /// Sets what a drop of them means.
     fn set_use(&mut self, permit_use: PermitUse);
@@ -150,6 +154,24 @@ impl PermitLease {
         }
     }
 
+    /// Holds slots of concurrency limits for their whole time-out again, from now on. Other permits do not change.
+    ///
+    /// Returns false if the lease has no permits: it failed, or a slot has timed out. No second slot is taken.
+    ///
+    /// # Errors
+    ///
+    /// The first error of its limiters, such as that of a slot that was renewed too often.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, it is unknown what was renewed.
+    pub async fn renew(&mut self) -> Result<bool, CallError> {
+        match &mut self.0 {
+            Outcome::Acquired(holdings) if !holdings.is_timed_out() => holdings.renew().await,
+            Outcome::Acquired(_) | Outcome::Failed(_) => Ok(false),
+        }
+    }
+
     /// Releases the lease as dropping it does, and waits for the answer.
     ///
     /// # Errors
@@ -218,6 +240,15 @@ impl Holdings {
         self.timed_out_at().is_some_and(|at| at <= Instant::now())
     }
 
+    async fn renew(&mut self) -> Result<bool, CallError> {
+        for held in &mut self.held {
+            if !held.renew().await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Releases all. A release that fails is repeated in the background and does not stop the others.
     async fn release(mut self) -> Result<(), CallError> {
         let mut result = Ok(());
@@ -241,6 +272,10 @@ impl HeldPermits for Hook {
 
     fn timed_out_at(&self) -> Option<Instant> {
         None
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<bool, CallError>> {
+        Box::pin(ready(Ok(true)))
     }
 
     fn set_use(&mut self, _: PermitUse) {}

@@ -16,7 +16,8 @@ use super::kind::{BucketDeficit, FreedBy, KnownLimit, freed_in, refilled_in};
 use super::lease::{HeldPermits, PermitUse};
 use crate::client::shared::Releases;
 use crate::client::{
-    Acquired, Amount, AmountError, CallError, Denial, Lease, LeaseId, LimitKey, Limiter, Requirements,
+    Acquired, Amount, AmountError, CallError, Denial, ExtendError, Lease, LeaseId, LimitKey, Limiter,
+    Requirements,
 };
 use crate::limit::Kind;
 
@@ -37,6 +38,8 @@ struct Held<T: PermitHome> {
     /// `None` once it is released.
     lease: Option<Lease<Arc<T>>>,
     permit_use: PermitUse,
+    /// The time-out of its slots; `None` for permits of other limits.
+    timeout: Option<Duration>,
     timed_out_at: Option<Instant>,
 }
 
@@ -210,14 +213,14 @@ impl<T: PermitHome> PermitSource<T> {
 
     async fn hold(self: &Arc<Self>, lease: Lease<Arc<T>>, attempted_at: Instant) -> Held<T> {
         self.ask_once().await;
-        let timed_out_at = self.known().and_then(|limit| match limit.kind {
-            // The ledger counts the time-out from the grant, which is after the attempt began.
-            Kind::Concurrency(slots) => {
-                Some(attempted_at + Duration::from_secs(slots.timeout_seconds().into()))
-            }
+        let timeout = self.known().and_then(|limit| match limit.kind {
+            Kind::Concurrency(slots) => Some(Duration::from_secs(slots.timeout_seconds().into())),
             Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => None,
         });
-        Held { source: Arc::clone(self), lease: Some(lease), permit_use: PermitUse::Unused, timed_out_at }
+        // The ledger counts the time-out from the grant, which is after the attempt began.
+        let timed_out_at = timeout.map(|timeout| attempted_at + timeout);
+        let (source, permit_use) = (Arc::clone(self), PermitUse::Unused);
+        Held { source, lease: Some(lease), permit_use, timeout, timed_out_at }
     }
 
     fn note_grant(&self, amount: Amount, lease: &Lease<Arc<T>>) {
@@ -275,6 +278,23 @@ impl<T: PermitHome> HeldPermits for Held<T> {
 
     fn timed_out_at(&self) -> Option<Instant> {
         self.timed_out_at
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<bool, CallError>> {
+        Box::pin(async move {
+            let (Some(timeout), Some(lease)) = (self.timeout, &self.lease) else { return Ok(true) };
+            let asked_at = Instant::now();
+            match lease.renew().await {
+                Ok(()) => {
+                    self.timed_out_at = Some(asked_at + timeout);
+                    Ok(true)
+                }
+                Err(ExtendError::Call(error)) => Err(error),
+                Err(ExtendError::LeaseOver | ExtendError::NotInLease { .. } | ExtendError::Amount(_)) => {
+                    Ok(false)
+                }
+            }
+        })
     }
 
     fn set_use(&mut self, permit_use: PermitUse) {
