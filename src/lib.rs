@@ -6,6 +6,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`server`] | the program: configuration, HTTP API, start and stop |
+//! | [`testing`] | limiters on tokio's paused time, for tests |
 //! | [`client`] | the client library: leases, waiting, retries, over HTTP or in process |
 //! | [`engine`] | builds a limiter and its registry over a ledger, and runs their background loops |
 //! | [`limiter`] | the operations: reserve, complete, extend, objects |
@@ -37,6 +38,8 @@ pub mod registry;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod telemetry;
+#[cfg(feature = "client")]
+pub mod testing;
 mod time;
 #[cfg(any(feature = "client-tls", feature = "server"))]
 pub mod tls;

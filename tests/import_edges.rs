@@ -33,6 +33,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
+    // For the tests of users.
+    ("testing", &["client", "ledger", "time"]),
     // Of the tests of the crate.
     ("fuzz", &["decide", "json", "ledger", "limit", "protocol", "registry", "server"]),
     (

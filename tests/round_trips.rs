@@ -6,9 +6,10 @@ use std::time::Duration;
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::decide::usage::Usage;
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::ledger::memory::{Clock, MemoryLedger};
+use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::limit::{LimitState, RefillRate};
 use ledger_limiter::limiter::LimiterOptions;
+use ledger_limiter::testing::TokioClock;
 use tokio::time::Instant;
 
 use crate::distant::Distant;
@@ -16,20 +17,6 @@ use crate::fixtures::*;
 use crate::memory::RETENTION;
 
 const ROUND_TRIP: Duration = Duration::from_millis(7);
-/// 2026-01-01, on the boundary of every window that divides a day.
-const STARTED_UNIX_NS: u64 = 1_767_225_600_000_000_000;
-
-/// Tokio's clock, which is paused in these tests and moves while a request is on its way.
-struct TokioClock {
-    started: Instant,
-}
-
-impl Clock for TokioClock {
-    fn now_ns(&self) -> u64 {
-        STARTED_UNIX_NS + u64::try_from(self.started.elapsed().as_nanos()).expect("a short test")
-    }
-}
-
 type Far = Distant<MemoryLedger<TokioClock>>;
 
 async fn start() -> Replica<Far> {
@@ -37,7 +24,7 @@ async fn start() -> Replica<Far> {
 }
 
 async fn start_with(options: LimiterOptions) -> Replica<Far> {
-    let memory = MemoryLedger::new(TokioClock { started: Instant::now() }, RETENTION);
+    let memory = MemoryLedger::new(TokioClock::new(), RETENTION);
     let ledger = Distant::new(Arc::new(memory), ROUND_TRIP);
     Replica::start_with(ledger, Ids::new(1), options).await
 }

@@ -9,12 +9,12 @@ use tokio::task::AbortHandle;
 
 use super::{
     Amount, AttemptResult, CallError, Complete, ErrorKind, Extend, IntoDefinition, IntoLimitKey, LeaseId,
-    LimitError, LimitInfo, LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Reserve,
-    Transport, Usage,
+    LimitError, LimitInfo, LimitKey, LimitStatus, ObjectReservation, ObjectState, ObjectTransport, Renew,
+    Reserve, Transport, Usage,
 };
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
-use crate::ledger::memory::{MemoryLedger, SystemClock};
+use crate::ledger::memory::{Clock, MemoryLedger, SystemClock};
 use crate::limit::{Definition, LimitState, RefillRate, ReleaseId, ReplenishId};
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::CompleteOutcome;
@@ -120,8 +120,21 @@ impl InProcess {
     }
 
     async fn in_memory(limits: &[LimitState]) -> Result<Self, InProcessError> {
-        let ledger = Arc::new(MemoryLedger::new(SystemClock::new(), RETENTION));
-        Self::assemble(ledger, 1, limits).await
+        Self::on_clock(SystemClock::new(), limits).await
+    }
+}
+
+impl<C: Clock> InProcess<MemoryLedger<C>> {
+    /// Starts over a ledger in memory that reads this clock, with these limits.
+    pub async fn with_clock<D: IntoDefinition>(
+        clock: C,
+        limits: impl IntoIterator<Item = D>,
+    ) -> Result<Self, InProcessError> {
+        Self::on_clock(clock, &states_of(limits)?).await
+    }
+
+    async fn on_clock(clock: C, limits: &[LimitState]) -> Result<Self, InProcessError> {
+        Self::assemble(Arc::new(MemoryLedger::new(clock, RETENTION)), 1, limits).await
     }
 }
 
@@ -212,7 +225,7 @@ impl<L: Ledger> InProcess<L> {
 
     /// A limit as this process knows it, or else the template of its key. `None` if it is deleted or unknown here.
     #[cfg(feature = "permits")]
-    pub(super) fn known(&self, key: &LimitKey) -> Option<Arc<Entry>> {
+    pub(super) fn entry(&self, key: &LimitKey) -> Option<Arc<Entry>> {
         let registry = self.engine.registry().snapshot();
         let entry = registry.get(key).or_else(|| registry.template_of(key));
         entry.filter(|entry| !entry.limit.state.status.is_gone())
@@ -220,13 +233,13 @@ impl<L: Ledger> InProcess<L> {
 
     /// Reads every change of a definition that was made until now.
     #[cfg(feature = "permits")]
-    pub(super) async fn refresh(&self) -> Result<(), CallError> {
+    pub(super) async fn read_definitions(&self) -> Result<(), CallError> {
         Ok(self.engine.registry().refresh().await.map_err(LimiterError::from)?)
     }
 
     /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.
     #[cfg(feature = "permits")]
-    pub(super) fn now_ns(&self) -> u64 {
+    pub(super) fn ledger_now_ns(&self) -> u64 {
         self.engine.limiter().now_ns()
     }
 }
@@ -257,6 +270,11 @@ impl<L: Ledger> Transport for InProcess<L> {
 
     async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         let outcome = self.engine.limiter().extend(command).await?;
+        Ok(outcome.answered().map_err(CallError::invalid)?.into())
+    }
+
+    async fn renew(&self, command: &Renew) -> Result<AttemptResult, CallError> {
+        let outcome = self.engine.limiter().renew(command).await?;
         Ok(outcome.answered().map_err(CallError::invalid)?.into())
     }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::shared::CompletionGuard;
 use super::{
     Actual, Amount, AttemptResult, CallError, Complete, Denial, ErrorKind, Extend, IntoLimitKey, LeaseId,
-    Requirement, Reserve, Transport,
+    Renew, RenewId, Requirement, Reserve, Transport,
 };
 use crate::limit::ExtendId;
 use crate::limit::{AmountError, LimitKey};
@@ -49,7 +49,7 @@ pub enum CompleteError {
     Call(#[from] CallError),
 }
 
-/// Why a lease was neither extended nor denied the extension.
+/// Why a lease was neither extended nor denied the extension, or why it was not renewed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtendError {
@@ -62,7 +62,7 @@ pub enum ExtendError {
     /// The amount is out of range.
     #[error("amount {0}")]
     Amount(#[from] AmountError),
-    /// The lease was completed, or everything it held has expired.
+    /// The lease was completed, or everything it held has expired. Of a renewal: or one of its slots has timed out.
     #[error("the lease is over; acquire another")]
     LeaseOver,
     /// The call has no answer.
@@ -195,6 +195,28 @@ impl<T: Transport> Lease<T> {
             AttemptResult::LeaseConflict | AttemptResult::LeaseSettled | AttemptResult::LeaseExpired => {
                 Err(ExtendError::LeaseOver)
             }
+        }
+    }
+
+    /// Holds the slots of the lease for their whole time-out again, from now on. What it holds of other kinds of limits
+    /// keeps its expiry. Extends and renewals of one lease are 32 together.
+    ///
+    /// # Errors
+    ///
+    /// [`ExtendError::LeaseOver`] if the lease is over, a slot has timed out, or its limit was deleted;
+    /// [`ExtendError::Call`] if the lease holds no slot, was renewed too often, or the call has no answer.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, it is unknown whether the lease was renewed.
+    pub async fn renew(&self) -> Result<(), ExtendError> {
+        let command = Renew { lease: self.command.lease, renew_id: RenewId::generate() };
+        match self.guard.shared().calls.renew(&command).await? {
+            AttemptResult::Granted { .. } => Ok(()),
+            AttemptResult::Denied(_)
+            | AttemptResult::LeaseConflict
+            | AttemptResult::LeaseSettled
+            | AttemptResult::LeaseExpired => Err(ExtendError::LeaseOver),
         }
     }
 

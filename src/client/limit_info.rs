@@ -1,6 +1,7 @@
 //! Limits as the client library shows them.
 
 use crate::limit::{Amount, Definition, Status};
+use crate::protocol::UsageBody;
 use crate::registry::LimitUsage;
 
 /// How much of a limit is used, in the limit's units, by all callers together.
@@ -54,6 +55,11 @@ impl LimitStatus {
 impl Usage {
     pub(super) fn of(usage: &LimitUsage) -> Self {
         let &LimitUsage { available, reserved, debt, .. } = usage;
+        Self { available, reserved, debt }
+    }
+
+    pub(super) fn of_body(body: UsageBody) -> Self {
+        let UsageBody { available, reserved, debt } = body;
         Self { available, reserved, debt }
     }
 }

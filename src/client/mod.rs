@@ -112,6 +112,6 @@ pub use transport::{AttemptResult, Transport};
 
 pub use crate::limit::{
     Amount, AmountError, Definition, DefinitionError, ExtendId, KeyError, Kind, KindFields, KindName,
-    LeaseId, LimitKey, Overage, ReleaseId, escape_segment,
+    LeaseId, LimitKey, Overage, ReleaseId, RenewId, escape_segment,
 };
-pub use crate::protocol::{Actual, CommandError, Complete, Extend, Requirement, Reserve};
+pub use crate::protocol::{Actual, CommandError, Complete, Extend, Renew, Requirement, Reserve};

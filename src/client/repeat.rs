@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Reserve, Transport, Usage};
+use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Renew, Reserve, Transport, Usage};
 
 /// Longer times of a policy count as this, so that adding them to a moment cannot overflow.
 const TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -117,6 +117,10 @@ impl<T: Transport> Transport for Repeating<T> {
 
     async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         repeat(Pauses::new(self.policy, Instant::now()), || self.transport.extend(command)).await
+    }
+
+    async fn renew(&self, command: &Renew) -> Result<AttemptResult, CallError> {
+        repeat(Pauses::new(self.policy, Instant::now()), || self.transport.renew(command)).await
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::time::system_time;
-use super::{CallError, Complete, Denial, Extend, LimitKey, Reserve, Usage};
+use super::{CallError, Complete, Denial, Extend, LimitKey, Renew, Reserve, Usage};
 use crate::protocol::ReserveOutcome;
 
 /// Makes one attempt at each call of the limiter. [`Repeating`](super::Repeating) adds the repetitions.
@@ -33,6 +33,9 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Reserves more of a limit for a running lease.
     fn extend(&self, command: &Extend) -> impl Future<Output = Result<AttemptResult, CallError>> + Send;
+
+    /// Holds the slots of a running lease for their whole time-out again. Granted at the time of the renewal.
+    fn renew(&self, command: &Renew) -> impl Future<Output = Result<AttemptResult, CallError>> + Send;
 
     /// The usage of a limit; `None` if there is no limit of this key.
     fn usage(&self, key: &LimitKey) -> impl Future<Output = Result<Option<Usage>, CallError>> + Send;
@@ -102,6 +105,10 @@ impl<T: Transport> Transport for Arc<T> {
 
     async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         T::extend(self, command).await
+    }
+
+    async fn renew(&self, command: &Renew) -> Result<AttemptResult, CallError> {
+        T::renew(self, command).await
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {

@@ -13,8 +13,8 @@ use super::ids::{Ids, Purpose};
 use super::lease::Lease;
 use super::reserve::{self, Denial, PlannedLeg, ReserveResult};
 use crate::ledger::{
-    AccountId, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode,
-    UserData,
+    AccountId, Chain, ChainOutcome, LEASE_TRANSFERS_MAX, LedgerError, Movement, Recorded, Refusal, Transfer,
+    TransferCode, UserData,
 };
 use crate::limit::LeaseId;
 use crate::protocol::{EXTENDS_MAX, Extend};
@@ -43,7 +43,7 @@ pub(crate) enum ExtendPlan {
     NotRunning,
     /// The lease does not hold the limit.
     NotInLease,
-    /// The lease was extended [`EXTENDS_MAX`] times already.
+    /// The lease was extended and renewed [`EXTENDS_MAX`] times already, or one look-up could not read another extend.
     TooMany,
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn plan(
     if !lease.legs.iter().any(|leg| is_its_account(leg.account)) {
         return ExtendPlan::NotInLease;
     }
-    if lease.extensions >= EXTENDS_MAX {
+    if lease.guards_taken >= EXTENDS_MAX || transfers.len() + 2 >= LEASE_TRANSFERS_MAX {
         return ExtendPlan::TooMany;
     }
     let PlannedLeg { code, movement, refilled_at_ms } =

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
 use crate::ledger::{AccountId, LeaseQuery, TransferId};
-use crate::limit::{ExtendId, LeaseId, LimitKey, LimitState, ReleaseId, ReplenishId, Tick};
+use crate::limit::{ExtendId, LeaseId, LimitKey, LimitState, ReleaseId, RenewId, ReplenishId, Tick};
 use crate::protocol::{EXTENDS_MAX, REQUIREMENTS_MAX};
 
 /// Derives the ids of one TigerBeetle ledger. The ledgers of a cluster share one id space, so every id depends on the
@@ -56,6 +56,10 @@ const _: () =
     assert!(REQUIREMENTS_MAX <= LEGS_MAX && EXTENDS_MAX <= LEGS_MAX, "5 bits of an id count the legs");
 /// Marks the ids that belong to a leg added by an extend. Such legs are numbered on from [`LEGS_MAX`]. The bit is above
 /// every purpose.
+/// The most attempts of a renewal. The number behind the last attempt is that of its voids.
+pub(crate) const RENEWAL_ATTEMPTS_MAX: u8 = ATTEMPTS_MAX - 1;
+/// The purposes from this on are the numbers of renewals.
+const RENEWAL: u128 = 32;
 const EXTENSION_LEG: u128 = 1 << 14;
 /// Marks the ids of the reservations that extends make.
 const EXTENSION: u128 = 1 << 15;
@@ -228,7 +232,27 @@ impl LeaseIds {
     /// The id of one transfer. Legs are numbered in the order of their keys; extensions count on from 32.
     pub fn transfer(self, purpose: Purpose, attempt: u8, leg: usize) -> TransferId {
         debug_assert!(attempt < ATTEMPTS_MAX && leg < LEGS_MAX + EXTENDS_MAX);
-        let low = (purpose as u128) << 8 | u128::from(attempt & 0b111) << 5 | (leg as u128 & 0b1_1111);
+        self.leg(purpose as u128, attempt, leg)
+    }
+
+    /// The transfer that reserves a leg again, in the renewal of this number.
+    pub(crate) fn renewal(self, renewal: usize, attempt: u8, leg: usize) -> TransferId {
+        debug_assert!(renewal < EXTENDS_MAX && attempt < RENEWAL_ATTEMPTS_MAX);
+        self.leg(RENEWAL + (renewal as u128 & 0b1_1111), attempt, leg)
+    }
+
+    /// The transfer that voids a leg, in the renewal of this number.
+    pub(crate) fn renewal_void(self, renewal: usize, leg: usize) -> TransferId {
+        self.leg(RENEWAL + (renewal as u128 & 0b1_1111), RENEWAL_ATTEMPTS_MAX, leg)
+    }
+
+    /// The hash of a renew id that the trace of its renewal holds.
+    pub(crate) fn renewal_tag(self, renew_id: RenewId) -> u64 {
+        SipHasher24::new_with_keys(0, 0x7265_6e65_776c_6561).hash(&renew_id.as_u128().to_le_bytes())
+    }
+
+    fn leg(self, purpose: u128, attempt: u8, leg: usize) -> TransferId {
+        let low = purpose << 8 | u128::from(attempt & 0b111) << 5 | (leg as u128 & 0b1_1111);
         let mark = if leg < LEGS_MAX { 0 } else { EXTENSION_LEG };
         TransferId::from_u128(self.0 | mark | low)
     }

@@ -17,7 +17,7 @@ pub struct Lease {
     pub(crate) legs: Vec<HeldLeg>,
     /// How many of the legs come from extends.
     pub(crate) extensions: usize,
-    /// How many extends claimed an id of the guard. That is more than `extensions` if one was made after all legs had expired.
+    /// How many extends and renewals claimed an id of the guard.
     pub(crate) guards_taken: usize,
     /// Whether the lease was completed.
     pub(crate) settled: bool,
@@ -38,6 +38,8 @@ pub(crate) struct HeldLeg {
     pub(crate) hold: Hold,
     /// When it expires or is refilled, in the ledger's nanoseconds.
     pub(crate) expires_at_ns: u64,
+    /// The time from its reservation, or its last renewal, to its expiry; 0 with a schedule.
+    pub(crate) timeout_seconds: u32,
     /// When it was reserved, in the ledger's nanoseconds.
     pub(crate) reserved_at_ns: u64,
 }
@@ -124,7 +126,12 @@ impl Lease {
             acts_at_unix_ms: None,
         };
         let mut follows_extend_trace = false;
+        let mut renewal = Renewal::default();
         for recorded in transfers {
+            if renewal.legs_left > 0 {
+                renewal.read(&recorded, &mut lease.legs);
+                continue;
+            }
             match HeldLeg::from_recorded(&recorded) {
                 Some(leg) if !follows_extend_trace => lease.legs.push(leg),
                 Some(leg) => {
@@ -136,6 +143,10 @@ impl Lease {
                 }
                 None if recorded.transfer.code == TransferCode::Extend => {
                     follows_extend_trace = true;
+                    lease.guards_taken += 1;
+                }
+                None if recorded.transfer.code == TransferCode::Renew => {
+                    renewal.legs_left = recorded.transfer.user_data.short;
                     lease.guards_taken += 1;
                 }
                 // These accompany a reservation ahead.
@@ -222,18 +233,44 @@ impl Lease {
     }
 }
 
+/// A renewal while its transfers are read: for each leg a void and a new reservation.
+#[derive(Default)]
+struct Renewal {
+    legs_left: u32,
+    voided: Option<TransferId>,
+}
+
+impl Renewal {
+    /// Takes the next transfer behind the trace.
+    fn read(&mut self, recorded: &Recorded, legs: &mut [HeldLeg]) {
+        match recorded.transfer.movement {
+            Movement::Void { pending } => self.voided = Some(pending),
+            Movement::Pend { .. }
+            | Movement::Post { .. }
+            | Movement::PostUpTo { .. }
+            | Movement::Close { .. } => {
+                self.legs_left -= 1;
+                let held = legs.iter_mut().find(|leg| Some(leg.transfer) == self.voided);
+                if let (Some(held), Some(renewed)) = (held, HeldLeg::from_recorded(recorded)) {
+                    *held = HeldLeg { reserved_at_ns: held.reserved_at_ns, ..renewed };
+                }
+            }
+        }
+    }
+}
+
 impl HeldLeg {
     /// The leg that a transfer reserved; `None` if the transfer has another purpose.
     fn from_recorded(recorded: &Recorded) -> Option<Self> {
         let Transfer { id, code, user_data, movement } = recorded.transfer;
         let reserved_at_ns = recorded.timestamp_ns;
-        let leg = |account, amount, hold, expires_at_ns| {
-            Some(Self { transfer: id, account, amount, hold, expires_at_ns, reserved_at_ns })
+        let leg = |account, amount, hold, expires_at_ns, timeout_seconds| {
+            Some(Self { transfer: id, account, amount, hold, expires_at_ns, timeout_seconds, reserved_at_ns })
         };
         let pending = |hold| match movement {
             Movement::Pend { debit, amount, timeout_seconds, .. } => {
                 let timeout_ns = u64::from(timeout_seconds) * NS_PER_SECOND;
-                leg(debit, amount, hold, reserved_at_ns.saturating_add(timeout_ns))
+                leg(debit, amount, hold, reserved_at_ns.saturating_add(timeout_ns), timeout_seconds)
             }
             Movement::Post { .. }
             | Movement::PostUpTo { .. }
@@ -243,7 +280,7 @@ impl HeldLeg {
         let spent = |overage| match movement {
             Movement::Post { debit, credit, amount } => {
                 let refilled_at_ns = user_data.long.saturating_mul(NS_PER_MS);
-                leg(debit, amount, Hold::Scheduled { overage, spent: credit }, refilled_at_ns)
+                leg(debit, amount, Hold::Scheduled { overage, spent: credit }, refilled_at_ns, 0)
             }
             Movement::Pend { .. }
             | Movement::PostUpTo { .. }
@@ -266,6 +303,7 @@ impl HeldLeg {
             | TransferCode::Debt
             | TransferCode::Complete
             | TransferCode::Extend
+            | TransferCode::Renew
             | TransferCode::Release
             | TransferCode::AdvanceClock
             | TransferCode::Refill

@@ -6,6 +6,7 @@
 //! | [`reserve`] | a reserve command and its limits -> a chain; the chain's outcome -> granted, denied, or read the lease |
 //! | [`lease`] | the transfers of a lease -> what it holds, and whether it is settled |
 //! | `extend` | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
+//! | `renew` | a running lease and a renew command -> a chain; the chain's outcome -> renewed, expired, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
 //! | [`schedule_change`] | a replaced schedule -> what it has earned, and where what was spent goes |
@@ -32,6 +33,7 @@ pub mod ids;
 pub(crate) mod instance_place;
 pub mod lease;
 pub mod refill;
+pub(crate) mod renew;
 pub(crate) mod replaced_account;
 pub(crate) mod reservation_ahead;
 pub mod reserve;

@@ -22,6 +22,9 @@ pub use transfer::{Bound, Chain, Movement, Recorded, Transfer, TransferCode, Tra
 
 use crate::limit::LeaseId;
 
+/// The most transfers of one lease that a look-up reads. Extends and renewals keep within it.
+pub(crate) const LEASE_TRANSFERS_MAX: usize = 128;
+
 /// A double-entry ledger with pending transfers, timeouts, linked chains and closing.
 ///
 /// *Cancellation:* a dropped future does not recall its request. A lost response (a time-out, a dropped future) leaves

@@ -164,6 +164,8 @@ pub enum TransferCode {
     ReserveRollingDeny = 16,
     /// The trace of an extend, at the head of its chain.
     Extend = 17,
+    /// The trace of a renewal, at the head of its chain.
+    Renew = 18,
     /// A reservation on a limit with a refill schedule; overage that finds no room becomes debt.
     Spend = 20,
     /// A reservation on a limit with a refill schedule; overage that finds no room is only counted.
@@ -186,7 +188,7 @@ pub enum TransferCode {
 
 impl TransferCode {
     /// Every code.
-    pub(crate) const ALL: [TransferCode; 22] = [
+    pub(crate) const ALL: [TransferCode; 23] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -200,6 +202,7 @@ impl TransferCode {
         TransferCode::Complete,
         TransferCode::ReserveRollingDeny,
         TransferCode::Extend,
+        TransferCode::Renew,
         TransferCode::Spend,
         TransferCode::SpendDeny,
         TransferCode::Release,
@@ -236,6 +239,7 @@ impl TransferCode {
             | Self::Debt
             | Self::Complete
             | Self::Extend
+            | Self::Renew
             | Self::Spend
             | Self::SpendDeny
             | Self::Release
@@ -260,6 +264,7 @@ impl TransferCode {
             | Self::Debt
             | Self::Complete
             | Self::Extend
+            | Self::Renew
             | Self::Spend
             | Self::SpendDeny
             | Self::Release

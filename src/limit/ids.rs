@@ -82,6 +82,11 @@ ulid_id! {
 }
 
 ulid_id! {
+    /// Names one attempt to renew the slots of a lease. A repeated attempt keeps its id.
+    RenewId
+}
+
+ulid_id! {
     /// Names one manual refill of a token bucket, so that a repetition refills nothing.
     ReplenishId
 }

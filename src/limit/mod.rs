@@ -22,7 +22,7 @@ pub use amount::{Amount, AmountError};
 pub use definition::{Definition, Overage};
 pub use error::DefinitionError;
 pub use escape::escape_segment;
-pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, ReplenishId};
+pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, RenewId, ReplenishId};
 pub use key::LimitKey;
 pub use key_error::{KEY_BYTES_MAX, KeyError};
 pub use kind::{

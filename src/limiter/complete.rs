@@ -27,14 +27,16 @@ impl<L: Ledger> Limiter<L> {
     ///
     /// If the future is dropped, the outcome is unknown; the same command finds out.
     pub async fn complete(&self, command: &Complete) -> Result<CompleteOutcome, LimiterError> {
-        let lease = match self.lease_cache.take(command.lease) {
+        let now_ns = self.ledger.now_ns();
+        let cached = self.lease_cache.take(command.lease);
+        // Another replica may have extended or renewed a lease that has expired as far as the cache knows.
+        let lease = match cached.filter(|lease| !lease.is_expired(now_ns)) {
             Some(lease) => lease,
             None => match self.read_lease(command.lease).await? {
                 Some(lease) => lease,
                 None => return Ok(CompleteOutcome::NothingToDo),
             },
         };
-        let now_ns = self.ledger.now_ns();
         let mut used = self.used(command.actuals(), &lease);
         if index_outside_lease(&lease, &used, now_ns).is_some() {
             // Another replica may have given a limit a new account.

@@ -4,7 +4,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `resolve.rs` | a command and its limits: known, made from their templates, refilled |
-//! | `reserve.rs`, `complete.rs`, `extend.rs`, `object.rs` | the operations |
+//! | `reserve.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
@@ -21,6 +21,7 @@ mod first_reserve;
 mod lease_cache;
 mod lease_keys;
 mod object;
+mod renew;
 mod reserve;
 mod resolve;
 

@@ -5,6 +5,7 @@
 //! | [`reserve`] | reserve for a lease |
 //! | [`complete`] | settle a lease |
 //! | [`extend`] | reserve more for a running lease |
+//! | [`renew`] | hold the slots of a running lease for longer |
 //! | [`object`] | a token bucket as an object per key |
 //! | [`batch`] | several reserves or completes in one request |
 //! | [`admin`] | create, change, delete and list limits |
@@ -19,6 +20,7 @@ pub mod complete;
 pub mod error;
 pub mod extend;
 pub mod object;
+pub mod renew;
 pub mod reserve;
 
 pub use admin::{
@@ -39,6 +41,7 @@ pub use object::{
     ObjectReleaseBody, ObjectReservation, ObjectReserveAheadBody, ObjectReserveAnswer, ObjectReserveBody,
     ObjectState, ObjectStateAnswer, ObjectTryAnswer,
 };
+pub use renew::{Renew, RenewBody, RenewOutcome};
 pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
 };

@@ -7,6 +7,7 @@ mod http;
 mod in_process;
 mod limiter;
 mod objects;
+mod permits;
 mod recorder;
 #[cfg(feature = "client-tls")]
 mod tls;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ledger_limiter::client::{
-    AttemptResult, CallError, Complete, ErrorKind, Extend, LeaseId, LimitKey, Requirements, Reserve,
+    AttemptResult, CallError, Complete, ErrorKind, Extend, LeaseId, LimitKey, Renew, Requirements, Reserve,
     Transport, Usage,
 };
 use ledger_limiter::ledger::memory::ManualClock;
@@ -127,6 +127,12 @@ impl Transport for Recorder {
     async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         let call =
             async { self.replica.limiter().extend(command).await.expect("the ledger answers").answered() };
+        self.carry_out(call).await?.map(AttemptResult::from).map_err(invalid)
+    }
+
+    async fn renew(&self, command: &Renew) -> Result<AttemptResult, CallError> {
+        let call =
+            async { self.replica.limiter().renew(command).await.expect("the ledger answers").answered() };
         self.carry_out(call).await?.map(AttemptResult::from).map_err(invalid)
     }
 

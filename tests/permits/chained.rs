@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::world::*;
 
-type Chain = Arc<ChainedLimiter<Limiter>>;
+type Chain = Arc<ChainedLimiter>;
 
 /// A chain of limits with these capacities and options, and its links.
 async fn chain<const N: usize>(world: &World, links: [(u64, PermitOptions); N]) -> (Chain, [Limiter; N]) {
@@ -170,7 +170,7 @@ pub async fn a_chain_is_idle_while_all_its_links_are_idle(kind: &'static KindFix
     let late = world.limiter("late", NO_QUEUE);
     let chain = ChainedLimiter::new(early.clone(), [late]);
     advance(Duration::from_secs(3)).await;
-    let idle = async |limiter: &ChainedLimiter<Limiter>| limiter.idle_duration().await.expect("an answer");
+    let idle = async |limiter: &ChainedLimiter| limiter.idle_duration().await.expect("an answer");
     assert_eq!(idle(&chain).await, Some(Duration::from_secs(3)));
     let lease = take(&early, 1).await;
     assert_eq!(idle(&chain).await, None);

@@ -4,23 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ledger_limiter::ledger::memory::Clock;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::ledger::{Chain, ChainOutcome, LedgerError};
+use ledger_limiter::testing::TokioClock;
 use tokio::task::yield_now;
-use tokio::time::Instant;
 
 use crate::ledger_wrapper::{CallHook, LedgerWrapper};
 use crate::memory::RETENTION;
-
-/// 2026-01-01, on the boundary of every window that divides a day.
-const STARTED_UNIX_NS: u64 = 1_767_225_600_000_000_000;
-
-/// Tokio's clock, which tests can turn back.
-pub struct TokioClock {
-    started: Instant,
-    back_ns: AtomicU64,
-}
 
 pub type TestLedger = LedgerWrapper<MemoryLedger<Arc<TokioClock>>, CallRecorder>;
 
@@ -34,16 +24,9 @@ pub struct CallRecorder {
     is_down: Mutex<bool>,
 }
 
-impl Clock for TokioClock {
-    fn now_ns(&self) -> u64 {
-        let elapsed_ns = u64::try_from(self.started.elapsed().as_nanos()).expect("a short test");
-        STARTED_UNIX_NS + elapsed_ns - self.back_ns.load(Ordering::SeqCst)
-    }
-}
-
 impl LedgerWrapper<MemoryLedger<Arc<TokioClock>>, CallRecorder> {
     pub fn new() -> Arc<Self> {
-        let clock = Arc::new(TokioClock { started: Instant::now(), back_ns: AtomicU64::new(0) });
+        let clock = Arc::new(TokioClock::new());
         let inner = Arc::new(MemoryLedger::new(Arc::clone(&clock), RETENTION));
         let (chains, refused, is_down) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
         Arc::new(Self { inner, hook: CallRecorder { clock, chains, refused, is_down } })
@@ -51,8 +34,7 @@ impl LedgerWrapper<MemoryLedger<Arc<TokioClock>>, CallRecorder> {
 
     /// Turns the clock back.
     pub fn turn_back(&self, by: Duration) {
-        let by_ns = u64::try_from(by.as_nanos()).expect("a short span");
-        self.hook.clock.back_ns.fetch_add(by_ns, Ordering::SeqCst);
+        self.hook.clock.turn_back(by);
     }
 
     /// Makes every call fail while `is_down`.

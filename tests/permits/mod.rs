@@ -6,6 +6,7 @@ mod attempt;
 mod by_kind;
 mod cancel;
 mod chained;
+mod composition;
 mod lease;
 pub mod ledger;
 mod newest_first;

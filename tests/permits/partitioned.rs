@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ledger_limiter::client::permits::{
-    FailureReason, Partition, PartitionedLimiter, PermitError, PermitOptions, PermitStatistics,
+    FailureReason, Partition, PartitionedLimiter, PartitionedPermits, PermitError, PermitOptions,
+    PermitStatistics,
 };
 use tokio::sync::Notify;
 use tokio::time::{advance, sleep};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::world::*;
 
-type Partitioned = Arc<PartitionedLimiter<str, String, Limiter>>;
+type Partitioned = Arc<PartitionedLimiter<str, String>>;
 
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 

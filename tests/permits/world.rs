@@ -15,8 +15,8 @@ use tokio::time::{Instant, advance, timeout};
 use super::ledger::TestLedger;
 use crate::fixtures::key;
 
-pub type Lease = PermitLease<TestLedger>;
-pub type Limiter = PermitLimiter<TestLedger>;
+pub type Lease = PermitLease;
+pub type Limiter = PermitLimiter<InProcess<TestLedger>>;
 
 /// The key of the limit that most tests use.
 pub const KEY: &str = "limit";
@@ -165,7 +165,7 @@ impl World {
 
 impl Waiter {
     /// Starts a task that acquires permits, and lets it run until it waits.
-    pub async fn start(limiter: &(impl Permits<Ledger = TestLedger> + Clone), permits: u64) -> Self {
+    pub async fn start(limiter: &(impl Permits + Clone), permits: u64) -> Self {
         let limiter = limiter.clone();
         let waiter = Self(tokio::spawn(async move {
             let lease = limiter.acquire(permits).await;
@@ -212,7 +212,7 @@ impl Waiter {
 }
 
 /// Acquires permits, which must be free.
-pub async fn take(limiter: &impl Permits<Ledger = TestLedger>, permits: u64) -> Lease {
+pub async fn take(limiter: &impl Permits, permits: u64) -> Lease {
     let lease = limiter.attempt_acquire(permits).await.expect("an answer");
     assert!(lease.is_acquired(), "{lease:?}");
     assert_eq!(lease.permits(), permits);

@@ -19,7 +19,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Reserve, Transport, Usage};
+use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Renew, Reserve, Transport, Usage};
 use lane::{AbandonedCommand, Lane};
 
 pub use options::BatcherOptions;
@@ -76,6 +76,10 @@ impl<T: Transport> Transport for Batcher<T> {
 
     async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
         self.transport.extend(command).await
+    }
+
+    async fn renew(&self, command: &Renew) -> Result<AttemptResult, CallError> {
+        self.transport.renew(command).await
     }
 
     async fn usage(&self, key: &LimitKey) -> Result<Option<Usage>, CallError> {

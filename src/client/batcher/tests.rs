@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Batcher, BatcherOptions};
 use crate::client::{
-    AttemptResult, CallError, Complete, ErrorKind, Extend, LeaseId, LimitKey, Requirements, Reserve,
+    AttemptResult, CallError, Complete, ErrorKind, Extend, LeaseId, LimitKey, Renew, Requirements, Reserve,
     Transport, Usage,
 };
 
@@ -78,6 +78,10 @@ impl Transport for Recorder {
     }
 
     async fn extend(&self, _command: &Extend) -> Result<AttemptResult, CallError> {
+        Err(refused())
+    }
+
+    async fn renew(&self, _command: &Renew) -> Result<AttemptResult, CallError> {
         Err(refused())
     }
 

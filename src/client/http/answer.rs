@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 
-use crate::client::{CallError, ErrorKind};
+use crate::client::{CallError, DefinitionError, ErrorKind};
 use crate::protocol::{
     AnswerError, ErrorBody, FORBIDDEN, INVALID_REQUEST, LEASE_CONFLICT, LEASE_EXPIRED, LEASE_SETTLED,
     TOO_MANY_INSTANCES, UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
@@ -40,6 +40,8 @@ pub(super) enum AttemptError {
     Count { sent: usize, answered: usize },
     #[error("{0}")]
     Contended(String),
+    #[error("the service answered with a definition that this client does not know")]
+    Definition(#[source] DefinitionError),
     #[error("the client is shut down")]
     ShutDown,
     #[error(transparent)]
@@ -56,6 +58,7 @@ impl AttemptError {
             }
             Self::Exchange(_)
             | Self::Body(_)
+            | Self::Definition(_)
             | Self::ShutDown
             | Self::Answer(AnswerError::Unknown | AnswerError::Invalid(_) | AnswerError::Forbidden(_)) => {
                 ErrorKind::Unavailable

@@ -1,10 +1,14 @@
 //! Several limiters as one.
 
+use std::future::ready;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::error::PermitError;
-use super::interface::Permits;
+use super::interface::{PermitFuture, Permits};
 use super::lease::PermitLease;
 use super::statistics::PermitStatistics;
 
@@ -13,9 +17,21 @@ use super::statistics::PermitStatistics;
 /// If a limiter fails, the permits of the limiters before it are all freed, in reverse order.
 ///
 /// Closing a chain leaves its limiters open: others may use them.
-pub struct ChainedLimiter<P> {
-    first: P,
-    rest: Vec<P>,
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use ledger_limiter::client::permits::{ChainedLimiter, PermitLimiter, Permits};
+/// # use ledger_limiter::client::{Http, InProcess};
+/// # async fn example(slots: PermitLimiter<InProcess>, budget: PermitLimiter<Http>) -> Result<(), Box<dyn std::error::Error>> {
+/// let both = ChainedLimiter::new(slots, []).then(budget);
+/// let lease = both.acquire(1).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ChainedLimiter {
+    first: Arc<dyn Permits>,
+    rest: Vec<Arc<dyn Permits>>,
     is_closed: AtomicBool,
 }
 
@@ -26,13 +42,22 @@ enum Call {
     Acquire,
 }
 
-impl<P: Permits> ChainedLimiter<P> {
+impl ChainedLimiter {
     /// A chain of these limiters, in this order.
-    pub fn new(first: P, rest: impl IntoIterator<Item = P>) -> Self {
-        Self { first, rest: rest.into_iter().collect(), is_closed: AtomicBool::new(false) }
+    pub fn new<P: Permits>(first: P, rest: impl IntoIterator<Item = P>) -> Self {
+        let link = |limiter| Arc::new(limiter) as _;
+        let rest = rest.into_iter().map(link).collect();
+        Self { first: Arc::new(first), rest, is_closed: AtomicBool::new(false) }
     }
 
-    fn limiters(&self) -> impl Iterator<Item = &P> {
+    /// Adds a limiter of any type behind the others.
+    #[must_use]
+    pub fn then(mut self, limiter: impl Permits) -> Self {
+        self.rest.push(Arc::new(limiter));
+        self
+    }
+
+    fn limiters(&self) -> impl Iterator<Item = &Arc<dyn Permits>> {
         std::iter::once(&self.first).chain(&self.rest)
     }
 
@@ -40,7 +65,7 @@ impl<P: Permits> ChainedLimiter<P> {
         if self.is_closed.load(Ordering::Acquire) { Err(PermitError::ShutDown) } else { Ok(()) }
     }
 
-    async fn acquire_of_each(&self, call: Call, permits: u64) -> Result<PermitLease<P::Ledger>, PermitError> {
+    async fn acquire_of_each(&self, call: Call, permits: u64) -> Result<PermitLease, PermitError> {
         self.check_open()?;
         // Dropped halfway, it frees what it holds so far.
         let mut acquired = PermitLease::unused(permits, None);
@@ -62,46 +87,54 @@ impl<P: Permits> ChainedLimiter<P> {
     }
 }
 
-impl<P: Permits> Permits for ChainedLimiter<P> {
-    type Ledger = P::Ledger;
-
-    async fn attempt_acquire(&self, permits: u64) -> Result<PermitLease<P::Ledger>, PermitError> {
-        self.acquire_of_each(Call::AttemptAcquire, permits).await
+impl Permits for ChainedLimiter {
+    fn attempt_acquire(&self, permits: u64) -> PermitFuture<'_, PermitLease> {
+        Box::pin(self.acquire_of_each(Call::AttemptAcquire, permits))
     }
 
-    async fn acquire(&self, permits: u64) -> Result<PermitLease<P::Ledger>, PermitError> {
-        self.acquire_of_each(Call::Acquire, permits).await
+    fn acquire(&self, permits: u64) -> PermitFuture<'_, PermitLease> {
+        Box::pin(self.acquire_of_each(Call::Acquire, permits))
     }
 
     /// The fewest available permits, the sums of queued permits and failed leases, and the granted leases of the last
     /// limiter.
-    async fn statistics(&self) -> Result<PermitStatistics, PermitError> {
-        self.check_open()?;
-        let mut all = self.first.statistics().await?;
-        for limiter in &self.rest {
-            let one = limiter.statistics().await?;
-            all.available = all.available.min(one.available);
-            all.queued_permits = all.queued_permits.saturating_add(one.queued_permits);
-            all.failed += one.failed;
-            all.granted = one.granted;
-        }
-        Ok(all)
+    fn statistics(&self) -> PermitFuture<'_, PermitStatistics> {
+        Box::pin(async {
+            self.check_open()?;
+            let mut all = self.first.statistics().await?;
+            for limiter in &self.rest {
+                let one = limiter.statistics().await?;
+                all.available = all.available.min(one.available);
+                all.queued_permits = all.queued_permits.saturating_add(one.queued_permits);
+                all.failed += one.failed;
+                all.granted = one.granted;
+            }
+            Ok(all)
+        })
     }
 
     /// The shortest idle duration; `None` if any limiter is in use.
-    async fn idle_duration(&self) -> Result<Option<Duration>, PermitError> {
-        self.check_open()?;
-        let mut shortest = Duration::MAX;
-        for limiter in self.limiters() {
-            match limiter.idle_duration().await? {
-                Some(idle) => shortest = shortest.min(idle),
-                None => return Ok(None),
+    fn idle_duration(&self) -> PermitFuture<'_, Option<Duration>> {
+        Box::pin(async {
+            self.check_open()?;
+            let mut shortest = Duration::MAX;
+            for limiter in self.limiters() {
+                match limiter.idle_duration().await? {
+                    Some(idle) => shortest = shortest.min(idle),
+                    None => return Ok(None),
+                }
             }
-        }
-        Ok(Some(shortest))
+            Ok(Some(shortest))
+        })
     }
 
     fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
+    }
+
+    /// Closes the chain. Its limiters stay open, and shut down by themselves.
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        self.close();
+        Box::pin(ready(()))
     }
 }

@@ -2,11 +2,23 @@
 
 use std::time::Duration;
 
+use crate::client::LimitStatus;
 use crate::client::shared::Releases;
 use crate::decide::Limit;
 use crate::decide::refill::Schedule;
-use crate::limit::{Kind, Steps, TokenBucket};
+use crate::limit::{Definition, Kind, Status, Steps, TokenBucket};
 use crate::time::NS_PER_MS;
+
+/// What a limiter knows of its limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownLimit {
+    pub(super) kind: Kind,
+    pub(super) capacity: u64,
+    /// Whether the limit grants anything. It does not while its capacity is being lowered.
+    pub(super) is_active: bool,
+    /// The times of its refills, if it has a schedule that is known here.
+    steps: Option<Steps>,
+}
 
 /// What frees granted permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +39,43 @@ pub(super) struct BucketDeficit {
     permits: u128,
     /// The step of the last grant, by the schedule of the bucket.
     step: u64,
+}
+
+impl KnownLimit {
+    pub(super) fn of(limit: &Limit) -> Self {
+        let definition = &limit.state.definition;
+        Self {
+            kind: definition.kind,
+            capacity: definition.capacity.get(),
+            is_active: limit.state.status == Status::Active,
+            steps: limit.schedule.as_deref().and_then(Schedule::steps),
+        }
+    }
+
+    /// A limit of a service, which does not tell when a schedule began.
+    pub(super) fn of_definition(definition: &Definition, status: LimitStatus) -> Self {
+        Self {
+            kind: definition.kind,
+            capacity: definition.capacity.get(),
+            is_active: status == LimitStatus::Active,
+            steps: None,
+        }
+    }
+
+    /// How long after a refill time makes the next one; `None` if time makes none.
+    pub(super) fn refill_period(self) -> Option<Duration> {
+        match self.kind {
+            Kind::FixedWindow(window) => Some(Duration::from_secs(window.window_seconds().into())),
+            Kind::SlidingWindow(window) => {
+                Some(Duration::from_secs(window.window_seconds().into()) / window.segments())
+            }
+            Kind::TokenBucket(bucket) if bucket.auto_replenish() => {
+                let refill = bucket.refill();
+                Some(Duration::from_millis(refill.interval_ms()) / refill.per_interval().get())
+            }
+            Kind::Rolling(_) | Kind::Concurrency(_) | Kind::TokenBucket(_) => None,
+        }
+    }
 }
 
 impl FreedBy {
@@ -52,7 +101,7 @@ impl FreedBy {
 ///
 /// The lease was granted at `granted_unix_ms`. Both times are the ledger's. `None` if only a manual refill frees them.
 pub(super) fn freed_in(
-    limit: &Limit,
+    limit: KnownLimit,
     permits: u64,
     granted_unix_ms: u64,
     deficit: &mut BucketDeficit,
@@ -60,10 +109,10 @@ pub(super) fn freed_in(
 ) -> Option<Duration> {
     // The time of the grant is rounded down to a millisecond, hence one more.
     let after_seconds = |seconds: u32| granted_unix_ms + 1 + u64::from(seconds) * 1_000;
-    let steps = steps(limit);
+    let steps = limit.steps;
     let granted_ns = granted_unix_ms.saturating_mul(NS_PER_MS);
     let after_steps = |count| steps.map(|steps| steps.starts_at_ms(steps.at(granted_ns) + count));
-    let freed_at_ms = match limit.state.definition.kind {
+    let freed_at_ms = match limit.kind {
         Kind::Rolling(rolling) => Some(after_seconds(rolling.window_seconds())),
         Kind::Concurrency(slots) => Some(after_seconds(slots.timeout_seconds())),
         Kind::FixedWindow(_) => after_steps(1),
@@ -79,9 +128,9 @@ pub(super) fn freed_in(
 /// How long after `now_ns` the schedule of a limit has refilled this many permits, whoever took them.
 ///
 /// `None` if the limit has no such schedule.
-pub(super) fn refilled_in(limit: &Limit, permits: u128, now_ns: u64) -> Option<Duration> {
-    let steps = steps(limit)?;
-    let count = match limit.state.definition.kind {
+pub(super) fn refilled_in(limit: KnownLimit, permits: u128, now_ns: u64) -> Option<Duration> {
+    let steps = limit.steps?;
+    let count = match limit.kind {
         Kind::FixedWindow(_) => 1,
         Kind::TokenBucket(bucket) => refills(permits, bucket),
         Kind::Rolling(_) | Kind::Concurrency(_) | Kind::SlidingWindow(_) => return None,
@@ -105,10 +154,6 @@ impl BucketDeficit {
     pub(super) fn release(&mut self, permits: u128) {
         self.permits = self.permits.saturating_sub(permits);
     }
-}
-
-fn steps(limit: &Limit) -> Option<Steps> {
-    limit.schedule.as_deref().and_then(Schedule::steps)
 }
 
 /// How many refills it takes for this many permits, at least one.

@@ -1,12 +1,13 @@
 //! The permits of one call, or its failure to get them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::future::ready;
 use std::time::Duration;
 
-use super::source::{PermitSource, PermitUse};
-use crate::client::{CallError, InProcess, Lease};
-use crate::ledger::Ledger;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::client::{CallError, LeaseId};
 
 /// The permits that a call acquired, or its failure to acquire them.
 ///
@@ -14,11 +15,16 @@ use crate::ledger::Ledger;
 ///
 /// A lease that is dropped is released in the background. That frees the permits of concurrency limits at once. The
 /// permits of other limits count as used: they expire or are refilled.
+///
+/// # Time-outs
+///
+/// A slot of a concurrency limit that is held for longer than the limit's time-out is free for others. From then on
+/// its lease says that it is not acquired, and [`failure`](Self::failure) is [`FailureReason::TimedOut`].
 #[must_use = "dropping a lease releases its permits"]
-pub struct PermitLease<L: Ledger>(Outcome<L>);
+pub struct PermitLease(Outcome);
 
-enum Outcome<L: Ledger> {
-    Acquired(Holdings<L>),
+enum Outcome {
+    Acquired(Holdings),
     Failed(Failure),
 }
 
@@ -34,6 +40,8 @@ pub enum FailureReason {
     Evicted,
     /// The limiter was shut down while the caller waited.
     ShutDown,
+    /// The permits were acquired, and the time-out of their limit freed them before they were released.
+    TimedOut,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,51 +51,96 @@ struct Failure {
 }
 
 /// What a lease holds. It is released when this is dropped.
-struct Holdings<L: Ledger> {
+struct Holdings {
     /// Oldest first, released in reverse order. A chain has one for each of its limiters.
-    held: Vec<Held<L>>,
+    held: Vec<Box<dyn HeldPermits>>,
     permits: u64,
     permit_use: PermitUse,
 }
 
-/// The permits of one limiter.
-pub(super) struct Held<L: Ledger> {
-    pub(super) source: Arc<PermitSource<L>>,
-    pub(super) lease: Lease<Arc<InProcess<L>>>,
+/// The permits of one limiter. Dropping them releases them in the background.
+pub(super) trait HeldPermits: Send + Sync {
+    /// The lease that holds them, for logs.
+    fn id(&self) -> Option<LeaseId>;
+
+    /// When the time-out of the limit frees them; `None` if none does.
+    fn timed_out_at(&self) -> Option<Instant>;
+
+    /// Begins their time-out anew, if they have one. Returns false if it has freed them.
+    fn renew(&mut self) -> BoxFuture<'_, Result<bool, CallError>>;
+
+    /// Sets what a drop of them means.
+    fn set_use(&mut self, permit_use: PermitUse);
+
+    /// Releases them, and waits for the answer.
+    fn release(self: Box<Self>) -> BoxFuture<'static, Result<(), CallError>>;
 }
 
-impl<L: Ledger> PermitLease<L> {
-    /// An acquired lease that no caller has yet. Until it is handed out, dropping it frees all its permits.
-    pub(super) fn unused(permits: u64, held: Option<Held<L>>) -> Self {
-        let held = held.map(|held| held.with_use(PermitUse::Unused)).into_iter().collect();
-        Self(Outcome::Acquired(Holdings { held, permits, permit_use: PermitUse::Unused }))
+/// Whether a caller may have used the permits of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PermitUse {
+    /// No caller has them yet, or the caller says that it used none. A release frees all of them.
+    Unused,
+    /// A caller has them. A release frees only those of concurrency limits.
+    HandedOut,
+}
+
+/// The permits of a limiter outside of this crate: a call that releases them.
+struct Hook(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl PermitLease {
+    /// An acquired lease, for a limiter of your own. It holds nothing but what [`on_release`](Self::on_release) adds.
+    pub fn acquired(permits: u64) -> Self {
+        Self(Outcome::Acquired(Holdings { held: Vec::new(), permits, permit_use: PermitUse::HandedOut }))
     }
 
-    pub(super) fn failed(reason: FailureReason, retry_after: Option<Duration>) -> Self {
+    /// Calls `release` once, when the lease is released, cancelled or dropped. A failed lease calls nothing.
+    pub fn on_release(mut self, release: impl FnOnce() + Send + Sync + 'static) -> Self {
+        if let Outcome::Acquired(holdings) = &mut self.0 {
+            holdings.held.push(Box::new(Hook(Some(Box::new(release)))));
+        }
+        self
+    }
+
+    /// A failed lease.
+    pub fn failed(reason: FailureReason, retry_after: Option<Duration>) -> Self {
         Self(Outcome::Failed(Failure { reason, retry_after }))
     }
 
-    /// Whether the call got its permits.
-    pub fn is_acquired(&self) -> bool {
-        match &self.0 {
-            Outcome::Acquired(_) => true,
-            Outcome::Failed(_) => false,
-        }
+    /// An acquired lease that no caller has yet. Until it is handed out, dropping it frees all its permits.
+    pub(super) fn unused(permits: u64, held: Option<Box<dyn HeldPermits>>) -> Self {
+        let mut holdings =
+            Holdings { held: held.into_iter().collect(), permits, permit_use: PermitUse::Unused };
+        holdings.set_use(PermitUse::Unused);
+        Self(Outcome::Acquired(holdings))
     }
 
-    /// The permits that may be used; 0 if the lease failed.
+    /// Whether the lease has its permits: the call got them, and no time-out has freed them since.
+    pub fn is_acquired(&self) -> bool {
+        self.failure().is_none()
+    }
+
+    /// The permits that may be used; 0 if the lease failed or timed out.
     pub fn permits(&self) -> u64 {
         match &self.0 {
-            Outcome::Acquired(holdings) => holdings.permits,
-            Outcome::Failed(_) => 0,
+            Outcome::Acquired(holdings) if !holdings.is_timed_out() => holdings.permits,
+            Outcome::Acquired(_) | Outcome::Failed(_) => 0,
         }
     }
 
-    /// Why the lease failed; `None` if it is acquired.
+    /// Why the lease has no permits; `None` if it is acquired.
     pub fn failure(&self) -> Option<FailureReason> {
         match &self.0 {
-            Outcome::Acquired(_) => None,
+            Outcome::Acquired(holdings) => holdings.is_timed_out().then_some(FailureReason::TimedOut),
             Outcome::Failed(failure) => Some(failure.reason),
+        }
+    }
+
+    /// When the first time-out frees permits of the lease; `None` if no limit of it has one.
+    pub fn timed_out_at(&self) -> Option<Instant> {
+        match &self.0 {
+            Outcome::Acquired(holdings) => holdings.timed_out_at(),
+            Outcome::Failed(_) => None,
         }
     }
 
@@ -98,6 +151,24 @@ impl<L: Ledger> PermitLease<L> {
         match &self.0 {
             Outcome::Acquired(_) => None,
             Outcome::Failed(failure) => failure.retry_after,
+        }
+    }
+
+    /// Holds slots of concurrency limits for their whole time-out again, from now on. Other permits do not change.
+    ///
+    /// Returns false if the lease has no permits: it failed, or a slot has timed out. No second slot is taken.
+    ///
+    /// # Errors
+    ///
+    /// The first error of its limiters, such as that of a slot that was renewed too often.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped, it is unknown what was renewed.
+    pub async fn renew(&mut self) -> Result<bool, CallError> {
+        match &mut self.0 {
+            Outcome::Acquired(holdings) if !holdings.is_timed_out() => holdings.renew().await,
+            Outcome::Acquired(_) | Outcome::Failed(_) => Ok(false),
         }
     }
 
@@ -153,55 +224,83 @@ impl<L: Ledger> PermitLease<L> {
     }
 }
 
-impl<L: Ledger> Holdings<L> {
+impl Holdings {
     fn set_use(&mut self, permit_use: PermitUse) {
         self.permit_use = permit_use;
-        let held = std::mem::take(&mut self.held);
-        self.held.extend(held.into_iter().map(|held| held.with_use(permit_use)));
+        for held in &mut self.held {
+            held.set_use(permit_use);
+        }
+    }
+
+    fn timed_out_at(&self) -> Option<Instant> {
+        self.held.iter().filter_map(|held| held.timed_out_at()).min()
+    }
+
+    fn is_timed_out(&self) -> bool {
+        self.timed_out_at().is_some_and(|at| at <= Instant::now())
+    }
+
+    async fn renew(&mut self) -> Result<bool, CallError> {
+        for held in &mut self.held {
+            if !held.renew().await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Releases all. A release that fails is repeated in the background and does not stop the others.
     async fn release(mut self) -> Result<(), CallError> {
         let mut result = Ok(());
         while let Some(held) = self.held.pop() {
-            result = result.and(held.release(self.permit_use).await);
+            result = result.and(held.release().await);
         }
         result
     }
 }
 
-impl<L: Ledger> Drop for Holdings<L> {
+impl Drop for Holdings {
     fn drop(&mut self) {
-        while let Some(held) = self.held.pop() {
-            held.source.note_release(held.lease.id(), self.permit_use);
+        while self.held.pop().is_some() {}
+    }
+}
+
+impl HeldPermits for Hook {
+    fn id(&self) -> Option<LeaseId> {
+        None
+    }
+
+    fn timed_out_at(&self) -> Option<Instant> {
+        None
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<bool, CallError>> {
+        Box::pin(ready(Ok(true)))
+    }
+
+    fn set_use(&mut self, _: PermitUse) {}
+
+    fn release(self: Box<Self>) -> BoxFuture<'static, Result<(), CallError>> {
+        Box::pin(async move {
+            drop(self);
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        if let Some(release) = self.0.take() {
+            release();
         }
     }
 }
 
-impl<L: Ledger> Held<L> {
-    fn with_use(self, permit_use: PermitUse) -> Self {
-        let Self { source, lease } = self;
-        let lease = match permit_use {
-            PermitUse::Unused => lease.kept_unused(),
-            PermitUse::HandedOut => lease.handed_out(),
-        };
-        Self { source, lease }
-    }
-
-    async fn release(self, permit_use: PermitUse) -> Result<(), CallError> {
-        self.source.note_release(self.lease.id(), permit_use);
-        match permit_use {
-            PermitUse::Unused => self.lease.cancel().await,
-            PermitUse::HandedOut => self.lease.release().await,
-        }
-    }
-}
-
-impl<L: Ledger> fmt::Debug for PermitLease<L> {
+impl fmt::Debug for PermitLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Outcome::Acquired(Holdings { permits, held, .. }) => {
-                let leases = held.iter().map(|held| held.lease.id()).collect::<Vec<_>>();
+                let leases = held.iter().filter_map(|held| held.id()).collect::<Vec<_>>();
                 f.debug_struct("Acquired").field("permits", permits).field("leases", &leases).finish()
             }
             Outcome::Failed(failure) => failure.fmt(f),

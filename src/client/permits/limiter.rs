@@ -3,21 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::backoff::DeniedAttempt;
 use super::count::PermitCount;
 use super::error::PermitError;
-use super::interface::Permits;
+use super::home::PermitHome;
+use super::interface::{PermitFuture, Permits};
+use super::kind::FreedBy;
 use super::lease::{FailureReason, PermitLease};
 use super::options::PermitOptions;
 use super::queue::{EnqueueResult, WaiterId};
 use super::shared::{Attempt, Reply, Shared};
 use super::statistics::PermitStatistics;
 use super::worker::QueueWorker;
-use crate::client::{CallError, InProcess, IntoLimitKey};
-use crate::ledger::Ledger;
+use crate::client::{CallError, IntoLimitKey};
 
 /// Hands out the permits of one limit.
 ///
@@ -25,24 +27,24 @@ use crate::ledger::Ledger;
 ///
 /// Other limiters may take permits of the same limit, here and in other processes: the ledger decides. This limiter
 /// learns of their releases only when it asks the ledger again.
-pub struct PermitLimiter<L: Ledger> {
-    shared: Arc<Shared<L>>,
+pub struct PermitLimiter<T: PermitHome> {
+    shared: Arc<Shared<T>>,
 }
 
 /// The position of a waiter in the queue. Dropping it leaves the queue.
-struct QueuePosition<'a, L: Ledger> {
-    shared: &'a Shared<L>,
+struct QueuePosition<'a, T: PermitHome> {
+    shared: &'a Shared<T>,
     id: WaiterId,
-    reply: oneshot::Receiver<Reply<L>>,
+    reply: oneshot::Receiver<Reply>,
 }
 
-impl<L: Ledger> Clone for PermitLimiter<L> {
+impl<T: PermitHome> Clone for PermitLimiter<T> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<L: Ledger> PermitLimiter<L> {
+impl<T: PermitHome> PermitLimiter<T> {
     /// A limiter over a limit of `home`. The limit may be defined later.
     ///
     /// # Errors
@@ -52,11 +54,7 @@ impl<L: Ledger> PermitLimiter<L> {
     /// # Panics
     ///
     /// Outside of a tokio runtime: it releases dropped leases in the background.
-    pub fn new(
-        home: Arc<InProcess<L>>,
-        key: impl IntoLimitKey,
-        options: PermitOptions,
-    ) -> Result<Self, CallError> {
+    pub fn new(home: Arc<T>, key: impl IntoLimitKey, options: PermitOptions) -> Result<Self, CallError> {
         Ok(Self { shared: Arc::new(Shared::new(home, key.into_limit_key()?, options)) })
     }
 
@@ -70,19 +68,32 @@ impl<L: Ledger> PermitLimiter<L> {
         self.shared.source.replenish().await
     }
 
-    /// Closes the limiter, and waits until no release is left in the background. Call it before the runtime ends.
-    pub async fn shutdown(&self) {
-        self.close();
-        self.shared.workers.close();
-        self.shared.workers.wait().await;
-        self.shared.source.shutdown().await;
+    /// How long after a refill of the limit time makes the next one; `None` if time makes none.
+    ///
+    /// # Errors
+    ///
+    /// As every call of [`Permits`].
+    pub async fn refill_period(&self) -> Result<Option<Duration>, PermitError> {
+        drop(self.shared.open_state()?);
+        Ok(self.shared.source.read().await?.0.refill_period())
+    }
+
+    /// Whether granted permits are free again without a release or a [`replenish`](Self::replenish).
+    ///
+    /// # Errors
+    ///
+    /// As every call of [`Permits`].
+    pub async fn is_auto_replenishing(&self) -> Result<bool, PermitError> {
+        drop(self.shared.open_state()?);
+        let (limit, _) = self.shared.source.read().await?;
+        Ok(matches!(FreedBy::of(limit.kind), FreedBy::Expiry | FreedBy::Refill))
     }
 
     fn enqueue(
         &self,
         count: PermitCount,
         denied: Option<DeniedAttempt>,
-    ) -> Result<QueuePosition<'_, L>, FailureReason> {
+    ) -> Result<QueuePosition<'_, T>, FailureReason> {
         let (sender, reply) = oneshot::channel();
         let result = self.shared.state().queue.enqueue(count, denied, sender);
         match result {
@@ -103,7 +114,7 @@ impl<L: Ledger> PermitLimiter<L> {
     }
 
     /// Hands a lease out to its caller, and counts it.
-    fn hand_out(&self, lease: PermitLease<L>) -> PermitLease<L> {
+    fn hand_out(&self, lease: PermitLease) -> PermitLease {
         self.shared.state().granted += 1;
         lease.handed_out()
     }
@@ -114,9 +125,9 @@ impl<L: Ledger> PermitLimiter<L> {
         count: PermitCount,
         reason: FailureReason,
         denied: Option<DeniedAttempt>,
-    ) -> PermitLease<L> {
+    ) -> PermitLease {
         let room_at = match (reason, denied) {
-            (FailureReason::ShutDown, _) => None,
+            (FailureReason::ShutDown | FailureReason::TimedOut, _) => None,
             (FailureReason::NoRoom | FailureReason::QueueFull | FailureReason::Evicted, Some(denied)) => {
                 Some(denied.room_at())
             }
@@ -143,10 +154,9 @@ impl<L: Ledger> PermitLimiter<L> {
     }
 }
 
-impl<L: Ledger> Permits for PermitLimiter<L> {
-    type Ledger = L;
-
-    async fn attempt_acquire(&self, permits: u64) -> Result<PermitLease<L>, PermitError> {
+/// The calls of [`Permits`].
+impl<T: PermitHome> PermitLimiter<T> {
+    async fn attempt_now(&self, permits: u64) -> Result<PermitLease, PermitError> {
         let count = self.permit_count(permits).await?;
         if !self.shared.open_state()?.queue.may_bypass(count) {
             return Ok(self.fail(count, FailureReason::NoRoom, None).await);
@@ -157,7 +167,7 @@ impl<L: Ledger> Permits for PermitLimiter<L> {
         }
     }
 
-    async fn acquire(&self, permits: u64) -> Result<PermitLease<L>, PermitError> {
+    async fn acquire_in_turn(&self, permits: u64) -> Result<PermitLease, PermitError> {
         let count = self.permit_count(permits).await?;
         let may_bypass = self.shared.open_state()?.queue.may_bypass(count);
         let denied = if may_bypass {
@@ -179,7 +189,7 @@ impl<L: Ledger> Permits for PermitLimiter<L> {
         }
     }
 
-    async fn statistics(&self) -> Result<PermitStatistics, PermitError> {
+    async fn read_statistics(&self) -> Result<PermitStatistics, PermitError> {
         drop(self.shared.open_state()?);
         let available = self.shared.source.available().await?;
         let state = self.shared.state();
@@ -187,10 +197,28 @@ impl<L: Ledger> Permits for PermitLimiter<L> {
         Ok(PermitStatistics { available, queued_permits, granted, failed })
     }
 
-    async fn idle_duration(&self) -> Result<Option<Duration>, PermitError> {
+    async fn read_idle_duration(&self) -> Result<Option<Duration>, PermitError> {
         drop(self.shared.open_state()?);
         let full_since = self.shared.source.full_since().await?;
         Ok(full_since.map(|since| Instant::now().saturating_duration_since(since)))
+    }
+}
+
+impl<T: PermitHome> Permits for PermitLimiter<T> {
+    fn attempt_acquire(&self, permits: u64) -> PermitFuture<'_, PermitLease> {
+        Box::pin(self.attempt_now(permits))
+    }
+
+    fn acquire(&self, permits: u64) -> PermitFuture<'_, PermitLease> {
+        Box::pin(self.acquire_in_turn(permits))
+    }
+
+    fn statistics(&self) -> PermitFuture<'_, PermitStatistics> {
+        Box::pin(self.read_statistics())
+    }
+
+    fn idle_duration(&self) -> PermitFuture<'_, Option<Duration>> {
+        Box::pin(self.read_idle_duration())
     }
 
     fn close(&self) {
@@ -202,17 +230,26 @@ impl<L: Ledger> Permits for PermitLimiter<L> {
         self.shared.queue_changed.notify_one();
         self.shared.source.close();
     }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.close();
+            self.shared.workers.close();
+            self.shared.workers.wait().await;
+            self.shared.source.shutdown().await;
+        })
+    }
 }
 
-impl<L: Ledger> QueuePosition<'_, L> {
+impl<T: PermitHome> QueuePosition<'_, T> {
     /// Waits for the reply.
-    async fn reply(mut self) -> Reply<L> {
+    async fn reply(mut self) -> Reply {
         // The queue replies to every waiter. The sender is lost only if the limiter's runtime ends.
         (&mut self.reply).await.unwrap_or(Reply::Error(PermitError::ShutDown))
     }
 }
 
-impl<L: Ledger> Drop for QueuePosition<'_, L> {
+impl<T: PermitHome> Drop for QueuePosition<'_, T> {
     fn drop(&mut self) {
         if self.shared.state().queue.remove(self.id).is_some() {
             self.shared.queue_changed.notify_one();

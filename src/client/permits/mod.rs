@@ -2,10 +2,13 @@
 //!
 //! | type | what it is |
 //! | --- | --- |
-//! | [`Permits`] | what every limiter of permits can do |
-//! | [`PermitLimiter`] | hands out the permits of one limit of an [`InProcess`](super::InProcess), of any kind |
+//! | [`Permits`] | what every limiter of permits can do; implement it for a limiter of your own |
+//! | [`PermitLimiter`] | hands out the permits of one limit, of any kind, in process or of a service |
 //! | [`ChainedLimiter`] | several limiters as one |
+//! | [`NoLimiter`] | grants everything |
+//! | [`PartitionedPermits`] | what every limiter of partitions can do |
 //! | [`PartitionedLimiter`] | a limiter for each partition, created at its first use |
+//! | [`ChainedPartitions`], [`TranslatedLimiter`] | several partitioned limiters as one; one for resources of another type |
 //! | [`PermitLease`] | the permits of one call, or its failure to get them |
 //! | [`PermitOptions`] | the bound and the order of a limiter's queue |
 //! | [`PermitStatistics`] | free and queued permits, granted and failed leases |
@@ -20,24 +23,30 @@
 //! | `queue` | the waiters: which is next, which are evicted; pure, driven by `limiter` and `worker` |
 //! | `forecast` | when granted permits are free again; pure, driven by `source` |
 //! | `kind` | what depends on the kind of the limit; pure |
-//! | `source` | the ledger, and what is known of its grants |
+//! | `home` | what a source asks of this process or of a service |
 //! | `lease` | the lease, released when it is dropped |
+//! | `source` | the ledger, and what is known of its grants |
 //! | `shared` | what the clones of a limiter and its worker share |
 //! | `worker` | the task that asks the ledger for the waiters |
 //! | `interface` | the trait [`Permits`] |
-//! | `limiter`, `chained`, `partitioned` | the limiters |
+//! | `limiter`, `chained`, `no_limiter` | the limiters |
+//! | `partitions` | the trait [`PartitionedPermits`], chains and translations of it |
+//! | `partitioned` | the partitioned limiter |
 
 mod backoff;
 mod chained;
 mod count;
 mod error;
 mod forecast;
+mod home;
 mod interface;
 mod kind;
 mod lease;
 mod limiter;
+mod no_limiter;
 mod options;
 mod partitioned;
+mod partitions;
 mod queue;
 mod shared;
 mod source;
@@ -48,9 +57,12 @@ mod worker;
 
 pub use chained::ChainedLimiter;
 pub use error::PermitError;
-pub use interface::Permits;
+pub use home::PermitHome;
+pub use interface::{PermitFuture, Permits};
 pub use lease::{FailureReason, PermitLease};
 pub use limiter::PermitLimiter;
+pub use no_limiter::NoLimiter;
 pub use options::{PermitOptions, QueueOrder};
 pub use partitioned::{Partition, PartitionedLimiter};
+pub use partitions::{ChainedPartitions, PartitionedPermits, TranslatedLimiter};
 pub use statistics::PermitStatistics;

@@ -9,17 +9,17 @@ use tokio_util::task::TaskTracker;
 use super::backoff::DeniedAttempt;
 use super::count::PermitCount;
 use super::error::PermitError;
-use super::lease::{FailureReason, Held, PermitLease};
+use super::home::PermitHome;
+use super::lease::{FailureReason, PermitLease};
 use super::options::PermitOptions;
 use super::queue::Queue;
 use super::source::{LedgerAnswer, PermitSource};
-use crate::client::{InProcess, LimitKey};
-use crate::ledger::Ledger;
+use crate::client::LimitKey;
 
 /// The source, the queue and the counters of a limiter.
-pub(super) struct Shared<L: Ledger> {
-    pub(super) source: Arc<PermitSource<L>>,
-    state: Mutex<State<L>>,
+pub(super) struct Shared<T: PermitHome> {
+    pub(super) source: Arc<PermitSource<T>>,
+    state: Mutex<State>,
     /// Wakes the worker when the queue has changed.
     pub(super) queue_changed: Notify,
     pub(super) workers: TaskTracker,
@@ -28,8 +28,8 @@ pub(super) struct Shared<L: Ledger> {
 }
 
 /// What the lock guards. It is never held across an await point.
-pub(super) struct State<L: Ledger> {
-    pub(super) queue: Queue<oneshot::Sender<Reply<L>>>,
+pub(super) struct State {
+    pub(super) queue: Queue<oneshot::Sender<Reply>>,
     /// The leases that were handed out.
     pub(super) granted: u64,
     /// The leases that failed.
@@ -37,22 +37,22 @@ pub(super) struct State<L: Ledger> {
 }
 
 /// The reply to a waiter.
-pub(super) enum Reply<L: Ledger> {
+pub(super) enum Reply {
     /// Its permits, not handed out yet.
-    Acquired(PermitLease<L>),
+    Acquired(PermitLease),
     Failed(FailureReason),
     Error(PermitError),
 }
 
 /// The result of one attempt.
-pub(super) enum Attempt<L: Ledger> {
+pub(super) enum Attempt {
     /// The permits, not handed out yet.
-    Acquired(PermitLease<L>),
+    Acquired(PermitLease),
     Denied(DeniedAttempt),
 }
 
-impl<L: Ledger> Shared<L> {
-    pub(super) fn new(home: Arc<InProcess<L>>, key: LimitKey, options: PermitOptions) -> Self {
+impl<T: PermitHome> Shared<T> {
+    pub(super) fn new(home: Arc<T>, key: LimitKey, options: PermitOptions) -> Self {
         Self {
             source: Arc::new(PermitSource::new(home, key)),
             state: Mutex::new(State { queue: Queue::new(options), granted: 0, failed: 0 }),
@@ -62,24 +62,21 @@ impl<L: Ledger> Shared<L> {
         }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State<L>> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // No change panics halfway, so a poisoned lock guards a consistent state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, or [`PermitError::ShutDown`].
-    pub(super) fn open_state(&self) -> Result<MutexGuard<'_, State<L>>, PermitError> {
+    pub(super) fn open_state(&self) -> Result<MutexGuard<'_, State>, PermitError> {
         let state = self.state();
         if state.queue.is_shut_down() { Err(PermitError::ShutDown) } else { Ok(state) }
     }
 
     /// Asks the ledger once.
-    pub(super) async fn attempt(&self, count: PermitCount) -> Result<Attempt<L>, PermitError> {
+    pub(super) async fn attempt(&self, count: PermitCount) -> Result<Attempt, PermitError> {
         match self.source.attempt(count).await? {
-            LedgerAnswer::Granted(lease) => {
-                let held = lease.map(|lease| Held { source: Arc::clone(&self.source), lease });
-                Ok(Attempt::Acquired(PermitLease::unused(count.get(), held)))
-            }
+            LedgerAnswer::Granted(held) => Ok(Attempt::Acquired(PermitLease::unused(count.get(), held))),
             LedgerAnswer::Denied(denied) => Ok(Attempt::Denied(denied)),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -10,61 +11,73 @@ use super::backoff::DeniedAttempt;
 use super::count::PermitCount;
 use super::error::PermitError;
 use super::forecast::Forecast;
-use super::kind::{BucketDeficit, FreedBy, freed_in, refilled_in};
+use super::home::PermitHome;
+use super::kind::{BucketDeficit, FreedBy, KnownLimit, freed_in, refilled_in};
+use super::lease::{HeldPermits, PermitUse};
 use crate::client::shared::Releases;
-use crate::client::{Acquired, Amount, Denial, InProcess, Lease, LeaseId, LimitKey, Limiter, Requirements};
-use crate::ledger::Ledger;
-use crate::limit::ReplenishId;
-use crate::limit::{AmountError, Status};
-use crate::registry::Entry;
-use crate::registry::{AdminError, LimitUsage};
+use crate::client::{
+    Acquired, Amount, AmountError, CallError, Denial, ExtendError, Lease, LeaseId, LimitKey, Limiter,
+    Requirements,
+};
+use crate::limit::Kind;
 
 /// The pause between two attempts of a waiter for 0 permits.
 const ZERO_PERMITS_PAUSE: Duration = Duration::from_millis(100);
 
 /// The permits of one limit. A limiter, its clones and its leases share it.
-pub(super) struct PermitSource<L: Ledger> {
-    home: Arc<InProcess<L>>,
-    limiter: Limiter<Arc<InProcess<L>>>,
+pub(super) struct PermitSource<T: PermitHome> {
+    home: Arc<T>,
+    limiter: Limiter<Arc<T>>,
     key: LimitKey,
     grants: Mutex<Grants>,
+}
+
+/// The permits of one lease.
+struct Held<T: PermitHome> {
+    source: Arc<PermitSource<T>>,
+    /// `None` once it is released.
+    lease: Option<Lease<Arc<T>>>,
+    permit_use: PermitUse,
+    /// The time-out of its slots; `None` for permits of other limits.
+    timeout: Option<Duration>,
+    timed_out_at: Option<Instant>,
 }
 
 /// What is known of the permits that this limiter granted.
 struct Grants {
     forecast: Forecast,
     deficit: BucketDeficit,
+    last_read: Option<KnownLimit>,
+    /// Whether the service was asked what the limit is.
+    is_asked: bool,
 }
 
 /// The ledger's answer to one attempt.
-pub(super) enum LedgerAnswer<L: Ledger> {
-    /// The lease that holds the permits; `None` for 0 permits.
-    Granted(Option<Lease<Arc<InProcess<L>>>>),
+pub(super) enum LedgerAnswer {
+    /// The permits; `None` for 0 permits.
+    Granted(Option<Box<dyn HeldPermits>>),
     Denied(DeniedAttempt),
 }
 
-/// Whether a caller may have used the permits of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PermitUse {
-    /// No caller has them yet, or the caller says that it used none. A release frees all of them.
-    Unused,
-    /// A caller has them. A release frees only those of concurrency limits.
-    HandedOut,
-}
-
-impl<L: Ledger> PermitSource<L> {
-    pub(super) fn new(home: Arc<InProcess<L>>, key: LimitKey) -> Self {
-        let grants = Grants { forecast: Forecast::new(Instant::now()), deficit: BucketDeficit::default() };
+impl<T: PermitHome> PermitSource<T> {
+    pub(super) fn new(home: Arc<T>, key: LimitKey) -> Self {
+        let forecast = Forecast::new(Instant::now());
+        let grants = Grants { forecast, deficit: BucketDeficit::default(), last_read: None, is_asked: false };
         Self { limiter: Limiter::new(Arc::clone(&home)), home, key, grants: Mutex::new(grants) }
     }
 
     /// Checks the number of permits against the capacity of the limit.
     pub(super) async fn permit_count(&self, permits: u64) -> Result<PermitCount, PermitError> {
-        if self.capacity().is_none_or(|capacity| capacity < permits) {
+        if T::KNOWS_ALL && self.capacity().is_none_or(|capacity| capacity < permits) {
             // Another replica may have defined the limit, or raised its capacity, a moment ago.
             self.home.refresh().await?;
         }
-        let capacity = self.capacity().ok_or_else(|| self.unknown_limit())?;
+        let capacity = match self.capacity() {
+            Some(capacity) => capacity,
+            None if T::KNOWS_ALL => return Err(self.unknown_limit()),
+            // The answer to the attempt tells.
+            None => u64::MAX,
+        };
         match Amount::new(permits) {
             Err(AmountError::Zero) => Ok(PermitCount::Zero),
             Ok(amount) if permits <= capacity => Ok(PermitCount::Some(amount)),
@@ -73,8 +86,8 @@ impl<L: Ledger> PermitSource<L> {
     }
 
     /// Asks the ledger once, under a fresh lease id.
-    pub(super) async fn attempt(&self, count: PermitCount) -> Result<LedgerAnswer<L>, PermitError> {
-        let releases_before = self.releases();
+    pub(super) async fn attempt(self: &Arc<Self>, count: PermitCount) -> Result<LedgerAnswer, PermitError> {
+        let (releases_before, started) = (self.releases(), Instant::now());
         let hint = match count {
             PermitCount::Zero if self.is_any_free().await? => return Ok(LedgerAnswer::Granted(None)),
             PermitCount::Zero => ZERO_PERMITS_PAUSE,
@@ -82,7 +95,8 @@ impl<L: Ledger> PermitSource<L> {
                 match self.limiter.try_acquire(&Requirements::of_one(&self.key, amount)).await? {
                     Acquired::Granted(lease) => {
                         self.note_grant(amount, &lease);
-                        return Ok(LedgerAnswer::Granted(Some(lease)));
+                        let held = self.hold(lease, started).await;
+                        return Ok(LedgerAnswer::Granted(Some(Box::new(held))));
                     }
                     Acquired::Denied(denial) => self.hint(&denial, amount)?,
                 }
@@ -96,7 +110,8 @@ impl<L: Ledger> PermitSource<L> {
     /// The releases through this limiter that may have freed permits.
     pub(super) fn releases(&self) -> u64 {
         let releases = *self.limiter.releases().borrow();
-        self.freed_by().map_or(0, |freed_by| freed_by.count_releases(releases))
+        // While the kind is not known, any complete may have freed permits.
+        self.freed_by().map_or(releases.completes, |freed_by| freed_by.count_releases(releases))
     }
 
     /// Changes with every release through this limiter.
@@ -105,7 +120,7 @@ impl<L: Ledger> PermitSource<L> {
     }
 
     /// Notes that a lease is released now.
-    pub(super) fn note_release(&self, lease: LeaseId, permit_use: PermitUse) {
+    fn note_release(&self, lease: LeaseId, permit_use: PermitUse) {
         let freed_by = self.freed_by();
         if permit_use == PermitUse::Unused || freed_by == Some(FreedBy::Release) {
             let (mut grants, now) = (self.grants(), Instant::now());
@@ -119,7 +134,7 @@ impl<L: Ledger> PermitSource<L> {
 
     /// Refills a bucket that is refilled manually. Returns false if the limit is not such a bucket.
     pub(super) async fn replenish(&self) -> Result<bool, PermitError> {
-        let is_replenished = self.home.admin().replenish(&self.key, ReplenishId::generate()).await?;
+        let is_replenished = self.home.refill(&self.key).await?;
         if is_replenished {
             self.grants().forecast.note_taken(Instant::now());
             self.limiter.count_release();
@@ -129,28 +144,30 @@ impl<L: Ledger> PermitSource<L> {
 
     /// When this many permits are free, if no other caller takes any before; `None` if that is unknown.
     pub(super) async fn free_at(&self, permits: u128) -> Option<Instant> {
+        self.ask_once().await;
         match self.freed_by()? {
             // The timeout of a concurrency limit frees permits only if their caller has crashed. Do not count on that.
             FreedBy::Release | FreedBy::ManualRefill => return None,
             FreedBy::Expiry | FreedBy::Refill => {}
         }
-        let usage = self.usage().await.ok().filter(is_active)?;
-        let (missing, now) = (permits.saturating_sub(usage.available), Instant::now());
+        let (limit, available) = self.read().await.ok().filter(|(limit, _)| limit.is_active)?;
+        let (missing, now) = (permits.saturating_sub(available), Instant::now());
         if missing == 0 {
             return Some(now);
         }
-        let refilled_in = refilled_in(&usage.entry.limit, missing, self.home.now_ns());
+        let refilled_in = refilled_in(limit, missing, self.home.now_ns());
         refilled_in.map(|span| now + span).or_else(|| self.grants().forecast.free_at(missing, now))
     }
 
     /// The permits that are free now, for any caller.
     pub(super) async fn available(&self) -> Result<u128, PermitError> {
-        Ok(self.usage().await?.available)
+        Ok(self.read().await?.1)
     }
 
     /// Since when all permits are free, as far as this limiter knows; `None` if some are taken now.
     pub(super) async fn full_since(&self) -> Result<Option<Instant>, PermitError> {
-        let is_full = is_full(&self.usage().await?);
+        let (limit, available) = self.read().await?;
+        let is_full = available >= limit.capacity.into();
         Ok(is_full.then(|| self.grants().forecast.full_since(Instant::now())))
     }
 
@@ -169,33 +186,49 @@ impl<L: Ledger> PermitSource<L> {
         self.grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The use of the limit in the ledger.
-    async fn usage(&self) -> Result<LimitUsage, PermitError> {
-        let usage = match self.home.admin().get(&self.key).await {
-            Ok(usage) => usage,
-            // Its template has not created it yet.
-            Err(AdminError::UnknownKey(_) | AdminError::Deleted(_)) => {
-                unused(self.known().ok_or_else(|| self.unknown_limit())?)
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if !is_full(&usage) {
-            self.grants().forecast.note_taken(Instant::now());
+    /// The limit, and its free permits in the ledger.
+    pub(super) async fn read(&self) -> Result<(KnownLimit, u128), PermitError> {
+        let read = self.home.read(&self.key).await?;
+        let (limit, available) = read.ok_or_else(|| self.unknown_limit())?;
+        let mut grants = self.grants();
+        grants.last_read = Some(limit);
+        if available < limit.capacity.into() {
+            grants.forecast.note_taken(Instant::now());
         }
-        Ok(usage)
+        Ok((limit, available))
     }
 
     async fn is_any_free(&self) -> Result<bool, PermitError> {
-        let usage = self.usage().await?;
-        Ok(usage.available > 0 && is_active(&usage))
+        let (limit, available) = self.read().await?;
+        Ok(available > 0 && limit.is_active)
     }
 
-    fn note_grant(&self, amount: Amount, lease: &Lease<Arc<InProcess<L>>>) {
+    /// Asks a service what the limit is, unless it was asked before. A token may not be allowed to know.
+    async fn ask_once(&self) {
+        let is_asked = T::KNOWS_ALL || std::mem::replace(&mut self.grants().is_asked, true);
+        if !is_asked {
+            self.read().await.ok();
+        }
+    }
+
+    async fn hold(self: &Arc<Self>, lease: Lease<Arc<T>>, attempted_at: Instant) -> Held<T> {
+        self.ask_once().await;
+        let timeout = self.known().and_then(|limit| match limit.kind {
+            Kind::Concurrency(slots) => Some(Duration::from_secs(slots.timeout_seconds().into())),
+            Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => None,
+        });
+        // The ledger counts the time-out from the grant, which is after the attempt began.
+        let timed_out_at = timeout.map(|timeout| attempted_at + timeout);
+        let (source, permit_use) = (Arc::clone(self), PermitUse::Unused);
+        Held { source, lease: Some(lease), permit_use, timeout, timed_out_at }
+    }
+
+    fn note_grant(&self, amount: Amount, lease: &Lease<Arc<T>>) {
         let (now, permits, now_ns) = (Instant::now(), amount.get(), self.home.now_ns());
-        if let Some(entry) = self.known() {
+        if let Some(limit) = self.known() {
             let (mut grants, granted_unix_ms) = (self.grants(), lease.reserved_at_unix_ms());
             let deficit = &mut grants.deficit;
-            let freed_in = freed_in(&entry.limit, permits, granted_unix_ms, deficit, now_ns);
+            let freed_in = freed_in(limit, permits, granted_unix_ms, deficit, now_ns);
             grants.forecast.add(lease.id(), permits, freed_in.map(|span| now + span), now);
         }
     }
@@ -216,17 +249,17 @@ impl<L: Ledger> PermitSource<L> {
         }
     }
 
-    /// The limit as this process knows it, or else its template.
-    fn known(&self) -> Option<Arc<Entry>> {
-        self.home.known(&self.key)
+    fn known(&self) -> Option<KnownLimit> {
+        let last_read = self.grants().last_read;
+        self.home.known(&self.key, last_read)
     }
 
     fn freed_by(&self) -> Option<FreedBy> {
-        Some(FreedBy::of(self.known()?.limit.state.definition.kind))
+        Some(FreedBy::of(self.known()?.kind))
     }
 
     fn capacity(&self) -> Option<u64> {
-        Some(self.known()?.limit.state.definition.capacity.get())
+        Some(self.known()?.capacity)
     }
 
     fn unknown_limit(&self) -> PermitError {
@@ -238,17 +271,56 @@ impl<L: Ledger> PermitSource<L> {
     }
 }
 
-fn is_full(usage: &LimitUsage) -> bool {
-    usage.available >= usage.entry.limit.state.definition.capacity.into()
+impl<T: PermitHome> HeldPermits for Held<T> {
+    fn id(&self) -> Option<LeaseId> {
+        self.lease.as_ref().map(Lease::id)
+    }
+
+    fn timed_out_at(&self) -> Option<Instant> {
+        self.timed_out_at
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<bool, CallError>> {
+        Box::pin(async move {
+            let (Some(timeout), Some(lease)) = (self.timeout, &self.lease) else { return Ok(true) };
+            let asked_at = Instant::now();
+            match lease.renew().await {
+                Ok(()) => {
+                    self.timed_out_at = Some(asked_at + timeout);
+                    Ok(true)
+                }
+                Err(ExtendError::Call(error)) => Err(error),
+                Err(ExtendError::LeaseOver | ExtendError::NotInLease { .. } | ExtendError::Amount(_)) => {
+                    Ok(false)
+                }
+            }
+        })
+    }
+
+    fn set_use(&mut self, permit_use: PermitUse) {
+        self.permit_use = permit_use;
+        self.lease = self.lease.take().map(|lease| match permit_use {
+            PermitUse::Unused => lease.kept_unused(),
+            PermitUse::HandedOut => lease.handed_out(),
+        });
+    }
+
+    fn release(mut self: Box<Self>) -> BoxFuture<'static, Result<(), CallError>> {
+        Box::pin(async move {
+            let Some(lease) = self.lease.take() else { return Ok(()) };
+            self.source.note_release(lease.id(), self.permit_use);
+            match self.permit_use {
+                PermitUse::Unused => lease.cancel().await,
+                PermitUse::HandedOut => lease.release().await,
+            }
+        })
+    }
 }
 
-/// Whether the limit grants anything. It does not while its capacity is being lowered.
-fn is_active(usage: &LimitUsage) -> bool {
-    usage.entry.limit.state.status == Status::Active
-}
-
-/// The use of a limit that its template has not created yet.
-fn unused(template: Arc<Entry>) -> LimitUsage {
-    let available = template.limit.state.definition.capacity.into();
-    LimitUsage { entry: template, available, reserved: 0, debt: 0 }
+impl<T: PermitHome> Drop for Held<T> {
+    fn drop(&mut self) {
+        if let Some(lease) = &self.lease {
+            self.source.note_release(lease.id(), self.permit_use);
+        }
+    }
 }

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::PermitError;
+use super::home::PermitHome;
 use super::queue::{NextStep, WaiterId};
 use super::shared::{Attempt, Reply, Shared};
-use crate::ledger::Ledger;
 
 /// Asks the ledger for one waiter at a time. It ends when nobody waits.
-pub(super) struct QueueWorker<L: Ledger> {
-    shared: Arc<Shared<L>>,
+pub(super) struct QueueWorker<T: PermitHome> {
+    shared: Arc<Shared<T>>,
 }
 
-impl<L: Ledger> QueueWorker<L> {
+impl<T: PermitHome> QueueWorker<T> {
     /// Starts a worker for a queue that has none.
-    pub(super) fn start(shared: &Arc<Shared<L>>) {
+    pub(super) fn start(shared: &Arc<Shared<T>>) {
         let worker = Self { shared: Arc::clone(shared) };
         shared.workers.spawn_on(worker.run(), &shared.runtime);
     }
@@ -43,7 +43,7 @@ impl<L: Ledger> QueueWorker<L> {
     }
 
     /// Replies to a waiter, or lets it wait on after a denial.
-    async fn reply(&self, id: WaiterId, attempt: Result<Attempt<L>, PermitError>) {
+    async fn reply(&self, id: WaiterId, attempt: Result<Attempt, PermitError>) {
         let reply = match attempt {
             Ok(Attempt::Denied(denied)) => return self.shared.state().queue.back_off(id, denied),
             Ok(Attempt::Acquired(lease)) => Reply::Acquired(lease),

@@ -6,10 +6,10 @@ use crate::ledger::{AccountRule, Bound, Chain, Movement, NewAccount, Transfer};
 
 /// The most transfers in one reply.
 pub(super) const QUERY_TRANSFERS_MAX: u32 = 8_189;
-/// The most transfers to read of one lease. Its status needs 97: 32 reservations, 32 extensions of two transfers
-/// each, and the first transfer of its complete. Not more, because the TigerBeetle client joins look-ups into one
+/// The most transfers to read of one lease. Its status needs 97 without renewals: 32 reservations, 32 extensions of two
+/// transfers each, and the first transfer of its complete. Not more, because the TigerBeetle client joins look-ups into one
 /// request only while their largest possible replies fit into one reply.
-pub(super) const LEASE_TRANSFERS_MAX: u32 = 128;
+pub(super) const LEASE_TRANSFERS_MAX: u32 = crate::ledger::LEASE_TRANSFERS_MAX as u32;
 
 pub(super) fn account(ledger: u32, new: &NewAccount) -> client::Account {
     let flags = match new.rule {

@@ -16,6 +16,7 @@ mod objects;
 mod path;
 mod refusal;
 mod reject;
+mod renew;
 mod request_log;
 mod reserve;
 mod uncached;
@@ -85,7 +86,7 @@ impl<L: Ledger> Api<L> {
 pub enum Audience {
     /// Everything, for the only listener.
     Everybody,
-    /// Reserves, extends, completes and objects. What an operator does is for another listener.
+    /// Reserves, extends, renewals, completes and objects. What an operator does is for another listener.
     Callers,
     /// What an operator does: limits, rates of objects, metrics.
     Operators,
@@ -116,6 +117,7 @@ fn for_callers<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/reserve", post(carried_out(reserve::one)))
         .route("/v1/reserve/batch", post(carried_out(reserve::batch)))
         .route("/v1/extend", post(carried_out(extend::one)))
+        .route("/v1/renew", post(carried_out(renew::one)))
         .route("/v1/complete", post(carried_out(complete::one)))
         .route("/v1/complete/batch", post(carried_out(complete::batch)))
         .route("/v1/objects/{*path}", get_uncached(objects::get).post(carried_out(objects::post)))

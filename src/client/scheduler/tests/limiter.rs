@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::key;
 use crate::client::{
-    AttemptResult, CallError, Complete, Denial, Extend, LeaseId, LimitKey, Requirement, Reserve, Transport,
-    Usage,
+    AttemptResult, CallError, Complete, Denial, Extend, LeaseId, LimitKey, Renew, Requirement, Reserve,
+    Transport, Usage,
 };
 
 /// The duration of every call.
@@ -123,6 +123,10 @@ impl Transport for ScriptedLimiter {
     }
 
     async fn extend(&self, _command: &Extend) -> Result<AttemptResult, CallError> {
+        Err(CallError::Closed)
+    }
+
+    async fn renew(&self, _command: &Renew) -> Result<AttemptResult, CallError> {
         Err(CallError::Closed)
     }
 
