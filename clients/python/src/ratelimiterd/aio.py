@@ -18,6 +18,8 @@ from .wants import Call, wants_of
 
 T = TypeVar("T")
 
+_DEFAULT_BATCH = BatchOptions()
+
 
 class Acquiring:
     """An acquire to be awaited, or to be used in an ``async with`` block."""
@@ -43,12 +45,15 @@ class Acquiring:
 class AsyncLimiter:
     """Acquires leases of a service. All tasks of one event loop may share one.
 
-    Close it, or use it in an ``async with`` block, so that the last completes are sent. With `batch`, reserves and
-    completes of many tasks travel together.
+    Close it, or use it in an ``async with`` block, so that the last completes are sent. Reserves and completes of many
+    tasks travel together, unless `batch` is ``None``.
     """
 
-    def __init__(self, url: str, options: Options | None = None, *, batch: BatchOptions | None = None) -> None:
+    def __init__(
+        self, url: str, options: Options | None = None, *, batch: BatchOptions | None = _DEFAULT_BATCH
+    ) -> None:
         options = options or Options()
+        self._turns = asyncio.Semaphore(options.connections_max)
         self._http = httpx.AsyncClient(**client_arguments(url, options))
         self._exchange = self._send if batch is None else Batcher(self._send, batch).exchange
         self._flows = Flows(options.repeat, self.in_background)
@@ -151,6 +156,8 @@ class AsyncLimiter:
         if self._http.is_closed:
             raise LimiterClosed
         try:
-            return answer_of(await self._http.request(**request_arguments(request)))
+            # The queue of httpx costs time with each request that waits in it, and it has a time-out.
+            async with self._turns:
+                return answer_of(await self._http.request(**request_arguments(request)))
         except httpx.HTTPError as error:
             raise no_answer(error) from error
