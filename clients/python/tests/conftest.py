@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 from calls import QUICK, Call, DefineLimit
-from service import REPOSITORY, Proxy, Service
+from service import REPOSITORY, Proxy, Service, program
 
 from ratelimiterd import Limiter
+
+
+def pytest_sessionstart() -> None:
+    try:
+        program()
+    except FileNotFoundError as error:
+        pytest.exit(str(error), returncode=2)
 
 
 @pytest.fixture(scope="session")

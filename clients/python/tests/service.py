@@ -24,9 +24,8 @@ carried out and never answered."""
 def program() -> str:
     """The path of the service's program."""
     named = os.environ.get("RATELIMITERD_BIN")
-    for path in (
-        [Path(named)] if named else [REPOSITORY / "target" / kind / "ratelimiterd" for kind in ("debug", "release")]
-    ):
+    paths = [Path(named)] if named else [REPOSITORY / "target" / kind / "ratelimiterd" for kind in ("debug", "release")]
+    for path in paths:
         if path.exists():
             return str(path.resolve())
     raise FileNotFoundError("build ratelimiterd first, or name its program in RATELIMITERD_BIN")

@@ -172,6 +172,16 @@ def test_an_attempt_without_an_answer_leaves_nothing_reserved(observer: Limiter,
     assert len({seen.lease_id for seen in proxy.seen}) == 1
 
 
+def test_a_lease_that_outlives_its_limiter_ends_with_a_warning(
+    proxy: Proxy, limited: Call, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Limiter(proxy.url, QUICK) as limiter:
+        lease = limiter.acquire(limited)
+    with lease:
+        pass
+    assert "the limiter is closed" in caplog.text
+
+
 def test_threads_never_hold_more_than_the_capacity(limiter: Limiter, define: DefineLimit) -> None:
     key = define("concurrency", 3)
     lock, running, most = threading.Lock(), 0, 0
