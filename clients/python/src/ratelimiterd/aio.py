@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx
 
 from .batch import Batcher, BatchOptions
-from .errors import LimiterClosed, RatelimiterdError
+from .errors import LimiterClosed
 from .flow import Flow, Flows, Pause, Send
 from .http import Options, answer_of, client_arguments, no_answer, request_arguments
 from .lease import AsyncLease, log_unsettled
@@ -126,7 +126,7 @@ class AsyncLimiter:
     async def _run_in_background(self, flow: Flow[None]) -> None:
         try:
             await self._run(flow, asyncio.sleep)
-        except RatelimiterdError as error:
+        except Exception as error:
             log_unsettled(error)
 
     async def _run(self, flow: Flow[T], pause: Callable[[float], Awaitable[None]]) -> T:
