@@ -23,16 +23,14 @@ def pytest_sessionstart() -> None:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     examples = json.loads((REPOSITORY / "examples" / "limits.json").read_text())
-    service = Service(tmp_path_factory.mktemp("service"), [limit["definition"] for limit in examples])
-    yield service
-    service.stop()
+    with Service(tmp_path_factory.mktemp("service"), [limit["definition"] for limit in examples]) as service:
+        yield service
 
 
 @pytest.fixture
 def proxy(service: Service) -> Iterator[Proxy]:
-    proxy = Proxy(service.port)
-    yield proxy
-    proxy.stop()
+    with Proxy(service.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture

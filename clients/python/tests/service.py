@@ -61,10 +61,14 @@ class Service:
             if found:
                 return int(found[1])
             time.sleep(0.02)
+        self._process.kill()
+        self._process.wait()
         raise RuntimeError(f"the service did not start: {self._log.read_text()}")
 
-    def stop(self) -> None:
-        """Stops the service."""
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._process.terminate()
         self._process.wait(20)
 
@@ -145,8 +149,10 @@ class Proxy:
         upstream.close()
         return response.status, json.dumps(self.rewrite(json.loads(answer))).encode()
 
-    def stop(self) -> None:
-        """Closes the port."""
+    def __enter__(self) -> "Proxy":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.is_released.set()
         self._server.shutdown()
         self._server.server_close()
