@@ -37,6 +37,7 @@ install_from_pypi() {
 
 make_python_environment() {
   need python3 "the checks of the Python client run with it"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "the Python client needs Python 3.10 or newer"
   say "installing the tools of the Python client"
   # Debian's Python makes environments with pip only where the package python3-venv is installed.
   python3 -m venv --without-pip "$2" \

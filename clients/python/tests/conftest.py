@@ -8,24 +8,29 @@ from typing import Any
 
 import pytest
 from calls import QUICK, Call, DefineLimit
-from service import REPOSITORY, Proxy, Service
+from service import REPOSITORY, Proxy, Service, program
 
 from ratelimiterd import Limiter
+
+
+def pytest_sessionstart() -> None:
+    try:
+        program()
+    except FileNotFoundError as error:
+        pytest.exit(str(error), returncode=2)
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     examples = json.loads((REPOSITORY / "examples" / "limits.json").read_text())
-    service = Service(tmp_path_factory.mktemp("service"), [limit["definition"] for limit in examples])
-    yield service
-    service.stop()
+    with Service(tmp_path_factory.mktemp("service"), [limit["definition"] for limit in examples]) as service:
+        yield service
 
 
 @pytest.fixture
 def proxy(service: Service) -> Iterator[Proxy]:
-    proxy = Proxy(service.port)
-    yield proxy
-    proxy.stop()
+    with Proxy(service.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture

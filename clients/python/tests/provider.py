@@ -52,7 +52,9 @@ class Provider:
         events = [json.dumps({**common, "object": "chat.completion.chunk", **chunk}) for chunk in chunks]
         return "text/event-stream", "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
 
-    def stop(self) -> None:
-        """Closes the port."""
+    def __enter__(self) -> "Provider":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._server.server_close()

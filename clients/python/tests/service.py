@@ -24,9 +24,8 @@ carried out and never answered."""
 def program() -> str:
     """The path of the service's program."""
     named = os.environ.get("RATELIMITERD_BIN")
-    for path in (
-        [Path(named)] if named else [REPOSITORY / "target" / kind / "ratelimiterd" for kind in ("debug", "release")]
-    ):
+    paths = [Path(named)] if named else [REPOSITORY / "target" / kind / "ratelimiterd" for kind in ("debug", "release")]
+    for path in paths:
         if path.exists():
             return str(path.resolve())
     raise FileNotFoundError("build ratelimiterd first, or name its program in RATELIMITERD_BIN")
@@ -62,10 +61,14 @@ class Service:
             if found:
                 return int(found[1])
             time.sleep(0.02)
+        self._process.kill()
+        self._process.wait()
         raise RuntimeError(f"the service did not start: {self._log.read_text()}")
 
-    def stop(self) -> None:
-        """Stops the service."""
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._process.terminate()
         self._process.wait(20)
 
@@ -95,6 +98,7 @@ class Proxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
                 proxy.handle(self, upstream_port)
@@ -145,8 +149,10 @@ class Proxy:
         upstream.close()
         return response.status, json.dumps(self.rewrite(json.loads(answer))).encode()
 
-    def stop(self) -> None:
-        """Closes the port."""
+    def __enter__(self) -> "Proxy":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.is_released.set()
         self._server.shutdown()
         self._server.server_close()

@@ -38,9 +38,8 @@ def new_token(folder: Path, *flags: str) -> str:
 def guarded(tmp_path: Path) -> Iterator[tuple[Service, str]]:
     """A service that needs a token, and such a token."""
     token = new_token(tmp_path, "--name", "acme")
-    service = Service(tmp_path, [LIMIT, OTHER], "--auth-tokens-path", "tokens.toml")
-    yield service, token
-    service.stop()
+    with Service(tmp_path, [LIMIT, OTHER], "--auth-tokens-path", "tokens.toml") as service:
+        yield service, token
 
 
 def test_a_token_is_sent_and_never_shown(guarded: tuple[Service, str], tmp_path: Path) -> None:
@@ -57,15 +56,13 @@ def test_a_token_is_sent_and_never_shown(guarded: tuple[Service, str], tmp_path:
             assert isinstance(results[1], Forbidden)
 
 
-def test_a_refused_token_is_an_error_at_once(guarded: tuple[Service, str], tmp_path: Path) -> None:
-    service, _ = guarded
-    proxy = Proxy(service.port)
-    for options in (Options(), Options(token="rl_wrong")):
-        with Limiter(proxy.url, options) as limiter, pytest.raises(Unauthorized) as raised:
-            limiter.acquire({LIMIT["key"]: 1})
-        assert raised.value.status == 401
-    assert len(proxy.seen) == 2
-    proxy.stop()
+def test_a_refused_token_is_an_error_at_once(guarded: tuple[Service, str]) -> None:
+    with Proxy(guarded[0].port) as proxy:
+        for options in (Options(), Options(token="rl_wrong")):
+            with Limiter(proxy.url, options) as limiter, pytest.raises(Unauthorized) as raised:
+                limiter.acquire({LIMIT["key"]: 1})
+            assert raised.value.status == 401
+        assert len(proxy.seen) == 2
 
 
 def test_a_token_that_expires_is_refused(guarded: tuple[Service, str], tmp_path: Path) -> None:
@@ -116,23 +113,22 @@ def test_tls_checks_both_sides(tmp_path: Path) -> None:
     for name, write in files.items():
         write(str(tmp_path / name))
     flags = ["--tls-certificate-path", "server.pem", "--tls-key-path", "server.key", "--tls-client-ca-path", "ca.pem"]
-    service = Service(tmp_path, [LIMIT], *flags, "--tls-client-certificates", "required")
-    url = service.url.replace("http:", "https:")
-    pair = (tmp_path / "client.pem", tmp_path / "client.key")
-    good = Options(ca_file=tmp_path / "ca.pem", client_certificate=pair, repeat=ONCE)
-    with Limiter(url, good) as limiter:
-        limiter.acquire({LIMIT["key"]: 1}).complete()
+    with Service(tmp_path, [LIMIT], *flags, "--tls-client-certificates", "required") as service:
+        url = service.url.replace("http:", "https:")
+        pair = (tmp_path / "client.pem", tmp_path / "client.key")
+        good = Options(ca_file=tmp_path / "ca.pem", client_certificate=pair, repeat=ONCE)
+        with Limiter(url, good) as limiter:
+            limiter.acquire({LIMIT["key"]: 1}).complete()
 
-    async def main() -> None:
-        async with AsyncLimiter(url, good) as limiter:
-            await (await limiter.acquire({LIMIT["key"]: 1})).complete()
+        async def main() -> None:
+            async with AsyncLimiter(url, good) as limiter:
+                await (await limiter.acquire({LIMIT["key"]: 1})).complete()
 
-    asyncio.run(main())
-    for bad in (
-        Options(ca_file=tmp_path / "stranger.pem", client_certificate=pair, repeat=ONCE),
-        Options(ca_file=tmp_path / "ca.pem", repeat=ONCE),
-        Options(client_certificate=pair, repeat=ONCE),
-    ):
-        with Limiter(url, bad) as limiter, pytest.raises(OutcomeUnknown):
-            limiter.acquire({LIMIT["key"]: 1})
-    service.stop()
+        asyncio.run(main())
+        for bad in (
+            Options(ca_file=tmp_path / "stranger.pem", client_certificate=pair, repeat=ONCE),
+            Options(ca_file=tmp_path / "ca.pem", repeat=ONCE),
+            Options(client_certificate=pair, repeat=ONCE),
+        ):
+            with Limiter(url, bad) as limiter, pytest.raises(OutcomeUnknown):
+                limiter.acquire({LIMIT["key"]: 1})

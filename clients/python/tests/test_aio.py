@@ -34,9 +34,12 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(main, 20))
 
 
-def test_a_lease_holds_until_its_block_ends(proxy: Proxy, observer: Limiter, limited: Call) -> None:
+@pytest.mark.parametrize("batch", [None, BatchOptions()])
+def test_a_lease_holds_until_its_block_ends(
+    proxy: Proxy, observer: Limiter, limited: Call, batch: BatchOptions | None
+) -> None:
     async def main() -> None:
-        async with AsyncLimiter(proxy.url, QUICK) as limiter:
+        async with AsyncLimiter(proxy.url, QUICK, batch=batch) as limiter:
             async with limiter.acquire(limited) as lease:
                 assert limited.reserved(observer) == (10, 1)
                 lease.used(tokens=4)
@@ -198,7 +201,7 @@ def test_the_calls_of_many_tasks_travel_together(proxy: Proxy, observer: Limiter
             lease.used({key: 0})
 
     async def main() -> None:
-        async with AsyncLimiter(proxy.url, QUICK, batch=BatchOptions()) as limiter:
+        async with AsyncLimiter(proxy.url, QUICK) as limiter:
             proxy.inject("/v1/reserve/batch", "cut")
             await asyncio.gather(*(work(limiter) for _ in range(50)))
             await work(limiter)
@@ -209,6 +212,18 @@ def test_the_calls_of_many_tasks_travel_together(proxy: Proxy, observer: Limiter
         ids = {item["lease_id"] for seen in reserves for item in seen.body["requests"]}
         assert len(ids) == 50
         assert proxy.paths()[-2:] == ["/v1/reserve", "/v1/complete"]
+
+    run(main())
+
+
+def test_without_batches_each_call_is_a_request(proxy: Proxy, define: DefineLimit) -> None:
+    key = define("concurrency", 100)
+
+    async def main() -> None:
+        async with AsyncLimiter(proxy.url, QUICK, batch=None) as limiter:
+            leases = await asyncio.gather(*(limiter.acquire({key: 1}) for _ in range(40)))
+            await asyncio.gather(*(lease.complete() for lease in leases))
+        assert proxy.paths() == ["/v1/reserve"] * 40 + ["/v1/complete"] * 40
 
     run(main())
 
@@ -231,7 +246,7 @@ def test_a_batch_without_an_answer_is_unknown_to_each_of_its_calls(
 ) -> None:
     async def main() -> None:
         options = Options(repeat=RepeatPolicy(give_up_after=0))
-        async with AsyncLimiter(proxy.url, options, batch=BatchOptions()) as limiter:
+        async with AsyncLimiter(proxy.url, options) as limiter:
             proxy.inject("/v1/reserve", "cut")
             acquires = (limiter.acquire(limited) for _ in range(2))
             results = await asyncio.gather(*acquires, return_exceptions=True)

@@ -23,6 +23,9 @@ from ratelimiterd import (
     Usage,
     openai,
 )
+from ratelimiterd.background import Background
+from ratelimiterd.flow import Flow, Pause
+from ratelimiterd.protocol import Answer, Request
 
 
 def test_a_lease_holds_until_its_block_ends(limiter: Limiter, limited: Call) -> None:
@@ -170,6 +173,36 @@ def test_an_attempt_without_an_answer_leaves_nothing_reserved(observer: Limiter,
         limiter.acquire(limited, max_wait=0)
     assert limited.reserved(observer) == (0, 0)
     assert len({seen.lease_id for seen in proxy.seen}) == 1
+
+
+def test_a_lease_that_outlives_its_limiter_ends_with_a_warning(
+    proxy: Proxy, limited: Call, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Limiter(proxy.url, QUICK) as limiter:
+        lease = limiter.acquire(limited)
+    with lease:
+        pass
+    assert "the limiter is closed" in caplog.text
+
+
+def test_the_background_outlives_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    carried_out: list[str] = []
+
+    def flow(name: str, fails: bool) -> Flow[None]:
+        yield Pause(0.01)
+        if fails:
+            raise ZeroDivisionError(name)
+        carried_out.append(name)
+
+    def exchange(request: Request) -> Answer:
+        raise AssertionError("no flow sends anything")
+
+    background = Background(exchange)
+    background.put(flow("first", fails=True))
+    background.put(flow("second", fails=False))
+    background.finish(10)
+    assert carried_out == ["second"]
+    assert "first" in caplog.text
 
 
 def test_threads_never_hold_more_than_the_capacity(limiter: Limiter, define: DefineLimit) -> None:

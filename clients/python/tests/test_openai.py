@@ -21,9 +21,8 @@ _models = itertools.count()
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    provider = Provider()
-    yield provider
-    provider.stop()
+    with Provider() as provider:
+        yield provider
 
 
 class Model:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx
 
 from .batch import Batcher, BatchOptions
-from .errors import LimiterClosed, RatelimiterdError
+from .errors import LimiterClosed
 from .flow import Flow, Flows, Pause, Send
 from .http import Options, answer_of, client_arguments, no_answer, request_arguments
 from .lease import AsyncLease, log_unsettled
@@ -17,6 +17,8 @@ from .protocol import Answer, Request, Usage
 from .wants import Call, wants_of
 
 T = TypeVar("T")
+
+_DEFAULT_BATCH = BatchOptions()
 
 
 class Acquiring:
@@ -43,12 +45,15 @@ class Acquiring:
 class AsyncLimiter:
     """Acquires leases of a service. All tasks of one event loop may share one.
 
-    Close it, or use it in an ``async with`` block, so that the last completes are sent. With `batch`, reserves and
-    completes of many tasks travel together.
+    Close it, or use it in an ``async with`` block, so that the last completes are sent. Reserves and completes of many
+    tasks travel together, unless `batch` is ``None``.
     """
 
-    def __init__(self, url: str, options: Options | None = None, *, batch: BatchOptions | None = None) -> None:
+    def __init__(
+        self, url: str, options: Options | None = None, *, batch: BatchOptions | None = _DEFAULT_BATCH
+    ) -> None:
         options = options or Options()
+        self._turns = asyncio.Semaphore(options.connections_max)
         self._http = httpx.AsyncClient(**client_arguments(url, options))
         self._exchange = self._send if batch is None else Batcher(self._send, batch).exchange
         self._flows = Flows(options.repeat, self.in_background)
@@ -121,7 +126,7 @@ class AsyncLimiter:
     async def _run_in_background(self, flow: Flow[None]) -> None:
         try:
             await self._run(flow, asyncio.sleep)
-        except RatelimiterdError as error:
+        except Exception as error:
             log_unsettled(error)
 
     async def _run(self, flow: Flow[T], pause: Callable[[float], Awaitable[None]]) -> T:
@@ -151,6 +156,8 @@ class AsyncLimiter:
         if self._http.is_closed:
             raise LimiterClosed
         try:
-            return answer_of(await self._http.request(**request_arguments(request)))
+            # The queue of httpx costs time with each request that waits in it, and it has a time-out.
+            async with self._turns:
+                return answer_of(await self._http.request(**request_arguments(request)))
         except httpx.HTTPError as error:
             raise no_answer(error) from error

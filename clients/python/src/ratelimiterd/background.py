@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from .errors import RatelimiterdError
 from .flow import Flow, Send
 from .lease import log_unsettled
 from .protocol import Answer, Request
@@ -56,13 +55,13 @@ class Background:
             while isinstance(step, Send):
                 try:
                     answer = self._exchange(step.request)
-                except RatelimiterdError as error:
+                except Exception as error:
                     step = flow.throw(error)
                 else:
                     step = flow.send(answer)
         except StopIteration:
             return
-        except RatelimiterdError as error:
+        except Exception as error:  # whatever it is, the thread goes on for the other flows
             log_unsettled(error)
         else:
             heapq.heappush(self._paused, (time.monotonic() + step.seconds, next(self._numbers), flow))

@@ -157,10 +157,12 @@ class _Lane:
                 answers = [await self._exchange(requests[0])]
             else:
                 answers = split_answer(await self._exchange(batch_request(requests)), len(batch))
-        except RatelimiterdError as error:
+        except Exception as error:
             for _, waiter in batch:
                 if not waiter.done():
-                    waiter.set_exception(OutcomeUnknown(str(error)))
+                    unknown = OutcomeUnknown(str(error))
+                    unknown.__cause__ = error
+                    waiter.set_exception(unknown)
         else:
             for (_, waiter), answer in zip(batch, answers, strict=True):
                 if not waiter.done():

@@ -33,8 +33,8 @@ class Options:
     """How many seconds the service may stay silent in one attempt."""
     connect_timeout: float = 1.0
     """How many seconds connecting may take."""
-    connections_max: int = 256
-    """The most connections. Further requests wait for one."""
+    connections_max: int = 16
+    """The most connections. Further requests wait for one. httpx takes much time for each request if there are many."""
     repeat: RepeatPolicy = field(default_factory=RepeatPolicy)
     """When calls of unknown outcome are repeated."""
 

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Protocol
 
-from .errors import CallRefused, invalid
+from .errors import RatelimiterdError, invalid
 from .flow import Flow, Flows, Grant
 from .protocol import Request
 from .wants import check_amount
@@ -150,8 +150,8 @@ class Lease(BaseLease):
     ) -> None:
         try:
             self.complete()
-        except CallRefused as refusal:
-            log_unsettled(refusal)
+        except RatelimiterdError as error_of_complete:
+            log_unsettled(error_of_complete)
 
     def __del__(self) -> None:
         flow = self._abandoned()
@@ -185,8 +185,8 @@ class AsyncLease(BaseLease):
     ) -> None:
         try:
             await self.complete()
-        except CallRefused as refusal:
-            log_unsettled(refusal)
+        except RatelimiterdError as error_of_complete:
+            log_unsettled(error_of_complete)
 
     def __del__(self) -> None:
         flow = self._abandoned()

@@ -112,13 +112,13 @@ def read_reserve(answer: Answer) -> Granted | Denied:
     """Reads the answer to a reserve or an extend. A denial is an answer; all else that is not a grant is raised."""
     body = _read(answer)
     if body.get("allowed") is True:
-        return Granted(int(body.get("reserved_at_unix_ms") or 0), body.get("emergency") is True)
+        return Granted(_whole(body, "reserved_at_unix_ms"), body.get("emergency") is True)
     name = str(body.get("error", "")).partition(":")[0]
     limiting_key = body.get("limiting_key")
     if name in _REASONS and isinstance(limiting_key, str):
-        retry_after_ms = int(body.get("retry_after_ms") or 0)
         may_retry = name in ("", "limit_decreasing")
-        return Denied(limiting_key, _REASONS[name], retry_after_ms / 1000 if may_retry else None)
+        retry_after = _whole(body, "retry_after_ms") / 1000 if may_retry else None
+        return Denied(limiting_key, _REASONS[name], retry_after)
     raise _failure(answer.status, body)
 
 
@@ -163,6 +163,12 @@ def _failure(status: int, body: dict[str, Any] | None) -> Exception:
     if status == 200 and not name:
         return OutcomeUnknown("the answer is not one of this API; check the address of the service")
     return OutcomeUnknown(f"the service answered with status {status} {name} {message}".strip())
+
+
+def _whole(body: dict[str, Any], name: str) -> int:
+    """A whole number of an answer; 0 if it is missing."""
+    value = body.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _names_error(body: object, name: str) -> bool:

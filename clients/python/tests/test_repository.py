@@ -1,4 +1,4 @@
-"""The first example of each README."""
+"""The first example of each README, and the version."""
 
 import re
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import pytest
 from calls import reserved
 from service import REPOSITORY, Service
 
-from ratelimiterd import Limiter
+from ratelimiterd import Limiter, __version__
 
 DAILY = "tenant:acme:llm:daily_tokens"
 
@@ -20,3 +20,7 @@ def test_the_first_example_works(service: Service, observer: Limiter, path: str)
     names = {"prompt": "Why?", "ask": lambda prompt: SimpleNamespace(usage=SimpleNamespace(total_tokens=7))}
     exec(example[1].replace("http://127.0.0.1:8080", service.url), names)
     assert reserved(observer, DAILY) == before + 7
+
+
+def test_the_version_is_that_of_the_service() -> None:
+    assert f'\nversion = "{__version__}"\n' in (REPOSITORY / "Cargo.toml").read_text()
