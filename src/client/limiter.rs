@@ -11,13 +11,17 @@ use tokio::time::Instant;
 #[cfg(feature = "permits")]
 use super::shared::Releases;
 use super::shared::{CompletionGuard, Shared};
+use super::turns::Turn;
 use super::{
     AcquireError, AttemptResult, CallError, Complete, Denial, ErrorKind, IntoLimitKey, KeyStats, Lease,
-    RepeatPolicy, Repeating, Requirements, Reservation, Transport,
+    LimitKey, RepeatPolicy, Repeating, Requirements, Reservation, Transport,
 };
 
 /// How often one attempt is made when each grant expires before its answer arrives.
 pub(super) const LATE_GRANTS_MAX: usize = 3;
+
+/// The least time between two attempts of a waiter, when hints are shorter or leases are completed faster.
+const ASK_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
 /// Acquires leases over any transport.
 ///
@@ -82,8 +86,9 @@ impl<T: Transport> Limiter<T> {
 
     /// Waits until everything is reserved.
     ///
-    /// It asks again whenever the hint of a denial has passed, each time under a fresh lease id. There is no queue:
-    /// other callers may take the room first.
+    /// The waiters of this limiter, and of its clones, take turns at each limit, the oldest first: it asks again when the hint
+    /// of its denial has passed or a lease of this limiter is completed, each time under a fresh lease id. Callers elsewhere may
+    /// take the room first.
     ///
     /// # Errors
     ///
@@ -174,20 +179,57 @@ impl<T: Transport> Limiter<T> {
 
     async fn wait(&self, wants: &Requirements, deadline: Option<Instant>) -> Result<Lease<T>, AcquireError> {
         let mut queued = None;
+        // Not before the waiters that came earlier.
+        let mut turn =
+            match wants.list().iter().find(|requirement| self.shared.turns.are_taken(&requirement.key)) {
+                Some(requirement) => self.take_turn(&requirement.key, deadline).await?,
+                None => None,
+            };
         loop {
+            let mut releases = self.shared.releases.subscribe();
+            let asked_at = Instant::now();
             let denial = match self.attempt(wants, deadline).await? {
                 Acquired::Granted(lease) => return Ok(lease),
                 Acquired::Denied(denial) => denial,
             };
             let Some(retry_after) = denial.retry_after() else { return Err(AcquireError::Never(denial)) };
-            let now = Instant::now();
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(AcquireError::DeadlinePassed(denial));
             }
             queued.get_or_insert_with(|| self.shared.stats.queue(wants));
-            // At least a millisecond, so that a hint of 0 does not make a busy loop.
-            let ask_at = now + retry_after.max(Duration::from_millis(1));
-            self.pause_until(deadline.map_or(ask_at, |deadline| deadline.min(ask_at))).await?;
+            if turn.as_ref().is_none_or(|turn| !turn.is_of(denial.key())) {
+                // First, so that no two waiters wait for each other's turns.
+                drop(turn.take());
+                let is_first = !self.shared.turns.are_taken(denial.key());
+                turn = self.take_turn(denial.key(), deadline).await?;
+                if !is_first {
+                    // The waiter before was granted or gave up. There may be more room.
+                    continue;
+                }
+            }
+            let pause = turn.as_mut().map_or(retry_after, |turn| turn.shortest_pause(retry_after));
+            let ask_at = asked_at + pause.max(ASK_INTERVAL_MIN);
+            let ask_at = deadline.map_or(ask_at, |deadline| deadline.min(ask_at));
+            tokio::select! {
+                paused = self.pause_until(ask_at) => paused?,
+                // This cannot fail: the sender lives as long as the limiter.
+                _ = releases.changed() => self.pause_until(ask_at.min(asked_at + ASK_INTERVAL_MIN)).await?,
+            }
+        }
+    }
+
+    /// Waits for the turn to ask for a limit; `None` at the deadline.
+    async fn take_turn(&self, key: &LimitKey, deadline: Option<Instant>) -> Result<Option<Turn>, CallError> {
+        let passes = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shared.closed.cancelled() => Err(CallError::Closed),
+            () = passes => Ok(None),
+            taken = self.shared.turns.take(key) => Ok(Some(taken)),
         }
     }
 

@@ -88,6 +88,7 @@ mod time;
 #[cfg(feature = "tower-layer")]
 pub mod tower;
 mod transport;
+mod turns;
 
 #[cfg(feature = "client-tls")]
 pub use crate::tls::{TlsOptions, TlsOptionsError};

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stats::Stats;
+use super::turns::Turns;
 use super::{AttemptResult, CallError, Complete, Repeating, Reserve, Transport};
 use crate::telemetry::{Occurrences, with_sources};
 
@@ -18,6 +19,7 @@ pub(super) struct Shared<T> {
     pub(super) calls: Repeating<T>,
     pub(super) stats: Stats,
     pub(super) closed: CancellationToken,
+    pub(super) turns: Turns,
     pub(super) releases: watch::Sender<Releases>,
     background: TaskTracker,
     /// Runs the background completes: a lease may be dropped on a thread without a runtime.
@@ -55,6 +57,7 @@ impl<T: Transport> Shared<T> {
             calls,
             stats: Stats::default(),
             closed: CancellationToken::new(),
+            turns: Turns::default(),
             releases: watch::Sender::default(),
             background: TaskTracker::new(),
             runtime: Handle::current(),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use ledger_limiter::client::{
-    AcquireError, Acquired, CallError, Denial, ErrorKind, ExtendError, Extended, Limiter, RepeatPolicy,
-    Requirements,
+    AcquireError, Acquired, CallError, Denial, ErrorKind, ExtendError, Extended, Limit, Limiter, Rate,
+    RepeatPolicy, Requirements,
 };
 use ledger_limiter::ledger::Ledger;
+use ledger_limiter::testing;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::recorder::{Fault, PAUSE, Recorder, Reserved, one_of_each};
@@ -234,4 +236,74 @@ async fn every_call_takes_a_key_as_text_or_as_limit_key() {
     assert_eq!(lease.extend(text, 1).await.expect("an answer"), Extended::Granted);
     lease.complete([(rpm, 4)]).await.expect("it is settled");
     assert_eq!(limiter.available("rpm").await.expect("an answer"), Some(96));
+}
+
+/// At ten a second, a hundred callers take nine seconds: ten are let through at once.
+#[tokio::test(start_paused = true)]
+async fn waiters_waste_nothing_of_a_limit_of_any_kind() {
+    let second = Duration::from_secs(1);
+    // The hints of a rolling limit are estimates, so the first waiter asks up to 150 ms late in each window.
+    let (exact, estimated) = (second / 2, second * 9 * 15 / 100 + second / 2);
+    for (limit, waste_max) in [
+        (Rate::per_second(10).limit("calls"), exact),
+        (Limit::rolling("calls", 10).per(second), estimated),
+        (Limit::fixed_window("calls", 10).per(second), exact),
+        (Limit::sliding_window("calls", 10).per(second).segments(1), exact),
+        (Limit::concurrency("calls", 10).timeout(second * 60), exact),
+    ] {
+        let limiter = Limiter::new(testing::limits([limit.clone()]).await.expect("valid"));
+        let started = Instant::now();
+        let mut callers = JoinSet::new();
+        for _ in 0..100 {
+            let limiter = limiter.clone();
+            callers.spawn(async move {
+                let lease = limiter.acquire(&wants(&[("calls", 1)])).await.expect("there will be room");
+                let waited = started.elapsed();
+                tokio::time::sleep(second).await;
+                lease.complete([("calls", 1)]).await.expect("it is settled");
+                waited
+            });
+        }
+        let waited = callers.join_all().await.into_iter().max().expect("a hundred");
+        let expected = second * 9 - second / 20;
+        assert!((expected..expected + waste_max).contains(&waited), "{waited:?}: {limit:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_are_served_in_the_order_in_which_they_came() {
+    let limits = testing::limits([Rate::per_second(1).limit("calls")]).await.expect("valid");
+    let limiter = Limiter::new(limits);
+    let (sender, mut served) = tokio::sync::mpsc::unbounded_channel();
+    for nth in 0..10 {
+        let (limiter, sender) = (limiter.clone(), sender.clone());
+        tokio::spawn(async move {
+            limiter.acquire(&wants(&[("calls", 1)])).await.expect("there will be room");
+            sender.send(nth).expect("it is received");
+        });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for nth in 0..10 {
+        assert_eq!(served.recv().await, Some(nth));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_gives_up_leaves_its_turn_to_the_next() {
+    let limits = [Limit::concurrency("slots", 1).timeout(Duration::from_secs(60))];
+    let limiter = Limiter::new(testing::limits(limits).await.expect("valid"));
+    let slot = wants(&[("slots", 1)]);
+    let held = limiter.acquire(&slot).await.expect("there is room");
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let (first, second, third) = tokio::join!(
+        limiter.acquire_until(&slot, deadline),
+        tokio::time::timeout(Duration::from_secs(2), limiter.acquire(&slot)),
+        async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            held.complete([] as [(&str, u64); 0]).await.expect("it is settled");
+            limiter.acquire(&slot).await
+        }
+    );
+    assert!(matches!(first, Err(AcquireError::DeadlinePassed(_))), "{first:?}");
+    assert!(second.is_err() && third.is_ok());
 }
