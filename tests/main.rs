@@ -6,6 +6,7 @@
 mod contract;
 mod client;
 mod contract_list;
+mod coverage;
 #[path = "support/distant.rs"]
 mod distant;
 mod examples;

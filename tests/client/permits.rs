@@ -63,6 +63,19 @@ async fn a_waiter_for_permits_of_a_service_is_served_by_a_release() {
 }
 
 #[tokio::test]
+async fn a_lease_of_a_service_is_renewed() {
+    let server = server().await;
+    let slots = permits(&server, "slots", 0);
+    let mut lease = slots.acquire(60).await.expect("an answer");
+    let before = lease.timed_out_at();
+    assert!(lease.renew().await.expect("an answer"));
+    assert!(lease.timed_out_at() > before);
+    assert_eq!(server.replica.usage("slots").await.reserved, 60);
+    lease.release().await.expect("it is released");
+    assert_eq!(server.replica.usage("slots").await.reserved, 0);
+}
+
+#[tokio::test]
 async fn a_service_says_what_cannot_be_acquired() {
     let server = server().await;
     let (slots, unknown) = (permits(&server, "slots", 5), permits(&server, "unknown", 5));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ledger_limiter::ledger::{Ledger, LedgerError};
-use ledger_limiter::limit::{LeaseId, Status};
+use ledger_limiter::limit::{LeaseId, RenewId, Status};
+use ledger_limiter::protocol::Renew;
 
 use crate::fixtures::*;
 use crate::ledger_wrapper::{CallHook, LedgerWrapper};
@@ -298,4 +299,40 @@ pub async fn an_extend_is_whole_after_a_crash<B: Backend>(backend: B) {
         },
     )
     .await;
+}
+
+/// Crashes at every call of a renewal of two of five slots, on a limit that may be decreasing.
+async fn renewals_are_whole_after_a_crash<B: Backend>(backend: &B, is_closed: bool) {
+    let leases: Vec<Renew> =
+        (0..100).map(|_| Renew { lease: lease(), renew_id: RenewId::generate() }).collect();
+    at_every_call(
+        backend,
+        async |healthy, round| {
+            let slots = name_of(round);
+            healthy.put(concurrency(&slots, 5, 60)).await;
+            assert!(is_granted(&healthy.reserve(leases[round].lease, &[(&slots, 2)]).await));
+            if is_closed {
+                healthy.put(concurrency(&slots, 1, 60)).await;
+            }
+        },
+        async |crashing, round| crashing.limiter().renew(&leases[round]).await.is_ok(),
+        async |another, round| {
+            let slots = name_of(round);
+            assert_eq!(another.usage(&slots).await, Usage { available: 3, reserved: 2, debt: 0 });
+            let again = another.limiter().renew(&leases[round]).await.expect("the ledger answers");
+            assert!(is_granted(&again.answered().expect("an answer")));
+            assert_eq!(another.usage(&slots).await, Usage { available: 3, reserved: 2, debt: 0 });
+            another.complete(leases[round].lease, &[]).await;
+            assert_balance_is_capacity(another, &slots, if is_closed { 1 } else { 5 }, 0).await;
+        },
+    )
+    .await;
+}
+
+pub async fn a_renewal_is_whole_after_a_crash<B: Backend>(backend: B) {
+    renewals_are_whole_after_a_crash(&backend, false).await;
+}
+
+pub async fn a_renewal_on_a_closed_limit_is_whole_after_a_crash<B: Backend>(backend: B) {
+    renewals_are_whole_after_a_crash(&backend, true).await;
 }

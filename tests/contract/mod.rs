@@ -16,6 +16,7 @@ pub mod idle_instances;
 pub mod lease_status;
 pub mod objects;
 pub mod overage;
+pub mod renew;
 pub mod replicas;
 pub mod reservations_ahead;
 pub mod reserve;
@@ -92,6 +93,20 @@ macro_rules! contract_tests {
             a_decreasing_limit_denies_extends,
             an_extend_over_the_maximum_of_its_lease_is_refused,
             an_extend_whose_transfer_id_collides_is_denied,
+        ]);
+        $crate::contract_tests!(@module renew, $backend, [
+            a_renewed_slot_is_held_for_its_whole_timeout_again,
+            a_renewed_lease_is_granted_as_before,
+            a_repeated_renewal_is_made_once,
+            only_running_slots_are_renewed,
+            a_lease_is_not_renewed_when_one_of_its_slots_has_expired,
+            a_complete_at_any_replica_releases_renewed_slots,
+            renewals_keep_what_else_a_lease_holds,
+            a_slot_of_a_decreasing_limit_is_renewed,
+            a_slot_of_a_deleted_limit_is_not_renewed,
+            extends_and_renewals_of_a_lease_are_bounded_together,
+            renewals_of_many_slots_leave_room_to_read_the_complete,
+            completes_and_renewals_that_race_hold_one_slot_or_none,
         ]);
         $crate::contract_tests!(@module schedules, $backend, [
             a_mix_of_kinds_is_reserved_whole_or_not_at_all,
@@ -250,6 +265,8 @@ macro_rules! contract_tests {
             a_complete_is_whole_after_a_crash,
             a_complete_on_a_closed_limit_is_whole_after_a_crash,
             an_extend_is_whole_after_a_crash,
+            a_renewal_is_whole_after_a_crash,
+            a_renewal_on_a_closed_limit_is_whole_after_a_crash,
         ]);
         $crate::contract_tests!(@module crash_schedules, $backend, [
             a_refill_is_whole_after_a_crash,

@@ -12,6 +12,7 @@ const ROUTES: &[(Method, &str, Scope)] = &[
     (Method::POST, "/v1/reserve", Scope::Reserve),
     (Method::POST, "/v1/reserve/batch", Scope::Reserve),
     (Method::POST, "/v1/extend", Scope::Reserve),
+    (Method::POST, "/v1/renew", Scope::Reserve),
     (Method::POST, "/v1/complete", Scope::Reserve),
     (Method::POST, "/v1/complete/batch", Scope::Reserve),
     (Method::POST, "/v1/objects/bucket/try_reserve", Scope::Reserve),

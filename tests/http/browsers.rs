@@ -15,6 +15,7 @@ const BODIES: &[(Method, &str)] = &[
     (Method::POST, "/v1/reserve"),
     (Method::POST, "/v1/reserve/batch"),
     (Method::POST, "/v1/extend"),
+    (Method::POST, "/v1/renew"),
     (Method::POST, "/v1/complete"),
     (Method::POST, "/v1/complete/batch"),
     (Method::POST, "/v1/objects/bucket/try_reserve"),

@@ -43,6 +43,7 @@ async fn the_metrics_count_each_item_by_its_outcome() {
         "ratelimiterd_request_seconds_count{route=\"/v1/reserve\"} 4",
         "ratelimiterd_request_seconds_count{route=\"/v1/reserve/batch\"} 1",
         "ratelimiterd_request_seconds_count{route=\"/v1/extend\"} 0",
+        "ratelimiterd_request_seconds_count{route=\"/v1/renew\"} 0",
         "ratelimiterd_request_seconds_count{route=\"/v1/complete\"} 1",
         "ratelimiterd_request_seconds_count{route=\"/v1/complete/batch\"} 1",
         "ratelimiterd_request_seconds_count{route=\"/v1/objects\"} 0",

@@ -16,6 +16,7 @@ mod limits;
 mod memory;
 mod metrics;
 mod objects;
+mod renew;
 mod reserve;
 mod routes;
 mod templates;

@@ -50,6 +50,8 @@ pub struct Leg {
     pub key: usize,
     pub amount: u64,
     pub ends_ms: u64,
+    /// The time from its reservation to its end.
+    lasts_ms: u64,
     pub overage: Overage,
     /// A complete releases all of it.
     pub is_slot: bool,
@@ -128,6 +130,7 @@ impl Limit {
             key,
             amount,
             ends_ms,
+            lasts_ms: ends_ms - now_ms,
             overage: self.definition.overage,
             is_slot: self.definition.kind.name() == KindName::Concurrency,
             schedule: is_scheduled(&self.definition).then_some(self.replaced.len()),
@@ -135,6 +138,18 @@ impl Limit {
         };
         self.hold(leg_id, amount, ends_ms);
         leg
+    }
+
+    /// Whether the account of a leg is open, or closed only until a decrease is applied.
+    pub fn has_account_of(&self, leg: &Leg) -> bool {
+        !self.is_deleted() && leg.account == self.accounts_replaced
+    }
+
+    /// Holds a leg for as long as it was held at first, from now on.
+    pub fn renew(&mut self, leg_id: LegId, leg: &mut Leg, now_ms: u64) {
+        leg.ends_ms = now_ms + leg.lasts_ms;
+        let held = self.holds.iter_mut().find(|hold| hold.leg == Some(leg_id));
+        held.expect("it has not ended").available_again_ms = leg.ends_ms;
     }
 
     fn hold(&mut self, leg_id: LegId, amount: u64, available_again_ms: u64) {

@@ -25,6 +25,8 @@ enum Lease {
         legs: Vec<Leg>,
         /// The result of each extend by its number: the requirement that was granted, or `None` for a denial.
         extends: BTreeMap<u8, Option<(usize, u64)>>,
+        /// The numbers of the renewals that were made.
+        renewals: BTreeSet<u8>,
         settled: bool,
     },
     /// The legs whose transfer ids are used up. A repetition fails at the first of them, or at an earlier leg without room.
@@ -71,6 +73,7 @@ impl Service {
                 settled.join(" / ")
             }
             Operation::Extend { lease, extend, key, amount } => self.extend(*lease, *extend, (*key, *amount)),
+            Operation::Renew { lease, renew } => self.renew(*lease, *renew),
             Operation::Put { key, form, capacity } => {
                 self.put(*key, definition(&self.names[*key], *form, *capacity))
             }
@@ -114,8 +117,8 @@ impl Service {
                 .enumerate()
                 .map(|(leg, &want)| self.take(LegId { lease: id, leg }, want))
                 .collect();
-            let (wants, extends) = (wants.to_vec(), BTreeMap::new());
-            self.leases.insert(id, Lease::Granted { wants, legs, extends, settled: false });
+            let (wants, extends, renewals) = (wants.to_vec(), BTreeMap::new(), BTreeSet::new());
+            self.leases.insert(id, Lease::Granted { wants, legs, extends, renewals, settled: false });
             return "granted".to_owned();
         };
         used_up.push(leg);
@@ -156,6 +159,32 @@ impl Service {
             legs.extend(extension);
         }
         if granted { "granted".to_owned() } else { self.denial(&[want], 0) }
+    }
+
+    fn renew(&mut self, id: u8, renew: u8) -> String {
+        let now_ms = self.now_ms;
+        let Some(Lease::Granted { legs, renewals, settled: false, .. }) = self.leases.get_mut(&id) else {
+            return "settled".to_owned();
+        };
+        if have_ended(legs, now_ms) || legs.iter().any(|leg| leg.is_slot && leg.ends_ms <= now_ms) {
+            return "expired".to_owned();
+        }
+        if renewals.contains(&renew) {
+            return "granted".to_owned();
+        }
+        let mut slots: Vec<_> = legs.iter_mut().enumerate().filter(|(_, leg)| leg.is_slot).collect();
+        if slots.is_empty() {
+            return "no slots".to_owned();
+        }
+        if let Some((_, leg)) = slots.iter().find(|(_, leg)| !self.limits[&leg.key].has_account_of(leg)) {
+            return format!("unknown: {}", self.names[leg.key].name);
+        }
+        for (index, leg) in &mut slots {
+            let limit = self.limits.get_mut(&leg.key).expect("it was reserved");
+            limit.renew(LegId { lease: id, leg: *index }, leg, now_ms);
+        }
+        renewals.insert(renew);
+        "granted".to_owned()
     }
 
     fn denial(&self, wants: &[(usize, u64)], leg: usize) -> String {

@@ -12,10 +12,11 @@ use ledger_limiter::client::permits::{
     PartitionedPermits, PermitError, PermitFuture, PermitLease, PermitOptions, PermitStatistics, Permits,
     TranslatedLimiter,
 };
-use tokio::time::{advance, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 use super::world::*;
 use super::{CONCURRENCY, FIXED_WINDOW, MANUAL_BUCKET, ROLLING, SLIDING_WINDOW, TOKEN_BUCKET};
+use crate::fixtures::token_bucket;
 
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
@@ -107,6 +108,34 @@ async fn limiters_of_different_types_are_links_of_one_chain() {
     assert_eq!((world.available().await, own.free()), (3, 1), "the first link is released");
     lease.release().await.expect("it is released");
     assert_eq!((world.available().await, own.free()), (5, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_release_of_one_link_releases_the_others() {
+    let world = World::new(&CONCURRENCY, 5, NO_QUEUE).await;
+    let own = Own::of(3);
+    let lease = take(&ChainedLimiter::new(own.clone(), []).then(world.limiter.clone()), 2).await;
+    world.ledger.set_down(true);
+    lease.release().await.expect_err("the ledger is down");
+    assert_eq!(own.free(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_stands_in_for_a_window_that_has_no_kind() {
+    let world = World::new(&MANUAL_BUCKET, 5, NO_QUEUE).await;
+    // A window of half a second, and a window that is refilled by hand.
+    let half = token_bucket("half", 5, 5, 500);
+    world.home.admin().put(&half).await.expect("the ledger answers");
+    let half = world.limiter("half", oldest_first(10));
+    let start = Instant::now();
+    let _first = [take(&half, 3).await, take(&half, 2).await];
+    let _second = Waiter::start(&half, 5).await.acquired().await;
+    let waited = start.elapsed();
+    assert!(waited <= Duration::from_millis(501), "all five at the end of the window: {waited:?}");
+    assert_eq!(half.refill_period().await.expect("an answer"), Some(Duration::from_millis(500)));
+    let _all = world.take(5).await;
+    assert!(world.limiter.replenish().await.expect("an answer"));
+    assert_eq!(world.available().await, 5, "a refill by hand begins the next window");
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,6 +300,32 @@ async fn a_lease_says_that_its_slot_timed_out() {
     advance(Duration::from_millis(1)).await;
     assert_eq!(world.available().await, 5, "the slots are free for others");
     lease.release().await.expect("there is nothing to release");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_lease_keeps_its_slots() {
+    let world = World::new(&CONCURRENCY, 5, NO_QUEUE).await;
+    let chain = ChainedLimiter::new(NoLimiter::new(), []).then(world.limiter.clone());
+    let mut lease = take(&chain, 3).await;
+    for _ in 0..3 {
+        advance(Duration::from_secs(3_000)).await;
+        assert!(lease.renew().await.expect("an answer") && lease.is_acquired());
+        assert_eq!(world.available().await, 2, "no second slot is taken");
+    }
+    advance(Duration::from_secs(3_600)).await;
+    assert!(!lease.is_acquired() && !lease.renew().await.expect("an answer"), "it is too late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewing_changes_no_permits_of_other_kinds() {
+    for kind in [&ROLLING, &TOKEN_BUCKET, &FIXED_WINDOW, &SLIDING_WINDOW] {
+        let world = World::new(kind, 5, NO_QUEUE).await;
+        let mut lease = world.take(5).await;
+        advance(Duration::from_secs(9)).await;
+        assert!(lease.renew().await.expect("an answer"));
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(world.available().await, 5, "it expired or was refilled as before");
+    }
 }
 
 #[tokio::test(start_paused = true)]

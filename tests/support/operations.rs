@@ -8,7 +8,7 @@ use crate::limits::Named;
 const PASS_MS: u64 = 17_000;
 /// The number of leases.
 pub const LEASES: u8 = 24;
-/// The number of extend ids for each lease, and of manual refills for each limit.
+/// The number of extend ids and of renew ids for each lease, and of manual refills for each limit.
 pub const ATTEMPTS: u8 = 4;
 
 #[derive(Debug, Clone)]
@@ -33,6 +33,11 @@ pub enum Operation {
         extend: u8,
         key: usize,
         amount: u64,
+    },
+    /// Renew the slots of the lease of this number, under the renew id of this number.
+    Renew {
+        lease: u8,
+        renew: u8,
     },
     Put {
         key: usize,
@@ -78,6 +83,7 @@ fn operation(limits: &'static [Named]) -> impl Strategy<Value = Operation> {
         1 => (0..LEASES).prop_map(|lease| Operation::Complete { lease, used: Vec::new() }),
         6 => (0..LEASES, 0..ATTEMPTS, keys.clone(), 1..8_u64)
             .prop_map(|(lease, extend, key, amount)| Operation::Extend { lease, extend, key, amount }),
+        4 => (0..LEASES, 0..ATTEMPTS).prop_map(|(lease, renew)| Operation::Renew { lease, renew }),
         3 => (keys.clone(), 0..4_usize, 1..25_u64)
             .prop_map(|(key, form, capacity)| Operation::Put { key, form, capacity }),
         1 => keys.prop_map(|key| Operation::Delete { key }),

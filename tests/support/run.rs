@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{Definition, LeaseId};
-use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
+use ledger_limiter::limit::{Definition, LeaseId, RenewId};
+use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, Renew, RenewOutcome, ReserveOutcome};
 use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
@@ -25,6 +25,7 @@ struct Numbers {
     limits: &'static [Named],
     leases: Vec<LeaseId>,
     extends: Vec<ExtendId>,
+    renewals: Vec<RenewId>,
     /// A list for each limit.
     replenishments: Vec<Vec<ReplenishId>>,
 }
@@ -35,6 +36,7 @@ impl Numbers {
             limits,
             leases: (0..LEASES).map(|_| lease()).collect(),
             extends: (0..ATTEMPTS).map(|_| extend_id()).collect(),
+            renewals: (0..ATTEMPTS).map(|_| RenewId::generate()).collect(),
             replenishments: limits.iter().map(|_| (0..ATTEMPTS).map(|_| replenish_id()).collect()).collect(),
         }
     }
@@ -116,6 +118,11 @@ async fn answer<L: Ledger>(replica: &Replica<L>, numbers: &Numbers, operation: &
             let command = extend(numbers.lease(*lease), extend_id, numbers.name(*key), *amount);
             extension(replica.limiter().extend(&command).await.expect("the ledger answers"))
         }
+        Operation::Renew { lease, renew } => {
+            let renew_id = numbers.renewals[usize::from(*renew)];
+            let command = Renew { lease: numbers.lease(*lease), renew_id };
+            renewal(replica.limiter().renew(&command).await.expect("the ledger answers"))
+        }
         Operation::Put { key, form, capacity } => {
             let definition = definition(&numbers.limits[*key], *form, *capacity);
             changed(replica.admin().put(&definition).await.map(|status| format!("{status:?}")))
@@ -183,6 +190,14 @@ fn extension(extension: ExtendOutcome) -> String {
         ExtendOutcome::Answered(outcome) => reservation(&outcome),
         ExtendOutcome::NotInLease => "not in lease".to_owned(),
         ExtendOutcome::TooMany => "too many".to_owned(),
+    }
+}
+
+fn renewal(renewal: RenewOutcome) -> String {
+    match renewal {
+        RenewOutcome::Answered(outcome) => reservation(&outcome),
+        RenewOutcome::NoSlots => "no slots".to_owned(),
+        RenewOutcome::TooMany => "too many".to_owned(),
     }
 }
 

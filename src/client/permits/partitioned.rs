@@ -117,13 +117,13 @@ where
 
     /// Closes the limiters of all partitions; see [`Permits::close`].
     fn close(&self) {
-        self.partitions.take().iter().for_each(|limiter| limiter.close());
+        self.partitions.take().iter().for_each(Permits::close);
     }
 
     /// Shuts down the limiters of all partitions; see [`Permits::shutdown`].
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         let limiters = self.partitions.take();
-        limiters.iter().for_each(|limiter| limiter.close());
+        limiters.iter().for_each(Permits::close);
         Box::pin(async move {
             for limiter in limiters {
                 limiter.shutdown().await;
