@@ -278,7 +278,7 @@ async fn waiters_are_served_in_the_order_in_which_they_came() {
     for nth in 0..10 {
         let (limiter, sender) = (limiter.clone(), sender.clone());
         tokio::spawn(async move {
-            limiter.acquire(&wants(&[("calls", 1)])).await.expect("there will be room");
+            drop(limiter.acquire(&wants(&[("calls", 1)])).await.expect("there will be room"));
             sender.send(nth).expect("it is received");
         });
         tokio::time::sleep(Duration::from_millis(1)).await;
