@@ -93,6 +93,16 @@ async fn a_service_says_what_cannot_be_acquired() {
 }
 
 #[tokio::test]
+async fn a_raised_capacity_of_a_service_counts_at_once() {
+    let server = server().await;
+    let slots = permits(&server, "slots", 0);
+    let error = slots.attempt_acquire(101).await.expect_err("it is above the capacity");
+    assert!(matches!(error, PermitError::ExceedsCapacity { capacity: 100, .. }), "{error:?}");
+    server.replica.put(concurrency("slots", 200, 3_600)).await;
+    assert!(slots.attempt_acquire(101).await.expect("an answer").is_acquired());
+}
+
+#[tokio::test]
 async fn a_bucket_of_a_service_is_refilled_by_hand() {
     let server = server().await;
     server.replica.put(manual_bucket("bucket", 5, 3)).await;

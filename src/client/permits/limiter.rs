@@ -27,6 +27,10 @@ use crate::client::{CallError, IntoLimitKey};
 ///
 /// Other limiters may take permits of the same limit, here and in other processes: the ledger decides. This limiter
 /// learns of their releases only when it asks the ledger again.
+///
+/// Over [`Http`](crate::client::Http), acquiring and releasing need the scope of callers. Statistics, idle time, calls for 0
+/// permits and the time-outs of leases need the scope of operators who read, because the service tells them with the
+/// definition. The limiter reads a definition once, and again with each of these calls.
 pub struct PermitLimiter<T: PermitHome> {
     shared: Arc<Shared<T>>,
 }

@@ -68,9 +68,10 @@ impl<T: PermitHome> PermitSource<T> {
 
     /// Checks the number of permits against the capacity of the limit.
     pub(super) async fn permit_count(&self, permits: u64) -> Result<PermitCount, PermitError> {
-        if T::KNOWS_ALL && self.capacity().is_none_or(|capacity| capacity < permits) {
-            // Another replica may have defined the limit, or raised its capacity, a moment ago.
+        // Another replica may have defined the limit, or raised its capacity, a moment ago.
+        if self.capacity().is_none_or(|capacity| capacity < permits) {
             self.home.refresh().await?;
+            self.read_again().await;
         }
         let capacity = match self.capacity() {
             Some(capacity) => capacity,
@@ -94,11 +95,16 @@ impl<T: PermitHome> PermitSource<T> {
             PermitCount::Some(amount) => {
                 match self.limiter.try_acquire(&Requirements::of_one(&self.key, amount)).await? {
                     Acquired::Granted(lease) => {
+                        // Cancelled while it asks, the call has used nothing.
+                        let lease = lease.kept_unused();
+                        self.ask_once().await;
                         self.note_grant(amount, &lease);
-                        let held = self.hold(lease, started).await;
-                        return Ok(LedgerAnswer::Granted(Some(Box::new(held))));
+                        return Ok(LedgerAnswer::Granted(Some(Box::new(self.hold(lease, started)))));
                     }
-                    Acquired::Denied(denial) => self.hint(&denial, amount)?,
+                    Acquired::Denied(denial) => {
+                        self.ask_once().await;
+                        self.hint(&denial, amount)?
+                    }
                 }
             }
         };
@@ -144,7 +150,6 @@ impl<T: PermitHome> PermitSource<T> {
 
     /// When this many permits are free, if no other caller takes any before; `None` if that is unknown.
     pub(super) async fn free_at(&self, permits: u128) -> Option<Instant> {
-        self.ask_once().await;
         match self.freed_by()? {
             // The timeout of a concurrency limit frees permits only if their caller has crashed. Do not count on that.
             FreedBy::Release | FreedBy::ManualRefill => return None,
@@ -211,8 +216,14 @@ impl<T: PermitHome> PermitSource<T> {
         }
     }
 
-    async fn hold(self: &Arc<Self>, lease: Lease<Arc<T>>, attempted_at: Instant) -> Held<T> {
-        self.ask_once().await;
+    /// Asks a service again what the limit is, if it told so before.
+    async fn read_again(&self) {
+        if !T::KNOWS_ALL && self.grants().last_read.is_some() {
+            self.read().await.ok();
+        }
+    }
+
+    fn hold(self: &Arc<Self>, lease: Lease<Arc<T>>, attempted_at: Instant) -> Held<T> {
         let timeout = self.known().and_then(|limit| match limit.kind {
             Kind::Concurrency(slots) => Some(Duration::from_secs(slots.timeout_seconds().into())),
             Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => None,
