@@ -7,8 +7,9 @@ use crate::limit::{RefillRate, RefillRateError};
 
 /// A rate: units that become available one by one, and how many of them may be taken at once.
 ///
-/// It is paced as in Go's `x/time/rate` and in governor: by a token bucket that holds `burst` units, starts full, and gets
-/// one unit more each 1/rate seconds. In any time `t` at most `burst + rate × t` units are granted.
+/// It is a token bucket, as in Go's `x/time/rate` and in governor: it holds `burst` units, starts full, and gets one unit more
+/// each 1/rate seconds. These moments are counted from the definition, and not from the last call as there. So in any time
+/// `t` at most `burst + rate × t` units are granted, rounded up, where Go and governor round down.
 ///
 /// ```
 /// # use ledger_limiter::client::{InProcess, InProcessError, Limiter, Rate, Requirements};
