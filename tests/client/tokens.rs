@@ -78,3 +78,28 @@ async fn a_token_opens_the_service_as_far_as_it_allows() {
         .collect();
     assert_eq!(kinds, [None, Some(ErrorKind::Forbidden)]);
 }
+
+#[cfg(feature = "permits")]
+#[tokio::test]
+async fn permits_need_no_more_than_the_scope_of_callers() {
+    use ledger_limiter::client::permits::{FailureReason, PermitLimiter, PermitOptions, Permits};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tokens.toml");
+    let own = new_token(&file, "own", &[Scope::Reserve], &["own"]);
+    let url = service(&file).await;
+    let http = Http::with_options(&url, HttpOptions::default().token(own)).expect("a valid URL");
+    let permits = PermitLimiter::new(Arc::new(http), "own", PermitOptions::default()).expect("a valid key");
+    let mut lease = permits.acquire(10).await.expect("an answer");
+    assert!(lease.is_acquired() && lease.timed_out_at().is_none(), "the time-out is not told");
+    let error = lease.renew().await.expect_err("they may be slots, so the service is asked");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+    let failed = permits.acquire(1).await.expect("an answer");
+    assert_eq!(failed.failure(), Some(FailureReason::QueueFull));
+    lease.cancel().await.expect("it is released");
+    assert!(permits.attempt_acquire(10).await.expect("an answer").is_acquired());
+    let error = permits.attempt_acquire(11).await.expect_err("it is above the capacity");
+    assert_eq!(error.kind(), ErrorKind::ExceedsCapacity);
+    let error = permits.statistics().await.expect_err("a caller may not read the usage");
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+}

@@ -160,7 +160,8 @@ impl PermitLease {
     ///
     /// # Errors
     ///
-    /// The first error of its limiters, such as that of a slot that was renewed too often.
+    /// The first error of its limiters, such as that of a slot that was renewed too often. A service refuses to renew permits
+    /// that are no slots if it did not tell this client the kind of the limit.
     ///
     /// # Cancellation
     ///

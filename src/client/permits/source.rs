@@ -38,9 +38,41 @@ struct Held<T: PermitHome> {
     /// `None` once it is released.
     lease: Option<Lease<Arc<T>>>,
     permit_use: PermitUse,
-    /// The time-out of its slots; `None` for permits of other limits.
-    timeout: Option<Duration>,
+    timeout: SlotTimeout,
     timed_out_at: Option<Instant>,
+}
+
+/// When the permits of a lease are free again although it is held.
+#[derive(Debug, Clone, Copy)]
+enum SlotTimeout {
+    /// They are no slots.
+    Never,
+    /// This long after the grant, or the last renewal.
+    After(Duration),
+    /// A service did not tell what the limit is.
+    Unknown,
+}
+
+impl SlotTimeout {
+    fn of(limit: Option<KnownLimit>) -> Self {
+        match limit.map(|limit| limit.kind) {
+            Some(Kind::Concurrency(slots)) => {
+                Self::After(Duration::from_secs(slots.timeout_seconds().into()))
+            }
+            Some(Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_)) => {
+                Self::Never
+            }
+            None => Self::Unknown,
+        }
+    }
+
+    /// The moment, if the time-out begins at `from`.
+    fn ends_at(self, from: Instant) -> Option<Instant> {
+        match self {
+            Self::After(timeout) => Some(from + timeout),
+            Self::Never | Self::Unknown => None,
+        }
+    }
 }
 
 /// What is known of the permits that this limiter granted.
@@ -224,12 +256,9 @@ impl<T: PermitHome> PermitSource<T> {
     }
 
     fn hold(self: &Arc<Self>, lease: Lease<Arc<T>>, attempted_at: Instant) -> Held<T> {
-        let timeout = self.known().and_then(|limit| match limit.kind {
-            Kind::Concurrency(slots) => Some(Duration::from_secs(slots.timeout_seconds().into())),
-            Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => None,
-        });
+        let timeout = SlotTimeout::of(self.known());
         // The ledger counts the time-out from the grant, which is after the attempt began.
-        let timed_out_at = timeout.map(|timeout| attempted_at + timeout);
+        let timed_out_at = timeout.ends_at(attempted_at);
         let (source, permit_use) = (Arc::clone(self), PermitUse::Unused);
         Held { source, lease: Some(lease), permit_use, timeout, timed_out_at }
     }
@@ -293,11 +322,14 @@ impl<T: PermitHome> HeldPermits for Held<T> {
 
     fn renew(&mut self) -> BoxFuture<'_, Result<bool, CallError>> {
         Box::pin(async move {
-            let (Some(timeout), Some(lease)) = (self.timeout, &self.lease) else { return Ok(true) };
+            let Some(lease) = self.lease.as_ref().filter(|_| !matches!(self.timeout, SlotTimeout::Never))
+            else {
+                return Ok(true);
+            };
             let asked_at = Instant::now();
             match lease.renew().await {
                 Ok(()) => {
-                    self.timed_out_at = Some(asked_at + timeout);
+                    self.timed_out_at = self.timeout.ends_at(asked_at);
                     Ok(true)
                 }
                 Err(ExtendError::Call(error)) => Err(error),
