@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::repeat::{Pauses, repeat};
@@ -12,6 +13,7 @@ use super::time::{some_system_time, system_time};
 use super::{Amount, CallError, IntoLimitKey, LeaseId, LimitKey, RepeatPolicy};
 use crate::limit::ReleaseId;
 use crate::protocol;
+use crate::telemetry::with_sources;
 
 /// Makes one attempt at each call of a bucket as an object.
 ///
@@ -189,6 +191,31 @@ impl<T: ObjectTransport> BucketObject<T> {
         self.reserve_ahead(tokens, Some(max_wait)).await
     }
 
+    /// Takes a token if one is available: `Allow` of Go's `x/time/rate`.
+    pub async fn allow(&self) -> Result<bool, CallError> {
+        self.allow_n(1).await
+    }
+
+    /// Takes tokens if they are available: [`try_reserve`](Self::try_reserve) by its name in Go.
+    pub async fn allow_n(&self, tokens: u64) -> Result<bool, CallError> {
+        self.try_reserve(tokens).await
+    }
+
+    /// Takes tokens, and waits until they are available. Returns false at once, and takes nothing, if they exceed the burst
+    /// or would take longer than the bucket lets reservations wait.
+    ///
+    /// # Cancellation
+    ///
+    /// If the future is dropped while it waits, the tokens are released in the background.
+    pub async fn wait(&self, tokens: u64) -> Result<bool, CallError> {
+        Ok(self.reserve_ahead(tokens, None).await?.wait().await)
+    }
+
+    /// The same, but returns false at once also if the tokens would take longer than `max_wait`.
+    pub async fn wait_max(&self, tokens: u64, max_wait: Duration) -> Result<bool, CallError> {
+        Ok(self.reserve_ahead(tokens, Some(max_wait)).await?.wait().await)
+    }
+
     async fn reserve_ahead(
         &self,
         tokens: u64,
@@ -218,6 +245,23 @@ impl<T: ObjectTransport> BucketObject<T> {
     pub async fn set_rate(&self, limit: f64, burst: u64) -> Result<(), CallError> {
         let burst = amount("burst", burst)?;
         repeat(self.pauses(), || self.transport.set_rate(&self.key, limit, burst)).await
+    }
+
+    /// Sets the refill rate, in tokens per second, and keeps the burst as it is. If another caller sets the burst at the same
+    /// time, the last of both sets both.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownKey`](super::ErrorKind::UnknownKey) if there is no bucket.
+    pub async fn set_limit(&self, limit: f64) -> Result<(), CallError> {
+        let burst = self.state().await?.burst;
+        self.set_rate(limit, burst).await
+    }
+
+    /// Sets the burst, and keeps the refill rate as it is; see [`set_limit`](Self::set_limit).
+    pub async fn set_burst(&self, burst: u64) -> Result<(), CallError> {
+        let limit = self.state().await?.limit;
+        self.set_rate(limit, burst).await
     }
 
     /// The state of the bucket.
@@ -253,10 +297,41 @@ impl<T: ObjectTransport> BucketReservation<T> {
         date_to_act.duration_since(self.made.creation_date).unwrap_or_default()
     }
 
+    /// Waits until the tokens are available. A dropped wait cancels the reservation.
+    async fn wait(self) -> bool {
+        if !self.ok() {
+            return false;
+        }
+        let delay = self.delay();
+        let mut waiting = Waiting(Some(self));
+        tokio::time::sleep(delay).await;
+        waiting.0 = None;
+        true
+    }
+
     /// Releases the tokens, unless the date to act has passed. Returns whether they are released.
     pub async fn cancel(&self) -> Result<bool, CallError> {
         let BucketObject { transport, key, .. } = &self.object;
         repeat(self.object.pauses(), || transport.cancel(key, self.lease)).await
+    }
+}
+
+/// A reservation whose caller waits for its date to act. Dropping it before cancels it in the background.
+struct Waiting<T: ObjectTransport>(Option<BucketReservation<T>>);
+
+impl<T: ObjectTransport> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        // A runtime that has ended cancels nothing: the tokens stay taken until they are refilled.
+        if let (Some(reservation), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                if let Err(error) = reservation.cancel().await {
+                    tracing::debug!(
+                        error = with_sources(&error),
+                        "a reservation that nobody waits for was not cancelled"
+                    );
+                }
+            });
+        }
     }
 }
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::client::{
-    BucketObject, CallError, ErrorKind, Http, HttpOptions, InProcess, ObjectTransport, RepeatPolicy,
+    BucketObject, CallError, ErrorKind, Http, HttpOptions, InProcess, ObjectTransport, Rate, RepeatPolicy,
 };
+use ledger_limiter::testing;
+use tokio::time::Instant;
 
 use super::faulty_server::{FAULTS, FaultyServer};
 use crate::fixtures::*;
@@ -114,4 +116,39 @@ async fn every_call_of_an_object_takes_effect_once_with_any_fault() {
         inject_fault();
         assert_eq!(bucket.release(2).await.expect("an answer"), 3, "{fault:?}: added once");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_waits_for_its_tokens_as_in_go() {
+    let limits = testing::limits([Rate::per_second(1).burst(2).limit("calls")]).await.expect("valid");
+    let bucket = object(&Arc::new(limits), "calls");
+    let answer = "an answer";
+    assert!(bucket.allow().await.expect(answer) && bucket.allow_n(1).await.expect(answer));
+    assert!(!bucket.allow().await.expect(answer));
+
+    let started = Instant::now();
+    assert!(bucket.wait(2).await.expect(answer));
+    assert_eq!(started.elapsed().as_secs(), 2);
+    assert!(!bucket.wait(3).await.expect(answer), "more than the burst");
+    assert!(
+        !bucket.wait_max(2, Duration::from_millis(1_500)).await.expect(answer),
+        "it would take two seconds"
+    );
+    assert!(bucket.wait_max(1, Duration::from_millis(1_500)).await.expect(answer));
+    assert_eq!(started.elapsed().as_secs(), 3);
+
+    let given_up = tokio::time::timeout(Duration::from_millis(500), bucket.wait(2)).await;
+    assert!(given_up.is_err());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(bucket.allow().await.expect(answer), "what a dropped wait took is released");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rate_and_burst_are_set_alone() {
+    let limits = testing::limits([Rate::per_second(4).burst(2).limit("calls")]).await.expect("valid");
+    let bucket = object(&Arc::new(limits), "calls");
+    bucket.set_limit(0.5).await.expect("it is set");
+    bucket.set_burst(9).await.expect("it is set");
+    let state = bucket.state().await.expect("an answer");
+    assert_eq!((state.limit, state.burst), (0.5, 9));
 }
