@@ -156,27 +156,41 @@ pub(crate) fn interpret(
         ))
     };
     let Transfer { code, movement, .. } = chain.transfers().get(index).ok_or_else(unexpected)?;
-    match (movement, refusal) {
-        (Movement::Post { .. }, Refusal::Exists | Refusal::ExistsWithDifferent(_)) => {
-            Ok(RenewResult::ReadAgain)
+    let already_voided = |pending: TransferId| {
+        let of_account = closings.iter().find(|(_, closing)| *closing == pending);
+        match of_account.filter(|_| *code == TransferCode::Close) {
+            Some(&(account, _)) => RenewResult::ClosingChanged(account),
+            None => RenewResult::ReadAgain,
         }
-        (
-            Movement::Void { pending },
-            Refusal::Exists | Refusal::ExistsWithDifferent(_) | Refusal::PendingAlreadyVoided,
-        ) => {
-            let of_account = closings.iter().find(|(_, closing)| closing == pending);
-            Ok(match of_account.filter(|_| *code == TransferCode::Close) {
-                Some(&(account, _)) => RenewResult::ClosingChanged(account),
-                None => RenewResult::ReadAgain,
-            })
+    };
+    match refusal {
+        Refusal::Exists | Refusal::ExistsWithDifferent(_) | Refusal::PendingAlreadyVoided => {
+            match *movement {
+                Movement::Post { .. } => Ok(RenewResult::ReadAgain),
+                Movement::Void { pending } => Ok(already_voided(pending)),
+                Movement::PostUpTo { .. } | Movement::Pend { .. } | Movement::Close { .. } => {
+                    Err(unexpected())
+                }
+            }
         }
-        (Movement::Void { .. }, Refusal::PendingExpired) => Ok(RenewResult::Expired),
+        Refusal::PendingExpired => Ok(RenewResult::Expired),
         // A refused transfer uses its id up: an earlier chain of this renewal was refused so.
-        (
-            Movement::Pend { debit, .. },
-            Refusal::DebitAccountClosed | Refusal::IdAlreadyFailed | Refusal::ExceedsCredits,
-        ) => Ok(RenewResult::ClosingChanged(*debit)),
-        (_, _) => Err(unexpected()),
+        Refusal::DebitAccountClosed | Refusal::IdAlreadyFailed | Refusal::ExceedsCredits => match *movement {
+            Movement::Pend { debit, .. } => Ok(RenewResult::ClosingChanged(debit)),
+            Movement::Post { .. }
+            | Movement::PostUpTo { .. }
+            | Movement::Close { .. }
+            | Movement::Void { .. } => Err(unexpected()),
+        },
+        Refusal::ExceedsDebits
+        | Refusal::DebitAccountNotFound
+        | Refusal::CreditAccountNotFound
+        | Refusal::CreditAccountClosed
+        | Refusal::PendingNotFound
+        | Refusal::PendingNotPending
+        | Refusal::PendingAlreadyPosted
+        | Refusal::Overflow
+        | Refusal::Malformed(_) => Err(unexpected()),
     }
 }
 
