@@ -70,7 +70,7 @@ macro_rules! fuzz_tests {
 }
 
 fuzz_tests! {
-    reserve_body, complete_body, extend_body, object_bodies, batch_body, definition_body, key, lease_id, template,
+    reserve_body, complete_body, extend_body, renew_body, object_bodies, batch_body, definition_body, key, lease_id, template,
     definition_of_the_ledger,
     #[cfg(feature = "server")] registry_file,
     #[cfg(feature = "server")] configuration,

@@ -12,7 +12,7 @@ use crate::limit::json::DefinitionJson;
 use crate::limit::{KeyTemplate, LeaseId, LimitKey, escape_segment};
 use crate::protocol::{
     BatchBody, CompleteBody, ExtendBody, ObjectCancelBody, ObjectRateBody, ObjectReleaseBody,
-    ObjectReserveAheadBody, ObjectReserveBody, ReserveBody,
+    ObjectReserveAheadBody, ObjectReserveBody, RenewBody, ReserveBody,
 };
 
 /// Reads JSON. What can be read is read back after it was written, as the same.
@@ -39,6 +39,12 @@ pub(super) fn complete_body(input: &[u8]) {
 pub(super) fn extend_body(input: &[u8]) {
     if let Some(Ok(command)) = read::<ExtendBody>(input).map(ExtendBody::into_command) {
         assert!(command.requirement.amount.get() > 0);
+    }
+}
+
+pub(super) fn renew_body(input: &[u8]) {
+    if let Some(Ok(command)) = read::<RenewBody>(input).map(RenewBody::into_command) {
+        assert_eq!(LeaseId::parse(&command.lease.to_string()).expect("a lease id"), command.lease);
     }
 }
 
