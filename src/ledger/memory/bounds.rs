@@ -16,8 +16,12 @@ pub struct MemoryBounds {
     pub denied_leases_max: usize,
 }
 
-/// The retention while more than an eighth of the transfers is stored, so that memory shrinks soon after a flood.
-const BUSY_RETENTION: Duration = Duration::from_secs(30);
+/// The retention while a flood is forgotten, so that memory shrinks soon behind it.
+const SHORT_RETENTION: Duration = Duration::from_secs(30);
+/// A flood begins to be forgotten when this share of the transfers is stored: 1 in 4.
+const FLOOD_SHARE: usize = 4;
+/// It is forgotten when no more than this share is stored: 1 in 64. What is left then takes little memory.
+const FORGOTTEN_SHARE: usize = 64;
 
 impl Default for MemoryBounds {
     /// Ten minutes, 4,000,000 transfers (half a gigabyte), 100,000 denied leases.
@@ -27,8 +31,8 @@ impl Default for MemoryBounds {
 }
 
 impl MemoryBounds {
-    /// Sets how long a lease is known after its end. It is 30 seconds at most while more than an eighth of
-    /// [`MemoryBounds::transfers_max`] is stored.
+    /// Sets how long a lease is known after its end. It is 30 seconds at most from when a quarter of
+    /// [`MemoryBounds::transfers_max`] is stored until only a sixty-fourth is.
     #[must_use]
     pub fn with_retention(self, retention: Duration) -> Self {
         Self { retention, ..self }
@@ -46,8 +50,14 @@ impl MemoryBounds {
         Self { denied_leases_max, ..self }
     }
 
-    /// The retention while more than an eighth of the transfers is stored.
-    pub(super) fn busy_retention(&self) -> Duration {
-        self.retention.min(BUSY_RETENTION)
+    /// The retention while a flood is forgotten.
+    pub(super) fn short_retention(&self) -> Duration {
+        self.retention.min(SHORT_RETENTION)
+    }
+
+    /// Whether a flood is forgotten, with so many transfers stored, if it was forgotten so far or not.
+    pub(super) fn forgets_flood(&self, transfers: usize, so_far: bool) -> bool {
+        let share = if so_far { FORGOTTEN_SHARE } else { FLOOD_SHARE };
+        transfers > self.transfers_max / share
     }
 }

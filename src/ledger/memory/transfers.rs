@@ -29,8 +29,10 @@ pub(super) struct Transfers {
     bounds: MemoryBounds,
     /// How long a finished family stays, in nanoseconds.
     retention_ns: u64,
-    /// The same while more than an eighth of the transfers is stored.
-    busy_retention_ns: u64,
+    /// The same while a flood is forgotten.
+    short_retention_ns: u64,
+    /// Whether a flood is forgotten: the table was a quarter full, and is not nearly empty yet.
+    forgets_flood: bool,
     retention: Retention,
     lease_count: usize,
 }
@@ -78,7 +80,8 @@ impl Transfers {
             families_by_id: HashIndex::default(),
             hasher: DefaultHashBuilder::default(),
             retention_ns: saturating_nanos(bounds.retention),
-            busy_retention_ns: saturating_nanos(bounds.busy_retention()),
+            short_retention_ns: saturating_nanos(bounds.short_retention()),
+            forgets_flood: false,
             bounds,
             retention: Retention::default(),
             lease_count: 0,
@@ -341,11 +344,8 @@ impl Transfers {
 
     /// Removes families whose retention is over, at most `count_max`. Returns whether there may be more.
     pub(super) fn remove_retained_long_enough(&mut self, now_ns: u64, count_max: usize) -> bool {
-        let retention_ns = if self.slab.len() > self.bounds.transfers_max / 8 {
-            self.busy_retention_ns
-        } else {
-            self.retention_ns
-        };
+        self.forgets_flood = self.bounds.forgets_flood(self.slab.len(), self.forgets_flood);
+        let retention_ns = if self.forgets_flood { self.short_retention_ns } else { self.retention_ns };
         let until_ns = now_ns.saturating_sub(retention_ns);
         for _ in 0..count_max {
             let Some(due) = self.retention.pop_due(now_ns, until_ns, self.bounds.denied_leases_max) else {
