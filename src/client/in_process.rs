@@ -217,6 +217,25 @@ impl<L: Ledger> InProcess<L> {
         Ok(self.engine.admin().replenish(&key.into_limit_key()?, ReplenishId::generate()).await?)
     }
 
+    /// Sets the usage and the debt of a limit to zero. Leases on it can still be completed, which changes nothing of its usage.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownKey`] if there is no such limit, [`ErrorKind::InvalidRequest`] if it is a template.
+    pub async fn reset(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
+        self.engine.admin().reset(&key.into_definition_key()?).await?;
+        Ok(())
+    }
+
+    /// Deletes a limit or a template for good: its history ends, and a later definition of the key begins without usage and debt.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownKey`] if there is no such limit.
+    pub async fn purge(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
+        Ok(self.engine.admin().purge(&key.into_definition_key()?).await?)
+    }
+
     /// The parts inside, for this crate's tests. It may change at any time.
     #[doc(hidden)]
     pub fn admin(&self) -> &Admin<L> {
@@ -357,6 +376,7 @@ impl From<AdminError> for CallError {
             AdminError::UnknownKey(_) | AdminError::Deleted(_) => ErrorKind::UnknownKey,
             AdminError::KindChange(_) => ErrorKind::KindChange,
             AdminError::TooManyInstances(_) => ErrorKind::TooManyInstances,
+            AdminError::IsTemplate(_) => ErrorKind::InvalidRequest,
         };
         Self::refused(kind, error.to_string())
     }

@@ -46,6 +46,8 @@ pub enum Purpose {
     Borrow = 8,
     /// Bounds what is owed behind a reservation ahead whose unused part is released.
     Bound = 9,
+    /// Posts what a forced reserve took beyond the room.
+    Excess = 10,
 }
 
 /// The most attempts at one transfer of a lease: 3 bits of its id count them.
@@ -54,12 +56,12 @@ pub(crate) const ATTEMPTS_MAX: u8 = 8;
 const LEGS_MAX: usize = 32;
 const _: () =
     assert!(REQUIREMENTS_MAX <= LEGS_MAX && EXTENDS_MAX <= LEGS_MAX, "5 bits of an id count the legs");
-/// Marks the ids that belong to a leg added by an extend. Such legs are numbered on from [`LEGS_MAX`]. The bit is above
-/// every purpose.
 /// The most attempts of a renewal. The number behind the last attempt is that of its voids.
 pub(crate) const RENEWAL_ATTEMPTS_MAX: u8 = ATTEMPTS_MAX - 1;
 /// The purposes from this on are the numbers of renewals.
 const RENEWAL: u128 = 32;
+/// Marks the ids that belong to a leg added by an extend. Such legs are numbered on from [`LEGS_MAX`]. The bit is above
+/// every purpose.
 const EXTENSION_LEG: u128 = 1 << 14;
 /// Marks the ids of the reservations that extends make.
 const EXTENSION: u128 = 1 << 15;

@@ -34,6 +34,8 @@ pub(crate) struct HeldLeg {
     pub(crate) account: AccountId,
     /// The amount reserved.
     pub(crate) amount: u128,
+    /// What a forced reserve took beyond the room, as debt; 0 otherwise.
+    pub(crate) excess: u128,
     /// How the amount becomes available again, as the limit said at the time of the reservation.
     pub(crate) hold: Hold,
     /// When it expires or is refilled, in the ledger's nanoseconds.
@@ -90,9 +92,9 @@ impl Hold {
 }
 
 impl Lease {
-    /// What the lease reserved of the limit with this account, extensions included.
-    pub(crate) fn reserved(&self, account: AccountId) -> u128 {
-        self.legs.iter().filter(|leg| leg.account == account).map(|leg| leg.amount).sum()
+    /// What the lease took of the limit with this account, extensions and excess included.
+    pub(crate) fn taken(&self, account: AccountId) -> u128 {
+        self.legs.iter().filter(|leg| leg.account == account).map(HeldLeg::taken).sum()
     }
 
     /// Reads a lease from its transfers, oldest first. `None` if it reserved nothing.
@@ -148,6 +150,11 @@ impl Lease {
                 None if recorded.transfer.code == TransferCode::Renew => {
                     renewal.legs_left = recorded.transfer.user_data.short;
                     lease.guards_taken += 1;
+                }
+                None if recorded.transfer.code == TransferCode::Excess => {
+                    if let Some(leg) = lease.legs.last_mut() {
+                        leg.excess = recorded.transfer.movement.amount();
+                    }
                 }
                 // These accompany a reservation ahead.
                 None if matches!(
@@ -228,7 +235,7 @@ impl Lease {
                     || leg.account == ids.limit(&requirement.key),
                     |limit| limit.has_or_had_account(ids, leg.account),
                 );
-                is_its_account && leg.amount == u128::from(requirement.amount)
+                is_its_account && leg.taken() == u128::from(requirement.amount)
             })
     }
 }
@@ -252,7 +259,8 @@ impl Renewal {
                 self.legs_left -= 1;
                 let held = legs.iter_mut().find(|leg| Some(leg.transfer) == self.voided);
                 if let (Some(held), Some(renewed)) = (held, HeldLeg::from_recorded(recorded)) {
-                    *held = HeldLeg { reserved_at_ns: held.reserved_at_ns, ..renewed };
+                    let &mut HeldLeg { reserved_at_ns, excess, .. } = held;
+                    *held = HeldLeg { reserved_at_ns, excess, ..renewed };
                 }
             }
         }
@@ -265,7 +273,17 @@ impl HeldLeg {
         let Transfer { id, code, user_data, movement } = recorded.transfer;
         let reserved_at_ns = recorded.timestamp_ns;
         let leg = |account, amount, hold, expires_at_ns, timeout_seconds| {
-            Some(Self { transfer: id, account, amount, hold, expires_at_ns, timeout_seconds, reserved_at_ns })
+            let excess = 0;
+            Some(Self {
+                transfer: id,
+                account,
+                amount,
+                excess,
+                hold,
+                expires_at_ns,
+                timeout_seconds,
+                reserved_at_ns,
+            })
         };
         let pending = |hold| match movement {
             Movement::Pend { debit, amount, timeout_seconds, .. } => {
@@ -298,12 +316,14 @@ impl HeldLeg {
             | TransferCode::Definition
             | TransferCode::Close
             | TransferCode::KeepReserved
+            | TransferCode::ClearDebt
             | TransferCode::Shrink
             | TransferCode::Overage
             | TransferCode::Debt
             | TransferCode::Complete
             | TransferCode::Extend
             | TransferCode::Renew
+            | TransferCode::Excess
             | TransferCode::Release
             | TransferCode::AdvanceClock
             | TransferCode::Refill
@@ -312,6 +332,11 @@ impl HeldLeg {
             | TransferCode::Measure
             | TransferCode::Allow => None,
         }
+    }
+
+    /// What its reserve took: the amount reserved, and the excess that is debt.
+    pub(crate) fn taken(&self) -> u128 {
+        self.amount.saturating_add(self.excess)
     }
 
     /// Whether it has expired or was refilled by schedule.

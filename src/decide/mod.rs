@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`ids`] | the ids of accounts and transfers |
 //! | [`reserve`] | a reserve command and its limits -> a chain; the chain's outcome -> granted, denied, or read the lease |
+//! | `force` | a reserve that takes whatever is free, and the rest as debt -> a chain; the chain's outcome -> taken, or try again |
+//! | `look` | a reserve command and what is free -> granted or denied, without a chain |
 //! | [`lease`] | the transfers of a lease -> what it holds, and whether it is settled |
 //! | `extend` | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
 //! | `renew` | a running lease and a renew command -> a chain; the chain's outcome -> renewed, expired, or read again |
@@ -29,9 +31,11 @@ pub mod definition_version;
 pub(crate) mod emergency_debt;
 pub(crate) mod exhaustion;
 pub(crate) mod extend;
+pub(crate) mod force;
 pub mod ids;
 pub(crate) mod instance_place;
 pub mod lease;
+pub(crate) mod look;
 pub mod refill;
 pub(crate) mod renew;
 pub(crate) mod replaced_account;

@@ -15,7 +15,7 @@ pub struct Usage {
     pub available: u128,
     /// What is reserved. For a template: the instances that it has made.
     pub reserved: u128,
-    /// Overage that found no room, in total since the limit was made.
+    /// Overage that found no room, in total since the limit was made or reset.
     pub debt: u128,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn accounts(limit: &Limit) -> impl Iterator<Item = AccountId> {
 /// The usage of a limit at `now_ns`. `read` are its [`accounts`], all of one moment. `None` if one is missing.
 pub(crate) fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
     let [of_limit, of_debt, of_schedule @ ..] = read else { return None };
-    let (available, pending, debt) = (of_limit.available(), of_limit.debits_pending, of_debt.debits_posted);
+    let (available, pending, debt) = (of_limit.available(), of_limit.debits_pending, of_debt.owed());
     if let Some(instances_max) = limit.state.definition.instances_max {
         let reserved = u128::from(instances_max).saturating_sub(available);
         return Some(Usage { available, reserved, debt });

@@ -25,8 +25,11 @@ fn read<T: DeserializeOwned + Serialize + PartialEq + Debug>(input: &[u8]) -> Op
 
 pub(super) fn reserve_body(input: &[u8]) {
     if let Some(Ok(command)) = read::<ReserveBody>(input).map(ReserveBody::into_command) {
-        assert!((1..=32).contains(&command.requirements().len()));
-        assert!(command.requirements().is_sorted_by(|a, b| a.key < b.key), "sorted, and no key twice");
+        assert!((1..=32).contains(&command.keys().count()));
+        assert!(
+            command.reserve().requirements().is_sorted_by(|a, b| a.key < b.key),
+            "sorted, and no key twice"
+        );
     }
 }
 

@@ -148,6 +148,8 @@ pub enum TransferCode {
     Close = 4,
     /// What stays reserved on the new account of a limit for leases on the account that it replaced.
     KeepReserved = 5,
+    /// Sets the debt of a limit to zero.
+    ClearDebt = 6,
     /// A reservation on a rolling limit; overage that finds no room becomes debt.
     ReserveRolling = 10,
     /// A reservation on a concurrency limit.
@@ -166,6 +168,8 @@ pub enum TransferCode {
     Extend = 17,
     /// The trace of a renewal, at the head of its chain.
     Renew = 18,
+    /// What a forced reserve took beyond the room of a limit, as debt; behind the reservation of that limit.
+    Excess = 19,
     /// A reservation on a limit with a refill schedule; overage that finds no room becomes debt.
     Spend = 20,
     /// A reservation on a limit with a refill schedule; overage that finds no room is only counted.
@@ -188,12 +192,13 @@ pub enum TransferCode {
 
 impl TransferCode {
     /// Every code.
-    pub(crate) const ALL: [TransferCode; 23] = [
+    pub(crate) const ALL: [TransferCode; 25] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
         TransferCode::Close,
         TransferCode::KeepReserved,
+        TransferCode::ClearDebt,
         TransferCode::ReserveRolling,
         TransferCode::ReserveConcurrency,
         TransferCode::Shrink,
@@ -203,6 +208,7 @@ impl TransferCode {
         TransferCode::ReserveRollingDeny,
         TransferCode::Extend,
         TransferCode::Renew,
+        TransferCode::Excess,
         TransferCode::Spend,
         TransferCode::SpendDeny,
         TransferCode::Release,
@@ -227,6 +233,7 @@ impl TransferCode {
             | Self::Definition
             | Self::Close
             | Self::KeepReserved
+            | Self::ClearDebt
             | Self::AdvanceClock
             | Self::Refill
             | Self::Repay
@@ -240,6 +247,7 @@ impl TransferCode {
             | Self::Complete
             | Self::Extend
             | Self::Renew
+            | Self::Excess
             | Self::Spend
             | Self::SpendDeny
             | Self::Release
@@ -256,6 +264,7 @@ impl TransferCode {
             Self::Grant
             | Self::Cut
             | Self::KeepReserved
+            | Self::ClearDebt
             | Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
@@ -265,6 +274,7 @@ impl TransferCode {
             | Self::Complete
             | Self::Extend
             | Self::Renew
+            | Self::Excess
             | Self::Spend
             | Self::SpendDeny
             | Self::Release

@@ -18,6 +18,8 @@ pub enum AmountError {
 }
 
 impl Amount {
+    /// One unit.
+    pub const ONE: Amount = Amount(NonZeroU64::MIN);
     /// The largest amount, 2^63-1: it fits signed 64-bit integers of every client language.
     pub const MAX: Amount = Amount(NonZeroU64::MIN.saturating_add(i64::MAX as u64 - 1));
 

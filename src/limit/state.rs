@@ -30,11 +30,13 @@ impl LimitState {
         self.definition.kind.scheduled().filter(|_| self.definition.instances_max.is_none())
     }
 
-    /// Whether this version starts a new schedule instead of continuing that of the version before. An instance that an
+    /// Whether this version starts a new schedule instead of continuing that of the version before: it has another kind or
+    /// new accounts. An instance that an
     /// operator takes over starts a new one: the log that every replica follows does not hold the instance's versions.
     pub(crate) fn starts_new_schedule(&self, earlier: Option<&LimitState>) -> bool {
         earlier.is_none_or(|earlier| {
             earlier.definition.kind != self.definition.kind
+                || earlier.accounts_since != self.accounts_since
                 || earlier.origin.is_some() && self.origin.is_none()
         })
     }

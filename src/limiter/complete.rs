@@ -188,7 +188,7 @@ impl<L: Ledger> Limiter<L> {
 
 /// The indexes of the limits of which more was used than reserved.
 fn exceeded(lease: &Lease, used: &[Used]) -> impl Iterator<Item = usize> {
-    let is_exceeded = |(_, used): &(usize, &Used)| u128::from(used.amount) > lease.reserved(used.account);
+    let is_exceeded = |(_, used): &(usize, &Used)| u128::from(used.amount) > lease.taken(used.account);
     used.iter().enumerate().filter(is_exceeded).map(|(index, _)| index)
 }
 

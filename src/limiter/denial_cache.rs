@@ -141,6 +141,13 @@ impl DenialCache {
         admission
     }
 
+    /// The lease is about to be sent to the ledger without being admitted.
+    pub(super) fn mark_sent(&self, lease: LeaseId) {
+        if let Some(known) = &self.known {
+            known.leases.insert(lease, LeaseFate::Sent);
+        }
+    }
+
     /// The ledger had no room for the requirement at `index`. Returns when there will be room, if known.
     pub(super) fn refused(
         &self,

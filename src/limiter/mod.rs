@@ -4,7 +4,8 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `resolve.rs` | a command and its limits: known, made from their templates, refilled |
-//! | `reserve.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
+//! | `reserve.rs`, `force.rs`, `look.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
+//! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
@@ -12,14 +13,17 @@
 //! | `lease_keys.rs` | whether a caller may touch a lease |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |
 
+mod carry_out;
 mod complete;
 mod denial;
 mod denial_cache;
 mod emergency;
 mod extend;
 mod first_reserve;
+mod force;
 mod lease_cache;
 mod lease_keys;
+mod look;
 mod object;
 mod renew;
 mod reserve;

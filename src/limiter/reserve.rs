@@ -72,6 +72,14 @@ impl<L: Ledger> Limiter<L> {
 
     /// Reserves for each command, in order, in one submission to the ledger. The answers are in the order of the commands.
     pub async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<ReserveOutcome, LimiterError>> {
+        self.reserve_all(&commands.iter().collect::<Vec<_>>()).await
+    }
+
+    /// The same, of commands that need not lie together.
+    pub(super) async fn reserve_all(
+        &self,
+        commands: &[&Reserve],
+    ) -> Vec<Result<ReserveOutcome, LimiterError>> {
         let mut chains = Vec::with_capacity(commands.len());
         let resolved = self.resolve_batch(commands).await;
         let items: Vec<_> =
@@ -195,7 +203,7 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    fn remember(&self, command: &Reserve, granted: Option<&Chain>, timestamp_ns: u64) {
+    pub(super) fn remember(&self, command: &Reserve, granted: Option<&Chain>, timestamp_ns: u64) {
         if let Some(chain) = granted
             && let Some(lease) = Lease::from_grant(command.lease, chain.transfers(), timestamp_ns)
         {
@@ -273,7 +281,10 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// The answer for a lease id that was granted before.
-    async fn status_of_granted(&self, resolved: &Resolved<'_>) -> Result<ReserveOutcome, LimiterError> {
+    pub(super) async fn status_of_granted(
+        &self,
+        resolved: &Resolved<'_>,
+    ) -> Result<ReserveOutcome, LimiterError> {
         Ok(match self.read_lease(resolved.command.lease).await? {
             Some(lease) => self.status_of(&lease, resolved).await?,
             // One of the lease's transfer ids is taken, but not by a reservation of this lease.

@@ -122,7 +122,7 @@ impl<L: Ledger> Limiter<L> {
     /// Resolves the commands of a batch together, so that their look-ups share requests to the ledger.
     pub(super) async fn resolve_batch<'a>(
         &self,
-        commands: &'a [Reserve],
+        commands: &[&'a Reserve],
     ) -> Vec<Result<Resolved<'a>, LimiterError>> {
         let resolved: Vec<_> = commands.iter().map(|command| self.look_up(command)).collect();
         if resolved.iter().all(|resolved| self.is_ready(resolved)) {

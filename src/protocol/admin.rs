@@ -5,13 +5,21 @@ use serde::{Deserialize, Serialize};
 use crate::limit::json::{DefinitionJson, StatusJson};
 use crate::limit::{IdError, ReplenishId};
 
-/// The answer to `PUT /v1/admin/limits`.
+/// The answer to `PUT /v1/admin/limits` and to `POST /v1/admin/limits/{key}/reset`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeAnswer {
     /// Always true; failures have another body.
     pub ok: bool,
     /// `decreasing` while a lower capacity waits to be applied.
     pub status: StatusJson,
+}
+
+/// The query of `DELETE /v1/admin/limits/{key}`; every part may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeleteQuery {
+    /// Ends the history of the key, too: a later definition begins without usage and debt.
+    pub purge: bool,
 }
 
 /// The answer to `DELETE /v1/admin/limits/{key}`.
@@ -29,6 +37,11 @@ pub struct ReplenishBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replenish_id: Option<String>,
 }
+
+/// The body of `POST /v1/admin/limits/{key}/reset`; it may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetBody {}
 
 /// The answer to a replenish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +72,7 @@ pub struct UsageBody {
     pub available: u128,
     /// What is reserved.
     pub reserved: u128,
-    /// Overage that found no room, in total since the limit was made.
+    /// Overage that found no room, in total since the limit was made or reset.
     pub debt: u128,
 }
 

@@ -69,6 +69,15 @@ pub enum CommandError {
         /// The index of the amount.
         index: usize,
     },
+    /// A reserve is to take in any case, and to take nothing.
+    #[error("force cannot be combined with dry_run")]
+    ForceWithDryRun,
+    /// A reserve is to take an amount of 0 in any case.
+    #[error("requirements[{index}].amount must be at least 1 with force")]
+    ForceOfNothing {
+        /// The index of the amount.
+        index: usize,
+    },
     /// The job id is too long.
     #[error("job_id must be at most {JOB_ID_BYTES_MAX} bytes long, not {0}")]
     JobIdTooLong(usize),

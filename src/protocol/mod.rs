@@ -3,6 +3,7 @@
 //! | module | operation |
 //! | --- | --- |
 //! | [`reserve`] | reserve for a lease |
+//! | [`reserve_command`] | take, take in any case, or only look |
 //! | [`complete`] | settle a lease |
 //! | [`extend`] | reserve more for a running lease |
 //! | [`renew`] | hold the slots of a running lease for longer |
@@ -22,10 +23,11 @@ pub mod extend;
 pub mod object;
 pub mod renew;
 pub mod reserve;
+pub mod reserve_command;
 
 pub use admin::{
-    ChangeAnswer, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ListQuery,
-    ReplenishAnswer, ReplenishBody, UsageBody, VersionBody,
+    ChangeAnswer, DeleteAnswer, DeleteQuery, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ListQuery,
+    ReplenishAnswer, ReplenishBody, ResetBody, UsageBody, VersionBody,
 };
 pub use batch::{BatchAnswer, BatchBody};
 pub use complete::{
@@ -45,3 +47,4 @@ pub use renew::{Renew, RenewBody, RenewOutcome};
 pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
 };
+pub use reserve_command::{CommandOutcome, ReserveCommand};

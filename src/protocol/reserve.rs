@@ -115,6 +115,12 @@ pub struct ReserveBody {
     pub job_id: String,
     /// 1 to 32.
     pub requirements: Vec<RequirementBody>,
+    /// Only asks whether everything would be granted. Nothing is reserved, and the lease id stays unused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+    /// Takes everything, whatever is free. The excess is debt.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
 }
 
 /// One requirement in JSON.
@@ -123,7 +129,7 @@ pub struct ReserveBody {
 pub struct RequirementBody {
     /// The limit.
     pub key: String,
-    /// 1 to 2^63-1.
+    /// 1 to 2^63-1, or 0 to ask whether anything is free.
     pub amount: u64,
 }
 
@@ -150,23 +156,6 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-impl ReserveBody {
-    /// Checks every field; the error begins with the name of the first bad one.
-    pub fn into_command(self) -> Result<Reserve, String> {
-        let lease = LeaseId::parse(&self.lease_id).map_err(|error| format!("lease_id {error}"))?;
-        let requirement = |(index, body): (usize, RequirementBody)| {
-            let invalid =
-                |field: &str, error: &dyn std::fmt::Display| format!("requirements[{index}].{field} {error}");
-            let key = LimitKey::parse(&body.key).map_err(|error| invalid("key", &error))?;
-            let amount = Amount::new(body.amount).map_err(|error| invalid("amount", &error))?;
-            Ok(Requirement { key, amount })
-        };
-        let requirements: Result<Vec<_>, String> =
-            self.requirements.into_iter().enumerate().map(requirement).collect();
-        Reserve::new(lease, self.job_id, requirements?).map_err(|error| error.to_string())
-    }
-}
-
 impl From<&Requirement> for RequirementBody {
     fn from(requirement: &Requirement) -> Self {
         Self { key: requirement.key.as_str().to_owned(), amount: requirement.amount.get() }
@@ -179,6 +168,8 @@ impl From<&Reserve> for ReserveBody {
             lease_id: command.lease.to_string(),
             job_id: command.job_id.clone(),
             requirements: command.requirements().iter().map(RequirementBody::from).collect(),
+            dry_run: false,
+            force: false,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::decide::Limit;
 use crate::decide::definition_codec::{CodecError, DefinitionVersion};
 use crate::decide::definition_version::{self, KindChange, VersionPlan};
 use crate::decide::{borrow, refill};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{AccountId, Ledger, LedgerError};
 use crate::limit::{Amount, Definition, LimitKey, RefillRate, ReplenishId, Status};
 
 /// When a change is saved in the registry file, if the definitions last nowhere else.
@@ -46,6 +46,9 @@ pub enum AdminError {
     /// The definition would change the limit's kind.
     #[error(transparent)]
     KindChange(#[from] KindChange),
+    /// Nothing is used of a template.
+    #[error("{0} is a template: nothing is used of it, only of its instances")]
+    IsTemplate(LimitKey),
     /// The template has already made more instances than the new `max_instances`.
     #[error("template {0} has already made more instances than the new max_instances")]
     TooManyInstances(LimitKey),
@@ -121,24 +124,60 @@ impl<L: Ledger> Admin<L> {
     /// Deletes a limit: it takes no reservations from now on. Leases on it can still be settled. An instance gives its place
     /// back, and no template makes it again.
     pub async fn delete(&self, key: &LimitKey) -> Result<(), AdminError> {
-        let registry = &self.registry;
-        registry.refresh().await?;
-        let entry = registry.newest(key).await?;
-        let entry = entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))?;
+        let entry = self.newest_known(key).await?;
         if entry.limit.state.status == Status::Deleted {
             return Err(AdminError::Deleted(key.clone()));
         }
+        let is_deleted = |limit: &Limit| limit.state.status == Status::Deleted;
+        self.remove(key, definition_version::delete, is_deleted).await
+    }
+
+    /// Deletes a limit for good, or one that was deleted before: its history ends, and a later definition of the key begins
+    /// without usage and debt. Leases on it can still be settled.
+    pub async fn purge(&self, key: &LimitKey) -> Result<(), AdminError> {
+        self.newest_known(key).await?;
+        self.remove(key, definition_version::purge, Limit::is_purged).await
+    }
+
+    /// Sets the usage and the debt of a limit to zero, and returns its status after that. A decrease that waits is applied by it.
+    /// Leases on the limit can still be settled, which changes nothing of its usage.
+    pub async fn reset(&self, key: &LimitKey) -> Result<Status, AdminError> {
+        self.registry.refresh().await?;
+        let entry = self.existing(key).await?;
+        if entry.limit.state.definition.instances_max.is_some() {
+            return Err(AdminError::IsTemplate(key.clone()));
+        }
+        let reset = |current: Option<&Limit>| Ok(current.and_then(definition_version::reset));
+        let entry = self.create_saved_version(key, reset).await?;
+        Ok(entry.limit.state.status)
+    }
+
+    /// The newest version of a key that was not purged, even if it is deleted.
+    async fn newest_known(&self, key: &LimitKey) -> Result<Arc<Entry>, AdminError> {
+        self.registry.refresh().await?;
+        let entry = self.registry.newest(key).await?.filter(|entry| !entry.limit.is_purged());
+        entry.ok_or_else(|| AdminError::UnknownKey(key.clone()))
+    }
+
+    /// Creates the version that takes a limit out of use, until `is_done` holds for the newest one.
+    async fn remove(
+        &self,
+        key: &LimitKey,
+        plan: impl Fn(&Limit, Option<AccountId>) -> Option<VersionPlan>,
+        is_done: impl Fn(&Limit) -> bool,
+    ) -> Result<(), AdminError> {
+        let registry = &self.registry;
         for _ in 0..ATTEMPTS_MAX {
             let place = registry.place_of(key).await?;
-            let delete = |limit: &Limit| {
+            let remove = |limit: &Limit| {
                 let counted_at = place.template.as_ref().and_then(|it| registry.counting_account(it));
-                definition_version::delete(limit, counted_at)
+                plan(limit, counted_at)
             };
             // Another version may take a place of another template.
             let is_same = |limit: &&Limit| limit.version == place.version;
             let entry =
-                self.create_saved_version(key, |current| Ok(current.filter(is_same).and_then(delete)));
-            if entry.await?.limit.state.status == Status::Deleted {
+                self.create_saved_version(key, |current| Ok(current.filter(is_same).and_then(remove)));
+            if is_done(&entry.await?.limit) {
                 return Ok(());
             }
         }
@@ -159,10 +198,10 @@ impl<L: Ledger> Admin<L> {
         Err(AdminError::Contended(key.clone()))
     }
 
-    /// Every version of a key, oldest first.
+    /// The versions of a key since it was last purged, oldest first.
     pub async fn history(&self, key: &LimitKey) -> Result<Vec<DefinitionVersion>, AdminError> {
         self.registry.refresh().await?;
-        let versions = self.registry.store.history(key).await?;
+        let versions = definition_version::since_purge(self.registry.store.history(key).await?);
         if versions.is_empty() { Err(AdminError::UnknownKey(key.clone())) } else { Ok(versions) }
     }
 
@@ -171,8 +210,8 @@ impl<L: Ledger> Admin<L> {
         let entry = self.registry.find(key).await?.ok_or_else(|| AdminError::UnknownKey(key.clone()))?;
         match entry.limit.state.status {
             Status::Active | Status::Decreasing { .. } => Ok(entry),
-            Status::Deleted => Err(AdminError::Deleted(key.clone())),
-            Status::Retired => Err(AdminError::UnknownKey(key.clone())),
+            Status::Deleted if !entry.limit.is_purged() => Err(AdminError::Deleted(key.clone())),
+            Status::Deleted | Status::Retired => Err(AdminError::UnknownKey(key.clone())),
         }
     }
 

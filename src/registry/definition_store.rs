@@ -63,7 +63,7 @@ impl<L: Ledger> DefinitionStore<L> {
         } else {
             None
         };
-        let kept = if plan.replaces_account() { self.kept_reservation(plan).await? } else { None };
+        let kept = if plan.keeps_reserved() { self.kept_reservation(plan).await? } else { None };
         let replaced = self.read_replaced(plan).await?;
         let (fresh_ulid, now_ns) = (Ulid::generate().0, self.ledger.now_ns());
         let inputs = ChainInputs { closing, kept, replaced, fresh_ulid, now_ns };

@@ -67,6 +67,21 @@ impl NewInstance {
 }
 
 impl<L: Ledger> Registry<L> {
+    /// The first of these instances whose template has reached `max_instances`.
+    pub(crate) async fn instance_without_place(
+        &self,
+        instances: &[NewInstance],
+    ) -> Result<Option<LimitKey>, LedgerError> {
+        if instances.is_empty() {
+            return Ok(None);
+        }
+        let templates = instances.iter().map(|instance| instance.template_account).collect();
+        let templates = self.ledger.accounts(templates).await?;
+        let mut instances = instances.iter().zip(templates);
+        let full = instances.find(|(_, template)| template.is_none_or(|template| template.available() == 0));
+        Ok(full.map(|(instance, _)| instance.key().clone()))
+    }
+
     /// Submits a chain behind the chains that make these instances, all or none.
     pub(crate) async fn submit_making(
         &self,
@@ -74,11 +89,8 @@ impl<L: Ledger> Registry<L> {
         chain: &Chain,
     ) -> Result<MakingOutcome, RegistryError> {
         // Looks first, so that a flood of keys leaves no accounts behind.
-        let templates = instances.iter().map(|instance| instance.template_account).collect();
-        for (instance, template) in instances.iter().zip(self.ledger.accounts(templates).await?) {
-            if template.is_none_or(|template| template.available() == 0) {
-                return Ok(MakingOutcome::TooMany(instance.key().clone()));
-            }
+        if let Some(key) = self.instance_without_place(instances).await? {
+            return Ok(MakingOutcome::TooMany(key));
         }
         let accounts = instances.iter().flat_map(|instance| instance.plan.accounts(self.ids)).collect();
         self.ledger.create_accounts(accounts).await?;

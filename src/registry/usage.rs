@@ -25,7 +25,7 @@ pub struct LimitUsage {
     pub available: u128,
     /// What is reserved. For a template: the instances that it has made.
     pub reserved: u128,
-    /// Overage that found no room, in total since the limit was made.
+    /// Overage that found no room, in total since the limit was made or reset.
     pub debt: u128,
 }
 

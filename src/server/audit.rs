@@ -46,7 +46,7 @@ pub(super) struct AuditEntry<'a> {
     /// The address of the client; absent if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peer: Option<IpAddr>,
-    /// `put`, `delete`, `replenish` or `set_rate`.
+    /// `put`, `delete`, `purge`, `reset`, `replenish` or `set_rate`.
     pub(super) action: &'static str,
     pub(super) key: &'a str,
     /// The definition before the change; absent if there was none.

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 
 use super::emergency_metrics::EmergencyCollector;
 use crate::limiter::EmergencyCounts;
-use crate::protocol::{CompleteOutcome, ReserveOutcome};
+use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
 /// The counters of the API, beside those that the ledger registered.
@@ -38,6 +38,8 @@ pub(crate) struct ReserveCounts {
     conflict: Counter,
     settled: Counter,
     expired: Counter,
+    /// It only looked, whatever it found.
+    looked: Counter,
     /// The ledger gave no answer, or gave it too late.
     pub(crate) unknown: Counter,
 }
@@ -174,7 +176,18 @@ impl ReserveCounts {
             conflict: counter("conflict"),
             settled: counter("settled"),
             expired: counter("expired"),
+            looked: counter("looked"),
             unknown: counter("unknown"),
+        }
+    }
+
+    /// Counts the outcome of what the body of a reserve asked for.
+    pub(crate) fn count_command(&self, outcome: &CommandOutcome) {
+        match outcome {
+            CommandOutcome::Reserved(outcome) => self.count(outcome),
+            CommandOutcome::Looked(_) => {
+                self.looked.inc();
+            }
         }
     }
 

@@ -12,14 +12,17 @@ pub mod definitions;
 pub mod denial_cache;
 pub mod emergency;
 pub mod extend;
+pub mod force;
 pub mod idle_instances;
 pub mod lease_status;
+pub mod look;
 pub mod objects;
 pub mod overage;
 pub mod renew;
 pub mod replicas;
 pub mod reservations_ahead;
 pub mod reserve;
+pub mod resets;
 pub mod schedule_edges;
 pub mod schedules;
 pub mod templates;
@@ -46,6 +49,32 @@ macro_rules! contract_tests {
             a_reserve_batch_answers_in_order,
             concurrent_callers_never_exceed_the_capacity,
             the_largest_amounts_are_exact,
+        ]);
+        $crate::contract_tests!(@module look, $backend, [
+            a_look_says_what_a_reserve_would_and_takes_nothing,
+            a_lease_id_that_was_looked_at_is_unused,
+            a_look_counts_refills_that_are_due,
+            a_look_at_a_template_makes_no_instance,
+            a_look_finds_a_limit_that_is_being_lowered,
+            an_amount_of_zero_asks_whether_anything_is_free,
+        ]);
+        $crate::contract_tests!(@module force, $backend, [
+            a_forced_reserve_takes_what_is_free_and_owes_the_rest,
+            a_repeated_forced_reserve_takes_once,
+            a_complete_settles_a_forced_reserve,
+            concurrent_forced_reserves_owe_exactly_the_excess,
+            a_forced_reserve_makes_the_instance_of_its_template,
+            a_forced_reserve_is_denied_where_nothing_can_be_taken,
+        ]);
+        $crate::contract_tests!(@module resets, $backend, [
+            a_reset_sets_usage_and_debt_to_zero,
+            a_bucket_is_refilled_as_ever_behind_a_reset,
+            a_reset_applies_a_waiting_decrease,
+            an_instance_is_reset_and_stays_one,
+            nothing_is_reset_that_is_not_there,
+            a_purged_limit_begins_anew,
+            a_deleted_limit_can_be_purged_and_become_another_kind,
+            a_purged_instance_gives_its_place_back,
         ]);
         $crate::contract_tests!(@module complete, $backend, [
             a_complete_settles_each_limit_by_its_kind,

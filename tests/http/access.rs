@@ -29,6 +29,7 @@ const ROUTES: &[(Method, &str, Scope)] = &[
     (Method::PUT, "/v1/admin/limits", Scope::Admin),
     (Method::DELETE, "/v1/admin/limits/rpm", Scope::Admin),
     (Method::POST, "/v1/admin/limits/rpm/replenish", Scope::Admin),
+    (Method::POST, "/v1/admin/limits/rpm/reset", Scope::Admin),
     (Method::GET, "/metrics", Scope::Metrics),
 ];
 

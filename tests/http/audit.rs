@@ -25,6 +25,8 @@ async fn each_change_is_a_line_with_who_made_it_and_the_definitions_before_and_a
     assert_eq!(set_rate.status, StatusCode::OK);
     let replenish = "/v1/admin/limits/tenant:acme:rps/replenish";
     assert_eq!(acme.call(Method::POST, replenish, Body::empty()).await.status, StatusCode::OK);
+    let reset = "/v1/admin/limits/tenant:acme:rps/reset";
+    assert_eq!(acme.call(Method::POST, reset, Body::empty()).await.status, StatusCode::OK);
     let delete = async || operator.call(Method::DELETE, "/v1/admin/limits/rpm", Body::empty()).await.status;
     assert_eq!((delete().await, delete().await), (StatusCode::OK, StatusCode::NOT_FOUND));
     // These are no changes.
@@ -49,6 +51,7 @@ async fn each_change_is_a_line_with_who_made_it_and_the_definitions_before_and_a
         ("acme-admin put rpm forbidden", json!(5), json!(5)),
         ("acme-admin set_rate tenant:acme:rps ok", Value::Null, json!(20)),
         ("acme-admin replenish tenant:acme:rps ok", json!(20), json!(20)),
+        ("acme-admin reset tenant:acme:rps ok", json!(20), json!(20)),
         ("operator delete rpm ok", json!(5), Value::Null),
         ("operator delete rpm unknown_limit_key", Value::Null, Value::Null),
     ];

@@ -5,13 +5,16 @@ use super::*;
 #[tokio::test]
 async fn a_bad_item_of_a_reserve_batch_fails_alone_and_in_its_position() {
     let service = Service::new().await;
-    let items = json!([fresh_reserve("rpm", 1), fresh_reserve("rpm", 0), 7, fresh_reserve("nope", 1)]);
+    let items = json!([fresh_reserve("rpm", 1), fresh_reserve("rpm", 1 << 63), 7, fresh_reserve("nope", 1)]);
     let answer = service.post("/v1/reserve/batch", &json!({ "requests": items })).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let results = answer.body["results"].as_array().expect("results");
-    let [granted, zero, number, unknown] = results.as_slice() else { panic!("{answer:?}") };
+    let [granted, too_large, number, unknown] = results.as_slice() else { panic!("{answer:?}") };
     assert_eq!(granted["allowed"], json!(true));
-    assert_eq!(*zero, failed_reserve("invalid_request: requirements[0].amount must be at least 1"));
+    assert_eq!(
+        *too_large,
+        failed_reserve("invalid_request: requirements[0].amount must be at most 9223372036854775807")
+    );
     let error = number["error"].as_str().expect("an error");
     assert!(error.starts_with("invalid_request: the JSON must be an object, not 7"), "{error}");
     assert_eq!(*unknown, denial("nope", 0, "unknown_limit_key:nope").body);

@@ -25,6 +25,7 @@ const BODIES: &[(Method, &str)] = &[
     (Method::PUT, "/v1/objects/bucket/rate"),
     (Method::PUT, "/v1/admin/limits"),
     (Method::POST, "/v1/admin/limits/bucket/replenish"),
+    (Method::POST, "/v1/admin/limits/bucket/reset"),
 ];
 
 #[tokio::test]

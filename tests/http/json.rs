@@ -67,7 +67,7 @@ async fn an_array_in_the_place_of_an_object_is_refused_by_every_endpoint() {
 async fn null_is_an_absent_field_and_not_a_required_one() {
     let service = Service::for_bodies().await;
     for (method, path, fields) in [
-        (Method::POST, "/v1/reserve", "job_id"),
+        (Method::POST, "/v1/reserve", "job_id dry_run force"),
         (Method::POST, "/v1/complete", "job_id actuals"),
         (
             Method::PUT,
@@ -117,7 +117,6 @@ async fn a_whole_number_has_any_spelling() {
         ("5.5", "requirements[0].amount must be a whole number, not 5.5"),
         ("-1", "requirements[0].amount must not be negative"),
         ("1e30", "requirements[0].amount must be at most 9223372036854775807"),
-        ("0.0", "requirements[0].amount must be at least 1"),
     ] {
         service.call(Method::POST, "/v1/reserve", reserve(amount)).await.assert_invalid(message);
     }

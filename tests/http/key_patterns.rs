@@ -84,7 +84,13 @@ fn requests(key: &str) -> Vec<(Method, String, Value)> {
         (Method::PUT, object("rate"), json!({ "limit": 5.0, "burst": 10 })),
         (get.clone(), limit.clone(), Value::Null),
         (get, format!("{limit}/history"), Value::Null),
-        (post, format!("{limit}/replenish"), json!({ "replenish_id": id() })),
+        (post.clone(), format!("{limit}/replenish"), json!({ "replenish_id": id() })),
+        (post.clone(), format!("{limit}/reset"), json!({})),
+        (
+            post,
+            "/v1/reserve".to_owned(),
+            json!({ "lease_id": id(), "requirements": [{ "key": key, "amount": 0 }] }),
+        ),
         (Method::PUT, "/v1/admin/limits".to_owned(), bucket(key)),
         (Method::DELETE, limit, Value::Null),
     ]

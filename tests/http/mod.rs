@@ -18,6 +18,8 @@ mod metrics;
 mod objects;
 mod renew;
 mod reserve;
+mod reserve_options;
+mod resets;
 mod routes;
 mod templates;
 mod tokens;

@@ -86,9 +86,9 @@ async fn a_malformed_reserve_is_refused_with_the_field() {
         (requirements(json!(many)), "requirements must be between 1 and 32 long, not 33"),
         (
             requirements(json!([
-                { "key": "a", "amount": 1 }, { "key": "b", "amount": 1 }, { "key": "c", "amount": 0 },
+                { "key": "a", "amount": 1 }, { "key": "b", "amount": 1 }, { "key": "c", "amount": 1_u64 << 63 },
             ])),
-            "requirements[2].amount must be at least 1",
+            "requirements[2].amount must be at most 9223372036854775807",
         ),
         (reserve_body(LEASE, "rpm", 1 << 63), "requirements[0].amount must be at most 9223372036854775807"),
         (reserve_body(LEASE, "", 1), "requirements[0].key must not be empty"),

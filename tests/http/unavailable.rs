@@ -91,10 +91,10 @@ async fn requests_are_refused_at_once_after_three_time_outs_in_a_row() {
     }
     assert!(waits().await >= 1_000, "the first probe");
     assert_eq!((waits().await, waits().await), (0, 0));
-    let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)] });
+    let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 1 << 63)] });
     let batch = service.send(Method::POST, "/v1/reserve/batch", items.to_string()).await;
     assert_eq!((batch.status, batch.headers["retry-after"].as_bytes()), (StatusCode::OK, b"1".as_slice()));
-    let malformed = json!({ "requests": [fresh_reserve("rpm", 0)] });
+    let malformed = json!({ "requests": [fresh_reserve("rpm", 1 << 63)] });
     assert_eq!(service.post("/v1/reserve/batch", &malformed).await.status, StatusCode::OK);
     assert_eq!(waits().await, 0, "a batch that asks nothing of the ledger tells nothing of it");
     let metrics = service.send(Method::GET, "/metrics", Body::empty()).await.body;
@@ -130,12 +130,13 @@ async fn the_metrics_count_unknown_outcomes() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_with_a_malformed_item_and_an_unknown_outcome_is_answered_with_200_and_a_retry_after() {
     let service = Service::not_ready().await;
-    let malformed_reserve = failed_reserve("invalid_request: requirements[0].amount must be at least 1");
+    let malformed_reserve =
+        failed_reserve("invalid_request: requirements[0].amount must be at most 9223372036854775807");
     let malformed_complete = json!({ "ok": false, "error": "invalid_request: missing field `lease_id`" });
     for (path, items, expected) in [
         (
             "/v1/reserve/batch",
-            json!([fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)]),
+            json!([fresh_reserve("rpm", 1), fresh_reserve("rpm", 1 << 63)]),
             json!([unknown_reserve(), malformed_reserve]),
         ),
         (
@@ -153,7 +154,7 @@ async fn a_batch_with_a_malformed_item_and_an_unknown_outcome_is_answered_with_2
 #[tokio::test]
 async fn a_batch_whose_outcomes_are_known_has_no_retry_after() {
     let service = Service::new().await;
-    let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 0)] });
+    let items = json!({ "requests": [fresh_reserve("rpm", 1), fresh_reserve("rpm", 1 << 63)] });
     let answer = service.send(Method::POST, "/v1/reserve/batch", items.to_string()).await;
     assert_eq!((answer.status, answer.headers.get("retry-after")), (StatusCode::OK, None));
 }

@@ -33,8 +33,8 @@ use super::{
 };
 use crate::limit::ReplenishId;
 use crate::protocol::{
-    self, AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, LimitAnswer, RenewBody,
-    ReplenishAnswer, ReplenishBody, ReserveAnswer, ReserveBody,
+    self, AnswerError, BatchAnswer, ChangeAnswer, CompleteAnswer, CompleteBody, DeleteAnswer, ExtendBody,
+    LimitAnswer, RenewBody, ReplenishAnswer, ReplenishBody, ReserveAnswer, ReserveBody, ResetBody,
 };
 
 /// The longest body that the service takes, less the bytes around the items of a batch.
@@ -116,6 +116,28 @@ impl Http {
         let body = ReplenishBody { replenish_id: Some(ReplenishId::generate().to_string()) };
         let (status, answer) = self.exchange(Method::POST, &path, json(&body)?).await?;
         Ok(read_success::<ReplenishAnswer>(status, &answer)?.replenished)
+    }
+
+    /// Sets the usage and the debt of a limit to zero. Leases on it can still be completed, which changes nothing of its usage.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownKey`](super::ErrorKind::UnknownKey) if there is no such limit.
+    pub async fn reset(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
+        let path = format!("/v1/admin/limits/{}/reset", in_path(&key.into_definition_key()?));
+        let (status, answer) = self.exchange(Method::POST, &path, json(&ResetBody {})?).await?;
+        read_success::<ChangeAnswer>(status, &answer).map(drop)
+    }
+
+    /// Deletes a limit or a template for good: its history ends, and a later definition of the key begins without usage and debt.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownKey`](super::ErrorKind::UnknownKey) if there is no such limit.
+    pub async fn purge(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
+        let path = format!("/v1/admin/limits/{}?purge=true", in_path(&key.into_definition_key()?));
+        let (status, answer) = self.exchange(Method::DELETE, &path, String::new()).await?;
+        read_success::<DeleteAnswer>(status, &answer).map(drop)
     }
 
     async fn read_limit(&self, key: &LimitKey) -> Result<Option<protocol::LimitInfo>, CallError> {

@@ -35,6 +35,10 @@ pub(crate) enum BalanceStep {
     },
     /// Closes the account.
     Close,
+    /// Closes an account that this version replaces.
+    CloseReplaced(AccountId),
+    /// Posts to the debt account what it owes.
+    ClearDebt,
     /// Reserves on the new account the amount that leases hold on the replaced account.
     KeepReserved,
     /// Takes 1 from the template's account, which counts the instances that the template may still make.

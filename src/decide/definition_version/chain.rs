@@ -147,6 +147,18 @@ impl VersionPlan {
                 smallvec![plain(fresh_ids.next()?, TransferCode::KeepReserved, movement)]
             }
             BalanceStep::Close => smallvec![plain(fresh_ids.next()?, TransferCode::Close, close(limit))],
+            BalanceStep::CloseReplaced(account) => {
+                smallvec![plain(fresh_ids.next()?, TransferCode::Close, close(account))]
+            }
+            BalanceStep::ClearDebt => {
+                let movement = Movement::PostUpTo {
+                    debit: operator,
+                    credit: ids.debt(&self.state.definition.key),
+                    amount: EVERYTHING,
+                    bound: Bound::CreditOwed,
+                };
+                smallvec![plain(fresh_ids.next()?, TransferCode::ClearDebt, movement)]
+            }
             BalanceStep::CountInstance(template) => {
                 let movement = Movement::Post { debit: template, credit: operator, amount: 1 };
                 smallvec![plain(fresh_ids.next()?, TransferCode::Cut, movement)]

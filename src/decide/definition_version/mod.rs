@@ -4,6 +4,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `mod.rs` | the plan: the state of the next version, and its balance steps |
+//! | `removal.rs` | the versions that delete or retire a limit |
+//! | `fresh_start.rs` | the versions that give a limit new accounts: a reset, a purge, another kind |
 //! | `balance_step.rs` | the changes of the accounts of a limit |
 //! | `chain.rs` | the transfers of a version and its steps |
 //! | `chain_inputs.rs` | what the chain depends on, beside the version |
@@ -15,9 +17,14 @@
 mod balance_step;
 mod chain;
 mod chain_inputs;
+mod fresh_start;
+mod removal;
 
 pub(crate) use balance_step::BalanceStep;
 pub use chain_inputs::ChainInputs;
+pub(crate) use fresh_start::{purge, reset, since_purge};
+pub use removal::retire;
+pub(crate) use removal::{close_instance, delete};
 
 use std::cmp::Ordering;
 
@@ -142,7 +149,7 @@ fn plan_version(
     };
     let wanted = LimitState { accounts_since: limit.state.accounts_since.clone(), ..wanted };
     if replaces_account(limit, &wanted) {
-        return Ok(Some(with_new_account(limit, wanted)));
+        return Ok(Some(fresh_start::after_deleted(limit, wanted)));
     }
     let (has, wants) = (&limit.state.definition, &wanted.definition);
     let (from, to) = (has.kind.name(), wants.kind.name());
@@ -159,16 +166,6 @@ fn plan_version(
     let (state, balance_steps) = compare_states(&limit.state, &wanted, lowering);
     let unchanged = state == limit.state;
     Ok((!unchanged).then(|| next(limit, state, balance_steps)))
-}
-
-/// The next version of a deleted limit, on a new account.
-fn with_new_account(deleted: &Limit, wanted: LimitState) -> VersionPlan {
-    let version = deleted.version + 1;
-    let balance_steps =
-        vec![BalanceStep::Grant(posted_balance_of(&wanted.definition)), BalanceStep::KeepReserved];
-    let accounts_since = wanted.accounts_since.iter().copied().chain([version]).collect();
-    let state = LimitState { accounts_since, ..wanted };
-    VersionPlan { version, state, balance_steps, starts_new_schedule: true, replaced: None, if_no_room: None }
 }
 
 fn is_bucket(state: &LimitState) -> bool {
@@ -261,45 +258,6 @@ fn compare_states(
     (wanted.clone(), balance_steps)
 }
 
-/// The version that deletes a limit; `None` if it is deleted already. `counted_at` is the account of the template that counts
-/// the limit among its instances.
-pub(crate) fn delete(limit: &Limit, counted_at: Option<AccountId>) -> Option<VersionPlan> {
-    let mut balance_steps = match limit.state.status {
-        Status::Active => vec![BalanceStep::Close],
-        Status::Decreasing { .. } | Status::Retired => Vec::new(),
-        Status::Deleted => return None,
-    };
-    balance_steps.extend(counted_at.map(BalanceStep::ReturnPlace));
-    // Without an origin no template makes the limit again.
-    let state = LimitState { status: Status::Deleted, origin: None, ..limit.state.clone() };
-    Some(next(limit, state, balance_steps))
-}
-
-/// The version that closes an instance whose template is of another kind now. The template makes the instance again, as for a
-/// deleted limit that is defined again.
-pub(crate) fn close_instance(limit: &Limit) -> VersionPlan {
-    let balance_steps = match limit.state.status {
-        Status::Active => vec![BalanceStep::Close],
-        Status::Decreasing { .. } | Status::Deleted | Status::Retired => Vec::new(),
-    };
-    next(limit, LimitState { status: Status::Deleted, ..limit.state.clone() }, balance_steps)
-}
-
-/// The version that retires an idle instance: it gives its place back to the template that counts it. The version
-/// cuts the whole capacity and grants it again, so the ledger refuses it if anything is reserved, spent or owed.
-pub fn retire(limit: &Limit, counted_at: AccountId) -> VersionPlan {
-    let capacity = limit.state.definition.capacity.get();
-    let (empty, fill) = (BalanceStep::Cut(capacity), BalanceStep::Grant(capacity));
-    VersionPlan {
-        version: limit.version + 1,
-        state: LimitState { status: Status::Retired, ..limit.state.clone() },
-        balance_steps: vec![empty, fill, BalanceStep::Close, BalanceStep::ReturnPlace(counted_at)],
-        starts_new_schedule: false,
-        replaced: None,
-        if_no_room: None,
-    }
-}
-
 /// The version that applies a waiting decrease; `None` if none waits.
 pub(crate) fn apply_decrease(limit: &Limit) -> Option<VersionPlan> {
     let (delta, to) = decrease_of(limit)?;
@@ -346,7 +304,12 @@ impl VersionPlan {
     }
 
     /// Whether the version gets a new account in the place of another one.
-    pub(crate) fn replaces_account(&self) -> bool {
+    fn has_new_account(&self) -> bool {
+        self.state.accounts_since.last() == Some(&self.version)
+    }
+
+    /// Whether a new account keeps reserved what leases hold on the replaced one.
+    pub(crate) fn keeps_reserved(&self) -> bool {
         self.balance_steps.contains(&BalanceStep::KeepReserved)
     }
 
@@ -355,7 +318,7 @@ impl VersionPlan {
         let key = &self.state.definition.key;
         let account = |id, rule, code| NewAccount { id, rule, code };
         let mut accounts = Vec::new();
-        if self.version == FIRST_VERSION || self.replaces_account() {
+        if self.version == FIRST_VERSION || self.has_new_account() {
             let rule = AccountRule::DebitsMustNotExceedCredits;
             accounts.push(account(ids.limit_of(&self.state), rule, AccountCode::Limit));
         }

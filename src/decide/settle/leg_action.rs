@@ -122,10 +122,10 @@ pub(super) fn actions_of(legs: &[HeldLeg], used: &[Used]) -> SmallVec<[LegAction
 /// is held longest, takes whatever is left.
 fn amount_used_of_leg(legs: &[HeldLeg], index: usize, actual: u64) -> u128 {
     let same_limit = |leg: &&HeldLeg| legs.get(index).is_some_and(|this| this.account == leg.account);
-    let before: u128 = legs.iter().take(index).filter(same_limit).map(|leg| leg.amount).sum();
+    let before: u128 = legs.iter().take(index).filter(same_limit).map(HeldLeg::taken).sum();
     let left = u128::from(actual).saturating_sub(before);
     match legs.get(index) {
-        Some(leg) if legs.iter().skip(index + 1).any(|later| same_limit(&later)) => left.min(leg.amount),
+        Some(leg) if legs.iter().skip(index + 1).any(|later| same_limit(&later)) => left.min(leg.taken()),
         Some(_) | None => left,
     }
 }
@@ -145,15 +145,16 @@ fn action_of(leg: &HeldLeg, used: Option<(u128, &Used)>) -> LegAction {
     } else if actual < leg.amount {
         let (closing, borrowed, behind) = (None, used.borrowed, None);
         LegAction::Shrink(Shrink { to: actual, attempt: 0, closing, borrowed, behind })
-    } else if actual > leg.amount {
+    } else if actual > leg.taken() {
         LegAction::Exceed(Exceed {
-            reserved: actual - leg.amount,
+            reserved: actual - leg.taken(),
             unreserved: 0,
             attempt: 0,
             overage,
             debt_account: used.debt_account,
         })
     } else {
+        // Excess that was not used stays debt: it was taken from nobody.
         LegAction::Keep
     }
 }

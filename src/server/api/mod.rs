@@ -128,7 +128,7 @@ fn for_operators<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/admin/limits", get_uncached(admin::list).put(carried_out(admin::put)))
         .route(
             "/v1/admin/limits/{*key}",
-            get_uncached(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::replenish)),
+            get_uncached(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::post)),
         )
         // The rate of an object is a definition, as those of limits are.
         .route("/v1/objects/{*path}", put(carried_out(objects::put)))

@@ -81,6 +81,7 @@ impl Reject {
             Self::Admin(AdminError::UnknownKey(_) | AdminError::Deleted(_))
             | Self::Object(ObjectError::UnknownKey(_)) => (StatusCode::NOT_FOUND, UNKNOWN_LIMIT_KEY),
             Self::Admin(AdminError::KindChange(_)) => (StatusCode::CONFLICT, "kind_change"),
+            Self::Admin(AdminError::IsTemplate(_)) => (StatusCode::CONFLICT, "is_template"),
             Self::Admin(AdminError::Contended(_)) => (StatusCode::CONFLICT, "contended"),
             Self::Admin(AdminError::TooManyInstances(_)) | Self::Object(ObjectError::TooManyInstances(_)) => {
                 (StatusCode::CONFLICT, TOO_MANY_INSTANCES)

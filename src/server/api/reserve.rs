@@ -11,8 +11,9 @@ use super::json::{Body, parse};
 use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
-use crate::limit::LimitKey;
-use crate::protocol::{BACKEND_ERROR, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome};
+use crate::protocol::{
+    BACKEND_ERROR, CommandOutcome, Reserve, ReserveAnswer, ReserveBody, ReserveCommand, ReserveOutcome,
+};
 use crate::server::Metrics;
 use crate::server::metrics::Route;
 use crate::telemetry::Counter;
@@ -25,12 +26,21 @@ pub(super) async fn one<L: Ledger>(
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Reserve);
     let command = parse::<ReserveBody>(body)?.into_command().map_err(Reject::Invalid)?;
-    authorized.check_keys(keys(&command))?;
-    match api.in_time(api.engine.limiter().reserve(&command)).await {
+    authorized.check_keys(command.keys())?;
+    match api.in_time(api.engine.limiter().carry_out(&command)).await {
         Ok(outcome) => {
-            api.metrics.reserves.count(&outcome);
-            record(command.lease, &command.job_id, keys(&command), &outcome);
-            Ok(respond(outcome))
+            api.metrics.reserves.count_command(&outcome);
+            let Reserve { lease, job_id, .. } = command.reserve();
+            Ok(match outcome {
+                CommandOutcome::Reserved(outcome) => {
+                    record(*lease, job_id, command.keys(), &outcome);
+                    respond(outcome)
+                }
+                CommandOutcome::Looked(_) => {
+                    record(*lease, job_id, command.keys(), &outcome);
+                    answer(StatusCode::OK, ReserveAnswer::from(outcome))
+                }
+            })
         }
         Err(reject) => {
             if let Some(outcome) = grant_in_emergency(api, &reject, &command) {
@@ -49,28 +59,33 @@ pub(super) async fn batch<L: Ledger>(
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::ReserveBatch);
-    let check = |command: &_| authorized.check_keys(keys(command));
+    let check = |command: &ReserveCommand| authorized.check_keys(command.keys());
     let items = commands(body, api.batch_requests_max, ReserveBody::into_command, check)?;
-    let run = async |commands: &[Reserve]| api.engine.limiter().reserve_batch(commands).await;
-    let conclude = |_: &Reserve, outcome| {
-        api.metrics.reserves.count(&outcome);
+    let run = async |commands: &[ReserveCommand]| api.engine.limiter().carry_out_batch(commands).await;
+    let conclude = |_: &ReserveCommand, outcome| {
+        api.metrics.reserves.count_command(&outcome);
         ReserveAnswer::from(outcome)
     };
-    let without_ledger = |command: &Reserve, reject: &Reject| {
+    let without_ledger = |command: &ReserveCommand, reject: &Reject| {
         grant_in_emergency(api, reject, command).map(ReserveAnswer::without_ledger)
     };
     Ok(api.answer_batch(items, run, conclude, without_ledger).await)
 }
 
-fn keys(command: &Reserve) -> impl Iterator<Item = &LimitKey> {
-    command.requirements().iter().map(|requirement| &requirement.key)
-}
-
-/// The outcome of a reserve to which the ledger gave no answer, if its limits grant without it.
-fn grant_in_emergency<L: Ledger>(api: &Api<L>, reject: &Reject, command: &Reserve) -> Option<ReserveOutcome> {
-    let outcome = reject.is_emergency().then(|| api.engine.limiter().grant_in_emergency(command))??;
+/// The outcome of a command to which the ledger gave no answer, if its limits grant without it.
+fn grant_in_emergency<L: Ledger>(
+    api: &Api<L>,
+    reject: &Reject,
+    command: &ReserveCommand,
+) -> Option<ReserveOutcome> {
+    let reserve = match command {
+        ReserveCommand::Take(reserve) | ReserveCommand::Force(reserve) => reserve,
+        ReserveCommand::TakeIfFree { take, .. } => take,
+        ReserveCommand::Look(_) => return None,
+    };
+    let outcome = reject.is_emergency().then(|| api.engine.limiter().grant_in_emergency(reserve))??;
     api.metrics.reserves.count(&outcome);
-    record(command.lease, &command.job_id, keys(command), &outcome);
+    record(reserve.lease, &reserve.job_id, command.keys(), &outcome);
     Some(outcome)
 }
 

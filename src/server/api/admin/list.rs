@@ -11,6 +11,7 @@ use crate::protocol::{LimitInfo, LimitsAnswer, ListQuery};
 use crate::registry::{KeyRange, LimitFilter};
 use crate::server::api::answer::answer;
 use crate::server::api::guard::{Authorized, ToRead};
+use crate::server::api::path::malformed_query;
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
 
@@ -36,15 +37,6 @@ pub(crate) async fn list<L: Ledger>(
     let limits = page.limits.iter().map(LimitInfo::from).collect();
     let next_after = page.next_after.map_or_else(String::new, |key| key.to_string());
     Ok(answer(StatusCode::OK, LimitsAnswer { limits, next_after }))
-}
-
-/// Says what is wrong with the query. The outer errors only say that the query is wrong.
-fn malformed_query(rejection: &QueryRejection) -> Reject {
-    let mut cause: &dyn std::error::Error = rejection;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    Reject::Invalid(format!("query: {cause}"))
 }
 
 fn filter(query: &ListQuery) -> Result<LimitFilter, Reject> {

@@ -4,14 +4,16 @@ mod delete;
 mod get;
 mod history;
 mod list;
+mod post;
 mod put;
 mod replenish;
+mod reset;
 
 pub(super) use delete::delete;
 pub(super) use get::get;
 pub(super) use list::list;
+pub(super) use post::post;
 pub(super) use put::put;
-pub(super) use replenish::replenish;
 
 use crate::limit::json::{DefinitionJson, StatusJson};
 use crate::protocol::{LimitInfo, UsageBody};

@@ -1,0 +1,91 @@
+//! The operation force: takes everything that a reserve names, whatever is free. The excess is debt.
+
+use super::resolve::Resolved;
+use super::{Limiter, LimiterError};
+use crate::decide::force::{self, ForceResult};
+use crate::decide::ids::ATTEMPTS_MAX;
+use crate::decide::look::Room;
+use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
+use crate::protocol::{Reserve, ReserveOutcome};
+use crate::registry::MakingOutcome;
+
+impl<L: Ledger> Limiter<L> {
+    /// Takes every requirement of the command. What is free of a limit is reserved, the excess is posted as debt. It is denied
+    /// only if a limit is unknown, or closed while its capacity is being lowered.
+    ///
+    /// If the future is dropped, the outcome is unknown; the same command finds out.
+    pub async fn force(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
+        self.denial_cache.mark_sent(command.lease);
+        let mut resolved = self.resolve(command).await?;
+        for attempt in 0..ATTEMPTS_MAX {
+            let rooms = self.rooms(&resolved).await?;
+            if let Some(denial) = force::denial(command, &resolved.limits(), &rooms) {
+                return match self.read_lease(command.lease).await? {
+                    Some(lease) => self.status_of(&lease, &resolved).await,
+                    None => Ok(self.deny(&resolved, denial, true)),
+                };
+            }
+            let chain = self.plan_forced(&resolved, &rooms, attempt)?;
+            let outcome = match self.submit_forced(&resolved, &chain).await? {
+                MakingOutcome::Submitted(outcome) => outcome,
+                // Another caller made the instance, so this attempt was not made.
+                MakingOutcome::Superseded => {
+                    resolved = self.resolve(command).await?;
+                    continue;
+                }
+                MakingOutcome::TooMany(key) => return Ok(ReserveOutcome::TooManyInstances { key }),
+            };
+            match force::interpret(command, outcome)? {
+                ForceResult::Taken { reserved_at_unix_ms } => {
+                    self.remember_forced(&resolved, &chain, outcome).await?;
+                    return Ok(ReserveOutcome::Granted { reserved_at_unix_ms });
+                }
+                ForceResult::AlreadyGranted => return self.status_of_granted(&resolved).await,
+                ForceResult::UsedUp => {
+                    self.reload(&resolved).await?;
+                    resolved = self.resolve(command).await?;
+                }
+            }
+        }
+        let message = format!("lease {} was not taken in {ATTEMPTS_MAX} attempts", command.lease);
+        Err(LedgerError::Unexpected(message).into())
+    }
+
+    fn plan_forced(
+        &self,
+        resolved: &Resolved<'_>,
+        rooms: &[Room],
+        attempt: u8,
+    ) -> Result<Chain, LedgerError> {
+        let (command, limits) = (resolved.command, resolved.limits());
+        let empty = || LedgerError::Unexpected(format!("lease {} has no requirements", command.lease));
+        force::plan(self.ids, command, &limits, rooms, attempt, resolved.at_ns()).ok_or_else(empty)
+    }
+
+    async fn submit_forced(
+        &self,
+        resolved: &Resolved<'_>,
+        chain: &Chain,
+    ) -> Result<MakingOutcome, LimiterError> {
+        if resolved.new_instances().is_empty() {
+            return Ok(MakingOutcome::Submitted(self.ledger.submit_one(chain.clone()).await?));
+        }
+        Ok(self.registry.submit_making(resolved.new_instances(), chain).await?)
+    }
+
+    /// Remembers a lease that was taken, and the instances that its chain made.
+    async fn remember_forced(
+        &self,
+        resolved: &Resolved<'_>,
+        chain: &Chain,
+        outcome: ChainOutcome,
+    ) -> Result<(), LimiterError> {
+        for new in resolved.new_instances() {
+            self.registry.find_current(new.key()).await?;
+        }
+        if let (ChainOutcome::Created { timestamp_ns }, true) = (outcome, self.lease_cache.is_on()) {
+            self.remember(resolved.command, Some(chain), timestamp_ns);
+        }
+        Ok(())
+    }
+}

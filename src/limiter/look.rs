@@ -1,0 +1,72 @@
+//! The operation look: whether a reserve would be granted now. It writes nothing to the ledger, and leaves the lease id unused.
+
+use super::resolve::Resolved;
+use super::{Limiter, LimiterError};
+use crate::decide::Limit;
+use crate::decide::look::{self, Room};
+use crate::decide::usage;
+use crate::ledger::{Account, Ledger, LedgerError};
+use crate::limit::Status;
+use crate::protocol::{Reserve, ReserveOutcome};
+
+/// How often the limits are read again if they change between the readings of their definitions and of their accounts.
+const REREADS_MAX: usize = 4;
+
+impl<L: Ledger> Limiter<L> {
+    /// Why a reserve of this command would be denied now; `None` if it would be granted.
+    pub async fn look(&self, command: &Reserve) -> Result<Option<ReserveOutcome>, LimiterError> {
+        let mut resolved = self.resolve_definitions(command).await?;
+        let mut rooms = self.rooms(&resolved).await?;
+        for _ in 0..REREADS_MAX {
+            if !closed_unexpectedly(&resolved, &rooms) {
+                break;
+            }
+            resolved = self.resolve_again(&resolved).await?;
+            rooms = self.rooms(&resolved).await?;
+        }
+        if let Some(key) = self.registry.instance_without_place(resolved.new_instances()).await? {
+            resolved.make_none(key);
+        }
+        let denial = look::denial(command, &resolved.limits(), &rooms);
+        // As if it had been denied before: a look counts towards no streak of denials.
+        Ok(denial.map(|denial| self.deny(&resolved, denial, true)))
+    }
+
+    /// What is free of each limit, in the order of the requirements. Refills that are due count as made. Of a limit that is not
+    /// made yet everything is free; of an unknown one nothing.
+    pub(super) async fn rooms(&self, resolved: &Resolved<'_>) -> Result<Vec<Room>, LimiterError> {
+        let limits = resolved.limits();
+        let is_made = |index: usize| !resolved.is_new(index);
+        let made =
+            || limits.iter().enumerate().filter(|(index, _)| is_made(*index)).filter_map(|(_, limit)| *limit);
+        let ids = made().flat_map(usage::accounts).collect();
+        let now_ns = self.ledger.now_ns();
+        let mut read = self.ledger.accounts(ids).await?.into_iter();
+        let mut room = |(index, limit): (usize, &Option<&Limit>)| {
+            let Some(limit) = *limit else { return Ok(Room::Units(0)) };
+            if !is_made(index) {
+                return Ok(Room::Units(limit.state.definition.capacity.into()));
+            }
+            let accounts: Vec<Account> =
+                read.by_ref().take(usage::accounts(limit).count()).flatten().collect();
+            if accounts.first().is_some_and(|account| account.closed) {
+                return Ok(Room::Closed);
+            }
+            let missing = || {
+                let key = &limit.state.definition.key;
+                LedgerError::Unexpected(format!("an account of limit {key} is missing"))
+            };
+            let usage = usage::usage(limit, &accounts, now_ns).ok_or_else(missing)?;
+            Ok(Room::Units(usage.available))
+        };
+        limits.iter().enumerate().map(&mut room).collect()
+    }
+}
+
+/// Whether an account is closed although the definition known here says that its limit takes reservations.
+fn closed_unexpectedly(resolved: &Resolved<'_>, rooms: &[Room]) -> bool {
+    let limits = resolved.limits();
+    limits.iter().zip(rooms).any(|(limit, room)| {
+        *room == Room::Closed && limit.is_some_and(|limit| limit.state.status == Status::Active)
+    })
+}

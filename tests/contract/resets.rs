@@ -1,0 +1,167 @@
+//! Reset and purge: a limit begins anew, and no unit is granted twice.
+
+use std::time::Duration;
+
+use ledger_limiter::ledger::Ledger;
+use ledger_limiter::limit::{Definition, LimitKey, Status};
+use ledger_limiter::protocol::ReserveOutcome;
+use ledger_limiter::registry::AdminError;
+
+use crate::fixtures::*;
+
+const UNUSED: Usage = Usage { available: 10, reserved: 0, debt: 0 };
+
+/// A limit of each kind, with a capacity of 10.
+fn limits() -> [Definition; 6] {
+    [
+        rolling("rolling", 10, 3_600),
+        concurrency("slots", 10, 3_600),
+        token_bucket("bucket", 10, 1, 3_600_000),
+        manual_bucket("manual", 10, 1),
+        fixed_window("window", 10, 3_600, 0),
+        sliding_window("sliding", 10, 3_600, 3),
+    ]
+}
+
+async fn reset<L: Ledger>(replica: &Replica<L>, name: &str) -> Status {
+    replica.admin().reset(&key(name)).await.expect("it is reset")
+}
+
+async fn history<L: Ledger>(replica: &Replica<L>, name: &str) -> Vec<(u64, Status)> {
+    let history = replica.admin().history(&key(name)).await.expect("the ledger answers");
+    history.iter().map(|version| (version.number, version.state.status)).collect()
+}
+
+pub async fn a_reset_sets_usage_and_debt_to_zero<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 100).await;
+    let another = Replica::start(backend.connect(), backend.ids(), 0).await;
+    for limit in limits() {
+        let name = limit.key.as_str();
+        replica.put(limit.clone()).await;
+        another.registry().refresh().await.expect("the ledger answers");
+        let before = lease();
+        let command = reserve(before, &[(name, 14)]);
+        replica.limiter().force(&command).await.expect("the ledger answers");
+        assert_eq!(replica.usage(name).await, Usage { available: 0, reserved: 10, debt: 4 }, "{name}");
+        for round in 0..2 {
+            assert_eq!(reset(&replica, name).await, Status::Active);
+            assert_eq!(replica.usage(name).await, UNUSED, "{name}");
+            // A replica that has not read the reset finds the account closed, and says to try again at once.
+            let told = another.take(&[(name, 10)]).await;
+            assert_eq!(
+                told,
+                ReserveOutcome::NoRoom { key: key(name), retry_after_ms: 1 },
+                "{name}, round {round}"
+            );
+            assert!(is_granted(&another.take(&[(name, 10)]).await), "{name}, round {round}");
+            assert_eq!(no_room(&another.take(&[(name, 1)]).await), Some(name));
+            assert_eq!(no_room(&replica.take(&[(name, 1)]).await), Some(name));
+        }
+        replica.complete(before, &[(name, 0)]).await;
+        let used = Usage { available: 0, reserved: 10, debt: 0 };
+        assert_eq!(replica.usage(name).await, used, "an earlier lease of {name} makes no room");
+        assert_eq!(another.reserve(before, &[(name, 14)]).await, ReserveOutcome::LeaseSettled);
+        let active = |number| (number, Status::Active);
+        assert_eq!(history(&another, name).await, [1, 2, 3].map(active), "each reset is a version");
+    }
+}
+
+pub async fn a_bucket_is_refilled_as_ever_behind_a_reset<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    let another = Replica::start(backend.connect(), backend.ids(), 0).await;
+    replica.put(token_bucket("bucket", 2, 1, 1_000)).await;
+    another.registry().refresh().await.expect("the ledger answers");
+    another.take(&[("bucket", 2)]).await;
+    backend.pass(Duration::from_millis(500)).await;
+    reset(&replica, "bucket").await;
+    assert!(is_granted(&replica.take(&[("bucket", 2)]).await));
+    backend.pass(Duration::from_secs(1)).await;
+    assert!(is_granted(&another.take(&[("bucket", 1)]).await), "one token has come");
+    assert_eq!(no_room(&another.take(&[("bucket", 1)]).await), Some("bucket"));
+}
+
+pub async fn a_reset_applies_a_waiting_decrease<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    replica.put(concurrency("slots", 10, 3_600)).await;
+    let running = lease();
+    replica.reserve(running, &[("slots", 8)]).await;
+    assert_eq!(replica.put(concurrency("slots", 4, 3_600)).await, Status::Decreasing { to: amount(4) });
+    assert_eq!(reset(&replica, "slots").await, Status::Active);
+    assert_eq!(replica.usage("slots").await, Usage { available: 4, reserved: 0, debt: 0 });
+    replica.complete(running, &[]).await;
+    assert_eq!(replica.usage("slots").await, Usage { available: 4, reserved: 0, debt: 0 });
+    assert!(is_granted(&replica.take(&[("slots", 4)]).await));
+}
+
+pub async fn an_instance_is_reset_and_stays_one<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    let another = Replica::start(backend.connect(), backend.ids(), 0).await;
+    replica.put(template(rolling("user:{user}", 10, 3_600), 1)).await;
+    another.registry().refresh().await.expect("the ledger answers");
+    another.take(&[("user:ann", 10)]).await;
+    reset(&replica, "user:ann").await;
+    assert_eq!(no_room(&another.take(&[("user:ann", 10)]).await), Some("user:ann"), "its account is closed");
+    assert!(is_granted(&another.take(&[("user:ann", 10)]).await));
+    assert_eq!(replica.usage("user:{user}").await.reserved, 1);
+    // It still follows its template.
+    replica.put(template(rolling("user:{user}", 12, 3_600), 1)).await;
+    another.registry().refresh().await.expect("the ledger answers");
+    assert!(is_granted(&another.take(&[("user:ann", 2)]).await));
+    let template = LimitKey::parse_name("user:{user}").expect("a name");
+    assert!(matches!(replica.admin().reset(&template).await, Err(AdminError::IsTemplate(_))));
+}
+
+pub async fn nothing_is_reset_that_is_not_there<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    assert!(matches!(replica.admin().reset(&key("nothing")).await, Err(AdminError::UnknownKey(_))));
+    replica.put(rolling("gone", 10, 60)).await;
+    replica.admin().delete(&key("gone")).await.expect("it is deleted");
+    assert!(matches!(replica.admin().reset(&key("gone")).await, Err(AdminError::Deleted(_))));
+}
+
+pub async fn a_purged_limit_begins_anew<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    let another = Replica::start(backend.connect(), backend.ids(), 0).await;
+    for limit in limits() {
+        let name = limit.key.as_str();
+        replica.put(limit.clone()).await;
+        another.registry().refresh().await.expect("the ledger answers");
+        let before = lease();
+        let command = reserve(before, &[(name, 14)]);
+        replica.limiter().force(&command).await.expect("the ledger answers");
+        replica.admin().purge(&key(name)).await.expect("it is purged");
+        let unknown = Some(ReserveOutcome::UnknownKey { key: key(name) });
+        assert_eq!(Some(another.take(&[(name, 1)]).await), unknown);
+        assert!(matches!(another.admin().history(&key(name)).await, Err(AdminError::UnknownKey(_))));
+        assert!(matches!(replica.admin().purge(&key(name)).await, Err(AdminError::UnknownKey(_))));
+        assert!(matches!(replica.admin().delete(&key(name)).await, Err(AdminError::UnknownKey(_))));
+        another.put(limit.clone()).await;
+        assert_eq!(another.usage(name).await, UNUSED, "{name}");
+        assert_eq!(history(&replica, name).await, [(3, Status::Active)], "{name}");
+        assert!(is_granted(&replica.take(&[(name, 10)]).await), "{name}");
+        replica.complete(before, &[(name, 0)]).await;
+        assert_eq!(no_room(&replica.take(&[(name, 1)]).await), Some(name));
+    }
+}
+
+pub async fn a_deleted_limit_can_be_purged_and_become_another_kind<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    replica.put(rolling("limit", 10, 3_600)).await;
+    replica.take(&[("limit", 6)]).await;
+    replica.admin().delete(&key("limit")).await.expect("it is deleted");
+    replica.admin().purge(&key("limit")).await.expect("it is purged");
+    replica.put(concurrency("limit", 10, 60)).await;
+    assert_eq!(replica.usage("limit").await, UNUSED);
+    assert!(is_granted(&replica.take(&[("limit", 10)]).await));
+}
+
+pub async fn a_purged_instance_gives_its_place_back<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    replica.put(template(rolling("user:{user}", 10, 3_600), 1)).await;
+    replica.take(&[("user:ann", 10)]).await;
+    replica.admin().purge(&key("user:ann")).await.expect("it is purged");
+    assert_eq!(replica.usage("user:{user}").await, Usage { available: 1, reserved: 0, debt: 0 });
+    assert!(is_granted(&replica.take(&[("user:bob", 10)]).await));
+    let unknown = ReserveOutcome::UnknownKey { key: key("user:ann") };
+    assert_eq!(replica.take(&[("user:ann", 1)]).await, unknown, "only a definition makes it again");
+}
