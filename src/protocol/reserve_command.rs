@@ -49,7 +49,7 @@ impl ReserveBody {
             Ok(Wanted { key, amount: amount.map_err(|error| invalid("amount", &error))? })
         };
         let wanted: Result<Vec<_>, String> = self.requirements.into_iter().enumerate().map(wanted).collect();
-        let command = ReserveCommand::new(lease, self.job_id, wanted?, self.dry_run, self.force);
+        let command = ReserveCommand::new(lease, self.job_id, &wanted?, self.dry_run, self.force);
         command.map_err(|error| error.to_string())
     }
 }
@@ -59,7 +59,7 @@ impl ReserveCommand {
     fn new(
         lease: LeaseId,
         job_id: String,
-        wanted: Vec<Wanted>,
+        wanted: &[Wanted],
         dry_run: bool,
         force: bool,
     ) -> Result<Self, CommandError> {
@@ -70,18 +70,18 @@ impl ReserveCommand {
             return Err(CommandError::ForceOfNothing { index });
         }
         // Counts and keys are checked over all limits that are named.
-        let all = Reserve::new(lease, job_id.clone(), requirements(&wanted, |it| Some(it.at_least_1())))?;
+        let all = Reserve::new(lease, job_id.clone(), requirements(wanted, |it| Some(it.at_least_1())))?;
         if force {
             return Ok(Self::Force(all));
         }
         if dry_run || wanted.iter().all(|it| it.amount.is_none()) {
             return Ok(Self::Look(all));
         }
-        let free = requirements(&wanted, |it| it.amount.is_none().then_some(Amount::ONE));
+        let free = requirements(wanted, |it| it.amount.is_none().then_some(Amount::ONE));
         if free.is_empty() {
             return Ok(Self::Take(all));
         }
-        let take = Reserve::new(lease, job_id.clone(), requirements(&wanted, |it| it.amount))?;
+        let take = Reserve::new(lease, job_id.clone(), requirements(wanted, |it| it.amount))?;
         Ok(Self::TakeIfFree { take, free: Reserve::new(lease, job_id, free)? })
     }
 
