@@ -8,7 +8,7 @@ use futures_util::future::join;
 use futures_util::poll;
 use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::engine::{Engine, EngineOptions};
-use ledger_limiter::limit::{Amount, LimitState, Status};
+use ledger_limiter::limit::{LimitState, Status};
 use ledger_limiter::limiter::LimiterOptions;
 use ledger_limiter::registry::file::{LockedFile, RegistryFile};
 
@@ -80,7 +80,7 @@ async fn an_operator_and_a_first_use_of_one_key_take_turns() {
 #[tokio::test]
 async fn a_crash_of_the_bootstrap_loses_no_decrease_of_the_registry_file() {
     let decreasing = |name: &str| LimitState {
-        status: Status::Decreasing { to: Amount::new(2).expect("at least 1") },
+        status: Status::Decreasing { to: capacity(2) },
         ..LimitState::active(rolling(name, 10, 60))
     };
     let seeds = vec![decreasing("first"), decreasing("second"), decreasing("third")];

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use ledger_limiter::engine::{Engine, EngineOptions};
 use ledger_limiter::ledger::memory::{ManualClock, MemoryLedger};
-use ledger_limiter::limit::{Amount, Definition, LimitState, Status};
+use ledger_limiter::limit::{Definition, LimitState, Status};
 use ledger_limiter::registry::AdminError;
 use ledger_limiter::registry::file::{LockedFile, RegistryFile};
 use tempfile::TempDir;
 
-use crate::fixtures::{amount, concurrency, key, lease, reserve, rolling, template};
+use crate::fixtures::{amount, capacity, concurrency, key, lease, reserve, rolling, template};
 
 fn states() -> Vec<LimitState> {
-    let to = Amount::new(2).expect("a valid capacity");
+    let to = capacity(2);
     vec![
         LimitState::active(rolling("rpm", 3, 60)),
         LimitState { status: Status::Decreasing { to }, ..LimitState::active(concurrency("slots", 5, 60)) },
@@ -98,7 +98,10 @@ async fn an_error_names_the_file_and_the_position_of_the_damage() {
         (format!("[{},{}]", good("a"), good("a")), "[1]: key a appears twice"),
         (format!("[{},{}]", good("a"), good("b").replace("60", "0")), "[1]: definition.window_seconds"),
         (format!("[{}]", good("a").replace("rolling", "leaky")), "[0].definition.kind"),
-        (format!("[{}]", good("a").replace("active", "decreasing")), "[0]: pending_decrease_to"),
+        (
+            format!("[{}]", good("a").replace("active", "decreasing").replace("to\":0", "to\":3")),
+            "[0]: pending_decrease_to must be below the capacity",
+        ),
         (format!("[{}]", good("a").replace("\"kind\"", "\"knid\"")), "[0].definition: unknown field `knid`"),
         (format!("[{}] x", good("a")), "trailing characters"),
     ] {
@@ -240,18 +243,18 @@ impl Service {
     /// The capacities in force.
     async fn capacities(&self) -> Vec<(String, u64)> {
         let list = self.engine.admin().list().await.expect("the ledger answers");
-        list.into_iter().map(|usage| capacity(usage.state())).collect()
+        list.into_iter().map(|usage| key_and_capacity(usage.state())).collect()
     }
 
     /// The capacities in the file.
     fn saved_capacities(&self) -> Vec<(String, u64)> {
         let path = self.folder.path().join("registry.json");
         let saved = RegistryFile::new(path, false).read_existing().expect("it is read");
-        saved.iter().map(capacity).collect()
+        saved.iter().map(key_and_capacity).collect()
     }
 }
 
-fn capacity(state: &LimitState) -> (String, u64) {
+fn key_and_capacity(state: &LimitState) -> (String, u64) {
     (state.definition.key.as_str().to_owned(), state.definition.capacity.get())
 }
 
@@ -316,7 +319,7 @@ async fn a_change_that_the_ledger_refuses_is_removed_from_the_file() {
 async fn a_decrease_is_applied_although_the_disk_is_full() {
     let service = Service::with(Role::Lasting, &[rolling("rpm", 3, 60)]).await;
     let lowered = service.put(rolling("rpm", 2, 60)).await.expect("it is saved");
-    assert_eq!(lowered, Status::Decreasing { to: amount(2) });
+    assert_eq!(lowered, Status::Decreasing { to: capacity(2) });
     let obstacle = service.fill_disk();
 
     service.engine.admin().apply_decreases().await.expect("the ledger answers");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
-    Amount, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage,
+    Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage,
     RefillRateError,
 };
 use crate::time::saturating_ms;
@@ -127,20 +127,12 @@ impl Limit {
 
     pub(super) fn at_rate(key: impl IntoLimitKey, rate: Rate) -> Self {
         let limit = Self::of(key.into_definition_key(), KindName::TokenBucket, rate.burst_units());
-        let refill = rate.refill().and_then(|refill| {
-            // A burst of 0 is told by the definition.
-            Ok(refill.for_burst(Amount::new(limit.capacity.max(1)).map_err(|_| RefillRateError::TooFast)?))
-        });
-        match refill {
-            Ok(refill) => Self {
-                fields: KindFields {
-                    refill_amount: refill.amount().get(),
-                    refill_interval_ms: refill.interval_ms(),
-                    refills_per_interval: refill.per_interval().get().into(),
-                    ..limit.fields
-                },
-                ..limit
-            },
+        match rate.refill() {
+            // A capacity that is too large is told by the definition.
+            Ok(refill) => {
+                let burst = Capacity::new(limit.capacity).unwrap_or(Capacity::ZERO);
+                Self { fields: Kind::TokenBucket(refill.bucket(burst)).fields(), ..limit }
+            }
             Err(error) => limit.or_fault(error.into()),
         }
     }
@@ -228,7 +220,7 @@ impl Limit {
             return Err(fault);
         }
         let key = self.key.map_err(DefinitionError::Key)?;
-        let capacity = Amount::new(self.capacity).map_err(DefinitionError::Capacity)?;
+        let capacity = Capacity::new(self.capacity).map_err(DefinitionError::Capacity)?;
         let kind = Kind::from_fields(self.kind, &self.fields)?;
         let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
         Ok(definition.with_instances_max(self.instances_max)?)
@@ -275,12 +267,11 @@ mod tests {
     #[test]
     fn what_is_not_valid_is_said() {
         for (limit, expected) in [
-            (Rate::per_second(0).limit("a"), "the rate must be a number above 0"),
             (Rate::per_second(-1).limit("a"), "the rate must be a number above 0"),
             (Rate::per_second(f64::NAN).limit("a"), "the rate must be a number above 0"),
             (Rate::every(Duration::ZERO).limit("a"), "the rate must be a number above 0"),
             (Rate::per_hour(1e-9).limit("a"), "the rate must be at least 1 in 366 days"),
-            (Rate::per_second(1).burst(0).limit("a"), "capacity must be at least 1"),
+            (Rate::per_second(1).burst(u64::MAX).limit("a"), "capacity must be at most 9223372036854775807"),
             (Limit::rolling("a", 1), "window_seconds must be between 1 and 31622400, not 0"),
             (
                 Limit::rolling("a", 1).per(Duration::from_millis(1_500)),

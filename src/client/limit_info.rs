@@ -1,6 +1,6 @@
 //! Limits as the client library shows them.
 
-use crate::limit::{Amount, Definition, Status};
+use crate::limit::{Capacity, Definition, Status};
 use crate::protocol::UsageBody;
 use crate::registry::LimitUsage;
 
@@ -38,7 +38,7 @@ pub enum LimitStatus {
     /// Its capacity is being lowered. It grants nothing until enough of it is free.
     Decreasing {
         /// The lower capacity.
-        to: Amount,
+        to: Capacity,
     },
 }
 

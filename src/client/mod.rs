@@ -112,7 +112,7 @@ pub use stats::KeyStats;
 pub use transport::{AttemptResult, Transport};
 
 pub use crate::limit::{
-    Amount, AmountError, Definition, DefinitionError, ExtendId, KeyError, Kind, KindFields, KindName,
-    LeaseId, LimitKey, Overage, ReleaseId, RenewId, escape_segment,
+    Amount, AmountError, Capacity, Definition, DefinitionError, ExtendId, KeyError, Kind, KindFields,
+    KindName, LeaseId, LimitKey, Overage, ReleaseId, RenewId, escape_segment,
 };
 pub use crate::protocol::{Actual, CommandError, Complete, Extend, Renew, Requirement, Reserve};

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::repeat::{Pauses, repeat};
 use super::time::{some_system_time, system_time};
 use super::{Amount, CallError, IntoLimitKey, LeaseId, LimitKey, RepeatPolicy};
-use crate::limit::ReleaseId;
+use crate::limit::{Capacity, ReleaseId};
 use crate::protocol;
 use crate::telemetry::with_sources;
 
@@ -56,7 +56,7 @@ pub trait ObjectTransport: Send + Sync + 'static {
         &self,
         key: &LimitKey,
         limit: f64,
-        burst: Amount,
+        burst: Capacity,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// The state of the bucket.
@@ -240,10 +240,11 @@ impl<T: ObjectTransport> BucketObject<T> {
 
     /// Sets the refill rate, in tokens per second, and the burst. Creates the bucket if there is none.
     ///
-    /// `limit` is above 0 and may be a fraction, such as `1.0 / 60.0` for one token per minute. What the old rate has
+    /// `limit` may be 0: then what is taken stays taken, until somebody releases it. A burst of 0 grants nothing. `limit` may be a
+    /// fraction, such as `1.0 / 60.0` for one token per minute. What the old rate has
     /// added by then is kept, fractions of a token included.
     pub async fn set_rate(&self, limit: f64, burst: u64) -> Result<(), CallError> {
-        let burst = amount("burst", burst)?;
+        let burst = Capacity::new(burst).map_err(|error| CallError::invalid(format!("burst {error}")))?;
         repeat(self.pauses(), || self.transport.set_rate(&self.key, limit, burst)).await
     }
 

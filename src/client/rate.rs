@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{IntoLimitKey, Limit};
-use crate::limit::{RefillRate, RefillRateError};
+use crate::limit::{BucketRate, RefillRateError};
 
 /// A rate: units that become available one by one, and how many of them may be taken at once.
 ///
@@ -32,7 +32,8 @@ pub struct Rate {
 
 impl Rate {
     /// `units` per second; fractions of one unit, too. The burst is as many units, at least one, until
-    /// [`burst`](Self::burst) sets it.
+    /// [`burst`](Self::burst) sets it. With 0 nothing is ever
+    /// refilled, and the burst is 0 until it is set.
     pub fn per_second(units: impl Into<f64>) -> Self {
         Self::of(units.into(), 1.0)
     }
@@ -54,7 +55,8 @@ impl Rate {
 
     fn of(units: f64, seconds: f64) -> Self {
         // A float becomes the nearest integer; a rate that is no number is an error when a limit is made of it.
-        Self { units, seconds, burst: (units.ceil() as u64).max(1) }
+        let burst = if units == 0.0 { 0 } else { (units.ceil() as u64).max(1) };
+        Self { units, seconds, burst }
     }
 
     /// Sets how many units may be taken at once.
@@ -72,7 +74,7 @@ impl Rate {
         self.burst
     }
 
-    pub(super) fn refill(self) -> Result<RefillRate, RefillRateError> {
-        RefillRate::per_second(self.units / self.seconds)
+    pub(super) fn refill(self) -> Result<BucketRate, RefillRateError> {
+        BucketRate::per_second(self.units / self.seconds)
     }
 }

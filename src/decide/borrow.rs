@@ -34,8 +34,8 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, Definition, Kind, LimitKey, OnUnavailable, Overage, RefillRate, Steps, Texts, TokenBucket,
-    WaitMax,
+    Amount, BucketRate, Capacity, Definition, Kind, LimitKey, OnUnavailable, Overage, RefillRate, Steps,
+    Texts, WaitMax,
 };
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, unix_ms};
@@ -100,7 +100,7 @@ pub(crate) fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> O
     let lease_ids = ids.of_lease(command.lease);
     let part = |nth| lease_ids.transfer(Purpose::Borrow, 0, nth);
     let user_data = |long| UserData { wide: command.lease.as_u128(), long, short: 0 };
-    if requirement.amount > limit.state.definition.capacity {
+    if !limit.state.definition.capacity.holds(requirement.amount) {
         // The ledger refuses this leg and remembers the denial.
         let PlannedLeg { code, movement, .. } = unsatisfiable_leg(ids, &requirement.key);
         return Chain::new([Transfer { id: part(0), code, user_data: user_data(0), movement }]);
@@ -257,10 +257,10 @@ pub(crate) fn per_second(limit: &Limit) -> f64 {
 pub(crate) fn definition_with_rate(
     current: Option<&Limit>,
     key: &LimitKey,
-    rate: RefillRate,
-    burst: Amount,
+    rate: BucketRate,
+    burst: Capacity,
 ) -> Definition {
-    let kind = Kind::TokenBucket(TokenBucket::at_rate(rate.for_burst(burst)));
+    let kind = Kind::TokenBucket(rate.bucket(burst));
     match current.filter(|limit| !limit.state.status.is_gone()) {
         Some(limit) => Definition { kind, capacity: burst, ..limit.state.definition.clone() },
         None => Definition {

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
 use crate::limit::{
-    Amount, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState, OnUnavailable, Origin,
-    Overage, Status, WaitMax,
+    Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState, OnUnavailable,
+    Origin, Overage, Status, WaitMax,
 };
 
 const FORMAT: u8 = 1;
@@ -296,14 +296,16 @@ impl EncodedDefinition {
         };
         let status = match self.status {
             EncodedStatus::Active => Status::Active,
-            EncodedStatus::Decreasing { to } => Status::Decreasing { to: Amount::new(to).map_err(invalid)? },
+            EncodedStatus::Decreasing { to } => {
+                Status::Decreasing { to: Capacity::new(to).map_err(invalid)? }
+            }
             EncodedStatus::Deleted => Status::Deleted,
             EncodedStatus::Retired => Status::Retired,
         };
         let definition = Definition::new(
             LimitKey::parse_name(&self.key).map_err(invalid)?,
             Kind::try_from(self.kind).map_err(invalid)?,
-            Amount::new(self.capacity).map_err(invalid)?,
+            Capacity::new(self.capacity).map_err(invalid)?,
             &self.unit,
             &self.description,
             overage,

@@ -146,7 +146,7 @@ pub(crate) fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option
     unknown.or_else(|| {
         each()
             .find(|(requirement, limit)| {
-                limit.is_some_and(|limit| requirement.amount > limit.state.definition.capacity)
+                limit.is_some_and(|limit| !limit.state.definition.capacity.holds(requirement.amount))
             })
             .map(|(requirement, _)| Denial::ExceedsCapacity(requirement.key.clone()))
     })

@@ -1,8 +1,8 @@
-//! Amounts and capacities.
+//! Amounts.
 
 use std::num::NonZeroU64;
 
-/// An amount or a capacity: 1 to 2^63-1 units.
+/// An amount: 1 to 2^63-1 units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(NonZeroU64);
 

@@ -1,8 +1,8 @@
 //! Definitions of limits.
 
 use super::{
-    Amount, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, OnUnavailable, Texts,
-    WaitMax,
+    Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, OnUnavailable,
+    Texts, WaitMax,
 };
 
 /// A limit as an operator defines it.
@@ -12,8 +12,8 @@ pub struct Definition {
     pub key: LimitKey,
     /// How reserved capacity becomes available again.
     pub kind: Kind,
-    /// The most that may be reserved at once, in units of the limit.
-    pub capacity: Amount,
+    /// The most that may be reserved at once, in units of the limit; 0 pauses the limit.
+    pub capacity: Capacity,
     /// The unit and the description, for people.
     pub texts: Texts,
     /// What happens to overage that finds no room.
@@ -42,7 +42,7 @@ impl Definition {
     pub fn new(
         key: LimitKey,
         kind: Kind,
-        capacity: Amount,
+        capacity: impl Into<Capacity>,
         unit: &str,
         description: &str,
         overage: Overage,
@@ -53,7 +53,7 @@ impl Definition {
         Ok(Self {
             key,
             kind,
-            capacity,
+            capacity: capacity.into(),
             texts,
             overage,
             instances_max,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Amount, Definition, DefinitionError, EmergencyShare, Kind, KindFields, KindName, LimitKey, LimitState,
-    OnUnavailable, Overage, Status, WaitMax,
+    Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields, KindName, LimitKey,
+    LimitState, OnUnavailable, Overage, Status, WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
@@ -15,7 +15,7 @@ pub struct DefinitionJson {
     pub key: String,
     /// How reserved capacity becomes available again.
     pub kind: KindJson,
-    /// 1 to 2^63-1.
+    /// 1 to 2^63-1, or 0 for a limit that is paused.
     pub capacity: u64,
     /// For rolling limits and windows, else 0.
     #[serde(default)]
@@ -123,7 +123,7 @@ pub struct LimitStateJson {
     pub definition: DefinitionJson,
     /// Whether a lower capacity waits to be applied.
     pub status: StatusJson,
-    /// The capacity that waits, or 0.
+    /// The capacity that waits; 0 if none does.
     pub pending_decrease_to: u64,
 }
 
@@ -154,7 +154,7 @@ impl DefinitionJson {
         let definition = Definition::new(
             LimitKey::parse_name(&self.key)?,
             Kind::from_fields(kind, &fields)?,
-            Amount::new(self.capacity).map_err(DefinitionError::Capacity)?,
+            Capacity::new(self.capacity).map_err(DefinitionError::Capacity)?,
             &self.unit,
             &self.description,
             overage,
@@ -252,7 +252,7 @@ impl LimitStateJson {
                 return Err("pending_decrease_to must be 0 for an active limit".to_owned());
             }
             (StatusJson::Decreasing, to) => {
-                let to = Amount::new(to).map_err(|error| format!("pending_decrease_to {error}"))?;
+                let to = Capacity::new(to).map_err(|error| format!("pending_decrease_to {error}"))?;
                 if to >= definition.capacity {
                     return Err("pending_decrease_to must be below the capacity".to_owned());
                 }

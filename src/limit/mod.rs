@@ -2,6 +2,7 @@
 //! refused when it is built, with the name of the field. [`json`] reads and writes definitions as JSON.
 
 mod amount;
+mod capacity;
 mod definition;
 mod error;
 mod escape;
@@ -19,6 +20,7 @@ mod texts;
 mod wait_max;
 
 pub use amount::{Amount, AmountError};
+pub use capacity::Capacity;
 pub use definition::{Definition, Overage};
 pub use error::DefinitionError;
 pub use escape::escape_segment;
@@ -26,8 +28,8 @@ pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, RenewId, ReplenishId};
 pub use key::LimitKey;
 pub use key_error::{KEY_BYTES_MAX, KeyError};
 pub use kind::{
-    Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, RefillRate, RefillRateError, Rolling,
-    SECONDS_MAX, SEGMENTS_MAX, SlidingWindow, TokenBucket,
+    BucketRate, Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, RefillRate,
+    RefillRateError, Rolling, SECONDS_MAX, SEGMENTS_MAX, SlidingWindow, TokenBucket,
 };
 pub(crate) use kind::{EncodedKind, Refill, ScheduledKind, Steps, Tick};
 pub use kind_name::KindName;

@@ -1,6 +1,6 @@
 //! What happens to the callers of a limit while the ledger does not answer.
 
-use super::{Amount, DefinitionError};
+use super::{Capacity, DefinitionError};
 
 /// What happens to the callers of a limit while the ledger does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,7 +65,7 @@ impl EmergencyShare {
     }
 
     /// The share of this capacity, rounded down.
-    pub fn units_of(self, capacity: Amount) -> u64 {
+    pub fn units_of(self, capacity: Capacity) -> u64 {
         let units = u128::from(capacity) * u128::from(self.millionths) / u128::from(MILLION);
         // Never above the capacity.
         u64::try_from(units).unwrap_or(u64::MAX)
@@ -86,10 +86,10 @@ mod tests {
             (0.000_001, 999_999, 0),
             (0.000_001, 1_000_000, 1),
             (1.0, 7, 7),
-            (1.0, Amount::MAX.get(), Amount::MAX.get()),
+            (1.0, i64::MAX as u64, i64::MAX as u64),
         ] {
             let share_of = EmergencyShare::new(share, 60).expect("valid");
-            let capacity = Amount::new(capacity).expect("valid");
+            let capacity = Capacity::new(capacity).expect("valid");
             assert_eq!(share_of.units_of(capacity), units, "{share} of {capacity:?}");
             assert_eq!(share_of.capacity_share(), share, "it is shown as it was given");
         }

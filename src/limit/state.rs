@@ -1,6 +1,6 @@
 //! The state of a limit: its definition, and whether it takes reservations.
 
-use super::{Amount, Definition, LimitKey, ScheduledKind};
+use super::{Capacity, Definition, LimitKey, ScheduledKind};
 
 /// A definition with its live state. While a decrease waits to be applied, `definition.capacity` is the current capacity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub enum Status {
     /// A lower capacity waits to be applied; until then the limit takes no reservations.
     Decreasing {
         /// The capacity that waits, below the current one.
-        to: Amount,
+        to: Capacity,
     },
     /// The limit was deleted. Its account stays, closed, so that leases on it can be settled.
     Deleted,

@@ -101,7 +101,8 @@ impl<L: Ledger> Object<'_, L> {
         let limiter = self.limiter;
         let command = self.command(tokens, lease)?;
         let mut resolved = limiter.resolve(&command).await?;
-        if resolved.entry(self.key).is_some_and(|entry| tokens > entry.limit.state.definition.capacity) {
+        if resolved.entry(self.key).is_some_and(|entry| !entry.limit.state.definition.capacity.holds(tokens))
+        {
             // Another replica may have raised the capacity.
             limiter.registry.refresh().await.map_err(LimiterError::from)?;
             resolved = limiter.resolve(&command).await?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limit::{Amount, IdError, LeaseId, RefillRate, ReleaseId};
+use crate::limit::{Amount, BucketRate, Capacity, IdError, LeaseId, ReleaseId};
 
 /// The outcome of a reservation that may borrow tokens which the bucket will only have later.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,9 +138,9 @@ pub struct ObjectPermitsAnswer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectRateBody {
-    /// Tokens per second, above 0.
+    /// Tokens per second. With 0 the bucket is not refilled by time.
     pub limit: f64,
-    /// The most tokens the bucket holds, 1 to 2^63-1.
+    /// The most tokens the bucket holds, 0 to 2^63-1.
     pub burst: u64,
 }
 
@@ -192,9 +192,9 @@ impl ObjectCancelBody {
 
 impl ObjectRateBody {
     /// Checks every field; the error begins with the name of the first bad one.
-    pub fn into_parts(self) -> Result<(RefillRate, Amount), String> {
-        let rate = RefillRate::per_second(self.limit).map_err(|error| format!("limit {error}"))?;
-        Ok((rate, Amount::new(self.burst).map_err(|error| format!("burst {error}"))?))
+    pub fn into_parts(self) -> Result<(BucketRate, Capacity), String> {
+        let rate = BucketRate::per_second(self.limit).map_err(|error| format!("limit {error}"))?;
+        Ok((rate, Capacity::new(self.burst).map_err(|error| format!("burst {error}"))?))
     }
 }
 

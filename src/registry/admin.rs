@@ -15,7 +15,7 @@ use crate::decide::definition_codec::{CodecError, DefinitionVersion};
 use crate::decide::definition_version::{self, KindChange, VersionPlan};
 use crate::decide::{borrow, refill};
 use crate::ledger::{AccountId, Ledger, LedgerError};
-use crate::limit::{Amount, Definition, LimitKey, RefillRate, ReplenishId, Status};
+use crate::limit::{BucketRate, Capacity, Definition, LimitKey, ReplenishId, Status};
 
 /// When a change is saved in the registry file, if the definitions last nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +100,8 @@ impl<L: Ledger> Admin<L> {
     pub async fn set_rate(
         &self,
         key: &LimitKey,
-        rate: RefillRate,
-        burst: Amount,
+        rate: BucketRate,
+        burst: Capacity,
     ) -> Result<Status, AdminError> {
         let plan = |current: Option<&Limit>| {
             definition_version::put(current, &borrow::definition_with_rate(current, key, rate, burst))

@@ -7,7 +7,7 @@ use ledger_limiter::client::{
 };
 
 use super::wants;
-use crate::fixtures::{amount, concurrency, key, rolling};
+use crate::fixtures::{capacity, concurrency, key, rolling};
 
 const TPM: &str = "global:llm:openai:gpt-4o:tpm";
 const SLOTS: &str = "global:llm:openai:gpt-4o:concurrency";
@@ -75,12 +75,12 @@ async fn limits_can_be_listed_lowered_and_deleted() {
     let limiter = Limiter::new(std::sync::Arc::new(limits));
     let limits = limiter.calls().transport();
     let lease = limiter.acquire(&wants(&[("rpm", 2)])).await.expect("there is room");
-    let lowered = LimitStatus::Decreasing { to: amount(1) };
+    let lowered = LimitStatus::Decreasing { to: capacity(1) };
     assert_eq!(limits.put_limit(&rolling("rpm", 1, 60)).await.expect("an answer"), lowered);
     let shown = limits.limit("rpm").await.expect("an answer").expect("it is there");
     assert_eq!(shown.status, lowered);
     assert_eq!(shown.usage, Usage { available: 0, reserved: 2, debt: 0 });
-    assert_eq!(shown.definition.capacity, amount(2), "the capacity stays until the decrease is applied");
+    assert_eq!(shown.definition.capacity, capacity(2), "the capacity stays until the decrease is applied");
     lease.cancel().await.expect("it is released");
 
     limits.delete_limit(&key("rpm")).await.expect("it is deleted");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ledger_limiter::limit::{Amount, Status};
+use ledger_limiter::limit::Status;
 use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 use ledger_limiter::registry::AdminError;
 
@@ -13,7 +13,7 @@ async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
 }
 
 fn decreasing(to: u64) -> Status {
-    Status::Decreasing { to: Amount::new(to).expect("a valid capacity") }
+    Status::Decreasing { to: capacity(to) }
 }
 
 async fn apply<L: ledger_limiter::ledger::Ledger>(replica: &Replica<L>) {

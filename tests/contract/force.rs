@@ -108,7 +108,7 @@ pub async fn a_forced_reserve_is_denied_where_nothing_can_be_taken<B: Backend>(b
     assert_eq!(unknown, ReserveOutcome::UnknownKey { key: key("nothing") });
     let running = lease();
     force(&replica, running, &[("slots", 2)]).await;
-    assert_eq!(replica.put(concurrency("slots", 1, 2)).await, Status::Decreasing { to: amount(1) });
+    assert_eq!(replica.put(concurrency("slots", 1, 2)).await, Status::Decreasing { to: capacity(1) });
     let closed = force(&replica, lease(), &[("slots", 1)]).await;
     assert!(matches!(closed, ReserveOutcome::Decreasing { .. }), "{closed:?}");
     assert!(is_granted(&force(&replica, running, &[("slots", 2)]).await), "it was granted before");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ledger_limiter::limit::{Amount, RefillRate};
+use ledger_limiter::limit::{Amount, BucketRate};
 use ledger_limiter::limiter::{LimiterOptions, ObjectError};
 use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
@@ -50,8 +50,8 @@ pub async fn a_refill_does_not_expire_a_lease<B: Backend>(backend: B) {
 pub async fn a_reserve_does_not_grant_a_reservation_ahead<B: Backend>(backend: B) {
     let replica = start(&backend, LONG).await;
     let (name, id) = (key("rate"), lease());
-    let slow = RefillRate::per_second(0.001).expect("a rate");
-    replica.admin().set_rate(&name, slow, amount(5)).await.expect("an answer");
+    let slow = BucketRate::per_second(0.001).expect("a rate");
+    replica.admin().set_rate(&name, slow, capacity(5)).await.expect("an answer");
     let object = replica.limiter().object(&name);
     let five = Amount::new(5).expect("at least 1");
     assert!(object.reserve(five, lease()).await.expect("an answer").ok);

@@ -86,7 +86,7 @@ pub async fn a_look_finds_a_limit_that_is_being_lowered<B: Backend>(backend: B) 
     replica.put(concurrency("slots", 2, 60)).await;
     another.registry().refresh().await.expect("the ledger answers");
     replica.take(&[("slots", 2)]).await;
-    assert_eq!(replica.put(concurrency("slots", 1, 60)).await, Status::Decreasing { to: amount(1) });
+    assert_eq!(replica.put(concurrency("slots", 1, 60)).await, Status::Decreasing { to: capacity(1) });
     let closed = look(&another, &[("slots", 1)]).await;
     assert!(matches!(closed, Some(ReserveOutcome::Decreasing { .. })), "{closed:?}");
 }

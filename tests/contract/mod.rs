@@ -18,6 +18,7 @@ pub mod lease_status;
 pub mod look;
 pub mod objects;
 pub mod overage;
+pub mod paused;
 pub mod renew;
 pub mod replicas;
 pub mod reservations_ahead;
@@ -65,6 +66,11 @@ macro_rules! contract_tests {
             concurrent_forced_reserves_owe_exactly_the_excess,
             a_forced_reserve_makes_the_instance_of_its_template,
             a_forced_reserve_is_denied_where_nothing_can_be_taken,
+        ]);
+        $crate::contract_tests!(@module paused, $backend, [
+            a_paused_limit_grants_nothing_until_it_is_raised,
+            a_limit_in_use_is_paused_at_once,
+            a_paused_template_makes_paused_instances,
         ]);
         $crate::contract_tests!(@module resets, $backend, [
             a_reset_sets_usage_and_debt_to_zero,
@@ -215,6 +221,7 @@ macro_rules! contract_tests {
             a_stale_replica_reserves_by_the_new_rate,
             only_buckets_are_objects,
             a_manually_refilled_bucket_lends_nothing,
+            a_rate_of_zero_refills_nothing_and_a_burst_of_zero_holds_nothing,
             a_change_of_kind_drops_borrowed_tokens,
             a_template_creates_objects,
         ]);

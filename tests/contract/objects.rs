@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{KindName, LeaseId, RefillRate, Status};
+use ledger_limiter::limit::{BucketRate, KindName, LeaseId, Status};
 use ledger_limiter::limiter::ObjectError;
 use ledger_limiter::protocol::{ObjectReservation, ObjectState};
 use ledger_limiter::registry::AdminError;
@@ -22,8 +22,8 @@ pub async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
 
 impl<L: Ledger> Replica<L> {
     pub async fn set_rate(&self, name: &str, per_second: f64, burst: u64) -> Status {
-        let rate = RefillRate::per_second(per_second).expect("a rate");
-        self.admin().set_rate(&key(name), rate, amount(burst)).await.expect("the ledger answers")
+        let rate = BucketRate::per_second(per_second).expect("a rate");
+        self.admin().set_rate(&key(name), rate, capacity(burst)).await.expect("the ledger answers")
     }
 
     pub async fn try_take(&self, name: &str, tokens: u64) -> bool {
@@ -230,8 +230,8 @@ pub async fn only_buckets_are_objects<B: Backend>(backend: B) {
                 "{error:?}"
             );
         }
-        let rate = RefillRate::per_second(1.0).expect("a rate");
-        let changed = replica.admin().set_rate(&key, rate, amount(1)).await;
+        let rate = BucketRate::per_second(1.0).expect("a rate");
+        let changed = replica.admin().set_rate(&key, rate, capacity(1)).await;
         assert!(matches!(changed, Err(AdminError::KindChange(_))), "{changed:?}");
     }
     let unknown_key = key("unknown_key");
@@ -267,6 +267,22 @@ pub async fn a_manually_refilled_bucket_lends_nothing<B: Backend>(backend: B) {
     assert_eq!(replica.tokens("manual").await, -1);
     replica.admin().replenish(&key("manual"), replenish_id()).await.expect("the ledger answers");
     assert_eq!(replica.tokens("manual").await, 1, "a manual refill repays what is owed, too");
+}
+
+pub async fn a_rate_of_zero_refills_nothing_and_a_burst_of_zero_holds_nothing<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.set_rate("rpm", 0.0, 2).await;
+    assert!(replica.try_take("rpm", 2).await);
+    backend.pass(Duration::from_secs(1)).await;
+    assert!(!replica.try_take("rpm", 1).await);
+    assert_eq!(replica.state("rpm").await.limit, 0.0);
+    replica.set_rate("rpm", 4.0, 2).await;
+    backend.pass(Duration::from_millis(500)).await;
+    assert!(replica.try_take("rpm", 2).await, "a new rate refills again");
+    replica.set_rate("rpm", 4.0, 0).await;
+    backend.pass(Duration::from_millis(500)).await;
+    assert!(!replica.try_take("rpm", 1).await);
+    assert_eq!(replica.usage("rpm").await, Usage { available: 0, reserved: 0, debt: 0 });
 }
 
 pub async fn a_change_of_kind_drops_borrowed_tokens<B: Backend>(backend: B) {

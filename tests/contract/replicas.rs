@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::limit::{Amount, Status};
+use ledger_limiter::limit::Status;
 use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
 use crate::fixtures::*;
@@ -118,7 +118,7 @@ pub async fn a_decrease_survives_the_replica_that_began_it<B: Backend>(backend: 
     first.put(concurrency("slots", 100, 60)).await;
     let holder = lease();
     first.reserve(holder, &[("slots", 50)]).await;
-    let to = Amount::new(60).expect("a valid capacity");
+    let to = capacity(60);
     assert_eq!(first.put(concurrency("slots", 60, 60)).await, Status::Decreasing { to });
     drop(first);
     let second = start(&backend).await;

@@ -85,7 +85,7 @@ pub async fn a_reset_applies_a_waiting_decrease<B: Backend>(backend: B) {
     replica.put(concurrency("slots", 10, 3_600)).await;
     let running = lease();
     replica.reserve(running, &[("slots", 8)]).await;
-    assert_eq!(replica.put(concurrency("slots", 4, 3_600)).await, Status::Decreasing { to: amount(4) });
+    assert_eq!(replica.put(concurrency("slots", 4, 3_600)).await, Status::Decreasing { to: capacity(4) });
     assert_eq!(reset(&replica, "slots").await, Status::Active);
     assert_eq!(replica.usage("slots").await, Usage { available: 4, reserved: 0, debt: 0 });
     replica.complete(running, &[]).await;

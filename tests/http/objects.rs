@@ -220,11 +220,10 @@ async fn a_malformed_request_to_an_object_is_refused_with_the_field() {
         service.object(action, &body).await.assert_invalid(message);
     }
     for (body, message) in [
-        (json!({ "limit": 0, "burst": 1 }), "limit must be a number above 0"),
         (json!({ "limit": -1.5, "burst": 1 }), "limit must be a number above 0"),
         (json!({ "limit": 1e-12, "burst": 1 }), "limit must be at least 1 in 366 days"),
         (json!({ "limit": 1e30, "burst": 1 }), "limit must be at most 9223372036854775807"),
-        (json!({ "limit": 1, "burst": 0 }), "burst must be at least 1"),
+        (json!({ "limit": 1, "burst": 1_u64 << 63 }), "burst must be at most 9223372036854775807"),
         (json!({ "limit": "1", "burst": 1 }), "limit must be a number, not a string"),
         (json!({ "burst": 1 }), "missing field `limit`"),
     ] {

@@ -245,7 +245,7 @@ impl Service {
         }
         if capacity < limit.capacity {
             limit.status = Status::Decreasing(capacity);
-            return format!("Decreasing {{ to: Amount({capacity}) }}");
+            return format!("Decreasing {{ to: Capacity({capacity}) }}");
         }
         (limit.capacity, limit.status) = (capacity, Status::Active);
         "Active".to_owned()
@@ -289,7 +289,7 @@ impl Service {
         let mut rows: Vec<String> = shown
             .map(|(key, limit)| {
                 let status = match limit.status {
-                    Status::Decreasing(to) => format!("Decreasing {{ to: Amount({to}) }}"),
+                    Status::Decreasing(to) => format!("Decreasing {{ to: Capacity({to}) }}"),
                     Status::Active | Status::Deleted => "Active".to_owned(),
                 };
                 let (name, capacity, debt) = (self.names[*key].name, limit.capacity, limit.debt);

@@ -7,7 +7,7 @@ use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::engine::{Engine, EngineOptions};
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{
-    Amount, Definition, Kind, KindFields, KindName, LeaseId, LimitKey, Overage, Status,
+    Amount, Capacity, Definition, Kind, KindFields, KindName, LeaseId, LimitKey, Overage, Status,
 };
 pub use ledger_limiter::limit::{ExtendId, ReleaseId, ReplenishId};
 use ledger_limiter::limiter::{Limiter, LimiterOptions};
@@ -139,6 +139,10 @@ pub fn amount(units: u64) -> Amount {
     Amount::new(units).expect("a valid amount")
 }
 
+pub fn capacity(units: u64) -> Capacity {
+    Capacity::new(units).expect("a valid capacity")
+}
+
 pub fn reserve(lease: LeaseId, requirements: &[(&str, u64)]) -> Reserve {
     let requirement = |(name, amount): &(&str, u64)| Requirement {
         key: key(name),
@@ -203,7 +207,7 @@ fn definition(
     kind: Result<Kind, ledger_limiter::limit::DefinitionError>,
     capacity: u64,
 ) -> Definition {
-    let capacity = Amount::new(capacity).expect("a valid capacity");
+    let capacity = Capacity::new(capacity).expect("a valid capacity");
     let key = LimitKey::parse_name(name).expect("a valid key");
     Definition::new(key, kind.expect("valid times"), capacity, "", "", Overage::Debt)
         .expect("a valid definition")

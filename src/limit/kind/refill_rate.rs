@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::{SECONDS_MAX, Steps, Tick};
-use crate::limit::Amount;
+use crate::limit::{Amount, Capacity};
 
 /// The longest time between two refills, in milliseconds: 366 days.
 pub const REFILL_INTERVAL_MS_MAX: u64 = SECONDS_MAX as u64 * 1_000;
@@ -59,11 +59,11 @@ impl RefillRate {
 
     /// The same rate, in refills that suit a bucket of this capacity: as large as 10 ms take, but at most a hundredth of the
     /// burst, so that the bucket has room for them. At least 1 unit, and at most 1,000 refills in a millisecond.
-    pub fn for_burst(self, burst: Amount) -> Self {
+    pub fn for_burst(self, burst: impl Into<Capacity>) -> Self {
         let units = u128::from(self.amount.get()) * u128::from(self.per_interval.get());
         let interval_ms = u128::from(self.interval_ms);
         let in_time = |ms: u128| units * ms / interval_ms;
-        let most = u128::from(burst.get().div_ceil(BURST_PARTS));
+        let most = u128::from(burst.into().get().max(1).div_ceil(BURST_PARTS));
         let least = units.div_ceil(interval_ms * u128::from(PER_MS_MAX));
         let amount = in_time(BETWEEN_REFILLS_MS.into()).min(most).max(least).max(1);
         // `units / amount` refills per interval, as a fraction in lowest terms.

@@ -58,8 +58,13 @@ impl TokenBucket {
     }
 
     /// A bucket that time refills at this rate.
-    pub(crate) fn at_rate(refill: RefillRate) -> Self {
+    pub(super) fn at_rate(refill: RefillRate) -> Self {
         Self { refill, auto_replenish: true }
+    }
+
+    /// A bucket that is refilled on request, by the amount of this rate.
+    pub(super) fn manual(refill: RefillRate) -> Self {
+        Self { refill, auto_replenish: false }
     }
 
     /// The tokens that one refill adds, and the times of refills.
