@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::tigerbeetle::TigerBeetleLedger;
-use ledger_limiter::limit::BucketRate;
+use ledger_limiter::limit::{BucketRate, RateChange};
 
 use crate::distant::Distant;
 use crate::fixtures::*;
@@ -18,7 +18,11 @@ async fn fast_buckets_are_reserved_together_from_afar() {
     let replica: Replica<Distant<TigerBeetleLedger>> = Replica::start(ledger, backend.ids(), 0).await;
     let rate = BucketRate::per_second(1_000.0).expect("a rate");
     for name in ["a", "b"] {
-        replica.admin().set_rate(&key(name), rate, capacity(100_000)).await.expect("the ledger answers");
+        replica
+            .admin()
+            .set_rate(&key(name), RateChange::both(rate, capacity(100_000)))
+            .await
+            .expect("the ledger answers");
         replica.put(token_bucket(&format!("{name}-each-ms"), 100_000, 1, 1)).await;
     }
     for _ in 0..10 {

@@ -7,7 +7,7 @@ use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::decide::usage::Usage;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::ledger::memory::MemoryLedger;
-use ledger_limiter::limit::{BucketRate, LimitState};
+use ledger_limiter::limit::{BucketRate, LimitState, RateChange};
 use ledger_limiter::limiter::LimiterOptions;
 use ledger_limiter::testing::TokioClock;
 use tokio::time::Instant;
@@ -106,7 +106,11 @@ async fn rates_set_on_eight_buckets_are_met_together() {
     let names: Vec<String> = (0..8).map(|index| format!("rate-{index}")).collect();
     let rate = BucketRate::per_second(1_000.0).expect("a rate");
     for name in &names {
-        replica.admin().set_rate(&key(name), rate, capacity(100_000)).await.expect("the ledger answers");
+        replica
+            .admin()
+            .set_rate(&key(name), RateChange::both(rate, capacity(100_000)))
+            .await
+            .expect("the ledger answers");
     }
     assert!(is_granted(&replica.take(&one_of_each(&names)).await));
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -15,7 +15,7 @@ use super::{
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{Clock, MemoryLedger, SystemClock};
-use crate::limit::{BucketRate, Capacity, Definition, LimitState, ReleaseId, ReplenishId};
+use crate::limit::{BucketRate, Capacity, Definition, LimitState, RateChange, ReleaseId, ReplenishId};
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::CompleteOutcome;
 #[cfg(feature = "permits")]
@@ -331,10 +331,15 @@ impl<L: Ledger> ObjectTransport for InProcess<L> {
         Ok(self.engine.limiter().object(key).available_permits().await?)
     }
 
-    async fn set_rate(&self, key: &LimitKey, limit: f64, burst: Capacity) -> Result<(), CallError> {
+    async fn set_rate(
+        &self,
+        key: &LimitKey,
+        limit: Option<f64>,
+        burst: Option<Capacity>,
+    ) -> Result<(), CallError> {
         let invalid = |error| CallError::invalid(format!("limit {error}"));
-        let rate = BucketRate::per_second(limit).map_err(invalid)?;
-        self.engine.admin().set_rate(key, rate, burst).await?;
+        let rate = limit.map(BucketRate::per_second).transpose().map_err(invalid)?;
+        self.engine.admin().set_rate(key, RateChange { rate, burst }).await?;
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::repeat::{Pauses, repeat};
 use super::time::{some_system_time, system_time};
 use super::{Amount, CallError, IntoLimitKey, LeaseId, LimitKey, RepeatPolicy};
-use crate::limit::{Capacity, ReleaseId};
+use crate::limit::{BucketRate, Capacity, ReleaseId};
 use crate::protocol;
 use crate::telemetry::with_sources;
 
@@ -51,12 +51,12 @@ pub trait ObjectTransport: Send + Sync + 'static {
     /// The tokens available now.
     fn available_permits(&self, key: &LimitKey) -> impl Future<Output = Result<u64, CallError>> + Send;
 
-    /// Sets the refill rate, in tokens per second, and the burst. Creates the bucket if there is none.
+    /// Sets the refill rate, in tokens per second, the burst, or both. With both it creates the bucket if there is none.
     fn set_rate(
         &self,
         key: &LimitKey,
-        limit: f64,
-        burst: Capacity,
+        limit: Option<f64>,
+        burst: Option<Capacity>,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// The state of the bucket.
@@ -244,25 +244,30 @@ impl<T: ObjectTransport> BucketObject<T> {
     /// fraction, such as `1.0 / 60.0` for one token per minute. What the old rate has
     /// added by then is kept, fractions of a token included.
     pub async fn set_rate(&self, limit: f64, burst: u64) -> Result<(), CallError> {
-        let burst = Capacity::new(burst).map_err(|error| CallError::invalid(format!("burst {error}")))?;
-        repeat(self.pauses(), || self.transport.set_rate(&self.key, limit, burst)).await
+        self.change_rate(Some(limit), Some(burst)).await
     }
 
-    /// Sets the refill rate, in tokens per second, and keeps the burst as it is. If another caller sets the burst at the same
-    /// time, the last of both sets both.
+    /// Sets the refill rate, in tokens per second, and keeps the burst as it is.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::UnknownKey`](super::ErrorKind::UnknownKey) if there is no bucket.
     pub async fn set_limit(&self, limit: f64) -> Result<(), CallError> {
-        let burst = self.state().await?.burst;
-        self.set_rate(limit, burst).await
+        self.change_rate(Some(limit), None).await
     }
 
     /// Sets the burst, and keeps the refill rate as it is; see [`set_limit`](Self::set_limit).
     pub async fn set_burst(&self, burst: u64) -> Result<(), CallError> {
-        let limit = self.state().await?.limit;
-        self.set_rate(limit, burst).await
+        self.change_rate(None, Some(burst)).await
+    }
+
+    async fn change_rate(&self, limit: Option<f64>, burst: Option<u64>) -> Result<(), CallError> {
+        // A number that is none would be left out of JSON.
+        let rate = limit.map(BucketRate::per_second).transpose();
+        rate.map_err(|error| CallError::invalid(format!("limit {error}")))?;
+        let burst = burst.map(Capacity::new).transpose();
+        let burst = burst.map_err(|error| CallError::invalid(format!("burst {error}")))?;
+        repeat(self.pauses(), || self.transport.set_rate(&self.key, limit, burst)).await
     }
 
     /// The state of the bucket.

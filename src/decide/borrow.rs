@@ -34,8 +34,8 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, BucketRate, Capacity, Definition, Kind, LimitKey, OnUnavailable, Overage, RefillRate, Steps,
-    Texts, WaitMax,
+    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, RateChange, RefillRate, Status,
+    Steps, Texts, WaitMax,
 };
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, unix_ms};
@@ -253,25 +253,38 @@ pub(crate) fn per_second(limit: &Limit) -> f64 {
     refills.map_or(0.0, |(refill, _)| refill.units_per_second())
 }
 
-/// The definition of a bucket with this rate and burst: the current definition changed, or a new one.
+/// The definition of a bucket after a change of its rate or capacity: the current one changed, or a new one. `None` if there is
+/// no bucket and the change does not say both.
 pub(crate) fn definition_with_rate(
     current: Option<&Limit>,
     key: &LimitKey,
-    rate: BucketRate,
-    burst: Capacity,
-) -> Definition {
-    let kind = Kind::TokenBucket(rate.bucket(burst));
-    match current.filter(|limit| !limit.state.status.is_gone()) {
-        Some(limit) => Definition { kind, capacity: burst, ..limit.state.definition.clone() },
-        None => Definition {
+    change: RateChange,
+) -> Option<Definition> {
+    let Some(limit) = current.filter(|limit| !limit.state.status.is_gone()) else {
+        let (rate, capacity) = (change.rate?, change.burst?);
+        return Some(Definition {
             key: key.clone(),
-            kind,
-            capacity: burst,
+            kind: Kind::TokenBucket(rate.bucket(capacity)),
+            capacity,
             texts: Texts::default(),
             overage: Overage::default(),
             instances_max: None,
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
-        },
-    }
+        });
+    };
+    let definition = &limit.state.definition;
+    let capacity = match limit.state.status {
+        Status::Decreasing { to } => to,
+        Status::Active | Status::Deleted | Status::Retired => definition.capacity,
+    };
+    let capacity = change.burst.unwrap_or(capacity);
+    let kind = match (definition.kind, change.rate) {
+        // A refill by hand adds what it did.
+        (Kind::TokenBucket(bucket), None) if !bucket.auto_replenish() => definition.kind,
+        (Kind::TokenBucket(bucket), None) => Kind::TokenBucket(BucketRate::from(bucket).bucket(capacity)),
+        // Another kind than a bucket is not changed to one: the plan of the version says so.
+        (_, rate) => Kind::TokenBucket(rate.unwrap_or(BucketRate::Never).bucket(capacity)),
+    };
+    Some(Definition { kind, capacity, ..definition.clone() })
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limit::{Amount, BucketRate, Capacity, IdError, LeaseId, ReleaseId};
+use crate::limit::{Amount, BucketRate, Capacity, IdError, LeaseId, RateChange, ReleaseId};
 
 /// The outcome of a reservation that may borrow tokens which the bucket will only have later.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,7 +42,8 @@ pub struct ObjectState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectReserveBody {
-    /// 1 to 2^63-1.
+    /// 1 to 2^63-1; 1 if left out.
+    #[serde(default = "one")]
     pub tokens: u64,
     /// A ULID that names the attempt; the server makes one if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,7 +54,8 @@ pub struct ObjectReserveBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectReserveAheadBody {
-    /// 1 to 2^63-1.
+    /// 1 to 2^63-1; 1 if left out.
+    #[serde(default = "one")]
     pub tokens: u64,
     /// A ULID that names the attempt; the server makes one if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +113,8 @@ pub struct ObjectCancelAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectReleaseBody {
-    /// 1 to 2^63-1.
+    /// 1 to 2^63-1; 1 if left out.
+    #[serde(default = "one")]
     pub tokens: u64,
     /// A ULID that names the release, so that it can be repeated; the server makes one if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,14 +137,16 @@ pub struct ObjectPermitsAnswer {
     pub available_permits: u64,
 }
 
-/// `PUT /v1/objects/{key}/rate`; the answer is that of a change of a limit.
+/// `PUT /v1/objects/{key}/rate`; the answer is that of a change of a limit. What is left out stays as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectRateBody {
     /// Tokens per second. With 0 the bucket is not refilled by time.
-    pub limit: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
     /// The most tokens the bucket holds, 0 to 2^63-1.
-    pub burst: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
 }
 
 /// The answer to `GET /v1/objects/{key}/state`; dates are in milliseconds since the Unix epoch.
@@ -192,10 +197,19 @@ impl ObjectCancelBody {
 
 impl ObjectRateBody {
     /// Checks every field; the error begins with the name of the first bad one.
-    pub fn into_parts(self) -> Result<(BucketRate, Capacity), String> {
-        let rate = BucketRate::per_second(self.limit).map_err(|error| format!("limit {error}"))?;
-        Ok((rate, Capacity::new(self.burst).map_err(|error| format!("burst {error}"))?))
+    pub fn into_change(self) -> Result<RateChange, String> {
+        if self.limit.is_none() && self.burst.is_none() {
+            return Err("limit or burst is required".to_owned());
+        }
+        let rate = self.limit.map(BucketRate::per_second).transpose();
+        let burst = self.burst.map(Capacity::new).transpose();
+        let rate = rate.map_err(|error| format!("limit {error}"))?;
+        Ok(RateChange { rate, burst: burst.map_err(|error| format!("burst {error}"))? })
     }
+}
+
+fn one() -> u64 {
+    1
 }
 
 fn lease_or_new(lease_id: Option<String>) -> Result<LeaseId, String> {

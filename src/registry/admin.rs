@@ -15,7 +15,7 @@ use crate::decide::definition_codec::{CodecError, DefinitionVersion};
 use crate::decide::definition_version::{self, KindChange, VersionPlan};
 use crate::decide::{borrow, refill};
 use crate::ledger::{AccountId, Ledger, LedgerError};
-use crate::limit::{BucketRate, Capacity, Definition, LimitKey, ReplenishId, Status};
+use crate::limit::{Definition, LimitKey, RateChange, ReplenishId, Status};
 
 /// When a change is saved in the registry file, if the definitions last nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,16 +95,16 @@ impl<L: Ledger> Admin<L> {
         self.change(&definition.key, |current| definition_version::put(current, definition)).await
     }
 
-    /// Sets the refill rate and the burst of a bucket, and creates the bucket if there is none; returns its status
-    /// after the change. The tokens that the old rate has earned by then are added, fractions of a token included.
-    pub async fn set_rate(
-        &self,
-        key: &LimitKey,
-        rate: BucketRate,
-        burst: Capacity,
-    ) -> Result<Status, AdminError> {
-        let plan = |current: Option<&Limit>| {
-            definition_version::put(current, &borrow::definition_with_rate(current, key, rate, burst))
+    /// Sets the refill rate or the burst of a bucket, or both, and returns its status after the change. With both it creates the
+    /// bucket if there is none. The tokens that the old rate has earned by then are added, fractions of a token included.
+    pub async fn set_rate(&self, key: &LimitKey, change: RateChange) -> Result<Status, AdminError> {
+        if change.rate.is_none() || change.burst.is_none() {
+            self.registry.refresh().await?;
+            self.existing(key).await?;
+        }
+        let plan = |current: Option<&Limit>| match borrow::definition_with_rate(current, key, change) {
+            Some(definition) => definition_version::put(current, &definition),
+            None => Ok(None),
         };
         self.change(key, plan).await
     }

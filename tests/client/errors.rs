@@ -65,7 +65,7 @@ async fn check_error_kinds<T: Transport + ObjectTransport>(transport: T) {
 
     // Objects.
     let object = |name| BucketObject::new(Arc::clone(&transport), key(name)).expect("a good key");
-    assert_eq!(kind(object("nowhere").state().await), ErrorKind::UnknownKey);
+    assert_eq!(kind(object("nowhere").try_reserve(1).await), ErrorKind::UnknownKey);
     assert_eq!(kind(object("rpm").try_reserve(1).await), ErrorKind::NotABucket);
     assert_eq!(kind(object("rpm").set_rate(1.0, 1).await), ErrorKind::KindChange);
     let bucket = object("bucket");

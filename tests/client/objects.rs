@@ -74,7 +74,9 @@ async fn check_bucket_objects<T: ObjectTransport>(transport: Arc<T>) {
     assert_eq!(refusal(bucket.try_reserve(0).await), invalid("tokens must be at least 1"));
     assert_eq!(refusal(bucket.set_rate(-1.0, 1).await), invalid("limit must be a number above 0"));
     let unknown_key = expected(ErrorKind::UnknownKey, "there is no limit nowhere");
-    assert_eq!(refusal(object(&transport, "nowhere").state().await), unknown_key);
+    assert_eq!(refusal(object(&transport, "nowhere").try_reserve(1).await), unknown_key);
+    assert_eq!(refusal(object(&transport, "nowhere").set_limit(1.0).await), unknown_key);
+    assert_eq!(object(&transport, "nowhere").state().await.expect("its default").tokens, 0);
     let rpm = object(&transport, "rpm");
     let message = "limit rpm is of kind rolling; objects are of kind token_bucket";
     let not_a_bucket = expected(ErrorKind::NotABucket, message);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{BucketRate, LeaseId, Status};
+use ledger_limiter::limit::{BucketRate, LeaseId, RateChange, Status};
 use ledger_limiter::limiter::LimiterOptions;
 use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
@@ -192,7 +192,11 @@ pub async fn a_new_rate_makes_room_at_once<B: Backend>(backend: B) {
     let replica = start_with_bound(&backend, LONG).await;
     let set_burst = async |burst| {
         let rate = BucketRate::per_second(1.0 / 3_600.0).expect("a rate");
-        replica.admin().set_rate(&key("object"), rate, capacity(burst)).await.expect("the ledger answers")
+        replica
+            .admin()
+            .set_rate(&key("object"), RateChange::both(rate, capacity(burst)))
+            .await
+            .expect("the ledger answers")
     };
     set_burst(1).await;
     exhaust(&replica, "object").await;

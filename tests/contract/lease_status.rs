@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ledger_limiter::limit::{Amount, BucketRate};
+use ledger_limiter::limit::{Amount, BucketRate, RateChange};
 use ledger_limiter::limiter::{LimiterOptions, ObjectError};
 use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
 
@@ -51,7 +51,7 @@ pub async fn a_reserve_does_not_grant_a_reservation_ahead<B: Backend>(backend: B
     let replica = start(&backend, LONG).await;
     let (name, id) = (key("rate"), lease());
     let slow = BucketRate::per_second(0.001).expect("a rate");
-    replica.admin().set_rate(&name, slow, capacity(5)).await.expect("an answer");
+    replica.admin().set_rate(&name, RateChange::both(slow, capacity(5))).await.expect("an answer");
     let object = replica.limiter().object(&name);
     let five = Amount::new(5).expect("at least 1");
     assert!(object.reserve(five, lease()).await.expect("an answer").ok);

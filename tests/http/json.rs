@@ -75,6 +75,7 @@ async fn null_is_an_absent_field_and_not_a_required_one() {
             "window_seconds timeout_seconds align segments auto_replenish max_instances unit description overage",
         ),
         (Method::POST, "/v1/admin/limits/tpm/replenish", "replenish_id"),
+        (Method::PUT, "/v1/objects/tpm/rate", "burst"),
         (Method::POST, "/v1/objects/tpm/reserve", "lease_id"),
         (Method::POST, "/v1/objects/tpm/release", "release_id"),
     ] {
@@ -92,7 +93,6 @@ async fn null_is_an_absent_field_and_not_a_required_one() {
         (Method::POST, "/v1/complete/batch", "requests"),
         (Method::POST, "/v1/extend", "extend_id"),
         (Method::PUT, "/v1/admin/limits", "capacity"),
-        (Method::PUT, "/v1/objects/tpm/rate", "burst"),
         (Method::POST, "/v1/objects/tpm/cancel", "lease_id"),
     ] {
         let (_, _, mut body) = bodies().into_iter().find(|(_, of, _)| *of == path).expect("a body");

@@ -211,7 +211,6 @@ async fn a_malformed_request_to_an_object_is_refused_with_the_field() {
         ("reserve", json!({ "tokens": -1 }), "tokens must not be negative"),
         ("reserve", json!({ "tokens": 1, "lease_id": "x" }), "lease_id must be a ULID"),
         ("reserve", json!({ "tokens": 1, "n": 1 }), "unknown field `n`; the fields are `tokens`, `lease_id`"),
-        ("reserve", json!({}), "missing field `tokens`"),
         ("cancel", json!({}), "missing field `lease_id`"),
         ("cancel", json!({ "lease_id": "0".repeat(26) }), "lease_id must not be zero"),
         ("release", json!({ "tokens": 0 }), "tokens must be at least 1"),
@@ -225,7 +224,7 @@ async fn a_malformed_request_to_an_object_is_refused_with_the_field() {
         (json!({ "limit": 1e30, "burst": 1 }), "limit must be at most 9223372036854775807"),
         (json!({ "limit": 1, "burst": 1_u64 << 63 }), "burst must be at most 9223372036854775807"),
         (json!({ "limit": "1", "burst": 1 }), "limit must be a number, not a string"),
-        (json!({ "burst": 1 }), "missing field `limit`"),
+        (json!({}), "limit or burst is required"),
     ] {
         service.set_rate("tpm", &body).await.assert_invalid(message);
     }
@@ -254,7 +253,9 @@ async fn only_a_bucket_is_an_object() {
         let message = json!("limit rpm is of kind rolling; objects are of kind token_bucket");
         assert_eq!(not_a_bucket.body["message"], message, "{action}");
         let unknown = service.call(method.clone(), &path("nowhere"), body.to_string()).await;
-        unknown.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
+        if method == Method::POST {
+            unknown.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
+        }
         let other_method = if method == Method::GET { Method::POST } else { Method::GET };
         for wrong_method in [other_method, Method::PUT] {
             let refused = service.call(wrong_method, &path("tpm"), "{}").await;
@@ -319,4 +320,55 @@ async fn only_a_manual_bucket_is_replenished() {
         .post(path, &json!({ "id": 1 }))
         .await
         .assert_invalid("unknown field `id`; the fields are `replenish_id`");
+}
+
+#[tokio::test]
+async fn tokens_are_one_unless_said() {
+    let service = Service::new().await;
+    service.set_rate("tpm", &json!({ "limit": 1, "burst": 2 })).await;
+    for (action, available) in [("try_reserve", 1), ("reserve", 0), ("release", 1)] {
+        assert_eq!(service.object(action, &json!({})).await.status, StatusCode::OK, "{action}");
+        let answer = service.get("/v1/objects/tpm/available_permits").await;
+        assert_eq!(answer, Answer::ok(json!({ "available_permits": available })), "{action}");
+    }
+}
+
+#[tokio::test]
+async fn rate_and_burst_are_set_one_by_one() {
+    let service = Service::new().await;
+    let missing = service.set_rate("tpm", &json!({ "limit": 3 })).await;
+    missing.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
+    service.set_rate("tpm", &json!({ "limit": 2.5, "burst": 4 })).await;
+    for (change, limit, burst) in
+        [(json!({ "limit": 1 }), 1.0, 4), (json!({ "burst": 9 }), 1.0, 9), (json!({ "limit": 0 }), 0.0, 9)]
+    {
+        assert_eq!(service.set_rate("tpm", &change).await.status, StatusCode::OK, "{change}");
+        let state = service.get("/v1/objects/tpm/state").await.body;
+        assert_eq!((&state["limit"], &state["burst"]), (&json!(limit), &json!(burst)), "{change}");
+    }
+    let of_another_kind = service.set_rate("rpm", &json!({ "burst": 1 })).await;
+    of_another_kind.assert_error(StatusCode::CONFLICT, "kind_change");
+}
+
+#[tokio::test]
+async fn an_object_that_nobody_set_has_a_state() {
+    let service = Service::new().await;
+    let state = service.get("/v1/objects/nothing/state").await;
+    assert_eq!(
+        state,
+        Answer::ok(json!({ "limit": 0.0, "burst": 0, "tokens": 0, "last": 0, "last_event": 0 }))
+    );
+    let permits = service.get("/v1/objects/nothing/available_permits").await;
+    assert_eq!(permits, Answer::ok(json!({ "available_permits": 0 })));
+    let template = json!({
+        "key": "user:{user}", "kind": "token_bucket", "capacity": 5, "refill_amount": 1, "refill_interval_ms": 500,
+    });
+    assert_eq!(service.put(&template).await.status, StatusCode::OK);
+    let of_template = service.get("/v1/objects/user:ann/state").await;
+    let expected = json!({ "limit": 2.0, "burst": 5, "tokens": 5, "last": START_MS, "last_event": 0 });
+    assert_eq!(of_template, Answer::ok(expected));
+    assert_eq!(service.limit("user:{user}").await["usage"]["reserved"], json!(0), "no instance is made");
+    service.delete("/v1/admin/limits/rpm").await;
+    let deleted = service.get("/v1/objects/rpm/state").await;
+    deleted.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ledger_limiter::limit::BucketRate;
+use ledger_limiter::limit::{BucketRate, RateChange};
 use proptest::prelude::*;
 
 use super::{ExactBackend, block_on, replica};
@@ -13,7 +13,11 @@ async fn taken(per_second: f64, burst: u64, pause: Duration, pauses: u32) -> u64
     let backend = ExactBackend::new();
     let replica = replica(&backend, []).await;
     let rate = BucketRate::per_second(per_second).expect("a rate");
-    replica.admin().set_rate(&key("rpm"), rate, capacity(burst)).await.expect("the ledger answers");
+    replica
+        .admin()
+        .set_rate(&key("rpm"), RateChange::both(rate, capacity(burst)))
+        .await
+        .expect("the ledger answers");
     let bucket = key("rpm");
     let bucket = replica.limiter().object(&bucket);
     let mut taken = 0;
@@ -62,7 +66,11 @@ fn rates_in_turn_yield_what_each_of_them_should() {
             let key = key("rpm");
             let set = async |nth: usize| {
                 let rate = BucketRate::per_second(rates[nth % rates.len()]).expect("a rate");
-                replica.admin().set_rate(&key, rate, capacity(100_000)).await.expect("the ledger answers");
+                replica
+                    .admin()
+                    .set_rate(&key, RateChange::both(rate, capacity(100_000)))
+                    .await
+                    .expect("the ledger answers");
             };
             set(0).await;
             assert!(is_granted(&replica.take(&[("rpm", 100_000)]).await));

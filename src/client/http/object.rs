@@ -78,8 +78,13 @@ impl ObjectTransport for Http {
         Ok(answer.available_permits)
     }
 
-    async fn set_rate(&self, key: &LimitKey, limit: f64, burst: Capacity) -> Result<(), CallError> {
-        let body = json(&ObjectRateBody { limit, burst: burst.get() })?;
+    async fn set_rate(
+        &self,
+        key: &LimitKey,
+        limit: Option<f64>,
+        burst: Option<Capacity>,
+    ) -> Result<(), CallError> {
+        let body = json(&ObjectRateBody { limit, burst: burst.map(Capacity::get) })?;
         let _: ChangeAnswer = self.object(Method::PUT, key, "rate", body).await?;
         Ok(())
     }

@@ -12,6 +12,28 @@ pub enum BucketRate {
     Evenly(RefillRate),
 }
 
+/// A change of the rate of a bucket, of its capacity, or of both. What is `None` stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateChange {
+    /// The new rate.
+    pub rate: Option<BucketRate>,
+    /// The new capacity.
+    pub burst: Option<Capacity>,
+}
+
+impl RateChange {
+    /// Sets both.
+    pub fn both(rate: BucketRate, burst: Capacity) -> Self {
+        Self { rate: Some(rate), burst: Some(burst) }
+    }
+}
+
+impl From<TokenBucket> for BucketRate {
+    fn from(bucket: TokenBucket) -> Self {
+        if bucket.auto_replenish() { Self::Evenly(bucket.refill()) } else { Self::Never }
+    }
+}
+
 impl BucketRate {
     /// The rate of `units` per second. 0 is a rate, too: never.
     pub fn per_second(units: f64) -> Result<Self, RefillRateError> {

@@ -37,7 +37,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-pub use bucket_rate::BucketRate;
+pub use bucket_rate::{BucketRate, RateChange};
 pub use concurrency::Concurrency;
 pub use fixed_window::FixedWindow;
 pub use refill_rate::{REFILL_INTERVAL_MS_MAX, RefillRate, RefillRateError};

@@ -18,8 +18,8 @@ pub(super) async fn rate<L: Ledger>(
     body: Body,
 ) -> Result<Response, Reject> {
     let body: ObjectRateBody = parse(body)?;
-    let (rate, burst) = body.into_parts().map_err(Reject::Invalid)?;
-    let change = authorized.api().engine.admin().set_rate(key, rate, burst);
+    let change = body.into_change().map_err(Reject::Invalid)?;
+    let change = authorized.api().engine.admin().set_rate(key, change);
     let (status, _) = StatusJson::of(authorized.change("set_rate", key, change).await?);
     Ok(answer(StatusCode::OK, ChangeAnswer { ok: true, status }))
 }
