@@ -65,8 +65,11 @@ ensure_cargo_deny() {
 # Unpacks Debian's package. An install of it would start a service.
 unpack_prometheus() {
   say "fetching Debian's package prometheus"
-  (cd "$1" && apt-get download --quiet prometheus >&2 && dpkg -x prometheus_*.deb . && rm prometheus_*.deb \
-    && ln -s usr/bin/prometheus usr/bin/promtool .)
+  (
+    cd "$1" || return 1
+    apt-get download --quiet prometheus >&2 || { apt-get update >&2 && apt-get download --quiet prometheus >&2; } || return 1
+    dpkg -x prometheus_*.deb . && rm prometheus_*.deb && ln -s usr/bin/prometheus usr/bin/promtool .
+  )
 }
 
 # Leaves in PROMETHEUS_DIR the folder of the programs prometheus and promtool.
@@ -77,7 +80,7 @@ ensure_prometheus() {
     return 0
   fi
   install_into prometheus-debian unpack_prometheus \
-    || die "Prometheus could not be installed; run apt-get update, or put prometheus and promtool on the PATH"
+    || die "Prometheus could not be installed; put the programs prometheus and promtool on the PATH"
   PROMETHEUS_DIR="$CACHE_DIR/prometheus-debian"
 }
 

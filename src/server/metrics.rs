@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::info::Info;
 
 use super::emergency_metrics::EmergencyCollector;
+use super::registry_metrics::SaveCollector;
 use crate::limiter::EmergencyCounts;
 use crate::protocol::{CompleteOutcome, ReserveOutcome};
+use crate::registry::SaveCounts;
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
 /// The counters of the API, beside those that the ledger registered.
@@ -92,6 +95,8 @@ type Label = [(&'static str, &'static str); 1];
 impl Metrics {
     /// Adds the metrics of the API to `registry`, which may hold those of the ledger already.
     pub fn new(mut registry: MetricsRegistry) -> Self {
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register(names::BUILD, "The version of the program", version);
         let requests_in_flight = Gauge::default();
         let help = "Requests that are being answered";
         registry.register(names::REQUESTS_IN_FLIGHT, help, requests_in_flight.clone());
@@ -118,6 +123,11 @@ impl Metrics {
     /// Shows how many leases a limiter granted without the ledger.
     pub(crate) fn show_emergency_grants(&mut self, counts: Arc<EmergencyCounts>) {
         self.registry.register_collector(Box::new(EmergencyCollector(counts)));
+    }
+
+    /// Shows how often the registry file was written.
+    pub(crate) fn show_registry_writes(&mut self, counts: Arc<SaveCounts>) {
+        self.registry.register_collector(Box::new(SaveCollector(counts)));
     }
 
     /// Counts a request until the guard is dropped.

@@ -14,6 +14,7 @@
 //! | `emergency_metrics` | the metrics of leases that were granted without the ledger |
 //! | `front` | the listeners: one for all, or callers and operators apart |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
+//! | `registry_metrics` | the metric of the registry file |
 //! | `run` | starts the parts in order, and stops them in order |
 //! | `serve_error` | why the service did not start |
 //! | `stop_signal` | the signals that stop the program |
@@ -31,6 +32,7 @@ mod emergency_metrics;
 mod front;
 mod metrics;
 pub mod probe;
+mod registry_metrics;
 mod run;
 mod serve_error;
 mod stop_signal;

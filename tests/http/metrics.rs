@@ -50,6 +50,10 @@ async fn the_metrics_count_each_item_by_its_outcome() {
         // Two limits of the service were put.
         "ratelimiterd_request_seconds_count{route=\"/v1/admin/limits\"} 3",
         "ratelimiterd_requests_in_flight 0",
+        concat!("ratelimiterd_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        // The service has no registry file.
+        "ratelimiterd_registry_writes_total{outcome=\"written\"} 0",
+        "ratelimiterd_registry_writes_total{outcome=\"failed\"} 0",
         "# EOF",
     ] {
         assert!(answer.body.lines().any(|actual| actual == line), "{line}:\n{}", answer.body);

@@ -69,6 +69,7 @@ impl<L: Ledger> Api<L> {
     /// The state of an API that is not ready yet: with a request timeout of 2 seconds and batches of 256.
     pub fn new(engine: Arc<Engine<L>>, gate: Gate, mut metrics: Metrics) -> Self {
         metrics.show_emergency_grants(engine.limiter().emergency_counts());
+        metrics.show_registry_writes(engine.registry().save_counts());
         Self {
             gate,
             readiness: Readiness::new(Arc::clone(engine.ledger()), engine.operator_account()),
