@@ -4,15 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 
 use super::emergency_metrics::EmergencyCollector;
+use super::limit_metrics;
 use super::registry_metrics::SaveCollector;
 use crate::limiter::EmergencyCounts;
 use crate::protocol::{CompleteOutcome, ReserveOutcome};
-use crate::registry::SaveCounts;
+use crate::registry::{LimitUsage, SaveCounts};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
 /// The counters of the API, beside those that the ledger registered.
@@ -145,14 +146,16 @@ impl Metrics {
         self.requests_in_flight.get() > 0
     }
 
-    /// Every metric of the registry, in the OpenMetrics text format.
+    /// Every metric of the registry, and the gauges of these limits, in the OpenMetrics text format.
     ///
     /// # Errors
     ///
     /// A metric fails to encode itself; the metrics of this crate do not.
-    pub fn text(&self) -> Result<String, fmt::Error> {
+    pub fn text(&self, limits: &[LimitUsage]) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &limit_metrics::registry_of(limits))?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }

@@ -27,6 +27,14 @@ pub const CONNECTIONS: &str = "ratelimiterd_connections";
 pub const BOUNDS_STRUCK: &str = "ratelimiterd_bounds_struck";
 /// Writes of the registry file by `outcome`.
 pub const REGISTRY_WRITES: &str = "ratelimiterd_registry_writes";
+/// The capacity of a limit in `metrics.limits`, by `key`. For a template: the most instances.
+pub const LIMIT_CAPACITY: &str = "ratelimiterd_limit_capacity";
+/// What can be reserved of it now.
+pub const LIMIT_AVAILABLE: &str = "ratelimiterd_limit_available";
+/// What is reserved of it.
+pub const LIMIT_RESERVED: &str = "ratelimiterd_limit_reserved";
+/// Its debt.
+pub const LIMIT_DEBT: &str = "ratelimiterd_limit_debt";
 /// Transfers that wait in the queue for a session.
 pub const LEDGER_QUEUE_TRANSFERS: &str = "ratelimiterd_ledger_queue_transfers";
 /// Transfers in each request to the ledger.
