@@ -6,7 +6,8 @@ scripts/test-metrics runs it. It starts a service over the memory ledger, one ov
 - `promtool check metrics` finds nothing to say about /metrics;
 - every selector of every alert and of the dashboard matches a series, with its metric and its labels;
 - Prometheus evaluates every expression without an error;
-- every alert has a test in which it fires.
+- every alert has a test in which it fires, and a line in docs/operate/metrics.md;
+- that page has every metric of /metrics, and no other.
 """
 
 import argparse
@@ -29,9 +30,14 @@ DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 ALERTS_TEST = DEPLOY / "prometheus" / "alerts_test.yml"
 DASHBOARD = DEPLOY / "grafana" / "ratelimiterd.json"
+PAGE = DEPLOY.parent / "docs" / "operate" / "metrics.md"
 READY_SECONDS_MAX = 30
 # What Grafana fills in.
-VARIABLES = {"$job": ".*", "$instance": ".*", "$__rate_interval": "1m"}
+VARIABLES = {"$job": ".*", "$instance": ".*", "$key": ".*", "$__rate_interval": "1m"}
+# The limit whose usage is shown.
+LIMIT = {"key": "checked", "kind": "rolling", "capacity": 10, "window_seconds": 60}
+# The endings of names in the text that OpenMetrics leaves out of TYPE and HELP.
+ENDINGS = {"counter": "_total", "info": "_info"}
 # The labels of an aggregation or of a join, which look like metrics.
 GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
 # Strings, ranges, numbers and functions are recognized so that they are not taken for selectors.
@@ -75,6 +81,13 @@ def get(url: str) -> str:
         return str(answer.read().decode())
 
 
+def put_limit(port: int) -> None:
+    """Defines the limit whose usage is shown."""
+    headers = {"content-type": "application/json"}
+    url, body = f"http://127.0.0.1:{port}/v1/admin/limits", json.dumps(LIMIT).encode()
+    urllib.request.urlopen(urllib.request.Request(url, body, headers, method="PUT"), timeout=5).close()
+
+
 def wait_for(what: str, is_there: Callable[[], object], log: Path) -> None:
     """Polls until `is_there()` holds; fails with the end of the log otherwise."""
     deadline = time.monotonic() + READY_SECONDS_MAX
@@ -93,17 +106,16 @@ def wait_for(what: str, is_there: Callable[[], object], log: Path) -> None:
 def as_prometheus_text(open_metrics: str) -> str:
     """/metrics as `promtool check metrics` reads it, which knows the older format only.
 
-    In OpenMetrics the name of a counter in HELP and TYPE lacks the ending `_total`, and that of an info the ending `_info`.
+    There HELP and TYPE have the endings of `ENDINGS`, and an info is a gauge.
     """
-    endings = {"counter": ("_total", "counter"), "info": ("_info", "gauge")}
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", open_metrics, re.MULTILINE))
     lines = []
     for line in open_metrics.splitlines():
         comment = re.match(r"# (HELP|TYPE) (\S+) (.*)", line)
         if comment:
             word, name, rest = comment.groups()
-            ending, kind = endings.get(types[name], ("", types[name]))
-            line = f"# {word} {name}{ending} {kind if word == 'TYPE' else rest}"
+            kind = "gauge" if types[name] == "info" else types[name]
+            line = f"# {word} {name}{ENDINGS.get(types[name], '')} {kind if word == 'TYPE' else rest}"
         lines.append(line)
     return "\n".join(lines) + "\n"
 
@@ -184,6 +196,17 @@ def problems_of_alerts(alerts: list[dict[str, Any]]) -> list[str]:
     return problems
 
 
+def problems_of_page(alerts: list[dict[str, Any]], texts: list[str]) -> list[str]:
+    """Metrics and alerts that are not on the page, and those on the page that do not exist."""
+    page = PAGE.read_text()
+    rows = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    types = re.findall(r"^# TYPE (\S+) (\S+)$", "\n".join(texts), re.MULTILINE)
+    existing = {name + ENDINGS.get(kind, "") for name, kind in types} | {rule["name"] for rule in alerts}
+    described = set(re.findall(r"`(ratelimiterd_\w+|Ratelimiterd\w+)", rows))
+    problems = [f"{PAGE.name} does not describe {name}" for name in sorted(existing - described)]
+    return problems + [f"{PAGE.name} describes {name}, which does not exist" for name in sorted(described - existing)]
+
+
 def problems_of_metrics(promtool: Path, text: str) -> list[str]:
     """What promtool says about names and help texts."""
     command = [promtool, "check", "metrics"]
@@ -210,8 +233,9 @@ def check(ratelimiterd: Path, prometheus_dir: Path, folder: Path) -> list[str]:
     (folder / "prometheus.yml").write_text(scrape_configuration([memory, tigerbeetle]))
 
     def serve(backend: str, port: int, *more: str) -> list[str]:
+        shown = f"--metrics-limits={LIMIT['key']}"
         address, registry = f"--server-listen-addr=127.0.0.1:{port}", f"--registry-path={folder}/{backend}.json"
-        return [str(ratelimiterd), "serve", f"--server-backend={backend}", address, registry, *more]
+        return [str(ratelimiterd), "serve", f"--server-backend={backend}", address, registry, shown, *more]
 
     files = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     collector = [str(prometheus_dir / "prometheus"), *files, f"--web.listen-address=127.0.0.1:{port}"]
@@ -227,10 +251,9 @@ def check(ratelimiterd: Path, prometheus_dir: Path, folder: Path) -> list[str]:
                 lambda service=service: get(f"http://127.0.0.1:{service}/healthz"),
                 logs[backend],
             )
-        problems = []
-        for service in (memory, tigerbeetle):
-            text = get(f"http://127.0.0.1:{service}/metrics")
-            problems += problems_of_metrics(prometheus_dir / "promtool", text)
+        put_limit(memory)
+        texts = [get(f"http://127.0.0.1:{service}/metrics") for service in (memory, tigerbeetle)]
+        problems = [problem for text in texts for problem in problems_of_metrics(prometheus_dir / "promtool", text)]
         with running(collector, logs["prometheus"]):
             # Rules have no health before their first evaluation.
             wait_for(
@@ -240,7 +263,8 @@ def check(ratelimiterd: Path, prometheus_dir: Path, folder: Path) -> list[str]:
                 logs["prometheus"],
             )
             alerts = prometheus.alerts()
-            return problems + problems_of_alerts(alerts) + problems_of_expressions(prometheus, alerts)
+            problems += problems_of_alerts(alerts) + problems_of_page(alerts, texts)
+            return problems + problems_of_expressions(prometheus, alerts)
 
 
 def main() -> None:
