@@ -1,19 +1,22 @@
 """Checks the manifests of deploy/kubernetes: against the schemas of Kubernetes, and against each other.
 
-scripts/test-deploy runs it. The settings that the manifests name are checked by `ratelimiterd check-config`.
+scripts/test-deploy runs it. The settings that the manifests name are checked by `ratelimiterd check-config`, and by a
+service that is started with them and asked what kubelet, callers and Prometheus ask.
 """
 
 import argparse
-import os
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import manifest_service
+import tomllib
 import yaml
 
 FOLDER = Path(__file__).resolve().parent.parent / "deploy" / "kubernetes"
@@ -63,14 +66,20 @@ def label_problems(objects: list[Manifest], pod: Manifest) -> Iterator[str]:
     """Selectors that do not match the pods, or the service that they are for."""
     labels = pod["metadata"]["labels"].items()
     selectors = [(manifest, manifest["spec"]["selector"]) for manifest in of_kind(objects, "Service")]
-    for kind, field in [("Deployment", "selector"), ("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")]:
+    for kind, field in [
+        ("Deployment", "selector"),
+        ("PodDisruptionBudget", "selector"),
+        ("NetworkPolicy", "podSelector"),
+    ]:
         selectors += [(manifest, manifest["spec"][field]["matchLabels"]) for manifest in of_kind(objects, kind)]
     for manifest, selector in selectors:
         if not selector.items() <= labels:
             yield f"{manifest['kind']} {manifest['metadata']['name']} does not select the pods"
     for monitor in of_kind(objects, "ServiceMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"].items()
-        services = [service for service in of_kind(objects, "Service") if wanted <= service["metadata"]["labels"].items()]
+        services = [
+            service for service in of_kind(objects, "Service") if wanted <= service["metadata"]["labels"].items()
+        ]
         if len(services) != 1:
             yield f"the ServiceMonitor selects {len(services)} services, not one"
         elif services[0]["metadata"]["labels"].get(monitor["spec"]["jobLabel"]) != "ratelimiterd":
@@ -84,9 +93,7 @@ def label_problems(objects: list[Manifest], pod: Manifest) -> Iterator[str]:
 def port_problems(objects: list[Manifest], container: Manifest, settings: dict[str, Any]) -> Iterator[str]:
     """Ports that nobody listens on."""
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    listeners = {
-        int(settings["server"][name].rsplit(":", 1)[1]) for name in ("listen_addr", "admin_listen_addr")
-    }
+    listeners = {int(settings["server"][name].rsplit(":", 1)[1]) for name in ("listen_addr", "admin_listen_addr")}
     if set(ports.values()) != listeners:
         yield f"the container has the ports {ports}, and the settings {listeners}"
     used = {container[probe]["httpGet"]["port"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
@@ -112,7 +119,10 @@ def setting_problems(objects: list[Manifest], pod: Manifest, settings: dict[str,
     egress = [rule for policy in of_kind(objects, "NetworkPolicy") for rule in policy["spec"]["egress"]]
     allowed = {
         f"{peer['ipBlock']['cidr'].removesuffix('/32')}:{port['port']}"
-        for rule in egress for peer in rule["to"] if "ipBlock" in peer for port in rule["ports"]
+        for rule in egress
+        for peer in rule["to"]
+        if "ipBlock" in peer
+        for port in rule["ports"]
     }
     if allowed != set(settings["tigerbeetle"]["addresses"]):
         yield f"the NetworkPolicy lets pods reach {sorted(allowed)}, not tigerbeetle.addresses"
@@ -128,17 +138,70 @@ def setting_problems(objects: list[Manifest], pod: Manifest, settings: dict[str,
             yield f"the settings name {path}, which no volume holds"
 
 
-def check_config(ratelimiterd: Path, container: Manifest, settings_file: Path) -> Iterator[str]:
-    """What `ratelimiterd check-config` says in the environment of the container, with a file of tokens."""
-    with tempfile.TemporaryDirectory() as folder:
-        token = ["token", "new", "--name", "check", "--scope", "metrics", "--write", f"{folder}/tokens.toml"]
-        subprocess.run([ratelimiterd, *token], check=True, stdout=subprocess.DEVNULL)
-        environment = {"PATH": os.environ["PATH"]}
-        environment |= {variable["name"]: variable["value"] for variable in container["env"]}
-        environment |= {"RATELIMITERD_CONFIG": str(settings_file), "RATELIMITERD_AUTH_TOKENS_PATH": folder}
+def service_problems(ratelimiterd: Path, objects: list[Manifest], container: Manifest) -> Iterator[str]:
+    """What goes wrong with a service that has the settings of the container."""
+    settings_file = FOLDER / "ratelimiterd.toml"
+    hosts = tomllib.loads(settings_file.read_text())["server"]["allowed_hosts"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokens = {scope: manifest_service.make_token(ratelimiterd, folder, scope) for scope in ("metrics", "read")}
+        manifest_service.make_certificate(folder, hosts)
+        environment = manifest_service.environment_of(container, settings_file, folder)
         checked = subprocess.run([ratelimiterd, "check-config"], env=environment, text=True, capture_output=True)
         if checked.returncode != 0:
             yield f"ratelimiterd check-config: {checked.stderr.strip()}"
+            return
+        ports = {port["name"]: free_port() for port in container["ports"]}
+        with manifest_service.serving(ratelimiterd, environment, ports):
+            manifest_service.wait_until_ready(ports["https"])
+            verified = ssl.create_default_context(cafile=folder / "tls.crt")
+            yield from probe_problems(container, ports)
+            yield from scrape_problems(objects, ports, verified, tokens["metrics"])
+            yield from host_problems(hosts, ports, verified, tokens["read"])
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def probe_problems(container: Manifest, ports: dict[str, int]) -> Iterator[str]:
+    """kubelet connects to an address and checks no certificate."""
+    unverified = manifest_service.unverified()
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        get = container[probe]["httpGet"]
+        found = manifest_service.status(ports[get["port"]], get["path"], unverified)
+        if get["scheme"] != "HTTPS":
+            yield f"the {probe} does not speak TLS"
+        if found != 200:
+            yield f"the {probe} is answered {found}"
+
+
+def scrape_problems(
+    objects: list[Manifest], ports: dict[str, int], verified: ssl.SSLContext, token: str
+) -> Iterator[str]:
+    """Prometheus connects to an address, checks the certificate for a name, and has a token."""
+    authorization = {"authorization": f"Bearer {token}"}
+    for monitor in of_kind(objects, "ServiceMonitor"):
+        for endpoint in monitor["spec"]["endpoints"]:
+            name, path = endpoint["tlsConfig"]["serverName"], endpoint["path"]
+            found = manifest_service.status(ports[endpoint["port"]], path, verified, name, authorization)
+            if found != 200:
+                yield f"Prometheus is answered {found}"
+                continue
+            if manifest_service.status(ports["https"], path, verified, name, authorization) != 404:
+                yield f"callers reach {path}"
+            if manifest_service.status(ports[endpoint["port"]], path, verified, name) != 401:
+                yield f"everybody may read {path}"
+
+
+def host_problems(hosts: list[str], ports: dict[str, int], verified: ssl.SSLContext, token: str) -> Iterator[str]:
+    """Operators connect by each name of the services."""
+    for host in hosts:
+        headers = {"host": host, "authorization": f"Bearer {token}"}
+        found = manifest_service.status(ports["admin"], "/v1/admin/limits", verified, host, headers)
+        if found != 200:
+            yield f"a list of limits at {host} is answered {found}"
 
 
 def main() -> None:
@@ -148,14 +211,13 @@ def main() -> None:
     objects = manifests()
     pod = of_kind(objects, "Deployment")[0]["spec"]["template"]
     container = pod["spec"]["containers"][0]
-    settings_file = FOLDER / "ratelimiterd.toml"
-    settings = tomllib.loads(settings_file.read_text())
+    settings = tomllib.loads((FOLDER / "ratelimiterd.toml").read_text())
     problems = [
         *schema_problems(objects),
         *label_problems(objects, pod),
         *port_problems(objects, container, settings),
         *setting_problems(objects, pod, settings),
-        *check_config(ratelimiterd, container, settings_file),
+        *service_problems(ratelimiterd, objects, container),
     ]
     if problems:
         sys.exit("\n".join(["error: the manifests do not fit:", *problems]))

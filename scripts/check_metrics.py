@@ -12,6 +12,7 @@ scripts/test-metrics runs it. It starts a service over the memory ledger, one ov
 
 import argparse
 import contextlib
+import functools
 import json
 import re
 import socket
@@ -209,7 +210,7 @@ def problems_of_page(alerts: list[dict[str, Any]], texts: list[str]) -> list[str
 
 def problems_of_metrics(promtool: Path, text: str) -> list[str]:
     """What promtool says about names and help texts."""
-    command = [promtool, "check", "metrics"]
+    command = [str(promtool), "check", "metrics"]
     checked = subprocess.run(command, input=as_prometheus_text(text), text=True, capture_output=True)
     if checked.returncode == 0:
         return []
@@ -246,11 +247,8 @@ def check(ratelimiterd: Path, prometheus_dir: Path, folder: Path) -> list[str]:
         running(serve("tigerbeetle", tigerbeetle, absent), logs["tigerbeetle"]),
     ):
         for backend, service in (("memory", memory), ("tigerbeetle", tigerbeetle)):
-            wait_for(
-                f"ratelimiterd did not serve over {backend}",
-                lambda service=service: get(f"http://127.0.0.1:{service}/healthz"),
-                logs[backend],
-            )
+            is_there = functools.partial(get, f"http://127.0.0.1:{service}/healthz")
+            wait_for(f"ratelimiterd did not serve over {backend}", is_there, logs[backend])
         put_limit(memory)
         texts = [get(f"http://127.0.0.1:{service}/metrics") for service in (memory, tigerbeetle)]
         problems = [problem for text in texts for problem in problems_of_metrics(prometheus_dir / "promtool", text)]
@@ -258,8 +256,10 @@ def check(ratelimiterd: Path, prometheus_dir: Path, folder: Path) -> list[str]:
             # Rules have no health before their first evaluation.
             wait_for(
                 "Prometheus did not scrape both services and evaluate the rules",
-                lambda: len(prometheus.query('up{job="ratelimiterd"} == 1')) == 2
-                and all(rule["health"] != "unknown" for rule in prometheus.alerts()),
+                lambda: (
+                    len(prometheus.query('up{job="ratelimiterd"} == 1')) == 2
+                    and all(rule["health"] != "unknown" for rule in prometheus.alerts())
+                ),
                 logs["prometheus"],
             )
             alerts = prometheus.alerts()
