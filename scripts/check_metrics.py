@@ -193,7 +193,8 @@ def problems_of_alerts(alerts: list[dict[str, Any]]) -> list[str]:
     firing = set(re.findall(r"- alertname: (\w+)\n +eval_time: \w+\n +exp_alerts:\n", ALERTS_TEST.read_text()))
     names = {rule["name"] for rule in alerts}
     problems += [f"alert {name}: no test in which it fires" for name in sorted(names - firing)]
-    problems += [f"alerts_test.yml: {name} is no alert" for name in sorted(firing - names)]
+    tested = set(re.findall(r"alertname: (\w+)", ALERTS_TEST.read_text()))
+    problems += [f"alerts_test.yml: {name} is no alert" for name in sorted(tested - names)]
     return problems
 
 
@@ -234,9 +235,10 @@ def check(ratelimiterd: Path, prometheus_dir: Path, folder: Path) -> list[str]:
     (folder / "prometheus.yml").write_text(scrape_configuration([memory, tigerbeetle]))
 
     def serve(backend: str, port: int, *more: str) -> list[str]:
-        shown = f"--metrics-limits={LIMIT['key']}"
+        # Without a ledger, the usage of the limit takes this time. A scrape must not take longer than its interval, 1 s.
+        shown = [f"--metrics-limits={LIMIT['key']}", "--server-request-timeout-ms=300"]
         address, registry = f"--server-listen-addr=127.0.0.1:{port}", f"--registry-path={folder}/{backend}.json"
-        return [str(ratelimiterd), "serve", f"--server-backend={backend}", address, registry, shown, *more]
+        return [str(ratelimiterd), "serve", f"--server-backend={backend}", address, registry, *shown, *more]
 
     files = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     collector = [str(prometheus_dir / "prometheus"), *files, f"--web.listen-address=127.0.0.1:{port}"]
