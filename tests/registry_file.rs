@@ -300,6 +300,19 @@ async fn a_change_that_the_copy_misses_is_in_force_and_written_later() {
 }
 
 #[tokio::test]
+async fn every_write_of_the_file_is_counted() {
+    let service = Service::with(Role::Copy, &[]).await;
+    let counts = service.engine.registry().save_counts();
+    let before = counts.written();
+
+    service.put(rolling("rpm", 3, 60)).await.expect("it is made");
+    assert_eq!((counts.written(), counts.failed()), (before + 1, 0), "a change");
+    service.fill_disk();
+    service.put(rolling("rpm", 4, 60)).await.expect("the ledger has it");
+    assert_eq!((counts.written(), counts.failed()), (before + 1, 1), "a change on a full disk");
+}
+
+#[tokio::test]
 async fn a_change_that_the_ledger_refuses_is_removed_from_the_file() {
     let service = Service::with(Role::Lasting, &[template(rolling("tenant:{tenant}", 3, 60), 2)]).await;
     for instance in ["tenant:a", "tenant:b"] {

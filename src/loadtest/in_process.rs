@@ -73,7 +73,7 @@ impl<L: Ledger> Target for InProcess<L> {
     }
 
     async fn metrics(&self, _: &mut InProcessCaller<L>) -> Option<String> {
-        self.metrics.text().ok()
+        self.metrics.text(&[]).ok()
     }
 }
 

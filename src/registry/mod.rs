@@ -50,6 +50,7 @@ pub(crate) use instances::InstanceLookup;
 pub(crate) use new_instance::{MakingOutcome, NewInstance};
 pub(crate) use refill_clock::RefillClock;
 pub(crate) use refiller::{CaughtUp, RefillObserver, Refiller};
+pub use saver::SaveCounts;
 pub(crate) use snapshot::Snapshot;
 pub use usage::{LimitPage, LimitUsage};
 
@@ -124,6 +125,11 @@ impl<L: Ledger> Registry<L> {
         let entry = self.snapshot.get(key)?;
         let state = &entry.limit.state;
         (!state.status.is_gone()).then(|| state.definition.clone())
+    }
+
+    /// How often the registry file was written; never, without one.
+    pub fn save_counts(&self) -> Arc<SaveCounts> {
+        self.saver.counts()
     }
 
     /// Makes the refills that are due.

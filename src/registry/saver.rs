@@ -28,6 +28,14 @@ pub(super) struct Saver {
     is_seeded: AtomicBool,
     /// Whether the last write failed. A failure is logged once.
     is_failing: AtomicBool,
+    counts: Arc<SaveCounts>,
+}
+
+/// How often the registry file was written.
+#[derive(Debug, Default)]
+pub struct SaveCounts {
+    written: AtomicU64,
+    failed: AtomicU64,
 }
 
 /// The content that the next write gives the file.
@@ -54,7 +62,12 @@ impl Saver {
             saved: tokio::sync::Mutex::default(),
             is_seeded: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            counts: Arc::default(),
         }
+    }
+
+    pub(super) fn counts(&self) -> Arc<SaveCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Whether changes are saved before they are made.
@@ -124,9 +137,24 @@ impl Saver {
         // Read before the write begins, so that the file holds at least these changes.
         let changes = self.wanted.changes.load(Ordering::SeqCst);
         let wanted = Arc::clone(&self.wanted);
-        file.write(move || wanted.states()).await?;
+        let written = file.write(move || wanted.states()).await;
+        let count = if written.is_ok() { &self.counts.written } else { &self.counts.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        written?;
         *saved = changes;
         Ok(())
+    }
+}
+
+impl SaveCounts {
+    /// The writes that succeeded.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// The writes that failed.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 }
 

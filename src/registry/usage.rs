@@ -108,6 +108,19 @@ impl<L: Ledger> Admin<L> {
         usages.into_iter().next().ok_or_else(|| AdminError::UnknownKey(key.clone()))
     }
 
+    /// The usage of the limits with these keys. Keys without a limit are left out.
+    pub async fn usage_of(&self, keys: &[LimitKey]) -> Result<Vec<LimitUsage>, AdminError> {
+        self.registry.refresh().await?;
+        let entries = try_join_all(keys.iter().map(|key| async {
+            match self.existing(key).await {
+                Ok(entry) => Ok(Some(entry)),
+                Err(AdminError::UnknownKey(_) | AdminError::Deleted(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        }));
+        self.usages(entries.await?.into_iter().flatten().collect()).await
+    }
+
     /// The usage of limits, all at one moment if one look-up can read them. A limit that was deleted meanwhile is left out.
     async fn usages(&self, entries: Vec<Arc<Entry>>) -> Result<Vec<LimitUsage>, AdminError> {
         let mut usages = self.read(&entries).await?;

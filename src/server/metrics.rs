@@ -4,12 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::info::Info;
 
 use super::emergency_metrics::EmergencyCollector;
+use super::limit_metrics;
+use super::registry_metrics::SaveCollector;
 use crate::limiter::EmergencyCounts;
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
+use crate::registry::{LimitUsage, SaveCounts};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
 /// The counters of the API, beside those that the ledger registered.
@@ -94,6 +98,8 @@ type Label = [(&'static str, &'static str); 1];
 impl Metrics {
     /// Adds the metrics of the API to `registry`, which may hold those of the ledger already.
     pub fn new(mut registry: MetricsRegistry) -> Self {
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register(names::BUILD, "The version of the program", version);
         let requests_in_flight = Gauge::default();
         let help = "Requests that are being answered";
         registry.register(names::REQUESTS_IN_FLIGHT, help, requests_in_flight.clone());
@@ -122,6 +128,11 @@ impl Metrics {
         self.registry.register_collector(Box::new(EmergencyCollector(counts)));
     }
 
+    /// Shows how often the registry file was written.
+    pub(crate) fn show_registry_writes(&mut self, counts: Arc<SaveCounts>) {
+        self.registry.register_collector(Box::new(SaveCollector(counts)));
+    }
+
     /// Counts a request until the guard is dropped.
     pub(crate) fn request(&self, route: Route) -> InFlight<'_> {
         self.requests_in_flight.inc();
@@ -137,14 +148,16 @@ impl Metrics {
         self.requests_in_flight.get() > 0
     }
 
-    /// Every metric of the registry, in the OpenMetrics text format.
+    /// Every metric of the registry, and the gauges of these limits, in the OpenMetrics text format.
     ///
     /// # Errors
     ///
     /// A metric fails to encode itself; the metrics of this crate do not.
-    pub fn text(&self) -> Result<String, fmt::Error> {
+    pub fn text(&self, limits: &[LimitUsage]) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &limit_metrics::registry_of(limits))?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }

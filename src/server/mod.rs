@@ -13,7 +13,9 @@
 //! | `connections` | accepts connections and serves HTTP on them, within bounds |
 //! | `emergency_metrics` | the metrics of leases that were granted without the ledger |
 //! | `front` | the listeners: one for all, or callers and operators apart |
+//! | `limit_metrics` | the gauges of single limits |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
+//! | `registry_metrics` | the metric of the registry file |
 //! | `run` | starts the parts in order, and stops them in order |
 //! | `serve_error` | why the service did not start |
 //! | `stop_signal` | the signals that stop the program |
@@ -29,8 +31,10 @@ pub mod config;
 mod connections;
 mod emergency_metrics;
 mod front;
+mod limit_metrics;
 mod metrics;
 pub mod probe;
+mod registry_metrics;
 mod run;
 mod serve_error;
 mod stop_signal;

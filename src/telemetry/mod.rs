@@ -1,8 +1,8 @@
 //! The names and types of the metrics, and errors as one log line.
 //!
 //! Each part of the service counts in atomics without ordering between them, and registers clones of its metrics in
-//! the [`MetricsRegistry`] that `GET /metrics` shows. No metric has a limit key as a label, so the number of metrics
-//! does not grow with the number of limits.
+//! the [`MetricsRegistry`] that `GET /metrics` shows. Only the gauges of the limits in `metrics.limits`
+//! have a limit key as a label, so the number of metrics does not grow with the number of limits.
 
 #[cfg(any(feature = "server", feature = "tigerbeetle"))]
 mod histogram;

@@ -1,6 +1,8 @@
 //! The name of every metric. The Prometheus text format appends `_total` to the name of a counter, and `_bucket`,
 //! `_sum` and `_count` to that of a histogram.
 
+/// The version of the program, as a label. The text format appends `_info`.
+pub const BUILD: &str = "ratelimiterd_build";
 /// Reserves by `outcome`, each item of a batch.
 pub const RESERVES: &str = "ratelimiterd_reserves";
 /// Completes by `outcome`, each item of a batch.
@@ -23,6 +25,16 @@ pub const REQUEST_SECONDS: &str = "ratelimiterd_request_seconds";
 pub const CONNECTIONS: &str = "ratelimiterd_connections";
 /// How often each `bound` on what clients hold was struck.
 pub const BOUNDS_STRUCK: &str = "ratelimiterd_bounds_struck";
+/// Writes of the registry file by `outcome`.
+pub const REGISTRY_WRITES: &str = "ratelimiterd_registry_writes";
+/// The capacity of a limit in `metrics.limits`, by `key`. For a template: the most instances.
+pub const LIMIT_CAPACITY: &str = "ratelimiterd_limit_capacity";
+/// What can be reserved of it now.
+pub const LIMIT_AVAILABLE: &str = "ratelimiterd_limit_available";
+/// What is reserved of it.
+pub const LIMIT_RESERVED: &str = "ratelimiterd_limit_reserved";
+/// Its debt.
+pub const LIMIT_DEBT: &str = "ratelimiterd_limit_debt";
 /// Transfers that wait in the queue for a session.
 pub const LEDGER_QUEUE_TRANSFERS: &str = "ratelimiterd_ledger_queue_transfers";
 /// Transfers in each request to the ledger.

@@ -16,7 +16,7 @@ fn send_and_hang_up(service: &Service, method: Method, path: &str, body: &Value)
 async fn until_idle(service: &Service) {
     loop {
         tokio::task::yield_now().await;
-        let metrics = service.api.metrics.text().expect("metrics");
+        let metrics = service.api.metrics.text(&[]).expect("metrics");
         if metrics.lines().any(|line| line == "ratelimiterd_requests_in_flight 0") {
             return;
         }

@@ -88,7 +88,7 @@ impl Service<OutageLedger> {
 
     #[track_caller]
     fn assert_counts(&self, granted: u64, recorded: u64, held: u64) {
-        let metrics = self.api.metrics.text().expect("metrics");
+        let metrics = self.api.metrics.text(&[]).expect("metrics");
         for line in [
             format!("ratelimiterd_emergency_grants_total {granted}"),
             format!("ratelimiterd_emergency_settled_total {recorded}"),

@@ -43,6 +43,7 @@ use uncached::get_uncached;
 use super::Metrics;
 use crate::engine::Engine;
 use crate::ledger::Ledger;
+use crate::limit::LimitKey;
 
 /// How the paths for operators begin.
 pub(super) const ADMIN_PATH: &str = "/v1/admin/";
@@ -59,6 +60,8 @@ pub struct Api<L> {
     pub request_timeout: Duration,
     /// The most items of a batch.
     pub batch_requests_max: usize,
+    /// The limits whose usage `GET /metrics` shows.
+    pub shown_limits: Vec<LimitKey>,
     /// Refuses requests while the ledger does not answer.
     pub circuit: Circuit,
     /// The counters of the API.
@@ -66,15 +69,18 @@ pub struct Api<L> {
 }
 
 impl<L: Ledger> Api<L> {
-    /// The state of an API that is not ready yet: with a request timeout of 2 seconds and batches of 256.
+    /// The state of an API that is not ready yet: with a request timeout of 2 seconds, batches of 256, and metrics of no
+    /// single limit.
     pub fn new(engine: Arc<Engine<L>>, gate: Gate, mut metrics: Metrics) -> Self {
         metrics.show_emergency_grants(engine.limiter().emergency_counts());
+        metrics.show_registry_writes(engine.registry().save_counts());
         Self {
             gate,
             readiness: Readiness::new(Arc::clone(engine.ledger()), engine.operator_account()),
             engine,
             request_timeout: Duration::from_secs(2),
             batch_requests_max: 256,
+            shown_limits: Vec::new(),
             circuit: Circuit::new(&metrics),
             metrics,
         }

@@ -78,6 +78,7 @@ impl Settings {
             bad("server.allowed_hosts", &format!("{text:?} is not a name, NAME:PORT or *"))
         })?;
         self.connections.check()?;
+        self.metrics.check()?;
         self.tls.check()?;
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;

@@ -9,6 +9,7 @@ mod auth;
 mod check;
 mod cluster_id;
 mod connections;
+mod metrics;
 mod names;
 mod optional_address;
 mod read;
@@ -20,6 +21,7 @@ mod tls;
 pub use auth::{AuthMode, AuthSettings, JwtSettings};
 pub use check::ConfigError;
 pub use connections::ConnectionsSettings;
+pub use metrics::MetricsSettings;
 pub use names::{CONFIG_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable};
 pub use settings::{
     Backend, BackoffSettings, LimiterSettings, LogFormat, LogSettings, MemorySettings, RegistrySettings,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthSettings, ConnectionsSettings, TlsSettings, cluster_id, optional_address};
+use super::{AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id, optional_address};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
@@ -21,6 +21,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub tls: TlsSettings,
     pub connections: ConnectionsSettings,
+    pub metrics: MetricsSettings,
     pub registry: RegistrySettings,
     pub tigerbeetle: TigerBeetleSettings,
     pub memory: MemorySettings,

@@ -36,6 +36,7 @@ const ALL_NAMES: &[&str] = &[
     "memory.denied_leases_max",
     "memory.retention_seconds",
     "memory.transfers_max",
+    "metrics.limits",
     "registry.decrease_interval_ms",
     "registry.instance_idle_seconds",
     "registry.path",
@@ -142,6 +143,16 @@ fn addresses_are_an_array_or_items_between_commas() {
 }
 
 #[test]
+fn the_limits_of_the_metrics_are_bounded() {
+    let limits = |count: usize| (0..count).map(|number| format!("k{number}")).collect::<Vec<_>>().join(",");
+    let settings = parse("", &[("metrics.limits", &limits(100))]).expect("valid");
+    assert_eq!(settings.metrics.limits.len(), 100);
+    assert_eq!(settings.metrics.limits[99].as_str(), "k99");
+    let error = parse("", &[("metrics.limits", &limits(101))]).expect_err("too many");
+    assert!(error.contains("metrics.limits: must name at most 100 limits, not 101"), "{error}");
+}
+
+#[test]
 fn an_error_names_the_setting_and_the_cause() {
     let backoff = |fields: &str| format!("[retry_policy.rolling]\njitter_ms=0\n{fields}");
     for (text, name, cause) in [
@@ -192,6 +203,7 @@ fn an_error_names_the_setting_and_the_cause() {
             "tls.client_ca_path",
             "must name the authorities",
         ),
+        ("[metrics]\nlimits = ['a', 'b c']", "metrics.limits", "\"b c\": "),
         ("[registry]\npath = ''", "registry.path", "must not be empty"),
         ("[tigerbeetle]\naddresses = []", "tigerbeetle.addresses", "must name at least one replica"),
         ("[tigerbeetle]\naddresses = ['nowhere']", "tigerbeetle.addresses", "\"nowhere\" is not HOST:PORT"),
