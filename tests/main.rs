@@ -4,6 +4,8 @@
 
 #[macro_use]
 mod contract;
+#[path = "objects/mod.rs"]
+mod bucket_objects;
 mod client;
 mod contract_list;
 mod coverage;
@@ -35,5 +37,6 @@ mod round_trips;
 #[path = "support/run.rs"]
 mod run;
 mod stored_formats;
+mod tower;
 
 contract_tests!(crate::memory::MemoryBackend::new());
