@@ -7,6 +7,7 @@ mod contract;
 #[path = "objects/mod.rs"]
 mod bucket_objects;
 mod client;
+mod coming_from;
 mod contract_list;
 mod coverage;
 #[path = "support/distant.rs"]
