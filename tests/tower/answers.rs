@@ -1,6 +1,9 @@
 //! What clients are told.
 
-use axum::body::Bytes;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use ledger_limiter::client::Rate;
@@ -9,14 +12,16 @@ use serde_json::{Value, json};
 
 use super::world::{from_peer, header, limit_of, on_paused_time, per_ip, router, send, text};
 
-const RATE: fn() -> Rate = || Rate::every(std::time::Duration::from_millis(1_500)).burst(2);
+fn rate() -> Rate {
+    Rate::every(Duration::from_millis(1_500)).burst(2)
+}
 
-async fn limited(with: impl FnOnce(RateLimitBuilder) -> RateLimitBuilder) -> axum::Router {
-    router(on_paused_time(with(per_ip(RATE())), limit_of(RATE())).await)
+async fn limited(with: impl FnOnce(RateLimitBuilder) -> RateLimitBuilder) -> Router {
+    router(on_paused_time(with(per_ip(rate())), limit_of(rate())).await)
 }
 
 /// A GET or a POST from one address.
-async fn answer(router: &axum::Router, method: Method) -> Response<axum::body::Body> {
+async fn answer(router: &Router, method: Method) -> Response<Body> {
     send(router, from_peer(1, method)).await
 }
 

@@ -22,7 +22,9 @@ fn once(key: RequestKey) -> Router {
     routes().layer(builder.in_process().expect("the layer is valid"))
 }
 
-fn with_headers(last: u8, headers: &[(&'static str, &'static str)]) -> Request<Body> {
+type Headers = [(&'static str, &'static str)];
+
+fn with_headers(last: u8, headers: &Headers) -> Request<Body> {
     let mut request = from_peer(last, Method::GET);
     for &(name, value) in headers {
         request.headers_mut().append(name, value.parse().expect("a value"));
@@ -31,7 +33,7 @@ fn with_headers(last: u8, headers: &[(&'static str, &'static str)]) -> Request<B
 }
 
 /// Sends requests, each from this peer with these headers, and checks the status of each.
-async fn check(router: &Router, requests: &[(u8, &[(&'static str, &'static str)], StatusCode)]) {
+async fn check(router: &Router, requests: &[(u8, &Headers, StatusCode)]) {
     for (index, &(last, headers, expected)) in requests.iter().enumerate() {
         let status = send(router, with_headers(last, headers)).await.status();
         assert_eq!(status, expected, "request {index}: {headers:?} from {last}");

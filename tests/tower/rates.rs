@@ -7,7 +7,7 @@ use ledger_limiter::client::Rate;
 use ledger_limiter::client::tower::LayerError;
 use tokio::time::{Instant, sleep_until};
 
-use super::world::{limit_of, on_paused_time, per_ip, router, status};
+use super::world::{limit_of, on_paused_time, per_ip, router, routes, status};
 
 const OK: StatusCode = StatusCode::OK;
 const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
@@ -67,8 +67,8 @@ async fn a_rate_that_no_bucket_can_have_is_an_error_when_the_layer_is_built() {
 #[tokio::test]
 async fn routers_share_a_layer_and_not_its_rate() {
     let layer = per_ip(Rate::per_hour(1)).in_process().expect("valid");
-    let (first, second) = (super::world::routes().layer(layer.clone()), super::world::routes().layer(layer));
+    let (first, second) = (routes().layer(layer.clone()), routes().layer(layer));
     assert_eq!((status(&first, 1).await, status(&second, 1).await), (OK, TOO_MANY));
-    let other = super::world::routes().layer(per_ip(Rate::per_hour(1)).in_process().expect("valid"));
+    let other = routes().layer(per_ip(Rate::per_hour(1)).in_process().expect("valid"));
     assert_eq!(status(&other, 1).await, OK, "a layer that is built again has limits of its own");
 }
