@@ -172,7 +172,7 @@ async fn very_slow_and_very_fast_rates_allow_the_burst_once() {
 #[test]
 fn rates_that_no_bucket_has_are_errors() {
     for (rate, expected) in [
-        (Rate::per_second(0), "the rate must be a number above 0"),
+        (Rate::per_second(-1), "the rate must be a number above 0"),
         (Rate::per_second(f64::INFINITY), "the rate must be a number above 0"),
         (Rate::every(Duration::ZERO), "the rate must be a number above 0"),
         (Rate::per_second(1e-10), "the rate must be at least 1 in 366 days"),

@@ -58,7 +58,7 @@ async fn each_address_has_a_quota_of_its_own() {
 
 #[tokio::test]
 async fn a_rate_that_no_bucket_can_have_is_an_error_when_the_layer_is_built() {
-    for rate in [Rate::every(Duration::ZERO), Rate::per_second(0), Rate::per_second(1).burst(0)] {
+    for rate in [Rate::every(Duration::ZERO), Rate::per_second(-1), Rate::per_second(1).burst(u64::MAX)] {
         let error = per_ip(rate).in_process().err();
         assert!(matches!(error, Some(LayerError::Limit(_))), "{rate:?}: {error:?}");
     }
