@@ -23,7 +23,7 @@ async fn limiter() -> InProcess {
 }
 
 /// The output by lines.
-fn lines(out: Vec<u8>) -> Vec<String> {
+pub fn lines(out: Vec<u8>) -> Vec<String> {
     String::from_utf8(out).expect("text").lines().map(str::to_owned).collect()
 }
 

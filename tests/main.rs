@@ -4,7 +4,10 @@
 
 #[macro_use]
 mod contract;
+#[path = "objects/mod.rs"]
+mod bucket_objects;
 mod client;
+mod coming_from;
 mod contract_list;
 mod coverage;
 #[path = "support/distant.rs"]
@@ -35,5 +38,6 @@ mod round_trips;
 #[path = "support/run.rs"]
 mod run;
 mod stored_formats;
+mod tower;
 
 contract_tests!(crate::memory::MemoryBackend::new());

@@ -3,6 +3,7 @@
 mod admin_listener;
 mod audit;
 mod bounds;
+mod coming_from;
 mod connections;
 mod http2;
 mod http2_conformance;
