@@ -356,6 +356,7 @@ impl From<AdminError> for CallError {
             AdminError::Contended(_) => return Self::unknown_of_kind(ErrorKind::Contended, error),
             AdminError::UnknownKey(_) | AdminError::Deleted(_) => ErrorKind::UnknownKey,
             AdminError::KindChange(_) => ErrorKind::KindChange,
+            AdminError::VersionConflict { .. } => ErrorKind::VersionConflict,
             AdminError::TooManyInstances(_) => ErrorKind::TooManyInstances,
         };
         Self::refused(kind, error.to_string())

@@ -24,7 +24,7 @@ pub mod renew;
 pub mod reserve;
 
 pub use admin::{
-    ChangeAnswer, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ListQuery,
+    ChangeAnswer, ChangeQuery, DeleteAnswer, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ListQuery,
     ReplenishAnswer, ReplenishBody, UsageBody, VersionBody,
 };
 pub use batch::{BatchAnswer, BatchBody};
@@ -34,6 +34,7 @@ pub use complete::{
 pub use error::{
     AnswerError, BACKEND_ERROR, CommandError, ErrorBody, FORBIDDEN, INVALID_REQUEST, JOB_ID_BYTES_MAX,
     LEASE_CONFLICT, LEASE_EXPIRED, LEASE_SETTLED, TOO_MANY_INSTANCES, UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
+    VERSION_CONFLICT,
 };
 pub use extend::{EXTENDS_MAX, Extend, ExtendBody, ExtendOutcome};
 pub use object::{

@@ -15,7 +15,7 @@ use crate::decide::definition_codec::{CodecError, DefinitionVersion};
 use crate::decide::definition_version::{self, KindChange, VersionPlan};
 use crate::decide::{borrow, refill};
 use crate::ledger::{Ledger, LedgerError};
-use crate::limit::{Amount, Definition, LimitKey, RefillRate, ReplenishId, Status};
+use crate::limit::{Amount, Definition, ExpectedVersion, LimitKey, RefillRate, ReplenishId, Status};
 
 /// When a change is saved in the registry file, if the definitions last nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,14 @@ pub enum AdminError {
     /// The definition would change the limit's kind.
     #[error(transparent)]
     KindChange(#[from] KindChange),
+    /// The limit has another version than the change expects, so somebody else has changed it.
+    #[error("limit {key} {}; read it again before you change it", found_instead(*.found))]
+    VersionConflict {
+        /// The limit.
+        key: LimitKey,
+        /// The version that it has; `None` if there is no such limit.
+        found: Option<u64>,
+    },
     /// The template has already made more instances than the new `max_instances`.
     #[error("template {0} has already made more instances than the new max_instances")]
     TooManyInstances(LimitKey),
@@ -58,6 +66,13 @@ pub enum AdminError {
     /// The definitions could not be read or changed. The change may have been made.
     #[error("the definitions could not be read or changed")]
     Registry(#[source] RegistryError),
+}
+
+fn found_instead(version: Option<u64>) -> String {
+    version.map_or_else(
+        || "does not exist any more".to_owned(),
+        |version| format!("has version {version} by now"),
+    )
 }
 
 impl From<RegistryError> for AdminError {
@@ -89,7 +104,24 @@ impl<L: Ledger> Admin<L> {
 
     /// Creates or changes a limit; returns its status after the change.
     pub async fn put(&self, definition: &Definition) -> Result<Status, AdminError> {
-        self.change(&definition.key, |current| definition_version::put(current, definition)).await
+        self.put_over(definition, ExpectedVersion::Any).await
+    }
+
+    /// The same, if the limit has the expected version. A limit that already is as the definition says is left as it is,
+    /// whatever its version: the change may be a repetition.
+    pub async fn put_over(
+        &self,
+        definition: &Definition,
+        expected: ExpectedVersion,
+    ) -> Result<Status, AdminError> {
+        let plan = |current: Option<&Limit>| {
+            let version = definition_version::put(current, definition)?;
+            if version.is_some() {
+                check_version(expected, &definition.key, current)?;
+            }
+            Ok(version)
+        };
+        self.change(&definition.key, plan).await
     }
 
     /// Sets the refill rate and the burst of a bucket, and creates the bucket if there is none; returns its status
@@ -101,7 +133,8 @@ impl<L: Ledger> Admin<L> {
         burst: Amount,
     ) -> Result<Status, AdminError> {
         let plan = |current: Option<&Limit>| {
-            definition_version::put(current, &borrow::definition_with_rate(current, key, rate, burst))
+            let definition = borrow::definition_with_rate(current, key, rate, burst);
+            Ok(definition_version::put(current, &definition)?)
         };
         self.change(key, plan).await
     }
@@ -109,7 +142,7 @@ impl<L: Ledger> Admin<L> {
     async fn change(
         &self,
         key: &LimitKey,
-        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, AdminError>,
     ) -> Result<Status, AdminError> {
         let entry = self.create_saved_version(key, plan).await?;
         if let Status::Decreasing { .. } = entry.limit.state.status {
@@ -121,6 +154,11 @@ impl<L: Ledger> Admin<L> {
     /// Deletes a limit: it takes no reservations from now on. Leases on it can still be settled. An instance gives its place
     /// back, and no template makes it again.
     pub async fn delete(&self, key: &LimitKey) -> Result<(), AdminError> {
+        self.delete_version(key, ExpectedVersion::Any).await
+    }
+
+    /// The same, if the limit has the expected version.
+    pub async fn delete_version(&self, key: &LimitKey, expected: ExpectedVersion) -> Result<(), AdminError> {
         let registry = &self.registry;
         registry.refresh().await?;
         let entry = registry.newest(key).await?;
@@ -136,8 +174,11 @@ impl<L: Ledger> Admin<L> {
             };
             // Another version may take a place of another template.
             let is_same = |limit: &&Limit| limit.version == place.version;
-            let entry =
-                self.create_saved_version(key, |current| Ok(current.filter(is_same).and_then(delete)));
+            let plan = |current: Option<&Limit>| {
+                check_version(expected, key, current)?;
+                Ok(current.filter(is_same).and_then(delete))
+            };
+            let entry = self.create_saved_version(key, plan);
             if entry.await?.limit.state.status == Status::Deleted {
                 return Ok(());
             }
@@ -180,7 +221,7 @@ impl<L: Ledger> Admin<L> {
     async fn create_saved_version(
         &self,
         key: &LimitKey,
-        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, AdminError>,
     ) -> Result<Arc<Entry>, AdminError> {
         let created = self.create_version(key, Saving::Ahead, plan).await;
         let saver = &self.registry.saver;
@@ -197,7 +238,7 @@ impl<L: Ledger> Admin<L> {
         &self,
         key: &LimitKey,
         saving: Saving,
-        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, AdminError>,
     ) -> Result<Arc<Entry>, AdminError> {
         let unknown = || AdminError::UnknownKey(key.clone());
         let registry = &self.registry;
@@ -235,4 +276,20 @@ impl<L: Ledger> Admin<L> {
         }
         Err(AdminError::Contended(key.clone()))
     }
+}
+
+/// Checks that a limit has the version that a change expects.
+fn check_version(
+    expected: ExpectedVersion,
+    key: &LimitKey,
+    current: Option<&Limit>,
+) -> Result<(), AdminError> {
+    let present = current.filter(|limit| !limit.state.status.is_gone());
+    let is_expected = match expected {
+        ExpectedVersion::Any => true,
+        ExpectedVersion::Undefined => present.is_none_or(|limit| limit.state.origin.is_some()),
+        ExpectedVersion::Is(version) => present.is_some_and(|limit| limit.version == version),
+    };
+    let found = present.map(|limit| limit.version);
+    if is_expected { Ok(()) } else { Err(AdminError::VersionConflict { key: key.clone(), found }) }
 }

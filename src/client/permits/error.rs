@@ -52,6 +52,7 @@ impl From<AdminError> for PermitError {
             AdminError::UnknownKey(key) | AdminError::Deleted(key) => Self::UnknownLimit { key },
             AdminError::TooManyInstances(key) => Self::TooManyInstances { key },
             AdminError::KindChange(_)
+            | AdminError::VersionConflict { .. }
             | AdminError::NotSaved(_)
             | AdminError::Registry(_)
             | AdminError::Contended(_) => Self::Call(CallError::unknown(error)),

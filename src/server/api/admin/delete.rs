@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::{ChangeQueryPart, expected_version};
 use crate::ledger::Ledger;
 use crate::protocol::DeleteAnswer;
 use crate::server::api::answer::answer;
@@ -14,10 +15,12 @@ use crate::server::metrics::Route;
 pub(crate) async fn delete<L: Ledger>(
     authorized: Authorized<L, ToAdminister>,
     path: KeyPath,
+    query: ChangeQueryPart,
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Admin);
     let key = parse_name(&path?.0)?;
-    authorized.change("delete", &key, api.engine.admin().delete(&key)).await?;
+    let expected = expected_version(query)?;
+    authorized.change("delete", &key, api.engine.admin().delete_version(&key, expected)).await?;
     Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
 }

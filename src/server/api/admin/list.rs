@@ -5,6 +5,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::malformed_query;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use crate::protocol::{LimitInfo, LimitsAnswer, ListQuery};
@@ -36,15 +37,6 @@ pub(crate) async fn list<L: Ledger>(
     let limits = page.limits.iter().map(LimitInfo::from).collect();
     let next_after = page.next_after.map_or_else(String::new, |key| key.to_string());
     Ok(answer(StatusCode::OK, LimitsAnswer { limits, next_after }))
-}
-
-/// Says what is wrong with the query. The outer errors only say that the query is wrong.
-fn malformed_query(rejection: &QueryRejection) -> Reject {
-    let mut cause: &dyn std::error::Error = rejection;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    Reject::Invalid(format!("query: {cause}"))
 }
 
 fn filter(query: &ListQuery) -> Result<LimitFilter, Reject> {

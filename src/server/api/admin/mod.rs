@@ -13,9 +13,31 @@ pub(super) use list::list;
 pub(super) use put::put;
 pub(super) use replenish::replenish;
 
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+
+use crate::limit::ExpectedVersion;
 use crate::limit::json::{DefinitionJson, StatusJson};
-use crate::protocol::{LimitInfo, UsageBody};
+use crate::protocol::{ChangeQuery, LimitInfo, UsageBody};
 use crate::registry::LimitUsage;
+use crate::server::api::reject::Reject;
+
+/// The query of a change.
+type ChangeQueryPart = Result<Query<ChangeQuery>, QueryRejection>;
+
+fn expected_version(query: ChangeQueryPart) -> Result<ExpectedVersion, Reject> {
+    let Query(query) = query.map_err(|rejection| malformed_query(&rejection))?;
+    Ok(ExpectedVersion::from_number(query.if_version))
+}
+
+/// Says what is wrong with the query. The outer errors only say that the query is wrong.
+fn malformed_query(rejection: &QueryRejection) -> Reject {
+    let mut cause: &dyn std::error::Error = rejection;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    Reject::Invalid(format!("query: {cause}"))
+}
 
 impl From<&LimitUsage> for LimitInfo {
     fn from(usage: &LimitUsage) -> Self {
@@ -26,6 +48,7 @@ impl From<&LimitUsage> for LimitInfo {
             status,
             pending_decrease_to,
             usage: UsageBody { available: usage.available, reserved: usage.reserved, debt: usage.debt },
+            version: usage.version(),
         }
     }
 }
