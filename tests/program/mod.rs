@@ -6,6 +6,8 @@ mod bounds;
 mod connections;
 mod http2;
 mod http2_conformance;
+#[cfg(feature = "cli")]
+mod limits;
 mod smuggling;
 mod stop;
 mod tls;
