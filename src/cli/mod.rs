@@ -3,12 +3,15 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `limits/` | `ratelimiterd limits`: reads and changes limits over HTTP |
+//! | `top/` | `ratelimiterd top`: a live view of limits |
 //! | `completions.rs` | `ratelimiterd completions` |
 //! | `man.rs` | `ratelimiterd man` |
 
 mod completions;
 mod limits;
 mod man;
+#[cfg(feature = "top")]
+mod top;
 
 use clap::{ArgMatches, Command};
 
@@ -30,6 +33,12 @@ pub(crate) enum CliError {
     Limits(#[from] LimitsError),
     #[error("standard output cannot be written")]
     Output(#[source] std::io::Error),
+    #[cfg(feature = "top")]
+    #[error("top needs a terminal; use limits watch instead")]
+    NoTerminal,
+    #[cfg(feature = "top")]
+    #[error("the terminal cannot be used")]
+    Terminal(#[source] std::io::Error),
     #[error("{path}: the manual pages cannot be written")]
     Manual {
         path: std::path::PathBuf,
@@ -46,19 +55,29 @@ impl CliError {
                 error.kind() == std::io::ErrorKind::BrokenPipe
             }
             Self::Limits(_) | Self::Manual { .. } => false,
+            #[cfg(feature = "top")]
+            Self::NoTerminal | Self::Terminal(_) => false,
         }
     }
 }
 
 /// The subcommands.
-pub(crate) fn commands() -> [Command; 3] {
-    [limits::command(), completions::command(), man::command()]
+pub(crate) fn commands() -> Vec<Command> {
+    vec![
+        limits::command(),
+        #[cfg(feature = "top")]
+        top::command(),
+        completions::command(),
+        man::command(),
+    ]
 }
 
 /// Runs the subcommand `name`; `None` if it is none of [`commands`]. `program` is the whole command line.
 pub(crate) fn run(name: &str, matches: &ArgMatches, program: Command) -> Option<Result<Exit, CliError>> {
     match name {
         "limits" => Some(limits::run(matches).map_err(CliError::from)),
+        #[cfg(feature = "top")]
+        "top" => Some(top::run(matches)),
         "completions" => Some(completions::run(matches, program)),
         "man" => Some(man::run(matches, program)),
         _ => None,

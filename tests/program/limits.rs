@@ -1,6 +1,7 @@
 //! `ratelimiterd limits` against a running service: what it prints, what it changes, and how it exits.
 
 mod apply;
+mod races;
 mod reads;
 mod service;
 

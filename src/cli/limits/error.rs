@@ -39,7 +39,7 @@ pub(crate) enum LimitsError {
 
 impl LimitsError {
     /// A call failed while the program did something, such as `reading the limits`.
-    pub(super) fn call(doing: impl Into<String>) -> impl FnOnce(CallError) -> Self {
+    pub(in crate::cli) fn call(doing: impl Into<String>) -> impl FnOnce(CallError) -> Self {
         move |source| Self::Call { doing: doing.into(), source }
     }
 }

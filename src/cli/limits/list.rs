@@ -13,20 +13,21 @@ const TEMPLATE: &str = "template";
 pub(super) fn command() -> Command {
     Command::new("list")
         .about("Lists limits and templates with their usage, sorted by key")
-        .arg(prefix_flag("Lists only keys that begin with this text"))
-        .arg(template_flag())
+        .args(filter_flags())
         .arg(json_flag())
 }
 
-pub(super) fn template_flag() -> Arg {
-    Arg::new(TEMPLATE)
+/// The flags that say which limits to show.
+pub(in crate::cli) fn filter_flags() -> [Arg; 2] {
+    let template = Arg::new(TEMPLATE)
         .long(TEMPLATE)
         .value_name("KEY")
-        .help("Shows the instances of this template, and not limits and templates")
+        .help("Shows the instances of this template, and not limits and templates");
+    [prefix_flag("Only keys that begin with this text"), template]
 }
 
 /// Which limits the flags ask for.
-pub(super) fn asked_for(matches: &ArgMatches) -> Result<LimitsOf, LimitsError> {
+pub(in crate::cli) fn asked_for(matches: &ArgMatches) -> Result<LimitsOf, LimitsError> {
     let template = keys(matches, TEMPLATE)?.into_iter().next();
     Ok(LimitsOf { prefix: text(matches, PREFIX).to_owned(), template })
 }

@@ -40,9 +40,14 @@ use ledger_limiter::client::{Definition, Http, LimitKey};
 
 use super::Exit;
 pub(crate) use error::LimitsError;
+#[cfg(feature = "top")]
+pub(super) use list::{asked_for, filter_flags};
 use make::{Made, make_all};
 use output::Output;
 use plan::{Plan, Scope};
+#[cfg(feature = "top")]
+pub(super) use service::url;
+pub(super) use service::{connect, flags as service_flags};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -61,7 +66,7 @@ pub(super) fn command() -> Command {
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .args(service::flags())
+        .args(service_flags())
         .subcommand(list::command())
         .subcommand(get::command())
         .subcommand(put::command())
@@ -73,13 +78,17 @@ pub(super) fn command() -> Command {
         .subcommand(apply::command())
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<Exit, LimitsError> {
+/// Runs a command that calls a service.
+pub(super) fn block_on<T, E: From<LimitsError>>(command: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     // One thread is enough: the program waits for the service most of the time.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().build().map_err(LimitsError::Runtime)?;
-    runtime.block_on(async {
+    runtime.enable_all().build().map_err(LimitsError::Runtime)?.block_on(command)
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<Exit, LimitsError> {
+    block_on(async {
         let Some((name, matches)) = matches.subcommand() else { return Ok(Exit::Done) };
-        let http = service::connect(matches)?;
+        let http = connect(matches)?;
         match name {
             "list" => list::run(&http, matches).await,
             "get" => get::run(&http, matches).await,

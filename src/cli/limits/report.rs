@@ -76,7 +76,10 @@ pub(super) fn show_result(output: Output, plan: &Plan, made: Option<&[Made]>) ->
         }
     }
     if !output.is_json {
-        return Ok(());
+        return made.filter(|made| !made.is_empty()).map_or(Ok(()), |made| {
+            let done = made.iter().filter(|made| matches!(made, Made::Done | Made::Waits)).count();
+            output.line(&format!("{done} of {} changes made", made.len()))
+        });
     }
     let reports = plan.changes.iter().enumerate().map(|(index, change)| report(change, outcomes(index)));
     output.json(&Report { changes: reports.collect::<Result<_, _>>()?, unchanged: plan.unchanged })

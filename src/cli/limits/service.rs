@@ -18,7 +18,7 @@ const KEY: &str = "client-key";
 const TIMEOUT: &str = "request-timeout-seconds";
 
 /// The flags of every command.
-pub(super) fn flags() -> [Arg; 6] {
+pub(in crate::cli) fn flags() -> [Arg; 6] {
     let flag = |name: &'static str, value, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help).global(true).help_heading("Service")
     };
@@ -26,6 +26,7 @@ pub(super) fn flags() -> [Arg; 6] {
     [
         flag(SERVER, "URL", "The service, http://HOST:PORT or https://HOST:PORT")
             .env(SERVER_URL_VARIABLE)
+            .hide_env_values(true)
             .default_value("http://127.0.0.1:8080"),
         file(TOKEN_FILE, "A file with the token to send; it needs the scope read, and admin for changes")
             .env(TOKEN_FILE_VARIABLE)
@@ -40,7 +41,7 @@ pub(super) fn flags() -> [Arg; 6] {
 }
 
 /// The client that the flags describe. Nothing is sent yet.
-pub(super) fn connect(matches: &ArgMatches) -> Result<Http, LimitsError> {
+pub(in crate::cli) fn connect(matches: &ArgMatches) -> Result<Http, LimitsError> {
     let path = |name| matches.get_one::<PathBuf>(name);
     let mut tls = TlsOptions::default();
     if let Some(ca_file) = path(CA_FILE) {
@@ -54,8 +55,12 @@ pub(super) fn connect(matches: &ArgMatches) -> Result<Http, LimitsError> {
     if let Some(path) = path(TOKEN_FILE) {
         options = options.token(BearerToken::read(path)?);
     }
-    let url = matches.get_one::<String>(SERVER).map_or("", String::as_str);
-    Ok(Http::with_options(url, options)?)
+    Ok(Http::with_options(url(matches), options)?)
+}
+
+/// The address of the service.
+pub(in crate::cli) fn url(matches: &ArgMatches) -> &str {
+    matches.get_one::<String>(SERVER).map_or("", String::as_str)
 }
 
 /// The limits that a plan for these definitions has to know: those of the scope, or no more than begin as all wanted keys do.

@@ -9,10 +9,10 @@ use ledger_limiter::protocol;
 use ledger_limiter::telemetry::with_sources;
 use serde::Serialize;
 
-use super::list::{asked_for, template_flag};
+use super::list::{asked_for, filter_flags};
 use super::output::{Output, json_flag, note};
 use super::table::{Cell, Table};
-use super::{Exit, LimitsError, prefix_flag, shown};
+use super::{Exit, LimitsError, shown};
 
 const INTERVAL: &str = "interval-ms";
 const LOOKS: &str = "looks";
@@ -38,8 +38,7 @@ struct Line<'a> {
 pub(super) fn command() -> Command {
     Command::new("watch")
         .about("Shows limits now, and each one again when it changes, until it is interrupted")
-        .arg(prefix_flag("Only keys that begin with this text"))
-        .arg(template_flag())
+        .args(filter_flags())
         .arg(
             Arg::new(INTERVAL)
                 .long(INTERVAL)

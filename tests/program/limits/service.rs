@@ -65,3 +65,13 @@ fn each_subcommand_has_a_manual_page() {
     assert!(refused.stderr.starts_with("error: file: the manual pages cannot be written"), "{refused:?}");
     refused.exits_with(1);
 }
+
+#[cfg(feature = "top")]
+#[test]
+fn top_needs_a_terminal() {
+    let world = World::start();
+    let output = program(world.folder.path()).args(["top", "--server", &world.server.url("")]).output();
+    let refused = Ended::of(output.expect("it runs"));
+    assert_eq!(refused.stderr, "error: top needs a terminal; use limits watch instead\n");
+    refused.exits_with(1);
+}
