@@ -1,5 +1,8 @@
 //! The program `ratelimiterd`: reads the command line, runs a subcommand, and ends with an exit code.
 
+#[cfg(feature = "cli")]
+mod cli;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +17,10 @@ use tracing_subscriber::EnvFilter;
 
 /// The address that `probe` asks by default.
 const PROBE_ADDRESS: &str = "127.0.0.1:8080";
+
+/// The exit code of a difference, as that of `diff`.
+#[cfg(feature = "cli")]
+const DIFFERS: u8 = 2;
 
 /// Why the program failed.
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +45,25 @@ enum MainError {
     Probe(#[from] ProbeError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Cli(#[from] cli::CliError),
 }
 
 fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return show_usage(&error),
+    };
+    #[cfg(feature = "cli")]
+    if let Some(ended) = matches.subcommand().and_then(|(name, matches)| cli::run(name, matches, command())) {
+        return match ended {
+            Ok(cli::Exit::Done) => ExitCode::SUCCESS,
+            Ok(cli::Exit::Differs) => ExitCode::from(DIFFERS),
+            Err(error) if error.is_closed_output() => ExitCode::FAILURE,
+            Err(error) => failure(&error.into()),
+        };
+    }
     let result = match matches.subcommand() {
         Some(("serve", matches)) => read_settings(matches).map_err(MainError::from).and_then(run),
         Some(("check-config", matches)) => check_config(matches).map(|()| {
@@ -58,11 +80,20 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            writeln!(std::io::stderr(), "error: {}", with_sources(&error)).ok();
-            ExitCode::FAILURE
-        }
+        Err(error) => failure(&error),
     }
+}
+
+fn failure(error: &MainError) -> ExitCode {
+    // Without a reader of standard error there is nobody to tell.
+    writeln!(std::io::stderr(), "error: {}", with_sources(error)).ok();
+    ExitCode::FAILURE
+}
+
+/// Shows help, the version, or what is wrong with the command line. clap would exit with 2, which means a difference here.
+fn show_usage(error: &clap::Error) -> ExitCode {
+    let is_printed = error.print().is_ok();
+    if is_printed && !error.use_stderr() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn command() -> Command {
@@ -84,7 +115,7 @@ fn command() -> Command {
             )
         })
     };
-    Command::new("ratelimiterd")
+    let command = Command::new("ratelimiterd")
         .about("A distributed rate and quota limiter whose counters are a TigerBeetle ledger")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
@@ -102,7 +133,10 @@ fn command() -> Command {
                 .subcommand_required(true)
                 .subcommand(new_token_command()),
         )
-        .subcommand(probe_command())
+        .subcommand(probe_command());
+    #[cfg(feature = "cli")]
+    let command = command.subcommands(cli::commands());
+    command
 }
 
 /// A flag with a value.

@@ -88,7 +88,7 @@ fn modules() -> BTreeMap<String, Vec<PathBuf>> {
         let relative = file.strip_prefix(&root).expect("the file is below the root");
         let first = relative.components().next().expect("the path has a component").as_os_str();
         let name = first.to_str().expect("the name is text").trim_end_matches(".rs").to_owned();
-        if !matches!(name.as_str(), "lib" | "main" | "loadtest") {
+        if !matches!(name.as_str(), "lib" | "main" | "cli" | "loadtest") {
             modules.entry(name).or_default().push(file);
         }
     }

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     NotABucket,
     /// The kind of a limit cannot be changed.
     KindChange,
+    /// The limit has another version than the change expects: somebody else has changed it.
+    VersionConflict,
     /// Other processes kept changing the same limit. Try again.
     Contended,
     /// The lease id was used for another request.
@@ -91,7 +93,7 @@ pub enum CallError {
 impl ErrorKind {
     /// Whether the request contradicts the state of its lease or limit: [`LeaseConflict`](Self::LeaseConflict),
     /// [`LeaseSettled`](Self::LeaseSettled), [`LeaseExpired`](Self::LeaseExpired), [`NotABucket`](Self::NotABucket),
-    /// [`KindChange`](Self::KindChange) or [`Contended`](Self::Contended).
+    /// [`KindChange`](Self::KindChange), [`VersionConflict`](Self::VersionConflict) or [`Contended`](Self::Contended).
     pub fn is_conflict(self) -> bool {
         matches!(
             self,
@@ -100,6 +102,7 @@ impl ErrorKind {
                 | Self::LeaseExpired
                 | Self::NotABucket
                 | Self::KindChange
+                | Self::VersionConflict
                 | Self::Contended
         )
     }

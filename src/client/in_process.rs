@@ -15,7 +15,9 @@ use super::{
 use crate::engine::{Engine, EngineOptions};
 use crate::ledger::Ledger;
 use crate::ledger::memory::{Clock, MemoryLedger, SystemClock};
-use crate::limit::{BucketRate, Capacity, Definition, LimitState, RateChange, ReleaseId, ReplenishId};
+use crate::limit::{
+    BucketRate, Capacity, Definition, ExpectedVersion, LimitState, RateChange, ReleaseId, ReplenishId,
+};
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::CompleteOutcome;
 #[cfg(feature = "permits")]
@@ -233,7 +235,7 @@ impl<L: Ledger> InProcess<L> {
     ///
     /// [`ErrorKind::UnknownKey`] if there is no such limit.
     pub async fn purge(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
-        Ok(self.engine.admin().purge(&key.into_definition_key()?).await?)
+        Ok(self.engine.admin().purge(&key.into_definition_key()?, ExpectedVersion::Any).await?)
     }
 
     /// The parts inside, for this crate's tests. It may change at any time.
@@ -380,6 +382,7 @@ impl From<AdminError> for CallError {
             AdminError::Contended(_) => return Self::unknown_of_kind(ErrorKind::Contended, error),
             AdminError::UnknownKey(_) | AdminError::Deleted(_) => ErrorKind::UnknownKey,
             AdminError::KindChange(_) => ErrorKind::KindChange,
+            AdminError::VersionConflict { .. } => ErrorKind::VersionConflict,
             AdminError::TooManyInstances(_) => ErrorKind::TooManyInstances,
             AdminError::IsTemplate(_) => ErrorKind::InvalidRequest,
         };

@@ -1,6 +1,6 @@
 //! Limits as the client library shows them.
 
-use crate::limit::{Capacity, Definition, Status};
+use crate::limit::{Capacity, Definition, LimitKey, Status};
 use crate::protocol::UsageBody;
 use crate::registry::LimitUsage;
 
@@ -27,6 +27,34 @@ pub struct LimitInfo {
     pub status: LimitStatus,
     /// How much is used.
     pub usage: Usage,
+    /// The number of the newest version of the definition, for [`ExpectedVersion::Is`](crate::limit::ExpectedVersion); 0 from
+    /// a service that does not tell.
+    pub version: u64,
+}
+
+/// Which limits to read; all limits and templates by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LimitsOf {
+    /// Only keys that begin with this text.
+    pub prefix: String,
+    /// The instances of this template, instead of limits and templates.
+    pub template: Option<LimitKey>,
+}
+
+/// One version that a limit had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitVersion {
+    /// The number of the version; the first is 1.
+    pub version: u64,
+    /// When the version took effect, in milliseconds since the Unix epoch, by the clock of the ledger.
+    pub at_unix_ms: u64,
+    /// `active`, `decreasing`, `deleted` or `retired`.
+    pub status: String,
+    /// The definition; its capacity is the one in effect.
+    pub definition: Definition,
+    /// The lower capacity that waited to be applied, if one did.
+    pub pending_decrease_to: Option<Capacity>,
 }
 
 /// Whether a limit grants reservations.
@@ -43,6 +71,14 @@ pub enum LimitStatus {
 }
 
 impl LimitStatus {
+    /// The lower capacity that waits to be applied, if one does.
+    pub fn decreases_to(self) -> Option<Capacity> {
+        match self {
+            Self::Active => None,
+            Self::Decreasing { to } => Some(to),
+        }
+    }
+
     /// A limit that is gone is never shown, so it needs no status here.
     pub(super) fn of(status: Status) -> Self {
         match status {
@@ -68,6 +104,6 @@ impl LimitInfo {
     pub(super) fn of(usage: &LimitUsage) -> Self {
         let state = &usage.entry.limit.state;
         let (definition, status) = (state.definition.clone(), LimitStatus::of(state.status));
-        Self { definition, status, usage: Usage::of(usage) }
+        Self { definition, status, usage: Usage::of(usage), version: usage.version() }
     }
 }

@@ -100,7 +100,7 @@ pub use in_process::{InProcess, InProcessError};
 pub use key::IntoLimitKey;
 pub use lease::{CompleteError, ExtendError, Extended, Lease};
 pub use limit::{IntoDefinition, Limit, LimitError};
-pub use limit_info::{LimitInfo, LimitStatus, Usage};
+pub use limit_info::{LimitInfo, LimitStatus, LimitVersion, LimitsOf, Usage};
 pub use limiter::{Acquired, Limiter};
 pub use llm::LlmCall;
 pub use object::{BucketObject, BucketReservation, ObjectReservation, ObjectState, ObjectTransport};
@@ -112,7 +112,7 @@ pub use stats::KeyStats;
 pub use transport::{AttemptResult, Transport};
 
 pub use crate::limit::{
-    Amount, AmountError, Capacity, Definition, DefinitionError, ExtendId, KeyError, Kind, KindFields,
-    KindName, LeaseId, LimitKey, Overage, ReleaseId, RenewId, escape_segment,
+    Amount, AmountError, Capacity, Definition, DefinitionError, ExpectedVersion, ExtendId, KeyError, Kind,
+    KindFields, KindName, LeaseId, LimitKey, Overage, ReleaseId, RenewId, escape_segment,
 };
 pub use crate::protocol::{Actual, CommandError, Complete, Extend, Renew, Requirement, Reserve};

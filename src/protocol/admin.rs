@@ -5,6 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::limit::json::{DefinitionJson, StatusJson};
 use crate::limit::{IdError, ReplenishId};
 
+/// The query of `PUT /v1/admin/limits`; it may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChangeQuery {
+    /// Changes the limit only if it has this version; 0 means that no operator has defined it.
+    pub if_version: Option<u64>,
+}
+
 /// The answer to `PUT /v1/admin/limits` and to `POST /v1/admin/limits/{key}/reset`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeAnswer {
@@ -20,6 +28,8 @@ pub struct ChangeAnswer {
 pub struct DeleteQuery {
     /// Ends the history of the key, too: a later definition begins without usage and debt.
     pub purge: bool,
+    /// Deletes the limit only if it has this version.
+    pub if_version: Option<u64>,
 }
 
 /// The answer to `DELETE /v1/admin/limits/{key}`.
@@ -63,6 +73,9 @@ pub struct LimitInfo {
     pub pending_decrease_to: u64,
     /// What the ledger says of the limit's use.
     pub usage: UsageBody,
+    /// The number of the limit's newest version, for `if_version` of a change; 0 from a service that does not tell.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// The use of a limit, in its units. For a template: instances it may still make, instances it has made, 0.
@@ -121,7 +134,7 @@ pub struct VersionBody {
     pub version: u64,
     /// When the version took effect, in the ledger's milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
-    /// `active`, `decreasing` or `deleted`.
+    /// `active`, `decreasing`, `deleted` or `retired`.
     pub status: String,
     /// The definition; its capacity is the one in effect.
     pub definition: DefinitionJson,

@@ -23,6 +23,8 @@ pub const LEASE_EXPIRED: &str = "lease_expired";
 pub const UNKNOWN_LIMIT_KEY: &str = "unknown_limit_key";
 /// The error of a key whose template has reached `max_instances`. In a reserve answer the key follows behind a colon.
 pub const TOO_MANY_INSTANCES: &str = "too_many_instances";
+/// The error of a change whose `if_version` is not the version of the limit.
+pub const VERSION_CONFLICT: &str = "version_conflict";
 /// The error of a limit whose capacity is being lowered; the key follows behind a colon.
 pub(super) const LIMIT_DECREASING: &str = "limit_decreasing";
 /// The error of an amount above the capacity; the key follows behind a colon.

@@ -26,8 +26,8 @@ pub mod reserve;
 pub mod reserve_command;
 
 pub use admin::{
-    ChangeAnswer, DeleteAnswer, DeleteQuery, HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ListQuery,
-    ReplenishAnswer, ReplenishBody, ResetBody, UsageBody, VersionBody,
+    ChangeAnswer, ChangeQuery, DeleteAnswer, DeleteQuery, HistoryAnswer, LimitAnswer, LimitInfo,
+    LimitsAnswer, ListQuery, ReplenishAnswer, ReplenishBody, ResetBody, UsageBody, VersionBody,
 };
 pub use batch::{BatchAnswer, BatchBody};
 pub use complete::{
@@ -36,6 +36,7 @@ pub use complete::{
 pub use error::{
     AnswerError, BACKEND_ERROR, CommandError, ErrorBody, FORBIDDEN, INVALID_REQUEST, JOB_ID_BYTES_MAX,
     LEASE_CONFLICT, LEASE_EXPIRED, LEASE_SETTLED, TOO_MANY_INSTANCES, UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
+    VERSION_CONFLICT,
 };
 pub use extend::{EXTENDS_MAX, Extend, ExtendBody, ExtendOutcome};
 pub use object::{

@@ -15,7 +15,7 @@ use crate::decide::definition_codec::{CodecError, DefinitionVersion};
 use crate::decide::definition_version::{self, KindChange, VersionPlan};
 use crate::decide::{borrow, refill};
 use crate::ledger::{AccountId, Ledger, LedgerError};
-use crate::limit::{Definition, LimitKey, RateChange, ReplenishId, Status};
+use crate::limit::{Definition, ExpectedVersion, LimitKey, RateChange, ReplenishId, Status};
 
 /// When a change is saved in the registry file, if the definitions last nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,14 @@ pub enum AdminError {
     /// Nothing is used of a template.
     #[error("{0} is a template: nothing is used of it, only of its instances")]
     IsTemplate(LimitKey),
+    /// The limit has another version than the change expects, so somebody else has changed it.
+    #[error("limit {key} {}; read it again before you change it", found_instead(*.found))]
+    VersionConflict {
+        /// The limit.
+        key: LimitKey,
+        /// The version that it has; `None` if there is no such limit.
+        found: Option<u64>,
+    },
     /// The template has already made more instances than the new `max_instances`.
     #[error("template {0} has already made more instances than the new max_instances")]
     TooManyInstances(LimitKey),
@@ -61,6 +69,13 @@ pub enum AdminError {
     /// The definitions could not be read or changed. The change may have been made.
     #[error("the definitions could not be read or changed")]
     Registry(#[source] RegistryError),
+}
+
+fn found_instead(version: Option<u64>) -> String {
+    version.map_or_else(
+        || "does not exist any more".to_owned(),
+        |version| format!("has version {version} by now"),
+    )
 }
 
 impl From<RegistryError> for AdminError {
@@ -92,7 +107,24 @@ impl<L: Ledger> Admin<L> {
 
     /// Creates or changes a limit; returns its status after the change.
     pub async fn put(&self, definition: &Definition) -> Result<Status, AdminError> {
-        self.change(&definition.key, |current| definition_version::put(current, definition)).await
+        self.put_over(definition, ExpectedVersion::Any).await
+    }
+
+    /// The same, if the limit has the expected version. A limit that already is as the definition says is left as it is,
+    /// whatever its version: the change may be a repetition.
+    pub async fn put_over(
+        &self,
+        definition: &Definition,
+        expected: ExpectedVersion,
+    ) -> Result<Status, AdminError> {
+        let plan = |current: Option<&Limit>| {
+            let version = definition_version::put(current, definition)?;
+            if version.is_some() {
+                check_version(expected, &definition.key, current)?;
+            }
+            Ok(version)
+        };
+        self.change(&definition.key, plan).await
     }
 
     /// Sets the refill rate or the burst of a bucket, or both, and returns its status after the change. With both it creates the
@@ -103,7 +135,7 @@ impl<L: Ledger> Admin<L> {
             self.existing(key).await?;
         }
         let plan = |current: Option<&Limit>| match borrow::definition_with_rate(current, key, change) {
-            Some(definition) => definition_version::put(current, &definition),
+            Some(definition) => Ok(definition_version::put(current, &definition)?),
             None => Ok(None),
         };
         self.change(key, plan).await
@@ -112,7 +144,7 @@ impl<L: Ledger> Admin<L> {
     async fn change(
         &self,
         key: &LimitKey,
-        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, AdminError>,
     ) -> Result<Status, AdminError> {
         let entry = self.create_saved_version(key, plan).await?;
         if let Status::Decreasing { .. } = entry.limit.state.status {
@@ -124,19 +156,24 @@ impl<L: Ledger> Admin<L> {
     /// Deletes a limit: it takes no reservations from now on. Leases on it can still be settled. An instance gives its place
     /// back, and no template makes it again.
     pub async fn delete(&self, key: &LimitKey) -> Result<(), AdminError> {
+        self.delete_version(key, ExpectedVersion::Any).await
+    }
+
+    /// The same, if the limit has the expected version.
+    pub async fn delete_version(&self, key: &LimitKey, expected: ExpectedVersion) -> Result<(), AdminError> {
         let entry = self.newest_known(key).await?;
         if entry.limit.state.status == Status::Deleted {
             return Err(AdminError::Deleted(key.clone()));
         }
         let is_deleted = |limit: &Limit| limit.state.status == Status::Deleted;
-        self.remove(key, definition_version::delete, is_deleted).await
+        self.remove(key, expected, definition_version::delete, is_deleted).await
     }
 
-    /// Deletes a limit for good, or one that was deleted before: its history ends, and a later definition of the key begins
+    /// Deletes a limit for good, if it has the expected version, or one that was deleted before: its history ends, and a later definition of the key begins
     /// without usage and debt. Leases on it can still be settled.
-    pub async fn purge(&self, key: &LimitKey) -> Result<(), AdminError> {
+    pub async fn purge(&self, key: &LimitKey, expected: ExpectedVersion) -> Result<(), AdminError> {
         self.newest_known(key).await?;
-        self.remove(key, definition_version::purge, Limit::is_purged).await
+        self.remove(key, expected, definition_version::purge, Limit::is_purged).await
     }
 
     /// Sets the usage and the debt of a limit to zero, and returns its status after that. A decrease that waits is applied by it.
@@ -163,6 +200,7 @@ impl<L: Ledger> Admin<L> {
     async fn remove(
         &self,
         key: &LimitKey,
+        expected: ExpectedVersion,
         plan: impl Fn(&Limit, Option<AccountId>) -> Option<VersionPlan>,
         is_done: impl Fn(&Limit) -> bool,
     ) -> Result<(), AdminError> {
@@ -175,8 +213,11 @@ impl<L: Ledger> Admin<L> {
             };
             // Another version may take a place of another template.
             let is_same = |limit: &&Limit| limit.version == place.version;
-            let entry =
-                self.create_saved_version(key, |current| Ok(current.filter(is_same).and_then(remove)));
+            let plan = |current: Option<&Limit>| {
+                check_version(expected, key, current)?;
+                Ok(current.filter(is_same).and_then(remove))
+            };
+            let entry = self.create_saved_version(key, plan);
             if is_done(&entry.await?.limit) {
                 return Ok(());
             }
@@ -219,7 +260,7 @@ impl<L: Ledger> Admin<L> {
     async fn create_saved_version(
         &self,
         key: &LimitKey,
-        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, AdminError>,
     ) -> Result<Arc<Entry>, AdminError> {
         let created = self.create_version(key, Saving::Ahead, plan).await;
         let saver = &self.registry.saver;
@@ -236,7 +277,7 @@ impl<L: Ledger> Admin<L> {
         &self,
         key: &LimitKey,
         saving: Saving,
-        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, KindChange>,
+        plan: impl Fn(Option<&Limit>) -> Result<Option<VersionPlan>, AdminError>,
     ) -> Result<Arc<Entry>, AdminError> {
         let unknown = || AdminError::UnknownKey(key.clone());
         let registry = &self.registry;
@@ -274,4 +315,20 @@ impl<L: Ledger> Admin<L> {
         }
         Err(AdminError::Contended(key.clone()))
     }
+}
+
+/// Checks that a limit has the version that a change expects.
+fn check_version(
+    expected: ExpectedVersion,
+    key: &LimitKey,
+    current: Option<&Limit>,
+) -> Result<(), AdminError> {
+    let present = current.filter(|limit| !limit.state.status.is_gone());
+    let is_expected = match expected {
+        ExpectedVersion::Any => true,
+        ExpectedVersion::Undefined => present.is_none_or(|limit| limit.state.origin.is_some()),
+        ExpectedVersion::Is(version) => present.is_some_and(|limit| limit.version == version),
+    };
+    let found = present.map(|limit| limit.version);
+    if is_expected { Ok(()) } else { Err(AdminError::VersionConflict { key: key.clone(), found }) }
 }

@@ -41,7 +41,7 @@ impl<L: Ledger> Admin<L> {
                 && self.is_as_seeded(state)
             {
                 let target = Definition { capacity: to, ..state.definition.clone() };
-                let put = |current: Option<&Limit>| definition_version::put(current, &target);
+                let put = |current: Option<&Limit>| Ok(definition_version::put(current, &target)?);
                 self.create_version(&target.key, Saving::Later, put).await?;
             }
         }

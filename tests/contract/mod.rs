@@ -318,6 +318,7 @@ macro_rules! contract_tests {
             a_limit_created_at_one_replica_is_usable_at_another,
             a_change_reaches_the_other_replicas,
             replicas_agree_after_concurrent_changes,
+            one_of_two_changes_over_the_same_version_is_made,
             concurrent_replicas_apply_a_decrease_once,
             a_decrease_survives_the_replica_that_began_it,
             a_replica_that_knows_the_old_kind_reserves_nothing,

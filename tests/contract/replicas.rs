@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::limit::Status;
+use ledger_limiter::limit::{ExpectedVersion, Status};
 use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
 
@@ -86,6 +87,48 @@ pub async fn replicas_agree_after_concurrent_changes<B: Backend>(backend: B) {
         assert_eq!(info.state().definition.capacity, capacity, "every replica has the same definition");
         assert_eq!(info.state().status, Status::Active);
         assert_eq!(info.available, u128::from(capacity), "the balance is the capacity");
+    }
+}
+
+pub async fn one_of_two_changes_over_the_same_version_is_made<B: Backend>(backend: B) {
+    let (one, other) = (start(&backend).await, start(&backend).await);
+    one.put(rolling("rpm", 1_000, 60)).await;
+    for version in 1..=10 {
+        let expected = ExpectedVersion::Is(version);
+        // Each is higher than all before, so that none waits to be applied.
+        let capacity = (version + 1) * 1_000;
+        let (low, high) = (rolling("rpm", capacity, 60), rolling("rpm", capacity + 1, 60));
+        let changes =
+            tokio::join!(one.admin().put_over(&low, expected), other.admin().put_over(&high, expected));
+        let kept = match changes {
+            (Ok(Status::Active), Err(AdminError::VersionConflict { found, .. }))
+                if found == Some(version + 1) =>
+            {
+                low
+            }
+            (Err(AdminError::VersionConflict { found, .. }), Ok(Status::Active))
+                if found == Some(version + 1) =>
+            {
+                high
+            }
+            changes => panic!("{changes:?}"),
+        };
+        let found = one.info("rpm").await;
+        assert_eq!((found.version(), &found.state().definition), (version + 1, &kept));
+    }
+    let expected = ExpectedVersion::Is(11);
+    let (raised, rpm) = (rolling("rpm", 100_000, 60), key("rpm"));
+    let changes =
+        tokio::join!(one.admin().put_over(&raised, expected), other.admin().delete_version(&rpm, expected));
+    match changes {
+        (Ok(_), Err(AdminError::VersionConflict { found: Some(12), .. })) => {
+            assert_eq!(other.info("rpm").await.state().definition, raised);
+        }
+        (Err(AdminError::VersionConflict { found: None, .. }), Ok(())) => {
+            let gone = one.admin().get(&rpm).await;
+            assert!(matches!(gone, Err(AdminError::Deleted(_))), "{gone:?}");
+        }
+        changes => panic!("{changes:?}"),
     }
 }
 

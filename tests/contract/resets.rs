@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{Definition, LimitKey, Status};
+use ledger_limiter::limit::{Definition, ExpectedVersion, LimitKey, Status};
 use ledger_limiter::protocol::ReserveOutcome;
 use ledger_limiter::registry::AdminError;
 
@@ -129,11 +129,14 @@ pub async fn a_purged_limit_begins_anew<B: Backend>(backend: B) {
         let before = lease();
         let command = reserve(before, &[(name, 14)]);
         replica.limiter().force(&command).await.expect("the ledger answers");
-        replica.admin().purge(&key(name)).await.expect("it is purged");
+        replica.admin().purge(&key(name), ExpectedVersion::Any).await.expect("it is purged");
         let unknown = Some(ReserveOutcome::UnknownKey { key: key(name) });
         assert_eq!(Some(another.take(&[(name, 1)]).await), unknown);
         assert!(matches!(another.admin().history(&key(name)).await, Err(AdminError::UnknownKey(_))));
-        assert!(matches!(replica.admin().purge(&key(name)).await, Err(AdminError::UnknownKey(_))));
+        assert!(matches!(
+            replica.admin().purge(&key(name), ExpectedVersion::Any).await,
+            Err(AdminError::UnknownKey(_))
+        ));
         assert!(matches!(replica.admin().delete(&key(name)).await, Err(AdminError::UnknownKey(_))));
         another.put(limit.clone()).await;
         assert_eq!(another.usage(name).await, UNUSED, "{name}");
@@ -149,7 +152,7 @@ pub async fn a_deleted_limit_can_be_purged_and_become_another_kind<B: Backend>(b
     replica.put(rolling("limit", 10, 3_600)).await;
     replica.take(&[("limit", 6)]).await;
     replica.admin().delete(&key("limit")).await.expect("it is deleted");
-    replica.admin().purge(&key("limit")).await.expect("it is purged");
+    replica.admin().purge(&key("limit"), ExpectedVersion::Any).await.expect("it is purged");
     replica.put(concurrency("limit", 10, 60)).await;
     assert_eq!(replica.usage("limit").await, UNUSED);
     assert!(is_granted(&replica.take(&[("limit", 10)]).await));
@@ -159,7 +162,7 @@ pub async fn a_purged_instance_gives_its_place_back<B: Backend>(backend: B) {
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
     replica.put(template(rolling("user:{user}", 10, 3_600), 1)).await;
     replica.take(&[("user:ann", 10)]).await;
-    replica.admin().purge(&key("user:ann")).await.expect("it is purged");
+    replica.admin().purge(&key("user:ann"), ExpectedVersion::Any).await.expect("it is purged");
     assert_eq!(replica.usage("user:{user}").await, Usage { available: 1, reserved: 0, debt: 0 });
     assert!(is_granted(&replica.take(&[("user:bob", 10)]).await));
     let unknown = ReserveOutcome::UnknownKey { key: key("user:ann") };

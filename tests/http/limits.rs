@@ -17,7 +17,7 @@ async fn a_limit_is_created_shown_listed_and_deleted() {
             "unit": "tokens", "description": "", "overage": "debt",
         },
         "status": "active", "pending_decrease_to": 0,
-        "usage": { "available": 5, "reserved": 0, "debt": 0 },
+        "usage": { "available": 5, "reserved": 0, "debt": 0 }, "version": 1,
     });
     let shown = service.get(&path).await;
     assert_eq!(shown, Answer::ok(json!({ "limit": expected })));
@@ -65,6 +65,56 @@ async fn a_path_means_the_key_that_ends_in_history_before_the_history_of_a_key()
     assert_eq!(service.limit("rpm/history").await["definition"]["key"], json!("rpm/history"));
     let history = service.get("/v1/admin/limits/rpm/history/history").await;
     assert_eq!(history.body["versions"][0]["definition"]["key"], json!("rpm/history"), "{history:?}");
+}
+
+#[tokio::test]
+async fn a_change_is_made_only_over_the_version_that_it_expects() {
+    let service = Service::new().await;
+    let limit = |key: &str, capacity: u64| json!({ "key": key, "kind": "rolling", "capacity": capacity, "window_seconds": 60 });
+    let put = async |limit: &Value, expected: &str| {
+        let path = format!("/v1/admin/limits?if_version={expected}");
+        service.call(Method::PUT, &path, limit.to_string()).await
+    };
+    let is_conflict = |answer: &Answer| answer.assert_error(StatusCode::CONFLICT, "version_conflict");
+
+    // `rpm` has version 1, and there is no `new`.
+    is_conflict(&put(&limit("rpm", 7), "2").await);
+    is_conflict(&put(&limit("rpm", 7), "0").await);
+    is_conflict(&put(&limit("new", 7), "1").await);
+    assert_eq!(service.limit("rpm").await["version"], json!(1));
+    assert_eq!(put(&limit("rpm", 7), "1").await.status, StatusCode::OK);
+    assert_eq!(put(&limit("new", 7), "0").await.status, StatusCode::OK);
+    assert_eq!(service.limit("rpm").await["version"], json!(2));
+
+    // A repetition has nothing to change, so it succeeds.
+    assert_eq!(put(&limit("rpm", 7), "1").await.status, StatusCode::OK);
+    assert_eq!(put(&limit("new", 7), "0").await.status, StatusCode::OK);
+
+    is_conflict(&service.delete("/v1/admin/limits/rpm?if_version=1").await);
+    assert_eq!(service.delete("/v1/admin/limits/rpm?if_version=2").await, Answer::ok(json!({ "ok": true })));
+    // A deleted limit is made again as if it had never been there.
+    is_conflict(&put(&limit("rpm", 7), "3").await);
+    assert_eq!(put(&limit("rpm", 7), "0").await.status, StatusCode::OK);
+    assert_eq!(service.limit("rpm").await["version"], json!(4));
+
+    put(&limit("rpm", 8), "x").await.assert_invalid("query: ");
+    service.delete("/v1/admin/limits/rpm?version=4").await.assert_invalid("query: ");
+}
+
+#[tokio::test]
+async fn an_instance_that_no_operator_has_changed_counts_as_undefined() {
+    let service = Service::new().await;
+    let template =
+        json!({ "key": "tenant:{tenant}", "kind": "rolling", "capacity": 5, "window_seconds": 60 });
+    assert_eq!(service.put(&template).await.status, StatusCode::OK);
+    assert_eq!(service.reserve("tenant:acme", 1).await.status, StatusCode::OK);
+    let own = json!({ "key": "tenant:acme", "kind": "rolling", "capacity": 9, "window_seconds": 60 });
+    for status in [StatusCode::OK, StatusCode::CONFLICT] {
+        let path = "/v1/admin/limits?if_version=0";
+        let mut own = own.clone();
+        own["capacity"] = if status == StatusCode::OK { json!(9) } else { json!(10) };
+        assert_eq!(service.call(Method::PUT, path, own.to_string()).await.status, status);
+    }
 }
 
 #[tokio::test]

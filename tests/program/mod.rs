@@ -7,6 +7,8 @@ mod coming_from;
 mod connections;
 mod http2;
 mod http2_conformance;
+#[cfg(feature = "cli")]
+mod limits;
 mod smuggling;
 mod stop;
 mod tls;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "client-tls")]
 mod client;
+#[cfg(feature = "cli")]
+mod limits;
 mod probe;
 
 use std::path::PathBuf;

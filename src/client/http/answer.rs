@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::client::{CallError, DefinitionError, ErrorKind};
 use crate::protocol::{
     AnswerError, ErrorBody, FORBIDDEN, INVALID_REQUEST, LEASE_CONFLICT, LEASE_EXPIRED, LEASE_SETTLED,
-    TOO_MANY_INSTANCES, UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
+    TOO_MANY_INSTANCES, UNAUTHORIZED, UNKNOWN_LIMIT_KEY, VERSION_CONFLICT,
 };
 
 // Further names of errors, which `src/server/api/reject.rs` defines.
@@ -127,6 +127,7 @@ fn kind_of(name: &str) -> ErrorKind {
         LEASE_EXPIRED => ErrorKind::LeaseExpired,
         NOT_A_BUCKET => ErrorKind::NotABucket,
         KIND_CHANGE => ErrorKind::KindChange,
+        VERSION_CONFLICT => ErrorKind::VersionConflict,
         _ => ErrorKind::Other,
     }
 }
@@ -156,6 +157,7 @@ mod tests {
             (StatusCode::CONFLICT, "lease_expired", ErrorKind::LeaseExpired),
             (StatusCode::CONFLICT, "not_a_bucket", ErrorKind::NotABucket),
             (StatusCode::CONFLICT, "kind_change", ErrorKind::KindChange),
+            (StatusCode::CONFLICT, "version_conflict", ErrorKind::VersionConflict),
             (StatusCode::CONFLICT, "novel", ErrorKind::Other),
         ] {
             let error = error(status, &format!(r#"{{"error":"{name}","message":"why"}}"#));

@@ -1,5 +1,6 @@
 //! The transport to a service, over HTTP.
 
+mod admin;
 mod answer;
 mod bearer_token;
 #[cfg(feature = "client-tls")]
@@ -20,22 +21,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use answer::{AttemptError, read, read_success};
+use answer::{AttemptError, read};
 pub use bearer_token::{BearerToken, BearerTokenError};
 #[cfg(feature = "client-tls")]
 use connector::Connector;
 pub use error::HttpError;
 pub use options::HttpOptions;
 
-use super::{
-    AttemptResult, CallError, Complete, Extend, IntoLimitKey, LimitInfo, LimitKey, LimitStatus, Renew,
-    Reserve, Transport, Usage,
-};
-use crate::limit::json::StatusJson;
-use crate::limit::{Capacity, DefinitionError, ReplenishId};
+use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Renew, Reserve, Transport, Usage};
 use crate::protocol::{
-    self, AnswerError, BatchAnswer, ChangeAnswer, CompleteAnswer, CompleteBody, DeleteAnswer, ExtendBody,
-    LimitAnswer, RenewBody, ReplenishAnswer, ReplenishBody, ReserveAnswer, ReserveBody, ResetBody,
+    AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, RenewBody, ReserveAnswer, ReserveBody,
 };
 
 /// The longest body that the service takes, less the bytes around the items of a batch.
@@ -93,65 +88,6 @@ impl Http {
         let base = format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/'));
         let permits = Semaphore::new(options.requests_max.min(Semaphore::MAX_PERMITS));
         Ok(Self { client, base, options, permits })
-    }
-
-    /// A limit or a template, with its usage; `None` if there is none of this key. The token needs the scope of an
-    /// operator who reads.
-    pub async fn limit(&self, key: impl IntoLimitKey) -> Result<Option<LimitInfo>, CallError> {
-        let Some(limit) = self.read_limit(&key.into_definition_key()?).await? else { return Ok(None) };
-        let definition = limit.definition.into_definition().map_err(AttemptError::Definition)?;
-        let status = match limit.status {
-            StatusJson::Active => LimitStatus::Active,
-            StatusJson::Decreasing => {
-                let to = Capacity::new(limit.pending_decrease_to).map_err(DefinitionError::Capacity);
-                LimitStatus::Decreasing { to: to.map_err(AttemptError::Definition)? }
-            }
-        };
-        Ok(Some(LimitInfo { definition, status, usage: Usage::of_body(limit.usage) }))
-    }
-
-    /// Refills a token bucket that is refilled manually. Returns false if the limit is not such a bucket.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::UnknownKey`](super::ErrorKind::UnknownKey) if there is no such limit.
-    pub async fn replenish(&self, key: impl IntoLimitKey) -> Result<bool, CallError> {
-        let path = format!("/v1/admin/limits/{}/replenish", in_path(&key.into_limit_key()?));
-        let body = ReplenishBody { replenish_id: Some(ReplenishId::generate().to_string()) };
-        let (status, answer) = self.exchange(Method::POST, &path, json(&body)?).await?;
-        Ok(read_success::<ReplenishAnswer>(status, &answer)?.replenished)
-    }
-
-    /// Sets the usage and the debt of a limit to zero. Leases on it can still be completed, which changes nothing of its usage.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::UnknownKey`](super::ErrorKind::UnknownKey) if there is no such limit.
-    pub async fn reset(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
-        let path = format!("/v1/admin/limits/{}/reset", in_path(&key.into_definition_key()?));
-        let (status, answer) = self.exchange(Method::POST, &path, json(&ResetBody {})?).await?;
-        read_success::<ChangeAnswer>(status, &answer).map(drop)
-    }
-
-    /// Deletes a limit or a template for good: its history ends, and a later definition of the key begins without usage and debt.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::UnknownKey`](super::ErrorKind::UnknownKey) if there is no such limit.
-    pub async fn purge(&self, key: impl IntoLimitKey) -> Result<(), CallError> {
-        let path = format!("/v1/admin/limits/{}?purge=true", in_path(&key.into_definition_key()?));
-        let (status, answer) = self.exchange(Method::DELETE, &path, String::new()).await?;
-        read_success::<DeleteAnswer>(status, &answer).map(drop)
-    }
-
-    async fn read_limit(&self, key: &LimitKey) -> Result<Option<protocol::LimitInfo>, CallError> {
-        let path = format!("/v1/admin/limits/{}", in_path(key));
-        let (status, answer) = self.exchange(Method::GET, &path, String::new()).await?;
-        match read_success::<LimitAnswer>(status, &answer) {
-            Ok(answer) => Ok(Some(answer.limit)),
-            Err(error) if error.is_unknown_key() => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Sends a body and reads the answer.

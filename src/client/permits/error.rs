@@ -53,6 +53,7 @@ impl From<AdminError> for PermitError {
             AdminError::TooManyInstances(key) => Self::TooManyInstances { key },
             AdminError::KindChange(_)
             | AdminError::IsTemplate(_)
+            | AdminError::VersionConflict { .. }
             | AdminError::NotSaved(_)
             | AdminError::Registry(_)
             | AdminError::Contended(_) => Self::Call(CallError::unknown(error)),

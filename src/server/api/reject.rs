@@ -11,7 +11,7 @@ use crate::json::JsonError;
 use crate::limiter::{LimiterError, ObjectError};
 use crate::protocol::{
     BACKEND_ERROR, ErrorBody, FORBIDDEN, INVALID_REQUEST, LEASE_CONFLICT, LEASE_SETTLED, TOO_MANY_INSTANCES,
-    UNAUTHORIZED, UNKNOWN_LIMIT_KEY,
+    UNAUTHORIZED, UNKNOWN_LIMIT_KEY, VERSION_CONFLICT,
 };
 use crate::registry::AdminError;
 use crate::server::HostError;
@@ -82,6 +82,7 @@ impl Reject {
             | Self::Object(ObjectError::UnknownKey(_)) => (StatusCode::NOT_FOUND, UNKNOWN_LIMIT_KEY),
             Self::Admin(AdminError::KindChange(_)) => (StatusCode::CONFLICT, "kind_change"),
             Self::Admin(AdminError::IsTemplate(_)) => (StatusCode::CONFLICT, "is_template"),
+            Self::Admin(AdminError::VersionConflict { .. }) => (StatusCode::CONFLICT, VERSION_CONFLICT),
             Self::Admin(AdminError::Contended(_)) => (StatusCode::CONFLICT, "contended"),
             Self::Admin(AdminError::TooManyInstances(_)) | Self::Object(ObjectError::TooManyInstances(_)) => {
                 (StatusCode::CONFLICT, TOO_MANY_INSTANCES)

@@ -22,7 +22,9 @@ pub use auth::{AuthMode, AuthSettings, JwtSettings};
 pub use check::ConfigError;
 pub use connections::ConnectionsSettings;
 pub use metrics::MetricsSettings;
-pub use names::{CONFIG_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable};
+pub use names::{
+    CONFIG_VARIABLE, SERVER_URL_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable,
+};
 pub use settings::{
     Backend, BackoffSettings, LimiterSettings, LogFormat, LogSettings, MemorySettings, RegistrySettings,
     RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,

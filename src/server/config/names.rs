@@ -12,6 +12,9 @@ pub const CONFIG_VARIABLE: &str = "RATELIMITERD_CONFIG";
 /// The environment variable that names the file with a client's token. It is not a setting.
 pub const TOKEN_FILE_VARIABLE: &str = "RATELIMITERD_TOKEN_FILE";
 
+/// The environment variable that names the service for `ratelimiterd limits`. It is not a setting.
+pub const SERVER_URL_VARIABLE: &str = "RATELIMITERD_URL";
+
 /// The prefix of the environment variable of every setting.
 const VARIABLE_PREFIX: &str = "RATELIMITERD_";
 
@@ -38,7 +41,7 @@ pub fn variable(name: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", name.replace('.', "_").to_uppercase())
 }
 
-/// Checks that every variable named `RATELIMITERD_*` is a setting, [`CONFIG_VARIABLE`], [`TOKEN_FILE_VARIABLE`] or one of Kubernetes.
+/// Checks that every variable named `RATELIMITERD_*` is a setting, a variable of the program or of its clients, or one of Kubernetes.
 ///
 /// # Errors
 ///
@@ -47,8 +50,7 @@ pub fn check_variables(variables: impl IntoIterator<Item = String>) -> Result<()
     let settings: Vec<String> = names().keys().map(|name| variable(name)).collect();
     let is_known = |name: &String| {
         !name.starts_with(VARIABLE_PREFIX)
-            || name == CONFIG_VARIABLE
-            || name == TOKEN_FILE_VARIABLE
+            || [CONFIG_VARIABLE, TOKEN_FILE_VARIABLE, SERVER_URL_VARIABLE].contains(&name.as_str())
             || KUBERNETES_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             || settings.contains(name)
     };

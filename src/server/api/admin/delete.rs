@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::ledger::Ledger;
+use crate::limit::ExpectedVersion;
 use crate::protocol::{DeleteAnswer, DeleteQuery};
 use crate::server::api::answer::answer;
 use crate::server::api::guard::{Authorized, ToAdminister};
@@ -21,12 +22,12 @@ pub(crate) async fn delete<L: Ledger>(
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Admin);
     let key = parse_name(&path?.0)?;
-    let Query(DeleteQuery { purge }) = query.map_err(|rejection| malformed_query(&rejection))?;
-    let admin = api.engine.admin();
+    let Query(DeleteQuery { purge, if_version }) = query.map_err(|rejection| malformed_query(&rejection))?;
+    let (admin, expected) = (api.engine.admin(), ExpectedVersion::from_number(if_version));
     if purge {
-        authorized.change("purge", &key, admin.purge(&key)).await?;
+        authorized.change("purge", &key, admin.purge(&key, expected)).await?;
     } else {
-        authorized.change("delete", &key, admin.delete(&key)).await?;
+        authorized.change("delete", &key, admin.delete_version(&key, expected)).await?;
     }
     Ok(answer(StatusCode::OK, DeleteAnswer { ok: true }))
 }

@@ -15,9 +15,23 @@ pub(super) use list::list;
 pub(super) use post::post;
 pub(super) use put::put;
 
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+
+use crate::limit::ExpectedVersion;
 use crate::limit::json::{DefinitionJson, StatusJson};
-use crate::protocol::{LimitInfo, UsageBody};
+use crate::protocol::{ChangeQuery, LimitInfo, UsageBody};
 use crate::registry::LimitUsage;
+use crate::server::api::path::malformed_query;
+use crate::server::api::reject::Reject;
+
+/// The query of a change.
+type ChangeQueryPart = Result<Query<ChangeQuery>, QueryRejection>;
+
+fn expected_version(query: ChangeQueryPart) -> Result<ExpectedVersion, Reject> {
+    let Query(query) = query.map_err(|rejection| malformed_query(&rejection))?;
+    Ok(ExpectedVersion::from_number(query.if_version))
+}
 
 impl From<&LimitUsage> for LimitInfo {
     fn from(usage: &LimitUsage) -> Self {
@@ -28,6 +42,7 @@ impl From<&LimitUsage> for LimitInfo {
             status,
             pending_decrease_to,
             usage: UsageBody { available: usage.available, reserved: usage.reserved, debt: usage.debt },
+            version: usage.version(),
         }
     }
 }
