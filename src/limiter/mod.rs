@@ -7,6 +7,7 @@
 //! | `reserve.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
+//! | `left.rs` | what is left of limits |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_keys.rs` | whether a caller may touch a lease |
@@ -20,6 +21,7 @@ mod extend;
 mod first_reserve;
 mod lease_cache;
 mod lease_keys;
+mod left;
 mod object;
 mod renew;
 mod reserve;
@@ -39,6 +41,7 @@ use denial_cache::DenialCache;
 use emergency::Emergency;
 pub use emergency::{EmergencyCompletion, EmergencyCounts, EmergencyDebt};
 use lease_cache::LeaseCache;
+pub use left::Left;
 pub use object::{Object, ObjectError};
 
 /// Reserves, completes and extends leases. Cloning it is cheap.

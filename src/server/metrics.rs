@@ -63,6 +63,12 @@ pub(crate) enum Route {
     CompleteBatch,
     Objects,
     Admin,
+    #[cfg(feature = "grpc")]
+    ShouldRateLimit,
+    #[cfg(feature = "grpc")]
+    KuadrantReserve,
+    #[cfg(feature = "grpc")]
+    KuadrantCommit,
 }
 
 /// One histogram per [`Route`].
@@ -76,6 +82,12 @@ struct RouteSeconds {
     complete_batch: Histogram,
     objects: Histogram,
     admin: Histogram,
+    #[cfg(feature = "grpc")]
+    should_rate_limit: Histogram,
+    #[cfg(feature = "grpc")]
+    kuadrant_reserve: Histogram,
+    #[cfg(feature = "grpc")]
+    kuadrant_commit: Histogram,
 }
 
 /// Counts one request as in flight; its drop records the time of the answer.
@@ -233,6 +245,12 @@ impl RouteSeconds {
             complete_batch: seconds("/v1/complete/batch"),
             objects: seconds("/v1/objects"),
             admin: seconds("/v1/admin/limits"),
+            #[cfg(feature = "grpc")]
+            should_rate_limit: seconds("/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"),
+            #[cfg(feature = "grpc")]
+            kuadrant_reserve: seconds("/kuadrant.service.ratelimit.v1.RateLimitService/Reserve"),
+            #[cfg(feature = "grpc")]
+            kuadrant_commit: seconds("/kuadrant.service.ratelimit.v1.RateLimitService/Commit"),
         }
     }
 
@@ -246,6 +264,12 @@ impl RouteSeconds {
             Route::CompleteBatch => &self.complete_batch,
             Route::Objects => &self.objects,
             Route::Admin => &self.admin,
+            #[cfg(feature = "grpc")]
+            Route::ShouldRateLimit => &self.should_rate_limit,
+            #[cfg(feature = "grpc")]
+            Route::KuadrantReserve => &self.kuadrant_reserve,
+            #[cfg(feature = "grpc")]
+            Route::KuadrantCommit => &self.kuadrant_commit,
         }
     }
 }

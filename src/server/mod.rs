@@ -12,7 +12,8 @@
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
 //! | `connections` | accepts connections and serves HTTP on them, within bounds |
 //! | `emergency_metrics` | the metrics of leases that were granted without the ledger |
-//! | `front` | the listeners: one for all, or callers and operators apart |
+//! | `front` | the listeners: one for all, or callers and operators apart, and one for gateways |
+//! | `grpc` | the rate limit services of Envoy and Kuadrant (feature `grpc`) |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
 //! | `run` | starts the parts in order, and stops them in order |
 //! | `serve_error` | why the service did not start |
@@ -29,6 +30,8 @@ pub mod config;
 mod connections;
 mod emergency_metrics;
 mod front;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod metrics;
 pub mod probe;
 mod run;

@@ -20,7 +20,7 @@ mod renew;
 mod reserve;
 mod routes;
 mod templates;
-mod tokens;
+pub mod tokens;
 mod unavailable;
 
 use std::sync::Arc;

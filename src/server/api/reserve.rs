@@ -26,19 +26,37 @@ pub(super) async fn one<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Reserve);
     let command = parse::<ReserveBody>(body)?.into_command().map_err(Reject::Invalid)?;
     authorized.check_keys(keys(&command))?;
-    match api.in_time(api.engine.limiter().reserve(&command)).await {
+    Ok(match decide(api, &command).await {
+        Ok(Decided { outcome, without_ledger: false }) => respond(outcome),
+        Ok(Decided { outcome, without_ledger: true }) => {
+            answer(status(&outcome), ReserveAnswer::without_ledger(outcome))
+        }
+        Err(reject) => reject.into_response_or(ReserveAnswer::unknown()),
+    })
+}
+
+/// The outcome of a reserve, and who decided it.
+pub(in crate::server) struct Decided {
+    pub(in crate::server) outcome: ReserveOutcome,
+    /// Whether the service granted it by itself, because the ledger did not answer.
+    without_ledger: bool,
+}
+
+/// Reserves. While the ledger does not answer, without it, if the limits allow that.
+pub(in crate::server) async fn decide<L: Ledger>(api: &Api<L>, command: &Reserve) -> Result<Decided, Reject> {
+    match api.in_time(api.engine.limiter().reserve(command)).await {
         Ok(outcome) => {
             api.metrics.reserves.count(&outcome);
-            record(command.lease, &command.job_id, keys(&command), &outcome);
-            Ok(respond(outcome))
+            record(command.lease, &command.job_id, keys(command), &outcome);
+            Ok(Decided { outcome, without_ledger: false })
         }
-        Err(reject) => {
-            if let Some(outcome) = grant_in_emergency(api, &reject, &command) {
-                return Ok(answer(status(&outcome), ReserveAnswer::without_ledger(outcome)));
+        Err(reject) => match grant_in_emergency(api, &reject, command) {
+            Some(outcome) => Ok(Decided { outcome, without_ledger: true }),
+            None => {
+                api.metrics.reserves.unknown.inc();
+                Err(reject)
             }
-            api.metrics.reserves.unknown.inc();
-            Ok(reject.into_response_or(ReserveAnswer::unknown()))
-        }
+        },
     }
 }
 

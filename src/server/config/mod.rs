@@ -22,7 +22,7 @@ pub use check::ConfigError;
 pub use connections::ConnectionsSettings;
 pub use names::{CONFIG_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable};
 pub use settings::{
-    Backend, BackoffSettings, LimiterSettings, LogFormat, LogSettings, MemorySettings, RegistrySettings,
-    RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,
+    Backend, BackoffSettings, GatewaySettings, LimiterSettings, LogFormat, LogSettings, MemorySettings,
+    RegistrySettings, RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,
 };
 pub use tls::{ClientCertificates, TlsSettings};
