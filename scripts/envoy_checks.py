@@ -39,9 +39,10 @@ def call(method, port, path, body=None, **headers):
         return 0, {}, str(error).encode()
 
 
-def eventually(what, holds):
+def eventually(what, holds, program=None):
     deadline = time.monotonic() + READY_SECONDS_MAX
     while not holds():
+        assert program is None or program.poll() is None, f"the program ended: {what}"
         assert time.monotonic() < deadline, f"not within {READY_SECONDS_MAX} s: {what}"
         time.sleep(0.05)
 
@@ -67,7 +68,8 @@ class World:
 
     def start(self, name, *command):
         log = open(self.folder / f"{name}.log", "ab")
-        self.running[name] = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        # ratelimiterd refuses variables that look like its settings and are none.
+        self.running[name] = subprocess.Popen(command, cwd=self.folder, env={}, stdout=log, stderr=log)
 
     def stop(self, name):
         process = self.running.pop(name)
@@ -76,13 +78,17 @@ class World:
 
     def start_ratelimiterd(self):
         self.start("ratelimiterd", self.ratelimiterd, "serve", "--config", "ratelimiterd.toml")
-        eventually("ratelimiterd is ready", lambda: call("GET", self.ports["http"], "/readyz")[0] == 200)
+        self.await_ready("ratelimiterd", "http", "/readyz")
 
     def start_envoy(self, **replaced):
         # A time-out of the example would strike where a test machine is busy.
         self.copy("envoy.yaml", **{" timeout": "5s", **replaced})
         self.start("envoy", self.envoy, "-c", "envoy.yaml", "--use-dynamic-base-id", "--log-level", "warn")
-        eventually("Envoy is ready", lambda: call("GET", self.ports["envoy_admin"], "/ready")[0] == 200)
+        self.await_ready("envoy", "envoy_admin", "/ready")
+
+    def await_ready(self, name, port, path):
+        is_ready = lambda: call("GET", self.ports[port], path)[0] == 200
+        eventually(f"{name} is ready", is_ready, self.running[name])
 
     def put(self, limit):
         status, _, body = call("PUT", self.ports["http"], "/v1/admin/limits", limit)
@@ -93,7 +99,7 @@ class World:
 
     def reserved(self, key):
         status, _, body = call("GET", self.ports["http"], f"/v1/admin/limits/{key}")
-        return json.loads(body)["reserved"] if status == 200 else 0
+        return json.loads(body)["limit"]["usage"]["reserved"] if status == 200 else 0
 
     def access_log(self):
         lines = (self.folder / "envoy.log").read_text().splitlines()
