@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
+PROTO = pathlib.Path(__file__).parent.parent / "proto"
 EXAMPLE = pathlib.Path(__file__).parent.parent / "examples" / "envoy"
 # The ports in the files of the example.
 PORTS = {"http": 8080, "grpc": 8081, "clients": 10000, "echo": 10001, "envoy_admin": 9901}
@@ -139,6 +140,39 @@ def check_charge_at_the_end(world):
     eventually("the answer is charged", lambda: world.reserved(key) == len(BODY))
 
 
+def check_kuadrant(world):
+    """A client in Python, made from proto/, reserves and commits."""
+    import grpc
+    import grpc_tools
+    from grpc_tools import protoc
+
+    files = [str(file.relative_to(PROTO)) for file in PROTO.rglob("*.proto")]
+    made = world.folder / "made"
+    made.mkdir()
+    well_known = pathlib.Path(grpc_tools.__file__).parent / "_proto"
+    paths = [f"-I{PROTO}", f"-I{well_known}", f"--python_out={made}", f"--grpc_python_out={made}"]
+    assert protoc.main(["protoc", *paths, *files]) == 0
+    sys.path.insert(0, str(made))
+    from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2 as common
+    from envoy.service.ratelimit.v3 import rls_pb2 as rls
+    from kuadrant.service.ratelimit.v1 import ratelimit_pb2 as messages
+    from kuadrant.service.ratelimit.v1 import ratelimit_pb2_grpc as services
+
+    entry = common.RateLimitDescriptor.Entry(key="metered_tenant", value="kuadrant")
+    call = {"domain": "edge", "descriptors": [common.RateLimitDescriptor(entries=[entry])]}
+    key = "tenant:kuadrant:daily_bytes"
+    with grpc.insecure_channel(f"127.0.0.1:{world.ports['grpc']}") as channel:
+        stub = services.RateLimitServiceStub(channel)
+        reserved = stub.Reserve(messages.ReserveRequest(**call, amount=9_000))
+        assert (reserved.code, world.reserved(key)) == (rls.RateLimitResponse.OK, 9_000), reserved
+        denied = stub.Reserve(messages.ReserveRequest(**call, amount=1_001))
+        assert (denied.code, denied.reservation_id) == (rls.RateLimitResponse.OVER_LIMIT, ""), denied
+        commit = messages.CommitRequest(**call, reservation_id=reserved.reservation_id, actual_amount=700)
+        for released in [True, False]:
+            assert stub.Commit(commit).reservation_released == released
+            assert world.reserved(key) == 700
+
+
 def check_fails_open(world):
     """Without ratelimiterd, requests pass; when it is back, they are limited again."""
     world.stop("ratelimiterd")
@@ -157,18 +191,27 @@ def check_fails_closed(world):
     assert world.ask("/", "closed")[0] == 500, "Envoy fails closed"
 
 
+CHECKS = [
+    check_answers,
+    check_metadata,
+    check_charge_at_the_end,
+    check_kuadrant,
+    check_fails_open,
+    check_fails_closed,
+]
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="ratelimiterd-envoy-") as folder:
         world = World(folder, *sys.argv[1:])
         try:
             world.start_ratelimiterd()
-            window = {"kind": "fixed_window", "capacity": 3, "window_seconds": 60}
-            world.put({"key": "tenant:{tenant}:rpm", **window, "kind": "rolling"})
+            minute = {"kind": "rolling", "capacity": 3, "window_seconds": 60}
+            world.put({"key": "tenant:{tenant}:rpm", **minute})
             day = {"kind": "fixed_window", "capacity": 10_000, "window_seconds": 86_400}
             world.put({"key": "tenant:{tenant}:daily_bytes", **day})
             world.start_envoy()
-            checks = [check_answers, check_metadata, check_charge_at_the_end, check_fails_open, check_fails_closed]
-            for check in checks:
+            for check in CHECKS:
                 check(world)
                 print(f"ok: {check.__doc__}", flush=True)
         except BaseException:

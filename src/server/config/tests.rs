@@ -25,6 +25,7 @@ const ALL_NAMES: &[&str] = &[
     "connections.http2_streams_max",
     "connections.idle_timeout_ms",
     "connections.max",
+            "connections.max_age_seconds",
     "connections.max_per_peer",
     "connections.write_timeout_ms",
     "limiter.lease_cache_capacity",

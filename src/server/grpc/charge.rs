@@ -1,7 +1,7 @@
 //! Reserves what a plan requires: all of it, or nothing if a limit that can deny does.
 
 use super::counts::Outcome;
-use super::plan::{Charge, Plan};
+use super::plan::{Charge, Item, Plan};
 use crate::ledger::Ledger;
 use crate::limit::{LeaseId, LimitKey};
 use crate::protocol::{Reserve, ReserveOutcome};
@@ -30,6 +30,21 @@ pub(super) struct Denial {
     pub(super) retry_after_ms: u64,
     /// The reason, for the metrics.
     pub(super) outcome: Outcome,
+}
+
+impl Charged {
+    /// What became of a descriptor of the plan.
+    pub(super) fn outcome(&self, item: &Item) -> Outcome {
+        match item {
+            Item::NoRule => Outcome::NoRule,
+            Item::NoKey { .. } => Outcome::NoKey,
+            Item::Limit { key, .. } => match &self.denial {
+                Some(denial) if denial.key == *key => denial.outcome,
+                _ if self.would_deny.contains(key) => Outcome::WouldDeny,
+                Some(_) | None => Outcome::Ok,
+            },
+        }
+    }
 }
 
 /// Reserves the charges of a plan under a fresh lease. A limit that would deny, but does not enforce, is left out.

@@ -2,7 +2,6 @@
 
 use prometheus_client::metrics::family::Family;
 
-use super::plan::Item;
 use crate::telemetry::{Counter, MetricsRegistry, names};
 
 /// What became of a descriptor.
@@ -58,18 +57,5 @@ impl Counts {
             Outcome::NoKey => &self.no_key,
         };
         counter.inc();
-    }
-}
-
-/// What became of a descriptor, if `charged` says it of the plan.
-pub(super) fn outcome(item: &Item, charged: &super::charge::Charged) -> Outcome {
-    match item {
-        Item::NoRule => Outcome::NoRule,
-        Item::NoKey { .. } => Outcome::NoKey,
-        Item::Limit { key, .. } => match &charged.denial {
-            Some(denial) if denial.key == *key => denial.outcome,
-            _ if charged.would_deny.contains(key) => Outcome::WouldDeny,
-            Some(_) | None => Outcome::Ok,
-        },
     }
 }

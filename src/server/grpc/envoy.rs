@@ -6,10 +6,10 @@ use tonic::{Request, Response, Status};
 
 use super::charge::Charged;
 use super::guard::authorized;
-use super::listen::Shared;
 use super::proto::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use super::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use super::refuse::refusal;
+use super::shared::Shared;
 use super::{charge, status};
 use crate::ledger::Ledger;
 use crate::server::metrics::Route;

@@ -86,7 +86,7 @@ impl FollowedRules {
                 self.current.store(Arc::new(rules));
             }
             Err(error) => {
-                tracing::error!(error, "the gateway rules are not loaded; those of before stay valid")
+                tracing::error!(error, "the gateway rules are not loaded; those of before stay valid");
             }
         }
         *last_read = text;

@@ -7,7 +7,6 @@ use tonic::{Request, Response, Status};
 
 use super::charge::{self, Charged};
 use super::guard::authorized;
-use super::listen::Shared;
 use super::plan::{Charge, Item, Plan};
 use super::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use super::proto::kuadrant::service::ratelimit::v1::rate_limit_service_server::RateLimitService;
@@ -15,6 +14,7 @@ use super::proto::kuadrant::service::ratelimit::v1::{
     CommitRequest, CommitResponse, ReserveRequest, ReserveResponse,
 };
 use super::refuse::{forbidden, refusal};
+use super::shared::Shared;
 use super::status;
 use crate::ledger::Ledger;
 use crate::limit::{Amount, LeaseId};

@@ -1,44 +1,30 @@
-//! The router of all services, and what they share.
+//! The router of all services.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use tonic::Status;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use super::charge::Charged;
-use super::counts::{self, Counts};
+use super::counts::Counts;
 use super::envoy::Envoy;
 use super::followed_rules::{FollowedRules, RulesError};
 use super::guard;
 use super::health::Health;
 use super::kuadrant::Kuadrant;
-use super::plan::Plan;
 use super::proto;
-use super::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use super::proto::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
 use super::proto::kuadrant::service::ratelimit::v1::rate_limit_service_server::RateLimitServiceServer as KuadrantServer;
-use super::refuse::{forbidden, unplannable};
-use super::rules::Rules;
+use super::shared::Shared;
 use crate::ledger::Ledger;
-use crate::limit::LimitKey;
-use crate::limiter::Left;
-use crate::server::api::{Api, Authorized, BODY_BYTES_MAX, ToReserve, log_requests};
+use crate::server::api::{Api, BODY_BYTES_MAX, log_requests};
 use crate::telemetry::MetricsRegistry;
 
 /// The services before their API is there.
 pub struct Gateway {
     rules: Arc<FollowedRules>,
-    counts: Counts,
-}
-
-/// What the services share.
-pub(super) struct Shared<L> {
-    pub(super) api: Arc<Api<L>>,
-    pub(super) rules: Arc<FollowedRules>,
     counts: Counts,
 }
 
@@ -88,35 +74,4 @@ fn reflection<'b>() -> tonic_reflection::server::Builder<'b> {
         tonic_reflection::server::Builder::configure(),
         tonic_reflection::server::Builder::register_encoded_file_descriptor_set,
     )
-}
-
-impl<L: Ledger> Shared<L> {
-    /// Plans the charges of a request, and checks that its caller may use the limits.
-    pub(super) fn plan(
-        &self,
-        rules: &Rules,
-        authorized: &Authorized<L, ToReserve>,
-        domain: &str,
-        descriptors: &[RateLimitDescriptor],
-        hits: u64,
-    ) -> Result<Plan, Status> {
-        let plan = Plan::new(rules, domain, descriptors, hits).map_err(|error| unplannable(&error))?;
-        authorized.check_keys(plan.keys()).map_err(forbidden)?;
-        Ok(plan)
-    }
-
-    /// Counts the descriptors of a plan.
-    pub(super) fn count(&self, plan: &Plan, charged: &Charged) {
-        plan.items.iter().for_each(|item| self.counts.count(counts::outcome(item, charged)));
-    }
-
-    /// What is left of the limits of a plan, in the order of its charges. Empty if the ledger does not tell: the answer
-    /// does not depend on it.
-    pub(super) async fn left(&self, plan: &Plan) -> Vec<Option<Left>> {
-        let keys: Vec<&LimitKey> = plan.keys().collect();
-        if keys.is_empty() {
-            return Vec::new();
-        }
-        self.api.in_time(self.api.engine.limiter().left(&keys)).await.unwrap_or_default()
-    }
 }

@@ -8,6 +8,7 @@
 //! | `plan.rs` | from the descriptors of a request to the requirements of a reserve; pure |
 //! | `charge.rs` | reserves what a plan requires |
 //! | `status.rs` | the statuses of an answer |
+//! | `shared.rs` | what the rate limit services share |
 //! | `envoy.rs` | `envoy.service.ratelimit.v3.RateLimitService` |
 //! | `kuadrant.rs` | `kuadrant.service.ratelimit.v1.RateLimitService` |
 //! | `health.rs` | `grpc.health.v1.Health` |
@@ -29,8 +30,11 @@ mod plan;
 pub mod proto;
 mod refuse;
 mod rules;
+mod shared;
 mod status;
 
 pub use followed_rules::{FollowedRules, RulesError};
 pub use listen::Gateway;
+#[cfg(test)]
+pub(crate) use plan::{Item, Plan};
 pub use rules::Rules;

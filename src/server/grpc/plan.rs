@@ -8,16 +8,16 @@ use crate::protocol::{REQUIREMENTS_MAX, Requirement};
 
 /// What a request of a gateway is charged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// One for each descriptor, in their order.
-    pub(super) items: Vec<Item>,
+    pub(crate) items: Vec<Item>,
     /// The charges, no key twice.
-    pub(super) charges: Vec<Charge>,
+    pub(crate) charges: Vec<Charge>,
 }
 
 /// What a rule makes of a descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     /// No rule matches: it is allowed.
     NoRule,
     /// A rule matches, but a value is empty or too long for a key. Clients choose values, so this must not let them pass.
@@ -36,15 +36,15 @@ pub(super) enum Item {
 
 /// What one limit is charged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Charge {
-    pub(super) requirement: Requirement,
+pub(crate) struct Charge {
+    pub(crate) requirement: Requirement,
     /// Whether the limit can deny.
     pub(super) enforce: bool,
 }
 
 /// Why a request cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PlanError {
+pub(crate) enum PlanError {
     /// It has none.
     #[error("descriptors must hold at least one descriptor")]
     NoDescriptors,
@@ -73,7 +73,7 @@ pub(super) enum PlanError {
 
 impl Plan {
     /// Plans the charges of a request. `hits` are those of a descriptor that names no number itself.
-    pub(super) fn new(
+    pub(crate) fn new(
         rules: &Rules,
         domain: &str,
         descriptors: &[RateLimitDescriptor],

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::charge::Charged;
-use super::counts::{self, Outcome};
+use super::counts::Outcome;
 use super::plan::{Item, Plan};
 use super::proto::envoy::config::core::v3::HeaderValue;
 use super::proto::envoy::service::ratelimit::v3::RateLimitResponse;
@@ -49,7 +49,7 @@ fn status(item: &Item, plan: &Plan, charged: &Charged, left: &[Option<Left>]) ->
         }
         Item::Limit { key, factor } => (key, *factor),
     };
-    let outcome = counts::outcome(item, charged);
+    let outcome = charged.outcome(item);
     let is_denied = matches!(outcome, Outcome::OverLimit | Outcome::NoLimit);
     let mut status = DescriptorStatus { code: code(is_denied).into(), ..DescriptorStatus::default() };
     let index = plan.charges.iter().position(|charge| charge.requirement.key == *key);

@@ -58,7 +58,7 @@ struct EntryPattern {
 
 /// A limit that a gateway asks for, spelled as in `100/minute`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Override {
+pub(crate) struct Override {
     requests: u32,
     unit: &'static str,
 }
@@ -66,7 +66,7 @@ pub(super) struct Override {
 /// A rule has no limit for what a gateway asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no rule allows the override {}/{}; add it to the rule's overrides", .0.requests, .0.unit)]
-pub(super) struct UnknownOverride(Override);
+pub(crate) struct UnknownOverride(Override);
 
 impl Rules {
     /// Reads a file of rules.

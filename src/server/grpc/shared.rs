@@ -1,0 +1,55 @@
+//! What the rate limit services share.
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use super::charge::Charged;
+use super::counts::Counts;
+use super::followed_rules::FollowedRules;
+use super::plan::Plan;
+use super::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use super::refuse::{forbidden, unplannable};
+use super::rules::Rules;
+use crate::ledger::Ledger;
+use crate::limit::LimitKey;
+use crate::limiter::Left;
+use crate::server::api::{Api, Authorized, ToReserve};
+
+/// What the services share.
+pub(super) struct Shared<L> {
+    pub(super) api: Arc<Api<L>>,
+    pub(super) rules: Arc<FollowedRules>,
+    pub(super) counts: Counts,
+}
+
+impl<L: Ledger> Shared<L> {
+    /// Plans the charges of a request, and checks that its caller may use the limits.
+    pub(super) fn plan(
+        &self,
+        rules: &Rules,
+        authorized: &Authorized<L, ToReserve>,
+        domain: &str,
+        descriptors: &[RateLimitDescriptor],
+        hits: u64,
+    ) -> Result<Plan, Status> {
+        let plan = Plan::new(rules, domain, descriptors, hits).map_err(|error| unplannable(&error))?;
+        authorized.check_keys(plan.keys()).map_err(forbidden)?;
+        Ok(plan)
+    }
+
+    /// Counts the descriptors of a plan.
+    pub(super) fn count(&self, plan: &Plan, charged: &Charged) {
+        plan.items.iter().for_each(|item| self.counts.count(charged.outcome(item)));
+    }
+
+    /// What is left of the limits of a plan, in the order of its charges. Empty if the ledger does not tell: the answer
+    /// does not depend on it.
+    pub(super) async fn left(&self, plan: &Plan) -> Vec<Option<Left>> {
+        let keys: Vec<&LimitKey> = plan.keys().collect();
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        self.api.in_time(self.api.engine.limiter().left(&keys)).await.unwrap_or_default()
+    }
+}
