@@ -4,6 +4,7 @@ mod access;
 mod envoy;
 mod health;
 mod kuadrant;
+mod unavailable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,10 +64,23 @@ struct Service {
 
 impl Service {
     async fn new() -> Self {
-        Self::behind(Gate::open()).await
+        Self::with_rules(RULES).await
     }
 
     async fn behind(gate: Gate) -> Self {
+        let service = Self::not_ready(gate, RULES).await;
+        service.api.readiness.set_bootstrapped();
+        service
+    }
+
+    async fn with_rules(rules: &str) -> Self {
+        let service = Self::not_ready(Gate::open(), rules).await;
+        service.api.readiness.set_bootstrapped();
+        service
+    }
+
+    /// A service whose definitions are not read yet.
+    async fn not_ready(gate: Gate, rules: &str) -> Self {
         let backend = MemoryBackend::new();
         let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
         replica.put(rolling("tenant:{tenant}:rpm", 3, 60)).await;
@@ -74,11 +88,10 @@ impl Service {
         replica.put(rolling("shadow", 1, 86_400)).await;
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("rules.toml");
-        std::fs::write(&path, RULES).expect("it is written");
+        std::fs::write(&path, rules).expect("it is written");
         let mut registry = MetricsRegistry::default();
         let gateway = Gateway::read(&path, &mut registry).expect("valid rules");
         let api = Arc::new(Api::new(Arc::clone(&replica.engine), gate, Metrics::new(registry)));
-        api.readiness.set_bootstrapped();
         let router = gateway.router(&api).expect("a router");
         Self { replica, backend, api, router }
     }

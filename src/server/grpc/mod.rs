@@ -36,5 +36,7 @@ mod status;
 pub use followed_rules::{FollowedRules, RulesError};
 pub use listen::Gateway;
 #[cfg(test)]
-pub(crate) use plan::{Item, Plan};
-pub use rules::Rules;
+pub(crate) use {
+    plan::{Item, Plan},
+    rules::Rules,
+};

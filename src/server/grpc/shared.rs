@@ -50,6 +50,15 @@ impl<L: Ledger> Shared<L> {
         if keys.is_empty() {
             return Vec::new();
         }
-        self.api.in_time(self.api.engine.limiter().left(&keys)).await.unwrap_or_default()
+        match self.api.in_time(self.api.engine.limiter().left(&keys)).await {
+            Ok(left) => left,
+            Err(reject) => {
+                tracing::debug!(
+                    error = reject.message(),
+                    "the answer cannot tell what is left of its limits"
+                );
+                Vec::new()
+            }
+        }
     }
 }

@@ -114,3 +114,46 @@ fn duration(ms: u64) -> prost_types::Duration {
 fn narrow(number: u128) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{KindFields, KindName};
+
+    #[test]
+    fn the_unit_is_the_time_in_which_the_capacity_becomes_available_again() {
+        let window = |window_seconds| KindFields { window_seconds, ..KindFields::default() };
+        let bucket = |refill_amount, refill_interval_ms, auto_replenish| KindFields {
+            refill_amount,
+            refill_interval_ms,
+            auto_replenish: Some(auto_replenish),
+            ..KindFields::default()
+        };
+        let slots = KindFields { timeout_seconds: 60, ..KindFields::default() };
+        for (name, fields, expected) in [
+            (KindName::Rolling, window(1), Unit::Second),
+            (KindName::Rolling, window(60), Unit::Minute),
+            (KindName::Rolling, window(61), Unit::Unknown),
+            (KindName::FixedWindow, window(3_600), Unit::Hour),
+            (KindName::FixedWindow, window(7 * 86_400), Unit::Week),
+            (KindName::SlidingWindow, KindFields { segments: 24, ..window(86_400) }, Unit::Day),
+            // 60 tokens, one in each second.
+            (KindName::TokenBucket, bucket(1, 1_000, true), Unit::Minute),
+            (KindName::TokenBucket, bucket(60, 1_000, true), Unit::Second),
+            (KindName::TokenBucket, bucket(1, 999, true), Unit::Unknown),
+            (KindName::TokenBucket, bucket(1, 1_000, false), Unit::Unknown),
+            (KindName::Concurrency, slots, Unit::Unknown),
+        ] {
+            let kind = Kind::from_fields(name, &fields).expect("a kind");
+            let left = Left { capacity: 60, available: 60, kind, more_after_ms: None };
+            assert_eq!(unit(&left), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_fit_the_32_bits_of_envoy() {
+        assert_eq!(duration(u64::MAX).seconds, i64::from(u32::MAX));
+        assert_eq!(duration(1_500), prost_types::Duration { seconds: 1, nanos: 500_000_000 });
+        assert_eq!([narrow(7), narrow(u128::from(u32::MAX) + 1)], [7, u32::MAX]);
+    }
+}

@@ -23,7 +23,7 @@ const UNITS: [&str; 6] = ["second", "minute", "hour", "day", "month", "year"];
 
 /// The rules of a file, by domain.
 #[derive(Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     domains: HashMap<String, Vec<Rule>>,
     /// Whether answers tell what is left of the limits.
     pub(super) report: bool,
@@ -74,7 +74,7 @@ impl Rules {
     /// # Errors
     ///
     /// The text is no such file, or a rule is wrong or never applies. The message names the rule by its number, from 1.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         text::parse(text)
     }
 
