@@ -1,5 +1,6 @@
 """The checks of scripts/test-envoy: starts ratelimiterd and Envoy from the files of examples/envoy, and asks Envoy."""
 
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -16,6 +17,7 @@ EXAMPLE = pathlib.Path(__file__).parent.parent / "examples" / "envoy"
 # The ports in the files of the example.
 PORTS = {"http": 8080, "grpc": 8081, "clients": 10000, "echo": 10001, "envoy_admin": 9901}
 READY_SECONDS_MAX = 60
+LOAD_CALLERS, LOAD_REQUESTS = 4, 100
 BODY = b"hello, this is 32 bytes of text\n"
 
 
@@ -102,6 +104,12 @@ class World:
         status, _, body = call("GET", self.ports["http"], f"/v1/admin/limits/{key}")
         return json.loads(body)["limit"]["usage"]["reserved"] if status == 200 else 0
 
+    def made(self, tenant):
+        """How many limits of tenants with this beginning there are."""
+        path = "/v1/admin/limits?template=tenant:%7Btenant%7D:rpm"
+        _, _, body = call("GET", self.ports["http"], f"{path}&prefix=tenant:{tenant}")
+        return len(json.loads(body)["limits"])
+
     def access_log(self):
         lines = (self.folder / "envoy.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
@@ -182,6 +190,23 @@ def check_fails_open(world):
     eventually("the limit is in force again", lambda: world.ask("/", "back")[0] == 429)
 
 
+def check_killed_under_load(world):
+    """When ratelimiterd is killed under load, every request is answered."""
+
+    def ask_many(caller):
+        return [world.ask("/", f"load-{caller}-{number}")[0] for number in range(LOAD_REQUESTS)]
+
+    with concurrent.futures.ThreadPoolExecutor(LOAD_CALLERS) as pool:
+        answers = [pool.submit(ask_many, caller) for caller in range(LOAD_CALLERS)]
+        eventually("the load is under way", lambda: world.made("load") > 0)
+        killed = world.running.pop("ratelimiterd")
+        killed.kill()
+        killed.wait()
+        statuses = {status for answer in answers for status in answer.result()}
+    assert statuses == {200}, statuses
+    world.start_ratelimiterd()
+
+
 def check_fails_closed(world):
     """With failure_mode_deny, requests are denied without ratelimiterd."""
     world.stop("envoy")
@@ -197,6 +222,7 @@ CHECKS = [
     check_charge_at_the_end,
     check_kuadrant,
     check_fails_open,
+    check_killed_under_load,
     check_fails_closed,
 ]
 
