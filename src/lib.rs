@@ -19,7 +19,7 @@
 //! | [`tls`] | whom callers of a service trust, and the certificate that they show |
 //! | [`telemetry`] | metric primitives, and errors as one line |
 //!
-//! The feature `server` adds [`server`]; `client` adds [`client`], `client-tls` its `https` URLs, `permits` its
+//! The feature `server` adds [`server`], and `grpc` its services for gateways; `client` adds [`client`], `client-tls` its `https` URLs, `permits` its
 //! permits and `tower-layer` its tower layer; `tigerbeetle` adds the ledger
 //! that lasts. Without any of them the crate is the limiter over the memory ledger.
 

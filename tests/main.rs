@@ -17,6 +17,8 @@ mod features;
 #[path = "support/mod.rs"]
 mod fixtures;
 mod gherkin;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
 mod import_edges;
 #[path = "support/ledger_wrapper.rs"]

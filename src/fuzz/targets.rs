@@ -230,3 +230,40 @@ mod of_server {
         let _answer = hosts.check(&request.into_parts().0);
     }
 }
+
+#[cfg(feature = "grpc")]
+pub(super) use of_grpc::*;
+
+#[cfg(feature = "grpc")]
+mod of_grpc {
+    use prost::Message;
+
+    use crate::protocol::REQUIREMENTS_MAX;
+    use crate::server::grpc::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+    use crate::server::grpc::{Item, Plan, Rules};
+
+    pub(crate) fn gateway_rules(input: &[u8]) {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        if Rules::parse(text).is_ok() {
+            let content: toml::Table = text.parse().expect("it was parsed as TOML");
+            assert!(content["rule"].is_array());
+        }
+    }
+
+    const RULES: &str = include_str!("corpus/gateway_rules/of_requests");
+
+    /// Whatever a client makes a gateway send: what is planned charges each descriptor that a rule enforces, or denies it.
+    pub(crate) fn gateway_request(input: &[u8]) {
+        let Ok(request) = RateLimitRequest::decode(input) else { return };
+        let rules = Rules::parse(RULES).expect("valid rules");
+        let hits = request.hits_addend.max(1).into();
+        let Ok(plan) = Plan::new(&rules, &request.domain, &request.descriptors, hits) else { return };
+        assert_eq!(plan.items.len(), request.descriptors.len());
+        assert!(plan.charges.len() <= REQUIREMENTS_MAX);
+        for item in &plan.items {
+            if let Item::Limit { key, .. } = item {
+                assert!(plan.charges.iter().any(|charge| charge.requirement.key == *key), "{key} is charged");
+            }
+        }
+    }
+}

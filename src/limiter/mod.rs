@@ -8,6 +8,7 @@
 //! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
+//! | `left.rs` | what is left of limits |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_keys.rs` | whether a caller may touch a lease |
@@ -23,6 +24,7 @@ mod first_reserve;
 mod force;
 mod lease_cache;
 mod lease_keys;
+mod left;
 mod look;
 mod object;
 mod renew;
@@ -43,6 +45,7 @@ use denial_cache::DenialCache;
 use emergency::Emergency;
 pub use emergency::{EmergencyCompletion, EmergencyCounts, EmergencyDebt};
 use lease_cache::LeaseCache;
+pub use left::Left;
 pub use object::{Object, ObjectError};
 
 /// Reserves, completes and extends leases. Cloning it is cheap.

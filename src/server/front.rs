@@ -1,9 +1,10 @@
-//! The listeners: one for all, or one for callers and one for operators.
+//! The listeners: one for all, or one for callers and one for operators; and one for gateways.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures_util::future::{OptionFuture, join};
+use axum::Router;
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 
 use super::api::{self, Api, Audience};
@@ -17,14 +18,19 @@ use crate::ledger::Ledger;
 pub(super) struct Listeners {
     main: TcpListener,
     admin: Option<TcpListener>,
+    grpc: Option<TcpListener>,
     connections_max: usize,
 }
 
-/// The listeners and their connections.
-pub(super) struct Front {
-    main: Listener,
-    admin: Option<Listener>,
+/// Where the service listens.
+pub(super) struct Addresses {
+    pub(super) main: SocketAddr,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) grpc: Option<SocketAddr>,
 }
+
+/// The listeners and their connections.
+pub(super) struct Front(Vec<Listener>);
 
 struct Listener {
     port: TcpListener,
@@ -32,10 +38,7 @@ struct Listener {
 }
 
 /// The connections of ports that are closed.
-pub(super) struct OpenConnections {
-    main: Connections,
-    admin: Option<Connections>,
-}
+pub(super) struct OpenConnections(Vec<Connections>);
 
 impl Listeners {
     /// Listens, and says where.
@@ -43,47 +46,50 @@ impl Listeners {
     /// # Errors
     ///
     /// The service cannot listen on an address.
-    pub(super) fn open(settings: &Settings) -> Result<(Self, SocketAddr, Option<SocketAddr>), ServeError> {
+    pub(super) fn open(settings: &Settings) -> Result<(Self, Addresses), ServeError> {
         let open = |address| listen(address).and_then(|port| Ok((port.local_addr()?, port)));
         let address = settings.server.listen_addr;
         let (main_address, main) = open(address).map_err(|source| ServeError::Listen { address, source })?;
         let open_admin =
             |address| open(address).map_err(|source| ServeError::AdminListen { address, source });
         let (admin_address, admin) = settings.server.admin_listen_addr.map(open_admin).transpose()?.unzip();
-        let listeners = Self { main, admin, connections_max: settings.connections.max };
-        Ok((listeners, main_address, admin_address))
+        let open_grpc = |address| open(address).map_err(|source| ServeError::GrpcListen { address, source });
+        let (grpc_address, grpc) = settings.server.grpc_listen_addr.map(open_grpc).transpose()?.unzip();
+        let addresses = Addresses { main: main_address, admin: admin_address, grpc: grpc_address };
+        Ok((Self { main, admin, grpc, connections_max: settings.connections.max }, addresses))
     }
 }
 
 impl Front {
+    /// Serves `api`, and on the listener for gateways `grpc`.
     pub(super) fn new<L: Ledger>(
         listeners: Listeners,
         api: &Arc<Api<L>>,
+        grpc: Option<Router>,
         tls: Option<&Configs>,
         bounds: &Arc<Bounds>,
     ) -> Self {
-        let max = connections_max(listeners.connections_max, listeners.admin.is_some());
-        let listener = |port, audience, max| {
-            let router = api::router(Arc::clone(api), audience);
-            Listener { port, connections: Connections::new(router, tls.cloned(), Arc::clone(bounds), max) }
+        let max = connections_max(listeners.connections_max, listeners.admin.is_some(), grpc.is_some());
+        let listener = |port, router, max| Listener {
+            port,
+            connections: Connections::new(router, tls.cloned(), Arc::clone(bounds), max),
         };
-        match listeners.admin {
-            None => Self { main: listener(listeners.main, Audience::Everybody, max.main), admin: None },
-            Some(admin) => Self {
-                main: listener(listeners.main, Audience::Callers, max.main),
-                admin: Some(listener(admin, Audience::Operators, max.admin)),
-            },
-        }
+        let audience = if listeners.admin.is_some() { Audience::Callers } else { Audience::Everybody };
+        let main = listener(listeners.main, api::router(Arc::clone(api), audience), max.main);
+        let operators = |port| listener(port, api::router(Arc::clone(api), Audience::Operators), max.admin);
+        let admin = listeners.admin.map(operators);
+        let grpc = listeners.grpc.zip(grpc).map(|(port, router)| listener(port, router, max.grpc));
+        Self([Some(main), admin, grpc].into_iter().flatten().collect())
     }
 
     /// Accepts connections, forever. A drop of the future loses none.
     pub(super) async fn accept(&mut self) {
-        join(self.main.accept(), OptionFuture::from(self.admin.as_mut().map(Listener::accept))).await;
+        join_all(self.0.iter_mut().map(Listener::accept)).await;
     }
 
     /// Closes the ports, and lets each connection end after the request that it serves.
     pub(super) fn close(self) -> OpenConnections {
-        OpenConnections { main: self.main.close(), admin: self.admin.map(Listener::close) }
+        OpenConnections(self.0.into_iter().map(Listener::close).collect())
     }
 }
 
@@ -102,6 +108,6 @@ impl Listener {
 impl OpenConnections {
     /// Waits until no connection is open.
     pub(super) async fn ended(&mut self) {
-        join(self.main.ended(), OptionFuture::from(self.admin.as_mut().map(Connections::ended))).await;
+        join_all(self.0.iter_mut().map(Connections::ended)).await;
     }
 }

@@ -69,6 +69,16 @@ pub(crate) enum Route {
     CompleteBatch,
     Objects,
     Admin,
+    #[cfg(feature = "grpc")]
+    ShouldRateLimit,
+    #[cfg(feature = "grpc")]
+    KuadrantReserve,
+    #[cfg(feature = "grpc")]
+    KuadrantCommit,
+    #[cfg(feature = "grpc")]
+    KuadrantCheck,
+    #[cfg(feature = "grpc")]
+    KuadrantReport,
 }
 
 /// One histogram per [`Route`].
@@ -82,6 +92,16 @@ struct RouteSeconds {
     complete_batch: Histogram,
     objects: Histogram,
     admin: Histogram,
+    #[cfg(feature = "grpc")]
+    should_rate_limit: Histogram,
+    #[cfg(feature = "grpc")]
+    kuadrant_reserve: Histogram,
+    #[cfg(feature = "grpc")]
+    kuadrant_commit: Histogram,
+    #[cfg(feature = "grpc")]
+    kuadrant_check: Histogram,
+    #[cfg(feature = "grpc")]
+    kuadrant_report: Histogram,
 }
 
 /// Counts one request as in flight; its drop records the time of the answer.
@@ -259,6 +279,16 @@ impl RouteSeconds {
             complete_batch: seconds("/v1/complete/batch"),
             objects: seconds("/v1/objects"),
             admin: seconds("/v1/admin/limits"),
+            #[cfg(feature = "grpc")]
+            should_rate_limit: seconds("/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"),
+            #[cfg(feature = "grpc")]
+            kuadrant_reserve: seconds("/kuadrant.service.ratelimit.v1.RateLimitService/Reserve"),
+            #[cfg(feature = "grpc")]
+            kuadrant_commit: seconds("/kuadrant.service.ratelimit.v1.RateLimitService/Commit"),
+            #[cfg(feature = "grpc")]
+            kuadrant_check: seconds("/kuadrant.service.ratelimit.v1.RateLimitService/CheckRateLimit"),
+            #[cfg(feature = "grpc")]
+            kuadrant_report: seconds("/kuadrant.service.ratelimit.v1.RateLimitService/Report"),
         }
     }
 
@@ -272,6 +302,16 @@ impl RouteSeconds {
             Route::CompleteBatch => &self.complete_batch,
             Route::Objects => &self.objects,
             Route::Admin => &self.admin,
+            #[cfg(feature = "grpc")]
+            Route::ShouldRateLimit => &self.should_rate_limit,
+            #[cfg(feature = "grpc")]
+            Route::KuadrantReserve => &self.kuadrant_reserve,
+            #[cfg(feature = "grpc")]
+            Route::KuadrantCommit => &self.kuadrant_commit,
+            #[cfg(feature = "grpc")]
+            Route::KuadrantCheck => &self.kuadrant_check,
+            #[cfg(feature = "grpc")]
+            Route::KuadrantReport => &self.kuadrant_report,
         }
     }
 }

@@ -12,7 +12,8 @@
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
 //! | `connections` | accepts connections and serves HTTP on them, within bounds |
 //! | `emergency_metrics` | the metrics of leases that were granted without the ledger |
-//! | `front` | the listeners: one for all, or callers and operators apart |
+//! | `front` | the listeners: one for all, or callers and operators apart, and one for gateways |
+//! | `grpc` | the rate limit services of Envoy and Kuadrant (feature `grpc`) |
 //! | `limit_metrics` | the gauges of single limits |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
 //! | `registry_metrics` | the metric of the registry file |
@@ -31,6 +32,8 @@ pub mod config;
 mod connections;
 mod emergency_metrics;
 mod front;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod limit_metrics;
 mod metrics;
 pub mod probe;

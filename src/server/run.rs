@@ -10,12 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tracing::field::display;
 
 use super::api::{Api, Gate};
 use super::auth::Authenticator;
 use super::config::{Backend, Settings};
 use super::connections::Bounds;
-use super::front::{Front, Listeners, OpenConnections};
+use super::front::{Addresses, Front, Listeners, OpenConnections};
+#[cfg(feature = "grpc")]
+use super::grpc::Gateway;
 use super::serve_error::ServeError;
 use super::tls::ReloadingTls;
 use super::{AllowedHosts, AuditLog, Metrics};
@@ -76,7 +79,12 @@ async fn serve_over<L: Ledger>(
     let file = RegistryFile::new(settings.registry.path.clone(), backend == Backend::TigerBeetle).lock()?;
     let seed = file.read()?;
     let tls = settings.tls.is_on().then(|| ReloadingTls::read(settings.tls.clone())).transpose()?;
-    let (listeners, address, admin_address) = Listeners::open(&settings)?;
+    let (listeners, addresses) = Listeners::open(&settings)?;
+    #[cfg(feature = "grpc")]
+    let gateway = match settings.server.grpc_listen_addr {
+        Some(_) => Some(Gateway::read(&settings.gateway.rules, &mut registry)?),
+        None => None,
+    };
     let bounds = Arc::new(Bounds::new(settings.connections.clone(), &mut registry));
     let gate = gate(&settings)?;
     let engine = Arc::new(Engine::new(Arc::new(ledger), engine_options(&settings, file)));
@@ -87,15 +95,26 @@ async fn serve_over<L: Ledger>(
         ..Api::new(Arc::clone(&engine), gate, Metrics::new(registry))
     });
     let configs = tls.as_ref().map(ReloadingTls::configs);
-    let front = Front::new(listeners, &api, configs.as_ref(), &bounds);
     let mut background = JoinSet::new();
+    #[cfg(not(feature = "grpc"))]
+    let grpc = None;
+    #[cfg(feature = "grpc")]
+    let grpc = match gateway {
+        Some(gateway) => {
+            background.spawn(gateway.rules().follow());
+            Some(gateway.router(&api)?)
+        }
+        None => None,
+    };
+    let front = Front::new(listeners, &api, grpc, configs.as_ref(), &bounds);
     background.spawn(Arc::clone(&api.gate.authenticator).follow_files());
     background.spawn(run_engine(Arc::clone(&api), seed, backend));
     if let Some(tls) = tls {
         background.spawn(tls.run());
     }
-    let admin_address = admin_address.map(tracing::field::display);
-    tracing::info!(%address, admin_address, ?backend, tls = settings.tls.is_on(), "ratelimiterd listens");
+    let Addresses { main: address, admin, grpc } = addresses;
+    let (admin_address, grpc_address) = (admin.map(display), grpc.map(display));
+    tracing::info!(%address, admin_address, grpc_address, ?backend, tls = settings.tls.is_on(), "ratelimiterd listens");
     let served = tokio::select! {
         () = serve_http(front, &api, stop, settings.server.drain_time()) => Ok(()),
         // The loops run forever. Without them the service would answer from outdated definitions.

@@ -38,6 +38,23 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// The service cannot listen on its address for gateways.
+    #[error("cannot listen on {address} (server.grpc_listen_addr)")]
+    GrpcListen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The rules for the descriptors of gateways cannot be used.
+    #[cfg(feature = "grpc")]
+    #[error("cannot use the gateway rules")]
+    Rules(#[from] super::grpc::RulesError),
+    /// The gRPC interface cannot be shown.
+    #[cfg(feature = "grpc")]
+    #[error("the gRPC interface cannot be read; this build is broken")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// The certificate, the key or the authorities cannot be used.
     #[error("cannot use the files of tls.*")]
     Tls(#[from] TlsError),

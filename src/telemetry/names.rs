@@ -19,6 +19,8 @@ pub const EMERGENCY_GRANTS: &str = "ratelimiterd_emergency_grants";
 pub const EMERGENCY_SETTLED: &str = "ratelimiterd_emergency_settled";
 /// Of these, the leases that are not recorded yet.
 pub const EMERGENCY_LEASES: &str = "ratelimiterd_emergency_leases";
+/// Descriptors of gateways by `outcome`.
+pub const GATEWAY_DESCRIPTORS: &str = "ratelimiterd_gateway_descriptors";
 /// The time from the whole request body to the response, by `route`.
 pub const REQUEST_SECONDS: &str = "ratelimiterd_request_seconds";
 /// Open connections of clients.

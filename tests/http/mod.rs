@@ -22,7 +22,7 @@ mod reserve_options;
 mod resets;
 mod routes;
 mod templates;
-mod tokens;
+pub mod tokens;
 mod unavailable;
 
 use std::sync::Arc;

@@ -51,12 +51,12 @@ impl TokenFile {
     }
 
     /// A service that knows the tokens of the file.
-    pub async fn service(&self) -> Service {
+    pub(super) async fn service(&self) -> Service {
         self.audited_service(AuditLog::to_log()).await
     }
 
     /// The same, with this audit log.
-    pub async fn audited_service(&self, audit: AuditLog) -> Service {
+    pub(super) async fn audited_service(&self, audit: AuditLog) -> Service {
         let allowed_hosts = AllowedHosts::new(&[]).expect("no names");
         Service::behind(Gate { authenticator: self.authenticator(), allowed_hosts, audit }, true).await
     }

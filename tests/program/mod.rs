@@ -5,6 +5,8 @@ mod audit;
 mod bounds;
 mod coming_from;
 mod connections;
+#[cfg(feature = "grpc")]
+mod gateway;
 mod http2;
 mod http2_conformance;
 #[cfg(feature = "cli")]
@@ -40,6 +42,8 @@ struct Server {
     address: String,
     /// That of the listener for operators, if there is one.
     admin_address: Option<String>,
+    /// That of the listener for gateways, if there is one.
+    grpc_address: Option<String>,
 }
 
 impl Server {
@@ -76,8 +80,9 @@ impl Server {
         let listens = log.find(|line| line["fields"]["message"] == "ratelimiterd listens");
         let fields = listens.expect("it listens")["fields"].clone();
         let address = fields["address"].as_str().expect("an address").to_owned();
-        let admin_address = fields["admin_address"].as_str().map(ToOwned::to_owned);
-        (Self { child, address, admin_address }, log)
+        let text = |name: &str| fields[name].as_str().map(ToOwned::to_owned);
+        let (admin_address, grpc_address) = (text("admin_address"), text("grpc_address"));
+        (Self { child, address, admin_address, grpc_address }, log)
     }
 
     fn url(&self, path: &str) -> String {

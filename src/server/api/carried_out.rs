@@ -33,7 +33,14 @@ where
 
 /// A future whose rest becomes a task of its own if it is dropped before its end. Until then it costs nothing: the
 /// future of a handler is in a box already.
-pub(super) struct ToItsEnd<F: Future<Output: Send> + Send + Unpin + 'static>(Option<F>);
+pub(in crate::server) struct ToItsEnd<F: Future<Output: Send> + Send + Unpin + 'static>(Option<F>);
+
+#[cfg(feature = "grpc")]
+impl<F: Future<Output: Send> + Send + Unpin + 'static> ToItsEnd<F> {
+    pub(in crate::server) fn new(future: F) -> Self {
+        Self(Some(future))
+    }
+}
 
 impl<F: Future<Output: Send> + Send + Unpin + 'static> Future for ToItsEnd<F> {
     type Output = F::Output;

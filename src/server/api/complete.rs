@@ -28,21 +28,34 @@ pub(super) async fn one<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Complete);
     let command = parse::<CompleteBody>(body)?.into_command().map_err(Reject::Invalid)?;
     authorized.check_keys(keys(&command))?;
-    let settled = match settle_in_emergency(&authorized, &command) {
-        Some(settled) => Ok(settled),
-        None => api.in_time(settle_by_ledger(&authorized, &command)).await,
-    };
-    match settled {
+    match settle(&authorized, &command).await {
         Ok(Some(outcome)) => {
-            conclude(&api.metrics, &command, &outcome).map_err(Reject::Invalid)?;
+            outcome.settled().map_err(Reject::Invalid)?;
             Ok(answer(StatusCode::OK, CompleteAnswer::settled()))
         }
         Ok(None) => Err(Forbidden::Lease.into()),
-        Err(reject) => {
+        Err(reject) => Ok(reject.into_response_or(CompleteAnswer::unknown())),
+    }
+}
+
+/// Settles a lease, wherever it was granted. `None` if it holds a limit that the caller may not use.
+pub(in crate::server) async fn settle<L: Ledger>(
+    authorized: &Authorized<L, ToReserve>,
+    command: &Complete,
+) -> Result<Option<CompleteOutcome>, Reject> {
+    let api = authorized.api();
+    let settled = match settle_in_emergency(authorized, command) {
+        Some(settled) => Ok(settled),
+        None => api.in_time(settle_by_ledger(authorized, command)).await,
+    };
+    match &settled {
+        Ok(Some(outcome)) => count_and_log(&api.metrics, command, outcome),
+        Ok(None) => {}
+        Err(_) => {
             api.metrics.completes.unknown.inc();
-            Ok(reject.into_response_or(CompleteAnswer::unknown()))
         }
     }
+    settled
 }
 
 /// `POST /v1/complete/batch`
@@ -62,7 +75,8 @@ pub(super) async fn batch<L: Ledger>(
     let run = async |commands: &[Complete]| join_all(commands.iter().map(settle)).await;
     let conclude = |command: &Complete, outcome: Option<CompleteOutcome>| {
         let Some(outcome) = outcome else { return CompleteAnswer::forbidden(&Forbidden::Lease.to_string()) };
-        match conclude(&api.metrics, command, &outcome) {
+        count_and_log(&api.metrics, command, &outcome);
+        match outcome.settled() {
             Ok(()) => CompleteAnswer::settled(),
             Err(message) => CompleteAnswer::invalid(&message),
         }
@@ -103,15 +117,9 @@ fn keys(command: &Complete) -> impl Iterator<Item = &LimitKey> {
     command.actuals().iter().map(|actual| &actual.key)
 }
 
-/// Counts and logs an outcome.
-///
-/// # Errors
-///
-/// The message to the caller if the command names a key that is not in the lease.
-fn conclude(metrics: &Metrics, command: &Complete, outcome: &CompleteOutcome) -> Result<(), String> {
+fn count_and_log(metrics: &Metrics, command: &Complete, outcome: &CompleteOutcome) {
     metrics.completes.count(outcome);
     record(command.lease, &command.job_id, keys(command), outcome);
-    outcome.settled()
 }
 
 impl BatchItem for CompleteAnswer {

@@ -36,7 +36,7 @@ pub struct Gate {
 pub(super) struct Guarded<L>(Arc<Api<L>>);
 
 /// A request that is let in with the scope `S`.
-pub(super) struct Authorized<L, S> {
+pub(in crate::server) struct Authorized<L, S> {
     api: Arc<Api<L>>,
     caller: Caller,
     peer: Option<IpAddr>,
@@ -47,13 +47,13 @@ pub(super) struct Authorized<L, S> {
 pub(super) struct Public<L>(Arc<Api<L>>);
 
 /// A [`Scope`] as a type.
-pub(super) trait Required: Send + Sync + 'static {
+pub(in crate::server) trait Required: Send + Sync + 'static {
     /// The scope.
     const SCOPE: Scope;
 }
 
 /// [`Scope::Reserve`].
-pub(super) enum ToReserve {}
+pub(in crate::server) enum ToReserve {}
 /// [`Scope::Read`].
 pub(super) enum ToRead {}
 /// [`Scope::Admin`].
@@ -107,8 +107,16 @@ impl<L> Clone for Guarded<L> {
     }
 }
 
+#[cfg(feature = "grpc")]
+impl<L> Authorized<L, ToReserve> {
+    /// A request that another guard let in with the scope `reserve`.
+    pub(in crate::server) fn of(api: Arc<Api<L>>, caller: Caller) -> Self {
+        Self { api, caller, peer: None, scope: PhantomData }
+    }
+}
+
 impl<L, S> Authorized<L, S> {
-    pub(super) fn api(&self) -> &Api<L> {
+    pub(in crate::server) fn api(&self) -> &Api<L> {
         &self.api
     }
 
@@ -134,7 +142,7 @@ impl<L, S> Authorized<L, S> {
     }
 
     /// Checks that the caller may use these limits.
-    pub(super) fn check_keys<'a>(
+    pub(in crate::server) fn check_keys<'a>(
         &self,
         keys: impl IntoIterator<Item = &'a LimitKey>,
     ) -> Result<(), Forbidden> {

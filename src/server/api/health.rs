@@ -56,7 +56,7 @@ impl<L: Ledger> Readiness<L> {
     }
 
     /// Why the service is not ready; `None` if it is.
-    async fn reason_not_ready(&self) -> Option<String> {
+    pub(in crate::server) async fn reason_not_ready(&self) -> Option<String> {
         if self.stopping.load(Ordering::Relaxed) {
             return Some("ratelimiterd is stopping; send requests to another one".to_owned());
         }

@@ -36,9 +36,21 @@ pub use circuit::Circuit;
 pub use guard::Gate;
 use guard::Guarded;
 pub use health::Readiness;
+#[cfg(not(feature = "grpc"))]
 use reject::Reject;
+#[cfg(feature = "grpc")]
+pub(super) use reject::Reject;
 pub(super) use reject::{too_many_headers, too_much_unread};
 use uncached::get_uncached;
+#[cfg(feature = "grpc")]
+pub(super) use {
+    carried_out::ToItsEnd,
+    complete::settle,
+    guard::{Authorized, ToReserve},
+    refusal::{Forbidden, Refusal},
+    request_log::layer as log_requests,
+    reserve::decide,
+};
 
 use super::Metrics;
 use crate::engine::Engine;
@@ -147,7 +159,7 @@ impl<L: Ledger> Api<L> {
     /// # Errors
     ///
     /// The error of `answer`; [`Reject::TimedOut`]; or [`Reject::LedgerAway`] at once, while the circuit is open.
-    async fn in_time<T, E: Into<Reject>>(
+    pub(super) async fn in_time<T, E: Into<Reject>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Reject> {

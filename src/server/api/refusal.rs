@@ -6,7 +6,7 @@ use crate::server::auth::{AuthError, Scope};
 
 /// Why a caller may not do what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Forbidden {
+pub(in crate::server) enum Forbidden {
     /// The caller lacks the scope.
     #[error("the token lacks the scope {0}")]
     Scope(Scope),
@@ -20,7 +20,7 @@ pub(super) enum Forbidden {
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(in crate::server) enum Refusal {
     #[error(transparent)]
     Host(#[from] HostError),
     #[error(transparent)]

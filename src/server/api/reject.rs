@@ -29,7 +29,7 @@ static UNSAVED_CHANGES: Occurrences = Occurrences::new();
 
 /// Why a request failed.
 #[derive(Debug)]
-pub(super) enum Reject {
+pub(in crate::server) enum Reject {
     /// A field is missing, malformed or out of range; the message begins with its name.
     Invalid(String),
     /// The body is longer than [`BODY_BYTES_MAX`].
@@ -99,12 +99,18 @@ impl Reject {
         }
     }
 
+    /// The status of the answer.
+    #[cfg(feature = "grpc")]
+    pub(in crate::server) fn status(&self) -> StatusCode {
+        self.status_and_name().0
+    }
+
     /// The name in the `error` field.
     pub(super) fn name(&self) -> &'static str {
         self.status_and_name().1
     }
 
-    fn message(&self) -> String {
+    pub(in crate::server) fn message(&self) -> String {
         match self {
             Self::Invalid(message) | Self::Unreadable(message) => message.clone(),
             Self::TooLarge => format!("the body must be at most {BODY_BYTES_MAX} bytes long"),
@@ -170,7 +176,7 @@ impl Reject {
     }
 
     /// Logs that an outcome is unknown, or that a change could not be saved.
-    pub(super) fn log(&self) {
+    pub(in crate::server) fn log(&self) {
         if matches!(self, Self::Busy(_)) {
             // Where clients strike a bound, the log counts.
             return;

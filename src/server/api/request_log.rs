@@ -17,7 +17,7 @@ const TARGET: &str = "ledger_limiter::api";
 
 /// Adds the log to `router`, if the subscriber enables its lines. Even a layer that logs nothing costs every request a
 /// boxed service and a boxed future.
-pub(super) fn layer(router: Router) -> Router {
+pub(in crate::server) fn layer(router: Router) -> Router {
     if tracing::enabled!(target: TARGET, Level::DEBUG) {
         router.layer(middleware::from_fn(log_request))
     } else {

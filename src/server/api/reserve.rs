@@ -27,28 +27,47 @@ pub(super) async fn one<L: Ledger>(
     let _in_flight = api.metrics.request(Route::Reserve);
     let command = parse::<ReserveBody>(body)?.into_command().map_err(Reject::Invalid)?;
     authorized.check_keys(command.keys())?;
-    match api.in_time(api.engine.limiter().carry_out(&command)).await {
+    Ok(match decide(api, &command).await {
+        Ok(Decided { outcome: CommandOutcome::Reserved(outcome), without_ledger: false }) => respond(outcome),
+        Ok(Decided { outcome: CommandOutcome::Reserved(outcome), without_ledger: true }) => {
+            answer(status(&outcome), ReserveAnswer::without_ledger(outcome))
+        }
+        Ok(Decided { outcome: looked @ CommandOutcome::Looked(_), .. }) => {
+            answer(StatusCode::OK, ReserveAnswer::from(looked))
+        }
+        Err(reject) => reject.into_response_or(ReserveAnswer::unknown()),
+    })
+}
+
+/// The outcome of what a reserve asks for, and who decided it.
+pub(in crate::server) struct Decided {
+    pub(in crate::server) outcome: CommandOutcome,
+    /// Whether the service granted it by itself, because the ledger did not answer.
+    without_ledger: bool,
+}
+
+/// Carries out what a reserve asks for. While the ledger does not answer, without it, if the limits allow that.
+pub(in crate::server) async fn decide<L: Ledger>(
+    api: &Api<L>,
+    command: &ReserveCommand,
+) -> Result<Decided, Reject> {
+    match api.in_time(api.engine.limiter().carry_out(command)).await {
         Ok(outcome) => {
             api.metrics.reserves.count_command(&outcome);
             let Reserve { lease, job_id, .. } = command.reserve();
-            Ok(match outcome {
-                CommandOutcome::Reserved(outcome) => {
-                    record(*lease, job_id, command.keys(), &outcome);
-                    respond(outcome)
-                }
-                CommandOutcome::Looked(_) => {
-                    record(*lease, job_id, command.keys(), &outcome);
-                    answer(StatusCode::OK, ReserveAnswer::from(outcome))
-                }
-            })
-        }
-        Err(reject) => {
-            if let Some(outcome) = grant_in_emergency(api, &reject, &command) {
-                return Ok(answer(status(&outcome), ReserveAnswer::without_ledger(outcome)));
+            match &outcome {
+                CommandOutcome::Reserved(reserved) => record(*lease, job_id, command.keys(), reserved),
+                CommandOutcome::Looked(_) => record(*lease, job_id, command.keys(), &outcome),
             }
-            api.metrics.reserves.unknown.inc();
-            Ok(reject.into_response_or(ReserveAnswer::unknown()))
+            Ok(Decided { outcome, without_ledger: false })
         }
+        Err(reject) => match grant_in_emergency(api, &reject, command) {
+            Some(outcome) => Ok(Decided { outcome: CommandOutcome::Reserved(outcome), without_ledger: true }),
+            None => {
+                api.metrics.reserves.unknown.inc();
+                Err(reject)
+            }
+        },
     }
 }
 

@@ -73,6 +73,7 @@ impl Settings {
             let message = format!("must be at most {DRAIN_MS_MAX}, not {}", self.server.drain_ms);
             return Err(bad("server.drain_ms", &message));
         }
+        self.check_gateway()?;
         self.check_auth()?;
         AllowedHosts::new(&self.server.allowed_hosts).map_err(|text| {
             bad("server.allowed_hosts", &format!("{text:?} is not a name, NAME:PORT or *"))
@@ -101,6 +102,25 @@ impl Settings {
 }
 
 impl Settings {
+    /// Checks that a listener for gateways has rules.
+    fn check_gateway(&self) -> Result<(), ConfigError> {
+        let has_rules = !self.gateway.rules.as_os_str().is_empty();
+        match self.server.grpc_listen_addr {
+            Some(_) if cfg!(not(feature = "grpc")) => Err(bad(
+                "server.grpc_listen_addr",
+                "this ratelimiterd was built without gRPC; use another build",
+            )),
+            Some(_) if !has_rules => {
+                let message = "must name the file of rules for the descriptors of gateways";
+                Err(bad("gateway.rules", message))
+            }
+            None if has_rules => {
+                Err(bad("gateway.rules", "needs a listener for gateways; set server.grpc_listen_addr"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Checks that nobody reaches the service without authentication unless the operator says so.
     fn check_auth(&self) -> Result<(), ConfigError> {
         let (mode, has_credentials) = (self.auth.mode, self.auth.has_credentials());

@@ -15,6 +15,8 @@ const HEADER_BYTES_MIN: usize = 1_024;
 const HEADER_BYTES_MAX: usize = 256 * 1_024;
 /// The longest time-out. A client that needs an hour is gone.
 const TIMEOUT_MS_MAX: u64 = 3_600_000;
+/// The longest age of a connection: a year.
+const MAX_AGE_SECONDS_MAX: u64 = 31_536_000;
 
 /// `connections.*`: the bounds on what clients can hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,8 @@ pub struct ConnectionsSettings {
     pub body_timeout_ms: u64,
     /// How long a connection without a request stays open.
     pub idle_timeout_ms: u64,
+    /// How long a connection may be open, in seconds; 0 for any time.
+    pub max_age_seconds: u64,
     /// How long a client may take to read an answer.
     pub write_timeout_ms: u64,
     /// The longest head of a request, in bytes.
@@ -57,6 +61,7 @@ impl Default for ConnectionsSettings {
             head_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
+            max_age_seconds: 0,
             write_timeout_ms: 30_000,
             header_bytes_max: 16 * 1_024,
             headers_max: HEADERS_MAX,
@@ -92,6 +97,11 @@ impl ConnectionsSettings {
         Duration::from_millis(self.idle_timeout_ms)
     }
 
+    /// `None` if connections may be open for any time.
+    pub(crate) fn max_age(&self) -> Option<Duration> {
+        (self.max_age_seconds > 0).then(|| Duration::from_secs(self.max_age_seconds))
+    }
+
     pub(crate) fn write_timeout(&self) -> Duration {
         Duration::from_millis(self.write_timeout_ms)
     }
@@ -112,6 +122,7 @@ impl ConnectionsSettings {
         between("head_timeout_ms", self.head_timeout_ms, 1, TIMEOUT_MS_MAX)?;
         between("body_timeout_ms", self.body_timeout_ms, 1, TIMEOUT_MS_MAX)?;
         between("idle_timeout_ms", self.idle_timeout_ms, 1, TIMEOUT_MS_MAX)?;
+        between("max_age_seconds", self.max_age_seconds, 0, MAX_AGE_SECONDS_MAX)?;
         between("write_timeout_ms", self.write_timeout_ms, 1, TIMEOUT_MS_MAX)?;
         let (bytes_min, bytes_max) = (HEADER_BYTES_MIN as u64, HEADER_BYTES_MAX as u64);
         between("header_bytes_max", self.header_bytes_max as u64, bytes_min, bytes_max)?;

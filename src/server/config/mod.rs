@@ -26,7 +26,7 @@ pub use names::{
     CONFIG_VARIABLE, SERVER_URL_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable,
 };
 pub use settings::{
-    Backend, BackoffSettings, LimiterSettings, LogFormat, LogSettings, MemorySettings, RegistrySettings,
-    RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,
+    Backend, BackoffSettings, GatewaySettings, LimiterSettings, LogFormat, LogSettings, MemorySettings,
+    RegistrySettings, RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,
 };
 pub use tls::{ClientCertificates, TlsSettings};

@@ -18,6 +18,7 @@ use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions
 #[expect(missing_docs, reason = "each section documents itself")]
 pub struct Settings {
     pub server: ServerSettings,
+    pub gateway: GatewaySettings,
     pub auth: AuthSettings,
     pub tls: TlsSettings,
     pub connections: ConnectionsSettings,
@@ -39,6 +40,9 @@ pub struct ServerSettings {
     /// The address and port of a listener for operators alone, as text; empty for none.
     #[serde(with = "optional_address")]
     pub admin_listen_addr: Option<SocketAddr>,
+    /// The address and port of a listener for the gRPC calls of gateways, as text; empty for none.
+    #[serde(with = "optional_address")]
+    pub grpc_listen_addr: Option<SocketAddr>,
     /// The ledger that holds the counters.
     pub backend: Backend,
     /// How long a request may take before its outcome is unknown.
@@ -49,6 +53,14 @@ pub struct ServerSettings {
     pub drain_ms: u64,
     /// The names, besides IP addresses and `localhost`, that the `Host` of a request may have.
     pub allowed_hosts: Vec<String>,
+}
+
+/// `gateway.*`: the gRPC calls of gateways.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewaySettings {
+    /// The file of rules, which map descriptors to limits; empty for none.
+    pub rules: PathBuf,
 }
 
 /// The ledger that holds the counters.
@@ -175,6 +187,7 @@ impl Default for ServerSettings {
         Self {
             listen_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen_addr: None,
+            grpc_listen_addr: None,
             backend: if cfg!(feature = "tigerbeetle") { Backend::TigerBeetle } else { Backend::Memory },
             request_timeout_ms: 2_000,
             max_batch_requests: 256,
@@ -262,7 +275,8 @@ impl ServerSettings {
 
     /// The addresses that other machines can reach, as text.
     pub(super) fn exposed_addresses(&self) -> String {
-        let addresses = [Some(self.listen_addr), self.admin_listen_addr].into_iter().flatten();
+        let addresses = [Some(self.listen_addr), self.admin_listen_addr, self.grpc_listen_addr];
+        let addresses = addresses.into_iter().flatten();
         let exposed = addresses.filter(|address| !address.ip().is_loopback());
         exposed.map(|address| address.to_string()).collect::<Vec<_>>().join(" and ")
     }

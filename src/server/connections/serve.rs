@@ -5,7 +5,9 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
@@ -13,6 +15,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
@@ -100,6 +103,8 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     activity: &Arc<Activity>,
 ) {
     let mut ending = pin!(ending.wait_for(|ending| *ending));
+    let max_age = activity.bounds().settings.max_age();
+    let mut aged = pin!(OptionFuture::from(max_age.map(|age| sleep(spread(age)))));
     let mut is_ending = false;
     // Dropped before the connection is.
     let _closing = Closing(activity);
@@ -112,7 +117,11 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 activity.bounds().strike(Bound::Http2Resets);
                 return Poll::Ready(Ok(()));
             }
-            if is_ending || ending.as_mut().poll(context).is_pending() {
+            let mut must_end = || {
+                ending.as_mut().poll(context).is_ready()
+                    || matches!(aged.as_mut().poll(context), Poll::Ready(Some(())))
+            };
+            if is_ending || !must_end() {
                 return Poll::Pending;
             }
             is_ending = true;
@@ -122,6 +131,11 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     if let Err(error) = ended.await {
         tracing::debug!(%error, "a connection failed");
     }
+}
+
+/// Up to one and a half times as long, so that the connections of one client do not end together.
+fn spread(age: Duration) -> Duration {
+    age.mul_f64(rand::random_range(1.0..1.5))
 }
 
 /// Notes that a connection is about to be dropped.

@@ -1,0 +1,65 @@
+//! What is left of limits, read without changing them: for callers who want to know before they are denied.
+
+use std::sync::Arc;
+
+use super::{Limiter, LimiterError};
+use crate::decide::usage;
+use crate::ledger::{Ledger, LedgerError};
+use crate::limit::{Kind, LimitKey};
+use crate::registry::Entry;
+use crate::time::unix_ms;
+
+/// What is left of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// The most that may be reserved at once, in units of the limit.
+    pub capacity: u64,
+    /// What can be reserved now, in units of the limit.
+    pub available: u128,
+    /// How reserved capacity becomes available again.
+    pub kind: Kind,
+    /// The longest time until more becomes available, in milliseconds. `None` for a bucket that is refilled by hand.
+    pub more_after_ms: Option<u64>,
+}
+
+impl<L: Ledger> Limiter<L> {
+    /// What is left of limits, in the order of their keys. `None` for a key that this process knows no limit for. A limit that
+    /// a template has not made yet has all its capacity.
+    ///
+    /// One look-up reads all limits. It uses the definitions that this process knows.
+    pub async fn left(&self, keys: &[&LimitKey]) -> Result<Vec<Option<Left>>, LimiterError> {
+        let snapshot = self.registry.snapshot();
+        let known: Vec<Option<Arc<Entry>>> = snapshot.get_all(keys.iter().copied());
+        let is_made = |entry: &&Arc<Entry>| !entry.limit.state.status.is_gone();
+        let made = || known.iter().map(|entry| entry.as_ref().filter(is_made));
+        let ids = made().flatten().flat_map(|entry| usage::accounts(&entry.limit)).collect();
+        let mut accounts = self.ledger.accounts(ids).await?.into_iter();
+        let now_ns = self.ledger.now_ns();
+        let left = made().zip(keys).map(|(entry, key)| match entry {
+            Some(entry) => {
+                let count = usage::accounts(&entry.limit).count();
+                let read: Option<Vec<_>> = accounts.by_ref().take(count).collect();
+                let usage = read.and_then(|read| usage::usage(&entry.limit, &read, now_ns));
+                let missing = || LedgerError::Unexpected(format!("an account of limit {key} is missing"));
+                Ok(Some(left_of(entry, usage.ok_or_else(missing)?.available, now_ns)))
+            }
+            None => Ok(snapshot.template_of(key).map(|template| {
+                left_of(&template, template.limit.state.definition.capacity.get().into(), now_ns)
+            })),
+        });
+        left.collect()
+    }
+}
+
+fn left_of(entry: &Entry, available: u128, now_ns: u64) -> Left {
+    let definition = &entry.limit.state.definition;
+    let next_step = entry.limit.schedule.as_ref().and_then(|schedule| schedule.next_step_ms(now_ns));
+    let more_after_ms = match definition.kind {
+        Kind::Rolling(rolling) => Some(u64::from(rolling.window_seconds()) * 1_000),
+        Kind::Concurrency(concurrency) => Some(u64::from(concurrency.timeout_seconds()) * 1_000),
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+            next_step.map(|at_ms| at_ms.saturating_sub(unix_ms(now_ns)))
+        }
+    };
+    Left { capacity: definition.capacity.get(), available, kind: definition.kind, more_after_ms }
+}

@@ -1,0 +1,124 @@
+//! Reserves what a plan requires: all of it, or nothing if a limit that can deny does.
+
+use super::counts::Outcome;
+use super::plan::{Charge, Item, Plan};
+use crate::ledger::Ledger;
+use crate::limit::{LeaseId, LimitKey};
+use crate::protocol::{CommandOutcome, Reserve, ReserveCommand, ReserveOutcome};
+use crate::server::api::{Api, Reject, decide};
+use crate::telemetry::Occurrences;
+
+static MISSING_LIMITS: Occurrences = Occurrences::new();
+
+/// How a plan is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// All charges or none.
+    Take,
+    /// Nothing is charged: only whether it would be.
+    Look,
+    /// All charges, whatever is free. The excess is debt.
+    Force,
+}
+
+/// What became of the charges of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Charged {
+    /// The lease that holds them. `None` if nothing is charged.
+    pub(super) lease: Option<LeaseId>,
+    /// Why nothing is charged, if a limit denied.
+    pub(super) denial: Option<Denial>,
+    /// The limits that do not enforce and would have denied. They are not charged.
+    pub(super) would_deny: Vec<LimitKey>,
+}
+
+/// Why a limit denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Denial {
+    /// The limit.
+    pub(super) key: LimitKey,
+    /// The wait before the next attempt, in milliseconds; 0 if a wait does not help.
+    pub(super) retry_after_ms: u64,
+    /// The reason, for the metrics.
+    pub(super) outcome: Outcome,
+}
+
+impl Charged {
+    /// What became of a descriptor of the plan.
+    pub(super) fn outcome(&self, item: &Item) -> Outcome {
+        match item {
+            Item::NoRule => Outcome::NoRule,
+            Item::NoKey { .. } => Outcome::NoKey,
+            Item::Limit { key, .. } => match &self.denial {
+                Some(denial) if denial.key == *key => denial.outcome,
+                _ if self.would_deny.contains(key) => Outcome::WouldDeny,
+                Some(_) | None => Outcome::Ok,
+            },
+        }
+    }
+}
+
+/// Reserves the charges of a plan under a fresh lease. A limit that would deny, but does not enforce, is left out.
+pub(super) async fn charge<L: Ledger>(api: &Api<L>, plan: &Plan, mode: Mode) -> Result<Charged, Reject> {
+    let mut charges = plan.charges.clone();
+    let mut charged = Charged::default();
+    while !charges.is_empty() {
+        let lease = LeaseId::generate();
+        let Some(denial) = denial(decided(api, lease, &charges, mode).await?)? else {
+            charged.lease = Some(lease);
+            return Ok(charged);
+        };
+        let shadow = |charge: &Charge| charge.requirement.key == denial.key && !charge.enforce;
+        match charges.iter().position(shadow) {
+            Some(index) => charged.would_deny.push(charges.swap_remove(index).requirement.key),
+            None => return Ok(Charged { denial: Some(denial), ..charged }),
+        }
+    }
+    Ok(charged)
+}
+
+/// Decides as `POST /v1/reserve` does.
+async fn decided<L: Ledger>(
+    api: &Api<L>,
+    lease: LeaseId,
+    charges: &[Charge],
+    mode: Mode,
+) -> Result<CommandOutcome, Reject> {
+    let requirements = charges.iter().map(|charge| charge.requirement.clone()).collect();
+    let reserve = Reserve::new(lease, String::new(), requirements)
+        .map_err(|error| Reject::Invalid(error.to_string()))?;
+    let command = match mode {
+        Mode::Take => ReserveCommand::Take(reserve),
+        Mode::Look => ReserveCommand::Look(reserve),
+        Mode::Force => ReserveCommand::Force(reserve),
+    };
+    decide(api, &command).await.map(|decided| decided.outcome)
+}
+
+/// Why nothing is reserved, or would be. `None` if everything is.
+fn denial(outcome: CommandOutcome) -> Result<Option<Denial>, Reject> {
+    let outcome = match outcome {
+        CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(Some(outcome)) => outcome,
+        CommandOutcome::Looked(None) => return Ok(None),
+    };
+    let denial = |key, retry_after_ms, outcome| Ok(Some(Denial { key, retry_after_ms, outcome }));
+    match outcome {
+        ReserveOutcome::Granted { .. } => Ok(None),
+        ReserveOutcome::NoRoom { key, retry_after_ms }
+        | ReserveOutcome::Decreasing { key, retry_after_ms } => {
+            denial(key, retry_after_ms, Outcome::OverLimit)
+        }
+        ReserveOutcome::ExceedsCapacity { key } | ReserveOutcome::TooManyInstances { key } => {
+            denial(key, 0, Outcome::OverLimit)
+        }
+        ReserveOutcome::UnknownKey { key } => {
+            if let Some(times) = MISSING_LIMITS.count() {
+                tracing::warn!(times, %key, "a gateway rule names a limit that is not defined; the last of so many times");
+            }
+            denial(key, 0, Outcome::NoLimit)
+        }
+        ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled | ReserveOutcome::LeaseExpired => {
+            Err(Reject::Invalid("a fresh lease id was taken; send the request again".to_owned()))
+        }
+    }
+}
