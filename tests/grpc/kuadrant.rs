@@ -99,8 +99,11 @@ async fn bad_requests_are_refused() {
 async fn a_check_charges_nothing_and_a_report_is_never_denied() {
     let service = Service::new().await;
     let model = [descriptor("model", "gpt")];
-    let request =
-        |hits_addend| RateLimitRequest { domain: "edge".to_owned(), descriptors: model.to_vec(), hits_addend };
+    let request = |hits_addend| RateLimitRequest {
+        domain: "edge".to_owned(),
+        descriptors: model.to_vec(),
+        hits_addend,
+    };
     let check = async |hits| {
         let answer = service.kuadrant().check_rate_limit(request(hits)).await.expect("an answer");
         answer.into_inner().overall_code()

@@ -55,7 +55,7 @@ async fn a_decreasing_limit_denies_with_its_own_error_and_hint() {
             "unit": "", "description": "", "overage": "debt",
         },
         "status": "decreasing", "pending_decrease_to": 1,
-        "usage": { "available": 0, "reserved": 2, "debt": 0 },
+        "usage": { "available": 0, "reserved": 2, "debt": 0 }, "version": 2,
     });
     assert_eq!(service.limit("slots").await, expected);
 }

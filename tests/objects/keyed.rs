@@ -37,10 +37,9 @@ async fn each_key_has_a_bucket_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_nobody_used_has_no_state() {
+async fn a_key_that_nobody_used_has_a_full_bucket() {
     let world = world(Rate::per_second(2)).await;
-    let error = of_user(&world, "ann").state().await.expect_err("there is no bucket");
-    assert_eq!(error.kind(), ErrorKind::UnknownKey);
+    assert_eq!(of_user(&world, "ann").state().await.expect("an answer").tokens, 2);
     assert!(!allow(&of_user(&world, "ann"), 3).await, "never, so it makes no bucket either");
     assert!(allow(&of_user(&world, "ann"), 1).await);
     assert_eq!(of_user(&world, "ann").state().await.expect("an answer").tokens, 1);

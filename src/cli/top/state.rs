@@ -140,6 +140,10 @@ impl State {
         step
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a terminal has many more keys, and they do nothing here"
+    )]
     fn type_search(&mut self, key: KeyCode) -> Step {
         match key {
             KeyCode::Char(c) => self.search.push(c),
@@ -156,6 +160,10 @@ impl State {
         Step::Continue
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a terminal has many more keys, and they do nothing here"
+    )]
     fn command(&mut self, key: KeyCode) -> Step {
         match key {
             KeyCode::Char('q') => return Step::End,

@@ -185,8 +185,8 @@ fn put_creates_a_limit_and_then_changes_only_what_is_given() {
     for (arguments, told) in [
         ("put tpm --capacity 90", "error: limit tpm: missing field `kind`\n"),
         (
-            "put tpm --kind rolling --capacity 0 --window-seconds 60",
-            "error: limit tpm: capacity must be at least 1",
+            "put tpm --kind rolling --capacity 9223372036854775808 --window-seconds 60",
+            "error: limit tpm: capacity must be at most 9223372036854775807",
         ),
         ("put tpm --kind leaky --capacity 1", "error: limit tpm: unknown variant `leaky`"),
         ("put rpm --kind concurrency", "error: limit rpm: window_seconds must be left out"),

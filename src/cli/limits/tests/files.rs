@@ -81,10 +81,14 @@ fn a_bad_file_is_an_error_that_names_the_file_and_the_place() {
         ("a.json", &format!("{RPM}{RPM}"), "a.json: trailing characters at line 1 column 64"),
         (
             "a.json",
-            &format!("[{RPM}, {}]", capacity("0")),
-            "a.json: definition 2: capacity must be at least 1",
+            &format!("[{RPM}, {}]", capacity("9223372036854775808")),
+            "a.json: definition 2: capacity must be at most 9223372036854775807",
         ),
-        ("a.yaml", &capacity("0"), "a.yaml: definition 1: capacity must be at least 1"),
+        (
+            "a.yaml",
+            &capacity("9223372036854775808"),
+            "a.yaml: definition 1: capacity must be at most 9223372036854775807",
+        ),
         ("a.yaml", "key: [", "a.yaml: "),
         ("a.yaml", "key: a\nkey: b\n", "a.yaml: "),
         ("a.yaml", "kye: a\n", "a.yaml: "),
