@@ -1,5 +1,6 @@
 //! The operation force: takes everything that a reserve names, whatever is free. The excess is debt.
 
+use super::look::{REREADS_MAX, closed_unexpectedly};
 use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
 use crate::decide::force::{self, ForceResult};
@@ -9,6 +10,9 @@ use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
 use crate::protocol::{Reserve, ReserveOutcome};
 use crate::registry::MakingOutcome;
 
+/// How often an attempt is repeated while other callers make its instances, or other replicas change its limits.
+const REPEATS_MAX: usize = 64;
+
 impl<L: Ledger> Limiter<L> {
     /// Takes every requirement of the command. What is free of a limit is reserved, the excess is posted as debt. It is denied
     /// only if a limit is unknown, or closed while its capacity is being lowered.
@@ -17,8 +21,16 @@ impl<L: Ledger> Limiter<L> {
     pub async fn force(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         self.denial_cache.mark_sent(command.lease);
         let mut resolved = self.resolve(command).await?;
-        for attempt in 0..ATTEMPTS_MAX {
-            let rooms = self.rooms(&resolved).await?;
+        let (mut attempt, mut repeats) = (0, 0);
+        while attempt < ATTEMPTS_MAX && repeats < REPEATS_MAX {
+            let at_ns = resolved.at_ns_or(|| self.ledger.now_ns());
+            let rooms = self.rooms(&resolved, at_ns).await?;
+            if closed_unexpectedly(&resolved, &rooms) && repeats < REREADS_MAX {
+                repeats += 1;
+                self.reload(&resolved).await?;
+                resolved = self.resolve(command).await?;
+                continue;
+            }
             if let Some(denial) = force::denial(command, &resolved.limits(), &rooms) {
                 return match self.read_lease(command.lease).await? {
                     Some(lease) => self.status_of(&lease, &resolved).await,
@@ -28,8 +40,10 @@ impl<L: Ledger> Limiter<L> {
             let chain = self.plan_forced(&resolved, &rooms, attempt)?;
             let outcome = match self.submit_forced(&resolved, &chain).await? {
                 MakingOutcome::Submitted(outcome) => outcome,
-                // Another caller made the instance, so this attempt was not made.
+                // Another caller made the instance. No id of this attempt is used up, and another call of the same lease may have
+                // made the attempt, so it is repeated and not the next one made.
                 MakingOutcome::Superseded => {
+                    repeats += 1;
                     resolved = self.resolve(command).await?;
                     continue;
                 }
@@ -42,12 +56,14 @@ impl<L: Ledger> Limiter<L> {
                 }
                 ForceResult::AlreadyGranted => return self.status_of_granted(&resolved).await,
                 ForceResult::UsedUp => {
+                    attempt += 1;
                     self.reload(&resolved).await?;
                     resolved = self.resolve(command).await?;
                 }
             }
         }
-        let message = format!("lease {} was not taken in {ATTEMPTS_MAX} attempts", command.lease);
+        let message =
+            format!("lease {} was not taken in {attempt} attempts and {repeats} repetitions", command.lease);
         Err(LedgerError::Unexpected(message).into())
     }
 

@@ -10,19 +10,19 @@ use crate::limit::Status;
 use crate::protocol::{Reserve, ReserveOutcome};
 
 /// How often the limits are read again if they change between the readings of their definitions and of their accounts.
-const REREADS_MAX: usize = 4;
+pub(super) const REREADS_MAX: usize = 4;
 
 impl<L: Ledger> Limiter<L> {
     /// Why a reserve of this command would be denied now; `None` if it would be granted.
     pub async fn look(&self, command: &Reserve) -> Result<Option<ReserveOutcome>, LimiterError> {
         let mut resolved = self.resolve_definitions(command).await?;
-        let mut rooms = self.rooms(&resolved).await?;
+        let mut rooms = self.rooms(&resolved, self.ledger.now_ns()).await?;
         for _ in 0..REREADS_MAX {
             if !closed_unexpectedly(&resolved, &rooms) {
                 break;
             }
             resolved = self.resolve_again(&resolved).await?;
-            rooms = self.rooms(&resolved).await?;
+            rooms = self.rooms(&resolved, self.ledger.now_ns()).await?;
         }
         if let Some(key) = self.registry.instance_without_place(resolved.new_instances()).await? {
             resolved.make_none(key);
@@ -32,15 +32,18 @@ impl<L: Ledger> Limiter<L> {
         Ok(denial.map(|denial| self.deny(&resolved, denial, true)))
     }
 
-    /// What is free of each limit, in the order of the requirements. Refills that are due count as made. Of a limit that is not
+    /// What is free of each limit, in the order of the requirements. Refills that are due at `now_ns` count as made. Of a limit that is not
     /// made yet everything is free; of an unknown one nothing.
-    pub(super) async fn rooms(&self, resolved: &Resolved<'_>) -> Result<Vec<Room>, LimiterError> {
+    pub(super) async fn rooms(
+        &self,
+        resolved: &Resolved<'_>,
+        now_ns: u64,
+    ) -> Result<Vec<Room>, LimiterError> {
         let limits = resolved.limits();
         let is_made = |index: usize| !resolved.is_new(index);
         let made =
             || limits.iter().enumerate().filter(|(index, _)| is_made(*index)).filter_map(|(_, limit)| *limit);
         let ids = made().flat_map(usage::accounts).collect();
-        let now_ns = self.ledger.now_ns();
         let mut read = self.ledger.accounts(ids).await?.into_iter();
         let mut room = |(index, limit): (usize, &Option<&Limit>)| {
             let Some(limit) = *limit else { return Ok(Room::Units(0)) };
@@ -64,7 +67,7 @@ impl<L: Ledger> Limiter<L> {
 }
 
 /// Whether an account is closed although the definition known here says that its limit takes reservations.
-fn closed_unexpectedly(resolved: &Resolved<'_>, rooms: &[Room]) -> bool {
+pub(super) fn closed_unexpectedly(resolved: &Resolved<'_>, rooms: &[Room]) -> bool {
     let limits = resolved.limits();
     limits.iter().zip(rooms).any(|(limit, room)| {
         *room == Room::Closed && limit.is_some_and(|limit| limit.state.status == Status::Active)

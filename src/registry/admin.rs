@@ -46,8 +46,8 @@ pub enum AdminError {
     /// The definition would change the limit's kind.
     #[error(transparent)]
     KindChange(#[from] KindChange),
-    /// Nothing is used of a template.
-    #[error("{0} is a template: nothing is used of it, only of its instances")]
+    /// Nothing is used of a template, and it counts instances that live on.
+    #[error("{0} is a template: reset or purge its instances")]
     IsTemplate(LimitKey),
     /// The limit has another version than the change expects, so somebody else has changed it.
     #[error("limit {key} {}; read it again before you change it", found_instead(*.found))]
@@ -172,7 +172,11 @@ impl<L: Ledger> Admin<L> {
     /// Deletes a limit for good, if it has the expected version, or one that was deleted before: its history ends, and a later definition of the key begins
     /// without usage and debt. Leases on it can still be settled.
     pub async fn purge(&self, key: &LimitKey, expected: ExpectedVersion) -> Result<(), AdminError> {
-        self.newest_known(key).await?;
+        let entry = self.newest_known(key).await?;
+        if entry.limit.state.definition.instances_max.is_some() {
+            // Its account counts the instances that live on.
+            return Err(AdminError::IsTemplate(key.clone()));
+        }
         self.remove(key, expected, definition_version::purge, Limit::is_purged).await
     }
 
@@ -184,7 +188,12 @@ impl<L: Ledger> Admin<L> {
         if entry.limit.state.definition.instances_max.is_some() {
             return Err(AdminError::IsTemplate(key.clone()));
         }
-        let reset = |current: Option<&Limit>| Ok(current.and_then(definition_version::reset));
+        let seen = entry.limit.version;
+        // A reset whose answer was lost is not made once more.
+        let is_reset = |limit: &Limit| limit.version > seen && limit.has_new_accounts();
+        let reset = |current: Option<&Limit>| {
+            Ok(current.filter(|limit| !is_reset(limit)).and_then(definition_version::reset))
+        };
         let entry = self.create_saved_version(key, reset).await?;
         Ok(entry.limit.state.status)
     }

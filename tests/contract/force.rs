@@ -101,6 +101,34 @@ pub async fn a_forced_reserve_makes_the_instance_of_its_template<B: Backend>(bac
     assert_eq!(another, ReserveOutcome::TooManyInstances { key: key("user:bob") });
 }
 
+pub async fn a_first_forced_reserve_that_is_repeated_takes_once<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    let another = Replica::start(backend.connect(), backend.ids(), 0).await;
+    replica.put(template(rolling("user:{user}", 5, 60), 9)).await;
+    another.registry().refresh().await.expect("the ledger answers");
+    for user in ["user:ann", "user:bob", "user:eve"] {
+        let (lease, wants) = (lease(), [(user, 8)]);
+        let forced = (0..6).map(|turn| force(if turn % 2 == 0 { &replica } else { &another }, lease, &wants));
+        let answers = join_all(forced).await;
+        assert!(is_granted(&answers[0]) && answers.iter().all(|it| *it == answers[0]), "{answers:?}");
+        assert_eq!(replica.usage(user).await, Usage { available: 0, reserved: 5, debt: 3 }, "{user}");
+    }
+}
+
+pub async fn a_forced_reserve_finds_a_limit_that_was_reset<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
+    let another = Replica::start(backend.connect(), backend.ids(), 0).await;
+    replica.put(rolling("tpm", 5, 60)).await;
+    replica.put(template(rolling("user:{user}", 5, 60), 9)).await;
+    another.registry().refresh().await.expect("the ledger answers");
+    for name in ["tpm", "user:ann"] {
+        another.take(&[(name, 5)]).await;
+        replica.admin().reset(&key(name)).await.expect("it is reset");
+        assert!(is_granted(&force(&another, lease(), &[(name, 4)]).await), "{name}");
+        assert_eq!(replica.usage(name).await, Usage { available: 1, reserved: 4, debt: 0 }, "{name}");
+    }
+}
+
 pub async fn a_forced_reserve_is_denied_where_nothing_can_be_taken<B: Backend>(backend: B) {
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
     replica.put(concurrency("slots", 2, 2)).await;

@@ -65,6 +65,8 @@ macro_rules! contract_tests {
             a_complete_settles_a_forced_reserve,
             concurrent_forced_reserves_owe_exactly_the_excess,
             a_forced_reserve_makes_the_instance_of_its_template,
+            a_first_forced_reserve_that_is_repeated_takes_once,
+            a_forced_reserve_finds_a_limit_that_was_reset,
             a_forced_reserve_is_denied_where_nothing_can_be_taken,
         ]);
         $crate::contract_tests!(@module paused, $backend, [

@@ -109,6 +109,8 @@ pub async fn an_instance_is_reset_and_stays_one<B: Backend>(backend: B) {
     assert!(is_granted(&another.take(&[("user:ann", 2)]).await));
     let template = LimitKey::parse_name("user:{user}").expect("a name");
     assert!(matches!(replica.admin().reset(&template).await, Err(AdminError::IsTemplate(_))));
+    let purge = replica.admin().purge(&template, ExpectedVersion::Any).await;
+    assert!(matches!(purge, Err(AdminError::IsTemplate(_))), "it counts the instance");
 }
 
 pub async fn nothing_is_reset_that_is_not_there<B: Backend>(backend: B) {

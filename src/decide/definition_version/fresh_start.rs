@@ -64,7 +64,12 @@ pub(crate) fn since_purge(mut history: Vec<DefinitionVersion>) -> Vec<Definition
 impl Limit {
     /// Whether the limit was deleted for good.
     pub(crate) fn is_purged(&self) -> bool {
-        self.state.status == Status::Deleted && self.state.accounts_since.last() == Some(&self.version)
+        self.state.status == Status::Deleted && self.has_new_accounts()
+    }
+
+    /// Whether its newest version gave it new accounts.
+    pub(crate) fn has_new_accounts(&self) -> bool {
+        self.state.accounts_since.last() == Some(&self.version)
     }
 }
 

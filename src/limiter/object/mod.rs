@@ -124,6 +124,7 @@ impl<L: Ledger> Object<'_, L> {
                 return self.available_permits().await;
             }
             self.limiter.registry.refresh().await.map_err(LimiterError::from)?;
+            self.limiter.registry.forget_instance(&entry);
         }
         Err(self.changes_too_fast())
     }

@@ -98,9 +98,10 @@ fn grant_in_emergency<L: Ledger>(
     command: &ReserveCommand,
 ) -> Option<ReserveOutcome> {
     let reserve = match command {
-        ReserveCommand::Take(reserve) | ReserveCommand::Force(reserve) => reserve,
+        ReserveCommand::Take(reserve) => reserve,
         ReserveCommand::TakeIfFree { take, .. } => take,
-        ReserveCommand::Look(_) => return None,
+        // The claim of an emergency grant excludes an ordinary reserve, and not every attempt of a forced one.
+        ReserveCommand::Force(_) | ReserveCommand::Look(_) => return None,
     };
     let outcome = reject.is_emergency().then(|| api.engine.limiter().grant_in_emergency(reserve))??;
     api.metrics.reserves.count(&outcome);

@@ -68,10 +68,19 @@ pub(super) async fn charge<L: Ledger>(api: &Api<L>, plan: &Plan, mode: Mode) -> 
             charged.lease = Some(lease);
             return Ok(charged);
         };
-        let shadow = |charge: &Charge| charge.requirement.key == denial.key && !charge.enforce;
-        match charges.iter().position(shadow) {
-            Some(index) => charged.would_deny.push(charges.swap_remove(index).requirement.key),
-            None => return Ok(Charged { denial: Some(denial), ..charged }),
+        let Some(index) = charges.iter().position(|charge| charge.requirement.key == denial.key) else {
+            return Ok(Charged { denial: Some(denial), ..charged });
+        };
+        match (charges[index].enforce, mode) {
+            (false, Mode::Take | Mode::Look | Mode::Force) => {
+                charged.would_deny.push(charges.swap_remove(index).requirement.key);
+            }
+            // What was used is charged to the other limits all the same.
+            (true, Mode::Force) => {
+                charges.swap_remove(index);
+                charged.denial.get_or_insert(denial);
+            }
+            (true, Mode::Take | Mode::Look) => return Ok(Charged { denial: Some(denial), ..charged }),
         }
     }
     Ok(charged)
