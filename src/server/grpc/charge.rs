@@ -60,8 +60,11 @@ impl Charged {
 
 /// Reserves the charges of a plan under a fresh lease. A limit that would deny, but does not enforce, is left out.
 pub(super) async fn charge<L: Ledger>(api: &Api<L>, plan: &Plan, mode: Mode) -> Result<Charged, Reject> {
-    let mut charges = plan.charges.clone();
     let mut charged = Charged::default();
+    if plan.is_denied() && mode != Mode::Force {
+        return Ok(charged);
+    }
+    let mut charges = plan.charges.clone();
     while !charges.is_empty() {
         let lease = LeaseId::generate();
         let Some(denial) = denial(decided(api, lease, &charges, mode).await?)? else {

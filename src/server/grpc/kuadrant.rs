@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::charge::{self, Charged, Mode};
+use super::charge::{self, Mode};
 use super::guard::authorized;
 use super::plan::{Charge, Item, Plan};
 use super::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
@@ -54,11 +54,8 @@ impl<L: Ledger> RateLimitService for Kuadrant<L> {
             return Err(Status::invalid_argument("amount must be at least 1"));
         }
         let plan = shared.plan(&shared.rules.load(), &authorized, &domain, &descriptors, amount)?;
-        let charged = if plan.is_denied() {
-            Charged::default()
-        } else {
-            charge::charge(&shared.api, &plan, Mode::Take).await.map_err(|reject| refusal(&reject))?
-        };
+        let charged =
+            charge::charge(&shared.api, &plan, Mode::Take).await.map_err(|reject| refusal(&reject))?;
         shared.count(&plan, &charged);
         let is_denied = plan.is_denied() || charged.denial.is_some();
         let mut answer =

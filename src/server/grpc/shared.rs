@@ -54,11 +54,7 @@ impl<L: Ledger> Shared<L> {
         let RateLimitRequest { domain, descriptors, hits_addend } = request.into_inner();
         let rules = self.rules.load();
         let plan = self.plan(&rules, &authorized, &domain, &descriptors, hits_addend.max(1).into())?;
-        let charged = if plan.is_denied() && mode != Mode::Force {
-            Charged::default()
-        } else {
-            charge::charge(&self.api, &plan, mode).await.map_err(|reject| refusal(&reject))?
-        };
+        let charged = charge::charge(&self.api, &plan, mode).await.map_err(|reject| refusal(&reject))?;
         self.count(&plan, &charged);
         let left = if rules.report { self.left(&plan).await } else { Vec::new() };
         Ok(Response::new(status::answer(&plan, &charged, &left, rules.retry_after_header)))

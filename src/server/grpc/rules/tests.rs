@@ -1,3 +1,5 @@
+//! Rules by tables: what is read, what is refused, and which rule a descriptor finds.
+
 use super::*;
 
 const RULES: &str = r#"
