@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_limiter::decide::ids::Ids;
-use ledger_limiter::decide::usage::Usage;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::limit::{BucketRate, LimitState, RateChange};
@@ -117,7 +116,7 @@ async fn rates_set_on_eight_buckets_are_met_together() {
     for name in &names {
         assert_eq!(
             replica.usage(name).await,
-            crate::fixtures::Usage { available: 100_000, reserved: 0, debt: 0 },
+            Usage { available: 100_000, reserved: 0, debt: 0 },
             "what was taken is refilled"
         );
     }

@@ -5,7 +5,7 @@
 
 use super::Limit;
 use super::refill::Schedule;
-use crate::ledger::{Account, AccountId};
+use crate::ledger::{Account, AccountId, LedgerError};
 use crate::limit::Refill;
 
 /// What is used of a limit, in its units.
@@ -17,6 +17,8 @@ pub struct Usage {
     pub reserved: u128,
     /// Overage that found no room, in total since the limit was made or reset.
     pub debt: u128,
+    /// Whether the account is closed. Then nothing can be reserved, whatever is available.
+    pub is_closed: bool,
 }
 
 /// The accounts that [`usage`] needs, in its order.
@@ -27,16 +29,29 @@ pub(crate) fn accounts(limit: &Limit) -> impl Iterator<Item = AccountId> {
     [limit.account, limit.debt_account].into_iter().chain(of_schedule)
 }
 
+/// The usage of the next limit of several whose accounts were read together, each limit's in the order of [`accounts`].
+pub(crate) fn next_usage(
+    limit: &Limit,
+    read: &mut impl Iterator<Item = Option<Account>>,
+    now_ns: u64,
+) -> Result<Usage, LedgerError> {
+    let accounts: Option<Vec<Account>> = read.take(accounts(limit).count()).collect();
+    accounts.and_then(|accounts| usage(limit, &accounts, now_ns)).ok_or_else(|| {
+        LedgerError::Unexpected(format!("an account of limit {} is missing", limit.state.definition.key))
+    })
+}
+
 /// The usage of a limit at `now_ns`. `read` are its [`accounts`], all of one moment. `None` if one is missing.
-pub(crate) fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
+fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
     let [of_limit, of_debt, of_schedule @ ..] = read else { return None };
     let (available, pending, debt) = (of_limit.available(), of_limit.debits_pending, of_debt.owed());
+    let is_closed = of_limit.closed;
     if let Some(instances_max) = limit.state.definition.instances_max {
         let reserved = u128::from(instances_max).saturating_sub(available);
-        return Some(Usage { available, reserved, debt });
+        return Some(Usage { available, reserved, debt, is_closed });
     }
     let Some(schedule) = limit.schedule.as_deref() else {
-        return Some(Usage { available, reserved: pending, debt });
+        return Some(Usage { available, reserved: pending, debt, is_closed });
     };
     let [clock, of_schedule @ ..] = of_schedule else { return None };
     let (owed, spent) = match (schedule.borrowed(), of_schedule) {
@@ -50,7 +65,7 @@ pub(crate) fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usag
     let spent: u128 = spent.iter().map(Account::posted_balance).sum();
     // Borrowed tokens are in the spent accounts too, and were never part of the capacity.
     let still_spent = spent.saturating_sub(refilled).saturating_sub(owed - repaid);
-    Some(Usage { available: available + refilled - repaid, reserved: pending + still_spent, debt })
+    Some(Usage { available: available + refilled - repaid, reserved: pending + still_spent, debt, is_closed })
 }
 
 /// What the refills add that are due at `now_ns`.

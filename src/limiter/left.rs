@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Limiter, LimiterError};
 use crate::decide::usage;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::Ledger;
 use crate::limit::{Kind, LimitKey};
 use crate::registry::Entry;
 use crate::time::unix_ms;
@@ -37,11 +37,8 @@ impl<L: Ledger> Limiter<L> {
         let now_ns = self.ledger.now_ns();
         let left = made().zip(keys).map(|(entry, key)| match entry {
             Some(entry) => {
-                let count = usage::accounts(&entry.limit).count();
-                let read: Option<Vec<_>> = accounts.by_ref().take(count).collect();
-                let usage = read.and_then(|read| usage::usage(&entry.limit, &read, now_ns));
-                let missing = || LedgerError::Unexpected(format!("an account of limit {key} is missing"));
-                Ok(Some(left_of(entry, usage.ok_or_else(missing)?.available, now_ns)))
+                let usage = usage::next_usage(&entry.limit, &mut accounts, now_ns)?;
+                Ok(Some(left_of(entry, usage.available, now_ns)))
             }
             None => Ok(snapshot.template_of(key).map(|template| {
                 left_of(&template, template.limit.state.definition.capacity.get().into(), now_ns)

@@ -5,7 +5,7 @@ use super::{Limiter, LimiterError};
 use crate::decide::Limit;
 use crate::decide::look::{self, Room};
 use crate::decide::usage;
-use crate::ledger::{Account, Ledger, LedgerError};
+use crate::ledger::Ledger;
 use crate::limit::Status;
 use crate::protocol::{Reserve, ReserveOutcome};
 
@@ -50,17 +50,8 @@ impl<L: Ledger> Limiter<L> {
             if !is_made(index) {
                 return Ok(Room::Units(limit.state.definition.capacity.into()));
             }
-            let accounts: Vec<Account> =
-                read.by_ref().take(usage::accounts(limit).count()).flatten().collect();
-            if accounts.first().is_some_and(|account| account.closed) {
-                return Ok(Room::Closed);
-            }
-            let missing = || {
-                let key = &limit.state.definition.key;
-                LedgerError::Unexpected(format!("an account of limit {key} is missing"))
-            };
-            let usage = usage::usage(limit, &accounts, now_ns).ok_or_else(missing)?;
-            Ok(Room::Units(usage.available))
+            let usage = usage::next_usage(limit, &mut read, now_ns)?;
+            Ok(if usage.is_closed { Room::Closed } else { Room::Units(usage.available) })
         };
         limits.iter().enumerate().map(&mut room).collect()
     }

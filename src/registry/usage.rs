@@ -9,7 +9,7 @@ use super::entry::Entry;
 use super::filter::LimitFilter;
 use crate::decide::Limit;
 use crate::decide::usage::{self, Usage};
-use crate::ledger::{Account, Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError};
 use crate::limit::{LimitKey, LimitState};
 
 /// The accounts read at once, so that they are of one moment; a ledger's answer holds no more than 8,189.
@@ -40,7 +40,7 @@ pub struct LimitPage {
 
 impl LimitUsage {
     fn new(entry: Arc<Entry>, usage: Usage) -> Self {
-        let Usage { available, reserved, debt } = usage;
+        let Usage { available, reserved, debt, is_closed: _ } = usage;
         Self { entry, available, reserved, debt }
     }
 
@@ -162,12 +162,8 @@ impl<L: Ledger> Admin<L> {
             };
             let mut accounts = accounts.into_iter();
             for entry in group {
-                let count = usage::accounts(&entry.limit).count();
-                let read: Option<Vec<Account>> = accounts.by_ref().take(count).collect();
-                let usage = read.and_then(|read| usage::usage(&entry.limit, &read, now_ns));
-                let missing =
-                    || LedgerError::Unexpected(format!("an account of limit {} is missing", entry.key()));
-                usages.push(LimitUsage::new(Arc::clone(entry), usage.ok_or_else(missing)?));
+                let usage = usage::next_usage(&entry.limit, &mut accounts, now_ns)?;
+                usages.push(LimitUsage::new(Arc::clone(entry), usage));
             }
             rest = others;
         }
