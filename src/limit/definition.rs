@@ -90,6 +90,11 @@ impl Definition {
         }
     }
 
+    /// The posted balance of its account: the capacity of a limit, or the instances that a template may make.
+    pub(crate) fn posted_balance(&self) -> u64 {
+        self.instances_max.map_or(self.capacity.get(), Amount::get)
+    }
+
     /// The definition that this template gives to a key that matches it.
     pub(crate) fn for_instance(&self, key: LimitKey) -> Self {
         Self { key, instances_max: None, ..self.clone() }

@@ -41,6 +41,11 @@ impl LimitState {
         })
     }
 
+    /// Whether the version with this number gave the limit new accounts.
+    pub(crate) fn has_accounts_since(&self, version: u64) -> bool {
+        self.accounts_since.last() == Some(&version)
+    }
+
     /// A limit as an operator defined it.
     pub fn active(definition: Definition) -> Self {
         Self { definition, status: Status::Active, origin: None, accounts_since: Box::default() }

@@ -25,15 +25,11 @@ pub(super) fn registry_of(usages: &[LimitUsage]) -> MetricsRegistry {
         }
         registry.register(name, help, gauges);
     };
-    show(names::LIMIT_CAPACITY, "The capacity of a limit, or the most instances of a template", capacity);
+    show(names::LIMIT_CAPACITY, "The capacity of a limit, or the most instances of a template", |usage| {
+        usage.state().definition.posted_balance().into()
+    });
     show(names::LIMIT_AVAILABLE, "What can be reserved now", |usage| usage.available);
     show(names::LIMIT_RESERVED, "What is reserved", |usage| usage.reserved);
     show(names::LIMIT_DEBT, "Overage that found no room, since the limit was made", |usage| usage.debt);
     registry
-}
-
-/// What available and reserved add up to.
-fn capacity(usage: &LimitUsage) -> u128 {
-    let definition = &usage.state().definition;
-    definition.instances_max.map_or(definition.capacity.into(), u128::from)
 }

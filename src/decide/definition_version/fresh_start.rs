@@ -4,7 +4,7 @@
 //! whatever it tries, and reads it. Leases on the replaced account are settled there; what they release there makes no room on
 //! the new one. `docs/resets.md` has the transfers, and why no unit is granted twice.
 
-use super::{BalanceStep, VersionPlan, posted_balance_of};
+use super::{BalanceStep, VersionPlan};
 use crate::decide::Limit;
 use crate::decide::definition_codec::DefinitionVersion;
 use crate::ledger::AccountId;
@@ -12,7 +12,7 @@ use crate::limit::{Definition, LimitState, Status};
 
 /// The next version of a deleted limit, as another kind. Its new account keeps reserved what leases hold on the old one.
 pub(super) fn after_deleted(deleted: &Limit, wanted: LimitState) -> VersionPlan {
-    let steps = [BalanceStep::Grant(posted_balance_of(&wanted.definition)), BalanceStep::KeepReserved];
+    let steps = [BalanceStep::Grant(wanted.definition.posted_balance()), BalanceStep::KeepReserved];
     on_new_accounts(deleted, wanted, steps.into())
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn purge(limit: &Limit, counted_at: Option<AccountId>) -> Option<Vers
     }
     let mut steps = close_replaced(limit);
     // Closed with its capacity, as the account of every deleted limit.
-    steps.push(BalanceStep::Grant(posted_balance_of(&limit.state.definition)));
+    steps.push(BalanceStep::Grant(limit.state.definition.posted_balance()));
     steps.push(BalanceStep::ClearDebt);
     steps.push(BalanceStep::Close);
     steps.extend(counted_at.map(BalanceStep::ReturnPlace));
@@ -54,8 +54,7 @@ pub(crate) fn purge(limit: &Limit, counted_at: Option<AccountId>) -> Option<Vers
 /// The versions of a key since it was last purged.
 pub(crate) fn since_purge(mut history: Vec<DefinitionVersion>) -> Vec<DefinitionVersion> {
     let is_purge = |version: &DefinitionVersion| {
-        version.state.status == Status::Deleted
-            && version.state.accounts_since.last() == Some(&version.number)
+        version.state.status == Status::Deleted && version.state.has_accounts_since(version.number)
     };
     let begins_at = history.iter().rposition(is_purge).map_or(0, |purge| purge + 1);
     history.split_off(begins_at)
@@ -69,7 +68,7 @@ impl Limit {
 
     /// Whether its newest version gave it new accounts.
     pub(crate) fn has_new_accounts(&self) -> bool {
-        self.state.accounts_since.last() == Some(&self.version)
+        self.state.has_accounts_since(self.version)
     }
 }
 

@@ -33,9 +33,7 @@ use super::ids::Ids;
 use super::refill::{Schedule, whole_ms_ns};
 use super::replaced_account::replaces_account;
 use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount};
-use crate::limit::{
-    Amount, Capacity, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status,
-};
+use crate::limit::{Capacity, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
 
 /// The number of the version that creates a key. Later versions count up from it.
 pub(crate) const FIRST_VERSION: u64 = 1;
@@ -128,18 +126,13 @@ fn is_as_wanted(state: &LimitState, wanted: &LimitState) -> bool {
     template(state) == template(wanted) && definition == wanted.definition
 }
 
-/// The posted balance of the definition's account: the capacity of a limit, or the instances that a template may make.
-fn posted_balance_of(definition: &Definition) -> u64 {
-    definition.instances_max.map_or(definition.capacity.get(), Amount::get)
-}
-
 fn plan_version(
     current: Option<&Limit>,
     wanted: LimitState,
     lowering: Lowering,
 ) -> Result<Option<VersionPlan>, KindChange> {
     let Some(limit) = current else {
-        let balance_steps = vec![BalanceStep::Grant(posted_balance_of(&wanted.definition))];
+        let balance_steps = vec![BalanceStep::Grant(wanted.definition.posted_balance())];
         return Ok(Some(VersionPlan {
             version: FIRST_VERSION,
             state: wanted,
@@ -247,7 +240,7 @@ fn compare_states(
         let status = Status::Decreasing { to: wants };
         return (LimitState { definition, status, ..wanted.clone() }, balance_steps);
     }
-    let (has, wants) = (posted_balance_of(&current.definition), posted_balance_of(&wanted.definition));
+    let (has, wants) = (current.definition.posted_balance(), wanted.definition.posted_balance());
     if is_closed {
         balance_steps.push(BalanceStep::Reopen);
     }
@@ -307,7 +300,7 @@ impl VersionPlan {
 
     /// Whether the version gets a new account in the place of another one.
     fn has_new_account(&self) -> bool {
-        self.state.accounts_since.last() == Some(&self.version)
+        self.state.has_accounts_since(self.version)
     }
 
     /// Whether a new account keeps reserved what leases hold on the replaced one.
