@@ -1,25 +1,13 @@
 //! A limit with a capacity of 0 is paused: it grants nothing, until its capacity is raised.
 
-use ledger_limiter::limit::{Definition, Status};
+use ledger_limiter::limit::Status;
 use ledger_limiter::protocol::ReserveOutcome;
 
 use crate::fixtures::*;
 
-/// A limit of each kind, with this capacity.
-fn limits(capacity: u64) -> [Definition; 6] {
-    [
-        rolling("rolling", capacity, 60),
-        concurrency("slots", capacity, 60),
-        token_bucket("bucket", capacity, 1, 60_000),
-        manual_bucket("manual", capacity, 1),
-        fixed_window("window", capacity, 3_600, 0),
-        sliding_window("sliding", capacity, 3_600, 3),
-    ]
-}
-
 pub async fn a_paused_limit_grants_nothing_until_it_is_raised<B: Backend>(backend: B) {
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
-    for (paused, raised) in limits(0).into_iter().zip(limits(2)) {
+    for (paused, raised) in of_each_kind(0).into_iter().zip(of_each_kind(2)) {
         let name = paused.key.to_string();
         assert_eq!(replica.put(paused).await, Status::Active);
         assert_eq!(replica.usage(&name).await, Usage { available: 0, reserved: 0, debt: 0 }, "{name}");
@@ -33,7 +21,7 @@ pub async fn a_paused_limit_grants_nothing_until_it_is_raised<B: Backend>(backen
 
 pub async fn a_limit_in_use_is_paused_at_once<B: Backend>(backend: B) {
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
-    for (limit, paused) in limits(2).into_iter().zip(limits(0)) {
+    for (limit, paused) in of_each_kind(2).into_iter().zip(of_each_kind(0)) {
         let name = limit.key.to_string();
         replica.put(limit).await;
         let running = lease();

@@ -3,25 +3,13 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{Definition, ExpectedVersion, LimitKey, Status};
+use ledger_limiter::limit::{ExpectedVersion, LimitKey, Status};
 use ledger_limiter::protocol::ReserveOutcome;
 use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
 
 const UNUSED: Usage = Usage { available: 10, reserved: 0, debt: 0 };
-
-/// A limit of each kind, with a capacity of 10.
-fn limits() -> [Definition; 6] {
-    [
-        rolling("rolling", 10, 3_600),
-        concurrency("slots", 10, 3_600),
-        token_bucket("bucket", 10, 1, 3_600_000),
-        manual_bucket("manual", 10, 1),
-        fixed_window("window", 10, 3_600, 0),
-        sliding_window("sliding", 10, 3_600, 3),
-    ]
-}
 
 async fn reset<L: Ledger>(replica: &Replica<L>, name: &str) -> Status {
     replica.admin().reset(&key(name)).await.expect("it is reset")
@@ -35,7 +23,7 @@ async fn history<L: Ledger>(replica: &Replica<L>, name: &str) -> Vec<(u64, Statu
 pub async fn a_reset_sets_usage_and_debt_to_zero<B: Backend>(backend: B) {
     let replica = Replica::start(backend.connect(), backend.ids(), 100).await;
     let another = Replica::start(backend.connect(), backend.ids(), 0).await;
-    for limit in limits() {
+    for limit in of_each_kind(10) {
         let name = limit.key.as_str();
         replica.put(limit.clone()).await;
         another.registry().refresh().await.expect("the ledger answers");
@@ -124,7 +112,7 @@ pub async fn nothing_is_reset_that_is_not_there<B: Backend>(backend: B) {
 pub async fn a_purged_limit_begins_anew<B: Backend>(backend: B) {
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
     let another = Replica::start(backend.connect(), backend.ids(), 0).await;
-    for limit in limits() {
+    for limit in of_each_kind(10) {
         let name = limit.key.as_str();
         replica.put(limit.clone()).await;
         another.registry().refresh().await.expect("the ledger answers");

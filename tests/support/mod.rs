@@ -202,6 +202,18 @@ pub fn sliding_window(name: &str, capacity: u64, window_seconds: u64, segments: 
     definition(name, Kind::from_fields(KindName::SlidingWindow, &fields), capacity)
 }
 
+/// A limit of each kind with this capacity, of which nothing becomes available again within an hour.
+pub fn of_each_kind(capacity: u64) -> [Definition; 6] {
+    [
+        rolling("rolling", capacity, 3_600),
+        concurrency("slots", capacity, 3_600),
+        token_bucket("bucket", capacity, 1, 3_600_000),
+        manual_bucket("manual", capacity, 1),
+        fixed_window("window", capacity, 3_600, 0),
+        sliding_window("sliding", capacity, 3_600, 3),
+    ]
+}
+
 fn definition(
     name: &str,
     kind: Result<Kind, ledger_limiter::limit::DefinitionError>,
