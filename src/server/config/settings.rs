@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id, optional_address};
+use super::{
+    AnswersSettings, AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id,
+    optional_address,
+};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
@@ -19,6 +22,7 @@ use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions
 pub struct Settings {
     pub server: ServerSettings,
     pub gateway: GatewaySettings,
+    pub answers: AnswersSettings,
     pub auth: AuthSettings,
     pub tls: TlsSettings,
     pub connections: ConnectionsSettings,

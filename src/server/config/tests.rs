@@ -5,6 +5,8 @@ use std::path::Path;
 use super::*;
 
 const ALL_NAMES: &[&str] = &[
+    "answers.headers",
+    "answers.report",
     "auth.certificates_path",
     "auth.jwt.audience",
     "auth.jwt.issuer",
