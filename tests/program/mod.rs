@@ -11,6 +11,7 @@ mod http2;
 mod http2_conformance;
 #[cfg(feature = "cli")]
 mod limits;
+mod plain_http;
 mod smuggling;
 mod stop;
 mod tls;
