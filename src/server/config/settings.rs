@@ -60,11 +60,13 @@ pub struct ServerSettings {
 }
 
 /// `gateway.*`: the gRPC calls of gateways.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewaySettings {
     /// The file of rules, which map descriptors to limits; empty for none.
     pub rules: PathBuf,
+    /// The most calls that one connection may cancel within a second.
+    pub http2_resets_max: u32,
 }
 
 /// The ledger that holds the counters.
@@ -198,6 +200,13 @@ impl Default for ServerSettings {
             drain_ms: 100,
             allowed_hosts: Vec::new(),
         }
+    }
+}
+
+impl Default for GatewaySettings {
+    /// A gateway cancels each call that it gives up: all of them while the ledger pauses for longer than its time-out.
+    fn default() -> Self {
+        Self { rules: PathBuf::new(), http2_resets_max: 10_000 }
     }
 }
 

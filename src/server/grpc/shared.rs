@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use super::charge::{self, Charged, Mode};
 use super::counts::Counts;
 use super::followed_rules::FollowedRules;
+use super::give_back::give_back;
 use super::guard::authorized;
 use super::plan::Plan;
 use super::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
@@ -53,7 +54,11 @@ impl<L: Ledger> Shared<L> {
         let RateLimitRequest { domain, descriptors, hits_addend } = request.into_inner();
         let rules = self.rules.load();
         let plan = self.plan(&rules, &authorized, &domain, &descriptors, hits_addend.max(1).into())?;
-        let charged = charge::charge(&self.api, &plan, mode).await.map_err(|reject| refusal(&reject))?;
+        let charged = match (plan.gives_back(), mode) {
+            (true, Mode::Look) => Charged::default(),
+            (true, Mode::Take | Mode::Reserve | Mode::Force) => give_back(&self.api, &plan).await?,
+            (false, _) => charge::charge(&self.api, &plan, mode).await.map_err(|reject| refusal(&reject))?,
+        };
         self.count(&plan, &charged);
         let keys: Vec<&LimitKey> = if rules.report { plan.keys().collect() } else { Vec::new() };
         let left = self.api.left(&keys).await;
