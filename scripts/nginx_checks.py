@@ -78,9 +78,8 @@ def check_requests_of_clients(world):
     for tenant in ["a?amount=0&x=", "../admin", "x" * 300]:
         world.ask(tenant)
     assert world.ask("")[0] == 429, "all of these share one limit"
-    status, headers, body = world.ask(
-        "headers", method="POST", body={"a": 1}, origin="https://elsewhere.example", authorization="Bearer x"
-    )
+    of_page = {"origin": "https://elsewhere.example", "sec_fetch_site": "cross-site", "authorization": "Bearer x"}
+    status, headers, body = world.ask("headers", method="POST", body={"a": 1}, **of_page)
     assert (status, body) == (200, b"hello\n"), (status, body)
     assert headers["RateLimit"] == '"tenant:headers:rpm";r=2;t=60', "it was charged"
 

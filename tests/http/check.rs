@@ -199,6 +199,20 @@ async fn without_the_ledger_a_check_answers_503() {
 async fn a_page_of_another_site_cannot_check() {
     let hosts = ledger_limiter::server::AllowedHosts::new(&[]).expect("no names");
     let service = Service::behind(Gate { allowed_hosts: hosts, ..Gate::open() }, true).await;
-    let answer = check(&service, "/v1/check/rpm", &[("origin", "https://elsewhere.example")]).await;
-    answer.read().assert_error(StatusCode::FORBIDDEN, "origin_not_allowed");
+    let limit = json!({ "key": "rpm", "kind": "rolling", "capacity": 3, "window_seconds": 60 });
+    assert_eq!(service.put(&limit).await.status, StatusCode::OK);
+    for header in [
+        ("origin", "https://elsewhere.example"),
+        // As for an image, for which a browser sends GET without an origin.
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let answer = check(&service, "/v1/check/rpm", &[header]).await;
+        answer.read().assert_error(StatusCode::FORBIDDEN, "origin_not_allowed");
+    }
+    assert_eq!(service.limit("rpm").await["usage"]["reserved"], json!(0));
+    for own in ["none", "same-origin"] {
+        let answer = check(&service, "/v1/check/rpm", &[("sec-fetch-site", own)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{own}");
+    }
 }

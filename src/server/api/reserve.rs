@@ -66,11 +66,7 @@ impl Decided {
             false => ReserveAnswer { limits, ..ReserveAnswer::from(outcome.clone()) },
         };
         let response = answer(status, body);
-        if status == denied && status != StatusCode::OK {
-            with_retry_after(response, &outcome)
-        } else {
-            response
-        }
+        if denied == StatusCode::OK { response } else { with_retry_after(response, &outcome) }
     }
 }
 

@@ -175,7 +175,7 @@ impl Charge {
         match (is_peek, adds_peek) {
             (_, true) => {}
             (true, false) => {
-                (self.requirement.amount, self.manner) = (other.requirement.amount, other.manner)
+                (self.requirement.amount, self.manner) = (other.requirement.amount, other.manner);
             }
             (false, false) => {
                 self.requirement.amount = Amount::new(sum).unwrap_or(Amount::MAX);

@@ -14,7 +14,7 @@ mod headers;
 mod problem;
 mod query;
 
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
@@ -23,12 +23,14 @@ use super::denied_status::{retry_after_seconds, status_of, with_retry_after};
 use super::guard::{Authorized, ToReserve};
 use super::left::report_of;
 use super::path::{KeyPath, parse_key};
+use super::refusal::Refusal;
 use super::reject::Reject;
 use super::reserve::{Decided, decide};
 use crate::ledger::Ledger;
 use crate::limit::{Amount, Kind, LeaseId, LimitKey};
 use crate::limiter::Left;
 use crate::protocol::{CommandOutcome, Requirement, Reserve, ReserveAnswer, ReserveCommand};
+use crate::server::HostError;
 use crate::server::metrics::Route;
 use crate::time::unix_ms;
 use headers::Told;
@@ -54,7 +56,11 @@ pub(super) async fn check<L: Ledger>(
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Check);
     let as_problem = problem::is_accepted(&headers);
-    match checked(&authorized, path, &uri).await {
+    let decided = match refuse_pages(&headers) {
+        Ok(()) => checked(&authorized, path, &uri).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    match decided {
         Ok(checked) => checked.respond(api, as_problem),
         Err(reject) if as_problem => problem::of_reject(reject),
         Err(reject) => reject.into_response(),
@@ -79,6 +85,15 @@ async fn checked<L: Ledger>(
     let decided = decide(api, &command).await?;
     let left = if decided.without_ledger { Vec::new() } else { api.left(&[&key]).await };
     Ok(Checked { key, decided, denied, left: left.into_iter().flatten().next() })
+}
+
+/// Refuses what pages of other sites make a browser send. A browser sends GET without `Origin` for an image, and this takes.
+fn refuse_pages(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_own = |value: &HeaderValue| matches!(value.as_bytes(), b"none" | b"same-origin");
+    match headers.get_all("sec-fetch-site").iter().all(is_own) {
+        true => Ok(()),
+        false => Err(HostError::ForeignOrigin.into()),
+    }
 }
 
 /// Refuses a concurrency limit: nobody would release the slot.
