@@ -10,9 +10,11 @@ mod auth;
 mod check;
 mod cluster_id;
 mod connections;
+mod gateway;
 mod metrics;
 mod names;
 mod optional_address;
+mod otlp;
 mod read;
 mod settings;
 #[cfg(test)]
@@ -23,12 +25,14 @@ pub use answers::{AnswersSettings, HeaderForm};
 pub use auth::{AuthMode, AuthSettings, JwtSettings};
 pub use check::ConfigError;
 pub use connections::ConnectionsSettings;
+pub use gateway::GatewaySettings;
 pub use metrics::MetricsSettings;
 pub use names::{
     CONFIG_VARIABLE, SERVER_URL_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable,
 };
+pub use otlp::OtlpSettings;
 pub use settings::{
-    Backend, BackoffSettings, GatewaySettings, LimiterSettings, LogFormat, LogSettings, MemorySettings,
-    RegistrySettings, RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,
+    Backend, BackoffSettings, LimiterSettings, LogFormat, LogSettings, MemorySettings, RegistrySettings,
+    RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,
 };
 pub use tls::{ClientCertificates, TlsSettings};

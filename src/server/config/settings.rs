@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AnswersSettings, AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id,
-    optional_address,
+    AnswersSettings, AuthSettings, ConnectionsSettings, GatewaySettings, MetricsSettings, OtlpSettings,
+    TlsSettings, cluster_id, optional_address,
 };
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
@@ -27,6 +27,7 @@ pub struct Settings {
     pub tls: TlsSettings,
     pub connections: ConnectionsSettings,
     pub metrics: MetricsSettings,
+    pub otlp: OtlpSettings,
     pub registry: RegistrySettings,
     pub tigerbeetle: TigerBeetleSettings,
     pub memory: MemorySettings,
@@ -57,16 +58,6 @@ pub struct ServerSettings {
     pub drain_ms: u64,
     /// The names, besides IP addresses and `localhost`, that the `Host` of a request may have.
     pub allowed_hosts: Vec<String>,
-}
-
-/// `gateway.*`: the gRPC calls of gateways.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GatewaySettings {
-    /// The file of rules, which map descriptors to limits; empty for none.
-    pub rules: PathBuf,
-    /// The most calls that one connection may cancel within a second.
-    pub http2_resets_max: u32,
 }
 
 /// The ledger that holds the counters.
@@ -200,13 +191,6 @@ impl Default for ServerSettings {
             drain_ms: 100,
             allowed_hosts: Vec::new(),
         }
-    }
-}
-
-impl Default for GatewaySettings {
-    /// A gateway cancels each call that it gives up: all of them while the ledger pauses for longer than its time-out.
-    fn default() -> Self {
-        Self { rules: PathBuf::new(), http2_resets_max: 10_000 }
     }
 }
 
