@@ -28,12 +28,12 @@ pub(crate) struct CheckQuery {
     /// What it takes. `None` only asks whether anything is free.
     pub(super) amount: Option<Amount>,
     /// The status of a denial: 429, or 403 for proxies that pass on no other.
-    pub(crate) denied: StatusCode,
+    pub(super) denied: StatusCode,
 }
 
 impl CheckQuery {
     /// Reads the query of an address.
-    pub(crate) fn parse(uri: &Uri) -> Result<Self, Reject> {
+    pub(super) fn parse(uri: &Uri) -> Result<Self, Reject> {
         let Query(fields) =
             Query::<Fields>::try_from_uri(uri).map_err(|rejection| malformed_query(&rejection))?;
         let amount = (fields.amount > 0).then(|| Amount::new(fields.amount)).transpose();
@@ -43,5 +43,11 @@ impl CheckQuery {
             other => return Err(Reject::Invalid(format!("status must be 429 or 403, not {other}"))),
         };
         Ok(Self { amount: amount.map_err(|error| Reject::Invalid(format!("amount {error}")))?, denied })
+    }
+
+    /// The status of a denial, for the fuzz target.
+    #[cfg(test)]
+    pub(crate) fn denied_in(uri: &Uri) -> Option<StatusCode> {
+        Self::parse(uri).ok().map(|query| query.denied)
     }
 }
