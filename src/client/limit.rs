@@ -44,6 +44,7 @@ pub struct Limit {
     description: String,
     overage: Overage,
     instances_max: u64,
+    enforce: bool,
 }
 
 /// Why a limit cannot be defined.
@@ -148,6 +149,7 @@ impl Limit {
             description: String::new(),
             overage: Overage::default(),
             instances_max: 0,
+            enforce: true,
         }
     }
 
@@ -210,6 +212,12 @@ impl Limit {
         Self { instances_max, ..self }
     }
 
+    /// Sets whether the limit denies; by default it does. Without it, the limit is in shadow mode: it grants everything, what
+    /// finds no room is debt, and each such lease tells that the limit [would deny](super::Lease::would_deny).
+    pub fn enforce(self, enforce: bool) -> Self {
+        Self { enforce, ..self }
+    }
+
     /// The definition.
     ///
     /// # Errors
@@ -223,7 +231,7 @@ impl Limit {
         let capacity = Capacity::new(self.capacity).map_err(DefinitionError::Capacity)?;
         let kind = Kind::from_fields(self.kind, &self.fields)?;
         let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
-        Ok(definition.with_instances_max(self.instances_max)?)
+        Ok(Definition { enforce: self.enforce, ..definition.with_instances_max(self.instances_max)? })
     }
 
     fn or_fault(self, fault: LimitError) -> Self {

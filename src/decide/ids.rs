@@ -265,6 +265,12 @@ impl LeaseIds {
         let tag = SipHasher24::new_with_keys(0, 0x746f_702d_7570).hash(&extend_id.as_u128().to_le_bytes());
         (TransferId::from_u128(self.0 | EXTENSION | u128::from(tag & 0x7fff)), tag)
     }
+
+    /// The reservation of nothing that an extend makes if a limit in shadow mode refused its reservation. Its tag is the same.
+    pub(crate) fn extension_in_debt(self, extend_id: ExtendId) -> TransferId {
+        let hash = SipHasher24::new_with_keys(0, 0x7368_6164_6f77).hash(&extend_id.as_u128().to_le_bytes());
+        TransferId::from_u128(self.0 | EXTENSION | u128::from(hash & 0x7fff))
+    }
 }
 
 /// The first 16 bytes of SHA-256, little-endian.

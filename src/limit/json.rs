@@ -62,6 +62,9 @@ pub struct DefinitionJson {
     /// With `on_unavailable: "allow"`: how much each replica grants by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<EmergencyJson>,
+    /// Whether the limit denies; true if left out.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enforce: bool,
 }
 
 /// See [`KindName`].
@@ -164,7 +167,8 @@ impl DefinitionJson {
             Some(ms) => definition.with_max_wait_ms(ms)?,
             None => definition,
         };
-        Ok(Definition { on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?, ..definition })
+        let on_unavailable = on_unavailable(self.on_unavailable, self.emergency)?;
+        Ok(Definition { on_unavailable, enforce: self.enforce, ..definition })
     }
 }
 
@@ -197,6 +201,14 @@ impl From<EmergencyShare> for EmergencyJson {
 /// `None` for the default, which is left out.
 fn max_wait_ms(wait_max: WaitMax) -> Option<u64> {
     (wait_max != WaitMax::default()).then(|| wait_max.ms())
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -238,6 +250,7 @@ impl From<&Definition> for DefinitionJson {
             },
             on_unavailable,
             emergency,
+            enforce: definition.enforce,
         }
     }
 }

@@ -66,6 +66,8 @@ pub enum ReserveOutcome {
     Granted {
         /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
         reserved_at_unix_ms: u64,
+        /// The limits that had too little room: they are in shadow mode, or the reserve was forced. The excess is debt.
+        would_deny: Box<[LimitKey]>,
     },
     /// Nothing is reserved: a limit has no room now.
     NoRoom {
@@ -102,6 +104,13 @@ pub enum ReserveOutcome {
     LeaseSettled,
     /// A part of the lease has expired. A complete still settles the rest.
     LeaseExpired,
+}
+
+impl ReserveOutcome {
+    /// Everything is reserved, in full.
+    pub fn granted(reserved_at_unix_ms: u64) -> Self {
+        Self::Granted { reserved_at_unix_ms, would_deny: Box::default() }
+    }
 }
 
 /// The body of a reserve.
@@ -150,10 +159,17 @@ pub struct ReserveAnswer {
     /// Whether the service granted it by itself, because the ledger did not answer. Its usage becomes debt.
     #[serde(default, skip_serializing_if = "is_false")]
     pub emergency: bool,
+    /// The limits that had too little room: they are in shadow mode, or the reserve was forced. The excess is debt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_deny: Vec<String>,
 }
 
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+pub(super) fn texts(keys: &[LimitKey]) -> Vec<String> {
+    keys.iter().map(ToString::to_string).collect()
 }
 
 impl From<&Requirement> for RequirementBody {
@@ -184,6 +200,7 @@ impl ReserveAnswer {
             error: error.to_owned(),
             limiting_key: None,
             emergency: false,
+            would_deny: Vec::new(),
         }
     }
 
@@ -200,11 +217,21 @@ impl ReserveAnswer {
 
     /// Reads the outcome.
     pub fn into_outcome(self) -> Result<ReserveOutcome, AnswerError> {
-        let Self { allowed, retry_after_ms, reserved_at_unix_ms, error, limiting_key, emergency: _ } = self;
-        if allowed {
-            return Ok(ReserveOutcome::Granted { reserved_at_unix_ms });
-        }
+        let Self {
+            allowed,
+            retry_after_ms,
+            reserved_at_unix_ms,
+            error,
+            limiting_key,
+            would_deny,
+            emergency: _,
+        } = self;
         let unreadable = || AnswerError::Unreadable(error.clone());
+        if allowed {
+            let keys: Result<_, _> = would_deny.iter().map(|key| LimitKey::parse(key)).collect();
+            let would_deny = keys.map_err(|_| unreadable())?;
+            return Ok(ReserveOutcome::Granted { reserved_at_unix_ms, would_deny });
+        }
         let key = || LimitKey::parse(limiting_key.as_deref().unwrap_or_default()).map_err(|_| unreadable());
         let (name, message) = error.split_once(':').unwrap_or((&error, ""));
         match name {
@@ -227,8 +254,9 @@ impl ReserveAnswer {
 impl From<ReserveOutcome> for ReserveAnswer {
     fn from(outcome: ReserveOutcome) -> Self {
         match outcome {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => {
-                Self { allowed: true, reserved_at_unix_ms, ..Self::failed("") }
+            ReserveOutcome::Granted { reserved_at_unix_ms, would_deny } => {
+                let would_deny = texts(&would_deny);
+                Self { allowed: true, reserved_at_unix_ms, would_deny, ..Self::failed("") }
             }
             ReserveOutcome::NoRoom { key, retry_after_ms } => Self::denied(&key, retry_after_ms, ""),
             ReserveOutcome::Decreasing { key, retry_after_ms } => {
@@ -258,7 +286,8 @@ mod tests {
     fn an_answer_reads_back_to_the_outcome_that_wrote_it() {
         let key = LimitKey::parse("tenant:acme:llm:daily_tokens").expect("valid");
         let outcomes = [
-            ReserveOutcome::Granted { reserved_at_unix_ms: 7 },
+            ReserveOutcome::granted(7),
+            ReserveOutcome::Granted { reserved_at_unix_ms: 7, would_deny: [key.clone()].into() },
             ReserveOutcome::NoRoom { key: key.clone(), retry_after_ms: 5 },
             ReserveOutcome::Decreasing { key: key.clone(), retry_after_ms: 10_000 },
             ReserveOutcome::ExceedsCapacity { key: key.clone() },

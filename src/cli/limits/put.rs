@@ -40,6 +40,7 @@ const FIELDS: &[(&str, FieldType, &str)] = &[
     ("unit", FieldType::Text, "What the amounts count, such as tokens"),
     ("description", FieldType::Text, "What the limit is for"),
     ("overage", FieldType::Text, "What happens to overage that finds no room: debt or deny"),
+    ("enforce", FieldType::Bool, "Whether the limit denies; otherwise it grants and says that it would deny"),
     ("on_unavailable", FieldType::Text, "What happens while the ledger does not answer: deny or allow"),
 ];
 

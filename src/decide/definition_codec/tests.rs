@@ -53,6 +53,10 @@ fn granting_alone(state: LimitState) -> LimitState {
     LimitState { definition: Definition { on_unavailable, ..state.definition }, ..state }
 }
 
+fn in_shadow_mode(state: LimitState) -> LimitState {
+    LimitState { definition: Definition { enforce: false, ..state.definition }, ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -65,9 +69,12 @@ fn versions_are_decoded_as_they_were_encoded() {
         LimitState { accounts_since: [2].into(), ..granting_alone(instance.clone()) },
         LimitState { accounts_since: [2].into(), ..instance.clone() },
         granting_alone(instance.clone()),
-        instance,
+        instance.clone(),
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),
+        in_shadow_mode(state("", Status::Active)),
+        in_shadow_mode(granting_alone(instance.clone())),
+        in_shadow_mode(bounded.clone()),
         bounded,
         bounded_template,
         LimitState { accounts_since: [3, 300].into(), ..state("on its third account", Status::Active) },

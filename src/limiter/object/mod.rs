@@ -137,7 +137,7 @@ impl<L: Ledger> Object<'_, L> {
     /// Takes tokens that are available now, all or none.
     async fn take(&self, command: &Reserve, entry: &Entry) -> Result<ObjectReservation, ObjectError> {
         match self.limiter.reserve(command).await? {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => {
+            ReserveOutcome::Granted { reserved_at_unix_ms, .. } => {
                 self.record_date_to_act(reserved_at_unix_ms);
                 Ok(acts_at_once(command, entry, reserved_at_unix_ms))
             }

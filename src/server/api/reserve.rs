@@ -32,9 +32,10 @@ pub(super) async fn one<L: Ledger>(
         Ok(Decided { outcome: CommandOutcome::Reserved(outcome), without_ledger: true }) => {
             answer(status(&outcome), ReserveAnswer::without_ledger(outcome))
         }
-        Ok(Decided { outcome: looked @ CommandOutcome::Looked(_), .. }) => {
-            answer(StatusCode::OK, ReserveAnswer::from(looked))
-        }
+        Ok(Decided {
+            outcome: looked @ (CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. }),
+            ..
+        }) => answer(StatusCode::OK, ReserveAnswer::from(looked)),
         Err(reject) => reject.into_response_or(ReserveAnswer::unknown()),
     })
 }
@@ -57,7 +58,9 @@ pub(in crate::server) async fn decide<L: Ledger>(
             let Reserve { lease, job_id, .. } = command.reserve();
             match &outcome {
                 CommandOutcome::Reserved(reserved) => record(*lease, job_id, command.keys(), reserved),
-                CommandOutcome::Looked(_) => record(*lease, job_id, command.keys(), &outcome),
+                CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => {
+                    record(*lease, job_id, command.keys(), &outcome);
+                }
             }
             Ok(Decided { outcome, without_ledger: false })
         }

@@ -92,6 +92,7 @@ class Granted:
 
     reserved_at_unix_ms: int
     emergency: bool
+    would_deny: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def read_reserve(answer: Answer) -> Granted | Denied:
     """Reads the answer to a reserve or an extend. A denial is an answer; all else that is not a grant is raised."""
     body = _read(answer)
     if body.get("allowed") is True:
-        return Granted(_whole(body, "reserved_at_unix_ms"), body.get("emergency") is True)
+        would_deny = body.get("would_deny", [])
+        keys = tuple(str(key) for key in would_deny) if isinstance(would_deny, list) else ()
+        return Granted(_whole(body, "reserved_at_unix_ms"), body.get("emergency") is True, keys)
     name = str(body.get("error", "")).partition(":")[0]
     limiting_key = body.get("limiting_key")
     if name in _REASONS and isinstance(limiting_key, str):

@@ -18,7 +18,7 @@ fn of_each_kind() -> Vec<Definition> {
         json!({ "key": "e", "kind": "token_bucket", "capacity": 5, "refill_amount": 1,
             "refill_interval_ms": 1_000, "refills_per_interval": 3, "max_wait_ms": 5 }),
         json!({ "key": "f", "kind": "token_bucket", "capacity": 5, "refill_amount": 1, "refill_interval_ms": 1_000,
-            "auto_replenish": false, "unit": "1e3", "description": "null" }),
+            "auto_replenish": false, "unit": "1e3", "description": "null", "enforce": false }),
     ]
     .into_iter()
     .map(definition)
