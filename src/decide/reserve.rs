@@ -94,7 +94,7 @@ pub(super) fn plan_leg(
     match definition.kind {
         Kind::Rolling(rolling) => pending(Hold::Rolling(definition.overage), rolling.window_seconds()),
         Kind::Concurrency(concurrency) => pending(Hold::Concurrency, concurrency.timeout_seconds()),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
             plan_spending_leg(requirement, limit, now_ns, definition.capacity.get())
                 .unwrap_or_else(|| unsatisfiable_leg(ids, &requirement.key))
         }

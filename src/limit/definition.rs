@@ -88,9 +88,8 @@ impl Definition {
             kind @ (Kind::Rolling(_)
             | Kind::Concurrency(_)
             | Kind::FixedWindow(_)
-            | Kind::SlidingWindow(_)) => {
-                Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() })
-            }
+            | Kind::SlidingWindow(_)
+            | Kind::Calendar(_)) => Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() }),
         }
     }
 

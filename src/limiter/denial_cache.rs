@@ -327,7 +327,8 @@ impl AdmissionTickets {
                 Kind::Concurrency(_)
                 | Kind::TokenBucket(_)
                 | Kind::FixedWindow(_)
-                | Kind::SlidingWindow(_) => None,
+                | Kind::SlidingWindow(_)
+                | Kind::Calendar(_) => None,
             };
             admitted.limit.exhaustion().granted(timestamp_ns, ticket, expires_at_ns);
         }

@@ -54,7 +54,7 @@ fn left_of(entry: &Entry, available: u128, now_ns: u64) -> Left {
     let more_after_ms = match definition.kind {
         Kind::Rolling(rolling) => Some(u64::from(rolling.window_seconds()) * 1_000),
         Kind::Concurrency(concurrency) => Some(u64::from(concurrency.timeout_seconds()) * 1_000),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
             next_step.map(|at_ms| at_ms.saturating_sub(unix_ms(now_ns)))
         }
     };

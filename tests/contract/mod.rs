@@ -3,6 +3,7 @@
 
 pub mod borrow_bounds;
 pub mod buckets;
+pub mod calendar;
 pub mod cancel_ahead;
 pub mod capacity;
 pub mod complete;
@@ -86,6 +87,12 @@ macro_rules! contract_tests {
             a_look_tells_what_would_deny_in_shadow_mode,
             no_denial_cache_denies_for_a_limit_in_shadow_mode,
             a_lease_granted_in_shadow_mode_is_no_emergency_debt,
+        ]);
+        $crate::contract_tests!(@module calendar, $backend, [
+            a_calendar_window_grants_its_capacity,
+            the_ledger_says_when_a_calendar_window_ends,
+            a_new_calendar_keeps_what_was_spent,
+            a_template_of_calendar_windows_hands_the_calendar_on,
         ]);
         $crate::contract_tests!(@module paused, $backend, [
             a_paused_limit_grants_nothing_until_it_is_raised,

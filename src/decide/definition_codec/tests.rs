@@ -84,20 +84,27 @@ fn versions_are_decoded_as_they_were_encoded() {
     let mut assembler = Assembler::default();
     let (mut read, mut replaced) = (Vec::new(), Vec::new());
     for (number, state) in (1..).zip(&states) {
-        for part in encode(number, state, None).expect("encodes") {
+        for part in encode(number, state, None, None).expect("encodes") {
             read.extend(assembler.push(&recorded(part, 5)).expect("a part"));
         }
-        for part in encode(number, state, Some(u64::MAX - number)).expect("encodes") {
+        for part in encode(number, state, Some(u64::MAX - number), Some(number)).expect("encodes") {
             replaced.extend(assembler.push(&recorded(part, 5)).expect("a part"));
         }
     }
     let expected: Vec<DefinitionVersion> = (1..)
         .zip(states)
-        .map(|(number, state)| DefinitionVersion { number, state, schedule_since_ns: None, timestamp_ns: 5 })
+        .map(|(number, state)| DefinitionVersion {
+            number,
+            state,
+            schedule_since_ns: None,
+            first_window_ends_ms: None,
+            timestamp_ns: 5,
+        })
         .collect();
     assert_eq!(read, expected);
     let replaces = |version: DefinitionVersion| DefinitionVersion {
         schedule_since_ns: Some(u64::MAX - version.number),
+        first_window_ends_ms: Some(version.number),
         ..version
     };
     assert_eq!(replaced, expected.into_iter().map(replaces).collect::<Vec<_>>());
@@ -105,7 +112,7 @@ fn versions_are_decoded_as_they_were_encoded() {
 
 #[test]
 fn damaged_versions_are_reported_once_and_skipped() {
-    let parts = encode(1, &state("", Status::Active), None).expect("encodes");
+    let parts = encode(1, &state("", Status::Active), None, None).expect("encodes");
     let mut assembler = Assembler::default();
     let error = assembler.push(&recorded(parts[1], 5)).expect_err("part 1 first");
     assert_eq!(error.to_string(), "the log holds part 1 of a definition where part 0 is expected");

@@ -225,9 +225,11 @@ fn bucket<'e>(key: &LimitKey, entry: Option<&'e Arc<Entry>>) -> Result<&'e Arc<E
     let entry = entry.ok_or_else(|| ObjectError::UnknownKey(key.clone()))?;
     match entry.limit.state.definition.kind {
         Kind::TokenBucket(_) => Ok(entry),
-        kind @ (Kind::Rolling(_) | Kind::Concurrency(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_)) => {
-            Err(ObjectError::NotABucket { key: key.clone(), kind: kind.name() })
-        }
+        kind @ (Kind::Rolling(_)
+        | Kind::Concurrency(_)
+        | Kind::FixedWindow(_)
+        | Kind::SlidingWindow(_)
+        | Kind::Calendar(_)) => Err(ObjectError::NotABucket { key: key.clone(), kind: kind.name() }),
     }
 }
 

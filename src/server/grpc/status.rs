@@ -9,7 +9,7 @@ use super::proto::envoy::config::core::v3::HeaderValue;
 use super::proto::envoy::service::ratelimit::v3::RateLimitResponse;
 use super::proto::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
 use super::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus, RateLimit};
-use crate::limit::{Kind, LimitKey};
+use crate::limit::{Kind, LimitKey, Period};
 use crate::limiter::Left;
 
 /// The answer of a plan. `left` tells what is left of its limits, in the order of its charges; it may be empty.
@@ -82,6 +82,15 @@ fn unit(left: &Left) -> Unit {
         Kind::SlidingWindow(window) => u64::from(window.window_seconds()) * 1_000,
         Kind::TokenBucket(bucket) if bucket.auto_replenish() => bucket.full_after_ms(left.capacity),
         Kind::TokenBucket(_) | Kind::Concurrency(_) => 0,
+        Kind::Calendar(window) => {
+            return match window.period() {
+                Period::Day => Unit::Day,
+                Period::Week => Unit::Week,
+                Period::Month => Unit::Month,
+                Period::Year => Unit::Year,
+                Period::Quarter => Unit::Unknown,
+            };
+        }
     };
     match ms {
         1_000 => Unit::Second,

@@ -13,6 +13,8 @@ fn of_each_kind() -> Vec<Definition> {
             "on_unavailable": "allow", "emergency": { "capacity_share": 0.25, "seconds": 60 } }),
         json!({ "key": "c:{tenant}:{rest*}", "kind": "fixed_window", "capacity": u64::MAX >> 1,
             "window_seconds": 86_400, "align": 3_600, "max_instances": 7 }),
+        json!({ "key": "g", "kind": "calendar", "capacity": 5, "period": "month", "time_zone": "Europe/Berlin",
+            "starts_at": 15 }),
         json!({ "key": "d", "kind": "sliding_window", "capacity": 5, "window_seconds": 60, "segments": 6,
             "unit": "no", "description": "- # : { [ ' \" \u{1b} é" }),
         json!({ "key": "e", "kind": "token_bucket", "capacity": 5, "refill_amount": 1,
