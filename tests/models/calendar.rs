@@ -29,6 +29,8 @@ fn every_day_in_berlin_is_refilled_at_its_midnight() {
     block_on(async {
         let backend = ExactBackend::new();
         let replica = replica(&backend, [calendar("day", 5, Period::Day, "Europe/Berlin", 0)]).await;
+        // The limit was made in the middle of a day.
+        backend.pass_to(midnight_ms(today(&backend).tomorrow().expect("in range")));
         let mut hours = std::collections::BTreeMap::new();
         for _ in 0..731 {
             assert!(is_granted(&replica.take(&[("day", 5)]).await), "{}", today(&backend));
