@@ -77,6 +77,7 @@ pub(super) fn status(limit: &LimitInfo) -> (Style, String) {
     }
     match limit.status.decreases_to() {
         Some(to) => (Style::Yellow, format!("decreasing to {}", to.get())),
+        None if !limit.definition.enforce => (Style::Yellow, "shadow mode".to_owned()),
         None => (Style::Plain, "active".to_owned()),
     }
 }
