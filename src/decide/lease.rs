@@ -4,7 +4,7 @@ use super::Limit;
 use super::ids::Ids;
 use super::reservation_ahead::reservation_ahead;
 use crate::ledger::{AccountId, Movement, Recorded, Transfer, TransferCode, TransferId};
-use crate::limit::{LeaseId, Overage};
+use crate::limit::{LeaseId, LimitKey, Overage};
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, NS_PER_SECOND, unix_ms};
 
@@ -127,7 +127,7 @@ impl Lease {
             settled: false,
             acts_at_unix_ms: None,
         };
-        let mut follows_extend_trace = false;
+        let (mut follows_extend_trace, mut is_leg_held) = (false, true);
         let mut renewal = Renewal::default();
         for recorded in transfers {
             if renewal.legs_left > 0 {
@@ -138,7 +138,8 @@ impl Lease {
                 Some(leg) if !follows_extend_trace => lease.legs.push(leg),
                 Some(leg) => {
                     follows_extend_trace = false;
-                    if !lease.is_expired(leg.reserved_at_ns) {
+                    is_leg_held = !lease.is_expired(leg.reserved_at_ns);
+                    if is_leg_held {
                         lease.legs.push(leg);
                         lease.extensions += 1;
                     }
@@ -152,7 +153,7 @@ impl Lease {
                     lease.guards_taken += 1;
                 }
                 None if recorded.transfer.code == TransferCode::Excess => {
-                    if let Some(leg) = lease.legs.last_mut() {
+                    if let Some(leg) = lease.legs.last_mut().filter(|_| is_leg_held) {
                         leg.excess = recorded.transfer.movement.amount();
                     }
                 }
@@ -179,6 +180,12 @@ impl Lease {
     /// The time of the grant, in milliseconds since the Unix epoch.
     pub(crate) fn reserved_at_unix_ms(&self) -> u64 {
         self.legs.first().map_or(0, |leg| unix_ms(leg.reserved_at_ns))
+    }
+
+    /// The limits of which its reserve took more than was free, if the lease was granted for this command.
+    pub(crate) fn would_deny(&self, command: &Reserve) -> Box<[LimitKey]> {
+        let each = command.requirements().iter().zip(&self.legs);
+        each.filter(|(_, leg)| leg.excess > 0).map(|(requirement, _)| requirement.key.clone()).collect()
     }
 
     /// The accounts on which the lease holds the limit: the limit's present account, replaced ones, or both, after an extend.

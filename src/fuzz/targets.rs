@@ -118,7 +118,12 @@ pub(super) fn definition_of_the_ledger(input: &[u8]) {
             short: u32::from_le_bytes(std::array::from_fn(|index| byte(24 + index))),
         };
         let Ok(Some(version)) = assembler.push(&recorded(user_data)) else { continue };
-        let parts = definition_codec::encode(version.number, &version.state, version.schedule_since_ns);
+        let parts = definition_codec::encode(
+            version.number,
+            &version.state,
+            version.schedule_since_ns,
+            version.first_window_ends_ms,
+        );
         let mut again = Assembler::default();
         let mut parts =
             parts.expect("what was read can be written").into_iter().map(|part| again.push(&recorded(part)));

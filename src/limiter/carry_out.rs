@@ -17,7 +17,7 @@ impl<L: Ledger> Limiter<L> {
                 self.reserve_if_free(take, free).await.map(CommandOutcome::Reserved)
             }
             ReserveCommand::Force(reserve) => self.force(reserve).await.map(CommandOutcome::Reserved),
-            ReserveCommand::Look(reserve) => self.look(reserve).await.map(CommandOutcome::Looked),
+            ReserveCommand::Look(reserve) => self.look(reserve).await,
         }
     }
 
@@ -41,7 +41,12 @@ impl<L: Ledger> Limiter<L> {
 
     /// Reserves, if anything is free of some other limits. What is free there may be taken meanwhile.
     async fn reserve_if_free(&self, take: &Reserve, free: &Reserve) -> Result<ReserveOutcome, LimiterError> {
-        let Some(denial) = self.look(free).await? else { return self.reserve(take).await };
+        let denial = match self.look(free).await? {
+            CommandOutcome::Looked(denial) => denial,
+            CommandOutcome::LookedFree { .. } | CommandOutcome::Reserved(_) => {
+                return self.reserve(take).await;
+            }
+        };
         // The same command may have been granted before.
         match self.read_lease(take.lease).await? {
             Some(lease) => {

@@ -33,6 +33,8 @@ impl Left {
             Kind::FixedWindow(window) => Some(ms(window.window_seconds())),
             Kind::SlidingWindow(window) => Some(ms(window.window_seconds())),
             Kind::TokenBucket(bucket) => bucket.auto_replenish().then(|| bucket.full_after_ms(self.capacity)),
+            // A day may have 23 hours, and months differ.
+            Kind::Calendar(_) => None,
             Kind::Concurrency(_) => None,
         }
     }
@@ -48,7 +50,9 @@ impl Left {
         match self.kind {
             Kind::TokenBucket(bucket) => bucket.auto_replenish().then(|| bucket.full_after_ms(missing)),
             Kind::SlidingWindow(window) => Some(ms(window.window_seconds())),
-            Kind::Rolling(_) | Kind::FixedWindow(_) | Kind::Concurrency(_) => self.more_after_ms,
+            Kind::Rolling(_) | Kind::FixedWindow(_) | Kind::Calendar(_) | Kind::Concurrency(_) => {
+                self.more_after_ms
+            }
         }
     }
 }
@@ -90,7 +94,7 @@ fn left_of(entry: &Entry, available: u128, now_ns: u64) -> Left {
     let more_after_ms = match definition.kind {
         Kind::Rolling(rolling) => Some(ms(rolling.window_seconds())),
         Kind::Concurrency(concurrency) => Some(ms(concurrency.timeout_seconds())),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
             next_step.map(|at_ms| at_ms.saturating_sub(unix_ms(now_ns)))
         }
     };

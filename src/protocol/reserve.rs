@@ -67,6 +67,8 @@ pub enum ReserveOutcome {
     Granted {
         /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
         reserved_at_unix_ms: u64,
+        /// The limits that had too little room: they are in shadow mode, or the reserve was forced. The excess is debt.
+        would_deny: Box<[LimitKey]>,
     },
     /// Nothing is reserved: a limit has no room now.
     NoRoom {
@@ -103,6 +105,13 @@ pub enum ReserveOutcome {
     LeaseSettled,
     /// A part of the lease has expired. A complete still settles the rest.
     LeaseExpired,
+}
+
+impl ReserveOutcome {
+    /// Everything is reserved, in full.
+    pub fn granted(reserved_at_unix_ms: u64) -> Self {
+        Self::Granted { reserved_at_unix_ms, would_deny: Box::default() }
+    }
 }
 
 /// The body of a reserve.
@@ -157,10 +166,17 @@ pub struct ReserveAnswer {
     /// What is left of the limits, if the request asks for it and the ledger tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Vec<LimitReport>>,
+    /// The limits that had too little room: they are in shadow mode, or the reserve was forced. The excess is debt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_deny: Vec<String>,
 }
 
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+pub(super) fn texts(keys: &[LimitKey]) -> Vec<String> {
+    keys.iter().map(ToString::to_string).collect()
 }
 
 impl From<&Requirement> for RequirementBody {
@@ -193,6 +209,7 @@ impl ReserveAnswer {
             limiting_key: None,
             emergency: false,
             limits: None,
+            would_deny: Vec::new(),
         }
     }
 
@@ -215,13 +232,16 @@ impl ReserveAnswer {
             reserved_at_unix_ms,
             error,
             limiting_key,
+            would_deny,
             emergency: _,
             limits: _,
         } = self;
-        if allowed {
-            return Ok(ReserveOutcome::Granted { reserved_at_unix_ms });
-        }
         let unreadable = || AnswerError::Unreadable(error.clone());
+        if allowed {
+            let keys: Result<_, _> = would_deny.iter().map(|key| LimitKey::parse(key)).collect();
+            let would_deny = keys.map_err(|_| unreadable())?;
+            return Ok(ReserveOutcome::Granted { reserved_at_unix_ms, would_deny });
+        }
         let key = || LimitKey::parse(limiting_key.as_deref().unwrap_or_default()).map_err(|_| unreadable());
         let (name, message) = error.split_once(':').unwrap_or((&error, ""));
         match name {
@@ -244,8 +264,9 @@ impl ReserveAnswer {
 impl From<ReserveOutcome> for ReserveAnswer {
     fn from(outcome: ReserveOutcome) -> Self {
         match outcome {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => {
-                Self { allowed: true, reserved_at_unix_ms, ..Self::failed("") }
+            ReserveOutcome::Granted { reserved_at_unix_ms, would_deny } => {
+                let would_deny = texts(&would_deny);
+                Self { allowed: true, reserved_at_unix_ms, would_deny, ..Self::failed("") }
             }
             ReserveOutcome::NoRoom { key, retry_after_ms } => Self::denied(&key, retry_after_ms, ""),
             ReserveOutcome::Decreasing { key, retry_after_ms } => {
@@ -275,7 +296,8 @@ mod tests {
     fn an_answer_reads_back_to_the_outcome_that_wrote_it() {
         let key = LimitKey::parse("tenant:acme:llm:daily_tokens").expect("valid");
         let outcomes = [
-            ReserveOutcome::Granted { reserved_at_unix_ms: 7 },
+            ReserveOutcome::granted(7),
+            ReserveOutcome::Granted { reserved_at_unix_ms: 7, would_deny: [key.clone()].into() },
             ReserveOutcome::NoRoom { key: key.clone(), retry_after_ms: 5 },
             ReserveOutcome::Decreasing { key: key.clone(), retry_after_ms: 10_000 },
             ReserveOutcome::ExceedsCapacity { key: key.clone() },

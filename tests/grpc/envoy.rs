@@ -125,6 +125,20 @@ async fn a_rule_that_does_not_enforce_counts_and_never_denies() {
 }
 
 #[tokio::test]
+async fn a_limit_in_shadow_mode_is_charged_and_never_denies() {
+    let service = Service::new().await;
+    let definition = rolling("tenant:acme:rpm", 1, 60);
+    service.replica.put(ledger_limiter::limit::Definition { enforce: false, ..definition }).await;
+    for _ in 0..3 {
+        let answer = service.ask(&[descriptor("tenant", "acme")], 0).await.expect("an answer");
+        assert_eq!((answer.overall_code(), brief(&answer.statuses[0]).0), (Code::Ok, Code::Ok));
+    }
+    assert_eq!(service.replica.usage("tenant:acme:rpm").await, Usage { available: 0, reserved: 1, debt: 2 });
+    let line = "ratelimiterd_gateway_descriptors_total{outcome=\"would_deny\"}";
+    assert_eq!(service.metrics(line), [format!("{line} 2")]);
+}
+
+#[tokio::test]
 async fn descriptors_are_counted_by_their_outcome() {
     let service = Service::new().await;
     let asked = ["tenant", "none", "shadow", "shadow", "missing"];

@@ -26,6 +26,8 @@ def test_a_grant_says_when_and_whether_in_an_emergency() -> None:
     body: dict[str, Any] = {"allowed": True, "retry_after_ms": 0, "reserved_at_unix_ms": 7, "error": ""}
     assert read_reserve(Answer(200, body)) == Granted(reserved_at_unix_ms=7, emergency=False)
     assert read_reserve(Answer(200, {**body, "emergency": True})) == Granted(reserved_at_unix_ms=7, emergency=True)
+    shadow = read_reserve(Answer(200, {**body, "would_deny": ["a", "b"]}))
+    assert shadow == Granted(reserved_at_unix_ms=7, emergency=False, would_deny=("a", "b"))
 
 
 def test_an_answer_tells_what_is_left_of_each_limit() -> None:

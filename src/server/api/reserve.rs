@@ -55,8 +55,8 @@ impl Decided {
     /// The answer. `denied` is the status of a denial.
     fn respond(self, denied: StatusCode, limits: Option<Vec<LimitReport>>) -> Response {
         let outcome = match self.outcome {
-            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(Some(outcome)) => outcome,
-            looked @ CommandOutcome::Looked(None) => {
+            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => outcome,
+            looked @ CommandOutcome::LookedFree { .. } => {
                 return answer(StatusCode::OK, ReserveAnswer { limits, ..ReserveAnswer::from(looked) });
             }
         };
@@ -81,7 +81,9 @@ pub(in crate::server) async fn decide<L: Ledger>(
             let Reserve { lease, job_id, .. } = command.reserve();
             match &outcome {
                 CommandOutcome::Reserved(reserved) => record(*lease, job_id, command.keys(), reserved),
-                CommandOutcome::Looked(_) => record(*lease, job_id, command.keys(), &outcome),
+                CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => {
+                    record(*lease, job_id, command.keys(), &outcome);
+                }
             }
             Ok(Decided { outcome, without_ledger: false })
         }

@@ -30,7 +30,8 @@ pub(super) struct Charged {
     pub(super) lease: Option<LeaseId>,
     /// Why nothing is charged, if a limit denied.
     pub(super) denial: Option<Denial>,
-    /// The limits that do not enforce and would have denied. They are not charged.
+    /// The limits that would have denied. Those that their rule does not enforce are not charged; of those in shadow mode the
+    /// excess is debt.
     pub(super) would_deny: Vec<LimitKey>,
 }
 
@@ -99,9 +100,16 @@ async fn charge_all<L: Ledger>(
     let mut charged = Charged::default();
     while !charges.is_empty() {
         let lease = LeaseId::generate();
-        let Some(denial) = denial(decided(api, lease, &charges, mode).await?)? else {
-            charged.lease = Some(lease);
-            return Ok(charged);
+        let denial = match decision(decided(api, lease, &charges, mode).await?)? {
+            Ok(would_deny) => {
+                charged.lease = Some(lease);
+                // A forced charge asks for no decision.
+                if mode != Mode::Force {
+                    charged.would_deny.extend(would_deny);
+                }
+                return Ok(charged);
+            }
+            Err(denial) => denial,
         };
         let Some(index) = charges.iter().position(|charge| charge.requirement.key == denial.key) else {
             return Ok(Charged { denial: Some(denial), ..charged });
@@ -147,15 +155,15 @@ async fn decided<L: Ledger>(
     decide(api, &command).await.map(|decided| decided.outcome)
 }
 
-/// Why nothing is reserved, or would be. `None` if everything is.
-fn denial(outcome: CommandOutcome) -> Result<Option<Denial>, Reject> {
+/// The limits in shadow mode that would deny, if everything is reserved or would be. Otherwise why not.
+fn decision(outcome: CommandOutcome) -> Result<Result<Box<[LimitKey]>, Denial>, Reject> {
     let outcome = match outcome {
-        CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(Some(outcome)) => outcome,
-        CommandOutcome::Looked(None) => return Ok(None),
+        CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => outcome,
+        CommandOutcome::LookedFree { would_deny } => return Ok(Ok(would_deny)),
     };
-    let denial = |key, retry_after_ms, outcome| Ok(Some(Denial { key, retry_after_ms, outcome }));
+    let denial = |key, retry_after_ms, outcome| Ok(Err(Denial { key, retry_after_ms, outcome }));
     match outcome {
-        ReserveOutcome::Granted { .. } => Ok(None),
+        ReserveOutcome::Granted { would_deny, .. } => Ok(Ok(would_deny)),
         ReserveOutcome::NoRoom { key, retry_after_ms }
         | ReserveOutcome::Decreasing { key, retry_after_ms } => {
             denial(key, retry_after_ms, Outcome::OverLimit)

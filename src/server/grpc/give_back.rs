@@ -49,7 +49,11 @@ async fn bucket<L: Ledger>(api: &Api<L>, charge: &Charge) -> Result<bool, Status
         None => return Ok(false),
         Some(Kind::TokenBucket(_)) => return Ok(true),
         Some(
-            kind @ (Kind::Rolling(_) | Kind::Concurrency(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_)),
+            kind @ (Kind::Rolling(_)
+            | Kind::Concurrency(_)
+            | Kind::FixedWindow(_)
+            | Kind::SlidingWindow(_)
+            | Kind::Calendar(_)),
         ) => kind.name(),
     };
     let (kind, bucket) = (kind.as_str(), KindName::TokenBucket.as_str());

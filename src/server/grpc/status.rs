@@ -9,7 +9,7 @@ use super::proto::envoy::config::core::v3::HeaderValue;
 use super::proto::envoy::service::ratelimit::v3::RateLimitResponse;
 use super::proto::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
 use super::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus, RateLimit};
-use crate::limit::LimitKey;
+use crate::limit::{Kind, LimitKey, Period};
 use crate::limiter::Left;
 
 /// The answer of a plan. `left` tells what is left of its limits, in the order of its charges; it may be empty.
@@ -76,6 +76,15 @@ fn current_limit(key: &LimitKey, left: &Left, factor: u64) -> RateLimit {
 
 /// The unit in which the whole capacity becomes available again, if it is one.
 fn unit(left: &Left) -> Unit {
+    if let Kind::Calendar(window) = left.kind {
+        return match window.period() {
+            Period::Day => Unit::Day,
+            Period::Week => Unit::Week,
+            Period::Month => Unit::Month,
+            Period::Year => Unit::Year,
+            Period::Quarter => Unit::Unknown,
+        };
+    }
     match left.period_ms() {
         Some(1_000) => Unit::Second,
         Some(60_000) => Unit::Minute,

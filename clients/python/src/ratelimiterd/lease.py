@@ -60,6 +60,11 @@ class BaseLease:
         """What was left of each limit after the grant, if `Options.report` asks for it and the service tells."""
         return self._granted.left
 
+    @property
+    def would_deny(self) -> tuple[str, ...]:
+        """The limits that had too little room and granted, because they are in shadow mode. What they lacked is their debt."""
+        return self._granted.would_deny
+
     def used(self, amounts: Mapping[str, int] | None = None, *, tokens: int | None = None) -> None:
         """Tells how much was used in all, by key, or of every limit that counts tokens. A later number replaces it."""
         self._actuals.update(self._by_key(amounts, tokens, 0))

@@ -98,6 +98,7 @@ class Granted:
     reserved_at_unix_ms: int
     emergency: bool
     left: Mapping[str, Left] = field(default_factory=dict)
+    would_deny: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def read_reserve(answer: Answer) -> Granted | Denied:
     """Reads the answer to a reserve or an extend. A denial is an answer; all else that is not a grant is raised."""
     body = _read(answer)
     if body.get("allowed") is True:
-        return Granted(_whole(body, "reserved_at_unix_ms"), body.get("emergency") is True, _left(body))
+        would_deny = body.get("would_deny", [])
+        keys = tuple(str(key) for key in would_deny) if isinstance(would_deny, list) else ()
+        return Granted(_whole(body, "reserved_at_unix_ms"), body.get("emergency") is True, _left(body), keys)
     name = str(body.get("error", "")).partition(":")[0]
     limiting_key = body.get("limiting_key")
     if name in _REASONS and isinstance(limiting_key, str):

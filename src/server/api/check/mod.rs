@@ -108,7 +108,13 @@ async fn refuse_slots<L: Ledger>(api: &Api<L>, key: &LimitKey) -> Result<(), Rej
             "key {key} is a concurrency limit: a check has no lease, so nothing could release its slot; use /v1/reserve \
              and /v1/complete"
         ))),
-        Some(Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_))
+        Some(
+            Kind::Rolling(_)
+            | Kind::TokenBucket(_)
+            | Kind::FixedWindow(_)
+            | Kind::SlidingWindow(_)
+            | Kind::Calendar(_),
+        )
         | None => Ok(()),
     }
 }
@@ -116,8 +122,8 @@ async fn refuse_slots<L: Ledger>(api: &Api<L>, key: &LimitKey) -> Result<(), Rej
 impl Checked {
     fn respond<L: Ledger>(self, api: &Api<L>, as_problem: bool) -> Response {
         let denial = match &self.decided.outcome {
-            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(Some(outcome)) => Some(outcome),
-            CommandOutcome::Looked(None) => None,
+            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => Some(outcome),
+            CommandOutcome::LookedFree { .. } => None,
         };
         let status = denial.map_or(StatusCode::OK, |outcome| status_of(outcome, self.denied));
         let problem = denial.filter(|_| as_problem).and_then(|outcome| problem::of_denial(outcome, status));
