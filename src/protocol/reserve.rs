@@ -104,6 +104,23 @@ pub enum ReserveOutcome {
     LeaseExpired,
 }
 
+impl ReserveOutcome {
+    /// The limit that denied the reserve, if one did. A key without a limit is none.
+    pub fn denied_by(&self) -> Option<&LimitKey> {
+        match self {
+            Self::NoRoom { key, .. } | Self::Decreasing { key, .. } | Self::ExceedsCapacity { key } => {
+                Some(key)
+            }
+            Self::Granted { .. }
+            | Self::UnknownKey { .. }
+            | Self::TooManyInstances { .. }
+            | Self::LeaseConflict
+            | Self::LeaseSettled
+            | Self::LeaseExpired => None,
+        }
+    }
+}
+
 /// The body of a reserve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

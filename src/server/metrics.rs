@@ -10,6 +10,7 @@ use prometheus_client::metrics::info::Info;
 
 use super::emergency_metrics::EmergencyCollector;
 use super::limit_metrics;
+use super::recent_denials::RecentDenials;
 use super::registry_metrics::SaveCollector;
 use crate::limiter::EmergencyCounts;
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
@@ -46,6 +47,8 @@ pub(crate) struct ReserveCounts {
     looked: Counter,
     /// The ledger gave no answer, or gave it too late.
     pub(crate) unknown: Counter,
+    /// The limits that denied.
+    pub(crate) recent_denials: RecentDenials,
 }
 
 /// One counter per outcome of a complete; each item of a batch counts.
@@ -211,6 +214,7 @@ impl ReserveCounts {
             expired: counter("expired"),
             looked: counter("looked"),
             unknown: counter("unknown"),
+            recent_denials: RecentDenials::default(),
         }
     }
 
@@ -238,6 +242,9 @@ impl ReserveCounts {
             ReserveOutcome::LeaseExpired => &self.expired,
         };
         counter.inc();
+        if let Some(key) = outcome.denied_by() {
+            self.recent_denials.count(key);
+        }
     }
 }
 

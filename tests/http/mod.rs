@@ -6,6 +6,7 @@ mod batch;
 mod browsers;
 mod carried_out;
 mod complete;
+mod denials;
 mod emergency;
 mod extend;
 mod json;
@@ -23,6 +24,7 @@ mod resets;
 mod routes;
 mod templates;
 pub mod tokens;
+mod ui;
 mod unavailable;
 
 use std::sync::Arc;

@@ -1,0 +1,572 @@
+"""Checks the web page for operators in a real Chromium, over a real ratelimiterd. scripts/test-ui runs it.
+
+Each check is a function `check_...` that gets a fresh tab. After each one the page must have had no fault, must have asked
+no other site, and its policy must have stopped nothing. `--screenshots FOLDER` makes the pictures of docs/operate/ui.md.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from browser import SHIFT, Browser, BrowserError, Page
+from check_metrics import free_ports
+
+# A debug build on a busy machine takes a while to read MANY limits.
+READY_SECONDS_MAX = 120
+MANY = 100_000
+# How long a search among MANY limits may take from the last letter to the shown result, in a debug build on a busy
+# machine. The page waits 120 ms of it for another letter.
+SEARCH_MS_MAX = 1_500
+LARGEST = 2**63 - 1
+HOSTILE = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+SLOTS, TPM, BUCKET = "global:llm:openai:gpt-4o:slots", "global:llm:openai:gpt-4o:tpm", "api:search:bucket"
+TEMPLATE = "tenant:{tenant}:llm:daily_tokens"
+LIMITS: list[dict[str, Any]] = [
+    {"key": SLOTS, "kind": "concurrency", "capacity": 10, "timeout_seconds": 300, "unit": "call"},
+    {"key": TPM, "kind": "rolling", "capacity": 60_000, "window_seconds": 600, "unit": "token"},
+    {"key": "global:llm:openai:gpt-4o:rpm", "kind": "rolling", "capacity": 500, "window_seconds": 60},
+    {"key": "global:llm:anthropic:opus:tpm", "kind": "rolling", "capacity": 80_000, "window_seconds": 600, "unit": "token"},
+    {"key": BUCKET, "kind": "token_bucket", "capacity": 200, "refill_amount": 1, "refill_interval_ms": 86_400_000},
+    {"key": "api:upload:hourly", "kind": "fixed_window", "capacity": 1_000, "window_seconds": 3_600},
+    {"key": "api:login:sliding", "kind": "sliding_window", "capacity": 30, "window_seconds": 300, "segments": 10},
+    {"key": "batch:nightly:slots", "kind": "concurrency", "capacity": 0, "timeout_seconds": 3_600},
+    {"key": "largest", "kind": "rolling", "capacity": LARGEST, "window_seconds": 60},
+    {"key": "hostile", "kind": "rolling", "capacity": 5, "window_seconds": 60, "unit": "<b>x</b>", "description": HOSTILE},
+    {"key": TEMPLATE, "kind": "fixed_window", "capacity": 1_000_000, "window_seconds": 86_400, "unit": "token", "max_instances": 100},
+]
+USED = [(SLOTS, 10), (TPM, 34_800), ("global:llm:anthropic:opus:tpm", 75_200), (BUCKET, 64), ("api:upload:hourly", 412),
+        ("api:login:sliding", 30), ("tenant:acme:llm:daily_tokens", 640_000), ("tenant:globex:llm:daily_tokens", 12_000),
+        ("tenant:initech:llm:daily_tokens", 998_500)]
+DENIED = [(SLOTS, 7), ("api:login:sliding", 3), (TPM, 1)]
+
+
+class Service:
+    """A ratelimiterd over the memory ledger, with tokens."""
+
+    def __init__(self, program: Path, folder: Path, states: list[dict[str, Any]] | None = None) -> None:
+        self.program, self.folder, self.port = program, folder, free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.admin = self._token("admin", "read,admin,metrics,reserve")
+        self.reader = self._token("reader", "read")
+        if states is not None:
+            (folder / "registry.json").write_text(json.dumps(states))
+        self.start()
+
+    def _token(self, name: str, scopes: str) -> str:
+        command = [self.program, "token", "new", "--name", name, "--scope", scopes, "--write", self.folder / "tokens.toml"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def start(self) -> None:
+        settings = {"server-backend": "memory", "server-listen-addr": f"127.0.0.1:{self.port}", "server-drain-ms": "0",
+                    "auth-tokens-path": self.folder / "tokens.toml", "registry-path": self.folder / "registry.json"}
+        arguments = [str(each) for name, value in settings.items() for each in (f"--{name}", value)]
+        log = (self.folder / "log").open("ab")
+        self._process = subprocess.Popen([self.program, "serve", *arguments], stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while True:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{self.url}/readyz", timeout=5).close()
+                return
+            if time.monotonic() > deadline:
+                self.stop()
+                sys.exit(f"error: no service within {READY_SECONDS_MAX} s:\n{(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=15)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"authorization": f"Bearer {self.admin}", "content-type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def put(self, definition: dict[str, Any]) -> None:
+        self.ask("PUT", "v1/admin/limits", definition)
+
+    def limit(self, key: str) -> Any:
+        return self.ask("GET", f"v1/admin/limits/{key}")["limit"]
+
+    def reserve(self, key: str, amount: int) -> None:
+        # 26 digits of Crockford's alphabet, the first at most 7.
+        lease = f"{time.time_ns():026d}"
+        self.ask("POST", "v1/reserve", {"lease_id": lease, "requirements": [{"key": key, "amount": amount}]})
+
+
+def fill(service: Service) -> None:
+    """Defines LIMITS, and uses them."""
+    for limit in LIMITS:
+        service.put(limit)
+    for key, amount in USED:
+        service.reserve(key, amount)
+    for key, count in DENIED:
+        for _ in range(count):
+            service.reserve(key, 60_000 if key == TPM else 1)
+
+
+def many_limits() -> list[dict[str, Any]]:
+    """The states of MANY limits, as the registry file has them."""
+    def state(number: int) -> dict[str, Any]:
+        key = f"tenant:t{number:06d}:model:{number % 7}"
+        definition = {"key": key, "kind": "rolling", "capacity": 100, "window_seconds": 60}
+        return {"definition": definition, "status": "active", "pending_decrease_to": 0}
+    return [state(number) for number in range(MANY)]
+
+
+def sign_in(page: Page, service: Service, path: str = "", token: str | None = None) -> None:
+    """Opens the page with a token that was entered in its dialog."""
+    page.go(f"{service.url}/ui/{path}")
+    page.wait("document.querySelector('#sign-in[open] input') === document.activeElement")
+    page.type(token or service.admin)
+    page.press("Enter")
+    page.wait("!document.querySelector('#sign-in').open && document.querySelector('#clock').textContent")
+
+
+def row(key: str) -> str:
+    """The text of a row of the table, as an expression."""
+    return f"[...document.querySelectorAll('tbody tr')].find((row) => row.querySelector('a')?.textContent === {json.dumps(key)})"
+
+
+def link(key: str) -> str:
+    return f"#/limit/{urllib.parse.quote(key, safe='')}"
+
+
+def check_a_wrong_token_is_refused_and_a_right_one_stays_in_the_tab(page: Page, service: Service) -> None:
+    page.go(f"{service.url}/ui")
+    page.wait("location.pathname === '/ui/' && document.activeElement.id === 'sign-in-token'")
+    for wrong, text in [("", "Enter a token"), ("two words", "Enter a token"), ("rl_wrong", "does not know this token")]:
+        page.fill("#sign-in-token", wrong)
+        page.press("Enter")
+        page.wait_text(text, "#sign-in-failure")
+    assert page.run("document.querySelector('tbody tr')") is None
+    page.fill("#sign-in-token", service.admin)
+    page.press("Enter")
+    page.wait(row(SLOTS))
+    assert page.run("sessionStorage.length") == 1
+    assert page.run("localStorage.length + document.cookie.length") == 0
+    page.call("Page.reload")
+    page.wait(row(SLOTS))
+    page.click("#token")
+    page.click("#sign-in button.quiet")
+    page.wait("sessionStorage.length === 0 && document.querySelector('#sign-in').open")
+    page.press("Escape")
+    page.wait_text("A token is needed", "#trouble")
+
+
+def check_the_list_shows_use_and_status(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    page.wait(row(SLOTS))
+    for key, cells in [
+        (SLOTS, ["100 %", "0", "10", "10", "", "7", "no room"]),
+        (TPM, ["58 %", "25,200", "34,800", "60,000", "", "1", "active"]),
+        ("batch:nightly:slots", ["-", "0", "0", "0", "", "", "paused"]),
+        ("largest", ["0 %", f"{LARGEST:,}", "0", f"{LARGEST:,}", "", "", "active"]),
+        (TEMPLATE, ["3 of 100", "", "", "1,000,000", "", "", "template"]),
+    ]:
+        page.wait(f"{row(key)}.cells.length === 8")
+        shown = page.run(f"[...{row(key)}.cells].slice(1).map((cell) => cell.innerText.trim())")
+        assert shown == cells, f"{key}: {shown}"
+    widths = page.run(f"['used', 'debt'].map((part) => {row(TPM)}.querySelector('.' + part).getAttribute('width'))")
+    assert widths == ["58.00%", "0.00%"], widths
+    most = page.run("[...document.querySelectorAll('.most a')].map((link) => link.textContent)")
+    assert most == [key for key, _ in DENIED], most
+    # The table is read again by itself, and a row stays the same element.
+    page.run(f"window.row = {row('api:upload:hourly')}")
+    service.reserve("api:upload:hourly", 100)
+    page.wait("window.row.innerText.includes('512') && window.row.isConnected")
+
+
+def check_the_search_finds_parts_of_keys(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    page.wait(row(SLOTS))
+    page.press("/")
+    page.wait("document.activeElement.id === 'search'")
+    page.type("openai")
+    page.wait("document.querySelectorAll('tbody tr').length === 3")
+    page.wait_text("1 to 3")
+    page.wait_text("3 limits", "#news")
+    assert page.run("location.hash") == "#/?contains=openai"
+    page.call("Page.reload")
+    page.wait("document.querySelectorAll('tbody tr').length === 3 && document.querySelector('#search').value === 'openai'")
+    # An instance of a template is in no list, and found by its whole key.
+    page.fill("#search", "tenant:acme:llm:daily_tokens")
+    page.wait(row("tenant:acme:llm:daily_tokens"))
+    page.fill("#search", "nobody has this")
+    page.wait_text('No key holds "nobody has this".')
+    page.fill("#search", "")
+    page.wait(f"document.querySelectorAll('tbody tr').length === {len(LIMITS)}")
+
+
+def check_a_limit_has_its_definition_versions_and_plots(page: Page, service: Service) -> None:
+    for capacity in [90_000, 60_000]:
+        service.put(LIMITS[1] | {"capacity": capacity})
+    sign_in(page, service, link(TPM))
+    page.wait_text(TPM, "h1")
+    page.wait_text("capacity 90,000 → 60,000", "table")
+    versions = page.run("[...document.querySelectorAll('tbody tr')].map((row) => row.cells[0].innerText)")
+    assert versions == ["4", "3", "2", "1"], versions
+    page.wait_text("the lower capacity took effect", "tbody")
+    tiles = page.run("[...document.querySelectorAll('.tiles div')].map((tile) => tile.innerText.split('\\n'))")
+    assert ["Available", "25,200"] in tiles and ["Denied in the last hour", "1"] in tiles, tiles
+    fields = page.run("[...document.querySelectorAll('.fields div')].map((field) => field.innerText.split('\\n'))")
+    assert ["window seconds", "600"] in fields and ["unit", "token"] in fields, fields
+    page.wait("(document.querySelector('.plot .line').getAttribute('d').match(/L/g) ?? []).length >= 1")
+    assert page.run("document.querySelectorAll('.bars rect').length") >= 1
+    labels = page.run("[...document.querySelectorAll('svg[role=img]')].map((plot) => plot.getAttribute('aria-label'))")
+    assert labels[0].startswith("Reserved: 34,800 now, at most 34,800"), labels
+    assert labels[1].startswith("1 denials in 60 minutes"), labels
+
+
+def check_a_template_has_its_instances(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    page.wait(row(TEMPLATE))
+    page.run(f"{row(TEMPLATE)}.querySelector('a').click()")
+    page.wait(f"document.title.startsWith({json.dumps(TEMPLATE)}) && document.querySelectorAll('tbody th').length === 3")
+    page.fill("#search", "globex")
+    page.wait("document.querySelectorAll('tbody th').length === 1")
+    page.wait(row("tenant:globex:llm:daily_tokens"))
+    assert page.run("document.querySelector('#reset').hidden")
+
+
+def check_an_edit_shows_its_plan_before(page: Page, service: Service) -> None:
+    version = service.limit("api:upload:hourly")["version"]
+    sign_in(page, service, link("api:upload:hourly"))
+    page.click("#edit")
+    page.fill("#field-capacity", "many")
+    page.press("Enter")
+    page.wait_text("Enter a whole number.", "#failure-capacity")
+    page.fill("#field-capacity", "1,500")
+    page.fill("#field-description", "Uploads of all users")
+    page.press("Enter")
+    page.wait("document.activeElement.id === 'apply'")
+    plan = page.run("[...document.querySelectorAll('.plan tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText))")
+    assert plan == [["capacity", "1,000", "1,500"], ["description", "-", "Uploads of all users"]], plan
+    assert service.limit("api:upload:hourly")["version"] == version, "a plan changes nothing"
+    page.click("#apply")
+    page.wait("!document.querySelector('#change').open")
+    page.wait_text("Changed api:upload:hourly.", "#news")
+    page.wait_text("capacity 1,000 → 1,500", "table")
+    changed = service.limit("api:upload:hourly")
+    assert changed["definition"]["capacity"] == 1_500 and changed["version"] == version + 1, changed
+
+
+def check_a_bad_value_is_refused_in_the_words_of_the_service(page: Page, service: Service) -> None:
+    sign_in(page, service, link("api:upload:hourly"))
+    page.click("#edit")
+    page.fill("#field-window_seconds", "999999999999")
+    page.press("Enter")
+    page.click("#apply")
+    page.wait_text("window_seconds", "#change .failure")
+    page.press("Escape")
+    page.wait("!document.querySelector('#change').open && document.activeElement.id === 'edit'")
+
+
+def check_two_editors_do_not_overwrite_each_other(page: Page, service: Service) -> None:
+    key = "global:llm:openai:gpt-4o:rpm"
+    sign_in(page, service, link(key))
+    page.click("#edit")
+    page.fill("#field-capacity", "700")
+    page.press("Enter")
+    page.wait("document.activeElement.id === 'apply'")
+    service.put(LIMITS[2] | {"capacity": 600, "unit": "request"})
+    page.click("#apply")
+    page.wait_text("somebody else has changed the limit", "#change")
+    assert service.limit(key)["definition"]["capacity"] == 600
+    plan = page.run("[...document.querySelectorAll('.plan tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText))")
+    assert plan == [["capacity", "600", "700"]], plan
+    page.click("#apply")
+    page.wait("!document.querySelector('#change').open")
+    changed = service.limit(key)["definition"]
+    assert (changed["capacity"], changed["unit"]) == (700, "request"), changed
+
+
+def check_a_limit_is_paused_and_resumed(page: Page, service: Service) -> None:
+    key = "global:llm:anthropic:opus:tpm"
+    sign_in(page, service, link(key))
+    page.click("#pause")
+    page.wait_text("A paused limit grants nothing", "#change")
+    page.click("#apply")
+    page.wait_text("pausing", ".status")
+    page.click("#resume")
+    page.wait_text("80,000", ".plan .new")
+    page.click("#apply")
+    page.wait("document.querySelector('.status.good')")
+    assert service.limit(key)["definition"]["capacity"] == 80_000
+
+
+def check_a_reset_shows_what_it_ends(page: Page, service: Service) -> None:
+    sign_in(page, service, link(BUCKET))
+    page.click("#reset")
+    page.wait_text("64", ".plan")
+    page.click("#apply")
+    page.wait("!document.querySelector('#change').open")
+    page.wait_text("Reset api:search:bucket.", "#news")
+    assert service.limit(BUCKET)["usage"]["reserved"] == 0
+
+
+def check_a_reader_changes_nothing(page: Page, service: Service) -> None:
+    sign_in(page, service, link(BUCKET), service.reader)
+    before = service.limit(BUCKET)
+    page.click("#pause")
+    page.click("#apply")
+    page.wait_text("lacks the scope admin", "#change .failure")
+    assert service.limit(BUCKET)["version"] == before["version"]
+    page.press("Escape")
+    page.run("location.hash = '#/service'")
+    page.wait_text("the token lacks the scope metrics")
+
+
+def check_large_numbers_stay_exact(page: Page, service: Service) -> None:
+    sign_in(page, service, link("largest"))
+    page.click("#edit")
+    assert page.run("document.querySelector('#field-capacity').value") == str(LARGEST)
+    page.fill("#field-description", "as large as can be")
+    page.press("Enter")
+    page.click("#apply")
+    page.wait("!document.querySelector('#change').open")
+    changed = service.limit("largest")["definition"]
+    assert (changed["capacity"], changed["description"]) == (LARGEST, "as large as can be"), changed
+
+
+def check_text_is_never_markup(page: Page, service: Service) -> None:
+    sign_in(page, service, link("hostile"))
+    page.wait_text(HOSTILE, ".fields")
+    page.click("#edit")
+    page.wait(f"document.querySelector('#field-description').value === {json.dumps(HOSTILE)}")
+    page.press("Escape")
+    page.go(f"{service.url}/ui/{link(HOSTILE)}")
+    page.wait(f"document.querySelector('h1').textContent === {json.dumps(HOSTILE)}")
+    page.wait("document.querySelector('#trouble').checkVisibility() || document.body.innerText.includes('no such limit')")
+    assert page.run("window.hacked === undefined && !document.querySelector('main img, main b')")
+
+
+def check_the_keyboard_does_all(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    page.wait(row(SLOTS))
+    page.run("document.activeElement.blur()")
+    page.press("Tab")
+    assert page.run("document.activeElement.className") == "skip"
+    tab_to(page, f"document.activeElement.textContent === {json.dumps(BUCKET)}")
+    assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid", "the focus is visible"
+    page.press("Enter")
+    page.wait("document.activeElement.tagName === 'H1' && !document.querySelector('#edit')?.hidden")
+    tab_to(page, "document.activeElement.id === 'edit'")
+    page.press("Enter")
+    page.wait("document.activeElement.id === 'field-capacity'")
+    for _ in range(12):
+        page.press("Tab")
+        inside = page.run("document.querySelector('#change').contains(document.activeElement) || document.activeElement === document.body")
+        assert inside, "the focus stays in the dialog"
+    page.fill("#field-capacity", "250")
+    page.press("Enter")
+    page.wait("document.activeElement.id === 'apply'")
+    page.press("Enter")
+    page.wait("!document.querySelector('#change').open && document.activeElement.id === 'edit'")
+    assert service.limit(BUCKET)["definition"]["capacity"] == 250
+    tab_to(page, "document.activeElement.textContent === 'Service'", SHIFT)
+    page.press("Enter")
+    page.wait_text("The definitions are read, and the ledger answers.")
+
+
+def tab_to(page: Page, script: str, modifiers: int = 0) -> None:
+    for _ in range(60):
+        if page.run(script):
+            return
+        page.press("Tab", modifiers)
+    raise AssertionError(f"the keyboard does not reach: {script}")
+
+
+# The least contrast of the texts of a page to what is behind them, as WCAG computes it.
+LEAST_CONTRAST = """(() => {
+  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] !== 0) return c; } };
+  const contrast = (e) => { const [a, b] = [parse(getComputedStyle(e).color), behind(e)].map(light).sort(); return (b + 0.05) / (a + 0.05); };
+  const texts = [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('svg, :disabled')
+    && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
+  return texts.map((e) => [contrast(e), e.className || e.tagName, e.textContent.slice(0, 40)]).sort((a, b) => a[0] - b[0])[0];
+})()"""
+
+
+def check_dark_and_light_can_be_read(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    for scheme, is_dark in [("light", False), ("dark", True)]:
+        page.prefer(scheme)
+        background = page.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+        assert (max(background) < 80) == is_dark, f"{scheme}: {background}"
+        for path in ["#/", link(SLOTS), link(TEMPLATE), "#/service"]:
+            page.run(f"location.hash = {json.dumps(path)}")
+            page.wait("document.querySelector('main :is(th, dt)')")
+            least = page.run(LEAST_CONTRAST)
+            assert least[0] >= 4.5, f"{scheme} {path}: {least}"
+
+
+def check_everything_has_a_name(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    for path, then in [("#/", None), (link(SLOTS), "#edit"), (link(TEMPLATE), None), ("#/service", None), ("#/", "#token")]:
+        page.run(f"location.hash = {json.dumps(path)}")
+        page.wait("document.querySelector('main :is(th, dt)')")
+        if then:
+            page.click(then)
+        nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+        roles = {"button", "link", "textbox", "searchbox", "combobox", "dialog", "table", "image", "region", "navigation"}
+        for node in nodes:
+            if not node.get("ignored") and node.get("role", {}).get("value") in roles:
+                assert node.get("name", {}).get("value"), f"{path}: {node['role']['value']} without a name"
+        headings = page.run("document.querySelectorAll('h1').length")
+        assert headings == 1, f"{path}: {headings} headings of the first level"
+        bare = page.run("[...document.querySelectorAll('table')].filter((table) => !table.querySelector('th[scope=col]')).length")
+        assert bare == 0, f"{path}: a table without headers"
+        page.press("Escape")
+
+
+def check_a_narrow_window_scrolls_no_page_sideways(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    page.resize(390, 800)
+    for path in ["#/", link(SLOTS), link(TEMPLATE), "#/service"]:
+        page.run(f"location.hash = {json.dumps(path)}")
+        page.wait("document.querySelector('main :is(th, dt)')")
+        width = page.run("document.documentElement.scrollWidth")
+        assert width <= 390, f"{path}: {width} px wide"
+
+
+def check_a_service_that_is_away_is_told(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    page.wait(row(SLOTS))
+    service.stop()
+    page.wait_text("The service does not answer. What is shown is of", "#trouble")
+    assert page.run(f"{row(SLOTS)} !== undefined")
+    service.start()
+    page.wait("document.querySelector('#trouble').hidden")
+
+
+def check_many_limits_are_searched_without_delay(page: Page, service: Service) -> None:
+    sign_in(page, service)
+    page.wait("document.querySelectorAll('tbody tr').length === 50")
+    page.wait_text("1 to 50, and more")
+    page.click(".pages button:last-child")
+    page.wait_text("51 to 100, and more")
+    page.click(".pages button:first-child")
+    page.wait_text("1 to 50, and more")
+    times = []
+    for text in ["t012345", "t09999", "model:6", "tenant:t0", "4711:mod"]:
+        took = page.run(f"""new Promise((resolve) => {{
+          const search = document.querySelector('#search');
+          const start = performance.now();
+          const isDone = () => [...document.querySelectorAll('tbody a')].every((link) => link.textContent.includes({json.dumps(text)}));
+          const look = () => isDone() ? resolve(performance.now() - start) : requestAnimationFrame(look);
+          search.value = {json.dumps(text)};
+          search.dispatchEvent(new Event('input'));
+          look();
+        }})""")
+        times.append(round(took))
+    print(f"  a search among {MANY:,} limits takes {times} ms, 120 ms of them for another letter")
+    assert max(times) <= SEARCH_MS_MAX, times
+    page.fill("#search", "no such key")
+    page.wait_text('No key holds "no such key".')
+
+
+def run_check(browser: Browser, check: Callable[[Page, Service], None], service: Service) -> str | None:
+    """Why a check failed; None if it did not."""
+    with browser.page() as page:
+        try:
+            check(page, service)
+            violations = page.run("window.violations")
+        except (AssertionError, BrowserError) as error:
+            return f"{error}\n  faults: {page.faults}"
+        foreign = [url for url in page.asked if not url.startswith(service.url)]
+        complaints = [*violations, *page.faults, *foreign]
+        return f"violations, faults and foreign requests: {complaints}" if complaints else None
+
+
+def take_screenshots(browser: Browser, service: Service, folder: Path) -> None:
+    """The pictures of docs/operate/ui.md."""
+    with browser.page() as page:
+        sign_in(page, service)
+        page.resize(1180, 760)
+        page.wait(row(SLOTS))
+        page.screenshot(folder / "limits.png")
+        page.prefer("dark")
+        page.screenshot(folder / "limits-dark.png")
+        page.prefer("light")
+        page.run(f"location.hash = {json.dumps(link(TPM))}")
+        for amount in [2_500, 1_200, 6_000, 3_400, 900, 60_000, 60_000]:
+            service.reserve(TPM, amount)
+            time.sleep(2)
+        page.screenshot(folder / "limit.png")
+        page.click("#edit")
+        page.fill("#field-capacity", "45000")
+        page.press("Enter")
+        page.wait("document.activeElement.id === 'apply'")
+        page.screenshot(folder / "plan.png")
+        page.press("Escape")
+        page.run("location.hash = '#/service'")
+        page.wait("document.querySelector('dt')")
+        page.screenshot(folder / "service.png")
+
+
+@contextlib.contextmanager
+def services(program: Path, folder: Path, many: bool) -> Iterator[tuple[Service, Service | None]]:
+    """The service of most checks, and the one with MANY limits."""
+    folders = [folder / "small", folder / "many"]
+    for each in folders:
+        each.mkdir()
+    with contextlib.ExitStack() as stack:
+        small = Service(program, folders[0])
+        stack.callback(small.stop)
+        fill(small)
+        large = None
+        if many:
+            large = Service(program, folders[1], many_limits())
+            stack.callback(large.stop)
+        yield small, large
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ratelimiterd", type=Path, required=True)
+    parser.add_argument("--browser", required=True)
+    parser.add_argument("--screenshots", type=Path)
+    parser.add_argument("--only", default="", help="a part of the names of the checks to run")
+    arguments = parser.parse_args()
+    os.environ.pop("RATELIMITERD_BIN", None)
+    checks = {name: check for name, check in globals().items() if name.startswith("check_") and arguments.only in name}
+    failed = 0
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as text:
+        folder = Path(text)
+        (folder / "profile").mkdir()
+        of_many = check_many_limits_are_searched_without_delay
+        browser = Browser(arguments.browser, folder / "profile")
+        try:
+            with services(arguments.ratelimiterd, folder, of_many in checks.values()) as (small, large):
+                if arguments.screenshots:
+                    take_screenshots(browser, small, arguments.screenshots)
+                    return
+                for name, check in checks.items():
+                    start = time.monotonic()
+                    failure = run_check(browser, check, large if check is of_many else small)
+                    print(f"{'FAILED' if failure else 'ok'} {name} ({time.monotonic() - start:.1f} s)", flush=True)
+                    if failure:
+                        failed += 1
+                        print(f"  {failure}", flush=True)
+        finally:
+            browser.close()
+    if failed:
+        sys.exit(f"error: {failed} of {len(checks)} checks of the web page failed")
+
+
+if __name__ == "__main__":
+    main()
