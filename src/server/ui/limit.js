@@ -92,7 +92,7 @@ function details(key, parameters, refresh, askFor) {
     buttons.element);
   const more = h("div");
   const element = h("div", {}, head, h("div", { class: "overview" }, h("div", { class: "use" }, bar.element, used), numbers.element), more,
-    h("div", { class: "columns" }, definition.element, versions.element));
+    h("div", { class: "columns uneven" }, definition.element, versions.element));
   let plots = null;
   let instances = null;
   let shownVersion = null;

@@ -2,7 +2,7 @@
 
 import { ApiError, api } from "./api.js";
 import { announce, h, s, setAttribute, setText, show } from "./elements.js";
-import { barOf, isTemplate, kindOf, roomOf, shownNumber, statusOf, timeOf } from "./model.js";
+import { barOf, isTemplate, kindOf, roomOf, shownNumber, shownShort, statusOf, timeOf } from "./model.js";
 
 const PAGE_LIMITS = 50;
 /** How long the search waits for another letter. */
@@ -100,7 +100,9 @@ function row(key, columns) {
     for (const { column, cell } of numbers) {
       const value = column.value(limit);
       const isShown = value !== undefined && !(column.hidesZero && Number(value) === 0) && (column.isOfTemplates || !isTemplate(limit));
-      setText(cell, isShown ? shownNumber(value) : "");
+      const text = isShown ? shownShort(value) : "";
+      setText(cell, text);
+      setAttribute(cell, "title", isShown && shownNumber(value) !== text ? shownNumber(value) : "");
     }
     setText(denied, count ? shownNumber(count) : "");
     const { text, tone } = statusOf(limit);

@@ -1,6 +1,8 @@
 // What the page says of a limit. Nothing here touches the page or the service.
 
 const NUMBER = new Intl.NumberFormat("en");
+const SHORT = new Intl.NumberFormat("en", { notation: "scientific", maximumFractionDigits: 2 });
+const SHORT_FROM = 10 ** 15;
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
@@ -8,6 +10,8 @@ const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const NEARLY_FULL = 0.9;
 
 export const shownNumber = (value) => NUMBER.format(value);
+/** A number for a narrow column: digits beyond a quadrillion say nothing there. */
+export const shownShort = (value) => (value >= SHORT_FROM ? SHORT.format(value) : NUMBER.format(value));
 export const shownTime = (unixMs) => TIME.format(new Date(Number(unixMs)));
 export const shownClock = (date) => CLOCK.format(date);
 export const isTemplate = (limit) => Number(limit.definition.max_instances ?? 0) > 0;

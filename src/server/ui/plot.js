@@ -12,7 +12,7 @@ const SPAN_MS_MIN = 120_000;
 const GAP_MS = 15_000;
 
 /** A number at or above `value` at which an axis may end. */
-export function roundUp(value) {
+function roundUp(value) {
   if (value <= 1) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((end) => end >= value && Number.isInteger(end)) ?? value;
@@ -36,7 +36,7 @@ export function usePlot() {
   const update = (samples) => {
     const last = samples.at(-1);
     const begin = Math.min(samples[0].at, last.at - SPAN_MS_MIN);
-    const end = roundUp(Math.max(last.room, ...samples.map((each) => Math.max(each.used, each.debt, each.room))));
+    const end = Math.max(1, ...samples.map((each) => Math.max(each.used, each.debt, each.room)));
     const x = (at) => (((at - begin) / (last.at - begin)) * WIDTH).toFixed(1);
     const y = (value) => (HEIGHT - (value / end) * (HEIGHT - TOP)).toFixed(1);
     const runs = splitAtGaps(samples);
