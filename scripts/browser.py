@@ -118,6 +118,7 @@ class Page:
 
     def __init__(self, browser: Browser, session: str) -> None:
         self._browser, self._session = browser, session
+        self._is_painted = False
         self.asked: list[str] = []
         self.faults: list[str] = []
 
@@ -150,7 +151,14 @@ class Page:
             self.faults.append(event["entry"]["text"])
 
     def go(self, url: str) -> None:
+        self._is_painted = False
         self.call("Page.navigate", url=url)
+
+    def _wait_for_paint(self) -> None:
+        """Waits for two frames: before the first one a browser drops what is typed."""
+        if not self._is_painted:
+            self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            self._is_painted = True
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page."""
@@ -191,9 +199,11 @@ class Page:
 
     def type(self, text: str) -> None:
         """Types a text where the focus is."""
+        self._wait_for_paint()
         self.call("Input.insertText", text=text)
 
     def press(self, key: str, modifiers: int = 0) -> None:
+        self._wait_for_paint()
         code, text = KEYS.get(key, (ord(key.upper()[0]), key))
         event = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **event)

@@ -137,6 +137,7 @@ export function limitList({ label, template, parameters, refresh, onDenials = ()
   });
   const range = h("span", { class: "note" });
   const [back, on] = ["Previous", "Next"].map((name) => h("button", { type: "button", disabled: true }, name));
+  const pages = h("nav", { class: "pages", "aria-label": "Pages of the table", hidden: true }, back, on);
   let timer = 0;
   let isNews = false;
   const turnTo = (after, before) => {
@@ -160,7 +161,7 @@ export function limitList({ label, template, parameters, refresh, onDenials = ()
     h("form", { class: "search", role: "search", onsubmit: (event) => { event.preventDefault(); clearTimeout(timer); find(); } },
       h("label", { for: "search" }, "Search"), search, h("kbd", { "aria-hidden": "true" }, "/"), range),
     table.element,
-    h("nav", { class: "pages", "aria-label": "Pages of the table" }, back, on));
+    pages);
 
   const read = async (signal) => {
     const { contains, after } = state;
@@ -173,6 +174,7 @@ export function limitList({ label, template, parameters, refresh, onDenials = ()
     setText(range, limits.length ? `${shownNumber(first + 1)} to ${shownNumber(first + limits.length)}${state.next ? ", and more" : ""}` : "");
     back.disabled = state.before.length === 0;
     on.disabled = state.next === "";
+    pages.hidden = back.disabled && on.disabled;
     onDenials(denied);
     if (isNews) announce(limits.length ? `${limits.length} limits${state.next ? ", and more" : ""}` : "No limit found");
     isNews = false;

@@ -5,7 +5,6 @@ import { shownClock, shownNumber } from "./model.js";
 
 const WIDTH = 600;
 const HEIGHT = 140;
-const TOP = 8;
 /** The least span of time that a plot of use shows. */
 const SPAN_MS_MIN = 120_000;
 /** A longer pause between two samples is a gap in the line. */
@@ -38,7 +37,7 @@ export function usePlot() {
     const begin = Math.min(samples[0].at, last.at - SPAN_MS_MIN);
     const end = Math.max(1, ...samples.map((each) => Math.max(each.used, each.debt, each.room)));
     const x = (at) => (((at - begin) / (last.at - begin)) * WIDTH).toFixed(1);
-    const y = (value) => (HEIGHT - (value / end) * (HEIGHT - TOP)).toFixed(1);
+    const y = (value) => (HEIGHT - (value / end) * HEIGHT).toFixed(1);
     const runs = splitAtGaps(samples);
     const path = (run, value) => run.map((each, index) => `${index ? "L" : "M"}${x(each.at)} ${y(value(each))}`).join("");
     const used = (each) => each.used;
@@ -77,7 +76,7 @@ export function denialPlot() {
     const end = roundUp(Math.max(...counts));
     const width = WIDTH / counts.length;
     const bar = (count, index) => {
-      const height = (count / end) * (HEIGHT - TOP);
+      const height = (count / end) * HEIGHT;
       return s("rect", { x: index * width, y: HEIGHT - height, width: Math.max(width - 1, width * 0.7), height });
     };
     bars.replaceChildren(...counts.flatMap((count, index) => (count ? [bar(count, index)] : [])));
