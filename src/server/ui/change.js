@@ -43,10 +43,12 @@ function input(id, name, value) {
     return h("select", { id, name }, CHOICES[name].map((choice) => h("option", { selected: choice === value }, choice)));
   }
   if (typeof value === "boolean") {
-    return h("select", { id, name }, ["true", "false"].map((choice) => h("option", { selected: choice === String(value) }, choice)));
+    const option = (choice) => h("option", { selected: choice === String(value) }, choice);
+    return h("select", { id, name }, ["true", "false"].map(option));
   }
-  const isNumber = typeof value !== "string";
-  return h("input", { id, name, type: "text", inputmode: isNumber ? "numeric" : "text", autocomplete: "off", spellcheck: "false", value: String(value) });
+  const inputmode = typeof value === "string" ? "text" : "numeric";
+  const properties = { id, name, type: "text", inputmode, autocomplete: "off", spellcheck: "false" };
+  return h("input", { ...properties, value: String(value) });
 }
 
 /** The value that a field holds now; null if a number is none. */
@@ -59,8 +61,8 @@ function valueOf(element, before) {
 function showForm(limit, edits, done) {
   const wanted = wantedDefinition(limit);
   const fields = editableFields(wanted).map(([name, before]) => {
-    const value = edits[name] ?? before;
-    return { name, before, element: input(`field-${name}`, name, value), failure: h("p", { class: "failure", id: `failure-${name}` }) };
+    const element = input(`field-${name}`, name, edits[name] ?? before);
+    return { name, before, element, failure: h("p", { class: "failure", id: `failure-${name}` }) };
   });
   for (const { element, failure } of fields) element.setAttribute("aria-describedby", failure.id);
   const read = (event) => {
@@ -78,7 +80,7 @@ function showForm(limit, edits, done) {
   };
   open(h("form", { onsubmit: read, novalidate: true },
     h("h2", { id: "change-title" }, `Edit ${limit.definition.key}`),
-    fields.map(({ name, element, failure }) => h("div", { class: "field" }, h("label", { for: element.id }, nameOf(name)), element, failure)),
+    fields.map(({ name, element, failure }) => h("div", {}, h("label", { for: element.id }, nameOf(name)), element, failure)),
     h("p", { class: "buttons" }, h("button", { type: "submit", class: "main" }, "Show the plan"), cancel())));
   const [first] = fields;
   first.element.focus();
@@ -87,10 +89,13 @@ function showForm(limit, edits, done) {
 
 function planTable(rows) {
   const number = { class: "number" };
-  return h("table", { class: "plan" }, h("caption", { class: "unseen" }, "What changes"),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Field"), h("th", { scope: "col", ...number }, "Now"), h("th", { scope: "col", ...number }, "New"))),
-    h("tbody", {}, rows.map(([name, before, after]) =>
-      h("tr", {}, h("th", { scope: "row" }, name), h("td", number, before), h("td", { class: "number new" }, after)))));
+  const head = (name, properties) => h("th", { scope: "col", ...properties }, name);
+  const row = ([name, before, after]) =>
+    h("tr", {}, h("th", { scope: "row" }, name), h("td", number, before), h("td", { class: "number new" }, after));
+  return h("table", { class: "plan" },
+    h("caption", { class: "unseen" }, "What changes"),
+    h("thead", {}, h("tr", {}, head("Field"), head("Now", number), head("New", number))),
+    h("tbody", {}, rows.map(row)));
 }
 
 /** What an operator should know of a change of the capacity. */
@@ -101,7 +106,8 @@ function capacityNotes(limit, wanted) {
   const notes = [];
   if (Number(wanted.capacity) === 0) notes.push("A paused limit grants nothing. Leases that run are settled as usual.");
   else if (BigInt(wanted.capacity) < BigInt(reserved)) {
-    notes.push(`${shownNumber(reserved)} are reserved now. The lower capacity takes effect when enough of it is free; until then the limit grants nothing.`);
+    const rule = "The lower capacity takes effect when enough of it is free; until then the limit grants nothing.";
+    notes.push(`${shownNumber(reserved)} are reserved now. ${rule}`);
   }
   return notes;
 }
@@ -110,12 +116,14 @@ function capacityNotes(limit, wanted) {
 function showPlan(limit, edits, done, reason = "") {
   const before = wantedDefinition(limit);
   const after = { ...before, ...edits };
-  const rows = differences(before, after).map(({ name, before: old, after: value }) => [nameOf(name), shownValue(old), shownValue(value)]);
+  const changed = differences(before, after);
+  const rows = changed.map((each) => [nameOf(each.name), shownValue(each.before), shownValue(each.after)]);
   const title = h("h2", { id: "change-title" }, `Change ${limit.definition.key}`);
   const again = reason && h("p", { class: "failure", role: "alert" }, reason);
   const back = h("button", { type: "button", onclick: () => showForm(limit, edits, done) }, "Edit");
   if (rows.length === 0) {
-    open(title, again, h("p", {}, "Nothing to change: the limit is so already."), h("p", { class: "buttons" }, back, cancel("Close")));
+    const nothing = h("p", {}, "Nothing to change: the limit is so already.");
+    open(title, again, nothing, h("p", { class: "buttons" }, back, cancel("Close")));
     return;
   }
   const failure = h("p", { class: "failure", role: "alert" });
@@ -154,12 +162,13 @@ async function carryOut(limit, edits, after, isRepeated = false) {
   const isSame = differences(wantedDefinition(limit), wantedDefinition(found)).length === 0;
   // Only the version differs, as when a lower capacity was applied: the plan that was shown is still true.
   if (isSame && !isRepeated) return carryOut(found, edits, { ...wantedDefinition(found), ...edits }, true);
-  return { limit: found, reason: "Nothing was changed: somebody else has changed the limit. This is the plan for what it is now." };
+  const reason = "Nothing was changed: somebody else has changed the limit. This is the plan for what it is now.";
+  return { limit: found, reason };
 }
 
 function failureText(error) {
-  if (error.status === 0 || error.status === 503) return `${error.message}; the change may have been made. Look at the limit before you try again.`;
-  return `${error.message}.`;
+  const isUnknown = error.status === 0 || error.status === 503;
+  return error.message + (isUnknown ? "; the change may have been made. Look at the limit before you try again." : ".");
 }
 
 function finish(text, done) {
@@ -170,7 +179,9 @@ function finish(text, done) {
 
 function showFailure(title, error) {
   if (!(error instanceof ApiError)) throw error;
-  open(h("h2", { id: "change-title" }, title), h("p", { class: "failure", role: "alert" }, failureText(error)), h("p", { class: "buttons" }, cancel("Close")));
+  open(h("h2", { id: "change-title" }, title),
+    h("p", { class: "failure", role: "alert" }, failureText(error)),
+    h("p", { class: "buttons" }, cancel("Close")));
 }
 
 /** A reset has its plan, too. It names no version: it keeps the definition. */
@@ -193,7 +204,8 @@ function showReset(limit, done) {
   });
   open(h("h2", { id: "change-title" }, `Reset ${key}`),
     planTable([["reserved", shownNumber(reserved), "0"], ["debt", shownNumber(debt), "0"]]),
-    h("p", { class: "note" }, "Callers that hold leases go on with them, and new callers may take the whole capacity: until these leases end, more than the capacity may be in use."),
+    h("p", { class: "note" }, "Callers that hold leases go on with them, and new callers may take the whole capacity: ",
+      "until these leases end, more than the capacity may be in use."),
     failure, h("p", { class: "buttons" }, apply, cancel()));
   // The safe button first: a reset cannot be undone.
   dialog().querySelector("button:last-of-type").focus();

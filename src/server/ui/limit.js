@@ -26,8 +26,11 @@ function tiles() {
     const { available, reserved, debt, allotted, waiting } = limit.usage;
     const numbers = isTemplate(limit)
       ? [["Instances made", reserved], ["May still be made", available], ["Capacity of each", limit.definition.capacity]]
-      : [["Available", available], ["Reserved", reserved], ["Allotted", allotted], ["Capacity", limit.definition.capacity],
-        ["Debt", debt], ["Waiting", waiting], ["Denied in the last hour", denied]];
+      : [
+        ["Available", available], ["Reserved", reserved], ["Allotted", allotted],
+        ["Capacity", limit.definition.capacity], ["Debt", debt], ["Waiting", waiting],
+        ["Denied in the last hour", denied],
+      ];
     for (const [name, value] of numbers) if (value !== undefined) set(name, shownNumber(value));
   };
   return { element, update };
@@ -38,7 +41,8 @@ function definitionList() {
   const element = h("section", {}, h("h2", {}, "Definition"), list);
   const update = (definition) => {
     const name = (text) => text.replaceAll("_", " ");
-    show(list, fieldsOf(definition).map(([field, value]) => h("div", {}, h("dt", {}, name(field)), h("dd", {}, shownValue(value)))));
+    const entry = ([field, value]) => h("div", {}, h("dt", {}, name(field)), h("dd", {}, shownValue(value)));
+    show(list, fieldsOf(definition).map(entry));
   };
   return { element, update };
 }
@@ -51,15 +55,19 @@ function changeText({ name, before, after }) {
 
 function historyTable() {
   const body = h("tbody");
-  const head = ["Version", "Since", "Status", "Change"].map((name, index) => h("th", { scope: "col", class: index ? "" : "number" }, name));
-  const table = h("table", {}, h("caption", { class: "unseen" }, "Versions, newest first"), h("thead", {}, h("tr", {}, head)), body);
-  const element = h("section", {}, h("h2", {}, "Versions"), h("div", { class: "scroll", role: "region", "aria-label": "Versions", tabindex: 0 }, table));
+  const head = (name) => h("th", { scope: "col", class: name === "Version" ? "number" : "" }, name);
+  const table = h("table", {},
+    h("caption", { class: "unseen" }, "Versions, newest first"),
+    h("thead", {}, h("tr", {}, ["Version", "Since", "Status", "Change"].map(head))), body);
+  const region = { class: "scroll", role: "region", "aria-label": "Versions", tabindex: 0 };
+  const element = h("section", {}, h("h2", {}, "Versions"), h("div", region, table));
   const update = (versions) => {
     show(body, changesOf(versions).map(({ version, at, status, changes, isDecreased }) => {
       const same = isDecreased ? "the lower capacity took effect" : "the same definition";
       const change = changes.length ? changes.map(changeText).join(", ") : h("span", { class: "note" }, same);
-      return h("tr", {}, h("td", { class: "number" }, shownNumber(version)), h("td", { class: "time" }, shownTime(at)), h("td", {}, status),
-        h("td", { class: "change" }, change));
+      return h("tr", {},
+        h("td", { class: "number" }, shownNumber(version)), h("td", { class: "time" }, shownTime(at)),
+        h("td", {}, status), h("td", { class: "change" }, change));
     }));
   };
   return { element, update };
@@ -68,7 +76,8 @@ function historyTable() {
 /** The buttons that change a limit. Which are shown depends on the limit. */
 function actions(change) {
   const names = [["edit", "Edit"], ["pause", "Pause"], ["resume", "Resume"], ["reset", "Reset"]];
-  const buttons = Object.fromEntries(names.map(([id, name]) => [id, h("button", { type: "button", id, hidden: true, onclick: () => change(id) }, name)]));
+  const button = (id, name) => h("button", { type: "button", id, hidden: true, onclick: () => change(id) }, name);
+  const buttons = Object.fromEntries(names.map(([id, name]) => [id, button(id, name)]));
   const update = (limit) => {
     const wanted = limit.status === "decreasing" ? limit.pending_decrease_to : limit.definition.capacity;
     const isPaused = Number(wanted) === 0;
@@ -80,6 +89,12 @@ function actions(change) {
   return { element: h("div", { class: "buttons" }, Object.values(buttons)), update };
 }
 
+/** The heading of the page, below the way back. */
+const title = (key) => [
+  h("p", { class: "crumb" }, h("a", { href: "#/" }, "Limits")),
+  h("h1", { tabindex: -1, class: "key" }, key),
+];
+
 /** What is shown of a limit while it exists. */
 function details(key, parameters, refresh, askFor) {
   const status = h("span");
@@ -87,11 +102,10 @@ function details(key, parameters, refresh, askFor) {
   const used = h("span", { class: "share" });
   const [numbers, definition, versions] = [tiles(), definitionList(), historyTable()];
   const buttons = actions(askFor);
-  const head = h("div", { class: "head" },
-    h("div", {}, h("p", { class: "crumb" }, h("a", { href: "#/" }, "Limits")), h("h1", { tabindex: -1, class: "key" }, key), h("p", {}, status)),
-    buttons.element);
+  const head = h("div", { class: "head" }, h("div", {}, title(key), h("p", {}, status)), buttons.element);
+  const overview = h("div", { class: "overview" }, h("div", { class: "use" }, bar.element, used), numbers.element);
   const more = h("div");
-  const element = h("div", {}, head, h("div", { class: "overview" }, h("div", { class: "use" }, bar.element, used), numbers.element), more,
+  const element = h("div", {}, head, overview, more,
     h("div", { class: "columns uneven" }, definition.element, versions.element));
   let plots = null;
   let instances = null;
@@ -152,13 +166,12 @@ export function limitPage(key, parameters, refresh) {
     await shown.update(limit, signal);
   };
   const showGone = async (signal) => {
-    const title = [h("p", { class: "crumb" }, h("a", { href: "#/" }, "Limits")), h("h1", { tabindex: -1, class: "key" }, key)];
     try {
       gone.update(await api.history(key, { signal }));
-      show(element, title, h("p", {}, "This limit is deleted."), gone.element);
+      show(element, title(key), h("p", {}, "This limit is deleted."), gone.element);
     } catch (error) {
       if (!isNone(error)) throw error;
-      show(element, title, h("p", {}, "There is no such limit."));
+      show(element, title(key), h("p", {}, "There is no such limit."));
     }
   };
   return { title: key, name: "limit", element, refresh: refreshPage };

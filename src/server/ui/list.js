@@ -57,7 +57,8 @@ export function limitTable(label) {
   const empty = h("p", { class: "empty", hidden: true });
   const table = h("table", {}, h("caption", { class: "unseen" }, label), h("thead", {}, head), body);
   // It can be scrolled sideways, so the keyboard must reach it.
-  const element = h("div", {}, h("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table), empty);
+  const region = { class: "scroll", role: "region", "aria-label": label, tabindex: 0 };
+  const element = h("div", {}, h("div", region, table), empty);
   let rows = new Map();
   let columns = null;
   const update = (limits, denied, emptyText) => {
@@ -73,7 +74,8 @@ export function limitTable(label) {
         h("th", { scope: "col" }, "Status"));
     }
     const next = new Map(limits.map(({ definition: { key } }) => [key, rows.get(key) ?? row(key, columns)]));
-    const isSame = next.size === rows.size && [...next.keys()].every((key, index) => body.children[index] === rows.get(key)?.element);
+    const isInPlace = (key, index) => body.children[index] === rows.get(key)?.element;
+    const isSame = next.size === rows.size && [...next.keys()].every(isInPlace);
     rows = next;
     if (!isSame) body.replaceChildren(...[...rows.values()].map((each) => each.element));
     for (const limit of limits) rows.get(limit.definition.key).update(limit, denied.get(limit.definition.key));
@@ -86,7 +88,8 @@ export function limitTable(label) {
 
 function row(key, columns) {
   const bar = capacityBar();
-  const [about, used, denied, status] = [h("span", { class: "about" }), h("span", { class: "share" }), h("td", { class: "number" }), h("span")];
+  const [about, used] = [h("span", { class: "about" }), h("span", { class: "share" })];
+  const [denied, status] = [h("td", { class: "number" }), h("span")];
   const numbers = columns.map((column) => ({ column, cell: h("td", { class: "number" }) }));
   const element = h("tr", {},
     h("th", { scope: "row" }, h("a", { href: hrefOf(key) }, key), about),
@@ -99,7 +102,8 @@ function row(key, columns) {
     setText(used, usedText(limit));
     for (const { column, cell } of numbers) {
       const value = column.value(limit);
-      const isShown = value !== undefined && !(column.hidesZero && Number(value) === 0) && (column.isOfTemplates || !isTemplate(limit));
+      const isOfLimit = column.isOfTemplates || !isTemplate(limit);
+      const isShown = isOfLimit && value !== undefined && !(column.hidesZero && Number(value) === 0);
       const text = isShown ? shownShort(value) : "";
       setText(cell, text);
       setAttribute(cell, "title", isShown && shownNumber(value) !== text ? shownNumber(value) : "");
@@ -132,8 +136,8 @@ export function limitList({ label, template, parameters, refresh, onDenials = ()
   const table = limitTable(label);
   const readDenials = recentDenials();
   const search = h("input", {
-    type: "search", id: "search", value: state.contains, placeholder: "a part of the key", autocomplete: "off", spellcheck: "false",
-    "aria-keyshortcuts": "/",
+    type: "search", id: "search", value: state.contains, placeholder: "a part of the key",
+    autocomplete: "off", spellcheck: "false", "aria-keyshortcuts": "/",
   });
   const range = h("span", { class: "note" });
   const [back, on] = ["Previous", "Next"].map((name) => h("button", { type: "button", disabled: true }, name));
@@ -157,8 +161,13 @@ export function limitList({ label, template, parameters, refresh, onDenials = ()
   });
   on.addEventListener("click", () => turnTo(state.next, [...state.before, state.after]));
   back.addEventListener("click", () => turnTo(state.before.at(-1) ?? "", state.before.slice(0, -1)));
+  const submit = (event) => {
+    event.preventDefault();
+    clearTimeout(timer);
+    find();
+  };
   const element = h("div", {},
-    h("form", { class: "search", role: "search", onsubmit: (event) => { event.preventDefault(); clearTimeout(timer); find(); } },
+    h("form", { class: "search", role: "search", onsubmit: submit },
       h("label", { for: "search" }, "Search"), search, h("kbd", { "aria-hidden": "true" }, "/"), range),
     table.element,
     pages);
@@ -171,12 +180,13 @@ export function limitList({ label, template, parameters, refresh, onDenials = ()
     state.next = page.next_after;
     table.update(limits, countsOf(denied), contains ? `No key holds "${contains}".` : "There is nothing here yet.");
     const first = state.before.length * PAGE_LIMITS;
-    setText(range, limits.length ? `${shownNumber(first + 1)} to ${shownNumber(first + limits.length)}${state.next ? ", and more" : ""}` : "");
+    const more = state.next ? ", and more" : "";
+    setText(range, limits.length ? `${shownNumber(first + 1)} to ${shownNumber(first + limits.length)}${more}` : "");
     back.disabled = state.before.length === 0;
     on.disabled = state.next === "";
     pages.hidden = back.disabled && on.disabled;
     onDenials(denied);
-    if (isNews) announce(limits.length ? `${limits.length} limits${state.next ? ", and more" : ""}` : "No limit found");
+    if (isNews) announce(limits.length ? `${limits.length} limits${more}` : "No limit found");
     isNews = false;
   };
   /** A list holds no instances of templates; one can be found by its whole key. */

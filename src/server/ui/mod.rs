@@ -1,5 +1,16 @@
 //! The files of the web page for operators, which are a part of the program. They hold no data and no secret: the page reads
 //! all that it shows from the API, with the token of its user.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `app.js` | shows the page of the address, and reads it again every two seconds |
+//! | `list.js`, `limit.js`, `service.js` | the pages |
+//! | `change.js`, `sign_in.js` | the dialogs: a change with its plan, the token |
+//! | `plot.js`, `samples.js` | plots, and what they show |
+//! | `api.js`, `elements.js` | calls the API; makes elements |
+//! | `model.js`, `json.js` | what is said of a limit; JSON with exact whole numbers. Pure |
+//!
+//! They are plain ES modules, so there is no build step. A file imports only files below it in the table, or beside it.
 
 use std::sync::LazyLock;
 

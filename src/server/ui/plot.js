@@ -45,13 +45,14 @@ export function usePlot() {
     setAttribute(line, "d", runs.map((run) => path(run, used)).join(""));
     setAttribute(area, "d", runs.map(below).join(""));
     setAttribute(room, "d", runs.map((run) => path(run, (each) => each.room)).join(""));
-    setAttribute(debt, "d", samples.some((each) => each.debt > 0) ? runs.map((run) => path(run, (each) => each.debt)).join("") : "");
+    const owed = samples.some((each) => each.debt > 0) ? runs : [];
+    setAttribute(debt, "d", owed.map((run) => path(run, (each) => each.debt)).join(""));
     const most = Math.max(...samples.map(used));
     setText(top, shownNumber(end));
     setText(from, shownClock(new Date(begin)));
     setText(to, shownClock(new Date(last.at)));
-    const text = `Reserved: ${shownNumber(last.used)} now, at most ${shownNumber(most)} since the page was opened, of ${shownNumber(last.room)}`;
-    setAttribute(drawing, "aria-label", text);
+    const text = `Reserved: ${shownNumber(last.used)} now, at most ${shownNumber(most)} since the page was opened`;
+    setAttribute(drawing, "aria-label", `${text}, of ${shownNumber(last.room)}`);
   };
   return { element, update };
 }
@@ -84,8 +85,8 @@ export function denialPlot() {
     setText(from, shownClock(new Date(from_unix_ms)));
     setText(to, "now");
     const total = limits[0]?.total ?? 0;
-    const text = `${shownNumber(total)} denials in ${minutes} minutes, at most ${shownNumber(Math.max(...counts))} in one minute`;
-    setAttribute(drawing, "aria-label", text);
+    const most = shownNumber(Math.max(...counts));
+    setAttribute(drawing, "aria-label", `${shownNumber(total)} denials in ${minutes} minutes, at most ${most} in one`);
   };
   return { element, update };
 }

@@ -8,8 +8,8 @@ const MS = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 
 /** The sum of the series of a name whose labels hold these. */
 function sum(series, name, labels = {}) {
-  const fits = (each) => each.name === name && Object.entries(labels).every(([label, value]) => each.labels[label] === value);
-  const found = series.filter(fits);
+  const hasLabels = (each) => Object.entries(labels).every(([label, value]) => each.labels[label] === value);
+  const found = series.filter((each) => each.name === name && hasLabels(each));
   return found.length ? found.reduce((total, each) => total + each.value, 0) : undefined;
 }
 
@@ -22,7 +22,8 @@ function mean(series, name, labels) {
 }
 
 function section(title, rows) {
-  return h("section", {}, h("h2", {}, title), h("dl", { class: "fields" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", { class: "number" }, value)))));
+  const entry = ([name, value]) => h("div", {}, h("dt", {}, name), h("dd", { class: "number" }, value));
+  return h("section", {}, h("h2", {}, title), h("dl", { class: "fields" }, rows.map(entry)));
 }
 
 function callsSection(series) {
@@ -38,13 +39,12 @@ function callsSection(series) {
 
 function nowSection(series) {
   const version = series.find(({ name }) => name === "ratelimiterd_build_info")?.labels.version ?? "-";
-  const writes = series.filter(({ name, labels }) => name === "ratelimiterd_registry_writes_total" && labels.outcome !== "ok" && labels.outcome !== "written");
   return section("This replica", [
     ["version", version],
     ["requests in flight", shown(sum(series, "ratelimiterd_requests_in_flight"))],
     ["open connections", shown(sum(series, "ratelimiterd_connections"))],
     ["bounds on clients struck", shown(sum(series, "ratelimiterd_bounds_struck_total"))],
-    ["failed writes of the registry file", shown(writes.reduce((total, each) => total + each.value, 0))],
+    ["failed writes of the registry file", shown(sum(series, "ratelimiterd_registry_writes_total", { outcome: "failed" }))],
     ["mean time of a reserve", mean(series, "ratelimiterd_request_seconds", { route: "/v1/reserve" })],
     ["mean time of a complete", mean(series, "ratelimiterd_request_seconds", { route: "/v1/complete" })],
   ]);

@@ -3,6 +3,8 @@
 import { ApiError, api, isToken, token } from "./api.js";
 import { announce, h, show } from "./elements.js";
 
+const NOT_ENCRYPTED = "This connection is not encrypted: whoever reads the network reads the token.";
+
 const dialog = () => document.getElementById("sign-in");
 
 /** What to say of a token that the service does not let in. */
@@ -51,8 +53,9 @@ export function askForToken(reason, done) {
     h("form", { onsubmit: check, novalidate: true },
       h("h2", { id: "sign-in-title" }, "Token"),
       reason && h("p", {}, reason),
-      h("p", { class: "note" }, "The scope read shows limits; admin changes them; metrics shows the state of the service. This tab keeps the token until it is closed."),
-      !window.isSecureContext && h("p", { class: "failure" }, "This connection is not encrypted: whoever reads the network reads the token."),
+      h("p", { class: "note" }, "The scope read shows limits; admin changes them; metrics shows the state of the service. ",
+        "This tab keeps the token until it is closed."),
+      !window.isSecureContext && h("p", { class: "failure" }, NOT_ENCRYPTED),
       h("label", { for: "sign-in-token" }, "Token"), input, failure,
       h("p", { class: "buttons" },
         h("button", { type: "submit", class: "main" }, "Use this token"),
