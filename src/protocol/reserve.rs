@@ -7,6 +7,7 @@ use super::error::{
     LEASE_EXPIRED, LEASE_SETTLED, LIMIT_DECREASING, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY, check_job_id,
     check_keys_differ,
 };
+use super::report::LimitReport;
 use crate::limit::{Amount, LeaseId, LimitKey};
 
 /// The most requirements of one reserve.
@@ -138,6 +139,9 @@ pub struct ReserveBody {
     /// Takes everything, whatever is free. The excess is debt.
     #[serde(default, skip_serializing_if = "is_false")]
     pub force: bool,
+    /// Whether the answer tells what is left of the limits.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub report: bool,
 }
 
 /// One requirement in JSON.
@@ -167,6 +171,9 @@ pub struct ReserveAnswer {
     /// Whether the service granted it by itself, because the ledger did not answer. Its usage becomes debt.
     #[serde(default, skip_serializing_if = "is_false")]
     pub emergency: bool,
+    /// What is left of the limits, if the request asks for it and the ledger tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<LimitReport>>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -187,6 +194,7 @@ impl From<&Reserve> for ReserveBody {
             requirements: command.requirements().iter().map(RequirementBody::from).collect(),
             dry_run: false,
             force: false,
+            report: false,
         }
     }
 }
@@ -201,6 +209,7 @@ impl ReserveAnswer {
             error: error.to_owned(),
             limiting_key: None,
             emergency: false,
+            limits: None,
         }
     }
 
@@ -217,7 +226,15 @@ impl ReserveAnswer {
 
     /// Reads the outcome.
     pub fn into_outcome(self) -> Result<ReserveOutcome, AnswerError> {
-        let Self { allowed, retry_after_ms, reserved_at_unix_ms, error, limiting_key, emergency: _ } = self;
+        let Self {
+            allowed,
+            retry_after_ms,
+            reserved_at_unix_ms,
+            error,
+            limiting_key,
+            emergency: _,
+            limits: _,
+        } = self;
         if allowed {
             return Ok(ReserveOutcome::Granted { reserved_at_unix_ms });
         }

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id, optional_address};
+use super::{
+    AnswersSettings, AuthSettings, ConnectionsSettings, GatewaySettings, MetricsSettings, OtlpSettings,
+    TlsSettings, cluster_id, optional_address,
+};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
@@ -19,10 +22,12 @@ use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions
 pub struct Settings {
     pub server: ServerSettings,
     pub gateway: GatewaySettings,
+    pub answers: AnswersSettings,
     pub auth: AuthSettings,
     pub tls: TlsSettings,
     pub connections: ConnectionsSettings,
     pub metrics: MetricsSettings,
+    pub otlp: OtlpSettings,
     pub registry: RegistrySettings,
     pub tigerbeetle: TigerBeetleSettings,
     pub memory: MemorySettings,
@@ -55,14 +60,6 @@ pub struct ServerSettings {
     pub allowed_hosts: Vec<String>,
     /// Whether the web page for operators is served where the API for operators is.
     pub ui: bool,
-}
-
-/// `gateway.*`: the gRPC calls of gateways.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GatewaySettings {
-    /// The file of rules, which map descriptors to limits; empty for none.
-    pub rules: PathBuf,
 }
 
 /// The ledger that holds the counters.
