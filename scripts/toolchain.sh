@@ -95,6 +95,20 @@ ensure_prometheus() {
   PROMETHEUS_DIR="$CACHE_DIR/prometheus-debian"
 }
 
+# Leaves a Chromium's path in BROWSER_BIN. Fails if there is none and Debian's package cannot be installed: that needs root.
+ensure_browser() {
+  local name
+  if [ -n "${BROWSER_BIN:-}" ]; then return 0; fi
+  for name in chromium chromium-browser google-chrome; do
+    if BROWSER_BIN=$(command -v "$name"); then return 0; fi
+  done
+  command -v apt-get >/dev/null || return 1
+  say "installing Debian's package chromium (about 100 MB)"
+  local install=(apt-get install --yes --quiet --no-install-recommends chromium)
+  "${install[@]}" >&2 || { apt-get update >&2 && "${install[@]}" >&2; } || return 1
+  BROWSER_BIN=$(command -v chromium)
+}
+
 # Unpacks Debian's package. An install of it would start a service.
 unpack_nginx() {
   say "fetching Debian's package nginx"

@@ -28,8 +28,9 @@ pub mod reserve;
 pub mod reserve_command;
 
 pub use admin::{
-    ChangeAnswer, ChangeQuery, DeleteAnswer, DeleteQuery, HistoryAnswer, LimitAnswer, LimitInfo,
-    LimitsAnswer, ListQuery, ReplenishAnswer, ReplenishBody, ResetBody, UsageBody, VersionBody,
+    ChangeAnswer, ChangeQuery, DeleteAnswer, DeleteQuery, DenialsAnswer, DenialsQuery, DeniedBody,
+    HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ListQuery, ReplenishAnswer, ReplenishBody,
+    ResetBody, UsageBody, VersionBody,
 };
 pub use batch::{BatchAnswer, BatchBody};
 pub use complete::{

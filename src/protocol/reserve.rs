@@ -112,6 +112,21 @@ impl ReserveOutcome {
     pub fn granted(reserved_at_unix_ms: u64) -> Self {
         Self::Granted { reserved_at_unix_ms, would_deny: Box::default() }
     }
+
+    /// The limit that denied the reserve, if one did. A key without a limit is none.
+    pub fn denied_by(&self) -> Option<&LimitKey> {
+        match self {
+            Self::NoRoom { key, .. } | Self::Decreasing { key, .. } | Self::ExceedsCapacity { key } => {
+                Some(key)
+            }
+            Self::Granted { .. }
+            | Self::UnknownKey { .. }
+            | Self::TooManyInstances { .. }
+            | Self::LeaseConflict
+            | Self::LeaseSettled
+            | Self::LeaseExpired => None,
+        }
+    }
 }
 
 /// The body of a reserve.

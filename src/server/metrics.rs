@@ -10,6 +10,7 @@ use prometheus_client::metrics::info::Info;
 
 use super::emergency_metrics::EmergencyCollector;
 use super::limit_metrics;
+use super::recent_denials::RecentDenials;
 use super::registry_metrics::SaveCollector;
 use crate::limiter::EmergencyCounts;
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
@@ -47,6 +48,8 @@ pub(crate) struct ReserveCounts {
     looked: Counter,
     /// The ledger gave no answer, or gave it too late.
     pub(crate) unknown: Counter,
+    /// The limits that denied.
+    pub(crate) recent_denials: RecentDenials,
 }
 
 /// One counter per outcome of a complete; each item of a batch counts.
@@ -218,6 +221,7 @@ impl ReserveCounts {
             expired: counter("expired"),
             looked: counter("looked"),
             unknown: counter("unknown"),
+            recent_denials: RecentDenials::default(),
         }
     }
 
@@ -250,6 +254,9 @@ impl ReserveCounts {
             ReserveOutcome::LeaseExpired => &self.expired,
         };
         counter.inc();
+        if let Some(key) = outcome.denied_by() {
+            self.recent_denials.count(key);
+        }
     }
 }
 

@@ -17,11 +17,13 @@
 //! | `grpc` | the rate limit services of Envoy and Kuadrant (feature `grpc`) |
 //! | `limit_metrics` | the gauges of single limits |
 //! | `metrics` | the counters of the API and the text of `GET /metrics` |
+//! | `recent_denials` | how often each limit denied in the last minutes |
 //! | `registry_metrics` | the metric of the registry file |
 //! | `run` | starts the parts in order, and stops them in order |
 //! | `serve_error` | why the service did not start |
 //! | `stop_signal` | the signals that stop the program |
 //! | `tls` | the certificates, read again when they change |
+//! | `ui` | the files of the web page for operators |
 
 mod allowed_hosts;
 pub mod api;
@@ -40,11 +42,13 @@ mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
 pub mod probe;
+mod recent_denials;
 mod registry_metrics;
 mod run;
 mod serve_error;
 mod stop_signal;
 mod tls;
+mod ui;
 
 pub use allowed_hosts::{AllowedHosts, HostError};
 pub use audit::{AuditError, AuditLog};

@@ -28,6 +28,7 @@ const ROUTES: &[(Method, &str, Scope)] = &[
     (Method::GET, "/v1/admin/limits/rpm", Scope::Read),
     (Method::HEAD, "/v1/admin/limits/rpm", Scope::Read),
     (Method::GET, "/v1/admin/limits/rpm/history", Scope::Read),
+    (Method::GET, "/v1/admin/denials", Scope::Read),
     (Method::PUT, "/v1/admin/limits", Scope::Admin),
     (Method::DELETE, "/v1/admin/limits/rpm", Scope::Admin),
     (Method::POST, "/v1/admin/limits/rpm/replenish", Scope::Admin),

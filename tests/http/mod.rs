@@ -7,6 +7,7 @@ mod browsers;
 mod carried_out;
 mod check;
 mod complete;
+mod denials;
 mod emergency;
 mod extend;
 mod json;
@@ -25,6 +26,7 @@ mod resets;
 mod routes;
 mod templates;
 pub mod tokens;
+mod ui;
 mod unavailable;
 
 use std::sync::Arc;

@@ -23,6 +23,7 @@ mod reject;
 mod renew;
 mod request_log;
 mod reserve;
+mod ui;
 mod uncached;
 
 use std::future::poll_fn;
@@ -32,7 +33,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{post, put};
+use axum::routing::{get, post, put};
 
 pub use super::body::BODY_BYTES_MAX;
 use carried_out::carried_out;
@@ -83,6 +84,8 @@ pub struct Api<L> {
     pub batch_requests_max: usize,
     /// The limits whose usage `GET /metrics` shows.
     pub shown_limits: Vec<LimitKey>,
+    /// Whether the web page for operators is served.
+    pub serves_ui: bool,
     /// What answers tell beside the decision.
     pub answers: AnswersSettings,
     /// Refuses requests while the ledger does not answer.
@@ -92,8 +95,8 @@ pub struct Api<L> {
 }
 
 impl<L: Ledger> Api<L> {
-    /// The state of an API that is not ready yet: with a request timeout of 2 seconds, batches of 256, and metrics of no
-    /// single limit.
+    /// The state of an API that is not ready yet: with a request timeout of 2 seconds, batches of 256, metrics of no single
+    /// limit, and the web page.
     pub fn new(engine: Arc<Engine<L>>, gate: Gate, mut metrics: Metrics) -> Self {
         metrics.show_emergency_grants(engine.limiter().emergency_counts());
         metrics.show_registry_writes(engine.registry().save_counts());
@@ -104,6 +107,7 @@ impl<L: Ledger> Api<L> {
             request_timeout: Duration::from_secs(2),
             batch_requests_max: 256,
             shown_limits: Vec::new(),
+            serves_ui: true,
             answers: AnswersSettings::default(),
             circuit: Circuit::new(&metrics),
             metrics,
@@ -118,7 +122,7 @@ pub enum Audience {
     Everybody,
     /// Reserves, extends, renewals, completes and objects. What an operator does is for another listener.
     Callers,
-    /// What an operator does: limits, rates of objects, metrics.
+    /// What an operator does: limits, rates of objects, metrics, the web page.
     Operators,
 }
 
@@ -131,9 +135,9 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>, audience: Audience) -> Router {
         .route("/healthz", get_uncached(health::healthz))
         .route("/readyz", get_uncached(health::readyz));
     let router = match audience {
-        Audience::Everybody => for_operators(for_callers(router)),
+        Audience::Everybody => for_operators(for_callers(router), &api),
         Audience::Callers => for_callers(router),
-        Audience::Operators => for_operators(router),
+        Audience::Operators => for_operators(router, &api),
     };
     let router = router
         .fallback(async || Reject::NoRoute)
@@ -155,16 +159,21 @@ fn for_callers<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/objects/{*path}", get_uncached(objects::get).post(carried_out(objects::post)))
 }
 
-fn for_operators<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
-    router
+fn for_operators<L: Ledger>(router: Router<Guarded<L>>, api: &Api<L>) -> Router<Guarded<L>> {
+    let router = router
         .route("/v1/admin/limits", get_uncached(admin::list).put(carried_out(admin::put)))
         .route(
             "/v1/admin/limits/{*key}",
             get_uncached(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::post)),
         )
+        .route("/v1/admin/denials", get_uncached(admin::denials))
         // The rate of an object is a definition, as those of limits are.
         .route("/v1/objects/{*path}", put(carried_out(objects::put)))
-        .route("/metrics", get_uncached(metrics::metrics))
+        .route("/metrics", get_uncached(metrics::metrics));
+    if !api.serves_ui {
+        return router;
+    }
+    router.route("/ui", get(ui::folder)).route("/ui/", get(ui::index)).route("/ui/{*name}", get(ui::file))
 }
 
 impl<L: Ledger> Api<L> {

@@ -58,6 +58,8 @@ pub struct ServerSettings {
     pub drain_ms: u64,
     /// The names, besides IP addresses and `localhost`, that the `Host` of a request may have.
     pub allowed_hosts: Vec<String>,
+    /// Whether the web page for operators is served where the API for operators is.
+    pub ui: bool,
 }
 
 /// The ledger that holds the counters.
@@ -190,6 +192,7 @@ impl Default for ServerSettings {
             max_batch_requests: 256,
             drain_ms: 100,
             allowed_hosts: Vec::new(),
+            ui: true,
         }
     }
 }

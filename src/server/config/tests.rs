@@ -64,6 +64,7 @@ const ALL_NAMES: &[&str] = &[
     "retry_policy.rolling_window_share",
     "server.admin_listen_addr",
     "server.allowed_hosts",
+    "server.ui",
     "server.backend",
     "server.drain_ms",
     "server.grpc_listen_addr",

@@ -1,6 +1,7 @@
 //! `/v1/admin/limits`: changes limits and shows them.
 
 mod delete;
+mod denials;
 mod get;
 mod history;
 mod list;
@@ -10,6 +11,7 @@ mod replenish;
 mod reset;
 
 pub(super) use delete::delete;
+pub(super) use denials::denials;
 pub(super) use get::get;
 pub(super) use list::list;
 pub(super) use post::post;
@@ -31,6 +33,11 @@ type ChangeQueryPart = Result<Query<ChangeQuery>, QueryRejection>;
 fn expected_version(query: ChangeQueryPart) -> Result<ExpectedVersion, Reject> {
     let Query(query) = query.map_err(|rejection| malformed_query(&rejection))?;
     Ok(ExpectedVersion::from_number(query.if_version))
+}
+
+/// A `+` in a query means a space. No key holds a space, but it may hold a `+`.
+fn key_text(text: &str) -> String {
+    text.replace(' ', "+")
 }
 
 impl From<&LimitUsage> for LimitInfo {
