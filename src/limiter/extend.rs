@@ -63,6 +63,7 @@ impl<L: Ledger> Limiter<L> {
                 ExtendResult::Granted { reserved_at_unix_ms } => {
                     // The cached lease does not hold the extension.
                     self.lease_cache.take(lease);
+                    resolved.note_taken();
                     return Ok(granted(reserved_at_unix_ms));
                 }
                 ExtendResult::Expired => {

@@ -108,7 +108,12 @@ impl Resolved<'_> {
     }
 
     fn is_refill_due(&self) -> bool {
-        self.refilled_limits().any(|entry| entry.is_refill_due(self.at_ns()))
+        self.refilled_limits().any(|entry| !entry.is_ready_to_take(self.at_ns()))
+    }
+
+    /// The command has taken from its limits.
+    pub(super) fn note_taken(&self) {
+        self.entries.iter().flatten().for_each(|entry| entry.note_taken());
     }
 }
 
@@ -223,10 +228,10 @@ impl<L: Ledger> Limiter<L> {
         Ok(resolved)
     }
 
-    /// Makes the refills of all limits that are due, together.
+    /// Makes the refills of all limits that are due, and starts the intervals of full buckets, together.
     async fn refill(&self, resolved: &Resolved<'_>) -> Result<CaughtUp, LimiterError> {
         let limits: SmallVec<[&Entry; 4]> = resolved.refilled_limits().collect();
-        Ok(self.registry.refiller().catch_up(&limits, resolved.at_ns()).await?)
+        Ok(self.registry.refiller().catch_up_to_take(&limits, resolved.at_ns()).await?)
     }
 
     /// Reads the definitions again. Instances are forgotten, because the log does not hold their versions.
