@@ -78,7 +78,9 @@ impl<L: Ledger> Limiter<L> {
         if let ChainOutcome::Created { .. } = outcome {
             for new in resolved.new_instances() {
                 if let InstanceLookup::Found(made) = self.registry.find_current(new.key()).await? {
-                    made.note_taken();
+                    let requirements = resolved.command.requirements().iter();
+                    let of_key = requirements.filter(|requirement| requirement.key == *made.key());
+                    of_key.for_each(|requirement| made.note_taken(requirement.amount.get()));
                 }
             }
         }

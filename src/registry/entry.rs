@@ -94,9 +94,11 @@ impl Entry {
         self.scheduled_clock().map_or(u64::MAX, RefillClock::up_to_date_until_ns)
     }
 
-    /// A reserve has taken from the limit.
-    pub(crate) fn note_taken(&self) {
-        self.scheduled_clock().into_iter().for_each(RefillClock::note_taken);
+    /// A reserve has taken so many units from the limit.
+    pub(crate) fn note_taken(&self, units: u64) {
+        if let Some((schedule, clock)) = self.limit.schedule.as_deref().zip(self.clock()) {
+            clock.note_taken(units, schedule);
+        }
     }
 
     /// Something was given back to the limit, or its definition has changed.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::decide::clock_value::ClockValue;
+use crate::decide::pacing;
 use crate::decide::refill::Schedule;
 
 /// A moment at which no reserve ever looks: this limit has no interval to start.
@@ -80,12 +81,17 @@ impl RefillClock {
         self.looks_at_ns.store(at_ns, Ordering::Release);
     }
 
-    /// Somebody has taken from the bucket: before its next refill it is not full.
-    pub(super) fn note_taken(&self) {
-        let next_refill_ns = self.up_to_date_until_ns().saturating_add(1);
-        // Reading first keeps the cache line shared among the cores that use the limit.
-        if self.looks_at_ns.load(Ordering::Acquire) < next_refill_ns {
-            self.looks_at_ns.fetch_max(next_refill_ns, Ordering::AcqRel);
+    /// Somebody has taken from the bucket: it is not full before refills have added that much.
+    pub(super) fn note_taken(&self, units: u64, schedule: &Schedule) {
+        let up_to_date_until_ns = self.up_to_date_until_ns();
+        // A bucket in use is known to be not full before its next refill, at least.
+        if self.looks_at_ns.load(Ordering::Acquire) > up_to_date_until_ns {
+            return;
+        }
+        if let Some(full_at_ns) =
+            pacing::full_at_ns(schedule, self.value(), units.into(), up_to_date_until_ns)
+        {
+            self.looks_at_ns.fetch_max(full_at_ns, Ordering::AcqRel);
         }
     }
 

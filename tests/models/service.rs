@@ -98,7 +98,16 @@ impl Service {
         wants
     }
 
-    /// A command is about to take from these limits.
+    /// A command is about to take from these limits. One that can never be granted takes nothing.
+    fn look_before(&mut self, wants: &[(usize, u64)]) {
+        let is_possible = |&(key, amount): &(usize, u64)| {
+            self.limits.get(&key).is_some_and(|limit| !limit.is_deleted() && amount <= limit.capacity)
+        };
+        if wants.iter().all(is_possible) {
+            self.look(wants.iter().map(|(key, _)| *key));
+        }
+    }
+
     fn look(&mut self, keys: impl Iterator<Item = usize>) {
         for key in keys {
             self.limits.get_mut(&key).into_iter().for_each(|limit| limit.look(self.now_ns));
@@ -107,7 +116,7 @@ impl Service {
 
     fn reserve(&mut self, id: u8, wants: &[(usize, u64)]) -> String {
         let now_ms = self.now_ms;
-        self.look(wants.iter().map(|(key, _)| *key));
+        self.look_before(wants);
         let mut used_up = Vec::new();
         match self.leases.get(&id) {
             Some(Lease::Granted { wants: before, legs, settled, .. }) => {
@@ -150,7 +159,7 @@ impl Service {
     }
 
     fn extend(&mut self, id: u8, extend: u8, want: (usize, u64)) -> String {
-        self.look(std::iter::once(want.0));
+        self.look_before(&[want]);
         let Some(Lease::Granted { legs, extends, settled, .. }) = self.leases.get(&id) else {
             return "settled".to_owned();
         };
