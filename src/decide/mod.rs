@@ -11,6 +11,8 @@
 //! | `renew` | a running lease and a renew command -> a chain; the chain's outcome -> renewed, expired, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
+//! | `pacing` | a full bucket that a reserve is about to take from -> a chain that starts its interval |
+//! | [`clock_value`] | the account of a refill clock -> up to when everything is refilled, and from when the steps count |
 //! | [`schedule_change`] | a replaced schedule -> what it has earned, and where what was spent goes |
 //! | `allowance` | a bound on what a bucket owes -> the transfers that hold it |
 //! | `borrow` | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
@@ -27,6 +29,7 @@
 
 mod allowance;
 pub(crate) mod borrow;
+pub mod clock_value;
 pub mod definition_codec;
 pub mod definition_version;
 pub(crate) mod emergency_debt;
@@ -37,6 +40,7 @@ pub mod ids;
 pub(crate) mod instance_place;
 pub mod lease;
 pub(crate) mod look;
+pub(crate) mod pacing;
 pub mod refill;
 pub(crate) mod renew;
 pub(crate) mod replaced_account;

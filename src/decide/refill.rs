@@ -23,6 +23,7 @@
 //! being lowered), which uses an id up. The trace keeps them from acting twice.
 
 use super::Limit;
+use super::clock_value::ClockValue;
 use super::definition_codec::DefinitionVersion;
 use super::ids::Ids;
 use super::window_end::WindowEnd;
@@ -40,8 +41,10 @@ pub(super) const EVERYTHING: u128 = u128::MAX;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     kind: ScheduledKind,
-    /// When the schedule took effect, in nanoseconds since the Unix epoch.
+    /// The moment from which the steps count if the clock has no phase, in nanoseconds since the Unix epoch.
     since_ns: u64,
+    /// A phase before this moment is one of an earlier schedule, in nanoseconds since the Unix epoch.
+    phases_from_ns: u64,
     spent: Box<[AccountId]>,
     clock: AccountId,
     /// The account of tokens borrowed ahead of refills, if the kind lends.
@@ -64,8 +67,8 @@ pub(crate) struct SpendTarget {
 pub struct CatchUp {
     /// The chain.
     pub chain: Chain,
-    /// The clock's value after the chain, in ticks since the Unix epoch.
-    pub to: u64,
+    /// The clock's value after the chain.
+    pub to: ClockValue,
 }
 
 /// The meaning of the outcome of a refill chain.
@@ -102,7 +105,7 @@ impl Schedule {
             | ScheduledKind::FixedWindow(_)
             | ScheduledKind::SlidingWindow(_) => (ids.clock(key, kind.tick()), None),
         };
-        Self { kind, since_ns, spent, clock, borrowed, window_end }
+        Self { kind, since_ns, phases_from_ns: since_ns, spent, clock, borrowed, window_end }
     }
 
     /// The schedule of a definition version: its own, or that of the version before if it continues.
@@ -118,8 +121,13 @@ impl Schedule {
             let key = &version.state.definition.key;
             let since_ns = version.schedule_since_ns.unwrap_or_else(|| whole_ms_ns(version.timestamp_ns));
             let schedule = Self::new(ids, key, kind, version.number, since_ns);
+            // The steps of a new rate may count from before the version, and so from before the last phase of the old rate.
+            let phases_from_ns = match version.schedule_since_ns {
+                Some(_) => version.timestamp_ns.next_multiple_of(kind.tick().ns()),
+                None => since_ns,
+            };
             let window_end = version.first_window_ends_ms.map(WindowEnd::new).or(schedule.window_end);
-            Box::new(Self { window_end, ..schedule })
+            Box::new(Self { phases_from_ns, window_end, ..schedule })
         }))
     }
 
@@ -160,14 +168,19 @@ impl Schedule {
         self.borrowed
     }
 
-    /// The refill rate of a bucket that time refills, and its steps. `None` for windows and manually refilled buckets.
-    pub(crate) fn timed_refill(&self) -> Option<(RefillRate, Steps)> {
+    /// The refill rate of a bucket that time refills. `None` for windows and manually refilled buckets.
+    pub(crate) fn rate(&self) -> Option<RefillRate> {
         match self.kind {
-            ScheduledKind::TokenBucket(bucket) => Some((bucket.refill(), self.steps()?)),
+            ScheduledKind::TokenBucket(bucket) => bucket.auto_replenish().then(|| bucket.refill()),
             ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) | ScheduledKind::Calendar(_) => {
                 None
             }
         }
+    }
+
+    /// The same, and its steps.
+    pub(crate) fn timed_refill(&self, clock: ClockValue) -> Option<(RefillRate, Steps)> {
+        self.rate().zip(self.steps(clock))
     }
 
     /// The accounts to create before the schedule takes effect.
@@ -191,7 +204,7 @@ impl Schedule {
             let spent = *self.spent.get(self.kind.spent_account_index(number))?;
             return Some(SpendTarget { spent, refilled_at_ms });
         }
-        let step = self.steps().map_or(0, |steps| steps.at(now_ns));
+        let step = self.steps_without_phase().map_or(0, |steps| steps.at(now_ns));
         let spent = *self.spent.get(self.kind.spent_account_index(step))?;
         Some(SpendTarget {
             spent,
@@ -201,48 +214,48 @@ impl Schedule {
 
     /// The start of the current step, in milliseconds since the Unix epoch. For a manually refilled bucket: when the schedule
     /// took effect.
-    pub(crate) fn last_step_ms(&self, now_ns: u64) -> u64 {
-        let last_step_ns = self.steps().map_or(self.since_ns, |steps| steps.starts_at_ns(steps.at(now_ns)));
+    pub(crate) fn last_step_ms(&self, clock: ClockValue, now_ns: u64) -> u64 {
+        let last_step_ns =
+            self.steps(clock).map_or(self.since_ns, |steps| steps.starts_at_ns(steps.at(now_ns)));
         unix_ms(last_step_ns)
     }
 
     /// The start of the next step, in milliseconds since the Unix epoch, rounded up. `None` for a manually refilled bucket.
-    pub(crate) fn next_step_ms(&self, now_ns: u64) -> Option<u64> {
+    pub(crate) fn next_step_ms(&self, clock: ClockValue, now_ns: u64) -> Option<u64> {
         if let Some((window, end)) = self.calendar() {
             return Some(end_after(window, end.known_ms(), now_ns));
         }
-        let steps = self.steps()?;
+        let steps = self.steps(clock)?;
         Some(steps.starts_at_ms(steps.at(now_ns) + 1))
     }
 
-    /// Whether a refill clock with this value, in ticks, shows that nothing is due.
-    pub(crate) fn is_up_to_date(&self, clock: u64, now_ns: u64) -> bool {
+    /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value shows that nothing is due.
+    pub(crate) fn up_to_date_until_ns(&self, clock: ClockValue) -> u64 {
         if let Some(end) = &self.window_end {
-            return unix_ms(now_ns) < end.by_clock(clock);
+            return Tick::Millisecond.starts_at_ns(end.by_clock(clock.refilled_to)).saturating_sub(1);
         }
-        let is_of_this_step = |steps: Steps| steps.at(self.refilled_to_ns(clock)) >= steps.at(now_ns);
-        self.steps().is_none_or(is_of_this_step)
-    }
-
-    /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value, in ticks, shows that nothing is due.
-    pub(crate) fn up_to_date_until_ns(&self, clock: u64) -> u64 {
-        if let Some(end) = &self.window_end {
-            return Tick::Millisecond.starts_at_ns(end.by_clock(clock)).saturating_sub(1);
-        }
-        self.steps().map_or(u64::MAX, |steps| {
+        self.steps(clock).map_or(u64::MAX, |steps| {
             let next_step = steps.at(self.refilled_to_ns(clock)).saturating_add(1);
             steps.starts_at_ns(next_step).saturating_sub(1)
         })
     }
 
     /// The steps at which refills are due; `None` for a manually refilled bucket.
-    pub(crate) fn steps(&self) -> Option<Steps> {
+    pub(crate) fn steps(&self, clock: ClockValue) -> Option<Steps> {
+        let steps = self.steps_without_phase()?;
+        let phase_ns = steps.tick.starts_at_ns(clock.phase);
+        let is_phase = self.rate().is_some() && clock.phase > 0 && phase_ns >= self.phases_from_ns;
+        Some(if is_phase { Steps { anchor_ns: phase_ns, ..steps } } else { steps })
+    }
+
+    /// The steps of a window; those of a bucket whose clock has no phase.
+    fn steps_without_phase(&self) -> Option<Steps> {
         self.kind.steps(self.since_ns)
     }
 
-    /// The moment up to which a refill clock with this value, in ticks, shows every refill as made.
-    pub(super) fn refilled_to_ns(&self, clock: u64) -> u64 {
-        self.kind.tick().starts_at_ns(clock).max(self.since_ns)
+    /// The moment up to which a refill clock with this value shows every refill as made.
+    pub(super) fn refilled_to_ns(&self, clock: ClockValue) -> u64 {
+        self.kind.tick().starts_at_ns(clock.refilled_to.max(clock.phase)).max(self.since_ns)
     }
 
     /// The trace that advances the refill clock from one value to another, in ticks.
@@ -260,14 +273,14 @@ impl Schedule {
         }
     }
 
-    /// What is due between the clock's value and now, and the value that the clock advances to, both in ticks.
-    pub(super) fn due(&self, clock: u64, now_ns: u64) -> Option<(u64, Refill)> {
+    /// What is due between the clock's value and now, and the value that the clock advances to, in ticks.
+    pub(super) fn due(&self, clock: ClockValue, now_ns: u64) -> Option<(u64, Refill)> {
         if let Some((window, end)) = self.calendar() {
-            let is_over = end.by_clock(clock) <= unix_ms(now_ns);
+            let is_over = end.by_clock(clock.refilled_to) <= unix_ms(now_ns);
             let all = || Refill::Accounts((0..self.spent.len()).collect());
             return is_over.then(|| (window.ends_after_ms(now_ns), all()));
         }
-        let steps = self.steps()?;
+        let steps = self.steps(clock)?;
         let to_step = steps.at(now_ns);
         let (from_ns, to_ns) = (self.refilled_to_ns(clock), steps.starts_at_ns(to_step));
         let refill = || self.kind.refill_between(steps.at(from_ns), to_step);
@@ -285,19 +298,20 @@ pub(super) fn whole_ms_ns(unix_ns: u64) -> u64 {
     Tick::Millisecond.starts_at_ns(Tick::Millisecond.at(unix_ns))
 }
 
-/// The chain that makes every refill that is due and advances the limit's clock from `clock`, in ticks; `None` if nothing is due.
+/// The chain that makes every refill that is due and advances the limit's clock from `clock`; `None` if nothing is due.
 /// `closing` is the transfer that holds the limit's account closed, if any; `fresh_ulid` seeds the ids of the refills.
 pub fn catch_up(
     ids: Ids,
     limit: &Limit,
-    clock: u64,
+    clock: ClockValue,
     now_ns: u64,
     closing: Option<TransferId>,
     fresh_ulid: u128,
 ) -> Option<CatchUp> {
     let schedule = limit.schedule.as_deref()?;
-    let (to, refill) = schedule.due(clock, now_ns)?;
-    let trace = schedule.advance_clock(ids, &limit.state.definition.key, clock, to);
+    let (refilled_to, refill) = schedule.due(clock, now_ns)?;
+    let to = ClockValue { refilled_to, ..clock };
+    let trace = schedule.advance_clock(ids, &limit.state.definition.key, clock.refilled_to, refilled_to);
     let accounts = match refill {
         Refill::UpTo(amount) => vec![(0, amount)],
         Refill::Accounts(indexes) => indexes.into_iter().map(|index| (index, u64::MAX)).collect(),
@@ -306,7 +320,7 @@ pub fn catch_up(
         let spent = *schedule.spent.get(index)?;
         Some(refill_transfer(ids.fresh(fresh_ulid, index as u8), spent, limit.account, amount))
     });
-    guarded_chain(ids, trace, limit, refills, closing, fresh_ulid).map(|chain| CatchUp { chain, to })
+    guarded_chain(ids, [trace], limit, refills, closing, fresh_ulid).map(|chain| CatchUp { chain, to })
 }
 
 /// The chain of a manual refill or a release into a bucket, which happens once per trace; `None` if the limit has no schedule.
@@ -324,7 +338,7 @@ pub(crate) fn manual_refill(
     let (code, user_data) = (TransferCode::Refill, UserData::default());
     let trace = Transfer { id: trace, code, user_data, movement };
     let refill = refill_transfer(ids.fresh(fresh_ulid, 0), spent, limit.account, amount);
-    guarded_chain(ids, trace, limit, [refill], closing, fresh_ulid)
+    guarded_chain(ids, [trace], limit, [refill], closing, fresh_ulid)
 }
 
 /// The tokens that one manual refill adds; `None` if the limit is not a manually refilled bucket.
@@ -341,23 +355,27 @@ pub(crate) fn manual_refill_amount(limit: &Limit) -> Option<u64> {
 }
 
 /// Puts refills behind their trace, and the repayment of borrowed tokens behind the refills.
-fn guarded_chain(
+pub(super) fn guarded_chain(
     ids: Ids,
-    trace: Transfer,
+    trace: impl IntoIterator<Item = Transfer>,
     limit: &Limit,
     refills: impl IntoIterator<Item = Transfer>,
     closing: Option<TransferId>,
     fresh_ulid: u128,
 ) -> Option<Chain> {
+    let mut refills = refills.into_iter().peekable();
+    if refills.peek().is_none() {
+        return Chain::new(trace);
+    }
     let borrowed = limit.schedule.as_deref()?.borrowed;
     let repayment = borrowed.map(|borrowed| repay(ids.fresh(fresh_ulid, u8::MAX), limit.account, borrowed));
-    let steps = refills.into_iter().chain(repayment);
+    let steps = refills.chain(repayment);
     match closing {
-        None => Chain::new(std::iter::once(trace).chain(steps)),
+        None => Chain::new(trace.into_iter().chain(steps)),
         // A closed account takes nothing, so the chain opens it and closes it again.
         Some(closing) => {
             let [open, close] = reopen_and_close(ids, limit.account, closing);
-            Chain::new([trace, open].into_iter().chain(steps).chain([close]))
+            Chain::new(trace.into_iter().chain([open]).chain(steps).chain([close]))
         }
     }
 }

@@ -117,7 +117,7 @@ impl<L: Ledger> Limiter<L> {
         let borrowed = entry.limit.borrowed_account();
         let accounts = self.ledger.accounts(borrowed.into_iter().collect()).await?;
         let owed = accounts.into_iter().flatten().map(|account| account.owed()).sum();
-        Ok(borrow::behind(&entry.limit, at_ns, acts_at_unix_ms, owed))
+        Ok(borrow::behind(&entry.limit, entry.clock_value(), at_ns, acts_at_unix_ms, owed))
     }
 
     /// Makes the due refills of limits of which more was used than reserved. Without them the overage would not find
@@ -135,7 +135,7 @@ impl<L: Ledger> Limiter<L> {
             entries.filter(|entry| entry.limit.state.status == Status::Active).collect();
         let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
         // If a new version has replaced a schedule, the settlement finds the spent account closed.
-        self.registry.refiller().catch_up(&entries, self.ledger.now_ns()).await?;
+        self.registry.refiller().catch_up_to_take(&entries, self.ledger.now_ns()).await?;
         Ok(())
     }
 
@@ -154,6 +154,10 @@ impl<L: Ledger> Limiter<L> {
 
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {
         settlement.released().for_each(|(account, units)| self.denial_cache.released(account, units));
+        if settlement.released().next().is_some() {
+            let entries = command.actuals().iter().filter_map(|it| self.registry.snapshot().get(&it.key));
+            entries.for_each(|entry| entry.note_given_back());
+        }
         let overage = |overage| unreserved_overage(command, used, overage);
         let overages: Vec<UnreservedOverage> = settlement.overages().filter_map(overage).collect();
         for UnreservedOverage { key, amount, overage } in &overages {

@@ -71,6 +71,7 @@ impl<L: Ledger> Limiter<L> {
                 ExtendResult::Granted { reserved_at_unix_ms } => {
                     // The cached lease does not hold the extension.
                     self.lease_cache.take(lease);
+                    resolved.note_taken();
                     return Ok(granted(command, reserved_at_unix_ms, in_debt));
                 }
                 ExtendResult::Expired => {

@@ -9,7 +9,7 @@ use super::{Limiter, LimiterError};
 use crate::decide::reserve::{self, is_shadow, takes_reservations};
 use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError};
 use crate::protocol::ReserveOutcome;
-use crate::registry::MakingOutcome;
+use crate::registry::{InstanceLookup, MakingOutcome};
 
 /// How often a reserve is tried while other callers make its instances first.
 const ATTEMPTS_MAX: usize = 64;
@@ -81,7 +81,11 @@ impl<L: Ledger> Limiter<L> {
         }
         if let ChainOutcome::Created { .. } = outcome {
             for new in resolved.new_instances() {
-                self.registry.find_current(new.key()).await?;
+                if let InstanceLookup::Found(made) = self.registry.find_current(new.key()).await? {
+                    let requirements = resolved.command.requirements().iter();
+                    let of_key = requirements.filter(|requirement| requirement.key == *made.key());
+                    of_key.for_each(|requirement| made.note_taken(requirement.amount.get()));
+                }
             }
         }
         let remembered = self.lease_cache.is_on().then_some(&chain);

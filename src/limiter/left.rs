@@ -90,7 +90,8 @@ impl<L: Ledger> Limiter<L> {
 
 fn left_of(entry: &Entry, available: u128, now_ns: u64) -> Left {
     let definition = &entry.limit.state.definition;
-    let next_step = entry.limit.schedule.as_ref().and_then(|schedule| schedule.next_step_ms(now_ns));
+    let schedule = entry.limit.schedule.as_ref();
+    let next_step = schedule.and_then(|schedule| schedule.next_step_ms(entry.clock_value(), now_ns));
     let more_after_ms = match definition.kind {
         Kind::Rolling(rolling) => Some(ms(rolling.window_seconds())),
         Kind::Concurrency(concurrency) => Some(ms(concurrency.timeout_seconds())),

@@ -206,6 +206,7 @@ impl<L: Ledger> Limiter<L> {
             ChainOutcome::Created { timestamp_ns } => {
                 tickets.granted(limits, timestamp_ns);
                 resolved.reset_denial_streaks();
+                resolved.note_taken();
                 self.remember(resolved.command, remembered, timestamp_ns);
                 Ok(Some(ReserveOutcome::granted(unix_ms(timestamp_ns))))
             }

@@ -138,6 +138,8 @@ impl Snapshot {
         let clock = clock_of(known.map(|entry| &**entry), schedule.as_deref());
         let limit = Limit { version: version.number, state: version.state, account, debt_account, schedule };
         let entry = Arc::new(Entry::new(limit, clock));
+        // A lower capacity may have made a bucket full.
+        entry.note_given_back();
         limits.insert(key, Arc::clone(&entry));
         self.templates.apply(&entry);
     }
@@ -150,8 +152,8 @@ fn clock_of(known: Option<&Entry>, schedule: Option<&Schedule>) -> Option<Arc<Re
     let known_clock = known.and_then(Entry::shared_clock);
     let replaces = schedule.is_some_and(|new| known.and_then(|it| it.limit.schedule.as_deref()) != Some(new));
     match (known_clock, schedule) {
-        (Some(clock), _) if replaces => Some(Arc::new(clock.to_be_read())),
+        (Some(clock), Some(schedule)) if replaces => Some(Arc::new(clock.of_next(schedule))),
         (Some(clock), _) => Some(clock),
-        (None, schedule) => schedule.map(|_| Arc::default()),
+        (None, schedule) => schedule.map(|schedule| Arc::new(RefillClock::new(schedule))),
     }
 }

@@ -19,6 +19,7 @@ pub mod lease_status;
 pub mod look;
 pub mod objects;
 pub mod overage;
+pub mod pacing;
 pub mod paused;
 pub mod renew;
 pub mod replicas;
@@ -184,6 +185,16 @@ macro_rules! contract_tests {
             a_deleted_bucket_can_be_created_as_another_kind,
             fast_buckets_are_reserved_together,
             overage_finds_the_refills_that_are_due_and_no_more,
+        ]);
+        $crate::contract_tests!(@module pacing, $backend, [
+            a_full_bucket_is_refilled_one_interval_after_it_is_taken_from,
+            replicas_share_the_interval_of_a_bucket,
+            callers_at_once_begin_one_interval,
+            a_bucket_in_use_keeps_its_interval,
+            what_is_released_may_fill_the_bucket,
+            a_take_that_another_limit_denies_begins_no_lasting_interval,
+            a_new_rate_of_a_full_bucket_begins_without_a_fraction,
+            the_interval_counts_for_a_reservation_ahead_and_for_the_state,
         ]);
         $crate::contract_tests!(@module buckets, $backend, [
             a_bucket_starts_full_and_is_refilled,
