@@ -78,7 +78,7 @@ fn the_calendar_ends() {
 }
 
 fn windows() -> impl Strategy<Value = CalendarWindow> {
-    let zones = [
+    let zones: &[&str] = &[
         "UTC",
         "Europe/Berlin",
         "Pacific/Auckland",
@@ -86,7 +86,7 @@ fn windows() -> impl Strategy<Value = CalendarWindow> {
         "Asia/Kathmandu",
         "America/Santiago",
     ];
-    (0..5_usize, proptest::sample::select(&zones), 0..31_u64).prop_map(|(period, zone, starts_at)| {
+    (0..5_usize, proptest::sample::select(zones.to_vec()), 0..31_u64).prop_map(|(period, zone, starts_at)| {
         use Period::{Day, Month, Quarter, Week, Year};
         let period = [Day, Week, Month, Quarter, Year][period];
         let (_, _, max) = period.starts();
