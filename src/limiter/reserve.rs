@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use super::denial_cache::{Admission, AdmissionTickets};
 use super::resolve::{Limits, Resolved};
 use super::{Limiter, LimiterError};
+use crate::decide::later_attempt;
 use crate::decide::lease::{Lease, LeaseStatus};
 use crate::decide::reserve::{self, Denial, ReserveResult};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError, Refusal};
@@ -237,8 +238,9 @@ impl<L: Ledger> Limiter<L> {
             ReserveResult::Denied { denial: Denial::NoRoom(key), .. } if room_at_ns.is_some() => {
                 Some(self.deny_until(resolved, key, room_at_ns))
             }
-            ReserveResult::Denied { denial, repeated } => Some(self.deny(resolved, denial, repeated)),
-            ReserveResult::AlreadyGranted => None,
+            // Another attempt at this lease may be granted, or be under way.
+            ReserveResult::Denied { repeated: true, .. } | ReserveResult::AlreadyGranted => None,
+            ReserveResult::Denied { denial, .. } => Some(self.deny(resolved, denial, false)),
         })
     }
 
@@ -259,8 +261,26 @@ impl<L: Ledger> Limiter<L> {
             ReserveResult::Granted { reserved_at_unix_ms } => {
                 Ok(ReserveOutcome::Granted { reserved_at_unix_ms })
             }
-            ReserveResult::Denied { denial, repeated } => Ok(self.deny(&resolved, denial, repeated)),
+            ReserveResult::Denied { denial, repeated: true } => self.deny_for_good(&resolved, denial).await,
+            ReserveResult::Denied { denial, .. } => Ok(self.deny(&resolved, denial, false)),
             ReserveResult::AlreadyGranted => self.status_of_granted(&resolved).await,
+        }
+    }
+
+    /// Excludes every later attempt at a lease whose first attempt can never be granted, and denies it. A later attempt or a forced
+    /// reserve that was granted before is the answer instead.
+    pub(super) async fn deny_for_good(
+        &self,
+        resolved: &Resolved<'_>,
+        denial: Denial,
+    ) -> Result<ReserveOutcome, LimiterError> {
+        let command = resolved.command;
+        if let Some(waiver) = later_attempt::waiver(self.ids, command) {
+            later_attempt::interpret_exclusion(command, self.ledger.submit_one(waiver).await?)?;
+        }
+        match self.read_lease(command.lease).await? {
+            Some(lease) => self.status_of(&lease, resolved).await,
+            None => Ok(self.deny(resolved, denial, true)),
         }
     }
 
