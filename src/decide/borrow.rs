@@ -34,7 +34,7 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, RateChange, RefillRate, Status,
+    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, Queueing, RateChange, RefillRate, Status,
     Steps, Texts, WaitMax,
 };
 use crate::protocol::Reserve;
@@ -271,6 +271,7 @@ pub(crate) fn definition_with_rate(
             instances_max: None,
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
+            queueing: Queueing::default(),
         });
     };
     let definition = &limit.state.definition;

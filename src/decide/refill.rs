@@ -165,6 +165,17 @@ impl Schedule {
         Some(steps.starts_at_ms(steps.at(now_ns) + 1))
     }
 
+    /// When refills have added `lacking` units, at the earliest, in the ledger's nanoseconds. `None` for a manually refilled bucket.
+    pub(crate) fn adds_at_ns(&self, lacking: u128, now_ns: u64) -> Option<u64> {
+        let steps = self.steps()?;
+        let steps_needed = match self.timed_refill() {
+            Some((rate, _)) => u64::try_from(lacking.div_ceil(rate.amount().into())).ok()?,
+            // The next step of a window may add all.
+            None => 1,
+        };
+        Some(steps.starts_at_ns(steps.at(now_ns).checked_add(steps_needed)?))
+    }
+
     /// Whether a refill clock with this value, in ticks, shows that nothing is due.
     pub(crate) fn is_up_to_date(&self, clock: u64, now_ns: u64) -> bool {
         let is_of_this_step = |steps: Steps| steps.at(self.refilled_to_ns(clock)) >= steps.at(now_ns);

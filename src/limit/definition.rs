@@ -2,7 +2,7 @@
 
 use super::{
     Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, OnUnavailable,
-    Texts, WaitMax,
+    Queueing, Texts, WaitMax,
 };
 
 /// A limit as an operator defines it.
@@ -24,6 +24,8 @@ pub struct Definition {
     pub wait_max: WaitMax,
     /// What happens to callers while the ledger does not answer.
     pub on_unavailable: OnUnavailable,
+    /// How callers wait for the limit at the server.
+    pub queueing: Queueing,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -59,6 +61,7 @@ impl Definition {
             instances_max,
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
+            queueing: Queueing::default(),
         })
     }
 

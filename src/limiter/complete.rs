@@ -153,7 +153,10 @@ impl<L: Ledger> Limiter<L> {
     }
 
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {
-        settlement.released().for_each(|(account, units)| self.denial_cache.released(account, units));
+        settlement.released().for_each(|(account, units)| {
+            self.denial_cache.released(account, units);
+            self.waiting.released(account);
+        });
         let overage = |overage| unreserved_overage(command, used, overage);
         let overages: Vec<UnreservedOverage> = settlement.overages().filter_map(overage).collect();
         for UnreservedOverage { key, amount, overage } in &overages {

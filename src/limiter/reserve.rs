@@ -1,6 +1,6 @@
 //! The operation reserve: reserves all requirements of a command or none, alone or in a batch.
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all};
 
 use super::denial_cache::{Admission, AdmissionTickets};
 use super::resolve::{Limits, Resolved};
@@ -41,10 +41,22 @@ enum LookUp<'a> {
 }
 
 impl<L: Ledger> Limiter<L> {
-    /// Reserves every requirement of the command, or nothing.
+    /// Reserves every requirement of the command, or nothing. A command that waits does so in a task of the runtime.
     ///
-    /// If the future is dropped, the outcome is unknown; the same command finds out.
-    pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
+    /// If the future is dropped, the outcome is unknown; the same command finds out. A command that still waits for its turn is
+    /// given up then.
+    pub fn reserve<'a>(
+        &'a self,
+        command: &'a Reserve,
+    ) -> impl Future<Output = Result<ReserveOutcome, LimiterError>> + Send + 'a {
+        match self.waiting.concerns(command) {
+            true => Either::Left(self.reserve_in_turn(command)),
+            false => Either::Right(self.reserve_now(command)),
+        }
+    }
+
+    /// The same, without waiting, and whoever waits.
+    pub(super) async fn reserve_now(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         let mut resolved = self.look_up(command);
         // Not through `resolve`: another future around limits that are ready costs a tenth of a reserve in memory
         // (`scripts/bench --only pairs`, the hot key).
@@ -81,6 +93,10 @@ impl<L: Ledger> Limiter<L> {
         &self,
         commands: &[&Reserve],
     ) -> Vec<Result<ReserveOutcome, LimiterError>> {
+        if commands.iter().any(|command| self.waiting.concerns(command)) {
+            // In their order, and together, so that they share requests to the ledger.
+            return join_all(commands.iter().map(|command| self.reserve(command))).await;
+        }
         let mut chains = Vec::with_capacity(commands.len());
         let resolved = self.resolve_batch(commands).await;
         let items: Vec<_> =

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`reserve`] | reserve for a lease |
 //! | [`reserve_command`] | take, take in any case, or only look |
+//! | [`wait`] | how long a reserve waits for room |
 //! | [`complete`] | settle a lease |
 //! | [`extend`] | reserve more for a running lease |
 //! | [`renew`] | hold the slots of a running lease for longer |
@@ -24,6 +25,7 @@ pub mod object;
 pub mod renew;
 pub mod reserve;
 pub mod reserve_command;
+pub mod wait;
 
 pub use admin::{
     ChangeAnswer, ChangeQuery, DeleteAnswer, DeleteQuery, HistoryAnswer, LimitAnswer, LimitInfo,
@@ -49,3 +51,4 @@ pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
 };
 pub use reserve_command::{CommandOutcome, ReserveCommand};
+pub use wait::{PRIORITY_DEFAULT, PRIORITY_MAX, WAIT_MS_MAX, Wait};

@@ -1,7 +1,7 @@
 //! The snapshot: the newest known version of each limit.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashbrown::DefaultHashBuilder;
 
@@ -22,9 +22,21 @@ pub(crate) struct Snapshot {
     /// The limits with a waiting decrease. Its lock also serialises changes of the map.
     decreasing: Mutex<BTreeSet<LimitKey>>,
     templates: Templates,
+    observer: OnceLock<Arc<dyn DefinitionObserver>>,
+}
+
+/// Is told of every new version of a limit that this process reads.
+pub(crate) trait DefinitionObserver: Send + Sync {
+    /// The limit has a new version.
+    fn defined(&self, key: &LimitKey);
 }
 
 impl Snapshot {
+    /// Tells `observer` of every new version from now on. Only the first observer is told.
+    pub(super) fn observe(&self, observer: Arc<dyn DefinitionObserver>) {
+        self.observer.get_or_init(|| observer);
+    }
+
     /// The newest known version of a limit, even if it is deleted.
     pub(crate) fn get(&self, key: &LimitKey) -> Option<Arc<Entry>> {
         self.limits.pin().get(key).cloned()
@@ -135,6 +147,10 @@ impl Snapshot {
         let entry = Arc::new(Entry::new(limit, clock));
         limits.insert(key, Arc::clone(&entry));
         self.templates.apply(&entry);
+        drop(decreasing);
+        if let Some(observer) = self.observer.get() {
+            observer.defined(entry.key());
+        }
     }
 }
 

@@ -53,6 +53,11 @@ fn granting_alone(state: LimitState) -> LimitState {
     LimitState { definition: Definition { on_unavailable, ..state.definition }, ..state }
 }
 
+fn with_queue(state: LimitState) -> LimitState {
+    let queueing = Queueing { order: QueueOrder::NewestFirst, max_waiting: Some(300) };
+    LimitState { definition: Definition { queueing, ..state.definition }, ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -65,6 +70,8 @@ fn versions_are_decoded_as_they_were_encoded() {
         LimitState { accounts_since: [2].into(), ..granting_alone(instance.clone()) },
         LimitState { accounts_since: [2].into(), ..instance.clone() },
         granting_alone(instance.clone()),
+        with_queue(instance.clone()),
+        with_queue(granting_alone(instance.clone())),
         instance,
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),

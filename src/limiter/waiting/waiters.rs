@@ -1,0 +1,434 @@
+//! The leases that wait in this process: their callers, the bounds, and what may have made room for them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Duration, Instant};
+
+use super::WaitingOptions;
+use super::caller::Caller;
+use super::queue::{Queues, Rank, WaiterId};
+use crate::ledger::AccountId;
+use crate::limit::{LeaseId, LimitKey, Queueing};
+use crate::limiter::LimiterError;
+use crate::protocol::{Reserve, ReserveOutcome};
+use crate::registry::{DefinitionObserver, RefillObserver};
+
+/// What a caller that waits is told.
+pub(super) type Answer = Result<ReserveOutcome, LimiterError>;
+
+/// The leases that wait in this process.
+#[derive(Debug)]
+pub(in crate::limiter) struct Waiting {
+    pub(super) options: WaitingOptions,
+    /// Ranks count from here.
+    started: Instant,
+    state: Mutex<State>,
+    /// Wakes the asker.
+    pub(super) changed: Notify,
+    counts: Arc<WaitingCounts>,
+}
+
+/// What became of the requests that were ready to wait.
+#[derive(Debug, Default)]
+pub struct WaitingCounts {
+    leases: AtomicUsize,
+    callers: AtomicUsize,
+    queued: AtomicU64,
+    granted: AtomicU64,
+    left: AtomicU64,
+}
+
+impl WaitingCounts {
+    /// The requests that wait now, and those whose first attempt is under way.
+    pub fn callers(&self) -> usize {
+        self.callers.load(Ordering::Relaxed)
+    }
+
+    /// The leases that had to wait.
+    pub fn queued(&self) -> u64 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Of these, the leases that were granted.
+    pub fn granted(&self) -> u64 {
+        self.granted.load(Ordering::Relaxed)
+    }
+
+    /// Of these, the leases whose callers all left.
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queues: Queues,
+    waiters: HashMap<WaiterId, Waiter>,
+    by_lease: HashMap<LeaseId, WaiterId>,
+    next_number: u64,
+    callers: usize,
+    /// The limits whose first waiters must be looked at.
+    due: HashSet<LimitKey>,
+    /// When schedules have refilled what a first waiter lacks.
+    expected: HashMap<LimitKey, Instant>,
+    accounts: HashMap<AccountId, LimitKey>,
+    is_asked: bool,
+    is_stopped: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    command: Arc<Reserve>,
+    rank: Rank,
+    progress: Progress,
+    phase: Phase,
+    ends: bool,
+    was_queued: bool,
+    callers: Vec<(u64, oneshot::Sender<Answer>)>,
+}
+
+/// How far the attempts at a lease have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Progress {
+    /// The number of the next attempt. 0: the first one was not sent, or has no answer.
+    pub(super) attempt: u8,
+    /// The index of the requirement that found no room last.
+    pub(super) limiting: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// An attempt is under way.
+    Trying,
+    /// It stands in its queues.
+    Queued,
+    /// Its end is under way.
+    Ending,
+}
+
+/// A waiter whose turn it is.
+#[derive(Debug, Clone)]
+pub(super) struct Turn {
+    pub(super) id: WaiterId,
+    pub(super) command: Arc<Reserve>,
+    pub(super) progress: Progress,
+}
+
+/// What a reserve meets here.
+pub(super) enum Entry {
+    /// Its lease is new here, and ready to wait. Somebody must send it or queue it.
+    New { caller: Caller, turn: Turn, is_behind: bool },
+    /// Its lease is here already.
+    Joined(Caller),
+    /// Its lease is here for other requirements.
+    Conflict,
+    /// It does not wait, and a waiter of this limit is before it.
+    Behind(LimitKey),
+    /// It does not wait, and nobody is before it.
+    Passes,
+}
+
+/// What to do with a waiter whose attempt has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// It waits. `starts` says that the asker must be started.
+    Queued { starts: bool },
+    /// Its wait ends now.
+    Ends,
+    /// All its callers have left.
+    Gone,
+}
+
+impl Waiting {
+    pub(in crate::limiter) fn new(options: WaitingOptions) -> Self {
+        Self {
+            options,
+            started: Instant::now(),
+            state: Mutex::default(),
+            changed: Notify::new(),
+            counts: Arc::default(),
+        }
+    }
+
+    pub(in crate::limiter) fn counts(&self) -> Arc<WaitingCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Whether a reserve must ask here.
+    pub(in crate::limiter) fn concerns(&self, command: &Reserve) -> bool {
+        command.wait().max_ms() > 0 || self.counts.leases.load(Ordering::SeqCst) > 0
+    }
+
+    /// The units of a limit that are waited for.
+    pub(in crate::limiter) fn units(&self, key: &LimitKey) -> u128 {
+        self.lock().queues.units(key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rank(&self, command: &Reserve) -> Rank {
+        let us = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let aging_us = us(self.options.priority_aging);
+        Rank::new(us(self.started.elapsed()), command.wait().priority(), aging_us)
+    }
+
+    /// A reserve comes.
+    pub(super) fn enter(self: &Arc<Self>, command: &Reserve, queueing: impl Fn(&LimitKey) -> Queueing) -> Entry {
+        let (rank, now) = (self.rank(command), Instant::now());
+        let wait = Duration::from_millis(command.wait().max_ms());
+        let mut state = self.lock();
+        let is_full = state.is_stopped || state.callers >= self.options.waiters_max;
+        if let Some(&id) = state.by_lease.get(&command.lease) {
+            let is_same = |waiter: &Waiter| waiter.command.requirements() == command.requirements();
+            if !state.waiters.get(&id).is_some_and(is_same) {
+                return Entry::Conflict;
+            }
+            let deadline = if is_full { now } else { now + wait };
+            return Entry::Joined(self.add_caller(&mut state, id, deadline));
+        }
+        let behind = state.queues.behind(command, rank);
+        if wait.is_zero() || is_full || !state.queues.has_places(command, queueing) {
+            return behind.map_or(Entry::Passes, |key| Entry::Behind(key.clone()));
+        }
+        let is_behind = behind.is_some();
+        let id = WaiterId(state.number());
+        let command = Arc::new(command.clone());
+        let progress = Progress::default();
+        let waiter = Waiter {
+            command: Arc::clone(&command),
+            rank,
+            progress,
+            phase: Phase::Trying,
+            ends: false,
+            was_queued: false,
+            callers: Vec::with_capacity(1),
+        };
+        state.by_lease.insert(command.lease, id);
+        state.waiters.insert(id, waiter);
+        self.counts.leases.fetch_add(1, Ordering::SeqCst);
+        let caller = self.add_caller(&mut state, id, now + wait);
+        Entry::New { caller, turn: Turn { id, command, progress }, is_behind }
+    }
+
+    fn add_caller(self: &Arc<Self>, state: &mut State, waiter: WaiterId, deadline: Instant) -> Caller {
+        let (sender, answer) = oneshot::channel();
+        let number = state.number();
+        if let Some(waiter) = state.waiters.get_mut(&waiter) {
+            waiter.callers.push((number, sender));
+        }
+        state.callers += 1;
+        self.counts.callers.store(state.callers, Ordering::Relaxed);
+        Caller { waiting: Arc::clone(self), waiter, number, answer, deadline }
+    }
+
+    /// A caller leaves. A lease without callers stops to wait, unless an attempt or its end is under way.
+    pub(super) fn leave(&self, id: WaiterId, number: u64) {
+        let mut state = self.lock();
+        state.callers -= 1;
+        self.counts.callers.store(state.callers, Ordering::Relaxed);
+        let Some(waiter) = state.waiters.get_mut(&id) else { return };
+        waiter.callers.retain(|(other, _)| *other != number);
+        if waiter.callers.is_empty() && waiter.phase == Phase::Queued {
+            self.counts.left.fetch_add(1, Ordering::Relaxed);
+            self.remove(&mut state, id);
+        }
+    }
+
+    /// Puts a waiter into its queues behind an attempt.
+    pub(super) fn place(
+        &self,
+        id: WaiterId,
+        progress: Progress,
+        queueing: impl Fn(&LimitKey) -> Queueing,
+    ) -> Placed {
+        let mut state = self.lock();
+        let is_stopped = state.is_stopped;
+        let Some(waiter) = state.waiters.get_mut(&id) else { return Placed::Gone };
+        waiter.progress = progress;
+        if waiter.callers.is_empty() {
+            self.remove(&mut state, id);
+            return Placed::Gone;
+        }
+        if waiter.ends || is_stopped {
+            waiter.phase = Phase::Ending;
+            self.unqueue(&mut state, id);
+            return Placed::Ends;
+        }
+        waiter.phase = Phase::Queued;
+        if !waiter.was_queued {
+            waiter.was_queued = true;
+            self.counts.queued.fetch_add(1, Ordering::Relaxed);
+            let (command, rank) = (Arc::clone(&waiter.command), waiter.rank);
+            let State { queues, due, .. } = &mut *state;
+            due.extend(command.requirements().iter().map(|requirement| requirement.key.clone()));
+            queues.insert(id, command, rank, queueing);
+            self.changed.notify_one();
+        }
+        let starts = !state.is_asked;
+        state.is_asked = true;
+        Placed::Queued { starts }
+    }
+
+    /// Ends a wait, at once or behind the attempt that is under way. The turn of a wait whose end is for the caller to carry out.
+    pub(super) fn end(&self, id: WaiterId) -> Option<Turn> {
+        let mut state = self.lock();
+        let waiter = state.waiters.get_mut(&id)?;
+        waiter.ends = true;
+        if waiter.phase != Phase::Queued {
+            return None;
+        }
+        waiter.phase = Phase::Ending;
+        let turn = Turn { id, command: Arc::clone(&waiter.command), progress: waiter.progress };
+        self.unqueue(&mut state, id);
+        Some(turn)
+    }
+
+    /// Ends all waits, and lets nobody wait from now on. The turns of those whose end is for the caller to carry out.
+    pub(super) fn stop(&self) -> Vec<Turn> {
+        let ids: Vec<WaiterId> = {
+            let mut state = self.lock();
+            state.is_stopped = true;
+            state.waiters.keys().copied().collect()
+        };
+        ids.into_iter().filter_map(|id| self.end(id)).collect()
+    }
+
+    /// Tells all callers of a lease the outcome.
+    pub(super) fn finish(&self, id: WaiterId, answer: &Answer) {
+        let mut state = self.lock();
+        let Some(waiter) = self.remove(&mut state, id) else { return };
+        if waiter.was_queued && matches!(answer, Ok(ReserveOutcome::Granted { .. })) {
+            self.counts.granted.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(state);
+        for (_, caller) in waiter.callers {
+            // A caller that left does not hear it.
+            drop(caller.send(answer.clone()));
+        }
+    }
+
+    fn remove(&self, state: &mut State, id: WaiterId) -> Option<Waiter> {
+        self.unqueue(state, id);
+        let waiter = state.waiters.remove(&id)?;
+        state.by_lease.remove(&waiter.command.lease);
+        self.counts.leases.fetch_sub(1, Ordering::SeqCst);
+        Some(waiter)
+    }
+
+    /// Takes a waiter out of its queues. Those behind it may be the first now.
+    fn unqueue(&self, state: &mut State, id: WaiterId) {
+        let Some(command) = state.queues.command(id).map(Arc::clone) else { return };
+        state.queues.remove(id);
+        state.due.extend(command.requirements().iter().map(|requirement| requirement.key.clone()));
+        self.changed.notify_one();
+    }
+
+    /// Whose turn it is in the queues of `keys`: those that fit, whose attempts are under way from now on, and those whose limits
+    /// were not looked at yet.
+    pub(super) fn turns(
+        &self,
+        keys: &HashSet<LimitKey>,
+        rooms: &HashMap<LimitKey, u128>,
+    ) -> (Vec<Turn>, Vec<Turn>) {
+        let mut state = self.lock();
+        let State { queues, waiters, .. } = &mut *state;
+        let turns = queues.turns(keys, rooms);
+        let turn = |id: WaiterId, waiter: &Waiter| Turn {
+            id,
+            command: Arc::clone(&waiter.command),
+            progress: waiter.progress,
+        };
+        let unseen = turns.unseen.into_iter().filter_map(|id| Some(turn(id, waiters.get(&id)?))).collect();
+        let fitting = turns.fitting.into_iter().filter_map(|id| {
+            let waiter = waiters.get_mut(&id)?;
+            waiter.phase = Phase::Trying;
+            Some(turn(id, waiter))
+        });
+        (fitting.collect(), unseen)
+    }
+
+    /// Notes what a look found out about a waiter: the accounts of its limits, which of them lacks room, and when a schedule will
+    /// have refilled it.
+    pub(super) fn note_look(
+        &self,
+        id: WaiterId,
+        accounts: impl Iterator<Item = (AccountId, LimitKey)>,
+        lacking: Option<(usize, Option<Instant>)>,
+    ) {
+        let mut state = self.lock();
+        let State { accounts: known, waiters, expected, .. } = &mut *state;
+        known.extend(accounts);
+        let Some((waiter, (limiting, room_at))) = waiters.get_mut(&id).zip(lacking) else { return };
+        waiter.progress.limiting = limiting;
+        let key = waiter.command.requirements().get(limiting).map(|requirement| requirement.key.clone());
+        if let Some((key, room_at)) = key.zip(room_at) {
+            expected.insert(key, room_at);
+        }
+    }
+
+    /// The limits whose first waiters must be looked at now; all of them if `polls`. `None` if nobody waits: the asker ends.
+    pub(super) fn take_due(&self, polls: bool) -> Option<HashSet<LimitKey>> {
+        let mut state = self.lock();
+        if state.queues.len() == 0 {
+            state.is_asked = false;
+            (state.due, state.expected, state.accounts) = Default::default();
+            return None;
+        }
+        if polls {
+            state.expected.clear();
+            state.due.clear();
+            return Some(state.queues.keys().cloned().collect());
+        }
+        let (now, State { expected, due, .. }) = (Instant::now(), &mut *state);
+        due.extend(expected.extract_if(|_, at| *at <= now).map(|(key, _)| key));
+        Some(std::mem::take(due))
+    }
+
+    /// When a schedule will have refilled what a first waiter lacks.
+    pub(super) fn next_expected(&self) -> Option<Instant> {
+        self.lock().expected.values().min().copied()
+    }
+
+    /// There may be more room of a limit.
+    fn may_have_room(&self, key: impl FnOnce(&State) -> Option<LimitKey>) {
+        if self.counts.leases.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut state = self.lock();
+        if let Some(key) = key(&state)
+            && state.queues.waiters(&key) > 0
+        {
+            state.due.insert(key);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Units of the limit with this account were released.
+    pub(in crate::limiter) fn released(&self, account: AccountId) {
+        self.may_have_room(|state| state.accounts.get(&account).cloned());
+    }
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+}
+
+impl RefillObserver for Waiting {
+    fn refilled(&self, account: AccountId) {
+        self.released(account);
+    }
+}
+
+impl DefinitionObserver for Waiting {
+    fn defined(&self, key: &LimitKey) {
+        self.may_have_room(|_| Some(key.clone()));
+    }
+}
