@@ -40,8 +40,8 @@ use crate::decide::ids::Ids;
 use crate::decide::lease::Lease;
 use crate::decide::retry_after::RetryPolicy;
 use crate::ledger::{Ledger, LedgerError};
-use crate::limit::{LeaseId, LimitKey};
-use crate::registry::{DefinitionObserver, RefillObserver, Registry, RegistryError};
+use crate::limit::LeaseId;
+use crate::registry::{RefillObserver, Registry, RegistryError, Waiters};
 
 use denial_cache::DenialCache;
 use emergency::Emergency;
@@ -140,7 +140,7 @@ impl<L: Ledger> Limiter<L> {
         }
         let waiting = Arc::new(Waiting::new(options.waiting));
         registry.observe_refills(Arc::clone(&waiting) as Arc<dyn RefillObserver>);
-        registry.observe_definitions(Arc::clone(&waiting) as Arc<dyn DefinitionObserver>);
+        registry.set_waiters(Arc::clone(&waiting) as Arc<dyn Waiters>);
         Self {
             ledger,
             ids,
@@ -161,11 +161,6 @@ impl<L: Ledger> Limiter<L> {
     /// What became of those who waited.
     pub fn waiting_counts(&self) -> Arc<WaitingCounts> {
         self.waiting.counts()
-    }
-
-    /// The units of a limit that are waited for in this process.
-    pub fn waiting_units(&self, key: &LimitKey) -> u128 {
-        self.waiting.units(key)
     }
 
     /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.

@@ -22,19 +22,26 @@ pub(crate) struct Snapshot {
     /// The limits with a waiting decrease. Its lock also serialises changes of the map.
     decreasing: Mutex<BTreeSet<LimitKey>>,
     templates: Templates,
-    observer: OnceLock<Arc<dyn DefinitionObserver>>,
+    waiters: OnceLock<Arc<dyn Waiters>>,
 }
 
-/// Is told of every new version of a limit that this process reads.
-pub(crate) trait DefinitionObserver: Send + Sync {
-    /// The limit has a new version.
+/// Those who wait for limits in this process.
+pub(crate) trait Waiters: Send + Sync {
+    /// This process has read a new version of the limit.
     fn defined(&self, key: &LimitKey);
+    /// The units of the limit that are waited for.
+    fn units(&self, key: &LimitKey) -> u128;
 }
 
 impl Snapshot {
-    /// Tells `observer` of every new version from now on. Only the first observer is told.
-    pub(super) fn observe(&self, observer: Arc<dyn DefinitionObserver>) {
-        self.observer.get_or_init(|| observer);
+    /// Tells `waiters` of every new version from now on. Only the first ones are told.
+    pub(super) fn set_waiters(&self, waiters: Arc<dyn Waiters>) {
+        self.waiters.get_or_init(|| waiters);
+    }
+
+    /// The units of a limit that are waited for in this process.
+    pub(super) fn waiting(&self, key: &LimitKey) -> u128 {
+        self.waiters.get().map_or(0, |waiters| waiters.units(key))
     }
 
     /// The newest known version of a limit, even if it is deleted.
@@ -148,8 +155,8 @@ impl Snapshot {
         limits.insert(key, Arc::clone(&entry));
         self.templates.apply(&entry);
         drop(decreasing);
-        if let Some(observer) = self.observer.get() {
-            observer.defined(entry.key());
+        if let Some(waiters) = self.waiters.get() {
+            waiters.defined(entry.key());
         }
     }
 }

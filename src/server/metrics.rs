@@ -9,9 +9,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 
 use super::emergency_metrics::EmergencyCollector;
+use super::waiting_metrics::WaitingCollector;
 use super::limit_metrics;
 use super::registry_metrics::SaveCollector;
-use crate::limiter::EmergencyCounts;
+use crate::limiter::{EmergencyCounts, WaitingCounts};
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
 use crate::registry::{LimitUsage, SaveCounts};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
@@ -146,6 +147,11 @@ impl Metrics {
     /// Shows how many leases a limiter granted without the ledger.
     pub(crate) fn show_emergency_grants(&mut self, counts: Arc<EmergencyCounts>) {
         self.registry.register_collector(Box::new(EmergencyCollector(counts)));
+    }
+
+    /// Shows what became of those who waited.
+    pub(crate) fn show_waiting(&mut self, counts: Arc<WaitingCounts>) {
+        self.registry.register_collector(Box::new(WaitingCollector(counts)));
     }
 
     /// Shows how often the registry file was written.

@@ -24,6 +24,7 @@ mod routes;
 mod templates;
 pub mod tokens;
 mod unavailable;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

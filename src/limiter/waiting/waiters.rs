@@ -14,7 +14,7 @@ use crate::ledger::AccountId;
 use crate::limit::{LeaseId, LimitKey, Queueing};
 use crate::limiter::LimiterError;
 use crate::protocol::{Reserve, ReserveOutcome};
-use crate::registry::{DefinitionObserver, RefillObserver};
+use crate::registry::{RefillObserver, Waiters};
 
 /// What a caller that waits is told.
 pub(super) type Answer = Result<ReserveOutcome, LimiterError>;
@@ -160,11 +160,6 @@ impl Waiting {
     /// Whether a reserve must ask here.
     pub(in crate::limiter) fn concerns(&self, command: &Reserve) -> bool {
         command.wait().max_ms() > 0 || self.counts.leases.load(Ordering::SeqCst) > 0
-    }
-
-    /// The units of a limit that are waited for.
-    pub(in crate::limiter) fn units(&self, key: &LimitKey) -> u128 {
-        self.lock().queues.units(key)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -427,8 +422,12 @@ impl RefillObserver for Waiting {
     }
 }
 
-impl DefinitionObserver for Waiting {
+impl Waiters for Waiting {
     fn defined(&self, key: &LimitKey) {
         self.may_have_room(|_| Some(key.clone()));
+    }
+
+    fn units(&self, key: &LimitKey) -> u128 {
+        self.lock().queues.units(key)
     }
 }

@@ -1,11 +1,14 @@
 //! `POST /v1/reserve` and `POST /v1/reserve/batch`.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Api;
 use super::answer::answer;
 use super::batch::{BatchItem, commands};
+use super::carried_out::hung_up;
 use super::guard::{Authorized, ToReserve};
 use super::json::{Body, parse};
 use super::reject::{RETRY_AFTER_MS, Reject};
@@ -51,7 +54,18 @@ pub(in crate::server) async fn decide<L: Ledger>(
     api: &Api<L>,
     command: &ReserveCommand,
 ) -> Result<Decided, Reject> {
-    match api.in_time(api.engine.limiter().carry_out(command)).await {
+    let wait = longest_wait(command);
+    let carried_out = api.in_time_after(wait, api.engine.limiter().carry_out(command));
+    let carried_out = match wait.is_zero() {
+        true => carried_out.await,
+        // Who hangs up does not wait any longer. An attempt that is under way is carried out.
+        false => tokio::select! {
+            biased;
+            () = hung_up() => return Err(Reject::HungUp),
+            carried_out = carried_out => carried_out,
+        },
+    };
+    match carried_out {
         Ok(outcome) => {
             api.metrics.reserves.count_command(&outcome);
             let Reserve { lease, job_id, .. } = command.reserve();
@@ -80,7 +94,19 @@ pub(super) async fn batch<L: Ledger>(
     let _in_flight = api.metrics.request(Route::ReserveBatch);
     let check = |command: &ReserveCommand| authorized.check_keys(command.keys());
     let items = commands(body, api.batch_requests_max, ReserveBody::into_command, check)?;
-    let run = async |commands: &[ReserveCommand]| api.engine.limiter().carry_out_batch(commands).await;
+    let wait = items.iter().flatten().map(longest_wait).max().unwrap_or_default();
+    let run = async |commands: &[ReserveCommand]| {
+        let carried_out = api.engine.limiter().carry_out_batch(commands);
+        if wait.is_zero() {
+            return carried_out.await;
+        }
+        tokio::select! {
+            biased;
+            // Nobody reads the answers.
+            () = hung_up() => Vec::new(),
+            carried_out = carried_out => carried_out,
+        }
+    };
     let conclude = |_: &ReserveCommand, outcome| {
         api.metrics.reserves.count_command(&outcome);
         ReserveAnswer::from(outcome)
@@ -88,7 +114,12 @@ pub(super) async fn batch<L: Ledger>(
     let without_ledger = |command: &ReserveCommand, reject: &Reject| {
         grant_in_emergency(api, reject, command).map(ReserveAnswer::without_ledger)
     };
-    Ok(api.answer_batch(items, run, conclude, without_ledger).await)
+    Ok(api.answer_batch(wait, items, run, conclude, without_ledger).await)
+}
+
+/// How long a command may wait for room.
+fn longest_wait(command: &ReserveCommand) -> Duration {
+    Duration::from_millis(command.reserve().wait().max_ms())
 }
 
 /// The outcome of a command to which the ledger gave no answer, if its limits grant without it.
