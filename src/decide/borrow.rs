@@ -34,8 +34,8 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, Queueing, RateChange, RefillRate, Status,
-    Steps, Texts, WaitMax,
+    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, Queueing, RateChange, RefillRate,
+    Status, Steps, Texts, WaitMax,
 };
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, unix_ms};

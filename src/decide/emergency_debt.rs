@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn the_debt_of_thirty_two_limits_fits_one_chain() {
-        let chain = plan(Ids::new(1), lease(), &used(&[1; 32]), Claim::FirstLeg, WithPass::Yes).expect("a chain");
+        let chain =
+            plan(Ids::new(1), lease(), &used(&[1; 32]), Claim::FirstLeg, WithPass::Yes).expect("a chain");
         let ids: std::collections::HashSet<_> = chain.transfers().iter().map(|it| it.id).collect();
         assert_eq!(ids.len(), 34);
     }
@@ -199,7 +200,8 @@ mod tests {
         }
         let refused = ChainOutcome::Refused { index: 1, refusal: failed };
         assert!(interpret(lease(), Claim::FirstLeg, WithPass::Waived, refused).is_err());
-        let created = interpret(lease(), Claim::FirstLeg, WithPass::Yes, ChainOutcome::Created { timestamp_ns: 1 });
+        let created =
+            interpret(lease(), Claim::FirstLeg, WithPass::Yes, ChainOutcome::Created { timestamp_ns: 1 });
         assert_eq!(created.ok(), Some(DebtResult::Recorded));
     }
 }

@@ -203,7 +203,10 @@ mod tests {
         let attempts: Vec<_> = (0..=LAST_ATTEMPT)
             .map(|attempt| ids_of(&plan(ids, &command, &limits, attempt, 0).expect("a chain")))
             .collect();
-        assert_eq!(attempts[0], ids_of(&super::super::reserve::plan(ids, &command, &limits, 0).expect("one")));
+        assert_eq!(
+            attempts[0],
+            ids_of(&super::super::reserve::plan(ids, &command, &limits, 0).expect("one"))
+        );
         let waiver = ids_of(&waiver(ids, &command).expect("a chain"));
         assert!(attempts[1..].iter().all(|attempt| attempt.first() == waiver.first()));
         let legs: std::collections::HashSet<_> =

@@ -9,9 +9,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 
 use super::emergency_metrics::EmergencyCollector;
-use super::waiting_metrics::WaitingCollector;
 use super::limit_metrics;
 use super::registry_metrics::SaveCollector;
+use super::waiting_metrics::WaitingCollector;
 use crate::limiter::{EmergencyCounts, WaitingCounts};
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
 use crate::registry::{LimitUsage, SaveCounts};

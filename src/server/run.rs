@@ -218,7 +218,8 @@ async fn serve_http<L: Ledger>(
     }
     let connections = front.close();
     // Those who wait for room are requests in flight, too.
-    let finished = async { tokio::join!(api.engine.limiter().stop_waiting(), finish(connections, &api.metrics)) };
+    let finished =
+        async { tokio::join!(api.engine.limiter().stop_waiting(), finish(connections, &api.metrics)) };
     if tokio::time::timeout(FINISH_TIMEOUT, finished).await.is_err() {
         tracing::warn!(timeout = ?FINISH_TIMEOUT, "requests in flight did not end within the time limit");
     }

@@ -128,7 +128,8 @@ async fn a_definition_says_how_callers_wait() {
     service.reserve("jobs:ann", 1).await.assert_granted();
     assert_eq!(service.limit("jobs:ann").await["definition"]["queue"], queue, "a template hands it on");
     let asked = tokio::spawn({
-        let (router, api, backend) = (service.router.clone(), Arc::clone(&service.api), service.backend.clone());
+        let (router, api, backend) =
+            (service.router.clone(), Arc::clone(&service.api), service.backend.clone());
         let same = Service { router, api, backend, token: None };
         async move { same.post("/v1/reserve", &waiting_reserve(lease(), "jobs:ann", 60_000)).await }
     });

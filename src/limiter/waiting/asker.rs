@@ -114,7 +114,9 @@ impl<L: Ledger> Limiter<L> {
         requirements.zip(&limits).zip(rooms).enumerate().find_map(|(index, ((requirement, limit), room))| {
             let lacking = match room {
                 Room::Closed => return Some((index, None)),
-                Room::Units(units) => u128::from(requirement.amount).checked_sub(*units).filter(|it| *it > 0)?,
+                Room::Units(units) => {
+                    u128::from(requirement.amount).checked_sub(*units).filter(|it| *it > 0)?
+                }
             };
             let schedule = limit.as_ref().and_then(|limit| limit.schedule.as_ref());
             let adds_at_ns = schedule.and_then(|schedule| schedule.adds_at_ns(lacking, now_ns));
@@ -181,10 +183,7 @@ impl<L: Ledger> Limiter<L> {
         join_all(concluded).await
     }
 
-    async fn submit_any(
-        &self,
-        chains: Vec<Chain>,
-    ) -> Vec<Result<ChainOutcome, LedgerError>> {
+    async fn submit_any(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
         if chains.is_empty() { Vec::new() } else { self.ledger.submit(chains).await }
     }
 }

@@ -1,17 +1,24 @@
 //! The attempts at a lease that waits, and the end of its wait. [`later_attempt`] decides what is sent; this file sends it.
 
+use tokio::time::{Duration, Instant};
+
 use super::waiters::{Answer, Progress, Turn};
+use crate::decide::Limit;
 use crate::decide::later_attempt::{self, AttemptResult, ExclusionResult, LAST_ATTEMPT};
 use crate::decide::reserve::{self, Denial};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
+use crate::limit::{Kind, LimitKey};
 use crate::limiter::resolve::Resolved;
 use crate::limiter::{Limiter, LimiterError};
-use crate::protocol::{Reserve, ReserveOutcome};
+use crate::protocol::{Requirement, Reserve, ReserveOutcome};
 use crate::registry::MakingOutcome;
-use crate::time::unix_ms;
+use crate::time::{NS_PER_SECOND, unix_ms};
 
 /// How often an attempt is repeated while other callers make its instances.
 const REPEATS_MAX: usize = 64;
+
+/// The ledger makes an expiry a moment late.
+const EXPIRY_LAG: Duration = Duration::from_millis(1);
 
 /// What an attempt has led to.
 #[derive(Debug)]
@@ -108,6 +115,7 @@ impl<L: Ledger> Limiter<L> {
         match later_attempt::interpret(command, attempt, outcome)? {
             AttemptResult::Granted { reserved_at_ns } => {
                 resolved.reset_denial_streaks();
+                self.note_expiries(resolved, reserved_at_ns);
                 if let (ChainOutcome::Created { timestamp_ns }, true) = (outcome, self.lease_cache.is_on()) {
                     self.remember(command, Some(chain), timestamp_ns);
                 }
@@ -130,6 +138,25 @@ impl<L: Ledger> Limiter<L> {
             AttemptResult::UsedUp => Ok(Tried::WaitsOn(Progress { attempt: attempt + 1, ..progress })),
             AttemptResult::Waived => self.exhausted(resolved, progress).await,
         }
+    }
+
+    /// Notes when the legs of a grant expire, for those who wait behind it.
+    fn note_expiries(&self, resolved: &Resolved<'_>, reserved_at_ns: u64) {
+        let (now, now_ns) = (Instant::now(), self.ledger.now_ns());
+        let limits = resolved.limits();
+        let expiry = |(requirement, limit): (&'_ Requirement, &Option<&Limit>)| {
+            let seconds = match limit.as_ref()?.state.definition.kind {
+                Kind::Rolling(rolling) => rolling.window_seconds(),
+                Kind::Concurrency(concurrency) => concurrency.timeout_seconds(),
+                Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => return None,
+            };
+            let at_ns = reserved_at_ns.saturating_add(u64::from(seconds) * NS_PER_SECOND);
+            let left = Duration::from_nanos(at_ns.saturating_sub(now_ns));
+            Some((requirement.key.clone(), now.checked_add(left + EXPIRY_LAG)?))
+        };
+        let expiries: Vec<(LimitKey, Instant)> =
+            resolved.command.requirements().iter().zip(&limits).filter_map(expiry).collect();
+        self.waiting.note_expiries(expiries.iter().map(|(key, at)| (key, *at)));
     }
 
     /// Reads the definitions again if the refusal of a leg contradicts them.

@@ -3,6 +3,7 @@
 use futures_util::future::{BoxFuture, join_all};
 
 use super::attempts::Tried;
+use super::caller::Caller;
 use super::queue::WaiterId;
 use super::waiters::{Answer, Entry, Placed, Progress, Turn};
 use crate::decide::reserve::Denial;
@@ -20,8 +21,11 @@ impl<L: Ledger> Limiter<L> {
                 Entry::Passes => self.reserve_now(command).await,
                 Entry::Conflict => Ok(ReserveOutcome::LeaseConflict),
                 Entry::Behind(key) => self.deny_behind(command, key).await,
-                Entry::Joined(caller) => caller.outcome(|waiter| self.start_end(waiter)).await,
-                Entry::New { caller, turn, is_behind } => {
+                Entry::Joined(seat) => {
+                    Caller::new(&self.waiting, seat).outcome(|waiter| self.start_end(waiter)).await
+                }
+                Entry::New { seat, turn, is_behind } => {
+                    let caller = Caller::new(&self.waiting, seat);
                     let limiter = self.clone();
                     // A task of its own: an attempt is carried out although its caller leaves.
                     tokio::spawn(async move { limiter.begin(turn, is_behind).await });

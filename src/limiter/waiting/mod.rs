@@ -8,6 +8,7 @@
 //! | `caller.rs` | one request that waits; dropped, it leaves |
 //! | `enter.rs` | a reserve comes: it is sent, waits, or is denied because of those before it |
 //! | `attempts.rs` | the attempts at a lease, and the end of a wait |
+//! | `expiries.rs` | when reservations expire that waiters were granted |
 //! | `asker.rs` | the task that looks for room, and serves those whose turn it is |
 //!
 //! While nobody waits, a reserve reads one atomic here.
@@ -16,13 +17,14 @@ mod asker;
 mod attempts;
 mod caller;
 mod enter;
+mod expiries;
 mod queue;
 mod waiters;
 
 use std::time::Duration;
 
-pub use waiters::WaitingCounts;
 pub(super) use waiters::Waiting;
+pub use waiters::WaitingCounts;
 
 /// Settings of waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -164,9 +164,10 @@ impl Queues {
             if queue.order != order {
                 queue.order = order;
                 let others = &self.standing;
-                let again = queue.positions.values().filter_map(|&id| {
-                    Some((others.get(&id)?.position(order, id), id))
-                });
+                let again = queue
+                    .positions
+                    .values()
+                    .filter_map(|&id| Some((others.get(&id)?.position(order, id), id)));
                 queue.positions = again.collect();
             }
             queue.positions.insert(standing.position(order, id), id);

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Duration, Instant};
 
 use super::WaitingOptions;
-use super::caller::Caller;
+use super::expiries::Expiries;
 use super::queue::{Queues, Rank, WaiterId};
 use crate::ledger::AccountId;
 use crate::limit::{LeaseId, LimitKey, Queueing};
@@ -74,6 +74,7 @@ struct State {
     due: HashSet<LimitKey>,
     /// When schedules have refilled what a first waiter lacks.
     expected: HashMap<LimitKey, Instant>,
+    expiries: Expiries,
     accounts: HashMap<AccountId, LimitKey>,
     is_asked: bool,
     is_stopped: bool,
@@ -117,12 +118,21 @@ pub(super) struct Turn {
     pub(super) progress: Progress,
 }
 
+/// A caller among those of a waiter. It must leave when it goes.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) waiter: WaiterId,
+    pub(super) number: u64,
+    pub(super) answer: oneshot::Receiver<Answer>,
+    pub(super) deadline: Instant,
+}
+
 /// What a reserve meets here.
 pub(super) enum Entry {
     /// Its lease is new here, and ready to wait. Somebody must send it or queue it.
-    New { caller: Caller, turn: Turn, is_behind: bool },
+    New { seat: Seat, turn: Turn, is_behind: bool },
     /// Its lease is here already.
-    Joined(Caller),
+    Joined(Seat),
     /// Its lease is here for other requirements.
     Conflict,
     /// It does not wait, and a waiter of this limit is before it.
@@ -173,7 +183,7 @@ impl Waiting {
     }
 
     /// A reserve comes.
-    pub(super) fn enter(self: &Arc<Self>, command: &Reserve, queueing: impl Fn(&LimitKey) -> Queueing) -> Entry {
+    pub(super) fn enter(&self, command: &Reserve, queueing: impl Fn(&LimitKey) -> Queueing) -> Entry {
         let (rank, now) = (self.rank(command), Instant::now());
         let wait = Duration::from_millis(command.wait().max_ms());
         let mut state = self.lock();
@@ -206,11 +216,11 @@ impl Waiting {
         state.by_lease.insert(command.lease, id);
         state.waiters.insert(id, waiter);
         self.counts.leases.fetch_add(1, Ordering::SeqCst);
-        let caller = self.add_caller(&mut state, id, now + wait);
-        Entry::New { caller, turn: Turn { id, command, progress }, is_behind }
+        let seat = self.add_caller(&mut state, id, now + wait);
+        Entry::New { seat, turn: Turn { id, command, progress }, is_behind }
     }
 
-    fn add_caller(self: &Arc<Self>, state: &mut State, waiter: WaiterId, deadline: Instant) -> Caller {
+    fn add_caller(&self, state: &mut State, waiter: WaiterId, deadline: Instant) -> Seat {
         let (sender, answer) = oneshot::channel();
         let number = state.number();
         if let Some(waiter) = state.waiters.get_mut(&waiter) {
@@ -218,7 +228,7 @@ impl Waiting {
         }
         state.callers += 1;
         self.counts.callers.store(state.callers, Ordering::Relaxed);
-        Caller { waiting: Arc::clone(self), waiter, number, answer, deadline }
+        Seat { waiter, number, answer, deadline }
     }
 
     /// A caller leaves. A lease without callers stops to wait, unless an attempt or its end is under way.
@@ -379,14 +389,23 @@ impl Waiting {
             state.due.clear();
             return Some(state.queues.keys().cloned().collect());
         }
-        let (now, State { expected, due, .. }) = (Instant::now(), &mut *state);
+        let (now, State { expected, expiries, due, queues, .. }) = (Instant::now(), &mut *state);
         due.extend(expected.extract_if(|_, at| *at <= now).map(|(key, _)| key));
+        due.extend(expiries.take_due(now).into_iter().filter(|key| queues.waiters(key) > 0));
         Some(std::mem::take(due))
     }
 
-    /// When a schedule will have refilled what a first waiter lacks.
+    /// When a schedule will have refilled what a first waiter lacks, or a reservation expires.
     pub(super) fn next_expected(&self) -> Option<Instant> {
-        self.lock().expected.values().min().copied()
+        let state = self.lock();
+        let expiry = state.expiries.next(|key| state.queues.waiters(key) > 0);
+        state.expected.values().copied().chain(expiry).min()
+    }
+
+    /// Reservations that were granted to a waiter expire at these times.
+    pub(super) fn note_expiries<'a>(&self, expiries: impl Iterator<Item = (&'a LimitKey, Instant)>) {
+        let mut state = self.lock();
+        expiries.for_each(|(key, at)| state.expiries.note(key, at));
     }
 
     /// There may be more room of a limit.

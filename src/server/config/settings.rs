@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id, optional_address};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
-use crate::limiter::WaitingOptions;
-use crate::time::saturating_ms;
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
 use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions};
+use crate::limiter::WaitingOptions;
+use crate::time::saturating_ms;
 
 /// Every setting, by section.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

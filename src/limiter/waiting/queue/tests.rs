@@ -124,9 +124,15 @@ fn the_order_of_a_queue_may_change() {
 #[test]
 fn a_queue_is_bounded_in_units() {
     let queues = queues(QueueOrder::OldestFirst, &[(&[("a", 3)], 5)]);
-    for (units, max_waiting, has_place) in [(2, Some(5), true), (3, Some(5), false), (3, None, true), (1, Some(0), false)] {
+    for (units, max_waiting, has_place) in
+        [(2, Some(5), true), (3, Some(5), false), (3, None, true), (1, Some(0), false)]
+    {
         let queueing = |_: &LimitKey| Queueing { max_waiting, ..Queueing::default() };
-        assert_eq!(queues.has_places(&command(&[("a", units)]), queueing), has_place, "{units} of {max_waiting:?}");
+        assert_eq!(
+            queues.has_places(&command(&[("a", units)]), queueing),
+            has_place,
+            "{units} of {max_waiting:?}"
+        );
     }
 }
 
@@ -136,7 +142,8 @@ fn naive(waiters: &[(WaiterId, Arc<Reserve>, Rank)], mut room: HashMap<LimitKey,
     left.sort_by_key(|(id, _, rank)| (rank.ranked_us, *id));
     let mut served = HashSet::new();
     loop {
-        let names = |command: &Reserve, key: &LimitKey| command.requirements().iter().any(|it| it.key == *key);
+        let names =
+            |command: &Reserve, key: &LimitKey| command.requirements().iter().any(|it| it.key == *key);
         let turn = left.iter().position(|(id, command, _)| {
             command.requirements().iter().all(|requirement| {
                 let first = left.iter().find(|(_, other, _)| names(other, &requirement.key));
@@ -147,7 +154,8 @@ fn naive(waiters: &[(WaiterId, Arc<Reserve>, Rank)], mut room: HashMap<LimitKey,
         let Some(turn) = turn else { return served };
         let (id, command, _) = left.remove(turn);
         for requirement in command.requirements() {
-            *room.get_mut(&requirement.key).expect("every limit has a room") -= u128::from(requirement.amount);
+            *room.get_mut(&requirement.key).expect("every limit has a room") -=
+                u128::from(requirement.amount);
         }
         served.insert(id);
     }
