@@ -153,6 +153,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {
+        self.waiting.lease_settled(command.lease);
         settlement.released().for_each(|(account, units)| {
             self.denial_cache.released(account, units);
             self.waiting.released(account);

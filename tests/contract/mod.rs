@@ -321,6 +321,8 @@ macro_rules! contract_tests {
             a_stop_denies_all_waiters,
             a_batch_waits_for_its_items,
             a_young_lease_behind_a_waiter_is_denied_without_the_ledger,
+            an_extend_waits_for_its_turn,
+            an_extend_is_denied_at_the_end_of_its_wait,
             a_forced_reserve_of_a_denied_lease_is_told_to_all,
         ]);
         $crate::contract_tests!(@module crash, $backend, [

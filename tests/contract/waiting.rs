@@ -5,7 +5,7 @@ use std::time::Duration;
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{Definition, LeaseId, QueueOrder, Queueing};
 use ledger_limiter::limiter::{LimiterOptions, WaitingOptions};
-use ledger_limiter::protocol::{Reserve, ReserveOutcome, Wait};
+use ledger_limiter::protocol::{ExtendOutcome, Reserve, ReserveOutcome, Wait};
 use tokio::task::JoinHandle;
 
 use crate::fixtures::*;
@@ -424,6 +424,57 @@ pub async fn a_young_lease_behind_a_waiter_is_denied_without_the_ledger<B: Backe
     assert_eq!(replica.limiter().denied_alone(), denied_before + 1);
     replica.complete(holder, &[]).await;
     assert!(is_granted(&outcome(waiting).await));
+}
+
+/// Extends in a task, and waits until it stands in the queue.
+async fn queue_extend<L: Ledger>(
+    replica: &Replica<L>,
+    lease: LeaseId,
+    key: &str,
+    max_ms: u64,
+) -> JoinHandle<ExtendOutcome> {
+    let before = replica.limiter().waiting_counts().queued();
+    let (limiter, command) = (replica.limiter().clone(), extend(lease, extend_id(), key, 1));
+    let wait = Wait::new(max_ms, 5).expect("valid");
+    let waiting =
+        tokio::spawn(
+            async move { limiter.extend_in_turn(&command, wait).await.expect("the ledger answers") },
+        );
+    let is_queued = || async { replica.limiter().waiting_counts().queued() > before };
+    eventually("the extend waits", SOON, is_queued).await;
+    waiting
+}
+
+async fn extended(waiting: JoinHandle<ExtendOutcome>) -> ReserveOutcome {
+    let outcome = tokio::time::timeout(SOON, waiting).await.expect("the wait ends").expect("no panic");
+    outcome.answered().expect("an answer")
+}
+
+pub async fn an_extend_waits_for_its_turn<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 2, 60)).await;
+    let (own, other) = (fill(&replica, &[("slots", 1)]).await, fill(&replica, &[("slots", 1)]).await);
+    let extending = queue_extend(&replica, own, "slots", LONG_MS).await;
+    let behind = queue(&replica, lease(), &[("slots", 1)], 5).await;
+    replica.complete(other, &[]).await;
+    assert!(is_granted(&extended(extending).await));
+    assert_eq!(replica.usage("slots").await, Usage { available: 0, reserved: 2, debt: 0 });
+    assert!(!behind.is_finished());
+    replica.complete(own, &[]).await;
+    assert!(is_granted(&outcome(behind).await), "a complete settles the extension, too");
+}
+
+pub async fn an_extend_is_denied_at_the_end_of_its_wait<B: Backend>(backend: B) {
+    let replica = start(&backend).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    let own = fill(&replica, &[("slots", 1)]).await;
+    let extending = queue_extend(&replica, own, "slots", 200).await;
+    assert_eq!(no_room(&extended(extending).await), Some("slots"));
+    let extending = queue_extend(&replica, own, "slots", LONG_MS).await;
+    replica.complete(own, &[]).await;
+    assert_eq!(extended(extending).await, ReserveOutcome::LeaseSettled, "its lease has ended");
+    assert_eq!(replica.usage("slots").await, Usage { available: 1, reserved: 0, debt: 0 });
+    assert_eq!(replica.limiter().waiting_counts().callers(), 0);
 }
 
 pub async fn a_forced_reserve_of_a_denied_lease_is_told_to_all<B: Backend>(backend: B) {

@@ -57,8 +57,9 @@ impl<L: Ledger> Limiter<L> {
                 }
             }
             take(&mut rooms, &fitting);
+            let attempts = fitting.into_iter().filter(|turn| !turn.is_extend).collect();
             let looks = join_all(unseen.iter().map(|turn| self.look_for(turn)));
-            let (looks, refused) = join(looks, self.try_all(fitting)).await;
+            let (looks, refused) = join(looks, self.try_all(attempts)).await;
             for (key, room) in looks.into_iter().flatten() {
                 rooms.entry(key).or_insert(room);
             }

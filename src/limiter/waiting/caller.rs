@@ -18,6 +18,16 @@ impl Caller {
         Self { waiting: Arc::clone(waiting), seat }
     }
 
+    /// Waits for the turn of an extend, at most until the deadline.
+    pub(super) async fn turn(mut self) {
+        let Seat { deadline, ref mut answer, .. } = self.seat;
+        tokio::select! {
+            // The channel is closed when the turn has come.
+            _ = answer => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+    }
+
     /// Waits for the outcome. At the deadline it calls `end`, which must lead to an outcome.
     pub(super) async fn outcome(mut self, end: impl FnOnce(WaiterId)) -> Answer {
         let Seat { waiter, deadline, ref mut answer, .. } = self.seat;

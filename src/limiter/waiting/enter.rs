@@ -67,13 +67,15 @@ impl<L: Ledger> Limiter<L> {
 
     fn place(&self, turn: Turn, progress: Progress) {
         match self.waiting.place(turn.id, progress, |key| self.queueing(key)) {
-            Placed::Queued { starts: true } => {
-                let limiter = self.clone();
-                tokio::spawn(async move { limiter.run_asker().await });
-            }
+            Placed::Queued { starts: true } => self.start_asker(),
             Placed::Queued { starts: false } | Placed::Gone => {}
             Placed::Ends => self.spawn_end(Turn { progress, ..turn }),
         }
+    }
+
+    pub(super) fn start_asker(&self) {
+        let limiter = self.clone();
+        tokio::spawn(async move { limiter.run_asker().await });
     }
 
     /// Starts the end of a wait.

@@ -7,6 +7,7 @@
 //! | `waiters.rs` | the leases that wait in this process: their callers, joins, bounds |
 //! | `caller.rs` | one request that waits; dropped, it leaves |
 //! | `enter.rs` | a reserve comes: it is sent, waits, or is denied because of those before it |
+//! | `extend.rs` | an extend waits for its turn |
 //! | `attempts.rs` | the attempts at a lease, and the end of a wait |
 //! | `expiries.rs` | when reservations expire that waiters were granted |
 //! | `asker.rs` | the task that looks for room, and serves those whose turn it is |
@@ -18,6 +19,7 @@ mod attempts;
 mod caller;
 mod enter;
 mod expiries;
+mod extend;
 mod queue;
 mod waiters;
 

@@ -68,6 +68,8 @@ struct State {
     queues: Queues,
     waiters: HashMap<WaiterId, Waiter>,
     by_lease: HashMap<LeaseId, WaiterId>,
+    /// The extends that wait, by their lease.
+    extends: HashMap<LeaseId, Vec<WaiterId>>,
     next_number: u64,
     callers: usize,
     /// The limits whose first waiters must be looked at.
@@ -88,6 +90,8 @@ struct Waiter {
     phase: Phase,
     ends: bool,
     was_queued: bool,
+    /// An extend is told when its turn has come, and carries itself out.
+    is_extend: bool,
     callers: Vec<(u64, oneshot::Sender<Answer>)>,
 }
 
@@ -114,6 +118,7 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub(super) struct Turn {
     pub(super) id: WaiterId,
+    pub(super) is_extend: bool,
     pub(super) command: Arc<Reserve>,
     pub(super) progress: Progress,
 }
@@ -211,13 +216,67 @@ impl Waiting {
             phase: Phase::Trying,
             ends: false,
             was_queued: false,
+            is_extend: false,
             callers: Vec::with_capacity(1),
         };
         state.by_lease.insert(command.lease, id);
         state.waiters.insert(id, waiter);
         self.counts.leases.fetch_add(1, Ordering::SeqCst);
         let seat = self.add_caller(&mut state, id, now + wait);
-        Entry::New { seat, turn: Turn { id, command, progress }, is_behind }
+        Entry::New { seat, turn: Turn { id, is_extend: false, command, progress }, is_behind }
+    }
+
+    /// Whether a reserve would be behind a waiter.
+    pub(super) fn is_behind(&self, command: &Reserve) -> bool {
+        let rank = self.rank(command);
+        self.lock().queues.behind(command, rank).is_some()
+    }
+
+    /// Puts an extend into its queue. The bool says that the asker must be started. `None` if there is no place for it.
+    pub(super) fn seat_extend(
+        &self,
+        wanted: Reserve,
+        deadline: Instant,
+        queueing: impl Fn(&LimitKey) -> Queueing,
+    ) -> Option<(Seat, bool)> {
+        let rank = self.rank(&wanted);
+        let mut state = self.lock();
+        let is_full = state.is_stopped || state.callers >= self.options.waiters_max;
+        if is_full || !state.queues.has_places(&wanted, &queueing) {
+            return None;
+        }
+        let (id, command) = (WaiterId(state.number()), Arc::new(wanted));
+        let waiter = Waiter {
+            command: Arc::clone(&command),
+            rank,
+            progress: Progress::default(),
+            phase: Phase::Queued,
+            ends: false,
+            was_queued: true,
+            is_extend: true,
+            callers: Vec::with_capacity(1),
+        };
+        state.extends.entry(command.lease).or_default().push(id);
+        state.waiters.insert(id, waiter);
+        self.counts.leases.fetch_add(1, Ordering::SeqCst);
+        self.counts.queued.fetch_add(1, Ordering::Relaxed);
+        let seat = self.add_caller(&mut state, id, deadline);
+        let State { queues, due, .. } = &mut *state;
+        due.extend(command.requirements().iter().map(|requirement| requirement.key.clone()));
+        queues.insert(id, command, rank, queueing);
+        self.changed.notify_one();
+        Some((seat, !std::mem::replace(&mut state.is_asked, true)))
+    }
+
+    /// A lease was settled: its extends need not wait any longer.
+    pub(in crate::limiter) fn lease_settled(&self, lease: LeaseId) {
+        if self.counts.leases.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut state = self.lock();
+        for id in state.extends.remove(&lease).unwrap_or_default() {
+            self.remove(&mut state, id);
+        }
     }
 
     fn add_caller(&self, state: &mut State, waiter: WaiterId, deadline: Instant) -> Seat {
@@ -239,7 +298,8 @@ impl Waiting {
         let Some(waiter) = state.waiters.get_mut(&id) else { return };
         waiter.callers.retain(|(other, _)| *other != number);
         if waiter.callers.is_empty() && waiter.phase == Phase::Queued {
-            self.counts.left.fetch_add(1, Ordering::Relaxed);
+            // An extend leaves at its deadline, too.
+            self.counts.left.fetch_add(u64::from(!waiter.is_extend), Ordering::Relaxed);
             self.remove(&mut state, id);
         }
     }
@@ -283,12 +343,16 @@ impl Waiting {
     pub(super) fn end(&self, id: WaiterId) -> Option<Turn> {
         let mut state = self.lock();
         let waiter = state.waiters.get_mut(&id)?;
+        if waiter.is_extend {
+            self.remove(&mut state, id);
+            return None;
+        }
         waiter.ends = true;
         if waiter.phase != Phase::Queued {
             return None;
         }
         waiter.phase = Phase::Ending;
-        let turn = Turn { id, command: Arc::clone(&waiter.command), progress: waiter.progress };
+        let turn = waiter.turn(id);
         self.unqueue(&mut state, id);
         Some(turn)
     }
@@ -320,7 +384,15 @@ impl Waiting {
     fn remove(&self, state: &mut State, id: WaiterId) -> Option<Waiter> {
         self.unqueue(state, id);
         let waiter = state.waiters.remove(&id)?;
-        state.by_lease.remove(&waiter.command.lease);
+        let lease = waiter.command.lease;
+        if !waiter.is_extend {
+            state.by_lease.remove(&lease);
+        } else if let Some(extends) = state.extends.get_mut(&lease) {
+            extends.retain(|extend| *extend != id);
+            if extends.is_empty() {
+                state.extends.remove(&lease);
+            }
+        }
         self.counts.leases.fetch_sub(1, Ordering::SeqCst);
         Some(waiter)
     }
@@ -334,25 +406,25 @@ impl Waiting {
     }
 
     /// Whose turn it is in the queues of `keys`: those that fit, whose attempts are under way from now on, and those whose limits
-    /// were not looked at yet.
+    /// were not looked at yet. Extends that fit have been told.
     pub(super) fn turns(
         &self,
         keys: &HashSet<LimitKey>,
         rooms: &HashMap<LimitKey, u128>,
     ) -> (Vec<Turn>, Vec<Turn>) {
         let mut state = self.lock();
-        let State { queues, waiters, .. } = &mut *state;
-        let turns = queues.turns(keys, rooms);
-        let turn = |id: WaiterId, waiter: &Waiter| Turn {
-            id,
-            command: Arc::clone(&waiter.command),
-            progress: waiter.progress,
-        };
-        let unseen = turns.unseen.into_iter().filter_map(|id| Some(turn(id, waiters.get(&id)?))).collect();
+        let turns = state.queues.turns(keys, rooms);
+        let unseen =
+            turns.unseen.into_iter().filter_map(|id| Some(state.waiters.get(&id)?.turn(id))).collect();
         let fitting = turns.fitting.into_iter().filter_map(|id| {
-            let waiter = waiters.get_mut(&id)?;
+            let waiter = state.waiters.get_mut(&id)?;
             waiter.phase = Phase::Trying;
-            Some(turn(id, waiter))
+            let turn = waiter.turn(id);
+            if turn.is_extend {
+                // Its caller finds its channel closed, and has the turn.
+                self.remove(&mut state, id);
+            }
+            Some(turn)
         });
         (fitting.collect(), unseen)
     }
@@ -425,6 +497,13 @@ impl Waiting {
     /// Units of the limit with this account were released.
     pub(in crate::limiter) fn released(&self, account: AccountId) {
         self.may_have_room(|state| state.accounts.get(&account).cloned());
+    }
+}
+
+impl Waiter {
+    fn turn(&self, id: WaiterId) -> Turn {
+        let Self { is_extend, progress, .. } = *self;
+        Turn { id, is_extend, command: Arc::clone(&self.command), progress }
     }
 }
 
