@@ -23,7 +23,10 @@ const CLIENTS: usize = 1_000;
 const UNITS_PER_SECOND: f64 = 10.0;
 const HELD: Duration = Duration::from_secs(1);
 const RUN: Duration = Duration::from_secs(600);
-const LOADS: [f64; 5] = [0.5, 1.0, 2.0, 10.0, 20.0];
+const LOADS: &[f64] = &[0.5, 1.0, 2.0, 10.0, 20.0];
+/// The run of `--quick`.
+const QUICK_RUN: Duration = Duration::from_secs(60);
+const QUICK_LOADS: &[f64] = &[10.0];
 const RETENTION: Duration = Duration::from_secs(60);
 
 /// How a client waits.
@@ -55,17 +58,19 @@ struct Client {
 type Core = Limiter<MemoryLedger<TokioClock>>;
 
 fn main() {
+    let is_quick = std::env::args().any(|argument| argument == "--quick");
+    let (length, loads) = if is_quick { (QUICK_RUN, QUICK_LOADS) } else { (RUN, LOADS) };
     println!(
         "| limit | load | policy | goodput | attempts per grant | p50 s | p99 s | Jain | share of priority 9 |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for kind in [KindName::Rolling, KindName::Concurrency, KindName::TokenBucket, KindName::FixedWindow] {
-        for load in LOADS {
+        for &load in loads {
             for (policy, name) in POLICIES {
                 let runtime =
                     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-                let clients = runtime.expect("a runtime").block_on(run(kind, load, policy));
-                println!("{}", row(kind, load, name, policy, &clients));
+                let clients = runtime.expect("a runtime").block_on(run(kind, load, policy, length));
+                println!("{}", row(kind, load, name, policy, length, &clients));
             }
         }
     }
@@ -90,13 +95,13 @@ fn key() -> LimitKey {
     LimitKey::parse("limit").expect("a key")
 }
 
-async fn run(kind: KindName, load: f64, policy: Policy) -> Vec<Client> {
+async fn run(kind: KindName, load: f64, policy: Policy, length: Duration) -> Vec<Client> {
     let ledger = Arc::new(MemoryLedger::new(TokioClock::new(), RETENTION));
     let engine = Arc::new(Engine::new(ledger, EngineOptions::default()));
     engine.bootstrap(&[]).await.expect("the ledger answers");
     engine.admin().put(&definition(kind)).await.expect("it is put");
     let pause_s = CLIENTS as f64 / (load * UNITS_PER_SECOND);
-    let ends = Instant::now() + RUN;
+    let ends = Instant::now() + length;
     let clients = (0..CLIENTS as u64).map(|number| {
         let limiter = engine.limiter().clone();
         tokio::spawn(async move {
@@ -185,10 +190,17 @@ async fn acquire(
     }
 }
 
-fn row(kind: KindName, load: f64, name: &str, policy: Policy, clients: &[Client]) -> String {
+fn row(
+    kind: KindName,
+    load: f64,
+    name: &str,
+    policy: Policy,
+    length: Duration,
+    clients: &[Client],
+) -> String {
     let grants: u64 = clients.iter().map(|client| client.grants).sum();
     let asked: u64 = clients.iter().map(|client| client.asked).sum();
-    let goodput = grants as f64 / (UNITS_PER_SECOND * RUN.as_secs_f64());
+    let goodput = grants as f64 / (UNITS_PER_SECOND * length.as_secs_f64());
     let squares: f64 = clients.iter().map(|client| (client.grants as f64).powi(2)).sum();
     let jain = (grants as f64).powi(2) / (clients.len() as f64 * squares.max(1.0));
     let mut waits: Vec<u64> = clients.iter().flat_map(|client| client.waits_ms.iter().copied()).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
-    Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage,
+    Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage, Queueing,
     RefillRateError,
 };
 use crate::time::saturating_ms;
@@ -44,6 +44,7 @@ pub struct Limit {
     description: String,
     overage: Overage,
     instances_max: u64,
+    queueing: Queueing,
 }
 
 /// Why a limit cannot be defined.
@@ -148,6 +149,7 @@ impl Limit {
             description: String::new(),
             overage: Overage::default(),
             instances_max: 0,
+            queueing: Queueing::default(),
         }
     }
 
@@ -205,6 +207,11 @@ impl Limit {
         Self { overage, ..self }
     }
 
+    /// Sets how callers wait for the limit at the service; by default the oldest first, without a bound of the limit's own.
+    pub fn queueing(self, queueing: Queueing) -> Self {
+        Self { queueing, ..self }
+    }
+
     /// Sets the most limits that a template makes.
     pub fn instances_max(self, instances_max: u64) -> Self {
         Self { instances_max, ..self }
@@ -223,7 +230,8 @@ impl Limit {
         let capacity = Capacity::new(self.capacity).map_err(DefinitionError::Capacity)?;
         let kind = Kind::from_fields(self.kind, &self.fields)?;
         let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
-        Ok(definition.with_instances_max(self.instances_max)?)
+        let definition = definition.with_instances_max(self.instances_max)?;
+        Ok(Definition { queueing: self.queueing, ..definition })
     }
 
     fn or_fault(self, fault: LimitError) -> Self {

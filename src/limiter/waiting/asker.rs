@@ -7,7 +7,7 @@ use futures_util::future::{join, join_all};
 use tokio::time::{Duration, Instant};
 
 use super::attempts::{Prepared, Tried};
-use super::waiters::Turn;
+use super::waiter::Turn;
 use crate::decide::look::Room;
 use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError};
 use crate::limit::LimitKey;
@@ -57,9 +57,8 @@ impl<L: Ledger> Limiter<L> {
                 }
             }
             take(&mut rooms, &fitting);
-            let attempts = fitting.into_iter().filter(|turn| !turn.is_extend).collect();
             let looks = join_all(unseen.iter().map(|turn| self.look_for(turn)));
-            let (looks, refused) = join(looks, self.try_all(attempts)).await;
+            let (looks, refused) = join(looks, self.try_all(fitting)).await;
             for (key, room) in looks.into_iter().flatten() {
                 rooms.entry(key).or_insert(room);
             }

@@ -2,7 +2,7 @@
 
 use tokio::time::{Duration, Instant};
 
-use super::waiters::{Answer, Progress, Turn};
+use super::waiter::{Answer, Progress, Turn};
 use crate::decide::Limit;
 use crate::decide::later_attempt::{self, AttemptResult, ExclusionResult, LAST_ATTEMPT};
 use crate::decide::reserve::{self, Denial};

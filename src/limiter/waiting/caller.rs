@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::queue::WaiterId;
-use super::waiters::{Answer, Seat, Waiting};
+use super::waiter::{Answer, Seat};
+use super::waiters::Waiting;
 use crate::ledger::LedgerError;
 use crate::limiter::LimiterError;
 
@@ -19,7 +20,7 @@ impl Caller {
     }
 
     /// Waits for the turn of an extend, at most until the deadline.
-    pub(super) async fn turn(mut self) {
+    pub(super) async fn turn(&mut self) {
         let Seat { deadline, ref mut answer, .. } = self.seat;
         tokio::select! {
             // The channel is closed when the turn has come.

@@ -5,7 +5,7 @@ use futures_util::future::{BoxFuture, join_all};
 use super::attempts::Tried;
 use super::caller::Caller;
 use super::queue::WaiterId;
-use super::waiters::{Answer, Entry, Placed, Progress, Turn};
+use super::waiter::{Answer, Entry, Placed, Progress, Turn};
 use crate::decide::reserve::Denial;
 use crate::ledger::Ledger;
 use crate::limit::{LimitKey, Queueing};

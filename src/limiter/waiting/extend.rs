@@ -19,11 +19,17 @@ impl<L: Ledger> Limiter<L> {
         if wait.max_ms() == 0 {
             return self.extend(command).await;
         }
-        if let Some(caller) = self.queue_extend(command, wait).await? {
+        let mut caller = self.queue_extend(command, wait).await?;
+        if let Some(caller) = &mut caller {
             caller.turn().await;
         }
         let (limiter, command) = (self.clone(), command.clone());
-        let extended = tokio::spawn(async move { limiter.extend(&command).await });
+        let extended = tokio::spawn(async move {
+            let extended = limiter.extend(&command).await;
+            // Those behind it find what is left.
+            drop(caller);
+            extended
+        });
         // The runtime is stopping.
         extended.await.unwrap_or(Err(LimiterError::Ledger(LedgerError::ShutDown)))
     }

@@ -4,7 +4,8 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `queue.rs` | who is before whom, and whose turn it is; pure |
-//! | `waiters.rs` | the leases that wait in this process: their callers, joins, bounds |
+//! | `waiter.rs`, `waiters.rs`, `counts.rs` | the leases that wait in this process: their callers, joins, bounds |
+//! | `wakes.rs` | what may have made room for them |
 //! | `caller.rs` | one request that waits; dropped, it leaves |
 //! | `enter.rs` | a reserve comes: it is sent, waits, or is denied because of those before it |
 //! | `extend.rs` | an extend waits for its turn |
@@ -17,16 +18,19 @@
 mod asker;
 mod attempts;
 mod caller;
+mod counts;
 mod enter;
 mod expiries;
 mod extend;
 mod queue;
+mod waiter;
 mod waiters;
+mod wakes;
 
 use std::time::Duration;
 
+pub use counts::WaitingCounts;
 pub(super) use waiters::Waiting;
-pub use waiters::WaitingCounts;
 
 /// Settings of waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,23 +1,24 @@
 //! The leases that wait in this process: their callers, the bounds, and what may have made room for them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Duration, Instant};
 
 use super::WaitingOptions;
+use super::counts::WaitingCounts;
 use super::expiries::Expiries;
 use super::queue::{Queues, Rank, WaiterId};
+use super::waiter::{Answer, Entry, Phase, Placed, Progress, Seat, Turn, Waiter};
 use crate::ledger::AccountId;
 use crate::limit::{LeaseId, LimitKey, Queueing};
-use crate::limiter::LimiterError;
-use crate::protocol::{Reserve, ReserveOutcome};
-use crate::registry::{RefillObserver, Waiters};
+use crate::protocol::{Requirement, Reserve, ReserveOutcome};
 
-/// What a caller that waits is told.
-pub(super) type Answer = Result<ReserveOutcome, LimiterError>;
+/// The most first attempts at one limit that are under way. More leases wait unsent for what the asker finds, so a crowd of callers
+/// costs few refused attempts.
+const FIRST_ATTEMPTS_MAX: usize = 16;
 
 /// The leases that wait in this process.
 #[derive(Debug)]
@@ -28,133 +29,29 @@ pub(in crate::limiter) struct Waiting {
     state: Mutex<State>,
     /// Wakes the asker.
     pub(super) changed: Notify,
-    counts: Arc<WaitingCounts>,
+    pub(super) counts: Arc<WaitingCounts>,
 }
 
-/// What became of the requests that were ready to wait.
+/// Who waits, and for what.
 #[derive(Debug, Default)]
-pub struct WaitingCounts {
-    leases: AtomicUsize,
-    callers: AtomicUsize,
-    queued: AtomicU64,
-    granted: AtomicU64,
-    left: AtomicU64,
-}
-
-impl WaitingCounts {
-    /// The requests that wait now, and those whose first attempt is under way.
-    pub fn callers(&self) -> usize {
-        self.callers.load(Ordering::Relaxed)
-    }
-
-    /// The leases that had to wait.
-    pub fn queued(&self) -> u64 {
-        self.queued.load(Ordering::Relaxed)
-    }
-
-    /// Of these, the leases that were granted.
-    pub fn granted(&self) -> u64 {
-        self.granted.load(Ordering::Relaxed)
-    }
-
-    /// Of these, the leases whose callers all left.
-    pub fn left(&self) -> u64 {
-        self.left.load(Ordering::Relaxed)
-    }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queues: Queues,
-    waiters: HashMap<WaiterId, Waiter>,
-    by_lease: HashMap<LeaseId, WaiterId>,
+pub(super) struct State {
+    pub(super) queues: Queues,
+    pub(super) waiters: HashMap<WaiterId, Waiter>,
+    pub(super) by_lease: HashMap<LeaseId, WaiterId>,
     /// The extends that wait, by their lease.
-    extends: HashMap<LeaseId, Vec<WaiterId>>,
-    next_number: u64,
-    callers: usize,
+    pub(super) extends: HashMap<LeaseId, Vec<WaiterId>>,
+    /// How many first attempts are under way, by limit.
+    pub(super) first_attempts: HashMap<LimitKey, usize>,
+    pub(super) next_number: u64,
+    pub(super) callers: usize,
     /// The limits whose first waiters must be looked at.
-    due: HashSet<LimitKey>,
+    pub(super) due: HashSet<LimitKey>,
     /// When schedules have refilled what a first waiter lacks.
-    expected: HashMap<LimitKey, Instant>,
-    expiries: Expiries,
-    accounts: HashMap<AccountId, LimitKey>,
-    is_asked: bool,
-    is_stopped: bool,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    command: Arc<Reserve>,
-    rank: Rank,
-    progress: Progress,
-    phase: Phase,
-    ends: bool,
-    was_queued: bool,
-    /// An extend is told when its turn has come, and carries itself out.
-    is_extend: bool,
-    callers: Vec<(u64, oneshot::Sender<Answer>)>,
-}
-
-/// How far the attempts at a lease have come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Progress {
-    /// The number of the next attempt. 0: the first one was not sent, or has no answer.
-    pub(super) attempt: u8,
-    /// The index of the requirement that found no room last.
-    pub(super) limiting: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// An attempt is under way.
-    Trying,
-    /// It stands in its queues.
-    Queued,
-    /// Its end is under way.
-    Ending,
-}
-
-/// A waiter whose turn it is.
-#[derive(Debug, Clone)]
-pub(super) struct Turn {
-    pub(super) id: WaiterId,
-    pub(super) is_extend: bool,
-    pub(super) command: Arc<Reserve>,
-    pub(super) progress: Progress,
-}
-
-/// A caller among those of a waiter. It must leave when it goes.
-#[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) waiter: WaiterId,
-    pub(super) number: u64,
-    pub(super) answer: oneshot::Receiver<Answer>,
-    pub(super) deadline: Instant,
-}
-
-/// What a reserve meets here.
-pub(super) enum Entry {
-    /// Its lease is new here, and ready to wait. Somebody must send it or queue it.
-    New { seat: Seat, turn: Turn, is_behind: bool },
-    /// Its lease is here already.
-    Joined(Seat),
-    /// Its lease is here for other requirements.
-    Conflict,
-    /// It does not wait, and a waiter of this limit is before it.
-    Behind(LimitKey),
-    /// It does not wait, and nobody is before it.
-    Passes,
-}
-
-/// What to do with a waiter whose attempt has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placed {
-    /// It waits. `starts` says that the asker must be started.
-    Queued { starts: bool },
-    /// Its wait ends now.
-    Ends,
-    /// All its callers have left.
-    Gone,
+    pub(super) expected: HashMap<LimitKey, Instant>,
+    pub(super) expiries: Expiries,
+    pub(super) accounts: HashMap<AccountId, LimitKey>,
+    pub(super) is_asked: bool,
+    pub(super) is_stopped: bool,
 }
 
 impl Waiting {
@@ -177,7 +74,7 @@ impl Waiting {
         command.wait().max_ms() > 0 || self.counts.leases.load(Ordering::SeqCst) > 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -205,25 +102,20 @@ impl Waiting {
         if wait.is_zero() || is_full || !state.queues.has_places(command, queueing) {
             return behind.map_or(Entry::Passes, |key| Entry::Behind(key.clone()));
         }
-        let is_behind = behind.is_some();
+        let is_behind = behind.is_some() || state.is_crowded(command);
         let id = WaiterId(state.number());
         let command = Arc::new(command.clone());
-        let progress = Progress::default();
-        let waiter = Waiter {
-            command: Arc::clone(&command),
-            rank,
-            progress,
-            phase: Phase::Trying,
-            ends: false,
-            was_queued: false,
-            is_extend: false,
-            callers: Vec::with_capacity(1),
-        };
+        let mut waiter = Waiter::new(Arc::clone(&command), rank, false);
+        if !is_behind {
+            waiter.is_first_attempt = true;
+            state.count_first_attempt(&command);
+        }
+        let turn = waiter.turn(id);
         state.by_lease.insert(command.lease, id);
         state.waiters.insert(id, waiter);
         self.counts.leases.fetch_add(1, Ordering::SeqCst);
         let seat = self.add_caller(&mut state, id, now + wait);
-        Entry::New { seat, turn: Turn { id, is_extend: false, command, progress }, is_behind }
+        Entry::New { seat, turn, is_behind }
     }
 
     /// Whether a reserve would be behind a waiter.
@@ -246,16 +138,7 @@ impl Waiting {
             return None;
         }
         let (id, command) = (WaiterId(state.number()), Arc::new(wanted));
-        let waiter = Waiter {
-            command: Arc::clone(&command),
-            rank,
-            progress: Progress::default(),
-            phase: Phase::Queued,
-            ends: false,
-            was_queued: true,
-            is_extend: true,
-            callers: Vec::with_capacity(1),
-        };
+        let waiter = Waiter::new(Arc::clone(&command), rank, true);
         state.extends.entry(command.lease).or_default().push(id);
         state.waiters.insert(id, waiter);
         self.counts.leases.fetch_add(1, Ordering::SeqCst);
@@ -297,7 +180,7 @@ impl Waiting {
         self.counts.callers.store(state.callers, Ordering::Relaxed);
         let Some(waiter) = state.waiters.get_mut(&id) else { return };
         waiter.callers.retain(|(other, _)| *other != number);
-        if waiter.callers.is_empty() && waiter.phase == Phase::Queued {
+        if waiter.is_extend || waiter.callers.is_empty() && waiter.phase == Phase::Queued {
             // An extend leaves at its deadline, too.
             self.counts.left.fetch_add(u64::from(!waiter.is_extend), Ordering::Relaxed);
             self.remove(&mut state, id);
@@ -315,6 +198,11 @@ impl Waiting {
         let is_stopped = state.is_stopped;
         let Some(waiter) = state.waiters.get_mut(&id) else { return Placed::Gone };
         waiter.progress = progress;
+        if std::mem::take(&mut waiter.is_first_attempt) {
+            let command = Arc::clone(&waiter.command);
+            state.end_first_attempt(&command);
+        }
+        let Some(waiter) = state.waiters.get_mut(&id) else { return Placed::Gone };
         if waiter.callers.is_empty() {
             self.remove(&mut state, id);
             return Placed::Gone;
@@ -385,6 +273,9 @@ impl Waiting {
         self.unqueue(state, id);
         let waiter = state.waiters.remove(&id)?;
         let lease = waiter.command.lease;
+        if waiter.is_first_attempt {
+            state.end_first_attempt(&waiter.command);
+        }
         if !waiter.is_extend {
             state.by_lease.remove(&lease);
         } else if let Some(extends) = state.extends.get_mut(&lease) {
@@ -406,7 +297,7 @@ impl Waiting {
     }
 
     /// Whose turn it is in the queues of `keys`: those that fit, whose attempts are under way from now on, and those whose limits
-    /// were not looked at yet. Extends that fit have been told.
+    /// were not looked at yet. Extends that fit are told so. They keep their place, and the room for it, until they are carried out.
     pub(super) fn turns(
         &self,
         keys: &HashSet<LimitKey>,
@@ -419,113 +310,42 @@ impl Waiting {
         let fitting = turns.fitting.into_iter().filter_map(|id| {
             let waiter = state.waiters.get_mut(&id)?;
             waiter.phase = Phase::Trying;
-            let turn = waiter.turn(id);
-            if turn.is_extend {
+            if waiter.is_extend {
                 // Its caller finds its channel closed, and has the turn.
-                self.remove(&mut state, id);
+                waiter.callers.clear();
+                return None;
             }
-            Some(turn)
+            Some(waiter.turn(id))
         });
         (fitting.collect(), unseen)
-    }
-
-    /// Notes what a look found out about a waiter: the accounts of its limits, which of them lacks room, and when a schedule will
-    /// have refilled it.
-    pub(super) fn note_look(
-        &self,
-        id: WaiterId,
-        accounts: impl Iterator<Item = (AccountId, LimitKey)>,
-        lacking: Option<(usize, Option<Instant>)>,
-    ) {
-        let mut state = self.lock();
-        let State { accounts: known, waiters, expected, .. } = &mut *state;
-        known.extend(accounts);
-        let Some((waiter, (limiting, room_at))) = waiters.get_mut(&id).zip(lacking) else { return };
-        waiter.progress.limiting = limiting;
-        let key = waiter.command.requirements().get(limiting).map(|requirement| requirement.key.clone());
-        if let Some((key, room_at)) = key.zip(room_at) {
-            expected.insert(key, room_at);
-        }
-    }
-
-    /// The limits whose first waiters must be looked at now; all of them if `polls`. `None` if nobody waits: the asker ends.
-    pub(super) fn take_due(&self, polls: bool) -> Option<HashSet<LimitKey>> {
-        let mut state = self.lock();
-        if state.queues.len() == 0 {
-            state.is_asked = false;
-            (state.due, state.expected, state.accounts) = Default::default();
-            return None;
-        }
-        if polls {
-            state.expected.clear();
-            state.due.clear();
-            return Some(state.queues.keys().cloned().collect());
-        }
-        let (now, State { expected, expiries, due, queues, .. }) = (Instant::now(), &mut *state);
-        due.extend(expected.extract_if(|_, at| *at <= now).map(|(key, _)| key));
-        due.extend(expiries.take_due(now).into_iter().filter(|key| queues.waiters(key) > 0));
-        Some(std::mem::take(due))
-    }
-
-    /// When a schedule will have refilled what a first waiter lacks, or a reservation expires.
-    pub(super) fn next_expected(&self) -> Option<Instant> {
-        let state = self.lock();
-        let expiry = state.expiries.next(|key| state.queues.waiters(key) > 0);
-        state.expected.values().copied().chain(expiry).min()
-    }
-
-    /// Reservations that were granted to a waiter expire at these times.
-    pub(super) fn note_expiries<'a>(&self, expiries: impl Iterator<Item = (&'a LimitKey, Instant)>) {
-        let mut state = self.lock();
-        expiries.for_each(|(key, at)| state.expiries.note(key, at));
-    }
-
-    /// There may be more room of a limit.
-    fn may_have_room(&self, key: impl FnOnce(&State) -> Option<LimitKey>) {
-        if self.counts.leases.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let mut state = self.lock();
-        if let Some(key) = key(&state)
-            && state.queues.waiters(&key) > 0
-        {
-            state.due.insert(key);
-            self.changed.notify_one();
-        }
-    }
-
-    /// Units of the limit with this account were released.
-    pub(in crate::limiter) fn released(&self, account: AccountId) {
-        self.may_have_room(|state| state.accounts.get(&account).cloned());
-    }
-}
-
-impl Waiter {
-    fn turn(&self, id: WaiterId) -> Turn {
-        let Self { is_extend, progress, .. } = *self;
-        Turn { id, is_extend, command: Arc::clone(&self.command), progress }
     }
 }
 
 impl State {
+    /// Whether as many first attempts are under way as may be, of one of the limits.
+    fn is_crowded(&self, command: &Reserve) -> bool {
+        let attempts = |requirement: &Requirement| self.first_attempts.get(&requirement.key).copied();
+        command.requirements().iter().any(|it| attempts(it).unwrap_or(0) >= FIRST_ATTEMPTS_MAX)
+    }
+
+    fn count_first_attempt(&mut self, command: &Reserve) {
+        for requirement in command.requirements() {
+            *self.first_attempts.entry(requirement.key.clone()).or_default() += 1;
+        }
+    }
+
+    fn end_first_attempt(&mut self, command: &Reserve) {
+        for requirement in command.requirements() {
+            let Some(attempts) = self.first_attempts.get_mut(&requirement.key) else { continue };
+            *attempts -= 1;
+            if *attempts == 0 {
+                self.first_attempts.remove(&requirement.key);
+            }
+        }
+    }
+
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
-    }
-}
-
-impl RefillObserver for Waiting {
-    fn refilled(&self, account: AccountId) {
-        self.released(account);
-    }
-}
-
-impl Waiters for Waiting {
-    fn defined(&self, key: &LimitKey) {
-        self.may_have_room(|_| Some(key.clone()));
-    }
-
-    fn units(&self, key: &LimitKey) -> u128 {
-        self.lock().queues.units(key)
     }
 }
