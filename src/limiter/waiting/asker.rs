@@ -36,10 +36,11 @@ impl<L: Ledger> Limiter<L> {
             }
             self.serve(due).await;
             let wake_at = self.waiting.next_expected().map_or(poll_at, |at| at.min(poll_at));
-            polls = tokio::select! {
-                () = self.waiting.changed.notified() => false,
-                () = tokio::time::sleep_until(wake_at) => wake_at >= poll_at,
-            };
+            tokio::select! {
+                () = self.waiting.changed.notified() => {}
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+            polls = Instant::now() >= poll_at;
         }
     }
 

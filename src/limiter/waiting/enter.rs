@@ -18,9 +18,10 @@ impl<L: Ledger> Limiter<L> {
     pub(in crate::limiter) fn reserve_in_turn<'a>(&'a self, command: &'a Reserve) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
             match self.waiting.enter(command, |key| self.queueing(key)) {
-                Entry::Passes => self.reserve_now(command).await,
+                // Boxed, so that they do not add to the future of everyone who waits.
+                Entry::Passes => Box::pin(self.reserve_now(command)).await,
                 Entry::Conflict => Ok(ReserveOutcome::LeaseConflict),
-                Entry::Behind(key) => self.deny_behind(command, key).await,
+                Entry::Behind(key) => Box::pin(self.deny_behind(command, key)).await,
                 Entry::Joined(seat) => {
                     Caller::new(&self.waiting, seat).outcome(|waiter| self.start_end(waiter)).await
                 }
