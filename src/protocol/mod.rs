@@ -5,6 +5,7 @@
 //! | [`reserve`] | reserve for a lease |
 //! | [`reserve_command`] | take, take in any case, or only look |
 //! | [`wait`] | how long a reserve waits for room |
+//! | [`report`] | what is left of limits, in an answer |
 //! | [`complete`] | settle a lease |
 //! | [`extend`] | reserve more for a running lease |
 //! | [`renew`] | hold the slots of a running lease for longer |
@@ -23,6 +24,7 @@ pub mod error;
 pub mod extend;
 pub mod object;
 pub mod renew;
+pub mod report;
 pub mod reserve;
 pub mod reserve_command;
 pub mod wait;
@@ -47,6 +49,7 @@ pub use object::{
     ObjectState, ObjectStateAnswer, ObjectTryAnswer,
 };
 pub use renew::{Renew, RenewBody, RenewOutcome};
+pub use report::LimitReport;
 pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
 };

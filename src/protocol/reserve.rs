@@ -7,6 +7,7 @@ use super::error::{
     LEASE_EXPIRED, LEASE_SETTLED, LIMIT_DECREASING, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY, check_job_id,
     check_keys_differ,
 };
+use super::report::LimitReport;
 use super::wait::{PRIORITY_DEFAULT, Wait};
 use crate::limit::{Amount, LeaseId, LimitKey};
 
@@ -139,6 +140,9 @@ pub struct ReserveBody {
     /// The priority among those that wait, 0 to 9; 5 if left out. 9 is served first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u64>,
+    /// Whether the answer tells what is left of the limits.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub report: bool,
 }
 
 /// One requirement in JSON.
@@ -168,6 +172,9 @@ pub struct ReserveAnswer {
     /// Whether the service granted it by itself, because the ledger did not answer. Its usage becomes debt.
     #[serde(default, skip_serializing_if = "is_false")]
     pub emergency: bool,
+    /// What is left of the limits, if the request asks for it and the ledger tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<LimitReport>>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -194,6 +201,7 @@ impl From<&Reserve> for ReserveBody {
             force: false,
             max_wait_ms: command.wait.max_ms(),
             priority: priority_unless_default(command.wait),
+            report: false,
         }
     }
 }
@@ -213,6 +221,7 @@ impl ReserveAnswer {
             error: error.to_owned(),
             limiting_key: None,
             emergency: false,
+            limits: None,
         }
     }
 
@@ -229,7 +238,15 @@ impl ReserveAnswer {
 
     /// Reads the outcome.
     pub fn into_outcome(self) -> Result<ReserveOutcome, AnswerError> {
-        let Self { allowed, retry_after_ms, reserved_at_unix_ms, error, limiting_key, emergency: _ } = self;
+        let Self {
+            allowed,
+            retry_after_ms,
+            reserved_at_unix_ms,
+            error,
+            limiting_key,
+            emergency: _,
+            limits: _,
+        } = self;
         if allowed {
             return Ok(ReserveOutcome::Granted { reserved_at_unix_ms });
         }

@@ -68,6 +68,7 @@ pub(crate) enum Route {
     Renew,
     Complete,
     CompleteBatch,
+    Check,
     Objects,
     Admin,
     #[cfg(feature = "grpc")]
@@ -91,6 +92,7 @@ struct RouteSeconds {
     renew: Histogram,
     complete: Histogram,
     complete_batch: Histogram,
+    check: Histogram,
     objects: Histogram,
     admin: Histogram,
     #[cfg(feature = "grpc")]
@@ -283,6 +285,7 @@ impl RouteSeconds {
             renew: seconds("/v1/renew"),
             complete: seconds("/v1/complete"),
             complete_batch: seconds("/v1/complete/batch"),
+            check: seconds("/v1/check"),
             objects: seconds("/v1/objects"),
             admin: seconds("/v1/admin/limits"),
             #[cfg(feature = "grpc")]
@@ -306,6 +309,7 @@ impl RouteSeconds {
             Route::Renew => &self.renew,
             Route::Complete => &self.complete,
             Route::CompleteBatch => &self.complete_batch,
+            Route::Check => &self.check,
             Route::Objects => &self.objects,
             Route::Admin => &self.admin,
             #[cfg(feature = "grpc")]

@@ -99,6 +99,7 @@ async fn serve_over<L: Ledger>(
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
         shown_limits: settings.metrics.limits.clone(),
+        answers: settings.answers.clone(),
         ..Api::new(Arc::clone(&engine), gate, Metrics::new(registry))
     });
     let configs = tls.as_ref().map(ReloadingTls::configs);

@@ -13,6 +13,7 @@ mod http2_conformance;
 mod limits;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod plain_http;
 mod smuggling;
 mod stop;
 mod tls;

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::*;
 
 const ALL_NAMES: &[&str] = &[
+    "answers.headers",
+    "answers.report",
     "auth.certificates_path",
     "auth.jwt.audience",
     "auth.jwt.issuer",
@@ -28,6 +30,7 @@ const ALL_NAMES: &[&str] = &[
     "connections.max_age_seconds",
     "connections.max_per_peer",
     "connections.write_timeout_ms",
+    "gateway.http2_resets_max",
     "gateway.rules",
     "limiter.lease_cache_capacity",
     "limiter.local_denial_ms",
