@@ -41,5 +41,6 @@ mod round_trips;
 mod run;
 mod stored_formats;
 mod tower;
+mod waiters;
 
 contract_tests!(crate::memory::MemoryBackend::new());

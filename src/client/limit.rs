@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
     Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage, Period,
-    RefillRateError, TimeZoneName,
+    Queueing, RefillRateError, TimeZoneName,
 };
 use crate::time::saturating_ms;
 
@@ -46,6 +46,7 @@ pub struct Limit {
     overage: Overage,
     instances_max: u64,
     enforce: bool,
+    queueing: Queueing,
 }
 
 /// Why a limit cannot be defined.
@@ -165,6 +166,7 @@ impl Limit {
             overage: Overage::default(),
             instances_max: 0,
             enforce: true,
+            queueing: Queueing::default(),
         }
     }
 
@@ -229,6 +231,11 @@ impl Limit {
         Self { overage, ..self }
     }
 
+    /// Sets how callers wait for the limit at the service; by default the oldest first, without a bound of the limit's own.
+    pub fn queueing(self, queueing: Queueing) -> Self {
+        Self { queueing, ..self }
+    }
+
     /// Sets the most limits that a template makes.
     pub fn instances_max(self, instances_max: u64) -> Self {
         Self { instances_max, ..self }
@@ -253,7 +260,8 @@ impl Limit {
         let capacity = Capacity::new(self.capacity).map_err(DefinitionError::Capacity)?;
         let kind = Kind::from_fields(self.kind, &self.fields)?;
         let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
-        Ok(Definition { enforce: self.enforce, ..definition.with_instances_max(self.instances_max)? })
+        let definition = definition.with_instances_max(self.instances_max)?;
+        Ok(Definition { enforce: self.enforce, queueing: self.queueing, ..definition })
     }
 
     fn or_fault(self, fault: LimitError) -> Self {

@@ -16,6 +16,12 @@ pub trait Transport: Send + Sync + 'static {
     /// Reserves everything that the command asks for, or nothing.
     fn reserve(&self, command: &Reserve) -> impl Future<Output = Result<AttemptResult, CallError>> + Send;
 
+    /// How long the other side may hold a reserve until there is room. Zero if it answers at once; then the client library
+    /// asks again itself.
+    fn wait_max(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Settles a lease. A lease that is unknown, settled or expired needs no complete: the call succeeds.
     fn complete(&self, command: &Complete) -> impl Future<Output = Result<(), CallError>> + Send;
 
@@ -89,6 +95,10 @@ impl From<ReserveOutcome> for AttemptResult {
 
 /// A transport with several owners.
 impl<T: Transport> Transport for Arc<T> {
+    fn wait_max(&self) -> Duration {
+        (**self).wait_max()
+    }
+
     async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         T::reserve(self, command).await
     }

@@ -35,8 +35,8 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, RateChange, RefillRate, Status,
-    Steps, Texts, WaitMax,
+    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, Queueing, RateChange, RefillRate,
+    Status, Steps, Texts, WaitMax,
 };
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, unix_ms};
@@ -282,6 +282,7 @@ pub(crate) fn definition_with_rate(
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
             enforce: true,
+            queueing: Queueing::default(),
         });
     };
     let definition = &limit.state.definition;

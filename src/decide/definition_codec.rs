@@ -11,7 +11,8 @@
 //! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule, and if a later part follows |
 //! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer, and if a later part follows |
 //! | s | `EncodedEnforcement` in postcard's encoding, for limits in shadow mode, and if a later part follows |
-//! | w | `EncodedWindow` in postcard's encoding, for versions that start the schedule of a calendar window |
+//! | w | `EncodedWindow` in postcard's encoding, for versions that start the schedule of a calendar window, and if a later part follows |
+//! | q | `EncodedQueue` in postcard's encoding, for limits that say how callers wait |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::{Recorded, UserData};
 use crate::limit::{
     Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState, OnUnavailable,
-    Origin, Overage, Status, WaitMax,
+    Origin, Overage, QueueOrder, Queueing, Status, WaitMax,
 };
 
 const FORMAT: u8 = 1;
@@ -120,9 +121,23 @@ struct EncodedEnforcement {
 }
 
 /// The first window of the schedule that a version starts.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Default)]
 struct EncodedWindow {
+    /// 0 if no window starts, and a part behind this one is stored.
     first_ends_ms: u64,
+}
+
+/// How callers wait for the limit at the server. Earlier versions of this program ignore it.
+#[derive(Serialize, Deserialize)]
+struct EncodedQueue {
+    order: EncodedQueueOrder,
+    max_waiting: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum EncodedQueueOrder {
+    OldestFirst,
+    NewestFirst,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,7 +164,9 @@ pub(crate) fn encode(
 ) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
+    let queue = EncodedQueue::of(state);
     let window = first_window_ends_ms.map(|first_ends_ms| EncodedWindow { first_ends_ms });
+    let window = window.or(queue.as_ref().map(|_| Default::default()));
     let enforce = state.definition.enforce;
     let enforcement = (!enforce || window.is_some()).then_some(EncodedEnforcement { enforce });
     let emergency = EncodedEmergency::of(state).or(enforcement.as_ref().map(|_| Default::default()));
@@ -167,6 +184,7 @@ pub(crate) fn encode(
     body = append_if_any(body, emergency)?;
     body = append_if_any(body, enforcement)?;
     body = append_if_any(body, window)?;
+    body = append_if_any(body, queue)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -225,13 +243,15 @@ impl Assembler {
         let (schedule, rest) = take_if_any::<EncodedSchedule>(rest)?;
         let (emergency, rest) = take_if_any::<EncodedEmergency>(rest)?;
         let (enforcement, rest) = take_if_any::<EncodedEnforcement>(rest)?;
-        let (window, _) = take_if_any::<EncodedWindow>(rest)?;
-        let first_window_ends_ms = window.map(|window| window.first_ends_ms);
+        let (window, rest) = take_if_any::<EncodedWindow>(rest)?;
+        let (queue, _) = take_if_any::<EncodedQueue>(rest)?;
+        let first_window_ends_ms = window.map(|window| window.first_ends_ms).filter(|&ends_ms| ends_ms != 0);
         let (number, state) =
             body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
         let on_unavailable = emergency.map_or(Ok(OnUnavailable::Deny), EncodedEmergency::decode)?;
         let enforce = enforcement.is_none_or(|it| it.enforce);
-        let definition = Definition { on_unavailable, enforce, ..state.definition };
+        let queueing = queue.map(EncodedQueue::decode).unwrap_or_default();
+        let definition = Definition { on_unavailable, enforce, queueing, ..state.definition };
         let accounts_since = accounts_since.unwrap_or_default();
         let state = LimitState { definition, accounts_since, ..state };
         let schedule_since_ns = schedule.map(|schedule| schedule.since_ns).filter(|&since_ns| since_ns != 0);
@@ -263,6 +283,25 @@ impl EncodedEmergency {
         }
         let share = EmergencyShare::from_millionths(self.share_millionths, u64::from(self.seconds));
         share.map(OnUnavailable::Allow).map_err(invalid)
+    }
+}
+
+impl EncodedQueue {
+    fn of(state: &LimitState) -> Option<Self> {
+        let Queueing { order, max_waiting } = state.definition.queueing;
+        let order = match order {
+            QueueOrder::OldestFirst => EncodedQueueOrder::OldestFirst,
+            QueueOrder::NewestFirst => EncodedQueueOrder::NewestFirst,
+        };
+        (state.definition.queueing != Queueing::default()).then_some(Self { order, max_waiting })
+    }
+
+    fn decode(self) -> Queueing {
+        let order = match self.order {
+            EncodedQueueOrder::OldestFirst => QueueOrder::OldestFirst,
+            EncodedQueueOrder::NewestFirst => QueueOrder::NewestFirst,
+        };
+        Queueing { order, max_waiting: self.max_waiting }
     }
 }
 

@@ -157,10 +157,10 @@ impl Lease {
                         leg.excess = recorded.transfer.movement.amount();
                     }
                 }
-                // These accompany a reservation ahead.
+                // These accompany a reservation ahead; the pass, a later attempt.
                 None if matches!(
                     recorded.transfer.code,
-                    TransferCode::Borrow | TransferCode::Measure | TransferCode::Allow
+                    TransferCode::Borrow | TransferCode::Measure | TransferCode::Allow | TransferCode::Pass
                 ) => {}
                 None => lease.settled = true,
             }
@@ -337,7 +337,8 @@ impl HeldLeg {
             | TransferCode::Borrow
             | TransferCode::Repay
             | TransferCode::Measure
-            | TransferCode::Allow => None,
+            | TransferCode::Allow
+            | TransferCode::Pass => None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! | [`ids`] | the ids of accounts and transfers |
 //! | [`reserve`] | a reserve command and its limits -> a chain; the chain's outcome -> granted, denied, or read the lease |
 //! | `force` | a reserve that takes whatever is free, and the rest as debt -> a chain; the chain's outcome -> taken, or try again |
+//! | `later_attempt` | a reserve that waits -> its later attempts, and what excludes them; the outcome of each |
 //! | `look` | a reserve command and what is free -> granted or denied, without a chain |
 //! | [`lease`] | the transfers of a lease -> what it holds, and whether it is settled |
 //! | `extend` | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
@@ -38,6 +39,7 @@ pub(crate) mod extend;
 pub(crate) mod force;
 pub mod ids;
 pub(crate) mod instance_place;
+pub(crate) mod later_attempt;
 pub mod lease;
 pub(crate) mod look;
 pub(crate) mod pacing;

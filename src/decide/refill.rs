@@ -229,6 +229,20 @@ impl Schedule {
         Some(steps.starts_at_ms(steps.at(now_ns) + 1))
     }
 
+    /// When refills have added `lacking` units, at the earliest, in the ledger's nanoseconds. `None` for a manually refilled bucket.
+    pub(crate) fn adds_at_ns(&self, lacking: u128, clock: ClockValue, now_ns: u64) -> Option<u64> {
+        if let Some((window, end)) = self.calendar() {
+            return Some(Tick::Millisecond.starts_at_ns(end_after(window, end.known_ms(), now_ns)));
+        }
+        let steps = self.steps(clock)?;
+        let steps_needed = match self.rate() {
+            Some(rate) => u64::try_from(lacking.div_ceil(rate.amount().into())).ok()?,
+            // The next step of a window may add all.
+            None => 1,
+        };
+        Some(steps.starts_at_ns(steps.at(now_ns).checked_add(steps_needed)?))
+    }
+
     /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value shows that nothing is due.
     pub(crate) fn up_to_date_until_ns(&self, clock: ClockValue) -> u64 {
         if let Some(end) = &self.window_end {

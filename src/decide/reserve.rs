@@ -61,18 +61,29 @@ pub(super) struct PlannedLeg {
 /// An unknown key becomes a leg that no account can satisfy. Thus the ledger itself refuses every denial and remembers it, and
 /// a denied lease id stays denied whatever is defined or released later.
 pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Option<Chain> {
+    Chain::new(plan_legs(ids, command, limits, 0, now_ns))
+}
+
+/// The legs of an attempt, in the order of the requirements.
+pub(super) fn plan_legs(
+    ids: Ids,
+    command: &Reserve,
+    limits: &[Option<&Limit>],
+    attempt: u8,
+    now_ns: u64,
+) -> impl Iterator<Item = Transfer> {
     let lease_ids = ids.of_lease(command.lease);
     let legs = command.requirements().iter().zip(limits).enumerate();
-    Chain::new(legs.map(|(index, (requirement, limit))| {
+    legs.map(move |(index, (requirement, limit))| {
         let PlannedLeg { code, movement, refilled_at_ms } = plan_leg(ids, requirement, *limit, now_ns);
         let wide = command.lease.as_u128();
         Transfer {
-            id: lease_ids.transfer(Purpose::Reserve, 0, index),
+            id: lease_ids.transfer(Purpose::Reserve, attempt, index),
             code,
             user_data: UserData { wide, long: refilled_at_ms, ..UserData::default() },
             movement,
         }
-    }))
+    })
 }
 
 /// The leg for a requirement. Every refill of the limit that was due at `now_ns` has been made.

@@ -2,7 +2,7 @@
 
 use super::{
     Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, OnUnavailable,
-    Texts, WaitMax,
+    Queueing, Texts, WaitMax,
 };
 
 /// A limit as an operator defines it.
@@ -27,6 +27,8 @@ pub struct Definition {
     /// Whether the limit denies. Without it, the limit is in shadow mode: it grants every reserve, what finds no room is debt,
     /// and the answer says that it would deny.
     pub enforce: bool,
+    /// How callers wait for the limit at the server.
+    pub queueing: Queueing,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -63,6 +65,7 @@ impl Definition {
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
             enforce: true,
+            queueing: Queueing::default(),
         })
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields, KindName, LimitKey,
-    LimitState, OnUnavailable, Overage, Period, Status, TimeZoneName, WaitMax,
+    LimitState, OnUnavailable, Overage, Period, QueueOrder, Queueing, Status, TimeZoneName, WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
@@ -74,6 +74,9 @@ pub struct DefinitionJson {
     /// Whether the limit denies; true if left out.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub enforce: bool,
+    /// How callers wait for the limit at the server; oldest first, without a bound of its own, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueJson>,
 }
 
 /// See [`KindName`].
@@ -117,6 +120,28 @@ pub struct EmergencyJson {
     pub capacity_share: f64,
     /// The first seconds of an outage, in which a replica grants: 1 to 3,600.
     pub seconds: u64,
+}
+
+/// See [`Queueing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueJson {
+    /// Who is served first.
+    #[serde(default)]
+    pub order: QueueOrderJson,
+    /// The most units of the limit that may be waited for in one process; no bound if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_waiting: Option<u64>,
+}
+
+/// See [`QueueOrder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum QueueOrderJson {
+    #[default]
+    OldestFirst,
+    NewestFirst,
 }
 
 /// See [`Status`]. A deleted limit is never written.
@@ -183,8 +208,31 @@ impl DefinitionJson {
             Some(ms) => definition.with_max_wait_ms(ms)?,
             None => definition,
         };
-        let on_unavailable = on_unavailable(self.on_unavailable, self.emergency)?;
-        Ok(Definition { on_unavailable, enforce: self.enforce, ..definition })
+        Ok(Definition {
+            on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?,
+            queueing: self.queue.map_or_else(Queueing::default, QueueJson::queueing),
+            enforce: self.enforce,
+            ..definition
+        })
+    }
+}
+
+impl QueueJson {
+    fn queueing(self) -> Queueing {
+        let order = match self.order {
+            QueueOrderJson::OldestFirst => QueueOrder::OldestFirst,
+            QueueOrderJson::NewestFirst => QueueOrder::NewestFirst,
+        };
+        Queueing { order, max_waiting: self.max_waiting }
+    }
+
+    /// `None` for the default, which is left out.
+    fn of(queueing: Queueing) -> Option<Self> {
+        let order = match queueing.order {
+            QueueOrder::OldestFirst => QueueOrderJson::OldestFirst,
+            QueueOrder::NewestFirst => QueueOrderJson::NewestFirst,
+        };
+        (queueing != Queueing::default()).then_some(Self { order, max_waiting: queueing.max_waiting })
     }
 }
 
@@ -271,6 +319,7 @@ impl From<&Definition> for DefinitionJson {
             on_unavailable,
             emergency,
             enforce: definition.enforce,
+            queue: QueueJson::of(definition.queueing),
         }
     }
 }

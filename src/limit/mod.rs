@@ -14,6 +14,7 @@ mod key_error;
 mod kind;
 mod kind_name;
 mod on_unavailable;
+mod queueing;
 mod segments;
 mod state;
 mod template;
@@ -37,6 +38,7 @@ pub use kind::{
 pub(crate) use kind::{EncodedKind, Refill, ScheduledKind, Steps, Tick};
 pub use kind_name::KindName;
 pub use on_unavailable::{EmergencyShare, OnUnavailable};
+pub use queueing::{QueueOrder, Queueing};
 pub use state::{LimitState, Origin, Status};
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
 pub use texts::{DESCRIPTION_BYTES_MAX, Texts, UNIT_BYTES_MAX};

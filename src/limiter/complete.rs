@@ -153,7 +153,11 @@ impl<L: Ledger> Limiter<L> {
     }
 
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {
-        settlement.released().for_each(|(account, units)| self.denial_cache.released(account, units));
+        self.waiting.lease_settled(command.lease);
+        settlement.released().for_each(|(account, units)| {
+            self.denial_cache.released(account, units);
+            self.waiting.released(account);
+        });
         if settlement.released().next().is_some() {
             let entries = command.actuals().iter().filter_map(|it| self.registry.snapshot().get(&it.key));
             entries.for_each(|entry| entry.note_given_back());

@@ -67,6 +67,16 @@ pub(super) enum Admission {
     DeniedBefore { key: LimitKey },
 }
 
+/// What the cache says of a reserve that does not wait and is behind a waiter.
+pub(super) enum BehindQueue {
+    /// Its lease id stays denied.
+    Denied,
+    /// It was denied before because of this limit.
+    DeniedBefore(LimitKey),
+    /// Its lease may have been granted: the ledger must be asked.
+    MayBeGranted,
+}
+
 /// One admission ticket for each requirement of a command, if its limit is known to be exhausted. Tickets that are dropped
 /// without an outcome (the call failed, timed out or was given up) go back to their limits.
 #[derive(Default)]
@@ -147,6 +157,33 @@ impl DenialCache {
         if let Some(known) = &self.known {
             known.leases.insert(lease, LeaseFate::Sent);
         }
+    }
+
+    /// Whether a lease id was made a moment ago and was not sent by this process, so that nobody was granted it.
+    pub(super) fn is_young(&self, lease: LeaseId) -> bool {
+        self.known.as_ref().is_some_and(|known| known.leases.get(&lease).is_none() && known.is_new(lease))
+    }
+
+    /// The limit because of which a lease id was denied here.
+    pub(super) fn denied_before(&self, lease: LeaseId) -> Option<LimitKey> {
+        match self.known.as_ref()?.leases.get(&lease)? {
+            LeaseFate::Sent => None,
+            LeaseFate::Denied(key) => Some(key),
+        }
+    }
+
+    /// A reserve that does not wait is behind a waiter of this limit.
+    pub(super) fn deny_behind(&self, lease: LeaseId, key: &LimitKey) -> BehindQueue {
+        let Some(known) = self.known.as_ref() else { return BehindQueue::MayBeGranted };
+        if let Some(key) = self.denied_before(lease) {
+            return BehindQueue::DeniedBefore(key);
+        }
+        if !self.is_young(lease) {
+            return BehindQueue::MayBeGranted;
+        }
+        known.leases.insert(lease, LeaseFate::Denied(key.clone()));
+        self.denied.fetch_add(1, Ordering::Relaxed);
+        BehindQueue::Denied
     }
 
     /// The ledger had no room for the requirement at `index`. Returns when there will be room, if known.

@@ -24,7 +24,7 @@ impl<L: Ledger> Limiter<L> {
             let command = resolved.command;
             for _ in 0..ATTEMPTS_MAX {
                 let Some(key) = resolved.new_instances().first().map(|new| new.key().clone()) else {
-                    return self.reserve(command).await;
+                    return self.reserve_now(command).await;
                 };
                 // Of all callers that wait here, the first one makes the instance for all.
                 let turn = self.registry.first_use(&key).await;
@@ -117,7 +117,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Whether the limits that are made have room for the command, as far as their accounts tell.
-    async fn has_room(&self, resolved: &Resolved<'_>) -> Result<bool, LimiterError> {
+    pub(super) async fn has_room(&self, resolved: &Resolved<'_>) -> Result<bool, LimiterError> {
         let limits = resolved.limits();
         let requirements = resolved.command.requirements().iter();
         let wanted: Vec<(AccountId, u128)> = requirements

@@ -8,6 +8,7 @@
 //! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
+//! | `waiting/` | reserves that wait for room, in order |
 //! | `left.rs`, `kind_of.rs` | what is left of limits; the kind of a limit |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
@@ -31,6 +32,7 @@ mod object;
 mod renew;
 mod reserve;
 mod resolve;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +42,7 @@ use crate::decide::lease::Lease;
 use crate::decide::retry_after::RetryPolicy;
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LeaseId;
-use crate::registry::{RefillObserver, Registry, RegistryError};
+use crate::registry::{RefillObserver, Registry, RegistryError, Waiters};
 
 use denial_cache::DenialCache;
 use emergency::Emergency;
@@ -48,6 +50,8 @@ pub use emergency::{EmergencyCompletion, EmergencyCounts, EmergencyDebt};
 use lease_cache::LeaseCache;
 pub use left::Left;
 pub use object::{Object, ObjectError};
+use waiting::Waiting;
+pub use waiting::{WaitingCounts, WaitingOptions};
 
 /// Reserves, completes and extends leases. Cloning it is cheap.
 pub struct Limiter<L> {
@@ -58,6 +62,7 @@ pub struct Limiter<L> {
     lease_cache: Arc<LeaseCache>,
     denial_cache: Arc<DenialCache>,
     emergency: Arc<Emergency>,
+    waiting: Arc<Waiting>,
 }
 
 /// Settings of a limiter.
@@ -69,12 +74,19 @@ pub struct LimiterOptions {
     pub leases_max: usize,
     /// How long a limit may be denied without asking the ledger after the ledger denied it; zero switches that off.
     pub deny_alone_max: Duration,
+    /// How callers wait for room.
+    pub waiting: WaitingOptions,
 }
 
 impl Default for LimiterOptions {
     /// Without caches: the memory ledger answers as fast as they would.
     fn default() -> Self {
-        Self { retry_policy: RetryPolicy::default(), leases_max: 0, deny_alone_max: Duration::ZERO }
+        Self {
+            retry_policy: RetryPolicy::default(),
+            leases_max: 0,
+            deny_alone_max: Duration::ZERO,
+            waiting: WaitingOptions::default(),
+        }
     }
 }
 
@@ -88,6 +100,7 @@ impl<L> Clone for Limiter<L> {
             lease_cache: Arc::clone(&self.lease_cache),
             denial_cache: Arc::clone(&self.denial_cache),
             emergency: Arc::clone(&self.emergency),
+            waiting: Arc::clone(&self.waiting),
         }
     }
 }
@@ -126,6 +139,9 @@ impl<L: Ledger> Limiter<L> {
         if denial_cache.is_on() {
             registry.observe_refills(Arc::clone(&denial_cache) as Arc<dyn RefillObserver>);
         }
+        let waiting = Arc::new(Waiting::new(options.waiting));
+        registry.observe_refills(Arc::clone(&waiting) as Arc<dyn RefillObserver>);
+        registry.set_waiters(Arc::clone(&waiting) as Arc<dyn Waiters>);
         Self {
             ledger,
             ids,
@@ -134,12 +150,18 @@ impl<L: Ledger> Limiter<L> {
             lease_cache: Arc::new(LeaseCache::new(options.leases_max)),
             denial_cache,
             emergency: Arc::default(),
+            waiting,
         }
     }
 
     /// How many calls were denied without asking the ledger.
     pub fn denied_alone(&self) -> u64 {
         self.denial_cache.denied()
+    }
+
+    /// What became of those who waited.
+    pub fn waiting_counts(&self) -> Arc<WaitingCounts> {
+        self.waiting.counts()
     }
 
     /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.

@@ -1,10 +1,11 @@
 //! The operation reserve: reserves all requirements of a command or none, alone or in a batch.
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all};
 
 use super::denial_cache::{Admission, AdmissionTickets};
 use super::resolve::{Limits, Resolved};
 use super::{Limiter, LimiterError};
+use crate::decide::later_attempt;
 use crate::decide::lease::{Lease, LeaseStatus};
 use crate::decide::reserve::{self, Denial, ReserveResult};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError, Refusal};
@@ -42,10 +43,22 @@ enum LookUp<'a> {
 }
 
 impl<L: Ledger> Limiter<L> {
-    /// Reserves every requirement of the command, or nothing.
+    /// Reserves every requirement of the command, or nothing. A command that waits does so in a task of the runtime.
     ///
-    /// If the future is dropped, the outcome is unknown; the same command finds out.
-    pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
+    /// If the future is dropped, the outcome is unknown; the same command finds out. A command that still waits for its turn is
+    /// given up then.
+    pub fn reserve<'a>(
+        &'a self,
+        command: &'a Reserve,
+    ) -> impl Future<Output = Result<ReserveOutcome, LimiterError>> + Send + 'a {
+        match self.waiting.concerns(command) {
+            true => Either::Left(self.reserve_in_turn(command)),
+            false => Either::Right(self.reserve_now(command)),
+        }
+    }
+
+    /// The same, without waiting, and whoever waits.
+    pub(super) async fn reserve_now(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         let mut resolved = self.look_up(command);
         // Not through `resolve`: another future around limits that are ready costs a tenth of a reserve in memory
         // (`scripts/bench --only pairs`, the hot key).
@@ -86,6 +99,10 @@ impl<L: Ledger> Limiter<L> {
         &self,
         commands: &[&Reserve],
     ) -> Vec<Result<ReserveOutcome, LimiterError>> {
+        if commands.iter().any(|command| self.waiting.concerns(command)) {
+            // In their order, and together, so that they share requests to the ledger.
+            return join_all(commands.iter().map(|command| self.reserve(command))).await;
+        }
         let mut chains = Vec::with_capacity(commands.len());
         let resolved = self.resolve_batch(commands).await;
         let items: Vec<_> =
@@ -252,8 +269,9 @@ impl<L: Ledger> Limiter<L> {
             ReserveResult::Denied { denial: Denial::NoRoom(key), .. } if room_at_ns.is_some() => {
                 Some(self.deny_until(resolved, key, room_at_ns))
             }
-            ReserveResult::Denied { denial, repeated: false } => Some(self.deny(resolved, denial, false)),
-            ReserveResult::AlreadyGranted => None,
+            // Another attempt at this lease may be granted, or be under way.
+            ReserveResult::Denied { repeated: true, .. } | ReserveResult::AlreadyGranted => None,
+            ReserveResult::Denied { denial, .. } => Some(self.deny(resolved, denial, false)),
         })
     }
 
@@ -274,12 +292,26 @@ impl<L: Ledger> Limiter<L> {
             ReserveResult::Granted { reserved_at_unix_ms } => {
                 Ok(ReserveOutcome::granted(reserved_at_unix_ms))
             }
-            ReserveResult::Denied { denial, repeated: true } => match self.read_lease(command.lease).await? {
-                Some(lease) => self.status_of(&lease, &resolved).await,
-                None => Ok(self.deny(&resolved, denial, true)),
-            },
-            ReserveResult::Denied { denial, repeated: false } => Ok(self.deny(&resolved, denial, false)),
+            ReserveResult::Denied { denial, repeated: true } => self.deny_for_good(&resolved, denial).await,
+            ReserveResult::Denied { denial, .. } => Ok(self.deny(&resolved, denial, false)),
             ReserveResult::AlreadyGranted => self.status_of_granted(&resolved).await,
+        }
+    }
+
+    /// Excludes every later attempt at a lease whose first attempt can never be granted, and denies it. A later attempt or a forced
+    /// reserve that was granted before is the answer instead.
+    pub(super) async fn deny_for_good(
+        &self,
+        resolved: &Resolved<'_>,
+        denial: Denial,
+    ) -> Result<ReserveOutcome, LimiterError> {
+        let command = resolved.command;
+        if let Some(waiver) = later_attempt::waiver(self.ids, command) {
+            later_attempt::interpret_exclusion(command, self.ledger.submit_one(waiver).await?)?;
+        }
+        match self.read_lease(command.lease).await? {
+            Some(lease) => self.status_of(&lease, resolved).await,
+            None => Ok(self.deny(resolved, denial, true)),
         }
     }
 

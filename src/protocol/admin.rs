@@ -87,6 +87,13 @@ pub struct UsageBody {
     pub reserved: u128,
     /// Overage that found no room, in total since the limit was made or reset.
     pub debt: u128,
+    /// The units that callers wait for at the replica that answers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: u128,
+}
+
+fn is_zero(number: &u128) -> bool {
+    *number == 0
 }
 
 /// The query of `GET /v1/admin/limits`; every part may be left out.

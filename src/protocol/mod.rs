@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`reserve`] | reserve for a lease |
 //! | [`reserve_command`] | take, take in any case, or only look |
+//! | [`wait`] | how long a reserve waits for room |
 //! | [`report`] | what is left of limits, in an answer |
 //! | [`complete`] | settle a lease |
 //! | [`extend`] | reserve more for a running lease |
@@ -26,6 +27,7 @@ pub mod renew;
 pub mod report;
 pub mod reserve;
 pub mod reserve_command;
+pub mod wait;
 
 pub use admin::{
     ChangeAnswer, ChangeQuery, DeleteAnswer, DeleteQuery, DenialsAnswer, DenialsQuery, DeniedBody,
@@ -53,3 +55,4 @@ pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
 };
 pub use reserve_command::{CommandOutcome, ReserveCommand};
+pub use wait::{PRIORITY_DEFAULT, PRIORITY_MAX, WAIT_MS_MAX, Wait};

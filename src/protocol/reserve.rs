@@ -8,6 +8,7 @@ use super::error::{
     check_keys_differ,
 };
 use super::report::LimitReport;
+use super::wait::{PRIORITY_DEFAULT, Wait};
 use crate::limit::{Amount, LeaseId, LimitKey};
 
 /// The most requirements of one reserve.
@@ -30,6 +31,7 @@ pub struct Reserve {
     /// For logs only; empty if there is none.
     pub job_id: String,
     requirements: Vec<Requirement>,
+    wait: Wait,
 }
 
 impl Reserve {
@@ -46,12 +48,22 @@ impl Reserve {
         }
         check_keys_differ(field, &requirements.iter().map(|requirement| &requirement.key))?;
         requirements.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Ok(Self { lease, job_id, requirements })
+        Ok(Self { lease, job_id, requirements, wait: Wait::default() })
     }
 
     /// A reserve of one limit.
     pub fn of_one(lease: LeaseId, requirement: Requirement) -> Self {
-        Self { lease, job_id: String::new(), requirements: vec![requirement] }
+        Self { lease, job_id: String::new(), requirements: vec![requirement], wait: Wait::default() }
+    }
+
+    /// Waits for room as `wait` says.
+    pub fn with_wait(self, wait: Wait) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// How long it waits for room, and with which priority. By default it does not wait.
+    pub fn wait(&self) -> Wait {
+        self.wait
     }
 
     /// The requirements, sorted by key: 1 to 32, no key twice.
@@ -146,6 +158,12 @@ pub struct ReserveBody {
     /// Takes everything, whatever is free. The excess is debt.
     #[serde(default, skip_serializing_if = "is_false")]
     pub force: bool,
+    /// The longest wait for room, in milliseconds: 0 to 60,000.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_wait_ms: u64,
+    /// The priority among those that wait, 0 to 9; 5 if left out. 9 is served first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u64>,
     /// Whether the answer tells what is left of the limits.
     #[serde(default, skip_serializing_if = "is_false")]
     pub report: bool,
@@ -186,6 +204,10 @@ pub struct ReserveAnswer {
     pub would_deny: Vec<String>,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -208,9 +230,16 @@ impl From<&Reserve> for ReserveBody {
             requirements: command.requirements().iter().map(RequirementBody::from).collect(),
             dry_run: false,
             force: false,
+            max_wait_ms: command.wait.max_ms(),
+            priority: priority_unless_default(command.wait),
             report: false,
         }
     }
+}
+
+/// `None` for the default, which is left out.
+fn priority_unless_default(wait: Wait) -> Option<u64> {
+    (wait.priority() != PRIORITY_DEFAULT).then(|| wait.priority().into())
 }
 
 impl ReserveAnswer {

@@ -4,6 +4,7 @@ use super::error::CommandError;
 use super::reserve::{
     Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome, texts,
 };
+use super::wait::{PRIORITY_DEFAULT, Wait};
 use crate::limit::{Amount, LeaseId, LimitKey};
 
 /// What a reserve asks for.
@@ -56,8 +57,10 @@ impl ReserveBody {
             Ok(Wanted { key, amount: amount.map_err(|error| invalid("amount", &error))? })
         };
         let wanted: Result<Vec<_>, String> = self.requirements.into_iter().enumerate().map(wanted).collect();
+        let wait = Wait::new(self.max_wait_ms, self.priority.unwrap_or(PRIORITY_DEFAULT.into()));
+        let wait = wait.map_err(|error| error.to_string())?;
         let command = ReserveCommand::new(lease, self.job_id, &wanted?, self.dry_run, self.force);
-        command.map_err(|error| error.to_string())
+        command.map(|command| command.with_wait(wait)).map_err(|error| error.to_string())
     }
 }
 
@@ -90,6 +93,15 @@ impl ReserveCommand {
         }
         let take = Reserve::new(lease, job_id.clone(), requirements(wanted, |it| it.amount))?;
         Ok(Self::TakeIfFree { take, free: Reserve::new(lease, job_id, free)? })
+    }
+
+    /// Only what may find room later waits.
+    fn with_wait(self, wait: Wait) -> Self {
+        match self {
+            Self::Take(take) => Self::Take(take.with_wait(wait)),
+            Self::TakeIfFree { take, free } => Self::TakeIfFree { take: take.with_wait(wait), free },
+            Self::Force(_) | Self::Look(_) => self,
+        }
     }
 
     /// What it takes or looks at, without the limits of which something must be free.

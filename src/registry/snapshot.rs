@@ -1,7 +1,7 @@
 //! The snapshot: the newest known version of each limit.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashbrown::DefaultHashBuilder;
 
@@ -22,9 +22,28 @@ pub(crate) struct Snapshot {
     /// The limits with a waiting decrease. Its lock also serialises changes of the map.
     decreasing: Mutex<BTreeSet<LimitKey>>,
     templates: Templates,
+    waiters: OnceLock<Arc<dyn Waiters>>,
+}
+
+/// Those who wait for limits in this process.
+pub(crate) trait Waiters: Send + Sync {
+    /// This process has read a new version of the limit.
+    fn defined(&self, key: &LimitKey);
+    /// The units of the limit that are waited for.
+    fn units(&self, key: &LimitKey) -> u128;
 }
 
 impl Snapshot {
+    /// Tells `waiters` of every new version from now on. Only the first ones are told.
+    pub(super) fn set_waiters(&self, waiters: Arc<dyn Waiters>) {
+        self.waiters.get_or_init(|| waiters);
+    }
+
+    /// The units of a limit that are waited for in this process.
+    pub(super) fn waiting(&self, key: &LimitKey) -> u128 {
+        self.waiters.get().map_or(0, |waiters| waiters.units(key))
+    }
+
     /// The newest known version of a limit, even if it is deleted.
     pub(crate) fn get(&self, key: &LimitKey) -> Option<Arc<Entry>> {
         self.limits.pin().get(key).cloned()
@@ -142,6 +161,10 @@ impl Snapshot {
         entry.note_given_back();
         limits.insert(key, Arc::clone(&entry));
         self.templates.apply(&entry);
+        drop(decreasing);
+        if let Some(waiters) = self.waiters.get() {
+            waiters.defined(entry.key());
+        }
     }
 }
 

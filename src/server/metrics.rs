@@ -12,7 +12,8 @@ use super::emergency_metrics::EmergencyCollector;
 use super::limit_metrics;
 use super::recent_denials::RecentDenials;
 use super::registry_metrics::SaveCollector;
-use crate::limiter::EmergencyCounts;
+use super::waiting_metrics::WaitingCollector;
+use crate::limiter::{EmergencyCounts, WaitingCounts};
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
 use crate::registry::{LimitUsage, SaveCounts};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
@@ -152,6 +153,11 @@ impl Metrics {
     /// Shows how many leases a limiter granted without the ledger.
     pub(crate) fn show_emergency_grants(&mut self, counts: Arc<EmergencyCounts>) {
         self.registry.register_collector(Box::new(EmergencyCollector(counts)));
+    }
+
+    /// Shows what became of those who waited.
+    pub(crate) fn show_waiting(&mut self, counts: Arc<WaitingCounts>) {
+        self.registry.register_collector(Box::new(WaitingCollector(counts)));
     }
 
     /// Shows how often the registry file was written.

@@ -13,6 +13,7 @@
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
 //! | `connections` | accepts connections and serves HTTP on them, within bounds |
 //! | `emergency_metrics` | the metrics of leases that were granted without the ledger |
+//! | `waiting_metrics` | the metrics of those who wait for room |
 //! | `front` | the listeners: one for all, or callers and operators apart, and one for gateways |
 //! | `grpc` | the rate limit services of Envoy and Kuadrant (feature `grpc`) |
 //! | `limit_metrics` | the gauges of single limits |
@@ -49,6 +50,7 @@ mod serve_error;
 mod stop_signal;
 mod tls;
 mod ui;
+mod waiting_metrics;
 
 pub use allowed_hosts::{AllowedHosts, HostError};
 pub use audit::{AuditError, AuditLog};

@@ -169,8 +169,11 @@ fn gate(settings: &Settings) -> Result<Gate, ServeError> {
 
 /// The options of the engine that the settings ask for.
 fn engine_options(settings: &Settings, file: LockedFile) -> EngineOptions {
-    let mut limiter =
-        LimiterOptions { retry_policy: settings.retry_policy.policy(), ..LimiterOptions::default() };
+    let mut limiter = LimiterOptions {
+        retry_policy: settings.retry_policy.policy(),
+        waiting: settings.limiter.waiting(),
+        ..LimiterOptions::default()
+    };
     let ledger_number = match settings.server.backend {
         // The memory ledger finds a lease, and denies, as fast as a cache in front of it would.
         Backend::Memory => 1,
@@ -239,7 +242,10 @@ async fn serve_http<L: Ledger>(
         () = tokio::time::sleep(drain_time) => {}
     }
     let connections = front.close();
-    if tokio::time::timeout(FINISH_TIMEOUT, finish(connections, &api.metrics)).await.is_err() {
+    // Those who wait for room are requests in flight, too.
+    let finished =
+        async { tokio::join!(api.engine.limiter().stop_waiting(), finish(connections, &api.metrics)) };
+    if tokio::time::timeout(FINISH_TIMEOUT, finished).await.is_err() {
         tracing::warn!(timeout = ?FINISH_TIMEOUT, "requests in flight did not end within the time limit");
     }
 }

@@ -25,6 +25,14 @@ pub const EMERGENCY_LEASES: &str = "ratelimiterd_emergency_leases";
 pub const GATEWAY_DESCRIPTORS: &str = "ratelimiterd_gateway_descriptors";
 /// The time from the whole request body to the response, by `route`.
 pub const REQUEST_SECONDS: &str = "ratelimiterd_request_seconds";
+/// Requests that wait for room, or whose first attempt is under way.
+pub const WAITING_REQUESTS: &str = "ratelimiterd_waiting_requests";
+/// Leases that had to wait for room.
+pub const WAITS: &str = "ratelimiterd_waits";
+/// Of these, the leases that were granted.
+pub const WAITS_GRANTED: &str = "ratelimiterd_waits_granted";
+/// Of these, the leases whose callers all left.
+pub const WAITS_LEFT: &str = "ratelimiterd_waits_left";
 /// Open connections of clients.
 pub const CONNECTIONS: &str = "ratelimiterd_connections";
 /// How often each `bound` on what clients hold was struck.
@@ -37,6 +45,8 @@ pub const LIMIT_CAPACITY: &str = "ratelimiterd_limit_capacity";
 pub const LIMIT_AVAILABLE: &str = "ratelimiterd_limit_available";
 /// What is reserved of it.
 pub const LIMIT_RESERVED: &str = "ratelimiterd_limit_reserved";
+/// The units of it that callers wait for in this process.
+pub const LIMIT_WAITING: &str = "ratelimiterd_limit_waiting";
 /// Its debt.
 pub const LIMIT_DEBT: &str = "ratelimiterd_limit_debt";
 /// Transfers that wait in the queue for a session.

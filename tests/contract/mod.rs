@@ -30,6 +30,7 @@ pub mod schedule_edges;
 pub mod schedules;
 pub mod shadow;
 pub mod templates;
+pub mod waiting;
 pub mod windows;
 
 /// Makes a test of every function of the contract, over the backend that the expression creates. `tests/contract_list.rs` fails
@@ -333,6 +334,34 @@ macro_rules! contract_tests {
             only_known_instances_grant_in_an_emergency,
             an_emergency_lease_of_thirty_two_limits_becomes_debt,
             limits_without_permission_grant_nothing_in_an_emergency,
+        ]);
+        $crate::contract_tests!(@module waiting, $backend, [
+            a_complete_wakes_the_waiter,
+            a_smaller_actual_wakes_the_waiter,
+            a_raised_capacity_wakes_the_waiter,
+            an_expiry_makes_room_for_the_waiter,
+            a_refill_makes_room_for_the_waiter,
+            a_release_at_another_replica_is_found,
+            a_wait_ends_with_a_denial_that_stays,
+            waiters_are_served_in_order,
+            the_newest_is_served_first_if_the_definition_says_so,
+            a_large_head_is_not_overtaken,
+            a_waiter_of_several_limits_holds_none_of_them,
+            a_lease_that_is_asked_again_here_joins_its_wait,
+            a_repetition_that_does_not_wait_ends_the_wait,
+            a_lease_denied_at_another_replica_is_denied_here,
+            a_waiter_that_was_not_sent_is_told_the_grant_of_another_replica,
+            a_waiter_that_leaves_takes_nothing,
+            a_full_queue_denies_at_once,
+            a_wait_for_a_limit_that_is_deleted_ends,
+            what_can_never_be_granted_does_not_wait,
+            a_template_makes_the_instance_of_a_waiter,
+            a_stop_denies_all_waiters,
+            a_batch_waits_for_its_items,
+            a_young_lease_behind_a_waiter_is_denied_without_the_ledger,
+            an_extend_waits_for_its_turn,
+            an_extend_is_denied_at_the_end_of_its_wait,
+            a_forced_reserve_of_a_denied_lease_is_told_to_all,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole_after_a_crash,

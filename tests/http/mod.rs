@@ -28,6 +28,7 @@ mod templates;
 pub mod tokens;
 mod ui;
 mod unavailable;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -57,6 +57,11 @@ fn in_shadow_mode(state: LimitState) -> LimitState {
     LimitState { definition: Definition { enforce: false, ..state.definition }, ..state }
 }
 
+fn with_queue(state: LimitState) -> LimitState {
+    let queueing = Queueing { order: QueueOrder::NewestFirst, max_waiting: Some(300) };
+    LimitState { definition: Definition { queueing, ..state.definition }, ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -70,6 +75,8 @@ fn versions_are_decoded_as_they_were_encoded() {
         LimitState { accounts_since: [2].into(), ..instance.clone() },
         granting_alone(instance.clone()),
         instance.clone(),
+        with_queue(instance.clone()),
+        with_queue(in_shadow_mode(granting_alone(instance.clone()))),
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),
         in_shadow_mode(state("", Status::Active)),

@@ -1,5 +1,7 @@
 //! Runs the well-formed items of a batch, and answers every item in its position.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
@@ -72,9 +74,11 @@ pub(super) fn commands<B: DeserializeOwned, C>(
 
 impl<L: Ledger> Api<L> {
     /// Runs the commands of a batch with `run`, and answers each item in its position: an outcome as `conclude` says, another
-    /// item as its error says. If the ledger gave no answer, `without_ledger` may give one.
+    /// item as its error says. If the ledger gave no answer, `without_ledger` may give one. An item may wait for
+    /// room for at most `wait`.
     pub(super) async fn answer_items<C, T, A: BatchItem>(
         &self,
+        wait: Duration,
         items: Vec<Result<C, ItemError>>,
         run: impl AsyncFnOnce(&[C]) -> Vec<Result<T, LimiterError>>,
         conclude: impl Fn(&C, T) -> A,
@@ -87,7 +91,7 @@ impl<L: Ledger> Api<L> {
         // Without a command nothing is asked of the ledger, and nothing is learned about it.
         let outcomes = match commands.is_empty() {
             true => Ok(Vec::new()),
-            false => self.in_time(async { unless_all_failed(run(&commands).await) }).await,
+            false => self.in_time_after(wait, async { unless_all_failed(run(&commands).await) }).await,
         };
         let (outcomes, no_answer) = match outcomes.inspect_err(Reject::log) {
             Ok(outcomes) => (outcomes, None),

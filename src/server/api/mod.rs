@@ -99,6 +99,7 @@ impl<L: Ledger> Api<L> {
     /// limit, and the web page.
     pub fn new(engine: Arc<Engine<L>>, gate: Gate, mut metrics: Metrics) -> Self {
         metrics.show_emergency_grants(engine.limiter().emergency_counts());
+        metrics.show_waiting(engine.limiter().waiting_counts());
         metrics.show_registry_writes(engine.registry().save_counts());
         Self {
             gate,
@@ -186,6 +187,15 @@ impl<L: Ledger> Api<L> {
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Reject> {
+        self.in_time_after(Duration::ZERO, answer).await
+    }
+
+    /// The same, of an `answer` that may wait for room for so long.
+    pub(super) async fn in_time_after<T, E: Into<Reject>>(
+        &self,
+        wait: Duration,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Reject> {
         let circuit = &self.circuit;
         if !circuit.lets_pass() {
             return Err(Reject::LedgerAway);
@@ -198,7 +208,7 @@ impl<L: Ledger> Api<L> {
         let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
         let answer = match at_once {
             Poll::Ready(answer) => Ok(answer),
-            Poll::Pending => tokio::time::timeout(self.request_timeout, answer).await,
+            Poll::Pending => tokio::time::timeout(self.request_timeout + wait, answer).await,
         };
         let answer = answer.map_or(Err(Reject::TimedOut), |answer| answer.map_err(Into::into));
         match &answer {

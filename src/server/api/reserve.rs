@@ -1,5 +1,7 @@
 //! `POST /v1/reserve` and `POST /v1/reserve/batch`.
 
+use std::time::Duration;
+
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 
@@ -7,6 +9,7 @@ use super::Api;
 use super::answer::answer;
 use super::asked::{Asked, ReportedKeys, denied_status};
 use super::batch::{BatchItem, commands};
+use super::carried_out::hung_up;
 use super::denied_status::{status_of, with_retry_after};
 use super::guard::{Authorized, ToReserve};
 use super::json::{Body, parse};
@@ -75,7 +78,18 @@ pub(in crate::server) async fn decide<L: Ledger>(
     api: &Api<L>,
     command: &ReserveCommand,
 ) -> Result<Decided, Reject> {
-    match api.in_time(api.engine.limiter().carry_out(command)).await {
+    let wait = longest_wait(command);
+    let carried_out = api.in_time_after(wait, api.engine.limiter().carry_out(command));
+    let carried_out = match wait.is_zero() {
+        true => carried_out.await,
+        // Who hangs up does not wait any longer. An attempt that is under way is carried out.
+        false => tokio::select! {
+            biased;
+            () = hung_up() => return Err(Reject::HungUp),
+            carried_out = carried_out => carried_out,
+        },
+    };
+    match carried_out {
         Ok(outcome) => {
             api.metrics.reserves.count_command(&outcome);
             let Reserve { lease, job_id, .. } = command.reserve();
@@ -107,9 +121,19 @@ pub(super) async fn batch<L: Ledger>(
     let check = |asked: &Asked| authorized.check_keys(asked.command.keys());
     let items = commands(body, api.batch_requests_max, Asked::new, check)?;
     let reported = ReportedKeys::of(&items, api.answers.report);
+    let wait = items.iter().flatten().map(|asked| longest_wait(&asked.command)).max().unwrap_or_default();
     let run = async |asked: &[Asked]| {
         let commands: Vec<&ReserveCommand> = asked.iter().map(|asked| &asked.command).collect();
-        api.engine.limiter().carry_out_batch(&commands).await
+        let carried_out = api.engine.limiter().carry_out_batch(&commands);
+        if wait.is_zero() {
+            return carried_out.await;
+        }
+        tokio::select! {
+            biased;
+            // Nobody reads the answers.
+            () = hung_up() => Vec::new(),
+            carried_out = carried_out => carried_out,
+        }
     };
     let conclude = |_: &Asked, outcome| {
         api.metrics.reserves.count_command(&outcome);
@@ -118,9 +142,14 @@ pub(super) async fn batch<L: Ledger>(
     let without_ledger = |asked: &Asked, reject: &Reject| {
         grant_in_emergency(api, reject, &asked.command).map(ReserveAnswer::without_ledger)
     };
-    let mut results = api.answer_items(items, run, conclude, without_ledger).await;
+    let mut results = api.answer_items(wait, items, run, conclude, without_ledger).await;
     reported.report(api, &mut results).await;
     Ok(api.answer_batch(results))
+}
+
+/// How long a command may wait for room.
+fn longest_wait(command: &ReserveCommand) -> Duration {
+    Duration::from_millis(command.reserve().wait().max_ms())
 }
 
 /// The outcome of a command to which the ledger gave no answer, if its limits grant without it.

@@ -89,6 +89,7 @@ impl Settings {
         if self.registry.path.as_os_str().is_empty() {
             return Err(bad("registry.path", "must not be empty"));
         }
+        at_least_1("limiter.wait_poll_ms", self.limiter.wait_poll_ms)?;
         at_least_1("memory.retention_seconds", self.memory.retention_seconds)?;
         at_least_1("memory.transfers_max", self.memory.transfers_max as u64)?;
         if self.log.bytes_per_second_max < LOG_BYTES_PER_SECOND_MIN {

@@ -48,7 +48,12 @@ impl From<&LimitUsage> for LimitInfo {
             definition: DefinitionJson::from(&state.definition),
             status,
             pending_decrease_to,
-            usage: UsageBody { available: usage.available, reserved: usage.reserved, debt: usage.debt },
+            usage: UsageBody {
+                available: usage.available,
+                reserved: usage.reserved,
+                debt: usage.debt,
+                waiting: usage.waiting,
+            },
             version: usage.version(),
         }
     }
