@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
-    Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage,
-    RefillRateError,
+    AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey,
+    Overage, RefillRateError,
 };
 use crate::time::saturating_ms;
 
@@ -44,6 +44,7 @@ pub struct Limit {
     description: String,
     overage: Overage,
     instances_max: u64,
+    allotment: Option<Duration>,
 }
 
 /// Why a limit cannot be defined.
@@ -148,6 +149,7 @@ impl Limit {
             description: String::new(),
             overage: Overage::default(),
             instances_max: 0,
+            allotment: None,
         }
     }
 
@@ -210,6 +212,14 @@ impl Limit {
         Self { instances_max, ..self }
     }
 
+    /// Lets each process serve callers from a part of the capacity that it reserves for this time: 100 ms to 10 s. For
+    /// rolling and concurrency limits that very many calls name.
+    ///
+    /// A lease id that is reserved by two processes may be granted by both; each is counted.
+    pub fn allotment(self, period: Duration) -> Self {
+        Self { allotment: Some(period), ..self }
+    }
+
     /// The definition.
     ///
     /// # Errors
@@ -223,7 +233,11 @@ impl Limit {
         let capacity = Capacity::new(self.capacity).map_err(DefinitionError::Capacity)?;
         let kind = Kind::from_fields(self.kind, &self.fields)?;
         let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
-        Ok(definition.with_instances_max(self.instances_max)?)
+        let definition = definition.with_instances_max(self.instances_max)?;
+        Ok(match self.allotment {
+            Some(period) => definition.with_allotment(AllotmentPeriod::new(saturating_ms(period))?)?,
+            None => definition,
+        })
     }
 
     fn or_fault(self, fault: LimitError) -> Self {
@@ -279,6 +293,14 @@ mod tests {
             ),
             (Limit::rolling("a", 1).per(SECOND).segments(2), "segments must be left out for kind rolling"),
             (Limit::concurrency("a", 1), "timeout_seconds must be between 1 and 31622400, not 0"),
+            (
+                Limit::concurrency("a", 1).timeout(SECOND).allotment(Duration::from_millis(99)),
+                "allotment.period_ms must be between 100 and 10000, not 99",
+            ),
+            (
+                Limit::fixed_window("a", 1).per(SECOND).allotment(SECOND),
+                "allotment must be left out for kind fixed_window: only rolling and concurrency limits have allotments yet",
+            ),
             (Limit::sliding_window("a", 1).per(SECOND), "segments must be between 1 and 60, not 0"),
         ] {
             assert_eq!(error_of(limit), expected);

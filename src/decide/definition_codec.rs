@@ -9,7 +9,8 @@
 //! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and if a later part follows |
 //! | a | the versions that gave the limit a new account, in postcard's encoding, if there are any, and if a later part follows |
 //! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule, and if a later part follows |
-//! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer |
+//! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer, and if a later part follows |
+//! | p | `EncodedAllotment` in postcard's encoding, for limits with allotments |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -18,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
 use crate::limit::{
-    Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState, OnUnavailable,
-    Origin, Overage, Status, WaitMax,
+    AllotmentPeriod, Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState,
+    OnUnavailable, Origin, Overage, Status, WaitMax,
 };
 
 const FORMAT: u8 = 1;
@@ -101,10 +102,17 @@ struct EncodedSchedule {
 }
 
 /// What a replica grants by itself while the ledger does not answer. Version 0.1 ignores it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Default)]
 struct EncodedEmergency {
+    /// 0 if it grants nothing, and a part behind this one is stored.
     share_millionths: u32,
     seconds: u32,
+}
+
+/// How long a replica serves callers from one allotment. Version 0.1 ignores it.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct EncodedAllotment {
+    period_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,7 +137,8 @@ pub(crate) fn encode(
 ) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    let emergency = EncodedEmergency::of(state);
+    let allotment = state.definition.allotment.map(|period| EncodedAllotment { period_ms: period.ms() });
+    let emergency = EncodedEmergency::of(state).or(allotment.map(|_| Default::default()));
     let schedule = schedule_since_ns.map(|since_ns| EncodedSchedule { since_ns });
     let schedule = schedule.or(emergency.as_ref().map(|_| Default::default()));
     // The decoder finds a part only if all parts before it are stored, too.
@@ -142,6 +151,7 @@ pub(crate) fn encode(
     body = append_if_any(body, accounts_since)?;
     body = append_if_any(body, schedule)?;
     body = append_if_any(body, emergency)?;
+    body = append_if_any(body, allotment)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -198,11 +208,18 @@ impl Assembler {
         let (bucket_fields, rest) = take_if_any::<EncodedBucketFields>(rest)?;
         let (accounts_since, rest) = take_if_any(rest)?;
         let (schedule, rest) = take_if_any::<EncodedSchedule>(rest)?;
-        let (emergency, _) = take_if_any::<EncodedEmergency>(rest)?;
+        let (emergency, rest) = take_if_any::<EncodedEmergency>(rest)?;
+        let (allotment, _) = take_if_any::<EncodedAllotment>(rest)?;
         let (number, state) =
             body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
         let on_unavailable = emergency.map_or(Ok(OnUnavailable::Deny), EncodedEmergency::decode)?;
         let definition = Definition { on_unavailable, ..state.definition };
+        let definition = match allotment {
+            Some(EncodedAllotment { period_ms }) => AllotmentPeriod::new(period_ms)
+                .and_then(|period| definition.with_allotment(period))
+                .map_err(invalid)?,
+            None => definition,
+        };
         let accounts_since = accounts_since.unwrap_or_default();
         let state = LimitState { definition, accounts_since, ..state };
         let schedule_since_ns = schedule.map(|schedule| schedule.since_ns).filter(|&since_ns| since_ns != 0);
@@ -228,6 +245,9 @@ impl EncodedEmergency {
     }
 
     fn decode(self) -> Result<OnUnavailable, CodecError> {
+        if self.share_millionths == 0 {
+            return Ok(OnUnavailable::Deny);
+        }
         let share = EmergencyShare::from_millionths(self.share_millionths, u64::from(self.seconds));
         share.map(OnUnavailable::Allow).map_err(invalid)
     }

@@ -1,8 +1,8 @@
 //! Definitions of limits.
 
 use super::{
-    Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, OnUnavailable,
-    Texts, WaitMax,
+    AllotmentPeriod, Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey,
+    OnUnavailable, Texts, WaitMax,
 };
 
 /// A limit as an operator defines it.
@@ -24,6 +24,8 @@ pub struct Definition {
     pub wait_max: WaitMax,
     /// What happens to callers while the ledger does not answer.
     pub on_unavailable: OnUnavailable,
+    /// How long a replica serves callers from one allotment; `None` if every reserve asks the ledger.
+    pub allotment: Option<AllotmentPeriod>,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -59,6 +61,7 @@ impl Definition {
             instances_max,
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
+            allotment: None,
         })
     }
 
@@ -88,6 +91,17 @@ impl Definition {
                 Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() })
             }
         }
+    }
+
+    /// Lets replicas serve callers from allotments, each for this time. A lease id that is reserved at two replicas may be
+    /// granted at both; each is counted.
+    ///
+    /// # Errors
+    ///
+    /// [`DefinitionError::NoAllotments`] for kinds other than rolling and concurrency.
+    pub fn with_allotment(self, period: AllotmentPeriod) -> Result<Self, DefinitionError> {
+        AllotmentPeriod::check_kind(self.kind)?;
+        Ok(Self { allotment: Some(period), ..self })
     }
 
     /// The posted balance of its account: the capacity of a limit, or the instances that a template may make.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields, KindName, LimitKey,
-    LimitState, OnUnavailable, Overage, Status, WaitMax,
+    AllotmentPeriod, Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields,
+    KindName, LimitKey, LimitState, OnUnavailable, Overage, Status, WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
@@ -62,6 +62,9 @@ pub struct DefinitionJson {
     /// With `on_unavailable: "allow"`: how much each replica grants by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<EmergencyJson>,
+    /// Lets replicas serve callers from allotments; every reserve asks the ledger if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allotment: Option<AllotmentJson>,
 }
 
 /// See [`KindName`].
@@ -104,6 +107,14 @@ pub struct EmergencyJson {
     pub capacity_share: f64,
     /// The first seconds of an outage, in which a replica grants: 1 to 3,600.
     pub seconds: u64,
+}
+
+/// See [`AllotmentPeriod`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllotmentJson {
+    /// How long a replica serves callers from one allotment: 100 to 10,000.
+    pub period_ms: u64,
 }
 
 /// See [`Status`]. A deleted limit is never written.
@@ -162,6 +173,12 @@ impl DefinitionJson {
         .with_instances_max(self.max_instances)?;
         let definition = match self.max_wait_ms {
             Some(ms) => definition.with_max_wait_ms(ms)?,
+            None => definition,
+        };
+        let definition = match self.allotment {
+            Some(AllotmentJson { period_ms }) => {
+                definition.with_allotment(AllotmentPeriod::new(period_ms)?)?
+            }
             None => definition,
         };
         Ok(Definition { on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?, ..definition })
@@ -238,6 +255,7 @@ impl From<&Definition> for DefinitionJson {
             },
             on_unavailable,
             emergency,
+            allotment: definition.allotment.map(|period| AllotmentJson { period_ms: period.ms() }),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::{AccountId, Movement, Transfer, TransferCode, TransferId};
-use crate::limit::{KindFields, KindName};
+use crate::limit::{AllotmentPeriod, KindFields, KindName};
 
 fn recorded(user_data: UserData, timestamp_ns: u64) -> Recorded {
     let end = AccountId::from_u128(1);
@@ -53,6 +53,13 @@ fn granting_alone(state: LimitState) -> LimitState {
     LimitState { definition: Definition { on_unavailable, ..state.definition }, ..state }
 }
 
+fn delegated(state: LimitState) -> LimitState {
+    let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
+    let definition = Definition { kind, wait_max: WaitMax::default(), ..state.definition };
+    let period = AllotmentPeriod::new(1_000).expect("valid");
+    LimitState { definition: definition.with_allotment(period).expect("a rolling limit"), ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -65,6 +72,9 @@ fn versions_are_decoded_as_they_were_encoded() {
         LimitState { accounts_since: [2].into(), ..granting_alone(instance.clone()) },
         LimitState { accounts_since: [2].into(), ..instance.clone() },
         granting_alone(instance.clone()),
+        delegated(instance.clone()),
+        delegated(granting_alone(instance.clone())),
+        delegated(state("", Status::Active)),
         instance,
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),
