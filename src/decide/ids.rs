@@ -48,6 +48,8 @@ pub enum Purpose {
     Bound = 9,
     /// Posts what a forced reserve took beyond the room.
     Excess = 10,
+    /// The transfers of an allotment, whose chain is named like a lease.
+    Allot = 11,
 }
 
 /// The most attempts at one transfer of a lease: 3 bits of its id count them.

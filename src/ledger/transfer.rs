@@ -188,11 +188,13 @@ pub enum TransferCode {
     Measure = 27,
     /// Gives the allowance account the most that a bucket may owe, or takes back what is left of it.
     Allow = 28,
+    /// An allotment: what a replica reserved of a limit to serve callers from; or what stays reserved of one.
+    Allot = 29,
 }
 
 impl TransferCode {
     /// Every code.
-    pub(crate) const ALL: [TransferCode; 25] = [
+    pub(crate) const ALL: [TransferCode; 26] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -218,6 +220,7 @@ impl TransferCode {
         TransferCode::Repay,
         TransferCode::Measure,
         TransferCode::Allow,
+        TransferCode::Allot,
     ];
 
     /// The code with this number.
@@ -252,7 +255,8 @@ impl TransferCode {
             | Self::SpendDeny
             | Self::Release
             | Self::Borrow
-            | Self::Measure => true,
+            | Self::Measure
+            | Self::Allot => true,
         }
     }
 
@@ -283,7 +287,8 @@ impl TransferCode {
             | Self::Borrow
             | Self::Repay
             | Self::Measure
-            | Self::Allow => false,
+            | Self::Allow
+            | Self::Allot => false,
         }
     }
 }

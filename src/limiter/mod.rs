@@ -7,6 +7,7 @@
 //! | `reserve.rs`, `force.rs`, `look.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
 //! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
+//! | `allotment/` | serves callers from a part of the capacity that this process reserved |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
 //! | `left.rs` | what is left of limits |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
@@ -14,6 +15,7 @@
 //! | `lease_keys.rs` | whether a caller may touch a lease |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |
 
+mod allotment;
 mod carry_out;
 mod complete;
 mod denial;
@@ -41,6 +43,8 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LeaseId;
 use crate::registry::{RefillObserver, Registry, RegistryError};
 
+pub use allotment::AllotmentCounts;
+use allotment::Allotments;
 use denial_cache::DenialCache;
 use emergency::Emergency;
 pub use emergency::{EmergencyCompletion, EmergencyCounts, EmergencyDebt};
@@ -57,6 +61,7 @@ pub struct Limiter<L> {
     lease_cache: Arc<LeaseCache>,
     denial_cache: Arc<DenialCache>,
     emergency: Arc<Emergency>,
+    allotments: Arc<Allotments>,
 }
 
 /// Settings of a limiter.
@@ -87,6 +92,7 @@ impl<L> Clone for Limiter<L> {
             lease_cache: Arc::clone(&self.lease_cache),
             denial_cache: Arc::clone(&self.denial_cache),
             emergency: Arc::clone(&self.emergency),
+            allotments: Arc::clone(&self.allotments),
         }
     }
 }
@@ -133,6 +139,7 @@ impl<L: Ledger> Limiter<L> {
             lease_cache: Arc::new(LeaseCache::new(options.leases_max)),
             denial_cache,
             emergency: Arc::default(),
+            allotments: Arc::new(Allotments::new()),
         }
     }
 
