@@ -95,7 +95,7 @@ impl Usage {
     }
 
     pub(super) fn of_body(body: UsageBody) -> Self {
-        let UsageBody { available, reserved, debt } = body;
+        let UsageBody { available, reserved, debt, .. } = body;
         Self { available, reserved, debt }
     }
 }

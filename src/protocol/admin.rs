@@ -87,6 +87,13 @@ pub struct UsageBody {
     pub reserved: u128,
     /// Overage that found no room, in total since the limit was made or reset.
     pub debt: u128,
+    /// Of what is reserved, what the replica that answers holds in allotments for its next callers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub allotted: u64,
+}
+
+fn is_zero(units: &u64) -> bool {
+    *units == 0
 }
 
 /// The query of `GET /v1/admin/limits`; every part may be left out.

@@ -8,10 +8,11 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 
+use super::allotment_metrics::AllotmentCollector;
 use super::emergency_metrics::EmergencyCollector;
 use super::limit_metrics;
 use super::registry_metrics::SaveCollector;
-use crate::limiter::EmergencyCounts;
+use crate::limiter::{AllotmentCounts, EmergencyCounts};
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
 use crate::registry::{LimitUsage, SaveCounts};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
@@ -146,6 +147,11 @@ impl Metrics {
     /// Shows how many leases a limiter granted without the ledger.
     pub(crate) fn show_emergency_grants(&mut self, counts: Arc<EmergencyCounts>) {
         self.registry.register_collector(Box::new(EmergencyCollector(counts)));
+    }
+
+    /// Shows what a limiter did with allotments.
+    pub(crate) fn show_allotments(&mut self, counts: Arc<AllotmentCounts>) {
+        self.registry.register_collector(Box::new(AllotmentCollector(counts)));
     }
 
     /// Shows how often the registry file was written.

@@ -11,6 +11,7 @@
 //! | `body` | how long a body may be, and why it cannot be read |
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
 //! | `connections` | accepts connections and serves HTTP on them, within bounds |
+//! | `allotment_metrics` | the metrics of allotments |
 //! | `emergency_metrics` | the metrics of leases that were granted without the ledger |
 //! | `front` | the listeners: one for all, or callers and operators apart, and one for gateways |
 //! | `grpc` | the rate limit services of Envoy and Kuadrant (feature `grpc`) |
@@ -22,6 +23,7 @@
 //! | `stop_signal` | the signals that stop the program |
 //! | `tls` | the certificates, read again when they change |
 
+mod allotment_metrics;
 mod allowed_hosts;
 pub mod api;
 mod audit;

@@ -63,6 +63,7 @@ pub(super) fn json(limit: &LimitInfo) -> protocol::LimitInfo {
             available: limit.usage.available,
             reserved: limit.usage.reserved,
             debt: limit.usage.debt,
+            allotted: 0,
         },
         version: limit.version,
     }

@@ -5,9 +5,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::info;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
-use crate::protocol::{LimitInfo, LimitsAnswer, ListQuery};
+use crate::protocol::{LimitsAnswer, ListQuery};
 use crate::registry::{KeyRange, LimitFilter};
 use crate::server::api::answer::answer;
 use crate::server::api::guard::{Authorized, ToRead};
@@ -34,7 +35,7 @@ pub(crate) async fn list<L: Ledger>(
     authorized.check_keys(&filter.template)?;
     let page =
         api.in_time(api.engine.admin().page(&filter, count_max, |key| authorized.may_use(key))).await?;
-    let limits = page.limits.iter().map(LimitInfo::from).collect();
+    let limits = page.limits.iter().map(|limit| info(api.engine.limiter(), limit)).collect();
     let next_after = page.next_after.map_or_else(String::new, |key| key.to_string());
     Ok(answer(StatusCode::OK, LimitsAnswer { limits, next_after }))
 }
