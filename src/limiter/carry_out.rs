@@ -43,6 +43,9 @@ impl<L: Ledger> Limiter<L> {
     async fn reserve_if_free(&self, take: &Reserve, free: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         let Some(denial) = self.look(free).await? else { return self.reserve(take).await };
         // The same command may have been granted before.
+        if self.allotments.knows(take.lease) {
+            return self.reserve(take).await;
+        }
         match self.read_lease(take.lease).await? {
             Some(lease) => {
                 let resolved = self.resolve_definitions(take).await?;

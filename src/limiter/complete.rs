@@ -61,7 +61,11 @@ impl<L: Ledger> Limiter<L> {
             Box::pin(self.registry.refresh_limits(keys)).await?;
             used = self.used(command.actuals(), &lease);
             if let Some(index) = index_outside_lease(&lease, &used, now_ns) {
-                return Ok(CompleteOutcome::NotInLease { index });
+                let part = self.without_allotted(command, &lease, &used);
+                return match part.filter(|part| part.actuals().len() < command.actuals().len()) {
+                    Some(part) => Box::pin(self.complete_in_ledger(&part, also)).await,
+                    None => Ok(CompleteOutcome::NotInLease { index }),
+                };
             }
         }
         if exceeded(&lease, &used).next().is_some() {
@@ -69,6 +73,22 @@ impl<L: Ledger> Limiter<L> {
         }
         let mut settlement = Settlement::new(self.ids, lease, &used);
         self.settle(command, &used, &mut settlement, now_ns, also).await
+    }
+
+    /// The complete without the limits that another replica may have served from an allotment. `None` if it names other limits
+    /// that the lease does not hold.
+    fn without_allotted(&self, command: &Complete, lease: &Lease, used: &[Used]) -> Option<Complete> {
+        let is_held = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
+        let is_delegated = |actual: &Actual| {
+            let entry = self.registry.snapshot().get(&actual.key);
+            entry.is_some_and(|entry| entry.limit.state.definition.allotment.is_some())
+        };
+        let actuals = || command.actuals().iter().zip(used);
+        if actuals().any(|(actual, used)| !is_held(used) && !is_delegated(actual)) {
+            return None;
+        }
+        let held = actuals().filter(|(_, used)| is_held(used)).map(|(actual, _)| actual.clone()).collect();
+        Complete::new(command.lease, command.job_id.clone(), held).ok()
     }
 
     /// Settles each lease. The answers are in the order of the commands.

@@ -21,6 +21,10 @@ impl<L: Ledger> Limiter<L> {
     pub async fn force(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         self.denial_cache.mark_sent(command.lease);
         let mut resolved = self.resolve(command).await?;
+        if resolved.is_delegated() && !self.allotments.note_direct(command.lease) {
+            // The lease was granted or denied before, so this takes nothing.
+            return self.reserve_allotted(resolved).await;
+        }
         let (mut attempt, mut repeats) = (0, 0);
         while attempt < ATTEMPTS_MAX && repeats < REPEATS_MAX {
             let at_ns = resolved.at_ns_or(|| self.ledger.now_ns());

@@ -13,7 +13,7 @@ mod terms;
 
 pub(crate) use step::{Step, StepResult, VOIDS_MAX};
 pub(crate) use take::{Take, TakeResult};
-pub(crate) use terms::Terms;
+pub(crate) use terms::{Terms, serve_seconds};
 
 use crate::ledger::{Recorded, TransferId};
 

@@ -1,7 +1,7 @@
 //! The times of a limit's allotments.
 
 use crate::decide::Limit;
-use crate::limit::{Kind, Overage};
+use crate::limit::{AllotmentPeriod, Kind, Overage};
 use crate::time::{NS_PER_MS, NS_PER_SECOND};
 
 /// The part of the margin that does not depend on how long an allotment serves.
@@ -28,23 +28,27 @@ pub(crate) struct Terms {
     pub(crate) overage: Overage,
 }
 
+/// How long an allotment serves at most, in seconds: 1 to 11.
+pub(crate) fn serve_seconds(period: AllotmentPeriod) -> u32 {
+    let seconds = (period.ms() + SERVES_BEHIND_PERIOD_MS).div_ceil(NS_PER_SECOND / NS_PER_MS);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
 impl Terms {
     /// The terms of a limit; `None` if every reserve of it asks the ledger.
     pub(crate) fn of(limit: &Limit) -> Option<Self> {
         let definition = &limit.state.definition;
-        let period_ms = definition.allotment?.ms();
+        let period = definition.allotment?;
         let (hold_seconds, are_slots) = match definition.kind {
             Kind::Rolling(rolling) => (rolling.window_seconds(), false),
             Kind::Concurrency(concurrency) => (concurrency.timeout_seconds(), true),
             Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => return None,
         };
-        let serve_seconds = (period_ms + SERVES_BEHIND_PERIOD_MS).div_ceil(NS_PER_SECOND / NS_PER_MS);
         Some(Self {
             version: limit.version,
-            period_ns: period_ms * NS_PER_MS,
+            period_ns: period.ms() * NS_PER_MS,
             hold_seconds,
-            // At most 11.
-            serve_seconds: u32::try_from(serve_seconds).ok()?,
+            serve_seconds: serve_seconds(period),
             are_slots,
             overage: definition.overage,
         })
@@ -94,7 +98,7 @@ mod tests {
     use super::*;
 
     fn terms(period_ms: u64, are_slots: bool) -> Terms {
-        let serve_seconds = (period_ms + 100).div_ceil(1_000) as u32;
+        let serve_seconds = serve_seconds(AllotmentPeriod::new(period_ms).expect("valid"));
         let (period_ns, overage) = (period_ms * NS_PER_MS, Overage::Debt);
         Terms { version: 1, period_ns, hold_seconds: 60, serve_seconds, are_slots, overage }
     }

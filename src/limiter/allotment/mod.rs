@@ -50,7 +50,7 @@ use clock::{Now, OwnClock};
 pub(super) use complete::Completion;
 pub use counts::AllotmentCounts;
 use pool::Pool;
-use table::Table;
+use table::{Entry, Place, State, Table};
 
 /// The allotments of this process, and the leases that it serves from them.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) struct Allotments {
     table: Table,
     pools: papaya::HashMap<AccountId, Arc<Pool>, DefaultHashBuilder>,
     counts: Arc<AllotmentCounts>,
-    /// Wakes the background loop: an allotment is nearly used up.
+    /// Wakes the background loop: an allotment is nearly used up, or a pool was made.
     wanted: Notify,
 }
 
@@ -81,11 +81,30 @@ impl Allotments {
             return Arc::clone(pool);
         }
         let make = || Arc::new(Pool::new(key.clone(), account));
-        Arc::clone(pools.get_or_insert_with(account, make))
+        let pool = Arc::clone(pools.get_or_insert_with(account, make));
+        self.wanted.notify_one();
+        pool
     }
 
     fn all_pools(&self) -> Vec<Arc<Pool>> {
         self.pools.pin().values().cloned().collect()
+    }
+
+    /// Whether a lease has an entry.
+    pub(super) fn knows(&self, lease: LeaseId) -> bool {
+        !self.table.is_empty() && self.table.lock(lease).get_mut(lease).is_some()
+    }
+
+    /// Notes that the ledger is asked for a lease. Returns false if it is in allotments, or denied without the ledger.
+    pub(super) fn note_direct(&self, lease: LeaseId) -> bool {
+        let mut shard = self.table.lock(lease);
+        if let Some(entry) = shard.get_mut(lease) {
+            return entry.state == State::Direct;
+        }
+        if shard.place_for(lease, &self.clock, &self.table) == Place::Free {
+            self.table.enter(&mut shard, lease, Entry::new(State::Direct, false));
+        }
+        true
     }
 
     /// Whether `allows` holds for every limit of which a lease holds units in allotments; also true if there is no such lease.

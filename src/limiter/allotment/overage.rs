@@ -22,7 +22,9 @@ impl<L: Ledger> Limiter<L> {
             let Some(leg) = entry.rolling_leg(&actual.key) else { continue };
             let (pool, units) =
                 (Arc::clone(&leg.pool), actual.amount.saturating_sub(entry.reserved(&actual.key)));
-            if units > 0 && !self.add_units(entry, &pool, units) {
+            // Nothing more is reserved for a hold that has ended.
+            let has_ended = entry.has_ended(&actual.key, self.ledger.now_ns());
+            if units > 0 && (has_ended || !self.add_units(entry, &pool, units)) {
                 exceeded.push(pool);
             }
         }
@@ -51,6 +53,11 @@ impl<L: Ledger> Limiter<L> {
 impl Entry {
     fn rolling_leg(&self, key: &LimitKey) -> Option<&Leg> {
         self.legs.iter().find(|leg| !leg.are_slots && leg.pool.key == *key)
+    }
+
+    fn has_ended(&self, key: &LimitKey, ledger_ns: u64) -> bool {
+        let of_limit = |leg: &&Leg| leg.pool.key == *key;
+        self.legs.iter().filter(of_limit).all(|leg| leg.units.ends_at_ns <= ledger_ns)
     }
 
     /// What the lease took of a limit from allotments, extensions included.

@@ -177,12 +177,14 @@ impl PoolState {
     }
 
     /// Whether the next allotment should be taken before a caller waits for it.
-    pub(super) fn wants_next(&self, version: u64, now: Now) -> bool {
+    pub(super) fn wants_next(&mut self, terms: Terms, now: Now) -> bool {
+        let version = terms.version;
         let largest = self.serving_now(version, now).map(|allotment| allotment.amount).max();
         largest.is_some_and(|amount| self.room(version, now) < amount / PREFETCH_PART)
             && self.under_way.is_none()
             && now.own_ns >= self.quiet_until_ns
             && self.serving.len() < ALLOTMENTS_MAX
+            && self.demand.expected(terms.period_ns, now) > 0
     }
 
     /// Adds an allotment.

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use super::chains::ChainEnd;
 use super::pool::Pool;
 use super::step::AccountState;
+use crate::decide::allotment::Terms;
 use crate::ledger::{Ledger, find_closing};
 use crate::limit::Status;
 use crate::limiter::{Limiter, LimiterError};
@@ -22,8 +23,13 @@ impl<L: Ledger> Limiter<L> {
     /// Steps allotments, and takes the next ones before callers wait for them. Runs forever.
     pub async fn run_allotments(&self) {
         loop {
-            // Either way it is time to look.
-            let _woken = tokio::time::timeout(TICK, self.allotments.wanted.notified()).await;
+            let wanted = self.allotments.wanted.notified();
+            if self.allotments.pools.is_empty() {
+                wanted.await;
+            } else {
+                // Either way it is time to look.
+                let _woken = tokio::time::timeout(TICK, wanted).await;
+            }
             self.tend_allotments().await;
         }
     }
@@ -84,9 +90,8 @@ impl<L: Ledger> Limiter<L> {
             }
             end = self.finish_under_way(pool).await?;
         }
-        let terms = self.current_terms(pool);
-        if let Some(terms) = terms.filter(|terms| pool.lock().wants_next(terms.version, self.allotment_now()))
-        {
+        let wants_next = |terms: &Terms| pool.lock().wants_next(*terms, self.allotment_now());
+        if let Some(terms) = self.current_terms(pool).filter(wants_next) {
             self.take(pool, terms, 1).await?;
         }
         Ok(())

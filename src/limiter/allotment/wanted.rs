@@ -89,7 +89,7 @@ impl Allotments {
                 overage: wanted.terms.overage,
             }));
             taken.push(wanted.index);
-            if pool.wants_next(wanted.terms.version, now) {
+            if pool.wants_next(wanted.terms, now) {
                 self.wanted.notify_one();
             }
         }
