@@ -92,9 +92,9 @@ impl Hold {
 }
 
 impl Lease {
-    /// What the lease took of the limit with this account, extensions and excess included.
-    pub(crate) fn taken(&self, account: AccountId) -> u128 {
-        self.legs.iter().filter(|leg| leg.account == account).map(HeldLeg::taken).sum()
+    /// What the lease took on these accounts, extensions and excess included.
+    pub(crate) fn taken(&self, accounts: &[AccountId]) -> u128 {
+        self.legs.iter().filter(|leg| accounts.contains(&leg.account)).map(HeldLeg::taken).sum()
     }
 
     /// Reads a lease from its transfers, oldest first. `None` if it reserved nothing.
@@ -185,9 +185,9 @@ impl Lease {
         self.legs.first().map_or(0, |leg| unix_ms(leg.reserved_at_ns))
     }
 
-    /// The account on which the lease holds the limit: the limit's current account, or one that was replaced.
-    pub(crate) fn account_of(&self, ids: Ids, limit: &Limit) -> Option<AccountId> {
-        self.legs.iter().map(|leg| leg.account).find(|&account| limit.has_or_had_account(ids, account))
+    /// The accounts on which the lease holds the limit: the limit's present account, replaced ones, or both, after an extend.
+    pub(crate) fn accounts_of(&self, ids: Ids, limit: &Limit) -> impl Iterator<Item = AccountId> {
+        self.legs.iter().map(|leg| leg.account).filter(move |&account| limit.has_or_had_account(ids, account))
     }
 
     /// Whether it borrowed tokens that were not available when it was granted ([`super::borrow`]).

@@ -77,6 +77,8 @@ macro_rules! contract_tests {
         ]);
         $crate::contract_tests!(@module resets, $backend, [
             a_reset_sets_usage_and_debt_to_zero,
+            a_lease_that_was_extended_behind_a_reset_is_settled_on_both_accounts,
+            a_limit_that_is_reset_often_forgets_its_oldest_accounts,
             a_bucket_is_refilled_as_ever_behind_a_reset,
             a_reset_applies_a_waiting_decrease,
             an_instance_is_reset_and_stays_one,

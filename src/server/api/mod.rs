@@ -36,6 +36,8 @@ pub use circuit::Circuit;
 pub use guard::Gate;
 use guard::Guarded;
 pub use health::Readiness;
+#[cfg(feature = "otlp")]
+pub(super) use metrics::text as metrics_text;
 #[cfg(not(feature = "grpc"))]
 use reject::Reject;
 #[cfg(feature = "grpc")]

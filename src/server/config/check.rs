@@ -80,6 +80,7 @@ impl Settings {
         })?;
         self.connections.check()?;
         self.metrics.check()?;
+        self.otlp.check()?;
         self.tls.check()?;
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;

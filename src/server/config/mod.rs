@@ -12,6 +12,7 @@ mod connections;
 mod metrics;
 mod names;
 mod optional_address;
+mod otlp;
 mod read;
 mod settings;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use metrics::MetricsSettings;
 pub use names::{
     CONFIG_VARIABLE, SERVER_URL_VARIABLE, TOKEN_FILE_VARIABLE, check_variables, flag, names, variable,
 };
+pub use otlp::OtlpSettings;
 pub use settings::{
     Backend, BackoffSettings, GatewaySettings, LimiterSettings, LogFormat, LogSettings, MemorySettings,
     RegistrySettings, RetryPolicySettings, ServerSettings, Settings, TigerBeetleSettings,

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id, optional_address};
+use super::{
+    AuthSettings, ConnectionsSettings, MetricsSettings, OtlpSettings, TlsSettings, cluster_id,
+    optional_address,
+};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
@@ -23,6 +26,7 @@ pub struct Settings {
     pub tls: TlsSettings,
     pub connections: ConnectionsSettings,
     pub metrics: MetricsSettings,
+    pub otlp: OtlpSettings,
     pub registry: RegistrySettings,
     pub tigerbeetle: TigerBeetleSettings,
     pub memory: MemorySettings,
