@@ -78,7 +78,7 @@ impl<L: Ledger> Limiter<L> {
     /// The complete without the limits that another replica may have served from an allotment. `None` if it names other limits
     /// that the lease does not hold.
     fn without_allotted(&self, command: &Complete, lease: &Lease, used: &[Used]) -> Option<Complete> {
-        let is_held = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
+        let is_held = |used: &Used| lease.legs.iter().any(|leg| used.is_of(leg.account));
         let is_delegated = |actual: &Actual| {
             let entry = self.registry.snapshot().get(&actual.key);
             entry.is_some_and(|entry| entry.limit.state.definition.allotment.is_some())
