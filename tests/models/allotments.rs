@@ -282,17 +282,23 @@ impl World {
 
 #[tokio::test(start_paused = true)]
 async fn callers_never_hold_more_than_the_capacity() {
-    let mut served = 0;
+    let (mut served, mut peaks) = (0, [0; 3]);
     for seed in 1..=SEEDS {
         let mut world = World::new(seed).await;
         for step in 0..OPERATIONS {
             world.act().await;
             world.check(seed, step);
+            for (peak, limit) in peaks.iter_mut().zip(&LIMITS) {
+                *peak = world.live(limit).max(*peak);
+            }
         }
         world.settle(seed).await;
         served += world.served;
     }
     assert!(served > 20 * SEEDS, "only {served} leases were served from allotments");
+    for (peak, limit) in peaks.iter().zip(&LIMITS) {
+        assert!(*peak * 10 >= limit.capacity * 9, "callers held {peak} of {} at most", limit.name);
+    }
 }
 
 /// A ledger whose time, as this process knows it, stands still.

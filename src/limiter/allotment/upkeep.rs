@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::chains::ChainEnd;
 use super::pool::Pool;
@@ -16,12 +17,15 @@ use crate::telemetry::with_sources;
 
 /// The time between two looks at the allotments.
 const TICK: Duration = Duration::from_millis(50);
+/// The time between two looks at the holds of leases that were not completed.
+const ENDS_EVERY: Duration = Duration::from_secs(1);
 /// How often a step is planned anew before the next look.
 const ROUNDS_MAX: usize = 32;
 
 impl<L: Ledger> Limiter<L> {
     /// Steps allotments, and takes the next ones before callers wait for them. Runs forever.
     pub async fn run_allotments(&self) {
+        let mut ended_at = Instant::now();
         loop {
             let wanted = self.allotments.wanted.notified();
             if self.allotments.pools.is_empty() {
@@ -30,17 +34,23 @@ impl<L: Ledger> Limiter<L> {
                 // Either way it is time to look.
                 let _woken = tokio::time::timeout(TICK, wanted).await;
             }
-            self.tend_allotments().await;
+            // It looks at every lease.
+            if ended_at.elapsed() >= ENDS_EVERY {
+                self.allotments.table.end_holds(self.ledger.now_ns());
+                ended_at = Instant::now();
+            }
+            self.tend_pools().await;
         }
     }
 
     /// Does what is due now with the allotments of all limits.
     pub async fn tend_allotments(&self) {
-        let pools = self.allotments.all_pools();
-        if pools.is_empty() {
-            return;
-        }
         self.allotments.table.end_holds(self.ledger.now_ns());
+        self.tend_pools().await;
+    }
+
+    async fn tend_pools(&self) {
+        let pools = self.allotments.all_pools();
         for (pool, tended) in pools.iter().zip(join_all(pools.iter().map(|pool| self.tend(pool))).await) {
             if let Err(error) = tended {
                 tracing::debug!(
