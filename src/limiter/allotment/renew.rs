@@ -41,7 +41,7 @@ impl<L: Ledger> Limiter<L> {
         if has_rest {
             match self.renew_in_ledger(command).await? {
                 RenewOutcome::NoSlots | RenewOutcome::Answered(ReserveOutcome::Granted { .. }) => {}
-                refused => return Ok(Some(refused)),
+                refused @ (RenewOutcome::Answered(_) | RenewOutcome::TooMany) => return Ok(Some(refused)),
             }
         }
         for _ in 0..ROUNDS_MAX {

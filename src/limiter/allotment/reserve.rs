@@ -242,17 +242,17 @@ fn granted(reserved_at_unix_ms: u64) -> ReserveOutcome {
 /// The answer for a lease id that was denied before. A denial names a key of its command; without the key this is another
 /// command under the same id.
 fn denied_again(command: &Reserve, denial: &ReserveOutcome) -> ReserveOutcome {
-    let names = |key: &LimitKey| command.requirements().iter().any(|requirement| requirement.key == *key);
-    match denial {
+    let named = match denial {
         ReserveOutcome::NoRoom { key, .. }
         | ReserveOutcome::Decreasing { key, .. }
         | ReserveOutcome::ExceedsCapacity { key }
         | ReserveOutcome::UnknownKey { key }
-        | ReserveOutcome::TooManyInstances { key }
-            if !names(key) =>
-        {
-            ReserveOutcome::LeaseConflict
-        }
-        denial => denial.clone(),
-    }
+        | ReserveOutcome::TooManyInstances { key } => Some(key),
+        ReserveOutcome::Granted { .. }
+        | ReserveOutcome::LeaseConflict
+        | ReserveOutcome::LeaseSettled
+        | ReserveOutcome::LeaseExpired => None,
+    };
+    let is_named = |key: &LimitKey| command.requirements().iter().any(|requirement| requirement.key == *key);
+    if named.is_none_or(is_named) { denial.clone() } else { ReserveOutcome::LeaseConflict }
 }

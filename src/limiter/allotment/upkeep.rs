@@ -120,10 +120,10 @@ impl<L: Ledger> Limiter<L> {
             return Ok(AccountState::Replaced);
         }
         let is_active = entry.is_none_or(|entry| entry.limit.state.status == Status::Active);
-        if !is_active || contradicts {
-            if let Some(closing) = find_closing(&*self.ledger, pool.account).await? {
-                return Ok(AccountState::Closed(closing));
-            }
+        if (!is_active || contradicts)
+            && let Some(closing) = find_closing(&*self.ledger, pool.account).await?
+        {
+            return Ok(AccountState::Closed(closing));
         }
         Ok(AccountState::Open(self.current_terms(pool)))
     }
