@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
-    Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage, Period,
-    Queueing, RefillRateError, TimeZoneName,
+    AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey,
+    Overage, Period, Queueing, RefillRateError, TimeZoneName,
 };
 use crate::time::saturating_ms;
 
@@ -47,6 +47,7 @@ pub struct Limit {
     instances_max: u64,
     enforce: bool,
     queueing: Queueing,
+    allotment: Option<Duration>,
 }
 
 /// Why a limit cannot be defined.
@@ -167,6 +168,7 @@ impl Limit {
             instances_max: 0,
             enforce: true,
             queueing: Queueing::default(),
+            allotment: None,
         }
     }
 
@@ -247,6 +249,14 @@ impl Limit {
         Self { enforce, ..self }
     }
 
+    /// Lets each process serve callers from a part of the capacity that it reserves for this time: 100 ms to 10 s. For
+    /// rolling and concurrency limits that very many calls name.
+    ///
+    /// A lease id that is reserved by two processes may be granted by both; each is counted.
+    pub fn allotment(self, period: Duration) -> Self {
+        Self { allotment: Some(period), ..self }
+    }
+
     /// The definition.
     ///
     /// # Errors
@@ -261,6 +271,10 @@ impl Limit {
         let kind = Kind::from_fields(self.kind, &self.fields)?;
         let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
         let definition = definition.with_instances_max(self.instances_max)?;
+        let definition = match self.allotment {
+            Some(period) => definition.with_allotment(AllotmentPeriod::new(saturating_ms(period))?)?,
+            None => definition,
+        };
         Ok(Definition { enforce: self.enforce, queueing: self.queueing, ..definition })
     }
 
@@ -320,6 +334,14 @@ mod tests {
             (
                 Limit::calendar("a", 1, Period::Day, "UTC").starts_at(24),
                 "starts_at must be between 0 and 23, not 24",
+            ),
+            (
+                Limit::concurrency("a", 1).timeout(SECOND).allotment(Duration::from_millis(99)),
+                "allotment.period_ms must be between 100 and 10000, not 99",
+            ),
+            (
+                Limit::fixed_window("a", 1).per(SECOND).allotment(SECOND),
+                "allotment must be left out for kind fixed_window: only rolling and concurrency limits have allotments yet",
             ),
             (Limit::sliding_window("a", 1).per(SECOND), "segments must be between 1 and 60, not 0"),
         ] {

@@ -97,7 +97,7 @@ impl Usage {
     }
 
     pub(super) fn of_body(body: UsageBody) -> Self {
-        let UsageBody { available, reserved, debt, waiting: _ } = body;
+        let UsageBody { available, reserved, debt, waiting: _, allotted: _ } = body;
         Self { available, reserved, debt }
     }
 }

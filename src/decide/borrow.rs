@@ -283,6 +283,7 @@ pub(crate) fn definition_with_rate(
             on_unavailable: OnUnavailable::default(),
             enforce: true,
             queueing: Queueing::default(),
+            allotment: None,
         });
     };
     let definition = &limit.state.definition;

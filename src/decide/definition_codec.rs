@@ -12,7 +12,8 @@
 //! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer, and if a later part follows |
 //! | s | `EncodedEnforcement` in postcard's encoding, for limits in shadow mode, and if a later part follows |
 //! | w | `EncodedWindow` in postcard's encoding, for versions that start the schedule of a calendar window, and if a later part follows |
-//! | q | `EncodedQueue` in postcard's encoding, for limits that say how callers wait |
+//! | q | `EncodedQueue` in postcard's encoding, for limits that say how callers wait, and if a later part follows |
+//! | p | `EncodedAllotment` in postcard's encoding, for limits with allotments |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -21,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
 use crate::limit::{
-    Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState, OnUnavailable,
-    Origin, Overage, QueueOrder, Queueing, Status, WaitMax,
+    AllotmentPeriod, Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState,
+    OnUnavailable, Origin, Overage, QueueOrder, Queueing, Status, WaitMax,
 };
 
 const FORMAT: u8 = 1;
@@ -128,16 +129,23 @@ struct EncodedWindow {
 }
 
 /// How callers wait for the limit at the server. Earlier versions of this program ignore it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Default)]
 struct EncodedQueue {
     order: EncodedQueueOrder,
     max_waiting: Option<u64>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Default)]
 enum EncodedQueueOrder {
+    #[default]
     OldestFirst,
     NewestFirst,
+}
+
+/// How long a replica serves callers from one allotment. Version 0.1 ignores it.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct EncodedAllotment {
+    period_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,7 +172,8 @@ pub(crate) fn encode(
 ) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    let queue = EncodedQueue::of(state);
+    let allotment = state.definition.allotment.map(|period| EncodedAllotment { period_ms: period.ms() });
+    let queue = EncodedQueue::of(state).or(allotment.map(|_| Default::default()));
     let window = first_window_ends_ms.map(|first_ends_ms| EncodedWindow { first_ends_ms });
     let window = window.or(queue.as_ref().map(|_| Default::default()));
     let enforce = state.definition.enforce;
@@ -185,6 +194,7 @@ pub(crate) fn encode(
     body = append_if_any(body, enforcement)?;
     body = append_if_any(body, window)?;
     body = append_if_any(body, queue)?;
+    body = append_if_any(body, allotment)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -244,7 +254,8 @@ impl Assembler {
         let (emergency, rest) = take_if_any::<EncodedEmergency>(rest)?;
         let (enforcement, rest) = take_if_any::<EncodedEnforcement>(rest)?;
         let (window, rest) = take_if_any::<EncodedWindow>(rest)?;
-        let (queue, _) = take_if_any::<EncodedQueue>(rest)?;
+        let (queue, rest) = take_if_any::<EncodedQueue>(rest)?;
+        let (allotment, _) = take_if_any::<EncodedAllotment>(rest)?;
         let first_window_ends_ms = window.map(|window| window.first_ends_ms).filter(|&ends_ms| ends_ms != 0);
         let (number, state) =
             body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
@@ -252,6 +263,12 @@ impl Assembler {
         let enforce = enforcement.is_none_or(|it| it.enforce);
         let queueing = queue.map(EncodedQueue::decode).unwrap_or_default();
         let definition = Definition { on_unavailable, enforce, queueing, ..state.definition };
+        let definition = match allotment {
+            Some(EncodedAllotment { period_ms }) => AllotmentPeriod::new(period_ms)
+                .and_then(|period| definition.with_allotment(period))
+                .map_err(invalid)?,
+            None => definition,
+        };
         let accounts_since = accounts_since.unwrap_or_default();
         let state = LimitState { definition, accounts_since, ..state };
         let schedule_since_ns = schedule.map(|schedule| schedule.since_ns).filter(|&since_ns| since_ns != 0);

@@ -50,6 +50,8 @@ pub enum Purpose {
     Excess = 10,
     /// The pass of later attempts, or the waiver that excludes them: the first of them takes the id.
     Pass = 11,
+    /// The transfers of an allotment, whose chain is named like a lease.
+    Allot = 12,
 }
 
 /// The most attempts at one transfer of a lease: 3 bits of its id count them.

@@ -109,6 +109,17 @@ impl Lease {
         Some(lease)
     }
 
+    /// A lease that holds nothing yet.
+    pub(crate) fn without_legs(id: LeaseId) -> Self {
+        Self { id, legs: Vec::new(), extensions: 0, guards_taken: 0, settled: false, acts_at_unix_ms: None }
+    }
+
+    /// The lease with more legs behind its own.
+    pub(crate) fn with_legs(mut self, legs: &[HeldLeg]) -> Self {
+        self.legs.extend_from_slice(legs);
+        self
+    }
+
     /// The lease that a chain granted at `timestamp_ns`: the same that its recorded transfers would tell.
     pub fn from_grant(id: LeaseId, chain: &[Transfer], timestamp_ns: u64) -> Option<Self> {
         let recorded = |(nth, &transfer): (usize, &Transfer)| Recorded {
@@ -119,14 +130,7 @@ impl Lease {
     }
 
     fn from_each(id: LeaseId, transfers: impl ExactSizeIterator<Item = Recorded>) -> Option<Self> {
-        let mut lease = Self {
-            id,
-            legs: Vec::with_capacity(transfers.len()),
-            extensions: 0,
-            guards_taken: 0,
-            settled: false,
-            acts_at_unix_ms: None,
-        };
+        let mut lease = Self { legs: Vec::with_capacity(transfers.len()), ..Self::without_legs(id) };
         let (mut follows_extend_trace, mut is_leg_held) = (false, true);
         let mut renewal = Renewal::default();
         for recorded in transfers {
@@ -338,6 +342,7 @@ impl HeldLeg {
             | TransferCode::Repay
             | TransferCode::Measure
             | TransferCode::Allow
+            | TransferCode::Allot
             | TransferCode::Pass => None,
         }
     }

@@ -9,6 +9,7 @@
 //! | `look` | a reserve command and what is free -> granted or denied, without a chain |
 //! | [`lease`] | the transfers of a lease -> what it holds, and whether it is settled |
 //! | `extend` | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
+//! | `allotment` | allotments of a limit, and what is needed of them -> chains; their outcomes -> taken, stepped, or plan anew |
 //! | `renew` | a running lease and a renew command -> a chain; the chain's outcome -> renewed, expired, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
@@ -28,6 +29,7 @@
 //! | `replaced_account` | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
+pub(crate) mod allotment;
 mod allowance;
 pub(crate) mod borrow;
 pub mod clock_value;

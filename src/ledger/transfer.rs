@@ -188,6 +188,8 @@ pub enum TransferCode {
     Measure = 27,
     /// Gives the allowance account the most that a bucket may owe, or takes back what is left of it.
     Allow = 28,
+    /// An allotment: what a replica reserved of a limit to serve callers from; or what stays reserved of one.
+    Allot = 29,
     /// The transfer with which every later attempt at a reserve begins. It has one id for each lease.
     Pass = 30,
 }
@@ -220,6 +222,7 @@ impl TransferCode {
         TransferCode::Repay,
         TransferCode::Measure,
         TransferCode::Allow,
+        TransferCode::Allot,
         TransferCode::Pass,
     ];
 
@@ -256,6 +259,7 @@ impl TransferCode {
             | Self::Release
             | Self::Borrow
             | Self::Measure
+            | Self::Allot
             | Self::Pass => true,
         }
     }
@@ -288,6 +292,7 @@ impl TransferCode {
             | Self::Repay
             | Self::Measure
             | Self::Allow
+            | Self::Allot
             | Self::Pass => false,
         }
     }

@@ -70,6 +70,12 @@ pub enum DefinitionError {
     /// A share for emergencies was given, and nothing may be granted in one.
     #[error("emergency must be left out unless on_unavailable is \"allow\"")]
     UnusedEmergency,
+    /// Replicas cannot take allotments of limits of this kind.
+    #[error("allotment must be left out for kind {}: only rolling and concurrency limits have allotments yet", .kind.as_str())]
+    NoAllotments {
+        /// The kind.
+        kind: KindName,
+    },
     /// `max_instances` was given for a limit; only templates make instances.
     #[error("max_instances must be 0 for a key without placeholders")]
     NoTemplate,

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields, KindName, LimitKey,
-    LimitState, OnUnavailable, Overage, Period, QueueOrder, Queueing, Status, TimeZoneName, WaitMax,
+    AllotmentPeriod, Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields,
+    KindName, LimitKey, LimitState, OnUnavailable, Overage, Period, QueueOrder, Queueing, Status,
+    TimeZoneName, WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
@@ -77,6 +78,9 @@ pub struct DefinitionJson {
     /// How callers wait for the limit at the server; oldest first, without a bound of its own, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueJson>,
+    /// Lets replicas serve callers from allotments; every reserve asks the ledger if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allotment: Option<AllotmentJson>,
 }
 
 /// See [`KindName`].
@@ -144,6 +148,14 @@ pub enum QueueOrderJson {
     NewestFirst,
 }
 
+/// See [`AllotmentPeriod`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllotmentJson {
+    /// How long a replica serves callers from one allotment: 100 to 10,000.
+    pub period_ms: u64,
+}
+
 /// See [`Status`]. A deleted limit is never written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -206,6 +218,12 @@ impl DefinitionJson {
         .with_instances_max(self.max_instances)?;
         let definition = match self.max_wait_ms {
             Some(ms) => definition.with_max_wait_ms(ms)?,
+            None => definition,
+        };
+        let definition = match self.allotment {
+            Some(AllotmentJson { period_ms }) => {
+                definition.with_allotment(AllotmentPeriod::new(period_ms)?)?
+            }
             None => definition,
         };
         Ok(Definition {
@@ -320,6 +338,7 @@ impl From<&Definition> for DefinitionJson {
             emergency,
             enforce: definition.enforce,
             queue: QueueJson::of(definition.queueing),
+            allotment: definition.allotment.map(|period| AllotmentJson { period_ms: period.ms() }),
         }
     }
 }

@@ -48,6 +48,9 @@ impl<L: Ledger> Limiter<L> {
             }
         };
         // The same command may have been granted before.
+        if self.allotments.knows(take.lease) {
+            return self.reserve(take).await;
+        }
         match self.read_lease(take.lease).await? {
             Some(lease) => {
                 let resolved = self.resolve_definitions(take).await?;

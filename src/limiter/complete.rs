@@ -5,10 +5,11 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use smallvec::SmallVec;
 
+use super::allotment::Completion;
 use super::{Limiter, LimiterError};
 use crate::decide::Limit;
 use crate::decide::borrow;
-use crate::decide::lease::Lease;
+use crate::decide::lease::{HeldLeg, Lease};
 use crate::decide::schedule_change::{self, Successor};
 use crate::decide::settle::{Behind, Ending, LegOverage, Next, Settlement, Used, index_outside_lease};
 use crate::ledger::{AccountId, Ledger, LedgerError, find_closing, newest_closing};
@@ -27,6 +28,20 @@ impl<L: Ledger> Limiter<L> {
     ///
     /// If the future is dropped, the outcome is unknown; the same command finds out.
     pub async fn complete(&self, command: &Complete) -> Result<CompleteOutcome, LimiterError> {
+        match self.complete_at_once(command) {
+            Completion::NotAllotted => self.complete_in_ledger(command, &[]).await,
+            Completion::Answer(answer) => Ok(answer),
+            Completion::Later => self.complete_allotted(command).await,
+        }
+    }
+
+    /// Settles what the ledger has of a lease. `also` are limits of which the lease holds something in allotments and used
+    /// more; their overage is settled in the same chain.
+    pub(super) async fn complete_in_ledger(
+        &self,
+        command: &Complete,
+        also: &[HeldLeg],
+    ) -> Result<CompleteOutcome, LimiterError> {
         let now_ns = self.ledger.now_ns();
         let cached = self.lease_cache.take(command.lease);
         // Another replica may have extended or renewed a lease that has expired as far as the cache knows.
@@ -34,9 +49,11 @@ impl<L: Ledger> Limiter<L> {
             Some(lease) => lease,
             None => match self.read_lease(command.lease).await? {
                 Some(lease) => lease,
-                None => return Ok(CompleteOutcome::NothingToDo),
+                None if also.is_empty() => return Ok(CompleteOutcome::NothingToDo),
+                None => Lease::without_legs(command.lease),
             },
         };
+        let lease = lease.with_legs(also);
         let mut used = self.used(command.actuals(), &lease);
         if index_outside_lease(&lease, &used, now_ns).is_some() {
             // Another replica may have given a limit a new account.
@@ -44,14 +61,34 @@ impl<L: Ledger> Limiter<L> {
             Box::pin(self.registry.refresh_limits(keys)).await?;
             used = self.used(command.actuals(), &lease);
             if let Some(index) = index_outside_lease(&lease, &used, now_ns) {
-                return Ok(CompleteOutcome::NotInLease { index });
+                let part = self.without_allotted(command, &lease, &used);
+                return match part.filter(|part| part.actuals().len() < command.actuals().len()) {
+                    Some(part) => Box::pin(self.complete_in_ledger(&part, also)).await,
+                    None => Ok(CompleteOutcome::NotInLease { index }),
+                };
             }
         }
         if exceeded(&lease, &used).next().is_some() {
             self.refill_exceeded(command, &lease, &used).await?;
         }
         let mut settlement = Settlement::new(self.ids, lease, &used);
-        self.settle(command, &used, &mut settlement, now_ns).await
+        self.settle(command, &used, &mut settlement, now_ns, also).await
+    }
+
+    /// The complete without the limits that another replica may have served from an allotment. `None` if it names other limits
+    /// that the lease does not hold.
+    fn without_allotted(&self, command: &Complete, lease: &Lease, used: &[Used]) -> Option<Complete> {
+        let is_held = |used: &Used| lease.legs.iter().any(|leg| used.is_of(leg.account));
+        let is_delegated = |actual: &Actual| {
+            let entry = self.registry.snapshot().get(&actual.key);
+            entry.is_some_and(|entry| entry.limit.state.definition.allotment.is_some())
+        };
+        let actuals = || command.actuals().iter().zip(used);
+        if actuals().any(|(actual, used)| !is_held(used) && !is_delegated(actual)) {
+            return None;
+        }
+        let held = actuals().filter(|(_, used)| is_held(used)).map(|(actual, _)| actual.clone()).collect();
+        Complete::new(command.lease, command.job_id.clone(), held).ok()
     }
 
     /// Settles each lease. The answers are in the order of the commands.
@@ -66,6 +103,7 @@ impl<L: Ledger> Limiter<L> {
         used: &[Used],
         settlement: &mut Settlement,
         now_ns: u64,
+        also: &[HeldLeg],
     ) -> Result<CompleteOutcome, LimiterError> {
         // The first round uses the time that was read just now.
         let mut now_ns = Some(now_ns);
@@ -94,7 +132,10 @@ impl<L: Ledger> Limiter<L> {
                     let found = self.find_successor(spent).await?;
                     settlement.successor_found(found, self.ledger.now_ns())?;
                 }
-                Next::ReadLease => settlement.lease_read(self.read_lease(command.lease).await?, used),
+                Next::ReadLease => {
+                    let lease = self.read_lease(command.lease).await?;
+                    settlement.lease_read(lease.map(|lease| lease.with_legs(also)), used);
+                }
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => return Ok(self.settled(command, used, settlement)),
             }

@@ -14,6 +14,9 @@ impl<L: Ledger> Limiter<L> {
     ///
     /// If the future is dropped, the outcome is unknown; the same command finds out.
     pub async fn extend(&self, command: &Extend) -> Result<ExtendOutcome, LimiterError> {
+        if let Some(answer) = self.extend_allotted(command).await? {
+            return Ok(answer);
+        }
         let wanted = command.as_reserve();
         let lease = command.lease;
         let mut resolved = self.resolve(&wanted).await?;

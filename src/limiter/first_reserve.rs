@@ -4,6 +4,7 @@
 use futures_util::future::BoxFuture;
 
 use super::denial_cache::Admission;
+use super::reserve::Way;
 use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
 use crate::decide::reserve::{self, is_shadow, takes_reservations};
@@ -24,7 +25,7 @@ impl<L: Ledger> Limiter<L> {
             let command = resolved.command;
             for _ in 0..ATTEMPTS_MAX {
                 let Some(key) = resolved.new_instances().first().map(|new| new.key().clone()) else {
-                    return self.reserve_now(command).await;
+                    return self.reserve_by(command, Way::Ledger).await;
                 };
                 // Of all callers that wait here, the first one makes the instance for all.
                 let turn = self.registry.first_use(&key).await;

@@ -39,6 +39,10 @@ impl<L: Ledger> Limiter<L> {
     pub async fn force(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         self.denial_cache.mark_sent(command.lease);
         let resolved = self.resolve(command).await?;
+        if resolved.is_delegated() && !self.allotments.note_direct(command.lease) {
+            // The lease was granted or denied before, so this takes nothing.
+            return self.reserve_allotted(resolved).await;
+        }
         self.take_forced(resolved, Forced::All, 0, AdmissionTickets::default()).await
     }
 

@@ -7,6 +7,7 @@
 //! | `reserve.rs`, `force.rs`, `look.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
 //! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
+//! | `allotment/` | serves callers from a part of the capacity that this process reserved |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
 //! | `waiting/` | reserves that wait for room, in order |
 //! | `left.rs`, `kind_of.rs` | what is left of limits; the kind of a limit |
@@ -15,6 +16,7 @@
 //! | `lease_keys.rs` | whether a caller may touch a lease |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |
 
+mod allotment;
 mod carry_out;
 mod complete;
 mod denial;
@@ -44,6 +46,8 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LeaseId;
 use crate::registry::{RefillObserver, Registry, RegistryError, Waiters};
 
+pub use allotment::AllotmentCounts;
+use allotment::Allotments;
 use denial_cache::DenialCache;
 use emergency::Emergency;
 pub use emergency::{EmergencyCompletion, EmergencyCounts, EmergencyDebt};
@@ -63,6 +67,7 @@ pub struct Limiter<L> {
     denial_cache: Arc<DenialCache>,
     emergency: Arc<Emergency>,
     waiting: Arc<Waiting>,
+    allotments: Arc<Allotments>,
 }
 
 /// Settings of a limiter.
@@ -101,6 +106,7 @@ impl<L> Clone for Limiter<L> {
             denial_cache: Arc::clone(&self.denial_cache),
             emergency: Arc::clone(&self.emergency),
             waiting: Arc::clone(&self.waiting),
+            allotments: Arc::clone(&self.allotments),
         }
     }
 }
@@ -151,6 +157,7 @@ impl<L: Ledger> Limiter<L> {
             denial_cache,
             emergency: Arc::default(),
             waiting,
+            allotments: Arc::new(Allotments::new()),
         }
     }
 

@@ -26,6 +26,8 @@ enum BatchItem<'a> {
     DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
     /// Its chain makes instances, so it is sent alone, after the others.
     First(Resolved<'a>),
+    /// One of its limits hands out allotments, so it is reserved alone, after the others.
+    Delegated(Resolved<'a>),
     /// It needs no outcome.
     Answered(Result<ReserveOutcome, LimiterError>),
 }
@@ -40,6 +42,17 @@ enum LookUp<'a> {
     InShadow { resolved: Resolved<'a>, tickets: AdmissionTickets, outcome: ChainOutcome },
     /// Its chain makes instances.
     First(Resolved<'a>),
+    /// One of its limits hands out allotments.
+    Delegated(Resolved<'a>),
+}
+
+/// Where a reserve looks for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// In this process's allotments first, if one of its limits hands out any.
+    Any,
+    /// In the ledger only.
+    Ledger,
 }
 
 impl<L: Ledger> Limiter<L> {
@@ -58,15 +71,32 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// The same, without waiting, and whoever waits.
-    pub(super) async fn reserve_now(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
+    pub(super) fn reserve_now(
+        &self,
+        command: &Reserve,
+    ) -> impl Future<Output = Result<ReserveOutcome, LimiterError>> + Send {
+        self.reserve_by(command, Way::Any)
+    }
+
+    pub(super) async fn reserve_by(
+        &self,
+        command: &Reserve,
+        way: Way,
+    ) -> Result<ReserveOutcome, LimiterError> {
         let mut resolved = self.look_up(command);
         // Not through `resolve`: another future around limits that are ready costs a tenth of a reserve in memory
         // (`scripts/bench --only pairs`, the hot key).
         if !self.is_ready(&resolved) {
             resolved = self.make_ready(resolved).await?;
-            if !resolved.new_instances().is_empty() {
-                return self.reserve_first(resolved).await;
-            }
+        }
+        if way == Way::Any && resolved.is_delegated() {
+            return match self.serve_at_once(&resolved) {
+                Some(answer) => Ok(answer),
+                None => self.reserve_allotted(resolved).await,
+            };
+        }
+        if !resolved.new_instances().is_empty() {
+            return self.reserve_first(resolved).await;
         }
         let limits = resolved.limits();
         let impossible = reserve::impossible(command, &limits);
@@ -139,6 +169,12 @@ impl<L: Ledger> Limiter<L> {
             Ok(resolved) => resolved,
             Err(error) => return BatchItem::Answered(Err(error)),
         };
+        if resolved.is_delegated() {
+            return match self.serve_at_once(&resolved) {
+                Some(answer) => BatchItem::Answered(Ok(answer)),
+                None => BatchItem::Delegated(resolved),
+            };
+        }
         if !resolved.new_instances().is_empty() {
             return BatchItem::First(resolved);
         }
@@ -177,6 +213,7 @@ impl<L: Ledger> Limiter<L> {
             }
             BatchItem::DeniedBefore { resolved, key } => return Err(LookUp::DeniedBefore { resolved, key }),
             BatchItem::First(resolved) => return Err(LookUp::First(resolved)),
+            BatchItem::Delegated(resolved) => return Err(LookUp::Delegated(resolved)),
             BatchItem::Answered(answer) => return Ok(answer),
         };
         let outcome = match next_outcome() {
@@ -199,6 +236,7 @@ impl<L: Ledger> Limiter<L> {
                 self.reserve_in_shadow(resolved, tickets, outcome).await
             }
             LookUp::First(resolved) => self.reserve_first(resolved).await,
+            LookUp::Delegated(resolved) => self.reserve_allotted(resolved).await,
         }
     }
 

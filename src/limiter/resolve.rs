@@ -74,6 +74,12 @@ impl Resolved<'_> {
         self.new_instances().iter().any(|new| Arc::ptr_eq(&new.entry, entry))
     }
 
+    /// Whether one of the limits hands out allotments.
+    pub(super) fn is_delegated(&self) -> bool {
+        let is_delegated = |entry: &Arc<Entry>| entry.limit.state.definition.allotment.is_some();
+        self.entries.iter().flatten().any(is_delegated)
+    }
+
     /// Makes no instances, because the template of this key has reached `max_instances`.
     pub(super) fn make_none(&mut self, too_many: LimitKey) {
         for entry in &mut self.entries {

@@ -90,6 +90,9 @@ pub struct UsageBody {
     /// The units that callers wait for at the replica that answers.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waiting: u128,
+    /// Of what is reserved, what the replica that answers holds in allotments for its next callers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub allotted: u128,
 }
 
 fn is_zero(number: &u128) -> bool {

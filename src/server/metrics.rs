@@ -8,12 +8,13 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 
+use super::allotment_metrics::AllotmentCollector;
 use super::emergency_metrics::EmergencyCollector;
 use super::limit_metrics;
 use super::recent_denials::RecentDenials;
 use super::registry_metrics::SaveCollector;
 use super::waiting_metrics::WaitingCollector;
-use crate::limiter::{EmergencyCounts, WaitingCounts};
+use crate::limiter::{AllotmentCounts, EmergencyCounts, WaitingCounts};
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
 use crate::registry::{LimitUsage, SaveCounts};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
@@ -158,6 +159,11 @@ impl Metrics {
     /// Shows what became of those who waited.
     pub(crate) fn show_waiting(&mut self, counts: Arc<WaitingCounts>) {
         self.registry.register_collector(Box::new(WaitingCollector(counts)));
+    }
+
+    /// Shows what a limiter did with allotments.
+    pub(crate) fn show_allotments(&mut self, counts: Arc<AllotmentCounts>) {
+        self.registry.register_collector(Box::new(AllotmentCollector(counts)));
     }
 
     /// Shows how often the registry file was written.

@@ -12,6 +12,7 @@
 //! | `body` | how long a body may be, and why it cannot be read |
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
 //! | `connections` | accepts connections and serves HTTP on them, within bounds |
+//! | `allotment_metrics` | the metrics of allotments |
 //! | `emergency_metrics` | the metrics of leases that were granted without the ledger |
 //! | `waiting_metrics` | the metrics of those who wait for room |
 //! | `front` | the listeners: one for all, or callers and operators apart, and one for gateways |
@@ -26,6 +27,7 @@
 //! | `tls` | the certificates, read again when they change |
 //! | `ui` | the files of the web page for operators |
 
+mod allotment_metrics;
 mod allowed_hosts;
 pub mod api;
 mod audit;

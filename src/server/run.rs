@@ -136,6 +136,9 @@ async fn serve_over<L: Ledger>(
     // The HTTP server has ended, so the queue of the ledger only gets shorter from here on.
     background.shutdown().await;
     let drained = async {
+        if let Err(error) = engine.limiter().return_allotments().await {
+            tracing::debug!(error = with_sources(&error), "allotments are not returned; they expire");
+        }
         if let Err(error) = engine.limiter().record_emergency_debt(EmergencyDebt::All).await {
             tracing::debug!(error = with_sources(&error), "the ledger does not answer");
         }

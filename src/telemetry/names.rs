@@ -21,6 +21,20 @@ pub const EMERGENCY_GRANTS: &str = "ratelimiterd_emergency_grants";
 pub const EMERGENCY_SETTLED: &str = "ratelimiterd_emergency_settled";
 /// Of these, the leases that are not recorded yet.
 pub const EMERGENCY_LEASES: &str = "ratelimiterd_emergency_leases";
+/// Allotments that were taken.
+pub const ALLOTMENTS_TAKEN: &str = "ratelimiterd_allotments_taken";
+/// Steps that replaced allotments by what was needed of them.
+pub const ALLOTMENTS_SETTLED: &str = "ratelimiterd_allotments_settled";
+/// Allotments that the ledger released.
+pub const ALLOTMENTS_EXPIRED: &str = "ratelimiterd_allotments_expired";
+/// Leases that were served from allotments, without the ledger.
+pub const ALLOTMENT_GRANTS: &str = "ratelimiterd_allotment_grants";
+/// Transfers of allotments that were sent.
+pub const ALLOTMENT_TRANSFERS: &str = "ratelimiterd_allotment_transfers";
+/// Allotments that are held.
+pub const ALLOTMENTS: &str = "ratelimiterd_allotments";
+/// The units in them.
+pub const ALLOTMENT_UNITS: &str = "ratelimiterd_allotment_units";
 /// Descriptors of gateways by `outcome`.
 pub const GATEWAY_DESCRIPTORS: &str = "ratelimiterd_gateway_descriptors";
 /// The time from the whole request body to the response, by `route`.

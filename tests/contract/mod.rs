@@ -1,6 +1,7 @@
 //! The contract: what the limiter promises over any ledger. Each test is written once and runs over every backend. Its times
 //! are short whole seconds, because over TigerBeetle they really pass.
 
+pub mod allotments;
 pub mod borrow_bounds;
 pub mod buckets;
 pub mod calendar;
@@ -320,6 +321,33 @@ macro_rules! contract_tests {
             the_end_of_a_decrease_makes_room_at_once,
             a_raised_template_makes_room_at_once,
             a_refill_makes_room_whoever_makes_it,
+        ]);
+        $crate::contract_tests!(@module allotments, $backend, [
+            a_ledger_takes_an_allotment_once_and_replaces_several_by_one,
+            a_busy_limit_is_served_from_an_allotment,
+            what_no_caller_holds_is_returned_within_two_periods,
+            everything_is_available_when_all_holds_have_ended,
+            a_crashed_replica_leaves_nothing_reserved_for_long,
+            an_allotment_that_may_have_expired_serves_nobody,
+            a_slot_serves_the_next_caller_at_its_complete,
+            slots_are_held_over_many_periods,
+            a_lease_in_allotments_is_granted_and_settled_once,
+            an_id_that_the_ledger_answered_is_not_served_again,
+            usage_above_the_reservation_is_counted,
+            a_lease_may_hold_allotments_and_other_limits,
+            a_batch_is_served_from_allotments_and_the_ledger,
+            a_forced_reserve_asks_the_ledger,
+            an_extend_takes_more_of_an_allotment,
+            a_renewed_slot_in_an_allotment_is_held_anew,
+            a_slot_of_a_decreasing_limit_in_an_allotment_is_renewed,
+            a_decrease_gets_back_what_allotments_do_not_need,
+            a_deleted_limit_serves_nobody,
+            a_new_version_is_not_served_from_an_old_allotment,
+            a_replica_that_stops_returns_what_no_caller_holds,
+            another_replica_completes_a_lease_in_allotments_without_effect,
+            replicas_together_grant_the_capacity_and_no_more,
+            only_rolling_and_concurrency_limits_have_allotments,
+            instances_of_a_template_have_allotments,
         ]);
         $crate::contract_tests!(@module emergency, $backend, [
             an_emergency_lease_becomes_debt,

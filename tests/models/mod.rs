@@ -1,5 +1,6 @@
 //! Compares the limiter with plain models of limits, written from the contract of each kind.
 
+mod allotments;
 mod bounds;
 mod bucket;
 mod calendar;

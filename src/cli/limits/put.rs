@@ -52,6 +52,7 @@ const FIELDS: &[(&str, FieldType, &str)] = &[
 ];
 
 const EMERGENCY_SHARE: &str = "emergency-capacity-share";
+const ALLOTMENT_PERIOD: &str = "allotment-period-ms";
 const EMERGENCY_SECONDS: &str = "emergency-seconds";
 
 pub(super) fn command() -> Command {
@@ -79,6 +80,13 @@ pub(super) fn command() -> Command {
             seconds.value_parser(value_parser!(u64)).requires(EMERGENCY_SHARE).help(
                 "With --on-unavailable allow: the first seconds of an outage, in which a replica grants",
             ),
+        )
+        .arg(
+            Arg::new(ALLOTMENT_PERIOD)
+                .long(ALLOTMENT_PERIOD)
+                .value_name("N")
+                .value_parser(value_parser!(u64))
+                .help("How long a replica serves callers from a part of the capacity that it reserves"),
         )
         .arg(dry_run_flag())
         .arg(json_flag())
@@ -113,7 +121,9 @@ fn given(matches: &ArgMatches) -> Vec<(&'static str, Value)> {
     let share = matches.get_one::<f64>(EMERGENCY_SHARE).zip(matches.get_one::<u64>(EMERGENCY_SECONDS));
     let emergency =
         share.map(|(share, seconds)| ("emergency", json!({ "capacity_share": share, "seconds": seconds })));
-    FIELDS.iter().filter_map(value).chain(emergency).collect()
+    let allotment = matches.get_one::<u64>(ALLOTMENT_PERIOD);
+    let allotment = allotment.map(|period_ms| ("allotment", json!({ "period_ms": period_ms })));
+    FIELDS.iter().filter_map(value).chain(emergency).chain(allotment).collect()
 }
 
 fn definition(key: &LimitKey, fields: &Fields) -> Result<Definition, LimitsError> {

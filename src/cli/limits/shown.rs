@@ -64,6 +64,7 @@ pub(super) fn json(limit: &LimitInfo) -> protocol::LimitInfo {
             reserved: limit.usage.reserved,
             debt: limit.usage.debt,
             waiting: limit.waiting,
+            allotted: 0,
         },
         version: limit.version,
     }

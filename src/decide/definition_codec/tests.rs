@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::{AccountId, Movement, Transfer, TransferCode, TransferId};
-use crate::limit::{KindFields, KindName};
+use crate::limit::{AllotmentPeriod, KindFields, KindName};
 
 fn recorded(user_data: UserData, timestamp_ns: u64) -> Recorded {
     let end = AccountId::from_u128(1);
@@ -62,6 +62,13 @@ fn with_queue(state: LimitState) -> LimitState {
     LimitState { definition: Definition { queueing, ..state.definition }, ..state }
 }
 
+fn delegated(state: LimitState) -> LimitState {
+    let kind = Kind::new(KindName::Rolling, 60, 0).expect("valid");
+    let definition = Definition { kind, wait_max: WaitMax::default(), ..state.definition };
+    let period = AllotmentPeriod::new(1_000).expect("valid");
+    LimitState { definition: definition.with_allotment(period).expect("a rolling limit"), ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -77,6 +84,9 @@ fn versions_are_decoded_as_they_were_encoded() {
         instance.clone(),
         with_queue(instance.clone()),
         with_queue(in_shadow_mode(granting_alone(instance.clone()))),
+        delegated(instance.clone()),
+        delegated(with_queue(granting_alone(instance.clone()))),
+        delegated(state("", Status::Active)),
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),
         in_shadow_mode(state("", Status::Active)),

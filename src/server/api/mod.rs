@@ -100,6 +100,7 @@ impl<L: Ledger> Api<L> {
     pub fn new(engine: Arc<Engine<L>>, gate: Gate, mut metrics: Metrics) -> Self {
         metrics.show_emergency_grants(engine.limiter().emergency_counts());
         metrics.show_waiting(engine.limiter().waiting_counts());
+        metrics.show_allotments(engine.limiter().allotment_counts());
         metrics.show_registry_writes(engine.registry().save_counts());
         Self {
             gate,

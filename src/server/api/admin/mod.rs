@@ -20,8 +20,10 @@ pub(super) use put::put;
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 
+use crate::ledger::Ledger;
 use crate::limit::ExpectedVersion;
 use crate::limit::json::{DefinitionJson, StatusJson};
+use crate::limiter::Limiter;
 use crate::protocol::{ChangeQuery, LimitInfo, UsageBody};
 use crate::registry::LimitUsage;
 use crate::server::api::path::malformed_query;
@@ -40,21 +42,17 @@ fn key_text(text: &str) -> String {
     text.replace(' ', "+")
 }
 
-impl From<&LimitUsage> for LimitInfo {
-    fn from(usage: &LimitUsage) -> Self {
-        let state = usage.state();
-        let (status, pending_decrease_to) = StatusJson::of(state.status);
-        Self {
-            definition: DefinitionJson::from(&state.definition),
-            status,
-            pending_decrease_to,
-            usage: UsageBody {
-                available: usage.available,
-                reserved: usage.reserved,
-                debt: usage.debt,
-                waiting: usage.waiting,
-            },
-            version: usage.version(),
-        }
+/// A limit as the API writes it.
+fn info<L: Ledger>(limiter: &Limiter<L>, usage: &LimitUsage) -> LimitInfo {
+    let state = usage.state();
+    let (status, pending_decrease_to) = StatusJson::of(state.status);
+    let &LimitUsage { available, reserved, debt, waiting, .. } = usage;
+    let allotted = limiter.allotted(usage.limit().account);
+    LimitInfo {
+        definition: DefinitionJson::from(&state.definition),
+        status,
+        pending_decrease_to,
+        usage: UsageBody { available, reserved, debt, waiting, allotted: allotted.into() },
+        version: usage.version(),
     }
 }
