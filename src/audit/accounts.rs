@@ -135,10 +135,6 @@ impl Accounts {
         self.by_id.keys().copied()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
     /// Lets reservations expire up to a moment.
     pub(super) fn advance(&mut self, now_ns: u64) {
         while let Some(&(expires_ns, id)) = self.expiries.first()

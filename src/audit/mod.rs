@@ -10,7 +10,7 @@
 //! | `accounts.rs` | sums, live reservations and their expiry |
 //! | `limits.rs`, `definition.rs`, `schedule.rs` | limits, from their versions |
 //! | `chain.rs` | checks moves of capacity and debt, and refills |
-//! | `leases.rs`, `settle.rs` | checks grants, extends, renewals and completes |
+//! | `leases.rs`, `lease.rs`, `settle.rs` | checks grants, extends, renewals and completes |
 //! | `report.rs` | the laws, and what was found |
 //! | `story.rs` | the story of a lease or a limit, in words |
 //! | `ids.rs`, `codes.rs` | ids and codes, by the tables of `ARCHITECTURE.md` |
@@ -24,6 +24,7 @@ mod chain;
 mod codes;
 mod definition;
 mod ids;
+mod lease;
 mod leases;
 mod limits;
 mod report;

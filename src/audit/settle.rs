@@ -1,6 +1,6 @@
 //! Checks a complete against what its lease holds.
 
-use super::leases::{Lease, Leg, OfLease};
+use super::lease::{Lease, Leg, OfLease};
 use super::report::{Finding, Law, Report};
 use crate::ledger::TransferCode as Code;
 use crate::ledger::raw::RawTransfer;
