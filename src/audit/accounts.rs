@@ -22,7 +22,11 @@ pub(super) enum Role {
     /// The account of a limit, by the limit's index.
     Limit(u32),
     Debt(u32),
-    Spent { limit: u32, since_version: u64, index: u32 },
+    Spent {
+        limit: u32,
+        since_version: u64,
+        index: u32,
+    },
     Clock(u32),
     Borrowed(u32),
 }
@@ -147,7 +151,8 @@ impl Accounts {
                 self.expired.push_back(live);
             }
         }
-        while self.expired.front().is_some_and(|live| live.expires_ns.saturating_add(EXPIRY_LAG_NS) < now_ns) {
+        while self.expired.front().is_some_and(|live| live.expires_ns.saturating_add(EXPIRY_LAG_NS) < now_ns)
+        {
             self.expired.pop_front();
         }
     }

@@ -8,7 +8,7 @@ use super::ids::{self, Ids, PURPOSE_GUARD};
 use super::lease::OfLease;
 use super::leases::Leases;
 use super::limits::Limits;
-use super::report::{Finding, Law, Report};
+use super::report::{Finding, Law, Progress, Report};
 use crate::ledger::raw::RawTransfer;
 use crate::ledger::{Account, TransferCode};
 
@@ -22,6 +22,7 @@ pub(super) struct Auditor {
     report: Report,
     /// The transfers of the chain that is not complete yet.
     chain: Vec<RawTransfer>,
+    first_ns: u64,
     last_ns: u64,
     /// The key whose versions are told.
     watched: Option<String>,
@@ -45,6 +46,7 @@ impl Auditor {
             leases: Leases::default(),
             report: Report::default(),
             chain: Vec::new(),
+            first_ns: 0,
             last_ns: 0,
             watched: None,
             history: Vec::new(),
@@ -69,9 +71,14 @@ impl Auditor {
         &self.history
     }
 
-    /// The leases that are neither settled nor over.
-    pub(super) fn open_leases(&self) -> usize {
-        self.leases.len()
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            transfers: self.report.transfers,
+            first_ns: self.first_ns,
+            last_ns: self.last_ns,
+            open_leases: self.leases.len(),
+        }
     }
 
     /// Learns the limits from the parts of all definitions, without any other transfer.
@@ -92,6 +99,9 @@ impl Auditor {
             && previous.timestamp_ns + 1 != transfer.timestamp_ns
         {
             self.end_broken_chain();
+        }
+        if self.first_ns == 0 {
+            self.first_ns = transfer.timestamp_ns;
         }
         self.last_ns = transfer.timestamp_ns;
         self.chain.push(*transfer);
@@ -188,7 +198,10 @@ impl Auditor {
         }
         for id in [transfer.debit, transfer.credit] {
             if accounts.role(id).is_none() {
-                report.add_not_understood("transfer of an account that no definition explains".to_owned(), transfer);
+                report.add_not_understood(
+                    "transfer of an account that no definition explains".to_owned(),
+                    transfer,
+                );
             }
         }
         if !accounts.is_overdrawn(transfer.debit) {
@@ -200,12 +213,19 @@ impl Auditor {
             Some(Role::Allowance) => Law::Measures,
             Some(Role::Spent { .. }) => Law::Refills,
             Some(
-                Role::Operator | Role::Log | Role::Measure | Role::Debt(_) | Role::Clock(_) | Role::Borrowed(_),
+                Role::Operator
+                | Role::Log
+                | Role::Measure
+                | Role::Debt(_)
+                | Role::Clock(_)
+                | Role::Borrowed(_),
             )
             | None => return,
         };
         let left = credits_posted.saturating_sub(debits_posted);
-        let sentence = format!("{debits_pending} are reserved of {left} that are left; posted debits are {debits_posted} of {credits_posted}");
+        let sentence = format!(
+            "{debits_pending} are reserved of {left} that are left; posted debits are {debits_posted} of {credits_posted}"
+        );
         let finding = Finding::new(law, transfer, sentence);
         report.add(match role.and_then(Role::limit) {
             Some(limit) => finding.of_key(limits.key(limit)),
@@ -246,7 +266,8 @@ impl Auditor {
             let holds = found.is_none_or(|account| {
                 account.debits_posted == sums.debits_posted
                     && account.credits_posted == sums.credits_posted
-                    && (sums.debits_pending..=sums.debits_pending + debits_lag).contains(&account.debits_pending)
+                    && (sums.debits_pending..=sums.debits_pending + debits_lag)
+                        .contains(&account.debits_pending)
                     && (sums.credits_pending..=sums.credits_pending + credits_lag)
                         .contains(&account.credits_pending)
             });

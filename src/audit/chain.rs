@@ -78,7 +78,12 @@ impl ChainContext {
         match code {
             Code::Grant | Code::Cut => self.check_capacity_move(transfer, code, [debit, credit], books),
             Code::KeepReserved if self.version.is_none() => {
-                books.wrong(Law::CapacityMoves, transfer, None, "capacity is kept reserved without a version");
+                books.wrong(
+                    Law::CapacityMoves,
+                    transfer,
+                    None,
+                    "capacity is kept reserved without a version",
+                );
             }
             Code::Close => self.note_closing(transfer.debit, 1),
             Code::AdvanceClock => self.check_clock(transfer, [debit, credit], books),
@@ -196,7 +201,12 @@ impl ChainContext {
             }
         };
         if to.saturating_mul(tick_ns.into()) > transfer.timestamp_ns.into() {
-            books.wrong(Law::Refills, transfer, Some(limit), "the refill clock is ahead of the ledger's time");
+            books.wrong(
+                Law::Refills,
+                transfer,
+                Some(limit),
+                "the refill clock is ahead of the ledger's time",
+            );
         }
         (self.advanced, self.refilled) = (Some((limit, from, to)), 0);
     }
@@ -214,7 +224,12 @@ impl ChainContext {
                 (limit, index, false)
             }
             [_, _] => {
-                books.wrong(Law::Refills, transfer, None, "a refill moves between accounts of different limits");
+                books.wrong(
+                    Law::Refills,
+                    transfer,
+                    None,
+                    "a refill moves between accounts of different limits",
+                );
                 return;
             }
         };
@@ -319,8 +334,8 @@ fn check_spend(transfer: &RawTransfer, credit: Option<Role>, books: &mut Books<'
     };
     let schedule = books.limits.get(limit).and_then(|limit| limit.schedule.as_ref());
     let schedule = schedule.filter(|schedule| schedule.since_version == since_version);
-    let is_kept = schedule
-        .is_some_and(|schedule| schedule.may_spend(index, transfer.long, transfer.timestamp_ns));
+    let is_kept =
+        schedule.is_some_and(|schedule| schedule.may_spend(index, transfer.long, transfer.timestamp_ns));
     if !is_kept {
         let sentence = "a reservation is kept on the spent account of another step or schedule";
         books.wrong(Law::Refills, transfer, Some(limit), sentence);

@@ -132,9 +132,10 @@ fn read_kind(reader: &mut Reader<'_>) -> Result<Kind, Unreadable> {
             let per_interval = if variant == 5 { reader.short_number()? } else { 1 };
             Kind::Bucket { refill_amount, interval_ms, per_interval, is_timed }
         }
-        3 => {
-            Kind::FixedWindow { window_seconds: reader.short_number()?, align_seconds: reader.short_number()? }
-        }
+        3 => Kind::FixedWindow {
+            window_seconds: reader.short_number()?,
+            align_seconds: reader.short_number()?,
+        },
         4 => Kind::SlidingWindow { window_seconds: reader.short_number()?, segments: reader.short_number()? },
         other => return Err(Unreadable::Newer(format!("kind {other}"))),
     })

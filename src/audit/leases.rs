@@ -140,13 +140,7 @@ impl Leases {
     }
 
     /// Takes a complete, an extend or a renewal.
-    fn add_to_lease(
-        &mut self,
-        transfers: &[OfLease],
-        code: Code,
-        accounts: &Accounts,
-        report: &mut Report,
-    ) {
+    fn add_to_lease(&mut self, transfers: &[OfLease], code: Code, accounts: &Accounts, report: &mut Report) {
         let Some((first, _)) = transfers.first() else { return };
         let id = first.wide;
         if ids::purpose(first.id) != Some(PURPOSE_GUARD) {

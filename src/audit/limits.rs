@@ -84,8 +84,11 @@ impl Limits {
         accounts.assign(ids.debt(&version.key), Role::Debt(index));
         let starts_schedule = earlier.as_ref().is_none_or(|earlier| starts_schedule(earlier, &version));
         let old = earlier.as_ref().and_then(|earlier| earlier.schedule.clone());
-        let schedule =
-            if starts_schedule { new_schedule(ids, &version, index, last.timestamp_ns, accounts) } else { old.clone() };
+        let schedule = if starts_schedule {
+            new_schedule(ids, &version, index, last.timestamp_ns, accounts)
+        } else {
+            old.clone()
+        };
         let replaced = old.filter(|_| starts_schedule).map(|old| {
             let clock = accounts.sums(old.clock).credits_posted;
             (old, clock)

@@ -33,6 +33,6 @@ mod schedule;
 mod settle;
 mod story;
 
-pub use report::{Finding, Law, NotUnderstood, Report};
-pub use run::{Progress, audit};
+pub use report::{Finding, Law, NotUnderstood, Progress, Report};
+pub use run::audit;
 pub use story::{lease_story, limit_story};

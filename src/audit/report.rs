@@ -162,6 +162,19 @@ pub struct NotUnderstood {
     pub first: u128,
 }
 
+/// How far an audit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The transfers that were audited.
+    pub transfers: u64,
+    /// The time of the first of them, in the ledger's nanoseconds.
+    pub first_ns: u64,
+    /// The time of the last of them.
+    pub last_ns: u64,
+    /// The leases that are neither settled nor over: what the audit remembers, beside limits.
+    pub open_leases: usize,
+}
+
 /// The result of an audit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {

@@ -3,25 +3,12 @@
 use futures_util::future::join;
 
 use super::auditor::Auditor;
-use super::report::Report;
+use super::report::{Progress, Report};
 use crate::ledger::raw::{RawLedger, RawTransfer};
 use crate::ledger::{AccountId, LedgerError};
 
 /// How many accounts one look-up reads. A cluster in development mode takes small requests only.
 const ACCOUNTS_MAX: usize = 1_000;
-
-/// How far an audit is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The transfers that were audited.
-    pub transfers: u64,
-    /// The time of the first of them, in the ledger's nanoseconds.
-    pub first_ns: u64,
-    /// The time of the last of them.
-    pub last_ns: u64,
-    /// The leases that are neither settled nor over: what the audit remembers, beside limits.
-    pub open_leases: usize,
-}
 
 /// Audits a whole ledger. `progress` hears of every page that was read.
 ///
@@ -58,8 +45,6 @@ pub(super) async fn read<L: RawLedger>(
     progress: &mut impl FnMut(Progress),
 ) -> Result<u64, LedgerError> {
     let mut page = ledger.raw_transfers(after_ns, until_ns).await?;
-    let first_ns = page.first().map_or(0, |first| first.timestamp_ns);
-    let mut transfers = 0;
     while let Some(&RawTransfer { timestamp_ns: last_ns, .. }) = page.last() {
         // The ledger reads the next page while this one is audited.
         let (next, ()) = join(ledger.raw_transfers(last_ns, until_ns), async {
@@ -68,8 +53,7 @@ pub(super) async fn read<L: RawLedger>(
             }
         })
         .await;
-        transfers += page.len() as u64;
-        progress(Progress { transfers, first_ns, last_ns, open_leases: auditor.open_leases() });
+        progress(auditor.progress());
         page = next?;
     }
     auditor.advance(until_ns);

@@ -36,12 +36,16 @@ pub(super) fn check(
             Code::Complete => {}
             Code::Shrink => match voided.take().filter(|leg| leg.account == transfer.debit) {
                 None => {
-                    let sentence = "a remainder stays reserved of a limit whose reservation is not voided before it";
+                    let sentence =
+                        "a remainder stays reserved of a limit whose reservation is not voided before it";
                     wrong(Law::LeaseShape, sentence.to_owned(), None);
                 }
                 Some(leg) => {
                     if transfer.amount >= leg.amount {
-                        let sentence = format!("a remainder of {} is no less than the {} reserved", transfer.amount, leg.amount);
+                        let sentence = format!(
+                            "a remainder of {} is no less than the {} reserved",
+                            transfer.amount, leg.amount
+                        );
                         wrong(Law::Released, sentence, Some(leg.transfer));
                     }
                     if let Some(sentence) = other_expiry(transfer, &leg) {
@@ -63,7 +67,8 @@ pub(super) fn check(
                     }
                 };
                 if sum > held {
-                    let sentence = format!("a complete releases {sum} of a limit of which {held} are reserved");
+                    let sentence =
+                        format!("a complete releases {sum} of a limit of which {held} are reserved");
                     wrong(Law::Released, sentence, legs(lease, account).next().map(|leg| leg.transfer));
                 }
             }

@@ -48,7 +48,9 @@ fn tell(auditor: &Auditor, transfer: &RawTransfer, code: Code) -> String {
         Code::ReserveRolling | Code::ReserveRollingDeny => {
             format!("reserves {amount} of {limit} for {timeout_seconds} s")
         }
-        Code::ReserveConcurrency => format!("takes {amount} slots of {limit} for at most {timeout_seconds} s"),
+        Code::ReserveConcurrency => {
+            format!("takes {amount} slots of {limit} for at most {timeout_seconds} s")
+        }
         Code::Spend | Code::SpendDeny => format!("spends {amount} of {limit}"),
         Code::Shrink => format!("leaves {amount} of {limit} reserved for {timeout_seconds} s more"),
         Code::Overage => format!("reserves {amount} more of {limit} as overage"),
@@ -103,7 +105,8 @@ pub async fn limit_story<L: RawLedger>(
             limit.spent
         ),
     ));
-    let of_limit = auditor.accounts().all_live().filter(|live| live.debit == limit.account && live.lease != 0);
+    let of_limit =
+        auditor.accounts().all_live().filter(|live| live.debit == limit.account && live.lease != 0);
     let mut holders: Vec<_> = of_limit.collect();
     holders.sort_unstable_by_key(|live| std::cmp::Reverse(live.amount));
     for live in holders.into_iter().take(HOLDERS_MAX) {

@@ -96,7 +96,7 @@ async fn changes(replica: &OnMemory, backend: &MemoryBackend) {
     apply_decreases(replica.admin()).await;
     assert!(is_granted(&replica.take(&[("wide", 20)]).await));
     replica.admin().delete(&key("wide")).await.expect("it is deleted");
-    replica.put(concurrency("wide", 9, 30)).await;
+    replica.put(concurrency("wide", 30, 30)).await;
     assert!(is_granted(&replica.take(&[("wide", 4)]).await));
     replica.admin().delete(&key("manual")).await.expect("it is deleted");
 }

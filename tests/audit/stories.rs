@@ -50,5 +50,7 @@ async fn the_story_of_a_limit_tells_its_versions_and_who_holds_it() {
 async fn what_never_was_has_no_story() {
     let Made { backend, .. } = everything().await;
     assert!(lease_story(&*backend.ledger, 1, 77).await.expect("the ledger answers").is_empty());
-    assert!(limit_story(&*backend.ledger, 1, "none", u64::MAX - 1).await.expect("the ledger answers").is_empty());
+    assert!(
+        limit_story(&*backend.ledger, 1, "none", u64::MAX - 1).await.expect("the ledger answers").is_empty()
+    );
 }

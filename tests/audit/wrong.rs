@@ -70,7 +70,8 @@ const CASES: &[Case] = &[
         law: Law::Versions,
         what: "a definition is damaged",
         tamper: |list, _| {
-            let second = list.find("a second part", |part| part.code == Code::Definition as u16 && part.short == 1);
+            let second =
+                list.find("a second part", |part| part.code == Code::Definition as u16 && part.short == 1);
             list.transfers[second].short = 2;
         },
     },
@@ -229,7 +230,8 @@ const CASES: &[Case] = &[
         law: Law::Refills,
         what: "a reservation is kept on the account of another step",
         tamper: |list, _| {
-            let spend = list.find("a spend of a window", |it| it.code == Code::Spend as u16 && it.amount == 5);
+            let spend =
+                list.find("a spend of a window", |it| it.code == Code::Spend as u16 && it.amount == 5);
             for transfer in &mut list.transfers[spend..] {
                 if transfer.code == Code::Spend as u16 && transfer.amount == 5 {
                     transfer.long += 60_000;
@@ -304,7 +306,8 @@ async fn what_a_later_version_writes_is_not_understood_and_no_violation() {
     list.append(RawTransfer { id: 5, code: 29, wide: 0, amount: 1, timeout_seconds: 1, ..reservation });
     list.append(RawTransfer { id: 6, code: 999, wide: 0, amount: 0, flags: 0, ..reservation });
     let report = report(&list).await;
-    let laws: Vec<Law> = report.findings.iter().map(|finding| finding.law).filter(|law| *law != Law::Balances).collect();
+    let laws: Vec<Law> =
+        report.findings.iter().map(|finding| finding.law).filter(|law| *law != Law::Balances).collect();
     assert_eq!(laws, []);
     let what: Vec<&str> = report.not_understood.keys().map(String::as_str).collect();
     assert_eq!(what, ["transfer code 29", "transfer code 999"]);

@@ -65,11 +65,23 @@ pub(crate) fn command() -> Command {
     let limit = Command::new(LIMIT)
         .about("Tells the versions of a limit, and how it stood at a moment; reads every transfer up to then")
         .arg(Arg::new(LIMIT).value_name("KEY").required(true).help("The key of the limit"))
-        .arg(Arg::new(AT).long(AT).value_name("TIME").help("The moment, such as 2026-11-28T10:52:18Z [default: now]"));
+        .arg(
+            Arg::new(AT)
+                .long(AT)
+                .value_name("TIME")
+                .help("The moment, such as 2026-11-28T10:52:18Z [default: now]"),
+        );
     Command::new(NAME)
-        .about("Proves from the ledger alone that no limit was exceeded, or names the transfers that refute it")
+        .about(
+            "Proves from the ledger alone that no limit was exceeded, or names the transfers that refute it",
+        )
         .after_help(EXIT_CODES)
-        .arg(Arg::new(JSON).long(JSON).action(ArgAction::SetTrue).help("Prints JSON for scripts instead of text"))
+        .arg(
+            Arg::new(JSON)
+                .long(JSON)
+                .action(ArgAction::SetTrue)
+                .help("Prints JSON for scripts instead of text"),
+        )
         .subcommand(lease)
         .subcommand(limit)
 }

@@ -52,9 +52,10 @@ pub(super) fn json(report: &Report) -> Value {
             "sentence": finding.sentence,
         })
     });
-    let not_understood = report.not_understood.iter().map(|(what, of)| {
-        json!({ "what": what, "count": of.count, "first": hex(&of.first) })
-    });
+    let not_understood = report
+        .not_understood
+        .iter()
+        .map(|(what, of)| json!({ "what": what, "count": of.count, "first": hex(&of.first) }));
     json!({
         "clean": report.is_clean(),
         "violations": report.violations,

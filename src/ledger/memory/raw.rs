@@ -59,11 +59,9 @@ fn raw(recorded: &Recorded, linked: bool) -> RawTransfer {
         Movement::Close { debit, credit } => {
             between(debit, credit, 0, RawTransfer::PENDING | RawTransfer::CLOSING_DEBIT)
         }
-        Movement::Void { pending } => RawTransfer {
-            pending_id: pending.as_u128(),
-            flags: link | RawTransfer::VOID_PENDING,
-            ..base
-        },
+        Movement::Void { pending } => {
+            RawTransfer { pending_id: pending.as_u128(), flags: link | RawTransfer::VOID_PENDING, ..base }
+        }
     }
 }
 
