@@ -148,7 +148,7 @@ impl<L: Ledger> Engine<L> {
     }
 
     /// Runs the background loops forever: follows the log of definitions, applies decreases, retires and forgets idle
-    /// instances, records what was granted without the ledger.
+    /// instances, records what was granted without the ledger, steps allotments.
     pub async fn run_loops(&self) {
         let decreases = self.admin.run_decreases(self.loops.decrease_interval);
         tokio::join!(
@@ -156,6 +156,7 @@ impl<L: Ledger> Engine<L> {
             decreases,
             self.retire_idle_instances(),
             self.record_emergency_debt(),
+            self.limiter.run_allotments(),
             self.ledger.run_upkeep()
         );
     }

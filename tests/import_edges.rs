@@ -19,21 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("registry", &["decide", "json", "ledger", "limit", "telemetry"]),
     ("limiter", &["decide", "ledger", "limit", "protocol", "registry", "telemetry", "time"]),
     ("engine", &["decide", "ledger", "limit", "limiter", "registry", "telemetry"]),
-    (
-        "client",
-        &[
-            "decide",
-            "engine",
-            "ledger",
-            "limit",
-            "limiter",
-            "protocol",
-            "registry",
-            "telemetry",
-            "time",
-            "tls",
-        ],
-    ),
+    ("client", &["engine", "ledger", "limit", "limiter", "protocol", "registry", "telemetry", "time", "tls"]),
     // For the tests of users.
     ("testing", &["client", "ledger", "time"]),
     // Of the tests of the crate.

@@ -44,5 +44,6 @@ mod round_trips;
 mod run;
 mod stored_formats;
 mod tower;
+mod waiters;
 
 contract_tests!(crate::memory::MemoryBackend::keeping_all());

@@ -41,11 +41,16 @@ fn one_of_each(names: &[String]) -> Vec<(&str, u64)> {
     names.iter().map(|name| (name.as_str(), 1)).collect()
 }
 
+/// More of each than is refilled in a test.
+fn much_of_each(names: &[String]) -> Vec<(&str, u64)> {
+    names.iter().map(|name| (name.as_str(), 50_000)).collect()
+}
+
 async fn requests_of_a_reserve(buckets: usize) -> usize {
     let replica = start().await;
     let names = fast_buckets(&replica, buckets).await;
     // The first reserve also reads the refill clocks.
-    assert!(is_granted(&replica.take(&one_of_each(&names)).await));
+    assert!(is_granted(&replica.take(&much_of_each(&names)).await));
     tokio::time::sleep(ROUND_TRIP).await;
     let before = replica.ledger.requests();
     assert!(is_granted(&replica.take(&one_of_each(&names)).await));
@@ -64,6 +69,24 @@ async fn a_reserve_refills_any_number_of_fast_buckets_in_one_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_bucket_costs_one_look_up_more() {
+    let replica = start().await;
+    replica.put(token_bucket("idle", 10, 1, 1_000)).await;
+    let mut requests = Vec::new();
+    for pause_seconds in [60, 0, 1, 60] {
+        tokio::time::sleep(Duration::from_secs(pause_seconds)).await;
+        let before = replica.ledger.requests();
+        assert!(is_granted(&replica.take(&[("idle", 3)]).await));
+        requests.push(replica.ledger.requests() - before);
+    }
+    assert_eq!(
+        requests,
+        [3, 1, 2, 3],
+        "full: the look, the refill, the reservation; at once after it; a refill that does not fill it; full"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fresh_process_reads_all_refill_clocks_in_one_request() {
     let replica = start().await;
     let names = fast_buckets(&replica, 8).await;
@@ -77,7 +100,7 @@ async fn a_fresh_process_reads_all_refill_clocks_in_one_request() {
 async fn callers_that_wait_for_a_refill_do_not_make_it_again() {
     let replica = start().await;
     let names = fast_buckets(&replica, 2).await;
-    assert!(is_granted(&replica.take(&one_of_each(&names)).await));
+    assert!(is_granted(&replica.take(&much_of_each(&names)).await));
     tokio::time::sleep(ROUND_TRIP).await;
     let before = replica.ledger.requests();
     let wanted = one_of_each(&names);
@@ -193,4 +216,17 @@ async fn a_limit_that_changes_while_it_is_read_is_shown_before_or_after() {
         let capacity = shown.state().definition.capacity.get();
         assert_eq!(shown.available + shown.reserved, capacity.into(), "change {change}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_any_number_of_limits_takes_one_look_up_and_no_chain() {
+    let replica = start().await;
+    let names = fast_buckets(&replica, 32).await;
+    assert!(is_granted(&replica.take(&one_of_each(&names)).await));
+    let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
+    let before = replica.ledger.requests();
+    let left = replica.limiter().left(&keys.iter().collect::<Vec<_>>()).await.expect("the ledger answers");
+    assert_eq!(replica.ledger.requests() - before, 1);
+    assert!(left.iter().flatten().all(|left| left.capacity == 100_000), "{left:?}");
+    assert_eq!(left.iter().flatten().count(), 32);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
-    Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage,
-    RefillRateError,
+    AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey,
+    Overage, Period, Queueing, RefillRateError, TimeZoneName,
 };
 use crate::time::saturating_ms;
 
@@ -16,7 +16,7 @@ use crate::time::saturating_ms;
 /// ```
 /// use std::time::Duration;
 ///
-/// use ledger_limiter::client::{Limit, Overage, Rate};
+/// use ledger_limiter::client::{Limit, Overage, Period, Rate};
 ///
 /// let minute = Duration::from_secs(60);
 /// let limits = [
@@ -24,6 +24,7 @@ use crate::time::saturating_ms;
 ///     Limit::concurrency("slots", 10).timeout(Duration::from_secs(300)),
 ///     Limit::fixed_window("daily:{tenant}", 1_000_000).per(24 * 60 * minute).instances_max(50_000),
 ///     Limit::sliding_window("calls", 600).per(minute).segments(6),
+///     Limit::calendar("spend:{tenant}", 5_000, Period::Month, "Europe/Berlin").starts_at(15),
 ///     Limit::token_bucket("burst", 100).refill(10, Duration::from_secs(1)).overage(Overage::Deny),
 ///     Rate::per_second(10).burst(1).limit("paced"),
 /// ];
@@ -44,6 +45,9 @@ pub struct Limit {
     description: String,
     overage: Overage,
     instances_max: u64,
+    enforce: bool,
+    queueing: Queueing,
+    allotment: Option<Duration>,
 }
 
 /// Why a limit cannot be defined.
@@ -125,6 +129,20 @@ impl Limit {
         Self::of(key.into_definition_key(), KindName::SlidingWindow, capacity)
     }
 
+    /// `capacity` units in each window of a calendar, such as a month in Berlin, all available again at its end. `time_zone` is
+    /// a name of the IANA database. [`starts_at`](Self::starts_at) moves the beginning of the windows.
+    pub fn calendar(key: impl IntoLimitKey, capacity: u64, period: Period, time_zone: &str) -> Self {
+        let mut limit = Self::of(key.into_definition_key(), KindName::Calendar, capacity);
+        limit.fields.period = Some(period);
+        match TimeZoneName::parse(time_zone) {
+            Ok(time_zone) => {
+                limit.fields.time_zone = Some(time_zone);
+                limit
+            }
+            Err(error) => limit.or_fault(error.into()),
+        }
+    }
+
     pub(super) fn at_rate(key: impl IntoLimitKey, rate: Rate) -> Self {
         let limit = Self::of(key.into_definition_key(), KindName::TokenBucket, rate.burst_units());
         match rate.refill() {
@@ -148,6 +166,9 @@ impl Limit {
             description: String::new(),
             overage: Overage::default(),
             instances_max: 0,
+            enforce: true,
+            queueing: Queueing::default(),
+            allotment: None,
         }
     }
 
@@ -190,6 +211,13 @@ impl Limit {
         self
     }
 
+    /// Begins calendar windows at this hour of a day, weekday (1 for Monday), day of a month (a shorter month begins on its last
+    /// day), or month of a quarter or year.
+    pub fn starts_at(mut self, starts_at: u64) -> Self {
+        self.fields.starts_at = starts_at;
+        self
+    }
+
     /// Names the unit, for people.
     pub fn unit(self, unit: impl Into<String>) -> Self {
         Self { unit: unit.into(), ..self }
@@ -205,9 +233,28 @@ impl Limit {
         Self { overage, ..self }
     }
 
+    /// Sets how callers wait for the limit at the service; by default the oldest first, without a bound of the limit's own.
+    pub fn queueing(self, queueing: Queueing) -> Self {
+        Self { queueing, ..self }
+    }
+
     /// Sets the most limits that a template makes.
     pub fn instances_max(self, instances_max: u64) -> Self {
         Self { instances_max, ..self }
+    }
+
+    /// Sets whether the limit denies; by default it does. Without it, the limit is in shadow mode: it grants everything, what
+    /// finds no room is debt, and each such lease tells that the limit [would deny](super::Lease::would_deny).
+    pub fn enforce(self, enforce: bool) -> Self {
+        Self { enforce, ..self }
+    }
+
+    /// Lets each process serve callers from a part of the capacity that it reserves for this time: 100 ms to 10 s. For
+    /// rolling and concurrency limits that very many calls name.
+    ///
+    /// A lease id that is reserved by two processes may be granted by both; each is counted.
+    pub fn allotment(self, period: Duration) -> Self {
+        Self { allotment: Some(period), ..self }
     }
 
     /// The definition.
@@ -223,7 +270,12 @@ impl Limit {
         let capacity = Capacity::new(self.capacity).map_err(DefinitionError::Capacity)?;
         let kind = Kind::from_fields(self.kind, &self.fields)?;
         let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
-        Ok(definition.with_instances_max(self.instances_max)?)
+        let definition = definition.with_instances_max(self.instances_max)?;
+        let definition = match self.allotment {
+            Some(period) => definition.with_allotment(AllotmentPeriod::new(saturating_ms(period))?)?,
+            None => definition,
+        };
+        Ok(Definition { enforce: self.enforce, queueing: self.queueing, ..definition })
     }
 
     fn or_fault(self, fault: LimitError) -> Self {
@@ -279,6 +331,18 @@ mod tests {
             ),
             (Limit::rolling("a", 1).per(SECOND).segments(2), "segments must be left out for kind rolling"),
             (Limit::concurrency("a", 1), "timeout_seconds must be between 1 and 31622400, not 0"),
+            (
+                Limit::calendar("a", 1, Period::Day, "UTC").starts_at(24),
+                "starts_at must be between 0 and 23, not 24",
+            ),
+            (
+                Limit::concurrency("a", 1).timeout(SECOND).allotment(Duration::from_millis(99)),
+                "allotment.period_ms must be between 100 and 10000, not 99",
+            ),
+            (
+                Limit::fixed_window("a", 1).per(SECOND).allotment(SECOND),
+                "allotment must be left out for kind fixed_window: only rolling and concurrency limits have allotments yet",
+            ),
             (Limit::sliding_window("a", 1).per(SECOND), "segments must be between 1 and 60, not 0"),
         ] {
             assert_eq!(error_of(limit), expected);

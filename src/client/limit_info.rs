@@ -27,6 +27,8 @@ pub struct LimitInfo {
     pub status: LimitStatus,
     /// How much is used.
     pub usage: Usage,
+    /// The units that callers wait for at the service that answers.
+    pub waiting: u128,
     /// The number of the newest version of the definition, for [`ExpectedVersion::Is`](crate::limit::ExpectedVersion); 0 from
     /// a service that does not tell.
     pub version: u64,
@@ -95,7 +97,7 @@ impl Usage {
     }
 
     pub(super) fn of_body(body: UsageBody) -> Self {
-        let UsageBody { available, reserved, debt } = body;
+        let UsageBody { available, reserved, debt, waiting: _, allotted: _ } = body;
         Self { available, reserved, debt }
     }
 }
@@ -104,6 +106,7 @@ impl LimitInfo {
     pub(super) fn of(usage: &LimitUsage) -> Self {
         let state = &usage.entry.limit.state;
         let (definition, status) = (state.definition.clone(), LimitStatus::of(state.status));
-        Self { definition, status, usage: Usage::of(usage), version: usage.version() }
+        let (waiting, version) = (usage.waiting, usage.version());
+        Self { definition, status, usage: Usage::of(usage), waiting, version }
     }
 }

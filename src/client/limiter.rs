@@ -14,8 +14,10 @@ use super::shared::{CompletionGuard, Shared};
 use super::turns::Turn;
 use super::{
     AcquireError, AttemptResult, CallError, Complete, Denial, ErrorKind, IntoLimitKey, KeyStats, Lease,
-    LimitKey, RepeatPolicy, Repeating, Requirements, Reservation, Transport,
+    LimitKey, RepeatPolicy, Repeating, Requirements, Reservation, Reserve, Transport,
 };
+use crate::protocol::{WAIT_MS_MAX, Wait};
+use crate::time::saturating_ms;
 
 /// How often one attempt is made when each grant expires before its answer arrives.
 pub(super) const LATE_GRANTS_MAX: usize = 3;
@@ -81,14 +83,15 @@ impl<T: Transport> Limiter<T> {
     ///
     /// [`CallError`] if the call has no answer, or the limiter is closed. A denial is not an error.
     pub async fn try_acquire(&self, wants: &Requirements) -> Result<Acquired<T>, CallError> {
-        self.attempt(wants, None).await
+        self.attempt(wants, None, Duration::ZERO).await
     }
 
     /// Waits until everything is reserved.
     ///
-    /// The waiters of this limiter, and of its clones, take turns at each limit, the oldest first: it asks again when the hint
-    /// of its denial has passed or a lease of this limiter is completed, each time under a fresh lease id. Callers elsewhere may
-    /// take the room first.
+    /// Over a transport whose other side lets it wait ([`Transport::wait_max`]), it waits there, in order with all other
+    /// waiters of that service. Otherwise, and when that wait has ended, the waiters of this limiter, and of its clones, take turns
+    /// at each limit, the oldest first: it asks again when the hint of its denial has passed or a lease of this limiter is
+    /// completed, each time under a fresh lease id. Callers elsewhere may take the room first.
     ///
     /// # Errors
     ///
@@ -124,7 +127,7 @@ impl<T: Transport> Limiter<T> {
     ///
     /// As [`acquire`](Self::acquire).
     pub async fn reserve(&self, wants: &Requirements) -> Result<Reservation<T>, AcquireError> {
-        match self.attempt(wants, None).await? {
+        match self.attempt(wants, None, Duration::ZERO).await? {
             Acquired::Granted(lease) => Ok(Reservation::held(lease)),
             Acquired::Denied(denial) => Reservation::waiting(self.clone(), wants.clone(), denial),
         }
@@ -188,7 +191,7 @@ impl<T: Transport> Limiter<T> {
         loop {
             let mut releases = self.shared.releases.subscribe();
             let asked_at = Instant::now();
-            let denial = match self.attempt(wants, deadline).await? {
+            let denial = match self.attempt(wants, deadline, self.wait_of(deadline)).await? {
                 Acquired::Granted(lease) => return Ok(lease),
                 Acquired::Denied(denial) => denial,
             };
@@ -233,11 +236,18 @@ impl<T: Transport> Limiter<T> {
         }
     }
 
-    /// One attempt, under a fresh lease id.
+    /// How long the other side may hold an attempt that begins now.
+    fn wait_of(&self, deadline: Option<Instant>) -> Duration {
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.duration_since(Instant::now()));
+        self.shared.calls.wait_max().min(left)
+    }
+
+    /// One attempt, under a fresh lease id. The other side may hold it for `wait`.
     async fn attempt(
         &self,
         wants: &Requirements,
         deadline: Option<Instant>,
+        wait: Duration,
     ) -> Result<Acquired<T>, CallError> {
         for _ in 0..LATE_GRANTS_MAX {
             if self.shared.closed.is_cancelled() {
@@ -245,17 +255,29 @@ impl<T: Transport> Limiter<T> {
             }
             let command = wants.attempt();
             let mut guard = CompletionGuard::for_reserve(&self.shared, command.clone());
-            let result = match deadline {
-                Some(deadline) => self.shared.calls.reserve_until(&command, deadline).await,
-                None => self.shared.calls.reserve(&command).await,
+            // Only the guard's copy does not wait.
+            let waiting = waiting(&command, wait)?;
+            let reserve = async {
+                match deadline {
+                    Some(deadline) => self.shared.calls.reserve_until(&waiting, deadline).await,
+                    None => self.shared.calls.reserve(&waiting).await,
+                }
+            };
+            let result = match wait.is_zero() {
+                true => reserve.await,
+                false => tokio::select! {
+                    () = self.shared.closed.cancelled() => return Err(CallError::Closed),
+                    result = reserve => result,
+                },
             };
             if !result.as_ref().is_err_and(CallError::is_unknown) {
                 guard.disarm();
             }
             match result? {
-                AttemptResult::Granted { reserved_at } => {
+                AttemptResult::Granted { reserved_at, would_deny } => {
                     self.shared.stats.granted(wants);
-                    return Ok(Acquired::Granted(Lease::new(guard, command, reserved_at)));
+                    let lease = Lease::new(guard, command, reserved_at, would_deny);
+                    return Ok(Acquired::Granted(lease));
                 }
                 AttemptResult::Denied(denial) => {
                     self.shared.stats.denied(denial.key());
@@ -285,6 +307,14 @@ impl<T: Transport> fmt::Debug for Acquired<T> {
             Self::Denied(denial) => f.debug_tuple("Denied").field(denial).finish(),
         }
     }
+}
+
+/// The command, waiting at the other side for so long.
+fn waiting(command: &Reserve, wait: Duration) -> Result<Reserve, CallError> {
+    let max_ms = saturating_ms(wait).min(WAIT_MS_MAX);
+    let wait = Wait::new(max_ms, command.wait().priority().into());
+    let wait = wait.map_err(|error| CallError::invalid(error.to_string()))?;
+    Ok(command.clone().with_wait(wait))
 }
 
 /// The error of a caller whose every grant expired before its answer arrived.

@@ -75,6 +75,7 @@ mod limit_info;
 mod limiter;
 mod llm;
 mod object;
+mod object_answer;
 #[cfg(feature = "permits")]
 pub mod permits;
 mod rate;
@@ -103,7 +104,8 @@ pub use limit::{IntoDefinition, Limit, LimitError};
 pub use limit_info::{LimitInfo, LimitStatus, LimitVersion, LimitsOf, Usage};
 pub use limiter::{Acquired, Limiter};
 pub use llm::LlmCall;
-pub use object::{BucketObject, BucketReservation, ObjectReservation, ObjectState, ObjectTransport};
+pub use object::{BucketObject, BucketReservation, ObjectTransport};
+pub use object_answer::{ObjectReservation, ObjectState};
 pub use rate::Rate;
 pub use repeat::{RepeatPolicy, Repeating};
 pub use requirements::{Requirements, RequirementsError};
@@ -113,6 +115,7 @@ pub use transport::{AttemptResult, Transport};
 
 pub use crate::limit::{
     Amount, AmountError, Capacity, Definition, DefinitionError, ExpectedVersion, ExtendId, KeyError, Kind,
-    KindFields, KindName, LeaseId, LimitKey, Overage, ReleaseId, RenewId, escape_segment,
+    KindFields, KindName, LeaseId, LimitKey, Overage, Period, QueueOrder, Queueing, ReleaseId, RenewId,
+    escape_segment,
 };
 pub use crate::protocol::{Actual, CommandError, Complete, Extend, Renew, Requirement, Reserve};

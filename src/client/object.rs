@@ -3,16 +3,15 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::object_answer::{ObjectReservation, ObjectState, unlimited};
 use super::repeat::{Pauses, repeat};
-use super::time::{some_system_time, system_time};
 use super::{Amount, CallError, IntoLimitKey, LeaseId, LimitKey, RepeatPolicy};
 use crate::limit::{BucketRate, Capacity, ReleaseId};
-use crate::protocol;
 use crate::telemetry::with_sources;
 
 /// Makes one attempt at each call of a bucket as an object.
@@ -63,40 +62,6 @@ pub trait ObjectTransport: Send + Sync + 'static {
     fn state(&self, key: &LimitKey) -> impl Future<Output = Result<ObjectState, CallError>> + Send;
 }
 
-/// The outcome of a reservation that may borrow tokens of later refills.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ObjectReservation {
-    /// Whether it was made. It is not if the tokens exceed the burst, if the limit is closed, or if the wait would be
-    /// too long.
-    pub ok: bool,
-    /// The tokens taken; 0 if it was not made.
-    pub tokens: u64,
-    /// When it was made or refused, in the ledger's time.
-    pub creation_date: SystemTime,
-    /// When all its tokens are available, in the ledger's time; `None` if it was not made.
-    pub date_to_act: Option<SystemTime>,
-    /// The refill rate at that time, in tokens per second.
-    pub limit: f64,
-    /// How long it would have waited, if it was not made because that is too long; otherwise `None`.
-    pub too_long_wait: Option<Duration>,
-}
-
-/// The state of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ObjectState {
-    /// The refill rate, in tokens per second; 0 if the bucket is refilled manually.
-    pub limit: f64,
-    /// The most tokens the bucket holds.
-    pub burst: u64,
-    /// Tokens available less tokens owed; below 0 if reservations have borrowed.
-    pub tokens: i64,
-    /// When the last refill was due, in the ledger's time.
-    pub last: SystemTime,
-    /// The latest date to act of any reservation, in the ledger's time: when everything owed is repaid, or else the
-    /// latest that the limiter granted. `None` if none is known.
-    pub last_event: Option<SystemTime>,
-}
-
 /// The bucket of one key, for callers that know rate limiters as objects.
 ///
 /// Calls of unknown outcome are repeated. Cloning it is cheap.
@@ -124,6 +89,7 @@ pub struct BucketObject<T> {
     transport: Arc<T>,
     key: LimitKey,
     policy: RepeatPolicy,
+    is_unlimited: bool,
 }
 
 /// A reservation of tokens, some of which may only be available later.
@@ -137,7 +103,9 @@ pub struct BucketReservation<T> {
 
 impl<T> Clone for BucketObject<T> {
     fn clone(&self) -> Self {
-        Self { transport: Arc::clone(&self.transport), key: self.key.clone(), policy: self.policy }
+        let Self { transport, key, policy, is_unlimited } = self;
+        let (transport, key) = (Arc::clone(transport), key.clone());
+        Self { transport, key, policy: *policy, is_unlimited: *is_unlimited }
     }
 }
 
@@ -157,7 +125,14 @@ impl<T: ObjectTransport> BucketObject<T> {
         key: impl IntoLimitKey,
         policy: RepeatPolicy,
     ) -> Result<Self, CallError> {
-        Ok(Self { transport, key: key.into_limit_key()?, policy })
+        Ok(Self { transport, key: key.into_limit_key()?, policy, is_unlimited: false })
+    }
+
+    /// The same without a limit: `rate.Inf` of Go's `x/time/rate`. It grants every call at once, whatever the burst, and asks
+    /// nobody: what it grants is taken from no bucket. It has no rate that could be set.
+    #[must_use]
+    pub fn unlimited(self) -> Self {
+        Self { is_unlimited: true, ..self }
     }
 
     /// The key of the bucket.
@@ -171,6 +146,9 @@ impl<T: ObjectTransport> BucketObject<T> {
     ///
     /// If the future is dropped, it is unknown whether the tokens are taken. That holds for every call of an object.
     pub async fn try_reserve(&self, tokens: u64) -> Result<bool, CallError> {
+        if self.is_unlimited {
+            return Ok(true);
+        }
         let (tokens, lease) = (amount("tokens", tokens)?, LeaseId::generate());
         repeat(self.pauses(), || self.transport.try_reserve(&self.key, tokens, lease)).await
     }
@@ -221,6 +199,10 @@ impl<T: ObjectTransport> BucketObject<T> {
         tokens: u64,
         max_wait: Option<Duration>,
     ) -> Result<BucketReservation<T>, CallError> {
+        if self.is_unlimited {
+            let (object, lease) = (self.clone(), LeaseId::generate());
+            return Ok(BucketReservation { object, lease, made: unlimited::reservation(tokens) });
+        }
         let (tokens, lease) = (amount("tokens", tokens)?, LeaseId::generate());
         let attempt = || self.transport.reserve_ahead(&self.key, tokens, lease, max_wait);
         let made = repeat(self.pauses(), attempt).await?;
@@ -229,12 +211,18 @@ impl<T: ObjectTransport> BucketObject<T> {
 
     /// Adds tokens to the bucket, up to its burst. Returns the tokens available then.
     pub async fn release(&self, tokens: u64) -> Result<u64, CallError> {
+        if self.is_unlimited {
+            return Ok(unlimited::TOKENS);
+        }
         let (tokens, release) = (amount("tokens", tokens)?, ReleaseId::generate());
         repeat(self.pauses(), || self.transport.release(&self.key, tokens, release)).await
     }
 
     /// The tokens available now.
     pub async fn available_permits(&self) -> Result<u64, CallError> {
+        if self.is_unlimited {
+            return Ok(unlimited::TOKENS);
+        }
         repeat(self.pauses(), || self.transport.available_permits(&self.key)).await
     }
 
@@ -262,6 +250,11 @@ impl<T: ObjectTransport> BucketObject<T> {
     }
 
     async fn change_rate(&self, limit: Option<f64>, burst: Option<u64>) -> Result<(), CallError> {
+        if self.is_unlimited {
+            let key = &self.key;
+            let message = format!("bucket {key} is unlimited here: set the rate by an object that is not");
+            return Err(CallError::invalid(message));
+        }
         // A number that is none would be left out of JSON.
         let rate = limit.map(BucketRate::per_second).transpose();
         rate.map_err(|error| CallError::invalid(format!("limit {error}")))?;
@@ -272,6 +265,9 @@ impl<T: ObjectTransport> BucketObject<T> {
 
     /// The state of the bucket.
     pub async fn state(&self) -> Result<ObjectState, CallError> {
+        if self.is_unlimited {
+            return Ok(unlimited::state());
+        }
         repeat(self.pauses(), || self.transport.state(&self.key)).await
     }
 
@@ -317,7 +313,10 @@ impl<T: ObjectTransport> BucketReservation<T> {
 
     /// Releases the tokens, unless the date to act has passed. Returns whether they are released.
     pub async fn cancel(&self) -> Result<bool, CallError> {
-        let BucketObject { transport, key, .. } = &self.object;
+        let BucketObject { transport, key, is_unlimited, .. } = &self.object;
+        if *is_unlimited {
+            return Ok(false);
+        }
         repeat(self.object.pauses(), || transport.cancel(key, self.lease)).await
     }
 }
@@ -345,23 +344,6 @@ impl<T> fmt::Debug for BucketReservation<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("BucketReservation");
         debug.field("key", &self.object.key).field("lease", &self.lease).field("made", &self.made).finish()
-    }
-}
-
-impl ObjectReservation {
-    pub(super) fn of(reservation: protocol::ObjectReservation) -> Self {
-        let protocol::ObjectReservation { ok, tokens, creation_date, date_to_act, limit, wait_ms } =
-            reservation;
-        let (creation_date, date_to_act) = (system_time(creation_date), some_system_time(date_to_act));
-        let too_long_wait = (wait_ms > 0).then(|| Duration::from_millis(wait_ms));
-        Self { ok, tokens, creation_date, date_to_act, limit, too_long_wait }
-    }
-}
-
-impl ObjectState {
-    pub(super) fn of(state: protocol::ObjectState) -> Self {
-        let protocol::ObjectState { limit, burst, tokens, last, last_event } = state;
-        Self { limit, burst, tokens, last: system_time(last), last_event: some_system_time(last_event) }
     }
 }
 

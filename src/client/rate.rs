@@ -8,8 +8,9 @@ use crate::limit::{BucketRate, RefillRateError};
 /// A rate: units that become available one by one, and how many of them may be taken at once.
 ///
 /// It is a token bucket, as in Go's `x/time/rate` and in governor: it holds `burst` units, starts full, and gets one unit more
-/// each 1/rate seconds. These moments are counted from the definition, and not from the last call as there. So in any time
-/// `t` at most `burst + rate × t` units are granted, rounded up, where Go and governor round down.
+/// each 1/rate seconds. While it is full, the next of these intervals begins with the call that takes from it. So in any
+/// time `t` at most `burst + rate × t` units are granted, rounded down. Above 100 units per second a large burst gets several
+/// units at once, and as many more may be granted.
 ///
 /// ```
 /// # use ledger_limiter::client::{InProcess, InProcessError, Limiter, Rate, Requirements};

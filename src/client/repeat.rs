@@ -97,6 +97,10 @@ impl<T: Transport> Repeating<T> {
 }
 
 impl<T: Transport> Transport for Repeating<T> {
+    fn wait_max(&self) -> Duration {
+        self.transport.wait_max()
+    }
+
     async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         repeat(Pauses::new(self.policy, Instant::now()), || self.transport.reserve(command)).await
     }

@@ -4,6 +4,7 @@
 use super::LimitKey;
 use super::{Amount, CommandError, ErrorKind, IntoLimitKey, LeaseId, Requirement, Reserve};
 use crate::limit::{AmountError, KeyError};
+use crate::protocol::Wait;
 
 /// What one call needs: an amount of each of 1 to 32 limits.
 ///
@@ -72,7 +73,19 @@ impl Requirements {
     /// Names the job that needs this, for logs only. The name has at most 128 bytes.
     pub fn with_job_id(self, job_id: impl Into<String>) -> Result<Self, RequirementsError> {
         let Reserve { lease, .. } = self.template;
-        let template = Reserve::new(lease, job_id.into(), self.template.requirements().to_vec())?;
+        let wait = self.template.wait();
+        let template =
+            Reserve::new(lease, job_id.into(), self.template.requirements().to_vec())?.with_wait(wait);
+        Ok(Self { template })
+    }
+
+    /// Sets the priority among those that wait at the service: 0 to 9, 5 by default. 9 is served first.
+    ///
+    /// # Errors
+    ///
+    /// The priority is above 9.
+    pub fn with_priority(self, priority: u64) -> Result<Self, RequirementsError> {
+        let template = self.template.with_wait(Wait::new(0, priority)?);
         Ok(Self { template })
     }
 

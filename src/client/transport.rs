@@ -16,6 +16,12 @@ pub trait Transport: Send + Sync + 'static {
     /// Reserves everything that the command asks for, or nothing.
     fn reserve(&self, command: &Reserve) -> impl Future<Output = Result<AttemptResult, CallError>> + Send;
 
+    /// How long the other side may hold a reserve until there is room. Zero if it answers at once; then the client library
+    /// asks again itself.
+    fn wait_max(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Settles a lease. A lease that is unknown, settled or expired needs no complete: the call succeeds.
     fn complete(&self, command: &Complete) -> impl Future<Output = Result<(), CallError>> + Send;
 
@@ -49,6 +55,8 @@ pub enum AttemptResult {
     Granted {
         /// The time of the grant, in the ledger's time, to the millisecond.
         reserved_at: SystemTime,
+        /// The limits that had too little room and granted, because they are in shadow mode.
+        would_deny: Box<[LimitKey]>,
     },
     /// Nothing is reserved.
     Denied(Denial),
@@ -66,8 +74,8 @@ impl From<ReserveOutcome> for AttemptResult {
     fn from(outcome: ReserveOutcome) -> Self {
         let hint = Duration::from_millis;
         match outcome {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => {
-                Self::Granted { reserved_at: system_time(reserved_at_unix_ms) }
+            ReserveOutcome::Granted { reserved_at_unix_ms, would_deny } => {
+                Self::Granted { reserved_at: system_time(reserved_at_unix_ms), would_deny }
             }
             ReserveOutcome::NoRoom { key, retry_after_ms } => {
                 Self::Denied(Denial::NoRoom { key, retry_after: hint(retry_after_ms) })
@@ -87,6 +95,10 @@ impl From<ReserveOutcome> for AttemptResult {
 
 /// A transport with several owners.
 impl<T: Transport> Transport for Arc<T> {
+    fn wait_max(&self) -> Duration {
+        (**self).wait_max()
+    }
+
     async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         T::reserve(self, command).await
     }

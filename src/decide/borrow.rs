@@ -24,6 +24,7 @@
 
 use super::Limit;
 use super::allowance::{self, owes_at_most};
+use super::clock_value::ClockValue;
 use super::ids::{Ids, Purpose};
 use super::lease::Lease;
 use super::refill::{Schedule, repay};
@@ -34,8 +35,8 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, RateChange, RefillRate, Status,
-    Steps, Texts, WaitMax,
+    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, Queueing, RateChange, RefillRate,
+    Status, Steps, Texts, WaitMax,
 };
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, unix_ms};
@@ -82,6 +83,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) command: &'a Reserve,
     /// The bucket. Every refill that was due at `now_ns` has been made.
     pub(crate) limit: &'a Limit,
+    /// The value of its refill clock.
+    pub(crate) clock: ClockValue,
     /// The longest that the caller waits, in milliseconds; `None` for as long as the bucket allows.
     pub(crate) wait_max_ms: Option<u64>,
     /// The time to plan at, in the ledger's nanoseconds.
@@ -92,10 +95,10 @@ pub(crate) struct Wanted<'a> {
 /// what was owed a moment ago: if more is owed, the lease can be cancelled for longer. Each attempt spends under its
 /// own id; all attempts borrow under the same id.
 pub(crate) fn borrow(ids: Ids, wanted: Wanted<'_>, owed: u128, attempt: u8) -> Option<Chain> {
-    let Wanted { command, limit, now_ns, .. } = wanted;
+    let Wanted { command, limit, clock, now_ns, .. } = wanted;
     let requirement = command.requirements().first()?;
     let schedule = limit.schedule.as_deref()?;
-    let (refill, steps) = schedule.timed_refill()?;
+    let (refill, steps) = schedule.timed_refill(clock)?;
     let borrowed = schedule.borrowed()?;
     let lease_ids = ids.of_lease(command.lease);
     let part = |nth| lease_ids.transfer(Purpose::Borrow, 0, nth);
@@ -156,12 +159,13 @@ fn owed_max(limit: &Limit, refill: RefillRate, steps: Steps, now_ms: u64, wait_m
 /// How long a reservation of `tokens` would wait at `now_ns`, in milliseconds. `None` if time does not refill the bucket.
 pub(crate) fn wait_ms(
     limit: &Limit,
+    clock: ClockValue,
     now_ns: u64,
     tokens: Amount,
     available: &Account,
     borrowed: &Account,
 ) -> Option<u64> {
-    let (refill, steps) = limit.schedule.as_deref()?.timed_refill()?;
+    let (refill, steps) = limit.schedule.as_deref()?.timed_refill(clock)?;
     let owed = (borrowed.owed() + u128::from(tokens)).saturating_sub(available.available());
     let now_ms = unix_ms(now_ns);
     Some(repaid_at_ms(refill, steps, now_ms, owed).unwrap_or(now_ms).saturating_sub(now_ms))
@@ -218,8 +222,14 @@ pub(crate) fn is_cancelled(lease: &Lease, transfers: &[Recorded]) -> bool {
 
 /// What is owed behind a reservation ahead: the part of `owed` that refills repay after its date to act. `now_ns` is the
 /// ledger's time, at which every due refill has been made.
-pub(crate) fn behind(limit: &Limit, now_ns: u64, acts_at_unix_ms: u64, owed: u128) -> Behind {
-    let refills = limit.schedule.as_deref().and_then(Schedule::timed_refill);
+pub(crate) fn behind(
+    limit: &Limit,
+    clock: ClockValue,
+    now_ns: u64,
+    acts_at_unix_ms: u64,
+    owed: u128,
+) -> Behind {
+    let refills = limit.schedule.as_deref().and_then(|schedule| schedule.timed_refill(clock));
     let repaid_before = refills.map_or(0, |(refill, steps)| {
         let refills = steps.at(acts_at_unix_ms.saturating_mul(NS_PER_MS)).saturating_sub(steps.at(now_ns));
         u128::from(refills) * u128::from(refill.amount())
@@ -230,27 +240,27 @@ pub(crate) fn behind(limit: &Limit, now_ns: u64, acts_at_unix_ms: u64, owed: u12
 /// The state of a bucket at `now_ns`, after every refill that was due then. `None` if the limit has no schedule.
 pub(crate) fn state(
     limit: &Limit,
+    clock: ClockValue,
     now_ns: u64,
     available: &Account,
     borrowed: &Account,
 ) -> Option<BucketState> {
     let schedule = limit.schedule.as_deref()?;
     let (now_ms, owed) = (unix_ms(now_ns), borrowed.owed());
-    let refills = schedule.timed_refill();
+    let refills = schedule.timed_refill(clock);
     let signed = |amount: u128| i64::try_from(amount).unwrap_or(i64::MAX);
     Some(BucketState {
         per_second: per_second(limit),
         burst: limit.state.definition.capacity.get(),
         tokens: signed(available.available()).saturating_sub(signed(owed)),
-        last_refill_unix_ms: schedule.last_step_ms(now_ns),
+        last_refill_unix_ms: schedule.last_step_ms(clock, now_ns),
         repaid_at_unix_ms: refills.and_then(|(refill, steps)| repaid_at_ms(refill, steps, now_ms, owed)),
     })
 }
 
 /// The refill rate of a bucket in tokens per second; 0 if it is refilled manually.
 pub(crate) fn per_second(limit: &Limit) -> f64 {
-    let refills = limit.schedule.as_ref().and_then(|schedule| schedule.timed_refill());
-    refills.map_or(0.0, |(refill, _)| refill.units_per_second())
+    limit.schedule.as_deref().and_then(Schedule::rate).map_or(0.0, RefillRate::units_per_second)
 }
 
 /// The definition of a bucket after a change of its rate or capacity: the current one changed, or a new one. `None` if there is
@@ -271,6 +281,9 @@ pub(crate) fn definition_with_rate(
             instances_max: None,
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
+            enforce: true,
+            queueing: Queueing::default(),
+            allotment: None,
         });
     };
     let definition = &limit.state.definition;

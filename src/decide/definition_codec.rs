@@ -9,7 +9,11 @@
 //! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and if a later part follows |
 //! | a | the versions that gave the limit a new account, in postcard's encoding, if there are any, and if a later part follows |
 //! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule, and if a later part follows |
-//! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer |
+//! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer, and if a later part follows |
+//! | s | `EncodedEnforcement` in postcard's encoding, for limits in shadow mode, and if a later part follows |
+//! | w | `EncodedWindow` in postcard's encoding, for versions that start the schedule of a calendar window, and if a later part follows |
+//! | q | `EncodedQueue` in postcard's encoding, for limits that say how callers wait, and if a later part follows |
+//! | p | `EncodedAllotment` in postcard's encoding, for limits with allotments |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -18,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
 use crate::limit::{
-    Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState, OnUnavailable,
-    Origin, Overage, Status, WaitMax,
+    AllotmentPeriod, Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState,
+    OnUnavailable, Origin, Overage, QueueOrder, Queueing, Status, WaitMax,
 };
 
 const FORMAT: u8 = 1;
@@ -36,6 +40,8 @@ pub struct DefinitionVersion {
     /// From when the steps of its refill schedule count, in nanoseconds since the Unix epoch, if it replaced a schedule.
     /// `None` also for the versions that 0.1 wrote.
     pub schedule_since_ns: Option<u64>,
+    /// When the first window of a calendar window ends, in milliseconds since the Unix epoch, if it started that schedule.
+    pub first_window_ends_ms: Option<u64>,
     /// When it took effect, in the ledger's nanoseconds.
     pub timestamp_ns: u64,
 }
@@ -101,10 +107,45 @@ struct EncodedSchedule {
 }
 
 /// What a replica grants by itself while the ledger does not answer. Version 0.1 ignores it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Default)]
 struct EncodedEmergency {
+    /// 0 if the limit grants nothing alone, and a part behind this one is stored.
     share_millionths: u32,
     seconds: u32,
+}
+
+/// Whether a limit denies. Earlier versions of this program enforce it: they ignore this part, or cannot read the empty part
+/// before it and keep the version before.
+#[derive(Serialize, Deserialize)]
+struct EncodedEnforcement {
+    enforce: bool,
+}
+
+/// The first window of the schedule that a version starts.
+#[derive(Serialize, Deserialize, Default)]
+struct EncodedWindow {
+    /// 0 if no window starts, and a part behind this one is stored.
+    first_ends_ms: u64,
+}
+
+/// How callers wait for the limit at the server. Earlier versions of this program ignore it.
+#[derive(Serialize, Deserialize, Default)]
+struct EncodedQueue {
+    order: EncodedQueueOrder,
+    max_waiting: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+enum EncodedQueueOrder {
+    #[default]
+    OldestFirst,
+    NewestFirst,
+}
+
+/// How long a replica serves callers from one allotment. Version 0.1 ignores it.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct EncodedAllotment {
+    period_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,15 +162,23 @@ enum EncodedStatus {
     Retired,
 }
 
-/// Encodes a version into its parts, in order. `schedule_since_ns` is that of [`DefinitionVersion`].
+/// Encodes a version into its parts, in order. `schedule_since_ns` and `first_window_ends_ms` are those of
+/// [`DefinitionVersion`].
 pub(crate) fn encode(
     number: u64,
     state: &LimitState,
     schedule_since_ns: Option<u64>,
+    first_window_ends_ms: Option<u64>,
 ) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    let emergency = EncodedEmergency::of(state);
+    let allotment = state.definition.allotment.map(|period| EncodedAllotment { period_ms: period.ms() });
+    let queue = EncodedQueue::of(state).or(allotment.map(|_| Default::default()));
+    let window = first_window_ends_ms.map(|first_ends_ms| EncodedWindow { first_ends_ms });
+    let window = window.or(queue.as_ref().map(|_| Default::default()));
+    let enforce = state.definition.enforce;
+    let enforcement = (!enforce || window.is_some()).then_some(EncodedEnforcement { enforce });
+    let emergency = EncodedEmergency::of(state).or(enforcement.as_ref().map(|_| Default::default()));
     let schedule = schedule_since_ns.map(|since_ns| EncodedSchedule { since_ns });
     let schedule = schedule.or(emergency.as_ref().map(|_| Default::default()));
     // The decoder finds a part only if all parts before it are stored, too.
@@ -142,6 +191,10 @@ pub(crate) fn encode(
     body = append_if_any(body, accounts_since)?;
     body = append_if_any(body, schedule)?;
     body = append_if_any(body, emergency)?;
+    body = append_if_any(body, enforcement)?;
+    body = append_if_any(body, window)?;
+    body = append_if_any(body, queue)?;
+    body = append_if_any(body, allotment)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -198,15 +251,29 @@ impl Assembler {
         let (bucket_fields, rest) = take_if_any::<EncodedBucketFields>(rest)?;
         let (accounts_since, rest) = take_if_any(rest)?;
         let (schedule, rest) = take_if_any::<EncodedSchedule>(rest)?;
-        let (emergency, _) = take_if_any::<EncodedEmergency>(rest)?;
+        let (emergency, rest) = take_if_any::<EncodedEmergency>(rest)?;
+        let (enforcement, rest) = take_if_any::<EncodedEnforcement>(rest)?;
+        let (window, rest) = take_if_any::<EncodedWindow>(rest)?;
+        let (queue, rest) = take_if_any::<EncodedQueue>(rest)?;
+        let (allotment, _) = take_if_any::<EncodedAllotment>(rest)?;
+        let first_window_ends_ms = window.map(|window| window.first_ends_ms).filter(|&ends_ms| ends_ms != 0);
         let (number, state) =
             body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
         let on_unavailable = emergency.map_or(Ok(OnUnavailable::Deny), EncodedEmergency::decode)?;
-        let definition = Definition { on_unavailable, ..state.definition };
+        let enforce = enforcement.is_none_or(|it| it.enforce);
+        let queueing = queue.map(EncodedQueue::decode).unwrap_or_default();
+        let definition = Definition { on_unavailable, enforce, queueing, ..state.definition };
+        let definition = match allotment {
+            Some(EncodedAllotment { period_ms }) => AllotmentPeriod::new(period_ms)
+                .and_then(|period| definition.with_allotment(period))
+                .map_err(invalid)?,
+            None => definition,
+        };
         let accounts_since = accounts_since.unwrap_or_default();
         let state = LimitState { definition, accounts_since, ..state };
         let schedule_since_ns = schedule.map(|schedule| schedule.since_ns).filter(|&since_ns| since_ns != 0);
-        Ok(Some(DefinitionVersion { number, state, schedule_since_ns, timestamp_ns: recorded.timestamp_ns }))
+        let timestamp_ns = recorded.timestamp_ns;
+        Ok(Some(DefinitionVersion { number, state, schedule_since_ns, first_window_ends_ms, timestamp_ns }))
     }
 }
 
@@ -228,8 +295,30 @@ impl EncodedEmergency {
     }
 
     fn decode(self) -> Result<OnUnavailable, CodecError> {
+        if self.share_millionths == 0 {
+            return Ok(OnUnavailable::Deny);
+        }
         let share = EmergencyShare::from_millionths(self.share_millionths, u64::from(self.seconds));
         share.map(OnUnavailable::Allow).map_err(invalid)
+    }
+}
+
+impl EncodedQueue {
+    fn of(state: &LimitState) -> Option<Self> {
+        let Queueing { order, max_waiting } = state.definition.queueing;
+        let order = match order {
+            QueueOrder::OldestFirst => EncodedQueueOrder::OldestFirst,
+            QueueOrder::NewestFirst => EncodedQueueOrder::NewestFirst,
+        };
+        (state.definition.queueing != Queueing::default()).then_some(Self { order, max_waiting })
+    }
+
+    fn decode(self) -> Queueing {
+        let order = match self.order {
+            EncodedQueueOrder::OldestFirst => QueueOrder::OldestFirst,
+            EncodedQueueOrder::NewestFirst => QueueOrder::NewestFirst,
+        };
+        Queueing { order, max_waiting: self.max_waiting }
     }
 }
 

@@ -5,17 +5,22 @@
 //! | [`ids`] | the ids of accounts and transfers |
 //! | [`reserve`] | a reserve command and its limits -> a chain; the chain's outcome -> granted, denied, or read the lease |
 //! | `force` | a reserve that takes whatever is free, and the rest as debt -> a chain; the chain's outcome -> taken, or try again |
+//! | `later_attempt` | a reserve that waits -> its later attempts, and what excludes them; the outcome of each |
 //! | `look` | a reserve command and what is free -> granted or denied, without a chain |
 //! | [`lease`] | the transfers of a lease -> what it holds, and whether it is settled |
 //! | `extend` | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
+//! | `allotment` | allotments of a limit, and what is needed of them -> chains; their outcomes -> taken, stepped, or plan anew |
 //! | `renew` | a running lease and a renew command -> a chain; the chain's outcome -> renewed, expired, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
+//! | `pacing` | a full bucket that a reserve is about to take from -> a chain that starts its interval |
+//! | [`clock_value`] | the account of a refill clock -> up to when everything is refilled, and from when the steps count |
 //! | [`schedule_change`] | a replaced schedule -> what it has earned, and where what was spent goes |
 //! | `allowance` | a bound on what a bucket owes -> the transfers that hold it |
 //! | `borrow` | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
 //! | `reservation_ahead` | the transfers of a lease -> the tokens it borrowed, and when they are available |
 //! | `emergency_debt` | what was used under a lease that no ledger granted -> a chain of debt; the chain's outcome -> recorded, denied, or read the lease |
+//! | `window_end` | the end of a calendar window's present window, as the ledger has it |
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | `exhaustion` | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
@@ -24,8 +29,10 @@
 //! | `replaced_account` | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
+pub(crate) mod allotment;
 mod allowance;
 pub(crate) mod borrow;
+pub mod clock_value;
 pub mod definition_codec;
 pub mod definition_version;
 pub(crate) mod emergency_debt;
@@ -34,8 +41,10 @@ pub(crate) mod extend;
 pub(crate) mod force;
 pub mod ids;
 pub(crate) mod instance_place;
+pub(crate) mod later_attempt;
 pub mod lease;
 pub(crate) mod look;
+pub(crate) mod pacing;
 pub mod refill;
 pub(crate) mod renew;
 pub(crate) mod replaced_account;
@@ -45,6 +54,7 @@ pub mod retry_after;
 pub mod schedule_change;
 pub mod settle;
 pub mod usage;
+mod window_end;
 
 use crate::ledger::AccountId;
 use crate::limit::LimitState;

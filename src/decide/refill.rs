@@ -17,17 +17,21 @@
 //! refill happens once, however many replicas, crashes and repetitions there are. Everything that adds to a bucket repays in the
 //! same chain, so nothing is available while something is owed.
 //!
+//! The clock of a calendar window shows the end of the present window instead ([`super::window_end`]).
+//!
 //! Refills have fresh ids because the ledger may refuse them for a passing reason (the limit is closed while its capacity is
 //! being lowered), which uses an id up. The trace keeps them from acting twice.
 
 use super::Limit;
+use super::clock_value::ClockValue;
 use super::definition_codec::DefinitionVersion;
 use super::ids::Ids;
+use super::window_end::WindowEnd;
 use crate::ledger::{
     AccountCode, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount,
     Refusal, Transfer, TransferCode, TransferId, UserData,
 };
-use crate::limit::{LimitKey, Refill, RefillRate, ScheduledKind, Steps, Tick};
+use crate::limit::{CalendarWindow, LimitKey, Refill, RefillRate, ScheduledKind, Steps, Tick};
 use crate::time::unix_ms;
 
 /// More than any account holds or owes. A spent account may hold nearly twice the largest amount: a full bucket and what it owes.
@@ -37,12 +41,16 @@ pub(super) const EVERYTHING: u128 = u128::MAX;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     kind: ScheduledKind,
-    /// When the schedule took effect, in nanoseconds since the Unix epoch.
+    /// The moment from which the steps count if the clock has no phase, in nanoseconds since the Unix epoch.
     since_ns: u64,
+    /// A phase before this moment is one of an earlier schedule, in nanoseconds since the Unix epoch.
+    phases_from_ns: u64,
     spent: Box<[AccountId]>,
     clock: AccountId,
     /// The account of tokens borrowed ahead of refills, if the kind lends.
     borrowed: Option<AccountId>,
+    /// For a calendar window.
+    window_end: Option<WindowEnd>,
 }
 
 /// Where a reservation moves what it spends.
@@ -59,8 +67,8 @@ pub(crate) struct SpendTarget {
 pub struct CatchUp {
     /// The chain.
     pub chain: Chain,
-    /// The clock's value after the chain, in ticks since the Unix epoch.
-    pub to: u64,
+    /// The clock's value after the chain.
+    pub to: ClockValue,
 }
 
 /// The meaning of the outcome of a refill chain.
@@ -87,7 +95,17 @@ impl Schedule {
     ) -> Self {
         let spent = (0..kind.spent_accounts()).map(|index| ids.spent(key, since_version, index)).collect();
         let borrowed = kind.lends().then(|| ids.borrowed(key));
-        Self { kind, since_ns, spent, clock: ids.clock(key, kind.tick()), borrowed }
+        let (clock, window_end) = match kind {
+            // Its clock may be ahead of the time, so no later schedule shares it.
+            ScheduledKind::Calendar(window) => {
+                let first = WindowEnd::new(window.ends_after_ms(since_ns));
+                (ids.window_end(key, since_version), Some(first))
+            }
+            ScheduledKind::TokenBucket(_)
+            | ScheduledKind::FixedWindow(_)
+            | ScheduledKind::SlidingWindow(_) => (ids.clock(key, kind.tick()), None),
+        };
+        Self { kind, since_ns, phases_from_ns: since_ns, spent, clock, borrowed, window_end }
     }
 
     /// The schedule of a definition version: its own, or that of the version before if it continues.
@@ -102,8 +120,37 @@ impl Schedule {
         Some(same.unwrap_or_else(|| {
             let key = &version.state.definition.key;
             let since_ns = version.schedule_since_ns.unwrap_or_else(|| whole_ms_ns(version.timestamp_ns));
-            Box::new(Self::new(ids, key, kind, version.number, since_ns))
+            let schedule = Self::new(ids, key, kind, version.number, since_ns);
+            // The steps of a new rate may count from before the version, and so from before the last phase of the old rate.
+            let phases_from_ns = match version.schedule_since_ns {
+                Some(_) => version.timestamp_ns.next_multiple_of(kind.tick().ns()),
+                None => since_ns,
+            };
+            let window_end = version.first_window_ends_ms.map(WindowEnd::new).or(schedule.window_end);
+            Box::new(Self { phases_from_ns, window_end, ..schedule })
         }))
+    }
+
+    /// When the present window ends, as far as this process knows the ledger, in milliseconds since the Unix epoch. `None` for
+    /// another kind than a calendar window.
+    pub(crate) fn window_ends_ms(&self) -> Option<u64> {
+        self.window_end.as_ref().map(WindowEnd::known_ms)
+    }
+
+    /// Takes a value of the refill clock that the ledger has.
+    pub(crate) fn clock_read(&self, clock: u64) {
+        if let Some(window_end) = &self.window_end {
+            window_end.read(clock);
+        }
+    }
+
+    fn calendar(&self) -> Option<(CalendarWindow, &WindowEnd)> {
+        match self.kind {
+            ScheduledKind::Calendar(window) => Some((window, self.window_end.as_ref()?)),
+            ScheduledKind::TokenBucket(_)
+            | ScheduledKind::FixedWindow(_)
+            | ScheduledKind::SlidingWindow(_) => None,
+        }
     }
 
     /// The spent accounts.
@@ -121,12 +168,19 @@ impl Schedule {
         self.borrowed
     }
 
-    /// The refill rate of a bucket that time refills, and its steps. `None` for windows and manually refilled buckets.
-    pub(crate) fn timed_refill(&self) -> Option<(RefillRate, Steps)> {
+    /// The refill rate of a bucket that time refills. `None` for windows and manually refilled buckets.
+    pub(crate) fn rate(&self) -> Option<RefillRate> {
         match self.kind {
-            ScheduledKind::TokenBucket(bucket) => Some((bucket.refill(), self.steps()?)),
-            ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) => None,
+            ScheduledKind::TokenBucket(bucket) => bucket.auto_replenish().then(|| bucket.refill()),
+            ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) | ScheduledKind::Calendar(_) => {
+                None
+            }
         }
+    }
+
+    /// The same, and its steps.
+    pub(crate) fn timed_refill(&self, clock: ClockValue) -> Option<(RefillRate, Steps)> {
+        self.rate().zip(self.steps(clock))
     }
 
     /// The accounts to create before the schedule takes effect.
@@ -144,7 +198,13 @@ impl Schedule {
 
     /// Where a reservation at `now_ns` moves what it spends, if at most `spent_max` is spent then in total.
     pub(crate) fn spend_target(&self, now_ns: u64, spent_max: u64) -> Option<SpendTarget> {
-        let step = self.steps().map_or(0, |steps| steps.at(now_ns));
+        if let Some((window, end)) = self.calendar() {
+            let refilled_at_ms = end_after(window, end.known_ms(), now_ns);
+            let number = window.number_of_boundary(refilled_at_ms);
+            let spent = *self.spent.get(self.kind.spent_account_index(number))?;
+            return Some(SpendTarget { spent, refilled_at_ms });
+        }
+        let step = self.steps_without_phase().map_or(0, |steps| steps.at(now_ns));
         let spent = *self.spent.get(self.kind.spent_account_index(step))?;
         Some(SpendTarget {
             spent,
@@ -154,55 +214,87 @@ impl Schedule {
 
     /// The start of the current step, in milliseconds since the Unix epoch. For a manually refilled bucket: when the schedule
     /// took effect.
-    pub(crate) fn last_step_ms(&self, now_ns: u64) -> u64 {
-        let last_step_ns = self.steps().map_or(self.since_ns, |steps| steps.starts_at_ns(steps.at(now_ns)));
+    pub(crate) fn last_step_ms(&self, clock: ClockValue, now_ns: u64) -> u64 {
+        let last_step_ns =
+            self.steps(clock).map_or(self.since_ns, |steps| steps.starts_at_ns(steps.at(now_ns)));
         unix_ms(last_step_ns)
     }
 
     /// The start of the next step, in milliseconds since the Unix epoch, rounded up. `None` for a manually refilled bucket.
-    pub(crate) fn next_step_ms(&self, now_ns: u64) -> Option<u64> {
-        let steps = self.steps()?;
+    pub(crate) fn next_step_ms(&self, clock: ClockValue, now_ns: u64) -> Option<u64> {
+        if let Some((window, end)) = self.calendar() {
+            return Some(end_after(window, end.known_ms(), now_ns));
+        }
+        let steps = self.steps(clock)?;
         Some(steps.starts_at_ms(steps.at(now_ns) + 1))
     }
 
-    /// Whether a refill clock with this value, in ticks, shows that nothing is due.
-    pub(crate) fn is_up_to_date(&self, clock: u64, now_ns: u64) -> bool {
-        let is_of_this_step = |steps: Steps| steps.at(self.refilled_to_ns(clock)) >= steps.at(now_ns);
-        self.steps().is_none_or(is_of_this_step)
+    /// When refills have added `lacking` units, at the earliest, in the ledger's nanoseconds. `None` for a manually refilled bucket.
+    pub(crate) fn adds_at_ns(&self, lacking: u128, clock: ClockValue, now_ns: u64) -> Option<u64> {
+        if let Some((window, end)) = self.calendar() {
+            return Some(Tick::Millisecond.starts_at_ns(end_after(window, end.known_ms(), now_ns)));
+        }
+        let steps = self.steps(clock)?;
+        let steps_needed = match self.rate() {
+            Some(rate) => u64::try_from(lacking.div_ceil(rate.amount().into())).ok()?,
+            // The next step of a window may add all.
+            None => 1,
+        };
+        Some(steps.starts_at_ns(steps.at(now_ns).checked_add(steps_needed)?))
     }
 
-    /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value, in ticks, shows that nothing is due.
-    pub(crate) fn up_to_date_until_ns(&self, clock: u64) -> u64 {
-        self.steps().map_or(u64::MAX, |steps| {
+    /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value shows that nothing is due.
+    pub(crate) fn up_to_date_until_ns(&self, clock: ClockValue) -> u64 {
+        if let Some(end) = &self.window_end {
+            return Tick::Millisecond.starts_at_ns(end.by_clock(clock.refilled_to)).saturating_sub(1);
+        }
+        self.steps(clock).map_or(u64::MAX, |steps| {
             let next_step = steps.at(self.refilled_to_ns(clock)).saturating_add(1);
             steps.starts_at_ns(next_step).saturating_sub(1)
         })
     }
 
     /// The steps at which refills are due; `None` for a manually refilled bucket.
-    pub(crate) fn steps(&self) -> Option<Steps> {
+    pub(crate) fn steps(&self, clock: ClockValue) -> Option<Steps> {
+        let steps = self.steps_without_phase()?;
+        let phase_ns = steps.tick.starts_at_ns(clock.phase);
+        let is_phase = self.rate().is_some() && clock.phase > 0 && phase_ns >= self.phases_from_ns;
+        Some(if is_phase { Steps { anchor_ns: phase_ns, ..steps } } else { steps })
+    }
+
+    /// The steps of a window; those of a bucket whose clock has no phase.
+    fn steps_without_phase(&self) -> Option<Steps> {
         self.kind.steps(self.since_ns)
     }
 
-    /// The moment up to which a refill clock with this value, in ticks, shows every refill as made.
-    pub(super) fn refilled_to_ns(&self, clock: u64) -> u64 {
-        self.kind.tick().starts_at_ns(clock).max(self.since_ns)
+    /// The moment up to which a refill clock with this value shows every refill as made.
+    pub(super) fn refilled_to_ns(&self, clock: ClockValue) -> u64 {
+        self.kind.tick().starts_at_ns(clock.refilled_to.max(clock.phase)).max(self.since_ns)
     }
 
     /// The trace that advances the refill clock from one value to another, in ticks.
     pub(super) fn advance_clock(&self, ids: Ids, key: &LimitKey, from: u64, to: u64) -> Transfer {
         let amount = to.saturating_sub(from).into();
+        let id = match &self.window_end {
+            Some(_) => ids.advance_window(self.clock, from),
+            None => ids.advance_clock(key, self.kind.tick(), from),
+        };
         Transfer {
-            id: ids.advance_clock(key, self.kind.tick(), from),
+            id,
             code: TransferCode::AdvanceClock,
             user_data: UserData::default(),
             movement: Movement::Post { debit: ids.operator(), credit: self.clock, amount },
         }
     }
 
-    /// What is due between the clock's value and now, and the value that the clock advances to, both in ticks.
-    pub(super) fn due(&self, clock: u64, now_ns: u64) -> Option<(u64, Refill)> {
-        let steps = self.steps()?;
+    /// What is due between the clock's value and now, and the value that the clock advances to, in ticks.
+    pub(super) fn due(&self, clock: ClockValue, now_ns: u64) -> Option<(u64, Refill)> {
+        if let Some((window, end)) = self.calendar() {
+            let is_over = end.by_clock(clock.refilled_to) <= unix_ms(now_ns);
+            let all = || Refill::Accounts((0..self.spent.len()).collect());
+            return is_over.then(|| (window.ends_after_ms(now_ns), all()));
+        }
+        let steps = self.steps(clock)?;
         let to_step = steps.at(now_ns);
         let (from_ns, to_ns) = (self.refilled_to_ns(clock), steps.starts_at_ns(to_step));
         let refill = || self.kind.refill_between(steps.at(from_ns), to_step);
@@ -210,24 +302,30 @@ impl Schedule {
     }
 }
 
+/// The end of the window of this moment: the one that is known, or if that has passed, the one by the rules of this program.
+fn end_after(window: CalendarWindow, known_ms: u64, now_ns: u64) -> u64 {
+    if unix_ms(now_ns) < known_ms { known_ms } else { window.ends_after_ms(now_ns) }
+}
+
 /// The millisecond of a moment, in nanoseconds.
 pub(super) fn whole_ms_ns(unix_ns: u64) -> u64 {
     Tick::Millisecond.starts_at_ns(Tick::Millisecond.at(unix_ns))
 }
 
-/// The chain that makes every refill that is due and advances the limit's clock from `clock`, in ticks; `None` if nothing is due.
+/// The chain that makes every refill that is due and advances the limit's clock from `clock`; `None` if nothing is due.
 /// `closing` is the transfer that holds the limit's account closed, if any; `fresh_ulid` seeds the ids of the refills.
 pub fn catch_up(
     ids: Ids,
     limit: &Limit,
-    clock: u64,
+    clock: ClockValue,
     now_ns: u64,
     closing: Option<TransferId>,
     fresh_ulid: u128,
 ) -> Option<CatchUp> {
     let schedule = limit.schedule.as_deref()?;
-    let (to, refill) = schedule.due(clock, now_ns)?;
-    let trace = schedule.advance_clock(ids, &limit.state.definition.key, clock, to);
+    let (refilled_to, refill) = schedule.due(clock, now_ns)?;
+    let to = ClockValue { refilled_to, ..clock };
+    let trace = schedule.advance_clock(ids, &limit.state.definition.key, clock.refilled_to, refilled_to);
     let accounts = match refill {
         Refill::UpTo(amount) => vec![(0, amount)],
         Refill::Accounts(indexes) => indexes.into_iter().map(|index| (index, u64::MAX)).collect(),
@@ -236,7 +334,7 @@ pub fn catch_up(
         let spent = *schedule.spent.get(index)?;
         Some(refill_transfer(ids.fresh(fresh_ulid, index as u8), spent, limit.account, amount))
     });
-    guarded_chain(ids, trace, limit, refills, closing, fresh_ulid).map(|chain| CatchUp { chain, to })
+    guarded_chain(ids, [trace], limit, refills, closing, fresh_ulid).map(|chain| CatchUp { chain, to })
 }
 
 /// The chain of a manual refill or a release into a bucket, which happens once per trace; `None` if the limit has no schedule.
@@ -254,7 +352,7 @@ pub(crate) fn manual_refill(
     let (code, user_data) = (TransferCode::Refill, UserData::default());
     let trace = Transfer { id: trace, code, user_data, movement };
     let refill = refill_transfer(ids.fresh(fresh_ulid, 0), spent, limit.account, amount);
-    guarded_chain(ids, trace, limit, [refill], closing, fresh_ulid)
+    guarded_chain(ids, [trace], limit, [refill], closing, fresh_ulid)
 }
 
 /// The tokens that one manual refill adds; `None` if the limit is not a manually refilled bucket.
@@ -263,30 +361,35 @@ pub(crate) fn manual_refill_amount(limit: &Limit) -> Option<u64> {
         ScheduledKind::TokenBucket(bucket) if !bucket.auto_replenish() => {
             Some(bucket.refill().amount().get())
         }
-        ScheduledKind::TokenBucket(_) | ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) => {
-            None
-        }
+        ScheduledKind::TokenBucket(_)
+        | ScheduledKind::FixedWindow(_)
+        | ScheduledKind::SlidingWindow(_)
+        | ScheduledKind::Calendar(_) => None,
     }
 }
 
 /// Puts refills behind their trace, and the repayment of borrowed tokens behind the refills.
-fn guarded_chain(
+pub(super) fn guarded_chain(
     ids: Ids,
-    trace: Transfer,
+    trace: impl IntoIterator<Item = Transfer>,
     limit: &Limit,
     refills: impl IntoIterator<Item = Transfer>,
     closing: Option<TransferId>,
     fresh_ulid: u128,
 ) -> Option<Chain> {
+    let mut refills = refills.into_iter().peekable();
+    if refills.peek().is_none() {
+        return Chain::new(trace);
+    }
     let borrowed = limit.schedule.as_deref()?.borrowed;
     let repayment = borrowed.map(|borrowed| repay(ids.fresh(fresh_ulid, u8::MAX), limit.account, borrowed));
-    let steps = refills.into_iter().chain(repayment);
+    let steps = refills.chain(repayment);
     match closing {
-        None => Chain::new(std::iter::once(trace).chain(steps)),
+        None => Chain::new(trace.into_iter().chain(steps)),
         // A closed account takes nothing, so the chain opens it and closes it again.
         Some(closing) => {
             let [open, close] = reopen_and_close(ids, limit.account, closing);
-            Chain::new([trace, open].into_iter().chain(steps).chain([close]))
+            Chain::new(trace.into_iter().chain([open]).chain(steps).chain([close]))
         }
     }
 }

@@ -9,10 +9,11 @@
 //! these leases must have expired. So reservations on both accounts together never exceed the capacity.
 
 use super::Limit;
+use super::allotment::serve_seconds;
 use super::definition_codec::DefinitionVersion;
 use super::ids::Ids;
 use crate::ledger::{Account, AccountId};
-use crate::limit::{Kind, LimitState};
+use crate::limit::{Definition, Kind, LimitState};
 use crate::time::NS_PER_SECOND;
 
 /// What a new account keeps reserved for leases on the account that it replaces.
@@ -44,7 +45,7 @@ pub(crate) fn kept_reservation(
 ) -> Option<KeptReservation> {
     let closed_at_ns = history.last()?.timestamp_ns;
     let longest_seconds =
-        history.iter().filter_map(|version| timeout_seconds(version.state.definition.kind)).max()?;
+        history.iter().filter_map(|version| longest_seconds(&version.state.definition)).max()?;
     // A reservation that shrank may expire up to a second later: its remaining time is rounded up.
     let lasts_ns = (u64::from(longest_seconds) + 1) * NS_PER_SECOND;
     let remaining_ns = closed_at_ns.saturating_add(lasts_ns).saturating_sub(now_ns);
@@ -53,12 +54,18 @@ pub(crate) fn kept_reservation(
     (amount > 0 && timeout_seconds > 0).then_some(KeptReservation { amount, timeout_seconds })
 }
 
+/// After how many seconds a reservation of a limit expires, or an allotment; `None` for a kind with a schedule.
+fn longest_seconds(definition: &Definition) -> Option<u32> {
+    let serve_seconds = definition.allotment.map_or(0, serve_seconds);
+    timeout_seconds(definition.kind).map(|seconds| seconds.saturating_add(serve_seconds))
+}
+
 /// After how many seconds a reservation of this kind expires; `None` for a kind with a schedule.
 fn timeout_seconds(kind: Kind) -> Option<u32> {
     match kind {
         Kind::Rolling(rolling) => Some(rolling.window_seconds()),
         Kind::Concurrency(concurrency) => Some(concurrency.timeout_seconds()),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => None,
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => None,
     }
 }
 

@@ -61,18 +61,29 @@ pub(super) struct PlannedLeg {
 /// An unknown key becomes a leg that no account can satisfy. Thus the ledger itself refuses every denial and remembers it, and
 /// a denied lease id stays denied whatever is defined or released later.
 pub fn plan(ids: Ids, command: &Reserve, limits: &[Option<&Limit>], now_ns: u64) -> Option<Chain> {
+    Chain::new(plan_legs(ids, command, limits, 0, now_ns))
+}
+
+/// The legs of an attempt, in the order of the requirements.
+pub(super) fn plan_legs(
+    ids: Ids,
+    command: &Reserve,
+    limits: &[Option<&Limit>],
+    attempt: u8,
+    now_ns: u64,
+) -> impl Iterator<Item = Transfer> {
     let lease_ids = ids.of_lease(command.lease);
     let legs = command.requirements().iter().zip(limits).enumerate();
-    Chain::new(legs.map(|(index, (requirement, limit))| {
+    legs.map(move |(index, (requirement, limit))| {
         let PlannedLeg { code, movement, refilled_at_ms } = plan_leg(ids, requirement, *limit, now_ns);
         let wide = command.lease.as_u128();
         Transfer {
-            id: lease_ids.transfer(Purpose::Reserve, 0, index),
+            id: lease_ids.transfer(Purpose::Reserve, attempt, index),
             code,
             user_data: UserData { wide, long: refilled_at_ms, ..UserData::default() },
             movement,
         }
-    }))
+    })
 }
 
 /// The leg for a requirement. Every refill of the limit that was due at `now_ns` has been made.
@@ -94,7 +105,7 @@ pub(super) fn plan_leg(
     match definition.kind {
         Kind::Rolling(rolling) => pending(Hold::Rolling(definition.overage), rolling.window_seconds()),
         Kind::Concurrency(concurrency) => pending(Hold::Concurrency, concurrency.timeout_seconds()),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
             plan_spending_leg(requirement, limit, now_ns, definition.capacity.get())
                 .unwrap_or_else(|| unsatisfiable_leg(ids, &requirement.key))
         }
@@ -131,6 +142,42 @@ pub(crate) fn takes_reservations(limit: &Limit) -> bool {
     !limit.state.status.is_gone()
 }
 
+/// Whether the limit is in shadow mode: it grants every reserve, and what finds no room is debt.
+pub(crate) fn is_shadow(limit: &Limit) -> bool {
+    takes_reservations(limit) && !limit.state.definition.enforce
+}
+
+/// Whether the chain was refused only because a limit in shadow mode would deny.
+pub(crate) fn refused_by_shadow(limits: &[Option<&Limit>], outcome: ChainOutcome) -> bool {
+    let (index, refusal) = match outcome {
+        ChainOutcome::Created { .. } => return false,
+        ChainOutcome::Refused { index, refusal } => (index, refusal),
+    };
+    limits.get(index).is_some_and(|limit| limit.is_some_and(is_shadow)) && uses_attempt_up(refusal)
+}
+
+/// Whether this refusal of a leg uses the leg's id up for good, so that no chain with that id is ever created.
+pub(super) fn uses_attempt_up(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::ExceedsCredits
+        | Refusal::IdAlreadyFailed
+        | Refusal::DebitAccountClosed
+        | Refusal::CreditAccountClosed
+        | Refusal::DebitAccountNotFound => true,
+        Refusal::Exists
+        | Refusal::ExistsWithDifferent(_)
+        | Refusal::ExceedsDebits
+        | Refusal::CreditAccountNotFound
+        | Refusal::PendingNotFound
+        | Refusal::PendingNotPending
+        | Refusal::PendingAlreadyPosted
+        | Refusal::PendingAlreadyVoided
+        | Refusal::PendingExpired
+        | Refusal::Overflow
+        | Refusal::Malformed(_) => false,
+    }
+}
+
 /// Whether every key names a limit that takes reservations.
 pub(crate) fn all_known(limits: &[Option<&Limit>]) -> bool {
     limits.iter().all(|limit| limit.is_some_and(takes_reservations))
@@ -146,7 +193,9 @@ pub(crate) fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option
     unknown.or_else(|| {
         each()
             .find(|(requirement, limit)| {
-                limit.is_some_and(|limit| !limit.state.definition.capacity.holds(requirement.amount))
+                limit.is_some_and(|limit| {
+                    !is_shadow(limit) && !limit.state.definition.capacity.holds(requirement.amount)
+                })
             })
             .map(|(requirement, _)| Denial::ExceedsCapacity(requirement.key.clone()))
     })

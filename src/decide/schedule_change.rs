@@ -12,6 +12,7 @@
 //! What was spent is carried over to an account of the new schedule. The transfer that closes the old account names it, and says
 //! until when the new schedule keeps it there. So a complete of an earlier lease finds what it can release.
 
+use super::clock_value::ClockValue;
 use super::refill::{Schedule, SpendTarget};
 use crate::ledger::{AccountId, Recorded, UserData};
 use crate::limit::{RefillRate, Steps};
@@ -20,8 +21,10 @@ use crate::time::NS_PER_MS;
 /// What the ledger says of a replaced schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReplacedBalances {
-    /// The value of its refill clock, in ticks.
-    pub clock: u64,
+    /// The value of its refill clock.
+    pub clock: ClockValue,
+    /// The tokens spent and not yet refilled.
+    pub spent: u128,
     /// The tokens borrowed and not yet repaid.
     pub owed: u128,
 }
@@ -43,17 +46,20 @@ pub(super) struct Earned {
 
 impl Earned {
     /// What a bucket has earned at `now_ns`; `None` if time does not refill it.
-    pub(super) fn at(schedule: &Schedule, clock: u64, now_ns: u64) -> Option<Self> {
-        let (refill, steps) = schedule.timed_refill()?;
+    pub(super) fn at(schedule: &Schedule, balances: ReplacedBalances, now_ns: u64) -> Option<Self> {
+        let clock = balances.clock;
+        let (refill, steps) = schedule.timed_refill(clock)?;
         // A clock that another replica has advanced may be ahead of the time that is known here.
-        let to = steps.tick.at(now_ns).max(clock);
+        let to = steps.tick.at(now_ns).max(clock.refilled_to);
         let at_ns = steps.tick.starts_at_ns(to).max(steps.anchor_ns);
         let refills = steps.at(at_ns).saturating_sub(steps.at(schedule.refilled_to_ns(clock)));
         let (passed, parts) = passed_of_step(steps, at_ns);
         let of_step = passed * u128::from(refill.amount().get());
         let whole = u64::try_from(of_step / parts).unwrap_or(u64::MAX);
         let tokens = refills.saturating_mul(refill.amount().get()).saturating_add(whole);
-        Some(Self { to, at_ns, tokens, rest: of_step % parts, parts })
+        // A full bucket earns nothing.
+        let rest = if balances.spent <= tokens.into() { 0 } else { of_step % parts };
+        Some(Self { to, at_ns, tokens, rest, parts })
     }
 
     /// From when the steps of the new rate count: the earlier, the larger the fraction that is left. It is rounded to a

@@ -4,6 +4,7 @@
 //! says what the next caller will find.
 
 use super::Limit;
+use super::clock_value::ClockValue;
 use super::refill::Schedule;
 use crate::ledger::{Account, AccountId, LedgerError};
 use crate::limit::Refill;
@@ -59,7 +60,7 @@ fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
         (Some(_), []) => return None,
         (None, spent) => (0, spent),
     };
-    let refilled = refilled(schedule, clock, spent, now_ns);
+    let refilled = refilled(schedule, ClockValue::of(clock).ok()?, spent, now_ns);
     // Nothing is available while something is owed.
     let repaid = owed.min(available + refilled);
     let spent: u128 = spent.iter().map(Account::posted_balance).sum();
@@ -69,10 +70,9 @@ fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
 }
 
 /// What the refills add that are due at `now_ns`.
-fn refilled(schedule: &Schedule, clock: &Account, spent: &[Account], now_ns: u64) -> u128 {
-    let clock_value = u64::try_from(clock.credits_posted).unwrap_or(u64::MAX);
+fn refilled(schedule: &Schedule, clock: ClockValue, spent: &[Account], now_ns: u64) -> u128 {
     let balance = |index: usize| spent.get(index).map_or(0, Account::posted_balance);
-    match schedule.due(clock_value, now_ns) {
+    match schedule.due(clock, now_ns) {
         None => 0,
         Some((_, Refill::UpTo(amount))) => balance(0).min(amount.into()),
         Some((_, Refill::Accounts(indexes))) => indexes.into_iter().map(balance).sum(),

@@ -188,11 +188,15 @@ pub enum TransferCode {
     Measure = 27,
     /// Gives the allowance account the most that a bucket may owe, or takes back what is left of it.
     Allow = 28,
+    /// An allotment: what a replica reserved of a limit to serve callers from; or what stays reserved of one.
+    Allot = 29,
+    /// The transfer with which every later attempt at a reserve begins. It has one id for each lease.
+    Pass = 30,
 }
 
 impl TransferCode {
     /// Every code.
-    pub(crate) const ALL: [TransferCode; 25] = [
+    pub(crate) const ALL: [TransferCode; 26] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -218,6 +222,8 @@ impl TransferCode {
         TransferCode::Repay,
         TransferCode::Measure,
         TransferCode::Allow,
+        TransferCode::Allot,
+        TransferCode::Pass,
     ];
 
     /// The code with this number.
@@ -252,7 +258,9 @@ impl TransferCode {
             | Self::SpendDeny
             | Self::Release
             | Self::Borrow
-            | Self::Measure => true,
+            | Self::Measure
+            | Self::Allot
+            | Self::Pass => true,
         }
     }
 
@@ -283,7 +291,9 @@ impl TransferCode {
             | Self::Borrow
             | Self::Repay
             | Self::Measure
-            | Self::Allow => false,
+            | Self::Allow
+            | Self::Allot
+            | Self::Pass => false,
         }
     }
 }

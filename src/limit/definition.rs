@@ -1,8 +1,8 @@
 //! Definitions of limits.
 
 use super::{
-    Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey, OnUnavailable,
-    Texts, WaitMax,
+    AllotmentPeriod, Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey,
+    OnUnavailable, Queueing, Texts, WaitMax,
 };
 
 /// A limit as an operator defines it.
@@ -24,6 +24,13 @@ pub struct Definition {
     pub wait_max: WaitMax,
     /// What happens to callers while the ledger does not answer.
     pub on_unavailable: OnUnavailable,
+    /// Whether the limit denies. Without it, the limit is in shadow mode: it grants every reserve, what finds no room is debt,
+    /// and the answer says that it would deny.
+    pub enforce: bool,
+    /// How callers wait for the limit at the server.
+    pub queueing: Queueing,
+    /// How long a replica serves callers from one allotment; `None` if every reserve asks the ledger.
+    pub allotment: Option<AllotmentPeriod>,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -59,6 +66,9 @@ impl Definition {
             instances_max,
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
+            enforce: true,
+            queueing: Queueing::default(),
+            allotment: None,
         })
     }
 
@@ -84,10 +94,20 @@ impl Definition {
             kind @ (Kind::Rolling(_)
             | Kind::Concurrency(_)
             | Kind::FixedWindow(_)
-            | Kind::SlidingWindow(_)) => {
-                Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() })
-            }
+            | Kind::SlidingWindow(_)
+            | Kind::Calendar(_)) => Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() }),
         }
+    }
+
+    /// Lets replicas serve callers from allotments, each for this time. A lease id that is reserved at two replicas may be
+    /// granted at both; each is counted.
+    ///
+    /// # Errors
+    ///
+    /// [`DefinitionError::NoAllotments`] for kinds other than rolling and concurrency.
+    pub fn with_allotment(self, period: AllotmentPeriod) -> Result<Self, DefinitionError> {
+        AllotmentPeriod::check_kind(self.kind)?;
+        Ok(Self { allotment: Some(period), ..self })
     }
 
     /// The posted balance of its account: the capacity of a limit, or the instances that a template may make.

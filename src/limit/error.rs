@@ -39,6 +39,20 @@ pub enum DefinitionError {
         /// The kind that does not use it.
         kind: KindName,
     },
+    /// A field that the kind needs was left out.
+    #[error("{field} is required for kind calendar")]
+    Missing {
+        /// The field's name.
+        field: &'static str,
+    },
+    /// A time zone is not in the time zone data of this program.
+    #[error(
+        "time_zone \"{name}\" is not known; use a name of the IANA database such as Europe/Berlin, or a newer ratelimiterd"
+    )]
+    TimeZone {
+        /// The name.
+        name: String,
+    },
     /// A choice was given that the kind does not use.
     #[error("{field} must be left out for kind {}", .kind.as_str())]
     UnusedChoice {
@@ -56,6 +70,12 @@ pub enum DefinitionError {
     /// A share for emergencies was given, and nothing may be granted in one.
     #[error("emergency must be left out unless on_unavailable is \"allow\"")]
     UnusedEmergency,
+    /// Replicas cannot take allotments of limits of this kind.
+    #[error("allotment must be left out for kind {}: only rolling and concurrency limits have allotments yet", .kind.as_str())]
+    NoAllotments {
+        /// The kind.
+        kind: KindName,
+    },
     /// `max_instances` was given for a limit; only templates make instances.
     #[error("max_instances must be 0 for a key without placeholders")]
     NoTemplate,

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields, KindName, LimitKey,
-    LimitState, OnUnavailable, Overage, Status, WaitMax,
+    AllotmentPeriod, Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields,
+    KindName, LimitKey, LimitState, OnUnavailable, Overage, Period, QueueOrder, Queueing, Status,
+    TimeZoneName, WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
@@ -41,6 +42,15 @@ pub struct DefinitionJson {
     /// For buckets: whether time refills them; true if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_replenish: Option<bool>,
+    /// For calendar windows: the period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Period>,
+    /// For calendar windows: the time zone by its IANA name, such as `Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub time_zone: String,
+    /// For calendar windows: the hour, weekday, day or month at which a window begins, by the period; the first if left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub starts_at: u64,
     /// For buckets: the longest that a reservation ahead may wait, in milliseconds; 366 days if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_wait_ms: Option<u64>,
@@ -62,6 +72,15 @@ pub struct DefinitionJson {
     /// With `on_unavailable: "allow"`: how much each replica grants by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<EmergencyJson>,
+    /// Whether the limit denies; true if left out.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enforce: bool,
+    /// How callers wait for the limit at the server; oldest first, without a bound of its own, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueJson>,
+    /// Lets replicas serve callers from allotments; every reserve asks the ledger if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allotment: Option<AllotmentJson>,
 }
 
 /// See [`KindName`].
@@ -74,6 +93,7 @@ pub enum KindJson {
     TokenBucket,
     FixedWindow,
     SlidingWindow,
+    Calendar,
 }
 
 /// See [`Overage`].
@@ -106,6 +126,36 @@ pub struct EmergencyJson {
     pub seconds: u64,
 }
 
+/// See [`Queueing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueJson {
+    /// Who is served first.
+    #[serde(default)]
+    pub order: QueueOrderJson,
+    /// The most units of the limit that may be waited for in one process; no bound if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_waiting: Option<u64>,
+}
+
+/// See [`QueueOrder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum QueueOrderJson {
+    #[default]
+    OldestFirst,
+    NewestFirst,
+}
+
+/// See [`AllotmentPeriod`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllotmentJson {
+    /// How long a replica serves callers from one allotment: 100 to 10,000.
+    pub period_ms: u64,
+}
+
 /// See [`Status`]. A deleted limit is never written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,6 +186,7 @@ impl DefinitionJson {
             KindJson::TokenBucket => KindName::TokenBucket,
             KindJson::FixedWindow => KindName::FixedWindow,
             KindJson::SlidingWindow => KindName::SlidingWindow,
+            KindJson::Calendar => KindName::Calendar,
         };
         let fields = KindFields {
             window_seconds: self.window_seconds,
@@ -146,6 +197,11 @@ impl DefinitionJson {
             refill_interval_ms: self.refill_interval_ms,
             refills_per_interval: self.refills_per_interval,
             auto_replenish: self.auto_replenish,
+            period: self.period,
+            time_zone: (!self.time_zone.is_empty())
+                .then(|| TimeZoneName::parse(&self.time_zone))
+                .transpose()?,
+            starts_at: self.starts_at,
         };
         let overage = match self.overage {
             OverageJson::Debt => Overage::Debt,
@@ -164,7 +220,37 @@ impl DefinitionJson {
             Some(ms) => definition.with_max_wait_ms(ms)?,
             None => definition,
         };
-        Ok(Definition { on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?, ..definition })
+        let definition = match self.allotment {
+            Some(AllotmentJson { period_ms }) => {
+                definition.with_allotment(AllotmentPeriod::new(period_ms)?)?
+            }
+            None => definition,
+        };
+        Ok(Definition {
+            on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?,
+            queueing: self.queue.map_or_else(Queueing::default, QueueJson::queueing),
+            enforce: self.enforce,
+            ..definition
+        })
+    }
+}
+
+impl QueueJson {
+    fn queueing(self) -> Queueing {
+        let order = match self.order {
+            QueueOrderJson::OldestFirst => QueueOrder::OldestFirst,
+            QueueOrderJson::NewestFirst => QueueOrder::NewestFirst,
+        };
+        Queueing { order, max_waiting: self.max_waiting }
+    }
+
+    /// `None` for the default, which is left out.
+    fn of(queueing: Queueing) -> Option<Self> {
+        let order = match queueing.order {
+            QueueOrder::OldestFirst => QueueOrderJson::OldestFirst,
+            QueueOrder::NewestFirst => QueueOrderJson::NewestFirst,
+        };
+        (queueing != Queueing::default()).then_some(Self { order, max_waiting: queueing.max_waiting })
     }
 }
 
@@ -199,6 +285,14 @@ fn max_wait_ms(wait_max: WaitMax) -> Option<u64> {
     (wait_max != WaitMax::default()).then(|| wait_max.ms())
 }
 
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -218,6 +312,7 @@ impl From<&Definition> for DefinitionJson {
                 KindName::TokenBucket => KindJson::TokenBucket,
                 KindName::FixedWindow => KindJson::FixedWindow,
                 KindName::SlidingWindow => KindJson::SlidingWindow,
+                KindName::Calendar => KindJson::Calendar,
             },
             capacity: definition.capacity.get(),
             window_seconds: fields.window_seconds,
@@ -228,6 +323,9 @@ impl From<&Definition> for DefinitionJson {
             refill_interval_ms: fields.refill_interval_ms,
             refills_per_interval: fields.refills_per_interval,
             auto_replenish: fields.auto_replenish,
+            period: fields.period,
+            time_zone: fields.time_zone.map_or_else(String::new, |zone| zone.as_str().to_owned()),
+            starts_at: fields.starts_at,
             max_wait_ms: max_wait_ms(definition.wait_max),
             max_instances: definition.instances_max.map_or(0, Amount::get),
             unit: definition.texts.unit().to_owned(),
@@ -238,6 +336,9 @@ impl From<&Definition> for DefinitionJson {
             },
             on_unavailable,
             emergency,
+            enforce: definition.enforce,
+            queue: QueueJson::of(definition.queueing),
+            allotment: definition.allotment.map(|period| AllotmentJson { period_ms: period.ms() }),
         }
     }
 }

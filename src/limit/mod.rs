@@ -1,6 +1,7 @@
 //! The vocabulary: keys, amounts, ids, definitions and states of limits. A value of these types is always valid: a bad one is
 //! refused when it is built, with the name of the field. [`json`] reads and writes definitions as JSON.
 
+mod allotment;
 mod amount;
 mod capacity;
 mod definition;
@@ -14,12 +15,14 @@ mod key_error;
 mod kind;
 mod kind_name;
 mod on_unavailable;
+mod queueing;
 mod segments;
 mod state;
 mod template;
 mod texts;
 mod wait_max;
 
+pub use allotment::AllotmentPeriod;
 pub use amount::{Amount, AmountError};
 pub use capacity::Capacity;
 pub use definition::{Definition, Overage};
@@ -30,12 +33,14 @@ pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, RenewId, ReplenishId};
 pub use key::LimitKey;
 pub use key_error::{KEY_BYTES_MAX, KeyError};
 pub use kind::{
-    BucketRate, Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, RateChange, RefillRate,
-    RefillRateError, Rolling, SECONDS_MAX, SEGMENTS_MAX, SlidingWindow, TokenBucket,
+    BucketRate, CalendarWindow, Concurrency, FixedWindow, Kind, KindFields, Period, REFILL_INTERVAL_MS_MAX,
+    RateChange, RefillRate, RefillRateError, Rolling, SECONDS_MAX, SEGMENTS_MAX, SlidingWindow, TimeZoneName,
+    TokenBucket,
 };
 pub(crate) use kind::{EncodedKind, Refill, ScheduledKind, Steps, Tick};
 pub use kind_name::KindName;
 pub use on_unavailable::{EmergencyShare, OnUnavailable};
+pub use queueing::{QueueOrder, Queueing};
 pub use state::{LimitState, Origin, Status};
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
 pub use texts::{DESCRIPTION_BYTES_MAX, Texts, UNIT_BYTES_MAX};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use smallvec::SmallVec;
 
+use super::allotment::Completion;
 use super::{Limiter, LimiterError};
 use crate::decide::Limit;
 use crate::decide::borrow;
-use crate::decide::lease::Lease;
+use crate::decide::lease::{HeldLeg, Lease};
 use crate::decide::schedule_change::{self, Successor};
 use crate::decide::settle::{Behind, Ending, LegOverage, Next, Settlement, Used, index_outside_lease};
 use crate::ledger::{AccountId, Ledger, LedgerError, find_closing, newest_closing};
@@ -27,6 +28,20 @@ impl<L: Ledger> Limiter<L> {
     ///
     /// If the future is dropped, the outcome is unknown; the same command finds out.
     pub async fn complete(&self, command: &Complete) -> Result<CompleteOutcome, LimiterError> {
+        match self.complete_at_once(command) {
+            Completion::NotAllotted => self.complete_in_ledger(command, &[]).await,
+            Completion::Answer(answer) => Ok(answer),
+            Completion::Later => self.complete_allotted(command).await,
+        }
+    }
+
+    /// Settles what the ledger has of a lease. `also` are limits of which the lease holds something in allotments and used
+    /// more; their overage is settled in the same chain.
+    pub(super) async fn complete_in_ledger(
+        &self,
+        command: &Complete,
+        also: &[HeldLeg],
+    ) -> Result<CompleteOutcome, LimiterError> {
         let now_ns = self.ledger.now_ns();
         let cached = self.lease_cache.take(command.lease);
         // Another replica may have extended or renewed a lease that has expired as far as the cache knows.
@@ -34,9 +49,11 @@ impl<L: Ledger> Limiter<L> {
             Some(lease) => lease,
             None => match self.read_lease(command.lease).await? {
                 Some(lease) => lease,
-                None => return Ok(CompleteOutcome::NothingToDo),
+                None if also.is_empty() => return Ok(CompleteOutcome::NothingToDo),
+                None => Lease::without_legs(command.lease),
             },
         };
+        let lease = lease.with_legs(also);
         let mut used = self.used(command.actuals(), &lease);
         if index_outside_lease(&lease, &used, now_ns).is_some() {
             // Another replica may have given a limit a new account.
@@ -44,14 +61,34 @@ impl<L: Ledger> Limiter<L> {
             Box::pin(self.registry.refresh_limits(keys)).await?;
             used = self.used(command.actuals(), &lease);
             if let Some(index) = index_outside_lease(&lease, &used, now_ns) {
-                return Ok(CompleteOutcome::NotInLease { index });
+                let part = self.without_allotted(command, &lease, &used);
+                return match part.filter(|part| part.actuals().len() < command.actuals().len()) {
+                    Some(part) => Box::pin(self.complete_in_ledger(&part, also)).await,
+                    None => Ok(CompleteOutcome::NotInLease { index }),
+                };
             }
         }
         if exceeded(&lease, &used).next().is_some() {
             self.refill_exceeded(command, &lease, &used).await?;
         }
         let mut settlement = Settlement::new(self.ids, lease, &used);
-        self.settle(command, &used, &mut settlement, now_ns).await
+        self.settle(command, &used, &mut settlement, now_ns, also).await
+    }
+
+    /// The complete without the limits that another replica may have served from an allotment. `None` if it names other limits
+    /// that the lease does not hold.
+    fn without_allotted(&self, command: &Complete, lease: &Lease, used: &[Used]) -> Option<Complete> {
+        let is_held = |used: &Used| lease.legs.iter().any(|leg| used.is_of(leg.account));
+        let is_delegated = |actual: &Actual| {
+            let entry = self.registry.snapshot().get(&actual.key);
+            entry.is_some_and(|entry| entry.limit.state.definition.allotment.is_some())
+        };
+        let actuals = || command.actuals().iter().zip(used);
+        if actuals().any(|(actual, used)| !is_held(used) && !is_delegated(actual)) {
+            return None;
+        }
+        let held = actuals().filter(|(_, used)| is_held(used)).map(|(actual, _)| actual.clone()).collect();
+        Complete::new(command.lease, command.job_id.clone(), held).ok()
     }
 
     /// Settles each lease. The answers are in the order of the commands.
@@ -66,6 +103,7 @@ impl<L: Ledger> Limiter<L> {
         used: &[Used],
         settlement: &mut Settlement,
         now_ns: u64,
+        also: &[HeldLeg],
     ) -> Result<CompleteOutcome, LimiterError> {
         // The first round uses the time that was read just now.
         let mut now_ns = Some(now_ns);
@@ -86,7 +124,7 @@ impl<L: Ledger> Limiter<L> {
                     settlement.room_found(account.map_or(0, |account| account.available()))?;
                 }
                 Next::ReadOwed { account, acts_at_unix_ms } => {
-                    let key = used.iter().position(|used| used.account == account);
+                    let key = used.iter().position(|used| used.is_of(account));
                     let key = key.and_then(|index| command.actuals().get(index)).map(|actual| &actual.key);
                     settlement.owed_read(self.behind(key, acts_at_unix_ms).await?)?;
                 }
@@ -94,7 +132,10 @@ impl<L: Ledger> Limiter<L> {
                     let found = self.find_successor(spent).await?;
                     settlement.successor_found(found, self.ledger.now_ns())?;
                 }
-                Next::ReadLease => settlement.lease_read(self.read_lease(command.lease).await?, used),
+                Next::ReadLease => {
+                    let lease = self.read_lease(command.lease).await?;
+                    settlement.lease_read(lease.map(|lease| lease.with_legs(also)), used);
+                }
                 Next::Done(Ending::AlreadyOver) => return Ok(CompleteOutcome::NothingToDo),
                 Next::Done(Ending::Settled) => return Ok(self.settled(command, used, settlement)),
             }
@@ -117,7 +158,7 @@ impl<L: Ledger> Limiter<L> {
         let borrowed = entry.limit.borrowed_account();
         let accounts = self.ledger.accounts(borrowed.into_iter().collect()).await?;
         let owed = accounts.into_iter().flatten().map(|account| account.owed()).sum();
-        Ok(borrow::behind(&entry.limit, at_ns, acts_at_unix_ms, owed))
+        Ok(borrow::behind(&entry.limit, entry.clock_value(), at_ns, acts_at_unix_ms, owed))
     }
 
     /// Makes the due refills of limits of which more was used than reserved. Without them the overage would not find
@@ -135,7 +176,7 @@ impl<L: Ledger> Limiter<L> {
             entries.filter(|entry| entry.limit.state.status == Status::Active).collect();
         let entries: Vec<&Entry> = entries.iter().map(|entry| &**entry).collect();
         // If a new version has replaced a schedule, the settlement finds the spent account closed.
-        self.registry.refiller().catch_up(&entries, self.ledger.now_ns()).await?;
+        self.registry.refiller().catch_up_to_take(&entries, self.ledger.now_ns()).await?;
         Ok(())
     }
 
@@ -153,7 +194,15 @@ impl<L: Ledger> Limiter<L> {
     }
 
     fn settled(&self, command: &Complete, used: &[Used], settlement: &Settlement) -> CompleteOutcome {
-        settlement.released().for_each(|(account, units)| self.denial_cache.released(account, units));
+        self.waiting.lease_settled(command.lease);
+        settlement.released().for_each(|(account, units)| {
+            self.denial_cache.released(account, units);
+            self.waiting.released(account);
+        });
+        if settlement.released().next().is_some() {
+            let entries = command.actuals().iter().filter_map(|it| self.registry.snapshot().get(&it.key));
+            entries.for_each(|entry| entry.note_given_back());
+        }
         let overage = |overage| unreserved_overage(command, used, overage);
         let overages: Vec<UnreservedOverage> = settlement.overages().filter_map(overage).collect();
         for UnreservedOverage { key, amount, overage } in &overages {
@@ -171,12 +220,13 @@ impl<L: Ledger> Limiter<L> {
         let used = |actual: &Actual| {
             let entry = self.registry.snapshot().get(&actual.key);
             let limit = entry.as_ref().map(|entry| &entry.limit);
-            let account = limit.map_or_else(
-                || self.ids.limit(&actual.key),
-                |limit| lease.account_of(self.ids, limit).unwrap_or(limit.account),
-            );
+            let mut accounts: SmallVec<[AccountId; 1]> =
+                limit.into_iter().flat_map(|limit| lease.accounts_of(self.ids, limit)).collect();
+            if accounts.is_empty() {
+                accounts.push(limit.map_or_else(|| self.ids.limit(&actual.key), |limit| limit.account));
+            }
             Used {
-                account,
+                accounts,
                 amount: actual.amount,
                 debt_account: limit.map_or_else(|| self.ids.debt(&actual.key), |limit| limit.debt_account),
                 borrowed: limit.and_then(Limit::borrowed_account),
@@ -188,12 +238,12 @@ impl<L: Ledger> Limiter<L> {
 
 /// The indexes of the limits of which more was used than reserved.
 fn exceeded(lease: &Lease, used: &[Used]) -> impl Iterator<Item = usize> {
-    let is_exceeded = |(_, used): &(usize, &Used)| u128::from(used.amount) > lease.taken(used.account);
+    let is_exceeded = |(_, used): &(usize, &Used)| u128::from(used.amount) > lease.taken(&used.accounts);
     used.iter().enumerate().filter(is_exceeded).map(|(index, _)| index)
 }
 
 fn unreserved_overage(command: &Complete, used: &[Used], overage: LegOverage) -> Option<UnreservedOverage> {
-    let index = used.iter().position(|used| used.account == overage.account)?;
+    let index = used.iter().position(|used| used.is_of(overage.account))?;
     let key = command.actuals().get(index)?.key.clone();
     Some(UnreservedOverage { key, amount: overage.amount, overage: overage.overage })
 }

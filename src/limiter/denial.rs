@@ -37,7 +37,7 @@ impl<L: Ledger> Limiter<L> {
         let at_ns = resolved.at_ns();
         let step_in_ms = entry.limit.schedule.as_ref().and_then(|schedule| {
             // At least a millisecond: the next step begins after this moment.
-            Some(schedule.next_step_ms(at_ns)?.saturating_sub(unix_ms(at_ns)))
+            Some(schedule.next_step_ms(entry.clock_value(), at_ns)?.saturating_sub(unix_ms(at_ns)))
         });
         let streak = if repeated { entry.denial_streak() } else { entry.count_denial() };
         self.retry_policy.no_room_ms(kind, streak, step_in_ms, rand::random())

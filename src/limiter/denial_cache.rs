@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::decide::Limit;
 use crate::decide::exhaustion::{Advice, Exhaustion, Ticket};
+use crate::decide::reserve::is_shadow;
 use crate::ledger::AccountId;
 use crate::limit::{Kind, LeaseId, LimitKey, Status};
 use crate::protocol::Reserve;
@@ -64,6 +65,16 @@ pub(super) enum Admission {
     Deny { key: LimitKey, until_ns: Option<u64> },
     /// The lease id was denied here because of this limit. It stays denied, unless another replica granted it.
     DeniedBefore { key: LimitKey },
+}
+
+/// What the cache says of a reserve that does not wait and is behind a waiter.
+pub(super) enum BehindQueue {
+    /// Its lease id stays denied.
+    Denied,
+    /// It was denied before because of this limit.
+    DeniedBefore(LimitKey),
+    /// Its lease may have been granted: the ledger must be asked.
+    MayBeGranted,
 }
 
 /// One admission ticket for each requirement of a command, if its limit is known to be exhausted. Tickets that are dropped
@@ -146,6 +157,33 @@ impl DenialCache {
         if let Some(known) = &self.known {
             known.leases.insert(lease, LeaseFate::Sent);
         }
+    }
+
+    /// Whether a lease id was made a moment ago and was not sent by this process, so that nobody was granted it.
+    pub(super) fn is_young(&self, lease: LeaseId) -> bool {
+        self.known.as_ref().is_some_and(|known| known.leases.get(&lease).is_none() && known.is_new(lease))
+    }
+
+    /// The limit because of which a lease id was denied here.
+    pub(super) fn denied_before(&self, lease: LeaseId) -> Option<LimitKey> {
+        match self.known.as_ref()?.leases.get(&lease)? {
+            LeaseFate::Sent => None,
+            LeaseFate::Denied(key) => Some(key),
+        }
+    }
+
+    /// A reserve that does not wait is behind a waiter of this limit.
+    pub(super) fn deny_behind(&self, lease: LeaseId, key: &LimitKey) -> BehindQueue {
+        let Some(known) = self.known.as_ref() else { return BehindQueue::MayBeGranted };
+        if let Some(key) = self.denied_before(lease) {
+            return BehindQueue::DeniedBefore(key);
+        }
+        if !self.is_young(lease) {
+            return BehindQueue::MayBeGranted;
+        }
+        known.leases.insert(lease, LeaseFate::Denied(key.clone()));
+        self.denied.fetch_add(1, Ordering::Relaxed);
+        BehindQueue::Denied
     }
 
     /// The ledger had no room for the requirement at `index`. Returns when there will be room, if known.
@@ -242,7 +280,9 @@ impl Known {
         let is_new = self.is_new(command.lease);
         let mut tickets = self.no_tickets();
         for (requirement, limit) in command.requirements().iter().zip(limits) {
-            let Some(limit) = limit.and_then(|limit| self.exhausted(limit)) else {
+            // A limit in shadow mode denies nobody.
+            let enforced = limit.filter(|limit| !is_shadow(limit));
+            let Some(limit) = enforced.and_then(|limit| self.exhausted(limit)) else {
                 tickets.tickets.push(None);
                 continue;
             };
@@ -324,7 +364,8 @@ impl AdmissionTickets {
                 Kind::Concurrency(_)
                 | Kind::TokenBucket(_)
                 | Kind::FixedWindow(_)
-                | Kind::SlidingWindow(_) => None,
+                | Kind::SlidingWindow(_)
+                | Kind::Calendar(_) => None,
             };
             admitted.limit.exhaustion().granted(timestamp_ns, ticket, expires_at_ns);
         }

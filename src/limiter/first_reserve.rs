@@ -4,12 +4,13 @@
 use futures_util::future::BoxFuture;
 
 use super::denial_cache::Admission;
+use super::reserve::Way;
 use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
-use crate::decide::reserve::takes_reservations;
+use crate::decide::reserve::{self, is_shadow, takes_reservations};
 use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError};
 use crate::protocol::ReserveOutcome;
-use crate::registry::MakingOutcome;
+use crate::registry::{InstanceLookup, MakingOutcome};
 
 /// How often a reserve is tried while other callers make its instances first.
 const ATTEMPTS_MAX: usize = 64;
@@ -24,7 +25,7 @@ impl<L: Ledger> Limiter<L> {
             let command = resolved.command;
             for _ in 0..ATTEMPTS_MAX {
                 let Some(key) = resolved.new_instances().first().map(|new| new.key().clone()) else {
-                    return self.reserve(command).await;
+                    return self.reserve_by(command, Way::Ledger).await;
                 };
                 // Of all callers that wait here, the first one makes the instance for all.
                 let turn = self.registry.first_use(&key).await;
@@ -75,9 +76,17 @@ impl<L: Ledger> Limiter<L> {
                 self.ledger.submit_one(chain.clone()).await?
             }
         };
+        if reserve::refused_by_shadow(&limits, outcome) {
+            drop(limits);
+            return self.reserve_in_shadow(resolved, tickets, outcome).await.map(Some);
+        }
         if let ChainOutcome::Created { .. } = outcome {
             for new in resolved.new_instances() {
-                self.registry.find_current(new.key()).await?;
+                if let InstanceLookup::Found(made) = self.registry.find_current(new.key()).await? {
+                    let requirements = resolved.command.requirements().iter();
+                    let of_key = requirements.filter(|requirement| requirement.key == *made.key());
+                    of_key.for_each(|requirement| made.note_taken(requirement.amount.get()));
+                }
             }
         }
         let remembered = self.lease_cache.is_on().then_some(&chain);
@@ -109,13 +118,13 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// Whether the limits that are made have room for the command, as far as their accounts tell.
-    async fn has_room(&self, resolved: &Resolved<'_>) -> Result<bool, LimiterError> {
+    pub(super) async fn has_room(&self, resolved: &Resolved<'_>) -> Result<bool, LimiterError> {
         let limits = resolved.limits();
         let requirements = resolved.command.requirements().iter();
         let wanted: Vec<(AccountId, u128)> = requirements
             .zip(&limits)
             .enumerate()
-            .filter(|(index, _)| !resolved.is_new(*index))
+            .filter(|(index, (_, limit))| !resolved.is_new(*index) && !limit.is_some_and(is_shadow))
             .filter_map(|(_, (requirement, limit))| {
                 Some((limit.as_ref()?.account, requirement.amount.into()))
             })

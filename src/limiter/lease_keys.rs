@@ -19,6 +19,9 @@ impl<L: Ledger> Limiter<L> {
         named: impl IntoIterator<Item = &'a LimitKey>,
         allows: impl Fn(&LimitKey) -> bool,
     ) -> Result<bool, LimiterError> {
+        if !self.allotments.holds_only(lease, &allows) {
+            return Ok(false);
+        }
         let lease = match self.lease_cache.get(lease) {
             Some(lease) => Some(lease),
             None => self.read_lease(lease).await?,

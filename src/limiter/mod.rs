@@ -7,13 +7,16 @@
 //! | `reserve.rs`, `force.rs`, `look.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
 //! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
+//! | `allotment/` | serves callers from a part of the capacity that this process reserved |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
-//! | `left.rs` | what is left of limits |
+//! | `waiting/` | reserves that wait for room, in order |
+//! | `left.rs`, `kind_of.rs` | what is left of limits; the kind of a limit |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_keys.rs` | whether a caller may touch a lease |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |
 
+mod allotment;
 mod carry_out;
 mod complete;
 mod denial;
@@ -22,6 +25,7 @@ mod emergency;
 mod extend;
 mod first_reserve;
 mod force;
+mod kind_of;
 mod lease_cache;
 mod lease_keys;
 mod left;
@@ -30,6 +34,7 @@ mod object;
 mod renew;
 mod reserve;
 mod resolve;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,14 +44,18 @@ use crate::decide::lease::Lease;
 use crate::decide::retry_after::RetryPolicy;
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LeaseId;
-use crate::registry::{RefillObserver, Registry, RegistryError};
+use crate::registry::{RefillObserver, Registry, RegistryError, Waiters};
 
+pub use allotment::AllotmentCounts;
+use allotment::Allotments;
 use denial_cache::DenialCache;
 use emergency::Emergency;
 pub use emergency::{EmergencyCompletion, EmergencyCounts, EmergencyDebt};
 use lease_cache::LeaseCache;
 pub use left::Left;
 pub use object::{Object, ObjectError};
+use waiting::Waiting;
+pub use waiting::{WaitingCounts, WaitingOptions};
 
 /// Reserves, completes and extends leases. Cloning it is cheap.
 pub struct Limiter<L> {
@@ -57,6 +66,8 @@ pub struct Limiter<L> {
     lease_cache: Arc<LeaseCache>,
     denial_cache: Arc<DenialCache>,
     emergency: Arc<Emergency>,
+    waiting: Arc<Waiting>,
+    allotments: Arc<Allotments>,
 }
 
 /// Settings of a limiter.
@@ -68,12 +79,19 @@ pub struct LimiterOptions {
     pub leases_max: usize,
     /// How long a limit may be denied without asking the ledger after the ledger denied it; zero switches that off.
     pub deny_alone_max: Duration,
+    /// How callers wait for room.
+    pub waiting: WaitingOptions,
 }
 
 impl Default for LimiterOptions {
     /// Without caches: the memory ledger answers as fast as they would.
     fn default() -> Self {
-        Self { retry_policy: RetryPolicy::default(), leases_max: 0, deny_alone_max: Duration::ZERO }
+        Self {
+            retry_policy: RetryPolicy::default(),
+            leases_max: 0,
+            deny_alone_max: Duration::ZERO,
+            waiting: WaitingOptions::default(),
+        }
     }
 }
 
@@ -87,6 +105,8 @@ impl<L> Clone for Limiter<L> {
             lease_cache: Arc::clone(&self.lease_cache),
             denial_cache: Arc::clone(&self.denial_cache),
             emergency: Arc::clone(&self.emergency),
+            waiting: Arc::clone(&self.waiting),
+            allotments: Arc::clone(&self.allotments),
         }
     }
 }
@@ -125,6 +145,9 @@ impl<L: Ledger> Limiter<L> {
         if denial_cache.is_on() {
             registry.observe_refills(Arc::clone(&denial_cache) as Arc<dyn RefillObserver>);
         }
+        let waiting = Arc::new(Waiting::new(options.waiting));
+        registry.observe_refills(Arc::clone(&waiting) as Arc<dyn RefillObserver>);
+        registry.set_waiters(Arc::clone(&waiting) as Arc<dyn Waiters>);
         Self {
             ledger,
             ids,
@@ -133,12 +156,19 @@ impl<L: Ledger> Limiter<L> {
             lease_cache: Arc::new(LeaseCache::new(options.leases_max)),
             denial_cache,
             emergency: Arc::default(),
+            waiting,
+            allotments: Arc::new(Allotments::new()),
         }
     }
 
     /// How many calls were denied without asking the ledger.
     pub fn denied_alone(&self) -> u64 {
         self.denial_cache.denied()
+    }
+
+    /// What became of those who waited.
+    pub fn waiting_counts(&self) -> Arc<WaitingCounts> {
+        self.waiting.counts()
     }
 
     /// The ledger's time in nanoseconds since the Unix epoch, never ahead of it.

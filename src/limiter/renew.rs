@@ -14,6 +14,14 @@ impl<L: Ledger> Limiter<L> {
     ///
     /// If the future is dropped, the outcome is unknown; the same command finds out.
     pub async fn renew(&self, command: &Renew) -> Result<RenewOutcome, LimiterError> {
+        match self.renew_allotted(command).await? {
+            Some(answer) => Ok(answer),
+            None => self.renew_in_ledger(command).await,
+        }
+    }
+
+    /// Renews the slots that the ledger has of a lease.
+    pub(super) async fn renew_in_ledger(&self, command: &Renew) -> Result<RenewOutcome, LimiterError> {
         let lease = command.lease;
         let (mut attempt, mut closings) = (0, Vec::<Closing>::new());
         for _ in 0..ROUNDS_MAX {
@@ -67,5 +75,5 @@ impl<L: Ledger> Limiter<L> {
 }
 
 fn renewed(renewed_at_unix_ms: u64) -> RenewOutcome {
-    RenewOutcome::Answered(ReserveOutcome::Granted { reserved_at_unix_ms: renewed_at_unix_ms })
+    RenewOutcome::Answered(ReserveOutcome::granted(renewed_at_unix_ms))
 }

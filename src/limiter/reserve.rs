@@ -1,10 +1,11 @@
 //! The operation reserve: reserves all requirements of a command or none, alone or in a batch.
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all};
 
 use super::denial_cache::{Admission, AdmissionTickets};
 use super::resolve::{Limits, Resolved};
 use super::{Limiter, LimiterError};
+use crate::decide::later_attempt;
 use crate::decide::lease::{Lease, LeaseStatus};
 use crate::decide::reserve::{self, Denial, ReserveResult};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError, Refusal};
@@ -25,6 +26,8 @@ enum BatchItem<'a> {
     DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
     /// Its chain makes instances, so it is sent alone, after the others.
     First(Resolved<'a>),
+    /// One of its limits hands out allotments, so it is reserved alone, after the others.
+    Delegated(Resolved<'a>),
     /// It needs no outcome.
     Answered(Result<ReserveOutcome, LimiterError>),
 }
@@ -35,23 +38,65 @@ enum LookUp<'a> {
     Refused { command: &'a Reserve, outcome: ChainOutcome },
     /// The denial cache denied its lease id before, because of this key.
     DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
+    /// A limit in shadow mode would deny.
+    InShadow { resolved: Resolved<'a>, tickets: AdmissionTickets, outcome: ChainOutcome },
     /// Its chain makes instances.
     First(Resolved<'a>),
+    /// One of its limits hands out allotments.
+    Delegated(Resolved<'a>),
+}
+
+/// Where a reserve looks for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// In this process's allotments first, if one of its limits hands out any.
+    Any,
+    /// In the ledger only.
+    Ledger,
 }
 
 impl<L: Ledger> Limiter<L> {
-    /// Reserves every requirement of the command, or nothing.
+    /// Reserves every requirement of the command, or nothing. A command that waits does so in a task of the runtime.
     ///
-    /// If the future is dropped, the outcome is unknown; the same command finds out.
-    pub async fn reserve(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
+    /// If the future is dropped, the outcome is unknown; the same command finds out. A command that still waits for its turn is
+    /// given up then.
+    pub fn reserve<'a>(
+        &'a self,
+        command: &'a Reserve,
+    ) -> impl Future<Output = Result<ReserveOutcome, LimiterError>> + Send + 'a {
+        match self.waiting.concerns(command) {
+            true => Either::Left(self.reserve_in_turn(command)),
+            false => Either::Right(self.reserve_now(command)),
+        }
+    }
+
+    /// The same, without waiting, and whoever waits.
+    pub(super) fn reserve_now(
+        &self,
+        command: &Reserve,
+    ) -> impl Future<Output = Result<ReserveOutcome, LimiterError>> + Send {
+        self.reserve_by(command, Way::Any)
+    }
+
+    pub(super) async fn reserve_by(
+        &self,
+        command: &Reserve,
+        way: Way,
+    ) -> Result<ReserveOutcome, LimiterError> {
         let mut resolved = self.look_up(command);
         // Not through `resolve`: another future around limits that are ready costs a tenth of a reserve in memory
         // (`scripts/bench --only pairs`, the hot key).
         if !self.is_ready(&resolved) {
             resolved = self.make_ready(resolved).await?;
-            if !resolved.new_instances().is_empty() {
-                return self.reserve_first(resolved).await;
-            }
+        }
+        if way == Way::Any && resolved.is_delegated() {
+            return match self.serve_at_once(&resolved) {
+                Some(answer) => Ok(answer),
+                None => self.reserve_allotted(resolved).await,
+            };
+        }
+        if !resolved.new_instances().is_empty() {
+            return self.reserve_first(resolved).await;
         }
         let limits = resolved.limits();
         let impossible = reserve::impossible(command, &limits);
@@ -64,6 +109,10 @@ impl<L: Ledger> Limiter<L> {
         let chain = self.plan(&resolved, &limits)?;
         let remembered = self.lease_cache.is_on().then(|| chain.clone());
         let outcome = self.ledger.submit_one(chain).await?;
+        if reserve::refused_by_shadow(&limits, outcome) {
+            drop(limits);
+            return self.reserve_in_shadow(resolved, tickets, outcome).await;
+        }
         match self.conclude(&resolved, &limits, impossible, tickets, remembered.as_ref(), outcome)? {
             Some(answer) => Ok(answer),
             None => self.look_up_and_conclude(resolved.command, outcome).await,
@@ -80,6 +129,10 @@ impl<L: Ledger> Limiter<L> {
         &self,
         commands: &[&Reserve],
     ) -> Vec<Result<ReserveOutcome, LimiterError>> {
+        if commands.iter().any(|command| self.waiting.concerns(command)) {
+            // In their order, and together, so that they share requests to the ledger.
+            return join_all(commands.iter().map(|command| self.reserve(command))).await;
+        }
         let mut chains = Vec::with_capacity(commands.len());
         let resolved = self.resolve_batch(commands).await;
         let items: Vec<_> =
@@ -116,6 +169,12 @@ impl<L: Ledger> Limiter<L> {
             Ok(resolved) => resolved,
             Err(error) => return BatchItem::Answered(Err(error)),
         };
+        if resolved.is_delegated() {
+            return match self.serve_at_once(&resolved) {
+                Some(answer) => BatchItem::Answered(Ok(answer)),
+                None => BatchItem::Delegated(resolved),
+            };
+        }
         if !resolved.new_instances().is_empty() {
             return BatchItem::First(resolved);
         }
@@ -154,12 +213,16 @@ impl<L: Ledger> Limiter<L> {
             }
             BatchItem::DeniedBefore { resolved, key } => return Err(LookUp::DeniedBefore { resolved, key }),
             BatchItem::First(resolved) => return Err(LookUp::First(resolved)),
+            BatchItem::Delegated(resolved) => return Err(LookUp::Delegated(resolved)),
             BatchItem::Answered(answer) => return Ok(answer),
         };
         let outcome = match next_outcome() {
             Ok(outcome) => outcome,
             Err(error) => return Ok(Err(error.into())),
         };
+        if reserve::refused_by_shadow(&resolved.limits(), outcome) {
+            return Err(LookUp::InShadow { resolved, tickets, outcome });
+        }
         let (limits, command) = (resolved.limits(), resolved.command);
         let answer = self.conclude(&resolved, &limits, impossible, tickets, remembered.as_ref(), outcome);
         answer.transpose().ok_or(LookUp::Refused { command, outcome })
@@ -169,7 +232,11 @@ impl<L: Ledger> Limiter<L> {
         match look_up {
             LookUp::Refused { command, outcome } => self.look_up_and_conclude(command, outcome).await,
             LookUp::DeniedBefore { resolved, key } => self.deny_again(&resolved, key).await,
+            LookUp::InShadow { resolved, tickets, outcome } => {
+                self.reserve_in_shadow(resolved, tickets, outcome).await
+            }
             LookUp::First(resolved) => self.reserve_first(resolved).await,
+            LookUp::Delegated(resolved) => self.reserve_allotted(resolved).await,
         }
     }
 
@@ -194,8 +261,9 @@ impl<L: Ledger> Limiter<L> {
             ChainOutcome::Created { timestamp_ns } => {
                 tickets.granted(limits, timestamp_ns);
                 resolved.reset_denial_streaks();
+                resolved.note_taken();
                 self.remember(resolved.command, remembered, timestamp_ns);
-                Ok(Some(ReserveOutcome::Granted { reserved_at_unix_ms: unix_ms(timestamp_ns) }))
+                Ok(Some(ReserveOutcome::granted(unix_ms(timestamp_ns))))
             }
             ChainOutcome::Refused { index, refusal } => {
                 self.conclude_refusal(resolved, limits, impossible, tickets, index, refusal)
@@ -232,13 +300,16 @@ impl<L: Ledger> Limiter<L> {
         }
         Ok(match reserve::interpret(command, limits, outcome, impossible)? {
             ReserveResult::Granted { reserved_at_unix_ms } => {
-                Some(ReserveOutcome::Granted { reserved_at_unix_ms })
+                Some(ReserveOutcome::granted(reserved_at_unix_ms))
             }
+            // The ledger has refused a leg of it before. While that limit was in shadow mode, another chain may have been granted.
+            ReserveResult::Denied { repeated: true, .. } => None,
             ReserveResult::Denied { denial: Denial::NoRoom(key), .. } if room_at_ns.is_some() => {
                 Some(self.deny_until(resolved, key, room_at_ns))
             }
-            ReserveResult::Denied { denial, repeated } => Some(self.deny(resolved, denial, repeated)),
-            ReserveResult::AlreadyGranted => None,
+            // Another attempt at this lease may be granted, or be under way.
+            ReserveResult::Denied { repeated: true, .. } | ReserveResult::AlreadyGranted => None,
+            ReserveResult::Denied { denial, .. } => Some(self.deny(resolved, denial, false)),
         })
     }
 
@@ -257,10 +328,28 @@ impl<L: Ledger> Limiter<L> {
         let (limits, impossible) = (resolved.limits(), resolved.impossible());
         match reserve::interpret(resolved.command, &limits, outcome, impossible)? {
             ReserveResult::Granted { reserved_at_unix_ms } => {
-                Ok(ReserveOutcome::Granted { reserved_at_unix_ms })
+                Ok(ReserveOutcome::granted(reserved_at_unix_ms))
             }
-            ReserveResult::Denied { denial, repeated } => Ok(self.deny(&resolved, denial, repeated)),
+            ReserveResult::Denied { denial, repeated: true } => self.deny_for_good(&resolved, denial).await,
+            ReserveResult::Denied { denial, .. } => Ok(self.deny(&resolved, denial, false)),
             ReserveResult::AlreadyGranted => self.status_of_granted(&resolved).await,
+        }
+    }
+
+    /// Excludes every later attempt at a lease whose first attempt can never be granted, and denies it. A later attempt or a forced
+    /// reserve that was granted before is the answer instead.
+    pub(super) async fn deny_for_good(
+        &self,
+        resolved: &Resolved<'_>,
+        denial: Denial,
+    ) -> Result<ReserveOutcome, LimiterError> {
+        let command = resolved.command;
+        if let Some(waiver) = later_attempt::waiver(self.ids, command) {
+            later_attempt::interpret_exclusion(command, self.ledger.submit_one(waiver).await?)?;
+        }
+        match self.read_lease(command.lease).await? {
+            Some(lease) => self.status_of(&lease, resolved).await,
+            None => Ok(self.deny(resolved, denial, true)),
         }
     }
 
@@ -312,7 +401,10 @@ impl<L: Ledger> Limiter<L> {
             return ReserveOutcome::LeaseConflict;
         }
         match lease.status(self.ids, resolved.command, &resolved.limits(), self.ledger.now_ns()) {
-            LeaseStatus::Granted { reserved_at_unix_ms } => ReserveOutcome::Granted { reserved_at_unix_ms },
+            LeaseStatus::Granted { reserved_at_unix_ms } => {
+                let would_deny = lease.would_deny(resolved.command);
+                ReserveOutcome::Granted { reserved_at_unix_ms, would_deny }
+            }
             LeaseStatus::Conflict => ReserveOutcome::LeaseConflict,
             LeaseStatus::Settled => ReserveOutcome::LeaseSettled,
             LeaseStatus::Expired => ReserveOutcome::LeaseExpired,

@@ -74,6 +74,12 @@ impl Resolved<'_> {
         self.new_instances().iter().any(|new| Arc::ptr_eq(&new.entry, entry))
     }
 
+    /// Whether one of the limits hands out allotments.
+    pub(super) fn is_delegated(&self) -> bool {
+        let is_delegated = |entry: &Arc<Entry>| entry.limit.state.definition.allotment.is_some();
+        self.entries.iter().flatten().any(is_delegated)
+    }
+
     /// Makes no instances, because the template of this key has reached `max_instances`.
     pub(super) fn make_none(&mut self, too_many: LimitKey) {
         for entry in &mut self.entries {
@@ -108,7 +114,14 @@ impl Resolved<'_> {
     }
 
     fn is_refill_due(&self) -> bool {
-        self.refilled_limits().any(|entry| entry.is_refill_due(self.at_ns()))
+        self.refilled_limits().any(|entry| !entry.is_ready_to_take(self.at_ns()))
+    }
+
+    /// The command has taken from its limits.
+    pub(super) fn note_taken(&self) {
+        for (requirement, entry) in self.command.requirements().iter().zip(&self.entries) {
+            entry.iter().for_each(|entry| entry.note_taken(requirement.amount.get()));
+        }
     }
 }
 
@@ -223,10 +236,16 @@ impl<L: Ledger> Limiter<L> {
         Ok(resolved)
     }
 
-    /// Makes the refills of all limits that are due, together.
+    /// Makes the refills of all limits that are due, and starts the intervals of full buckets, together.
     async fn refill(&self, resolved: &Resolved<'_>) -> Result<CaughtUp, LimiterError> {
         let limits: SmallVec<[&Entry; 4]> = resolved.refilled_limits().collect();
-        Ok(self.registry.refiller().catch_up(&limits, resolved.at_ns()).await?)
+        let (refiller, at_ns) = (self.registry.refiller(), resolved.at_ns());
+        // A command that can never be granted takes nothing, so no interval begins with it.
+        Ok(if resolved.impossible().is_some() {
+            refiller.catch_up(&limits, at_ns).await?
+        } else {
+            refiller.catch_up_to_take(&limits, at_ns).await?
+        })
     }
 
     /// Reads the definitions again. Instances are forgotten, because the log does not hold their versions.

@@ -87,6 +87,16 @@ pub struct UsageBody {
     pub reserved: u128,
     /// Overage that found no room, in total since the limit was made or reset.
     pub debt: u128,
+    /// The units that callers wait for at the replica that answers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: u128,
+    /// Of what is reserved, what the replica that answers holds in allotments for its next callers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub allotted: u128,
+}
+
+fn is_zero(number: &u128) -> bool {
+    *number == 0
 }
 
 /// The query of `GET /v1/admin/limits`; every part may be left out.
@@ -97,6 +107,8 @@ pub struct ListQuery {
     pub prefix: String,
     /// The instances of this template instead of limits and templates.
     pub template: Option<String>,
+    /// Only keys that hold this text somewhere.
+    pub contains: String,
     /// Only keys after this one: `next_after` of the page before.
     pub after: String,
     /// The most limits of the page.
@@ -111,6 +123,40 @@ pub struct LimitsAnswer {
     /// The `after` of the next page; empty if this page is the last.
     #[serde(default)]
     pub next_after: String,
+}
+
+/// The query of `GET /v1/admin/denials`; every part may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DenialsQuery {
+    /// Only this limit.
+    pub key: Option<String>,
+    /// How many minutes to look back, the present one included: 1 to 180, 60 if left out.
+    pub minutes: Option<u64>,
+    /// The most limits of the answer: 1 to 2,048, 100 if left out.
+    pub count: Option<usize>,
+}
+
+/// The answer to `GET /v1/admin/denials`: what one replica has seen since its start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenialsAnswer {
+    /// When the first of the minutes began, in milliseconds since the Unix epoch.
+    pub from_unix_ms: u64,
+    /// The number of minutes.
+    pub minutes: u64,
+    /// The limits that denied reserves in these minutes, those that denied most first.
+    pub limits: Vec<DeniedBody>,
+}
+
+/// How often one limit denied reserves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeniedBody {
+    /// The limit.
+    pub key: String,
+    /// In all of the minutes.
+    pub total: u64,
+    /// In each minute, oldest first. The last minute is not over.
+    pub per_minute: Vec<u32>,
 }
 
 /// The answer to `GET /v1/admin/limits/{key}`.

@@ -80,6 +80,14 @@ pub enum CommandError {
         /// The index of the amount.
         index: usize,
     },
+    /// A number is too large.
+    #[error("{field} must be between 0 and {max}")]
+    OutOfRange {
+        /// The field's name.
+        field: &'static str,
+        /// The largest value allowed.
+        max: u64,
+    },
     /// The job id is too long.
     #[error("job_id must be at most {JOB_ID_BYTES_MAX} bytes long, not {0}")]
     JobIdTooLong(usize),

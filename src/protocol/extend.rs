@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::reserve::{Requirement, Reserve, ReserveOutcome};
+use super::wait::{PRIORITY_DEFAULT, Wait};
 use crate::limit::{Amount, ExtendId, LeaseId, LimitKey};
 
 /// The most times that one lease can be extended.
@@ -63,9 +64,25 @@ pub struct ExtendBody {
     pub key: String,
     /// The amount to add, 1 to 2^63-1.
     pub amount: u64,
+    /// The longest wait for room, in milliseconds: 0 to 60,000. It ends with the lease.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_wait_ms: u64,
+    /// The priority among those that wait, 0 to 9; 5 if left out. 9 is served first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ExtendBody {
+    /// How long it waits for room; the error begins with the name of the bad field.
+    pub fn wait(&self) -> Result<Wait, String> {
+        let priority = self.priority.unwrap_or(PRIORITY_DEFAULT.into());
+        Wait::new(self.max_wait_ms, priority).map_err(|error| error.to_string())
+    }
+
     /// Checks every field; the error begins with the name of the first bad one.
     pub fn into_command(self) -> Result<Extend, String> {
         let lease = LeaseId::parse(&self.lease_id).map_err(|error| format!("lease_id {error}"))?;
@@ -83,6 +100,8 @@ impl From<&Extend> for ExtendBody {
             extend_id: command.extend_id.to_string(),
             key: command.requirement.key.as_str().to_owned(),
             amount: command.requirement.amount.get(),
+            max_wait_ms: 0,
+            priority: None,
         }
     }
 }

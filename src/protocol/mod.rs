@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`reserve`] | reserve for a lease |
 //! | [`reserve_command`] | take, take in any case, or only look |
+//! | [`wait`] | how long a reserve waits for room |
+//! | [`report`] | what is left of limits, in an answer |
 //! | [`complete`] | settle a lease |
 //! | [`extend`] | reserve more for a running lease |
 //! | [`renew`] | hold the slots of a running lease for longer |
@@ -22,12 +24,15 @@ pub mod error;
 pub mod extend;
 pub mod object;
 pub mod renew;
+pub mod report;
 pub mod reserve;
 pub mod reserve_command;
+pub mod wait;
 
 pub use admin::{
-    ChangeAnswer, ChangeQuery, DeleteAnswer, DeleteQuery, HistoryAnswer, LimitAnswer, LimitInfo,
-    LimitsAnswer, ListQuery, ReplenishAnswer, ReplenishBody, ResetBody, UsageBody, VersionBody,
+    ChangeAnswer, ChangeQuery, DeleteAnswer, DeleteQuery, DenialsAnswer, DenialsQuery, DeniedBody,
+    HistoryAnswer, LimitAnswer, LimitInfo, LimitsAnswer, ListQuery, ReplenishAnswer, ReplenishBody,
+    ResetBody, UsageBody, VersionBody,
 };
 pub use batch::{BatchAnswer, BatchBody};
 pub use complete::{
@@ -45,7 +50,9 @@ pub use object::{
     ObjectState, ObjectStateAnswer, ObjectTryAnswer,
 };
 pub use renew::{Renew, RenewBody, RenewOutcome};
+pub use report::LimitReport;
 pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
 };
 pub use reserve_command::{CommandOutcome, ReserveCommand};
+pub use wait::{PRIORITY_DEFAULT, PRIORITY_MAX, WAIT_MS_MAX, Wait};

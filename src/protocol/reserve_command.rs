@@ -1,7 +1,10 @@
 //! What the body of a reserve asks for: to take, to take in any case, or only to look.
 
 use super::error::CommandError;
-use super::reserve::{Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome};
+use super::reserve::{
+    Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome, texts,
+};
+use super::wait::{PRIORITY_DEFAULT, Wait};
 use crate::limit::{Amount, LeaseId, LimitKey};
 
 /// What a reserve asks for.
@@ -27,8 +30,13 @@ pub enum ReserveCommand {
 pub enum CommandOutcome {
     /// The outcome of a reserve.
     Reserved(ReserveOutcome),
-    /// The outcome of a look: `None` if a reserve would be granted now, otherwise its denial.
-    Looked(Option<ReserveOutcome>),
+    /// The outcome of a look: a reserve would be denied so now.
+    Looked(ReserveOutcome),
+    /// The outcome of a look: a reserve would be granted now.
+    LookedFree {
+        /// The limits in shadow mode that would deny.
+        would_deny: Box<[LimitKey]>,
+    },
 }
 
 /// A requirement of a body. Without an amount it asks whether anything is free.
@@ -49,8 +57,10 @@ impl ReserveBody {
             Ok(Wanted { key, amount: amount.map_err(|error| invalid("amount", &error))? })
         };
         let wanted: Result<Vec<_>, String> = self.requirements.into_iter().enumerate().map(wanted).collect();
+        let wait = Wait::new(self.max_wait_ms, self.priority.unwrap_or(PRIORITY_DEFAULT.into()));
+        let wait = wait.map_err(|error| error.to_string())?;
         let command = ReserveCommand::new(lease, self.job_id, &wanted?, self.dry_run, self.force);
-        command.map_err(|error| error.to_string())
+        command.map(|command| command.with_wait(wait)).map_err(|error| error.to_string())
     }
 }
 
@@ -83,6 +93,15 @@ impl ReserveCommand {
         }
         let take = Reserve::new(lease, job_id.clone(), requirements(wanted, |it| it.amount))?;
         Ok(Self::TakeIfFree { take, free: Reserve::new(lease, job_id, free)? })
+    }
+
+    /// Only what may find room later waits.
+    fn with_wait(self, wait: Wait) -> Self {
+        match self {
+            Self::Take(take) => Self::Take(take.with_wait(wait)),
+            Self::TakeIfFree { take, free } => Self::TakeIfFree { take: take.with_wait(wait), free },
+            Self::Force(_) | Self::Look(_) => self,
+        }
     }
 
     /// What it takes or looks at, without the limits of which something must be free.
@@ -118,8 +137,10 @@ fn requirements(wanted: &[Wanted], amount: impl Fn(&Wanted) -> Option<Amount>) -
 impl From<CommandOutcome> for ReserveAnswer {
     fn from(outcome: CommandOutcome) -> Self {
         match outcome {
-            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(Some(outcome)) => Self::from(outcome),
-            CommandOutcome::Looked(None) => Self { allowed: true, ..Self::failed("") },
+            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => Self::from(outcome),
+            CommandOutcome::LookedFree { would_deny } => {
+                Self { allowed: true, would_deny: texts(&would_deny), ..Self::failed("") }
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use super::error::RegistryError;
+use crate::decide::clock_value::ClockValue;
 use crate::decide::definition_codec::{Assembler, DefinitionVersion};
 use crate::decide::definition_version::{ChainInputs, VersionPlan};
 use crate::decide::ids::Ids;
@@ -93,13 +94,15 @@ impl<L: Ledger> DefinitionStore<L> {
     pub(super) async fn read_replaced(&self, plan: &VersionPlan) -> Result<ReplacedBalances, RegistryError> {
         let Some(accounts) = plan.replaced_accounts() else { return Ok(ReplacedBalances::default()) };
         let accounts = self.ledger.accounts(accounts.to_vec()).await?;
-        let [Some(clock), Some(borrowed)] = accounts.as_slice() else {
+        let [Some(clock), Some(borrowed), Some(spent)] = accounts.as_slice() else {
             let key = &plan.state.definition.key;
             return Err(LedgerError::Unexpected(format!("an account of limit {key} is missing")).into());
         };
-        let clock = u64::try_from(clock.credits_posted)
-            .map_err(|_| LedgerError::Unexpected("a refill clock is out of range".to_owned()))?;
-        Ok(ReplacedBalances { clock, owed: borrowed.owed() })
+        Ok(ReplacedBalances {
+            clock: ClockValue::of(clock)?,
+            spent: spent.available(),
+            owed: borrowed.owed(),
+        })
     }
 
     /// Every version of a key, oldest first.

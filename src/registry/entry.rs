@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::refill_clock::RefillClock;
 use crate::decide::Limit;
+use crate::decide::clock_value::ClockValue;
 use crate::limit::LimitKey;
 
 /// A version of a limit, and what this process remembers beside it.
@@ -23,6 +24,9 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(super) fn new(limit: Limit, clock: Option<Arc<RefillClock>>) -> Self {
+        if let (Some(schedule), Some(clock)) = (&limit.schedule, &clock) {
+            schedule.clock_read(clock.value().refilled_to);
+        }
         Self {
             limit,
             denial_streak: AtomicU32::new(0),
@@ -77,15 +81,42 @@ impl Entry {
 
     /// Whether a refill may be due that this process has not seen made.
     pub(crate) fn is_refill_due(&self, now_ns: u64) -> bool {
-        let known = || self.clock().map_or(0, RefillClock::known);
-        self.limit.schedule.as_ref().is_some_and(|schedule| !schedule.is_up_to_date(known(), now_ns))
+        self.scheduled_clock().is_some_and(|clock| clock.up_to_date_until_ns() < now_ns)
+    }
+
+    /// Whether a reserve may plan with the limit as it is: no refill may be due, and the limit is known to be no full bucket,
+    /// whose interval begins with the reserve.
+    pub(crate) fn is_ready_to_take(&self, now_ns: u64) -> bool {
+        let is_ready =
+            |clock: &RefillClock| clock.up_to_date_until_ns() >= now_ns && !clock.has_to_look(now_ns);
+        self.scheduled_clock().is_none_or(is_ready)
     }
 
     /// The last moment, in the ledger's nanoseconds, at which this process knows that no refill is due.
     pub(super) fn up_to_date_until_ns(&self) -> u64 {
-        let known = self.clock().map_or(0, RefillClock::known);
-        let schedule = self.limit.schedule.as_ref();
-        schedule.map_or(u64::MAX, |schedule| schedule.up_to_date_until_ns(known))
+        self.scheduled_clock().map_or(u64::MAX, RefillClock::up_to_date_until_ns)
+    }
+
+    /// A reserve has taken so many units from the limit.
+    pub(crate) fn note_taken(&self, units: u64) {
+        if let Some((schedule, clock)) = self.limit.schedule.as_deref().zip(self.clock()) {
+            clock.note_taken(units, schedule);
+        }
+    }
+
+    /// Something was given back to the limit, or its definition has changed.
+    pub(crate) fn note_given_back(&self) {
+        self.scheduled_clock().into_iter().for_each(RefillClock::look_now);
+    }
+
+    /// The known value of the refill clock; 0 if the limit has none.
+    pub(crate) fn clock_value(&self) -> ClockValue {
+        self.clock().map_or_else(ClockValue::default, RefillClock::value)
+    }
+
+    /// The refill clock, if the limit has a schedule now.
+    fn scheduled_clock(&self) -> Option<&RefillClock> {
+        self.limit.schedule.as_ref().and(self.clock())
     }
 
     /// What this process knows of the limit's refill clock, if it has or had a schedule.

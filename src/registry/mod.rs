@@ -51,7 +51,7 @@ pub(crate) use new_instance::{MakingOutcome, NewInstance};
 pub(crate) use refill_clock::RefillClock;
 pub(crate) use refiller::{CaughtUp, RefillObserver, Refiller};
 pub use saver::SaveCounts;
-pub(crate) use snapshot::Snapshot;
+pub(crate) use snapshot::{Snapshot, Waiters};
 pub use usage::{LimitPage, LimitUsage};
 
 use crate::decide::Limit;
@@ -140,6 +140,11 @@ impl<L: Ledger> Registry<L> {
     /// Tells `observer` of every refill from now on.
     pub(crate) fn observe_refills(&self, observer: Arc<dyn RefillObserver>) {
         self.refiller.observe(observer);
+    }
+
+    /// Tells `waiters` of every new version that is read from now on, and shows them in the usage.
+    pub(crate) fn set_waiters(&self, waiters: Arc<dyn Waiters>) {
+        self.snapshot.set_waiters(waiters);
     }
 
     /// Reads every version that was in the log when this was called.

@@ -13,6 +13,7 @@ use super::Registry;
 use super::definition_store::{StoreResult, interpret_refusal};
 use super::entry::Entry;
 use super::error::RegistryError;
+use super::refiller::CaughtUp;
 use crate::decide::definition_version::{self, ChainInputs, Lowering, VersionPlan};
 use crate::decide::ids::Ids;
 use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError, Transfer, find_closing};
@@ -118,7 +119,8 @@ impl<L: Ledger> Registry<L> {
         if let Some(retired) = &instance.retired {
             // A retired instance has spent nothing. If the refills since then were made later, they would refill what
             // is spent from now on.
-            if !self.catch_up(retired).await? {
+            let caught_up = self.refiller.catch_up_to_take(&[retired], self.ledger.now_ns()).await?;
+            if caught_up == CaughtUp::ScheduleReplaced {
                 return Ok(None);
             }
             closing = find_closing(&*self.ledger, retired.limit.account).await?;

@@ -3,6 +3,9 @@
 //!
 //! Limits that one request names are caught up together: their refill clocks are read in one look-up, and their chains are sent
 //! in one submission. So it takes as long for many limits as for one.
+//!
+//! A reserve also starts the interval of a bucket that is full ([`crate::decide::pacing`]). It looks at what is spent only if the
+//! bucket may be full, as far as this process knows.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,8 +18,10 @@ use super::ATTEMPTS_MAX;
 use super::entry::Entry;
 use super::refill_clock::RefillClock;
 use crate::decide::Limit;
+use crate::decide::clock_value::ClockValue;
 use crate::decide::ids::Ids;
-use crate::decide::refill::{self, RefillResult, Schedule};
+use crate::decide::pacing;
+use crate::decide::refill::{self, CatchUp, RefillResult, Schedule};
 use crate::ledger::{AccountId, Ledger, LedgerError, TransferId, find_closing};
 use crate::limit::Status;
 
@@ -48,12 +53,33 @@ pub(crate) enum CaughtUp {
 /// The limits of one request. A usual request names up to four.
 type PerLimit<T> = SmallVec<[T; 4]>;
 
-/// A limit with a refill that is due.
+/// What the caller does with the limits afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It reads them.
+    Read,
+    /// It takes from them, which starts the interval of a full bucket.
+    Take,
+}
+
+/// What this process knows of how full a bucket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    /// It need not know.
+    Unneeded,
+    /// It has to read what is spent.
+    ToBeRead,
+    /// The refills that are due fill the bucket. So much is spent before them.
+    Full { spent: u128 },
+}
+
+/// A limit with a refill that is due, or a bucket that may be full.
 struct Due<'a> {
     limit: &'a Limit,
     schedule: &'a Schedule,
     clock: &'a RefillClock,
     is_clock_known: bool,
+    fill: Fill,
     is_closed: bool,
     /// The transfer that holds the limit's account closed.
     closing: Option<TransferId>,
@@ -68,14 +94,64 @@ impl<'a> Due<'a> {
             schedule: limit.schedule.as_deref()?,
             clock,
             is_clock_known: false,
+            fill: Fill::Unneeded,
             is_closed: limit.state.status != Status::Active,
             closing: None,
             is_schedule_replaced: false,
         })
     }
 
+    /// Whether there may be something to do. Callers that waited for the lock find it done.
     fn is_due(&self, now_ns: u64) -> bool {
-        !self.schedule.is_up_to_date(self.clock.known(), now_ns)
+        self.clock.up_to_date_until_ns() < now_ns || self.fill != Fill::Unneeded
+    }
+
+    /// The accounts that tell what this process does not know.
+    fn accounts_to_read(&self) -> impl Iterator<Item = AccountId> {
+        let looks = self.fill == Fill::ToBeRead;
+        let clock = (!self.is_clock_known || looks).then(|| self.schedule.clock());
+        clock.into_iter().chain(self.schedule.spent().first().copied().filter(|_| looks))
+    }
+
+    /// Takes what is spent. The clock is that of the same moment.
+    fn spent_read(&mut self, spent: u128, now_ns: u64) {
+        self.fill = Fill::Unneeded;
+        let Some(full_at_ns) = pacing::full_at_ns(self.schedule, self.clock.value(), spent, now_ns) else {
+            return;
+        };
+        if full_at_ns <= now_ns {
+            self.fill = Fill::Full { spent };
+        } else {
+            self.clock.look_from(full_at_ns);
+        }
+    }
+
+    /// The chain to send, if there is one.
+    fn plan(&self, ids: Ids, now_ns: u64) -> Option<CatchUp> {
+        let (limit, clock, closing) = (self.limit, self.clock.value(), self.closing);
+        let fresh_ulid = Ulid::generate().0;
+        match self.fill {
+            Fill::Full { spent } => {
+                pacing::start_interval(ids, limit, clock, spent, now_ns, closing, fresh_ulid)
+            }
+            Fill::Unneeded | Fill::ToBeRead => {
+                refill::catch_up(ids, limit, clock, now_ns, closing, fresh_ulid)
+            }
+        }
+    }
+
+    /// The clock has advanced since it was read, so something may have been taken, too.
+    fn look_once_more(&mut self) {
+        if let Fill::Full { .. } = self.fill {
+            self.fill = Fill::ToBeRead;
+        }
+    }
+
+    /// The interval of a full bucket begins at `now_ns`.
+    fn note_interval_started(&mut self, now_ns: u64) {
+        if let Fill::Full { .. } = std::mem::replace(&mut self.fill, Fill::Unneeded) {
+            self.clock.look_from(pacing::looks_again_at_ns(self.schedule, self.clock.value(), now_ns));
+        }
     }
 }
 
@@ -96,17 +172,40 @@ impl<L: Ledger> Refiller<L> {
 
     /// Takes the value of a clock that shows a refill. The refill is reported first, so that every caller that finds
     /// nothing due finds the refill reported.
-    fn advance(&self, due: &Due<'_>, to: u64) {
+    fn advance(&self, due: &Due<'_>, to: ClockValue) {
         self.report(due.limit.account);
-        due.clock.advance_to(to);
+        // Before the clock: a caller that finds nothing due plans with the window that has begun.
+        due.schedule.clock_read(to.refilled_to);
+        due.clock.advance_to(to, due.schedule);
     }
 
     /// Makes every refill of these limits that is due at `now_ns`, in the ledger's nanoseconds and not ahead of it.
     ///
     /// Refills that become due meanwhile stay due: a fast bucket would never be caught up to a moment that moves on.
     pub(crate) async fn catch_up(&self, entries: &[&Entry], now_ns: u64) -> Result<CaughtUp, LedgerError> {
-        let mut due: PerLimit<Due<'_>> =
-            entries.iter().filter(|entry| entry.is_refill_due(now_ns)).filter_map(|it| Due::of(it)).collect();
+        self.catch_up_for(Purpose::Read, entries, now_ns).await
+    }
+
+    /// The same before a reserve takes from these limits: it also starts the intervals of the buckets that are full.
+    pub(crate) async fn catch_up_to_take(
+        &self,
+        entries: &[&Entry],
+        now_ns: u64,
+    ) -> Result<CaughtUp, LedgerError> {
+        self.catch_up_for(Purpose::Take, entries, now_ns).await
+    }
+
+    async fn catch_up_for(
+        &self,
+        purpose: Purpose,
+        entries: &[&Entry],
+        now_ns: u64,
+    ) -> Result<CaughtUp, LedgerError> {
+        let is_due = |entry: &&&Entry| match purpose {
+            Purpose::Read => entry.is_refill_due(now_ns),
+            Purpose::Take => !entry.is_ready_to_take(now_ns),
+        };
+        let mut due: PerLimit<Due<'_>> = entries.iter().filter(is_due).filter_map(|it| Due::of(it)).collect();
         if due.is_empty() {
             return Ok(CaughtUp::At { at_ns: now_ns });
         }
@@ -114,8 +213,10 @@ impl<L: Ledger> Refiller<L> {
         due.sort_unstable_by_key(|due| due.limit.account);
         due.dedup_by_key(|due| due.limit.account);
         let mut locks: PerLimit<MutexGuard<'_, ()>> = PerLimit::new();
-        for due in &due {
+        for due in &mut due {
             locks.push(due.clock.lock().await);
+            let looks = purpose == Purpose::Take && due.clock.has_to_look(now_ns);
+            due.fill = if looks { Fill::ToBeRead } else { Fill::Unneeded };
         }
         if !self.make_refills(due, now_ns).await? {
             return Ok(CaughtUp::ScheduleReplaced);
@@ -132,8 +233,9 @@ impl<L: Ledger> Refiller<L> {
         due.iter_mut().for_each(|due| due.is_clock_known = due.clock.is_known());
         let mut is_replaced = false;
         for _ in 0..ATTEMPTS_MAX {
-            self.read_clocks(&mut due).await?;
             due.retain(|due| due.is_due(now_ns) && !due.is_schedule_replaced);
+            self.read_accounts(&mut due, to_ns).await?;
+            due.retain(|due| due.is_due(now_ns));
             if due.is_empty() {
                 return Ok(!is_replaced);
             }
@@ -146,20 +248,23 @@ impl<L: Ledger> Refiller<L> {
         Err(LedgerError::Unexpected(message))
     }
 
-    /// Reads the clocks that are not known.
-    async fn read_clocks(&self, due: &mut [Due<'_>]) -> Result<(), LedgerError> {
-        let unknown = due.iter().filter(|due| !due.is_clock_known);
-        let ids: Vec<_> = unknown.map(|due| due.schedule.clock()).collect();
+    /// Reads the clocks that are not known, and what is spent of buckets that may be full. All of it is of one moment.
+    async fn read_accounts(&self, due: &mut [Due<'_>], now_ns: u64) -> Result<(), LedgerError> {
+        let ids: Vec<_> = due.iter().flat_map(Due::accounts_to_read).collect();
         if ids.is_empty() {
             return Ok(());
         }
-        let accounts = self.ledger.accounts(ids).await?;
-        for (due, account) in due.iter_mut().filter(|due| !due.is_clock_known).zip(accounts) {
-            let missing = || LedgerError::Unexpected("a refill clock's account is missing".to_owned());
-            let out_of_range = |_| LedgerError::Unexpected("a refill clock is out of range".to_owned());
-            let known = account.ok_or_else(missing)?.credits_posted;
-            self.advance(due, u64::try_from(known).map_err(out_of_range)?);
+        let mut accounts = self.ledger.accounts(ids).await?.into_iter();
+        let mut next = || {
+            let missing = || LedgerError::Unexpected("an account of a schedule is missing".to_owned());
+            accounts.next().flatten().ok_or_else(missing)
+        };
+        for due in due.iter_mut().filter(|due| due.accounts_to_read().next().is_some()) {
+            self.advance(due, ClockValue::of(&next()?)?);
             due.is_clock_known = true;
+            if due.fill == Fill::ToBeRead {
+                due.spent_read(next()?.posted_balance(), now_ns);
+            }
         }
         Ok(())
     }
@@ -180,20 +285,32 @@ impl<L: Ledger> Refiller<L> {
         let mut chains = Vec::with_capacity(due.len());
         let mut clocks_to = PerLimit::new();
         due.retain(|due| {
-            let (known, fresh_ulid) = (due.clock.known(), Ulid::generate().0);
-            let refill = refill::catch_up(self.ids, due.limit, known, to_ns, due.closing, fresh_ulid);
-            let is_planned = refill.is_some();
-            if let Some(refill) = refill {
-                chains.push(refill.chain);
-                clocks_to.push(refill.to);
+            let planned = due.plan(self.ids, to_ns);
+            let is_planned = planned.is_some();
+            match planned {
+                Some(CatchUp { chain, to }) => {
+                    chains.push(chain);
+                    clocks_to.push(to);
+                }
+                None => due.note_interval_started(to_ns),
             }
             is_planned
         });
+        if chains.is_empty() {
+            return Ok(());
+        }
         let outcomes = self.ledger.submit(chains).await;
         for ((due, to), outcome) in due.iter_mut().zip(clocks_to).zip(outcomes) {
-            match refill::interpret(due.limit, outcome?)? {
-                RefillResult::Refilled => self.advance(due, to),
-                RefillResult::TraceTaken => due.is_clock_known = false,
+            let outcome = outcome?;
+            match refill::interpret(due.limit, outcome)? {
+                RefillResult::Refilled => {
+                    self.advance(due, to);
+                    due.note_interval_started(to_ns);
+                }
+                RefillResult::TraceTaken => {
+                    due.is_clock_known = false;
+                    due.look_once_more();
+                }
                 RefillResult::ClosingChanged => due.is_closed = true,
                 RefillResult::ScheduleReplaced => due.is_schedule_replaced = true,
             }
@@ -211,7 +328,7 @@ impl<L: Ledger> Refiller<L> {
     ) -> Result<bool, LedgerError> {
         let limit = &entry.limit;
         let mut is_closed = limit.state.status != Status::Active;
-        let _report = Report { refiller: self, account: limit.account };
+        let _report = Report { refiller: self, entry };
         for _ in 0..ATTEMPTS_MAX {
             let closing = if is_closed { find_closing(&*self.ledger, limit.account).await? } else { None };
             let fresh_ulid = Ulid::generate().0;
@@ -234,11 +351,12 @@ impl<L: Ledger> Refiller<L> {
 /// Reports a refill when it is dropped, because the refill may be made although its caller gives up or gets an error.
 struct Report<'a, L: Ledger> {
     refiller: &'a Refiller<L>,
-    account: AccountId,
+    entry: &'a Entry,
 }
 
 impl<L: Ledger> Drop for Report<'_, L> {
     fn drop(&mut self) {
-        self.refiller.report(self.account);
+        self.entry.note_given_back();
+        self.refiller.report(self.entry.limit.account);
     }
 }

@@ -1,7 +1,7 @@
 //! The snapshot: the newest known version of each limit.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashbrown::DefaultHashBuilder;
 
@@ -22,9 +22,28 @@ pub(crate) struct Snapshot {
     /// The limits with a waiting decrease. Its lock also serialises changes of the map.
     decreasing: Mutex<BTreeSet<LimitKey>>,
     templates: Templates,
+    waiters: OnceLock<Arc<dyn Waiters>>,
+}
+
+/// Those who wait for limits in this process.
+pub(crate) trait Waiters: Send + Sync {
+    /// This process has read a new version of the limit.
+    fn defined(&self, key: &LimitKey);
+    /// The units of the limit that are waited for.
+    fn units(&self, key: &LimitKey) -> u128;
 }
 
 impl Snapshot {
+    /// Tells `waiters` of every new version from now on. Only the first ones are told.
+    pub(super) fn set_waiters(&self, waiters: Arc<dyn Waiters>) {
+        self.waiters.get_or_init(|| waiters);
+    }
+
+    /// The units of a limit that are waited for in this process.
+    pub(super) fn waiting(&self, key: &LimitKey) -> u128 {
+        self.waiters.get().map_or(0, |waiters| waiters.units(key))
+    }
+
     /// The newest known version of a limit, even if it is deleted.
     pub(crate) fn get(&self, key: &LimitKey) -> Option<Arc<Entry>> {
         self.limits.pin().get(key).cloned()
@@ -88,8 +107,13 @@ impl Snapshot {
             !is_gone && !entry.is_instance() && range.holds(entry.key()) && allows(entry.key())
         };
         let mut list: Vec<_> = limits.values().filter(is_listed).cloned().collect();
-        list.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-        list.truncate(count_max);
+        let by_key = |a: &Arc<Entry>, b: &Arc<Entry>| a.key().cmp(b.key());
+        // A page of few among many limits sorts these few.
+        if count_max < list.len() {
+            list.select_nth_unstable_by(count_max, by_key);
+            list.truncate(count_max);
+        }
+        list.sort_unstable_by(by_key);
         list
     }
 
@@ -133,8 +157,14 @@ impl Snapshot {
         let clock = clock_of(known.map(|entry| &**entry), schedule.as_deref());
         let limit = Limit { version: version.number, state: version.state, account, debt_account, schedule };
         let entry = Arc::new(Entry::new(limit, clock));
+        // A lower capacity may have made a bucket full.
+        entry.note_given_back();
         limits.insert(key, Arc::clone(&entry));
         self.templates.apply(&entry);
+        drop(decreasing);
+        if let Some(waiters) = self.waiters.get() {
+            waiters.defined(entry.key());
+        }
     }
 }
 
@@ -145,8 +175,8 @@ fn clock_of(known: Option<&Entry>, schedule: Option<&Schedule>) -> Option<Arc<Re
     let known_clock = known.and_then(Entry::shared_clock);
     let replaces = schedule.is_some_and(|new| known.and_then(|it| it.limit.schedule.as_deref()) != Some(new));
     match (known_clock, schedule) {
-        (Some(clock), _) if replaces => Some(Arc::new(clock.to_be_read())),
+        (Some(clock), Some(schedule)) if replaces => Some(Arc::new(clock.of_next(schedule))),
         (Some(clock), _) => Some(clock),
-        (None, schedule) => schedule.map(|_| Arc::default()),
+        (None, schedule) => schedule.map(|schedule| Arc::new(RefillClock::new(schedule))),
     }
 }

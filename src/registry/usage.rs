@@ -27,6 +27,8 @@ pub struct LimitUsage {
     pub reserved: u128,
     /// Overage that found no room, in total since the limit was made or reset.
     pub debt: u128,
+    /// The units that callers wait for in this process.
+    pub waiting: u128,
 }
 
 /// A page of the list of limits, sorted by key.
@@ -39,9 +41,9 @@ pub struct LimitPage {
 }
 
 impl LimitUsage {
-    fn new(entry: Arc<Entry>, usage: Usage) -> Self {
+    fn new(entry: Arc<Entry>, usage: Usage, waiting: u128) -> Self {
         let Usage { available, reserved, debt, is_closed: _ } = usage;
-        Self { entry, available, reserved, debt }
+        Self { entry, available, reserved, debt, waiting }
     }
 
     /// The limit's key.
@@ -163,7 +165,8 @@ impl<L: Ledger> Admin<L> {
             let mut accounts = accounts.into_iter();
             for entry in group {
                 let usage = usage::next_usage(&entry.limit, &mut accounts, now_ns)?;
-                usages.push(LimitUsage::new(Arc::clone(entry), usage));
+                let waiting = self.registry.snapshot().waiting(entry.key());
+                usages.push(LimitUsage::new(Arc::clone(entry), usage, waiting));
             }
             rest = others;
         }

@@ -30,6 +30,7 @@ pub(super) fn registry_of(usages: &[LimitUsage]) -> MetricsRegistry {
     });
     show(names::LIMIT_AVAILABLE, "What can be reserved now", |usage| usage.available);
     show(names::LIMIT_RESERVED, "What is reserved", |usage| usage.reserved);
+    show(names::LIMIT_WAITING, "What callers wait for in this process", |usage| usage.waiting);
     show(names::LIMIT_DEBT, "Overage that found no room, since the limit was made", |usage| usage.debt);
     registry
 }

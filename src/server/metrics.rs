@@ -8,10 +8,13 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 
+use super::allotment_metrics::AllotmentCollector;
 use super::emergency_metrics::EmergencyCollector;
 use super::limit_metrics;
+use super::recent_denials::RecentDenials;
 use super::registry_metrics::SaveCollector;
-use crate::limiter::EmergencyCounts;
+use super::waiting_metrics::WaitingCollector;
+use crate::limiter::{AllotmentCounts, EmergencyCounts, WaitingCounts};
 use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
 use crate::registry::{LimitUsage, SaveCounts};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
@@ -34,6 +37,7 @@ pub struct Metrics {
 #[derive(Debug)]
 pub(crate) struct ReserveCounts {
     granted: Counter,
+    would_deny: Counter,
     no_room: Counter,
     decreasing: Counter,
     exceeds_capacity: Counter,
@@ -46,6 +50,8 @@ pub(crate) struct ReserveCounts {
     looked: Counter,
     /// The ledger gave no answer, or gave it too late.
     pub(crate) unknown: Counter,
+    /// The limits that denied.
+    pub(crate) recent_denials: RecentDenials,
 }
 
 /// One counter per outcome of a complete; each item of a batch counts.
@@ -67,6 +73,7 @@ pub(crate) enum Route {
     Renew,
     Complete,
     CompleteBatch,
+    Check,
     Objects,
     Admin,
     #[cfg(feature = "grpc")]
@@ -90,6 +97,7 @@ struct RouteSeconds {
     renew: Histogram,
     complete: Histogram,
     complete_batch: Histogram,
+    check: Histogram,
     objects: Histogram,
     admin: Histogram,
     #[cfg(feature = "grpc")]
@@ -148,6 +156,16 @@ impl Metrics {
         self.registry.register_collector(Box::new(EmergencyCollector(counts)));
     }
 
+    /// Shows what became of those who waited.
+    pub(crate) fn show_waiting(&mut self, counts: Arc<WaitingCounts>) {
+        self.registry.register_collector(Box::new(WaitingCollector(counts)));
+    }
+
+    /// Shows what a limiter did with allotments.
+    pub(crate) fn show_allotments(&mut self, counts: Arc<AllotmentCounts>) {
+        self.registry.register_collector(Box::new(AllotmentCollector(counts)));
+    }
+
     /// Shows how often the registry file was written.
     pub(crate) fn show_registry_writes(&mut self, counts: Arc<SaveCounts>) {
         self.registry.register_collector(Box::new(SaveCollector(counts)));
@@ -198,9 +216,13 @@ fn counters(registry: &mut MetricsRegistry, name: &str, help: &str) -> impl Fn(&
 
 impl ReserveCounts {
     fn register(registry: &mut MetricsRegistry) -> Self {
+        let would_deny = Counter::default();
+        let help = "Grants for which a limit in shadow mode, or of a forced reserve, had too little room";
+        registry.register(names::RESERVES_WOULD_DENY, help, would_deny.clone());
         let counter = counters(registry, names::RESERVES, "Reserves by outcome; each item of a batch counts");
         Self {
             granted: counter("granted"),
+            would_deny,
             no_room: counter("no_room"),
             decreasing: counter("decreasing"),
             exceeds_capacity: counter("exceeds_capacity"),
@@ -211,6 +233,7 @@ impl ReserveCounts {
             expired: counter("expired"),
             looked: counter("looked"),
             unknown: counter("unknown"),
+            recent_denials: RecentDenials::default(),
         }
     }
 
@@ -218,7 +241,7 @@ impl ReserveCounts {
     pub(crate) fn count_command(&self, outcome: &CommandOutcome) {
         match outcome {
             CommandOutcome::Reserved(outcome) => self.count(outcome),
-            CommandOutcome::Looked(_) => {
+            CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => {
                 self.looked.inc();
             }
         }
@@ -227,7 +250,12 @@ impl ReserveCounts {
     /// Counts the outcome of one reserve.
     pub(crate) fn count(&self, outcome: &ReserveOutcome) {
         let counter = match outcome {
-            ReserveOutcome::Granted { .. } => &self.granted,
+            ReserveOutcome::Granted { would_deny, .. } => {
+                if !would_deny.is_empty() {
+                    self.would_deny.inc();
+                }
+                &self.granted
+            }
             ReserveOutcome::NoRoom { .. } => &self.no_room,
             ReserveOutcome::Decreasing { .. } => &self.decreasing,
             ReserveOutcome::ExceedsCapacity { .. } => &self.exceeds_capacity,
@@ -238,6 +266,9 @@ impl ReserveCounts {
             ReserveOutcome::LeaseExpired => &self.expired,
         };
         counter.inc();
+        if let Some(key) = outcome.denied_by() {
+            self.recent_denials.count(key);
+        }
     }
 }
 
@@ -277,6 +308,7 @@ impl RouteSeconds {
             renew: seconds("/v1/renew"),
             complete: seconds("/v1/complete"),
             complete_batch: seconds("/v1/complete/batch"),
+            check: seconds("/v1/check"),
             objects: seconds("/v1/objects"),
             admin: seconds("/v1/admin/limits"),
             #[cfg(feature = "grpc")]
@@ -300,6 +332,7 @@ impl RouteSeconds {
             Route::Renew => &self.renew,
             Route::Complete => &self.complete,
             Route::CompleteBatch => &self.complete_batch,
+            Route::Check => &self.check,
             Route::Objects => &self.objects,
             Route::Admin => &self.admin,
             #[cfg(feature = "grpc")]

@@ -9,8 +9,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "otlp")]
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::field::display;
+
+#[cfg(feature = "otlp")]
+use super::api::metrics_text;
 
 use super::api::{Api, Gate};
 use super::auth::Authenticator;
@@ -19,6 +24,8 @@ use super::connections::Bounds;
 use super::front::{Addresses, Front, Listeners, OpenConnections};
 #[cfg(feature = "grpc")]
 use super::grpc::Gateway;
+#[cfg(feature = "otlp")]
+use super::otlp::MetricsExport;
 use super::serve_error::ServeError;
 use super::tls::ReloadingTls;
 use super::{AllowedHosts, AuditLog, Metrics};
@@ -92,6 +99,8 @@ async fn serve_over<L: Ledger>(
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
         shown_limits: settings.metrics.limits.clone(),
+        serves_ui: settings.server.ui,
+        answers: settings.answers.clone(),
         ..Api::new(Arc::clone(&engine), gate, Metrics::new(registry))
     });
     let configs = tls.as_ref().map(ReloadingTls::configs);
@@ -112,6 +121,10 @@ async fn serve_over<L: Ledger>(
     if let Some(tls) = tls {
         background.spawn(tls.run());
     }
+    #[cfg(feature = "otlp")]
+    if let Some(export) = MetricsExport::new(&settings.otlp, Handle::current())? {
+        background.spawn(send_metrics(export, Arc::clone(&api)));
+    }
     let Addresses { main: address, admin, grpc } = addresses;
     let (admin_address, grpc_address) = (admin.map(display), grpc.map(display));
     tracing::info!(%address, admin_address, grpc_address, ?backend, tls = settings.tls.is_on(), "ratelimiterd listens");
@@ -123,6 +136,9 @@ async fn serve_over<L: Ledger>(
     // The HTTP server has ended, so the queue of the ledger only gets shorter from here on.
     background.shutdown().await;
     let drained = async {
+        if let Err(error) = engine.limiter().return_allotments().await {
+            tracing::debug!(error = with_sources(&error), "allotments are not returned; they expire");
+        }
         if let Err(error) = engine.limiter().record_emergency_debt(EmergencyDebt::All).await {
             tracing::debug!(error = with_sources(&error), "the ledger does not answer");
         }
@@ -156,8 +172,11 @@ fn gate(settings: &Settings) -> Result<Gate, ServeError> {
 
 /// The options of the engine that the settings ask for.
 fn engine_options(settings: &Settings, file: LockedFile) -> EngineOptions {
-    let mut limiter =
-        LimiterOptions { retry_policy: settings.retry_policy.policy(), ..LimiterOptions::default() };
+    let mut limiter = LimiterOptions {
+        retry_policy: settings.retry_policy.policy(),
+        waiting: settings.limiter.waiting(),
+        ..LimiterOptions::default()
+    };
     let ledger_number = match settings.server.backend {
         // The memory ledger finds a lease, and denies, as fast as a cache in front of it would.
         Backend::Memory => 1,
@@ -193,6 +212,18 @@ async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>, backend:
     api.engine.run_loops().await;
 }
 
+/// Sends the metrics of all shown limits to the collector, forever.
+#[cfg(feature = "otlp")]
+async fn send_metrics<L: Ledger>(export: MetricsExport, api: Arc<Api<L>>) {
+    let mut ticks = export.ticks();
+    loop {
+        ticks.tick().await;
+        if let Ok(text) = metrics_text(&api, |_| true).await {
+            export.send(&text).await;
+        }
+    }
+}
+
 /// Serves HTTP until `stop` is ready, then for the drain time, then finishes what it has read.
 async fn serve_http<L: Ledger>(
     mut front: Front,
@@ -214,7 +245,10 @@ async fn serve_http<L: Ledger>(
         () = tokio::time::sleep(drain_time) => {}
     }
     let connections = front.close();
-    if tokio::time::timeout(FINISH_TIMEOUT, finish(connections, &api.metrics)).await.is_err() {
+    // Those who wait for room are requests in flight, too.
+    let finished =
+        async { tokio::join!(api.engine.limiter().stop_waiting(), finish(connections, &api.metrics)) };
+    if tokio::time::timeout(FINISH_TIMEOUT, finished).await.is_err() {
         tracing::warn!(timeout = ?FINISH_TIMEOUT, "requests in flight did not end within the time limit");
     }
 }

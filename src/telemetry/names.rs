@@ -5,6 +5,8 @@
 pub const BUILD: &str = "ratelimiterd_build";
 /// Reserves by `outcome`, each item of a batch.
 pub const RESERVES: &str = "ratelimiterd_reserves";
+/// Grants for which a limit in shadow mode, or of a forced reserve, had too little room.
+pub const RESERVES_WOULD_DENY: &str = "ratelimiterd_reserves_would_deny";
 /// Completes by `outcome`, each item of a batch.
 pub const COMPLETES: &str = "ratelimiterd_completes";
 /// HTTP requests that have no response yet.
@@ -19,10 +21,32 @@ pub const EMERGENCY_GRANTS: &str = "ratelimiterd_emergency_grants";
 pub const EMERGENCY_SETTLED: &str = "ratelimiterd_emergency_settled";
 /// Of these, the leases that are not recorded yet.
 pub const EMERGENCY_LEASES: &str = "ratelimiterd_emergency_leases";
+/// Allotments that were taken.
+pub const ALLOTMENTS_TAKEN: &str = "ratelimiterd_allotments_taken";
+/// Steps that replaced allotments by what was needed of them.
+pub const ALLOTMENTS_SETTLED: &str = "ratelimiterd_allotments_settled";
+/// Allotments that the ledger released.
+pub const ALLOTMENTS_EXPIRED: &str = "ratelimiterd_allotments_expired";
+/// Leases that were served from allotments, without the ledger.
+pub const ALLOTMENT_GRANTS: &str = "ratelimiterd_allotment_grants";
+/// Transfers of allotments that were sent.
+pub const ALLOTMENT_TRANSFERS: &str = "ratelimiterd_allotment_transfers";
+/// Allotments that are held.
+pub const ALLOTMENTS: &str = "ratelimiterd_allotments";
+/// The units in them.
+pub const ALLOTMENT_UNITS: &str = "ratelimiterd_allotment_units";
 /// Descriptors of gateways by `outcome`.
 pub const GATEWAY_DESCRIPTORS: &str = "ratelimiterd_gateway_descriptors";
 /// The time from the whole request body to the response, by `route`.
 pub const REQUEST_SECONDS: &str = "ratelimiterd_request_seconds";
+/// Requests that wait for room, or whose first attempt is under way.
+pub const WAITING_REQUESTS: &str = "ratelimiterd_waiting_requests";
+/// Leases that had to wait for room.
+pub const WAITS: &str = "ratelimiterd_waits";
+/// Of these, the leases that were granted.
+pub const WAITS_GRANTED: &str = "ratelimiterd_waits_granted";
+/// Of these, the leases whose callers all left.
+pub const WAITS_LEFT: &str = "ratelimiterd_waits_left";
 /// Open connections of clients.
 pub const CONNECTIONS: &str = "ratelimiterd_connections";
 /// How often each `bound` on what clients hold was struck.
@@ -35,6 +59,8 @@ pub const LIMIT_CAPACITY: &str = "ratelimiterd_limit_capacity";
 pub const LIMIT_AVAILABLE: &str = "ratelimiterd_limit_available";
 /// What is reserved of it.
 pub const LIMIT_RESERVED: &str = "ratelimiterd_limit_reserved";
+/// The units of it that callers wait for in this process.
+pub const LIMIT_WAITING: &str = "ratelimiterd_limit_waiting";
 /// Its debt.
 pub const LIMIT_DEBT: &str = "ratelimiterd_limit_debt";
 /// Transfers that wait in the queue for a session.

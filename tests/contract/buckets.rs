@@ -1,5 +1,6 @@
 //! Token buckets: refills by time and by hand, overage, new capacities, and several replicas.
 
+use ledger_limiter::decide::clock_value::ClockValue;
 use ledger_limiter::decide::refill;
 use ledger_limiter::ledger::{ChainOutcome, Ledger};
 use ledger_limiter::limit::{Definition, Overage, Status};
@@ -139,12 +140,12 @@ pub async fn a_delayed_refill_is_refused<B: Backend>(backend: B) {
     let info = replica.info("rpm").await;
     let limit = info.limit();
     let clock = replica.ledger.accounts(vec![limit.schedule.as_ref().expect("one").clock()]).await;
-    let clock_ms = clock.expect("the ledger answers")[0].expect("a clock").credits_posted as u64;
+    let clock = ClockValue::of(&clock.expect("the ledger answers")[0].expect("a clock")).expect("in range");
     backend.pass(SECOND).await;
     let now_ns = replica.ledger.now_ns();
     let fresh_ulid = Ulid::generate().0;
     let delayed =
-        refill::catch_up(replica.ids, limit, clock_ms, now_ns, None, fresh_ulid).expect("a refill is due");
+        refill::catch_up(replica.ids, limit, clock, now_ns, None, fresh_ulid).expect("a refill is due");
     assert!(is_granted(&replica.take(&[("rpm", 5)]).await), "the reserve made the same refill first");
     let outcome = replica.ledger.submit_one(delayed.chain).await.expect("the ledger answers");
     assert!(matches!(outcome, ChainOutcome::Refused { index: 0, .. }), "{outcome:?}");

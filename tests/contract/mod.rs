@@ -1,8 +1,10 @@
 //! The contract: what the limiter promises over any ledger. Each test is written once and runs over every backend. Its times
 //! are short whole seconds, because over TigerBeetle they really pass.
 
+pub mod allotments;
 pub mod borrow_bounds;
 pub mod buckets;
+pub mod calendar;
 pub mod cancel_ahead;
 pub mod capacity;
 pub mod complete;
@@ -18,6 +20,7 @@ pub mod lease_status;
 pub mod look;
 pub mod objects;
 pub mod overage;
+pub mod pacing;
 pub mod paused;
 pub mod renew;
 pub mod replicas;
@@ -26,7 +29,9 @@ pub mod reserve;
 pub mod resets;
 pub mod schedule_edges;
 pub mod schedules;
+pub mod shadow;
 pub mod templates;
+pub mod waiting;
 pub mod windows;
 
 /// Makes a test of every function of the contract, over the backend that the expression creates. `tests/contract_list.rs` fails
@@ -69,6 +74,29 @@ macro_rules! contract_tests {
             a_forced_reserve_finds_a_limit_that_was_reset,
             a_forced_reserve_is_denied_where_nothing_can_be_taken,
         ]);
+        $crate::contract_tests!(@module shadow, $backend, [
+            a_limit_in_shadow_mode_grants_everything_and_owes_the_excess,
+            limits_beside_a_limit_in_shadow_mode_deny_all_or_nothing,
+            a_lease_denied_beside_a_limit_in_shadow_mode_stays_denied,
+            a_lease_denied_before_its_limit_in_shadow_mode_is_full_stays_denied,
+            a_repeated_reserve_in_shadow_mode_takes_once,
+            concurrent_reserves_in_shadow_mode_owe_exactly_the_excess,
+            a_batch_decides_each_reserve_in_shadow_mode,
+            a_complete_settles_a_reserve_in_shadow_mode,
+            switching_shadow_mode_is_a_version_and_keeps_leases,
+            a_template_in_shadow_mode_hands_it_on,
+            a_limit_in_shadow_mode_grants_while_it_is_lowered,
+            an_extend_in_shadow_mode_owes_what_finds_no_room,
+            a_look_tells_what_would_deny_in_shadow_mode,
+            no_denial_cache_denies_for_a_limit_in_shadow_mode,
+            a_lease_granted_in_shadow_mode_is_no_emergency_debt,
+        ]);
+        $crate::contract_tests!(@module calendar, $backend, [
+            a_calendar_window_grants_its_capacity,
+            the_ledger_says_when_a_calendar_window_ends,
+            a_new_calendar_keeps_what_was_spent,
+            a_template_of_calendar_windows_hands_the_calendar_on,
+        ]);
         $crate::contract_tests!(@module paused, $backend, [
             a_paused_limit_grants_nothing_until_it_is_raised,
             a_limit_in_use_is_paused_at_once,
@@ -76,6 +104,8 @@ macro_rules! contract_tests {
         ]);
         $crate::contract_tests!(@module resets, $backend, [
             a_reset_sets_usage_and_debt_to_zero,
+            a_lease_that_was_extended_behind_a_reset_is_settled_on_both_accounts,
+            a_limit_that_is_reset_often_forgets_its_oldest_accounts,
             a_bucket_is_refilled_as_ever_behind_a_reset,
             a_reset_applies_a_waiting_decrease,
             an_instance_is_reset_and_stays_one,
@@ -157,6 +187,16 @@ macro_rules! contract_tests {
             a_deleted_bucket_can_be_created_as_another_kind,
             fast_buckets_are_reserved_together,
             overage_finds_the_refills_that_are_due_and_no_more,
+        ]);
+        $crate::contract_tests!(@module pacing, $backend, [
+            a_full_bucket_is_refilled_one_interval_after_it_is_taken_from,
+            replicas_share_the_interval_of_a_bucket,
+            callers_at_once_begin_one_interval,
+            a_bucket_in_use_keeps_its_interval,
+            what_is_released_may_fill_the_bucket,
+            a_take_that_another_limit_denies_begins_no_lasting_interval,
+            a_new_rate_of_a_full_bucket_begins_without_a_fraction,
+            the_interval_counts_for_a_reservation_ahead_and_for_the_state,
         ]);
         $crate::contract_tests!(@module buckets, $backend, [
             a_bucket_starts_full_and_is_refilled,
@@ -282,6 +322,33 @@ macro_rules! contract_tests {
             a_raised_template_makes_room_at_once,
             a_refill_makes_room_whoever_makes_it,
         ]);
+        $crate::contract_tests!(@module allotments, $backend, [
+            a_ledger_takes_an_allotment_once_and_replaces_several_by_one,
+            a_busy_limit_is_served_from_an_allotment,
+            what_no_caller_holds_is_returned_within_two_periods,
+            everything_is_available_when_all_holds_have_ended,
+            a_crashed_replica_leaves_nothing_reserved_for_long,
+            an_allotment_that_may_have_expired_serves_nobody,
+            a_slot_serves_the_next_caller_at_its_complete,
+            slots_are_held_over_many_periods,
+            a_lease_in_allotments_is_granted_and_settled_once,
+            an_id_that_the_ledger_answered_is_not_served_again,
+            usage_above_the_reservation_is_counted,
+            a_lease_may_hold_allotments_and_other_limits,
+            a_batch_is_served_from_allotments_and_the_ledger,
+            a_forced_reserve_asks_the_ledger,
+            an_extend_takes_more_of_an_allotment,
+            a_renewed_slot_in_an_allotment_is_held_anew,
+            a_slot_of_a_decreasing_limit_in_an_allotment_is_renewed,
+            a_decrease_gets_back_what_allotments_do_not_need,
+            a_deleted_limit_serves_nobody,
+            a_new_version_is_not_served_from_an_old_allotment,
+            a_replica_that_stops_returns_what_no_caller_holds,
+            another_replica_completes_a_lease_in_allotments_without_effect,
+            replicas_together_grant_the_capacity_and_no_more,
+            only_rolling_and_concurrency_limits_have_allotments,
+            instances_of_a_template_have_allotments,
+        ]);
         $crate::contract_tests!(@module emergency, $backend, [
             an_emergency_lease_becomes_debt,
             an_emergency_lease_without_a_complete_becomes_debt,
@@ -295,6 +362,34 @@ macro_rules! contract_tests {
             only_known_instances_grant_in_an_emergency,
             an_emergency_lease_of_thirty_two_limits_becomes_debt,
             limits_without_permission_grant_nothing_in_an_emergency,
+        ]);
+        $crate::contract_tests!(@module waiting, $backend, [
+            a_complete_wakes_the_waiter,
+            a_smaller_actual_wakes_the_waiter,
+            a_raised_capacity_wakes_the_waiter,
+            an_expiry_makes_room_for_the_waiter,
+            a_refill_makes_room_for_the_waiter,
+            a_release_at_another_replica_is_found,
+            a_wait_ends_with_a_denial_that_stays,
+            waiters_are_served_in_order,
+            the_newest_is_served_first_if_the_definition_says_so,
+            a_large_head_is_not_overtaken,
+            a_waiter_of_several_limits_holds_none_of_them,
+            a_lease_that_is_asked_again_here_joins_its_wait,
+            a_repetition_that_does_not_wait_ends_the_wait,
+            a_lease_denied_at_another_replica_is_denied_here,
+            a_waiter_that_was_not_sent_is_told_the_grant_of_another_replica,
+            a_waiter_that_leaves_takes_nothing,
+            a_full_queue_denies_at_once,
+            a_wait_for_a_limit_that_is_deleted_ends,
+            what_can_never_be_granted_does_not_wait,
+            a_template_makes_the_instance_of_a_waiter,
+            a_stop_denies_all_waiters,
+            a_batch_waits_for_its_items,
+            a_young_lease_behind_a_waiter_is_denied_without_the_ledger,
+            an_extend_waits_for_its_turn,
+            an_extend_is_denied_at_the_end_of_its_wait,
+            a_forced_reserve_of_a_denied_lease_is_told_to_all,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole_after_a_crash,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ledger_limiter::decide::clock_value::ClockValue;
 use ledger_limiter::decide::definition_version::{self, ChainInputs};
 use ledger_limiter::decide::schedule_change::ReplacedBalances;
 use ledger_limiter::ledger::{ChainOutcome, Ledger};
@@ -236,8 +237,8 @@ pub async fn a_refill_and_a_new_rate_exclude_each_other<B: Backend>(backend: B) 
     let plan = plan.expect("the same kind").expect("a change");
     replica.ledger.create_accounts(plan.accounts(replica.ids)).await.expect("the ledger answers");
     let clock = replica.ledger.accounts(vec![limit.schedule.as_ref().expect("one").clock()]).await;
-    let clock = clock.expect("the ledger answers")[0].expect("a clock").credits_posted as u64;
-    let (fresh_ulid, balances) = (Ulid::generate().0, ReplacedBalances { clock, owed: 0 });
+    let clock = ClockValue::of(&clock.expect("the ledger answers")[0].expect("a clock")).expect("in range");
+    let (fresh_ulid, balances) = (Ulid::generate().0, ReplacedBalances { clock, spent: 10, owed: 0 });
     let inputs = ChainInputs::of_first_version(fresh_ulid, replica.ledger.now_ns());
     let chain = plan.chain(replica.ids, ChainInputs { replaced: balances, ..inputs });
     let delayed = chain.expect("it encodes").expect("the limit is open");

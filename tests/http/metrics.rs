@@ -121,6 +121,9 @@ async fn the_metrics_show_the_usage_of_the_limits_that_are_set_and_of_no_other()
         "ratelimiterd_limit_reserved{key=\"rpm\"} 2.0",
         "ratelimiterd_limit_reserved{key=\"tenant:a\"} 5.0",
         "ratelimiterd_limit_reserved{key=\"tenant:{tenant}\"} 1.0",
+        "ratelimiterd_limit_waiting{key=\"rpm\"} 0.0",
+        "ratelimiterd_limit_waiting{key=\"tenant:a\"} 0.0",
+        "ratelimiterd_limit_waiting{key=\"tenant:{tenant}\"} 0.0",
     ];
     assert_eq!(lines, expected);
     let nothing = Vec::<String>::new();
@@ -136,9 +139,9 @@ async fn a_token_with_patterns_sees_the_usage_of_its_limits_alone() {
     let gate = Gate { authenticator: file.authenticator(), ..Gate::open() };
     let service = service.showing(gate, &["rpm", "slots"], true);
 
-    assert_eq!(service.called_with(all).limit_lines().await.len(), 8);
+    assert_eq!(service.called_with(all).limit_lines().await.len(), 10);
     let lines = service.called_with(own).limit_lines().await;
-    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(lines.len(), 5, "{lines:?}");
     assert!(lines.iter().all(|line| line.contains("{key=\"slots\"}")), "{lines:?}");
 }
 
@@ -147,5 +150,5 @@ async fn while_the_ledger_does_not_answer_the_metrics_lack_the_usage_of_limits()
     let service = Service::new().await.showing(Gate::open(), &["rpm"], false);
     assert_eq!(service.limit_lines().await, Vec::<String>::new());
     service.api.readiness.set_bootstrapped();
-    assert_eq!(service.limit_lines().await.len(), 4);
+    assert_eq!(service.limit_lines().await.len(), 5);
 }

@@ -15,7 +15,9 @@ async fn a_running_service_is_healthy_and_ready() {
 #[tokio::test]
 async fn no_cache_keeps_an_answer_to_get() {
     let service = Service::new().await;
-    for path in ["/healthz", "/readyz", "/metrics", "/v1/admin/limits", "/v1/admin/limits/rpm"] {
+    for path in
+        ["/healthz", "/readyz", "/metrics", "/v1/admin/denials", "/v1/admin/limits", "/v1/admin/limits/rpm"]
+    {
         let answer = service.send(Method::GET, path, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
         assert_eq!(answer.headers["cache-control"], "no-store", "{path}");

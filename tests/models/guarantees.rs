@@ -1,5 +1,5 @@
 //! The most that a limit of each kind can grant within an interval. Callers who take all they can, from every moment
-//! on, reach the number in the table of the README, and never exceed it.
+//! on, reach the number in the table of `docs/reference/kinds.md`, and never exceed it.
 
 use std::time::Duration;
 
@@ -86,12 +86,19 @@ async fn the_most_of_each_kind_is_reached_and_never_exceeded() {
         },
         Row { definition: sliding(), interval_ms: WINDOW_MS, most: 2 * CAPACITY },
         Row { definition: sliding(), interval_ms: WINDOW_MS * (SEGMENTS - 1) / SEGMENTS, most: CAPACITY },
+        // An interval that ends just before a refill, and one that includes it.
         Row {
             definition: bucket(),
             interval_ms: WINDOW_MS,
+            most: CAPACITY + REFILL_AMOUNT * (WINDOW_MS / REFILL_INTERVAL_MS - 1),
+        },
+        Row {
+            definition: bucket(),
+            interval_ms: WINDOW_MS + 1,
             most: CAPACITY + REFILL_AMOUNT * WINDOW_MS / REFILL_INTERVAL_MS,
         },
-        Row { definition: bucket(), interval_ms: REFILL_INTERVAL_MS, most: CAPACITY + REFILL_AMOUNT },
+        Row { definition: bucket(), interval_ms: REFILL_INTERVAL_MS, most: CAPACITY },
+        Row { definition: bucket(), interval_ms: REFILL_INTERVAL_MS + 1, most: CAPACITY + REFILL_AMOUNT },
     ];
     for Row { definition, interval_ms, most } in rows {
         let mut most_seen = 0;

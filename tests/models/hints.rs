@@ -64,6 +64,7 @@ async fn check(case: Case) {
     backend.pass(Duration::from_millis(case.idle_ms)).await;
     assert!(is_granted(&replica.take(&[("limit", capacity)]).await), "nothing was reserved");
     model.pass_to(backend.now_ms());
+    model.look(backend.now_ns());
     let refilled_ms = model.reserve(LegId { lease: 0, leg: 0 }, 0, capacity, backend.now_ms()).ends_ms;
     let mut step_ms = model.next_step_ms(backend.now_ms()).expect("the schedule has steps");
     // A sliding window refills the amount only when its segment leaves the window.

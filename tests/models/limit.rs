@@ -3,7 +3,7 @@
 use ledger_limiter::limit::{Definition, KindFields, KindName, Overage};
 
 use super::bucket::{Bucket, Part};
-use super::windows::{leaves_ms, next_boundary_ms, next_segment_ms};
+use super::windows::{leaves_ms, next_boundary_ms, next_calendar_day_ms, next_segment_ms};
 
 /// One leg of a granted lease.
 #[derive(Clone, Copy, PartialEq)]
@@ -90,6 +90,19 @@ impl Limit {
         self.bucket.iter_mut().for_each(|bucket| bucket.pass_to(now_ms));
     }
 
+    /// A command is about to take from the limit.
+    pub fn look(&mut self, now_ns: u64) {
+        self.bucket
+            .iter_mut()
+            .filter(|_| self.status != Status::Deleted)
+            .for_each(|bucket| bucket.look(now_ns));
+    }
+
+    /// Something was given back, the definition has changed, or this is another process.
+    pub fn look_now(&mut self) {
+        self.bucket.iter_mut().for_each(Bucket::look_now);
+    }
+
     pub fn reserved(&self) -> u64 {
         let held: u64 = self.holds.iter().map(|hold| hold.amount).sum();
         held + self.bucket.as_ref().map_or(0, |bucket| bucket.missing)
@@ -155,7 +168,7 @@ impl Limit {
     fn hold(&mut self, leg_id: LegId, amount: u64, available_again_ms: u64) {
         let of_window = is_scheduled(&self.definition);
         match &mut self.bucket {
-            Some(bucket) => bucket.missing += amount,
+            Some(bucket) => bucket.take(amount),
             None => self.holds.push(Hold { leg: Some(leg_id), amount, available_again_ms, of_window }),
         }
     }
@@ -207,7 +220,11 @@ impl Limit {
         }
         let is_replaced = self.is_replaced(leg);
         match (&mut self.bucket, leg.schedule) {
-            (Some(bucket), Some(_)) => bucket.refill(leg.amount - kept),
+            (Some(bucket), Some(_)) if kept < leg.amount => {
+                bucket.refill(leg.amount - kept);
+                bucket.look_now();
+            }
+            (Some(_), Some(_)) => {}
             (None, Some(_)) if is_replaced => self.carried_over().amount -= leg.amount - kept,
             _ => self
                 .holds
@@ -246,15 +263,16 @@ impl Limit {
             let keeps_kind = definition.kind.name() == self.definition.kind.name();
             let was_scheduled = is_scheduled(&self.definition);
             let spent_max = self.capacity.max(definition.capacity.get());
-            let earned = self.bucket.as_mut().and_then(|bucket| bucket.settle(now_ms));
+            let at_ms = self.bucket.as_ref().map_or(now_ms, |bucket| bucket.settled_ms(now_ms));
+            let earned = self.bucket.as_mut().and_then(|bucket| bucket.settle(at_ms));
             let of_windows: u64 =
                 self.holds.iter().filter(|hold| hold.of_window).map(|hold| hold.amount).sum();
             let spent = of_windows + self.bucket.as_ref().map_or(0, |bucket| bucket.missing);
             self.holds.retain(|hold| !hold.of_window);
-            self.bucket = bucket_of(&definition, spent, now_ms, earned);
+            self.bucket = bucket_of(&definition, spent, at_ms, earned);
             self.definition = definition;
             if was_scheduled {
-                let until_ms = self.bucket.as_ref().map(|bucket| bucket.lease_ends_ms(spent_max, now_ms));
+                let until_ms = self.bucket.as_ref().map(|bucket| bucket.lease_ends_ms(spent_max, at_ms));
                 let until_ms = until_ms.unwrap_or_else(|| self.available_again_ms(now_ms));
                 self.replaced.push(keeps_kind.then_some(until_ms));
             }
@@ -300,6 +318,7 @@ impl Limit {
         match (&self.bucket, self.definition.kind.name()) {
             (Some(bucket), _) => bucket.lease_ends_ms(self.capacity, now_ms),
             (None, KindName::FixedWindow) => next_boundary_ms(window_seconds * 1_000, align * 1_000, now_ms),
+            (None, KindName::Calendar) => next_calendar_day_ms(&self.definition.kind.fields(), now_ms),
             (None, KindName::SlidingWindow) => leaves_ms(window_seconds * 1_000, segments, now_ms),
             (None, _) => now_ms + (window_seconds + timeout_seconds) * 1_000,
         }
@@ -311,6 +330,7 @@ impl Limit {
         match self.definition.kind.name() {
             KindName::TokenBucket => self.bucket.as_ref().and_then(Bucket::next_refill_ms),
             KindName::FixedWindow => Some(next_boundary_ms(window_seconds * 1_000, align * 1_000, now_ms)),
+            KindName::Calendar => Some(next_calendar_day_ms(&self.definition.kind.fields(), now_ms)),
             KindName::SlidingWindow => Some(next_segment_ms(window_seconds * 1_000, segments, now_ms)),
             KindName::Rolling | KindName::Concurrency => None,
         }

@@ -1,8 +1,11 @@
 //! Compares the limiter with plain models of limits, written from the contract of each kind.
 
+mod allotments;
 mod bounds;
 mod bucket;
+mod calendar;
 mod extremes;
+mod governor;
 mod guarantees;
 mod hints;
 mod limit;
@@ -40,7 +43,11 @@ impl ExactBackend {
     }
 
     fn now_ms(&self) -> u64 {
-        self.0.clock.now_ns() / NS_PER_MS
+        self.now_ns() / NS_PER_MS
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.0.clock.now_ns()
     }
 
     /// The time until a moment; zero if it is past.
@@ -79,7 +86,7 @@ struct Comparing<'a> {
 
 impl Observer for Comparing<'_> {
     fn observe(&mut self, operation: &Operation, answer: String, limits: Vec<String>) {
-        self.model.pass_to(self.backend.now_ms());
+        self.model.pass_to(self.backend.now_ns());
         self.observed.push(format!("{operation:?} -> {answer} {limits:?}"));
         assert_eq!(answer, self.model.apply(operation), "after {:#?}", self.observed);
         assert_eq!(limits, self.model.rows(), "after {:#?}", self.observed);
@@ -95,7 +102,7 @@ impl Observer for Comparing<'_> {
 fn compare(limits: &'static [Named], operations: &[Operation]) {
     block_on(async {
         let backend = ExactBackend::new();
-        let model = Service::new(limits, backend.now_ms());
+        let model = Service::new(limits, backend.now_ns());
         let mut comparing = Comparing { backend: &backend, model, observed: Vec::new() };
         run(&backend, limits, operations, &mut comparing).await;
     });

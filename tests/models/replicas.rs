@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger_limiter::decide::clock_value::ClockValue;
 use ledger_limiter::decide::refill::CatchUp;
 use ledger_limiter::decide::{refill, reserve as reserving};
 use ledger_limiter::ledger::memory::ManualClock;
@@ -114,8 +115,8 @@ impl World {
             Action::Send { .. } => {}
             Action::Pass { ms } => self.backend.pass(Duration::from_millis(ms)).await,
             Action::PassToStep { off_ms } => {
-                let step_ms =
-                    now_ms + self.step_length_ms() - (now_ms - self.anchor_ms()) % self.step_length_ms();
+                let since_step_ms = now_ms.saturating_sub(self.anchor_ms().max(self.phase_ms().await));
+                let step_ms = now_ms + self.step_length_ms() - since_step_ms % self.step_length_ms();
                 self.backend.pass_to(step_ms.saturating_add_signed(off_ms));
             }
         }
@@ -133,11 +134,22 @@ impl World {
         let replica = &self.replicas[replica];
         replica.registry().refresh().await.expect("the ledger answers");
         let limit = replica.registry().limit(&key("limit")).expect("the limit exists");
+        let clock = self.clock().await;
+        let (now_ns, fresh_ulid) = (replica.ledger.now_ns(), Ulid::generate().0);
+        refill::catch_up(replica.ids, &limit, clock, now_ns, None, fresh_ulid)
+    }
+
+    async fn clock(&self) -> ClockValue {
+        let replica = &self.replicas[0];
+        let limit = replica.registry().limit(&key("limit")).expect("the limit exists");
         let clock = limit.schedule.as_ref().expect("the limit has a schedule").clock();
         let clock = replica.ledger.accounts(vec![clock]).await.expect("the ledger answers");
-        let clock_ms = clock[0].expect("it has a clock").credits_posted as u64;
-        let (now_ns, fresh_ulid) = (replica.ledger.now_ns(), Ulid::generate().0);
-        refill::catch_up(replica.ids, &limit, clock_ms, now_ns, None, fresh_ulid)
+        ClockValue::of(&clock[0].expect("it has a clock")).expect("in range")
+    }
+
+    /// The moment from which the refills of a bucket count; 0 if they count from its definition.
+    async fn phase_ms(&self) -> u64 {
+        self.clock().await.phase
     }
 
     fn fields(&self) -> KindFields {
@@ -164,18 +176,23 @@ impl World {
         };
         let steps_before = |at_ms: u64| (at_ms - self.anchor_ms()) / self.step_length_ms();
         let refills = |from_ms: u64, to_ms: u64| {
-            (steps_before(to_ms) - steps_before(from_ms)) * self.fields().refill_amount
+            (to_ms - from_ms) / self.step_length_ms() * self.fields().refill_amount
         };
         // A chain that is delayed over a step may count in the step in which it was planned.
         let in_time = |one: &Granted| steps_before(one.planned_ms) == steps_before(one.at_ms);
-        let all_in_time = self.granted.iter().all(in_time);
+        // The interval of a full bucket begins when the reserve that takes from it is planned.
+        let none_is_delayed = self.granted.iter().all(|one| one.planned_ms == one.at_ms);
         for first in &self.granted {
             if self.is_bucket() {
                 for last in self.granted.iter().filter(|last| last.at_ms >= first.at_ms) {
                     let (from_ms, to_ms) = (first.at_ms, last.at_ms);
                     let in_range = sum(&|one| (from_ms..=to_ms).contains(&one.at_ms));
-                    let had = capacity + refills(from_ms, to_ms);
-                    assert!(!all_in_time || in_range <= had, "{in_range} of {had} from {from_ms} to {to_ms}");
+                    // A bucket that lacks a token may be a moment before a refill of several.
+                    let had = capacity + refills(from_ms, to_ms) + self.fields().refill_amount - 1;
+                    assert!(
+                        !none_is_delayed || in_range <= had,
+                        "{in_range} of {had} from {from_ms} to {to_ms}"
+                    );
                     let ever = sum(&|one| one.at_ms <= to_ms);
                     let had_ever = capacity + refills(self.since_ms, to_ms);
                     assert!(ever <= had_ever, "{ever} of {had_ever} until {to_ms}");
@@ -200,7 +217,8 @@ impl World {
         self.check();
         let capacity = self.definition.capacity.get();
         let steps = if self.is_bucket() { capacity.div_ceil(self.fields().refill_amount) } else { 2 };
-        self.backend.pass(Duration::from_millis(steps * self.step_length_ms())).await;
+        // The interval of a full bucket begins at the next whole millisecond.
+        self.backend.pass(Duration::from_millis(steps * self.step_length_ms() + 1)).await;
         for replica in &self.replicas {
             assert_eq!(
                 replica.usage("limit").await,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ledger_limiter::limit::Definition;
 
+use super::NS_PER_MS;
 use super::limit::{Leg, LegId, Limit, Status};
 use crate::limits::Named;
 use crate::operations::{Operation, lease_after};
@@ -11,6 +12,7 @@ use crate::run::definition;
 
 pub struct Service {
     names: &'static [Named],
+    now_ns: u64,
     now_ms: u64,
     limits: BTreeMap<usize, Limit>,
     leases: BTreeMap<u8, Lease>,
@@ -50,13 +52,14 @@ fn have_ended(legs: &[Leg], now_ms: u64) -> bool {
 }
 
 impl Service {
-    pub fn new(names: &'static [Named], now_ms: u64) -> Self {
+    pub fn new(names: &'static [Named], now_ns: u64) -> Self {
         let (limits, leases, refills) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { names, now_ms, limits, leases, refills }
+        Self { names, now_ns, now_ms: now_ns / NS_PER_MS, limits, leases, refills }
     }
 
-    pub fn pass_to(&mut self, now_ms: u64) {
-        self.now_ms = now_ms;
+    pub fn pass_to(&mut self, now_ns: u64) {
+        let now_ms = now_ns / NS_PER_MS;
+        (self.now_ns, self.now_ms) = (now_ns, now_ms);
         self.limits.values_mut().for_each(|limit| limit.pass_to(now_ms));
     }
 
@@ -80,7 +83,10 @@ impl Service {
             Operation::Delete { key } => self.delete(*key),
             Operation::Replenish { key, refill } => self.replenish(*key, *refill),
             Operation::ApplyDecreases => self.apply_decreases(),
-            Operation::Restart => "restarted".to_owned(),
+            Operation::Restart => {
+                self.limits.values_mut().for_each(Limit::look_now);
+                "restarted".to_owned()
+            }
             Operation::Pass { .. } | Operation::PassToStep { .. } => "passed".to_owned(),
         }
     }
@@ -92,8 +98,25 @@ impl Service {
         wants
     }
 
+    /// A command is about to take from these limits. One that can never be granted takes nothing.
+    fn look_before(&mut self, wants: &[(usize, u64)]) {
+        let is_possible = |&(key, amount): &(usize, u64)| {
+            self.limits.get(&key).is_some_and(|limit| !limit.is_deleted() && amount <= limit.capacity)
+        };
+        if wants.iter().all(is_possible) {
+            self.look(wants.iter().map(|(key, _)| *key));
+        }
+    }
+
+    fn look(&mut self, keys: impl Iterator<Item = usize>) {
+        for key in keys {
+            self.limits.get_mut(&key).into_iter().for_each(|limit| limit.look(self.now_ns));
+        }
+    }
+
     fn reserve(&mut self, id: u8, wants: &[(usize, u64)]) -> String {
         let now_ms = self.now_ms;
+        self.look_before(wants);
         let mut used_up = Vec::new();
         match self.leases.get(&id) {
             Some(Lease::Granted { wants: before, legs, settled, .. }) => {
@@ -136,6 +159,7 @@ impl Service {
     }
 
     fn extend(&mut self, id: u8, extend: u8, want: (usize, u64)) -> String {
+        self.look_before(&[want]);
         let Some(Lease::Granted { legs, extends, settled, .. }) = self.leases.get(&id) else {
             return "settled".to_owned();
         };
@@ -205,6 +229,12 @@ impl Service {
 
     fn complete(&mut self, id: u8, used: &[(usize, u64)]) -> String {
         let now_ms = self.now_ms;
+        if let Some(Lease::Granted { legs, .. }) = self.leases.get(&id) {
+            let exceeded = used.iter().filter(|(key, amount)| exceeds(legs, *key, *amount));
+            let active = exceeded.filter(|(key, _)| self.limits[key].status == Status::Active);
+            let keys: Vec<_> = active.map(|(key, _)| *key).collect();
+            self.look(keys.into_iter());
+        }
         let Some(Lease::Granted { wants, legs, settled, .. }) = self.leases.get_mut(&id) else {
             return "nothing to do".to_owned();
         };
@@ -227,6 +257,17 @@ impl Service {
     }
 
     fn put(&mut self, key: usize, wanted: Definition) -> String {
+        let before =
+            self.limits.get(&key).map(|limit| (limit.definition.clone(), limit.capacity, limit.status));
+        let answer = self.redefine(key, wanted);
+        let limit = self.limits.get_mut(&key).expect("it is defined");
+        if before != Some((limit.definition.clone(), limit.capacity, limit.status)) {
+            limit.look_now();
+        }
+        answer
+    }
+
+    fn redefine(&mut self, key: usize, wanted: Definition) -> String {
         let capacity = wanted.capacity.get();
         let now_ms = self.now_ms;
         let limit = self.limits.entry(key).or_insert_with(|| Limit::new(wanted.clone(), now_ms));
@@ -256,6 +297,7 @@ impl Service {
         existing
             .map_or("unknown", |limit| {
                 limit.status = Status::Deleted;
+                limit.look_now();
                 "deleted"
             })
             .to_owned()
@@ -276,6 +318,7 @@ impl Service {
             let Status::Decreasing(to) = limit.status else { continue };
             if limit.lower_bucket(to) {
                 limit.status = Status::Active;
+                limit.look_now();
             } else if limit.reserved() <= to {
                 (limit.capacity, limit.status) = (to, Status::Active);
             }

@@ -30,6 +30,26 @@ async fn a_burst_of_one_lets_one_caller_pass_in_each_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_call_between_two_refills_starts_the_interval() {
+    // Two tokens a second, so an interval has five tenths.
+    let steps = [
+        (3, Tokens, Left(2)),
+        (3, Allow(2), Yes),
+        (7, Allow(1), No),
+        (8, Allow(1), Yes),
+        (13, Tokens, Left(1)),
+        (17, Tokens, Left(1)),
+        // Full since 18.
+        (21, Allow(1), Yes),
+        (25, Allow(2), No),
+        (26, Allow(2), Yes),
+        (30, Allow(1), No),
+        (31, Allow(1), Yes),
+    ];
+    run(Rate::per_second(2).burst(2).limit(KEY), &steps).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn tokens_are_refilled_one_by_one_up_to_the_burst() {
     let steps = [
         (0, Allow(2), Yes),

@@ -9,5 +9,6 @@ mod change;
 mod hints;
 mod keyed;
 mod reserve;
+mod unlimited;
 mod wait;
 mod world;

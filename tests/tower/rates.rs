@@ -30,6 +30,16 @@ async fn a_request_beyond_the_burst_is_refused_until_the_next_refill() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_request_between_two_refills_starts_the_interval() {
+    let rate = Rate::every(Duration::from_millis(100)).burst(1);
+    check(
+        rate,
+        &[(0, OK), (195, OK), (200, TOO_MANY), (294, TOO_MANY), (295, OK), (300, TOO_MANY), (395, OK)],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_presets_of_tower_governor_can_be_said() {
     // Its default: eight at once, and one more each half second.
     let mut requests = vec![(0, OK); 8];

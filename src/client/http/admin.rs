@@ -189,8 +189,9 @@ fn limit_info(limit: protocol::LimitInfo) -> Result<LimitInfo, CallError> {
             LimitStatus::Decreasing { to: to.map_err(AttemptError::Definition)? }
         }
     };
+    let waiting = limit.usage.waiting;
     let (definition, usage) = (definition(limit.definition)?, Usage::of_body(limit.usage));
-    Ok(LimitInfo { definition, status, usage, version: limit.version })
+    Ok(LimitInfo { definition, status, usage, waiting, version: limit.version })
 }
 
 fn limit_version(body: VersionBody) -> Result<LimitVersion, CallError> {

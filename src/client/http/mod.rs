@@ -9,6 +9,9 @@ mod error;
 mod object;
 mod options;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -28,9 +31,12 @@ use connector::Connector;
 pub use error::HttpError;
 pub use options::HttpOptions;
 
-use super::{AttemptResult, CallError, Complete, Extend, LimitKey, Renew, Reserve, Transport, Usage};
+use super::{
+    AttemptResult, CallError, Complete, ErrorKind, Extend, LimitKey, Renew, Reserve, Transport, Usage,
+};
 use crate::protocol::{
-    AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, RenewBody, ReserveAnswer, ReserveBody,
+    AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, RenewBody, ReserveAnswer,
+    ReserveBody, WAIT_MS_MAX,
 };
 
 /// The longest body that the service takes, less the bytes around the items of a batch.
@@ -50,6 +56,9 @@ pub struct Http {
     base: String,
     options: HttpOptions,
     permits: Semaphore,
+    waits: Semaphore,
+    /// Whether the service let a reserve wait, as far as known. Earlier versions refuse the field.
+    lets_wait: AtomicBool,
 }
 
 impl Http {
@@ -87,7 +96,8 @@ impl Http {
             .build(connector);
         let base = format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/'));
         let permits = Semaphore::new(options.requests_max.min(Semaphore::MAX_PERMITS));
-        Ok(Self { client, base, options, permits })
+        let waits = Semaphore::new(options.waits_max.min(Semaphore::MAX_PERMITS));
+        Ok(Self { client, base, options, permits, waits, lets_wait: AtomicBool::new(true) })
     }
 
     /// Sends a body and reads the answer.
@@ -102,9 +112,19 @@ impl Http {
         path: &str,
         body: String,
     ) -> Result<(StatusCode, Bytes), AttemptError> {
-        let timeout = self.options.request_timeout;
+        self.exchange_within(self.options.request_timeout, &self.permits, method, path, body).await
+    }
+
+    async fn exchange_within(
+        &self,
+        timeout: Duration,
+        permits: &Semaphore,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<(StatusCode, Bytes), AttemptError> {
         let exchange = async {
-            let _permit = self.permits.acquire().await.map_err(|_| AttemptError::ShutDown)?;
+            let _permit = permits.acquire().await.map_err(|_| AttemptError::ShutDown)?;
             let mut request = Request::builder()
                 .method(method)
                 .uri(format!("{}{path}", self.base))
@@ -121,6 +141,15 @@ impl Http {
             Ok((status, body.collect().await.map_err(AttemptError::Body)?.to_bytes()))
         };
         tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(AttemptError::TimedOut(timeout)))
+    }
+
+    /// A reserve that waits for room at the service.
+    async fn reserve_waiting(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
+        let timeout = self.options.request_timeout + Duration::from_millis(command.wait().max_ms());
+        let body = json(&ReserveBody::from(command))?;
+        let exchange = self.exchange_within(timeout, &self.waits, Method::POST, "/v1/reserve", body);
+        let (status, answer) = exchange.await?;
+        Ok(read::<ReserveAnswer>(status, &answer)?.into_outcome()?.into())
     }
 
     /// Sends items in as few batches as the service takes, all at the same time. The results are in the items' order.
@@ -165,8 +194,23 @@ impl Http {
 
 impl Transport for Http {
     async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
-        let answer: ReserveAnswer = self.post("/v1/reserve", json(&ReserveBody::from(command))?).await?;
+        if command.wait().max_ms() > 0
+            && self.lets_wait.load(Ordering::Relaxed)
+            && self.waits.available_permits() > 0
+        {
+            match self.reserve_waiting(command).await {
+                Err(error) if is_refused_wait(&error) => self.lets_wait.store(false, Ordering::Relaxed),
+                result => return result,
+            }
+        }
+        let body = ReserveBody { max_wait_ms: 0, priority: None, ..ReserveBody::from(command) };
+        let answer: ReserveAnswer = self.post("/v1/reserve", json(&body)?).await?;
         Ok(answer.into_outcome()?.into())
+    }
+
+    fn wait_max(&self) -> Duration {
+        let can_wait = self.lets_wait.load(Ordering::Relaxed) && self.waits.available_permits() > 0;
+        if can_wait { Duration::from_millis(WAIT_MS_MAX) } else { Duration::ZERO }
     }
 
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {
@@ -200,6 +244,11 @@ impl Transport for Http {
     }
 }
 
+/// Whether the service does not know that a reserve can wait.
+fn is_refused_wait(error: &CallError) -> bool {
+    error.kind() == ErrorKind::InvalidRequest && error.to_string().contains("max_wait_ms")
+}
+
 /// A key in the path of a request. The service decodes `%XX` once, so the escapes of a key are escaped themselves. The
 /// other characters of keys stand for themselves in a path.
 fn in_path(key: &LimitKey) -> String {
@@ -231,7 +280,6 @@ fn batches(items: &[Result<String, CallError>], items_max: usize) -> Vec<Vec<&st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ErrorKind;
 
     #[test]
     fn addresses_are_urls_of_http_without_a_query() {

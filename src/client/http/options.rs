@@ -26,6 +26,7 @@ pub struct HttpOptions {
     pub(super) idle_timeout: Duration,
     pub(super) requests_max: usize,
     pub(super) batch_items_max: usize,
+    pub(super) waits_max: usize,
     pub(super) token: Option<BearerToken>,
     #[cfg(feature = "client-tls")]
     pub(super) tls: TlsOptions,
@@ -39,6 +40,7 @@ impl Default for HttpOptions {
             idle_timeout: Duration::from_secs(60),
             requests_max: 256,
             batch_items_max: 256,
+            waits_max: 64,
             token: None,
             #[cfg(feature = "client-tls")]
             tls: TlsOptions::default(),
@@ -76,6 +78,13 @@ impl HttpOptions {
     #[must_use]
     pub fn batch_items_max(self, batch_items_max: usize) -> Self {
         Self { batch_items_max, ..self }
+    }
+
+    /// Sets the most reserves that wait for room at the service at a time, each on a connection of its own beside those of
+    /// [`requests_max`](Self::requests_max). Others ask again and again. 64 by default; 0 lets none wait there.
+    #[must_use]
+    pub fn waits_max(self, waits_max: usize) -> Self {
+        Self { waits_max, ..self }
     }
 
     /// Sets the token that each request carries. None by default.

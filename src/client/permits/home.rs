@@ -44,7 +44,7 @@ impl<L: Ledger> Home for InProcess<L> {
     const KNOWS_ALL: bool = true;
 
     fn known(&self, key: &LimitKey, _: Option<KnownLimit>) -> Option<KnownLimit> {
-        Some(KnownLimit::of(&self.entry(key)?.limit))
+        Some(KnownLimit::of(&*self.entry(key)?))
     }
 
     async fn refresh(&self) -> Result<(), CallError> {
@@ -53,7 +53,7 @@ impl<L: Ledger> Home for InProcess<L> {
 
     async fn read(&self, key: &LimitKey) -> Result<Option<(KnownLimit, u128)>, PermitError> {
         match self.admin().get(key).await {
-            Ok(usage) => Ok(Some((KnownLimit::of(&usage.entry.limit), usage.available))),
+            Ok(usage) => Ok(Some((KnownLimit::of(&usage.entry), usage.available))),
             // Its template has not created it yet, so all of its permits are free.
             Err(AdminError::UnknownKey(_) | AdminError::Deleted(_)) => {
                 Ok(self.known(key, None).map(|limit| (limit, limit.capacity.into())))

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crate::client::LimitStatus;
 use crate::client::shared::Releases;
-use crate::decide::Limit;
-use crate::decide::refill::Schedule;
 use crate::limit::{Definition, Kind, Status, Steps, TokenBucket};
+use crate::registry::Entry;
 use crate::time::NS_PER_MS;
 
 /// What a limiter knows of its limit.
@@ -18,6 +17,8 @@ pub(super) struct KnownLimit {
     pub(super) is_active: bool,
     /// The times of its refills, if it has a schedule that is known here.
     steps: Option<Steps>,
+    /// When a calendar window ends, in milliseconds since the Unix epoch.
+    window_ends_ms: Option<u64>,
 }
 
 /// What frees granted permits.
@@ -39,16 +40,19 @@ pub(super) struct BucketDeficit {
     permits: u128,
     /// The step of the last grant, by the schedule of the bucket.
     step: u64,
+    /// The bucket at the last grant, and the moment from which its steps counted.
+    counted: Option<(TokenBucket, u64)>,
 }
 
 impl KnownLimit {
-    pub(super) fn of(limit: &Limit) -> Self {
-        let definition = &limit.state.definition;
+    pub(super) fn of(entry: &Entry) -> Self {
+        let (limit, definition) = (&entry.limit, &entry.limit.state.definition);
         Self {
             kind: definition.kind,
             capacity: definition.capacity.get(),
             is_active: limit.state.status == Status::Active,
-            steps: limit.schedule.as_deref().and_then(Schedule::steps),
+            steps: limit.schedule.as_deref().and_then(|schedule| schedule.steps(entry.clock_value())),
+            window_ends_ms: limit.schedule.as_deref().and_then(Schedule::window_ends_ms),
         }
     }
 
@@ -59,6 +63,7 @@ impl KnownLimit {
             capacity: definition.capacity.get(),
             is_active: status == LimitStatus::Active,
             steps: None,
+            window_ends_ms: None,
         }
     }
 
@@ -66,6 +71,7 @@ impl KnownLimit {
     pub(super) fn refill_period(self) -> Option<Duration> {
         match self.kind {
             Kind::FixedWindow(window) => Some(Duration::from_secs(window.window_seconds().into())),
+            Kind::Calendar(window) => Some(Duration::from_secs(window.longest_seconds())),
             Kind::SlidingWindow(window) => {
                 Some(Duration::from_secs(window.window_seconds().into()) / window.segments())
             }
@@ -84,7 +90,7 @@ impl FreedBy {
             Kind::Concurrency(_) => Self::Release,
             Kind::Rolling(_) | Kind::SlidingWindow(_) => Self::Expiry,
             Kind::TokenBucket(bucket) if !bucket.auto_replenish() => Self::ManualRefill,
-            Kind::TokenBucket(_) | Kind::FixedWindow(_) => Self::Refill,
+            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::Calendar(_) => Self::Refill,
         }
     }
 
@@ -116,9 +122,10 @@ pub(super) fn freed_in(
         Kind::Rolling(rolling) => Some(after_seconds(rolling.window_seconds())),
         Kind::Concurrency(slots) => Some(after_seconds(slots.timeout_seconds())),
         Kind::FixedWindow(_) => after_steps(1),
+        Kind::Calendar(_) => limit.window_ends_ms,
         Kind::SlidingWindow(window) => after_steps(window.segments().into()),
         Kind::TokenBucket(bucket) => steps.map(|steps| {
-            let full_in = deficit.add(permits, steps.at(granted_ns), bucket);
+            let full_in = deficit.add(permits, steps, steps.at(granted_ns), bucket);
             steps.starts_at_ms(steps.at(granted_ns).saturating_add(full_in))
         }),
     };
@@ -129,11 +136,14 @@ pub(super) fn freed_in(
 ///
 /// `None` if the limit has no such schedule.
 pub(super) fn refilled_in(limit: KnownLimit, permits: u128, now_ns: u64) -> Option<Duration> {
+    if let Kind::Calendar(_) = limit.kind {
+        return limit.window_ends_ms.map(|ends_ms| until(ends_ms, now_ns));
+    }
     let steps = limit.steps?;
     let count = match limit.kind {
         Kind::FixedWindow(_) => 1,
         Kind::TokenBucket(bucket) => refills(permits, bucket),
-        Kind::Rolling(_) | Kind::Concurrency(_) | Kind::SlidingWindow(_) => return None,
+        Kind::Rolling(_) | Kind::Concurrency(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => return None,
     };
     let step = steps.at(now_ns).saturating_add(count);
     Some(until(steps.starts_at_ms(step), now_ns))
@@ -141,8 +151,12 @@ pub(super) fn refilled_in(limit: KnownLimit, permits: u128, now_ns: u64) -> Opti
 
 impl BucketDeficit {
     /// Adds permits that are taken in a step. Returns how many steps later the bucket is full again.
-    fn add(&mut self, permits: u64, step: u64, bucket: TokenBucket) -> u64 {
-        // A new schedule counts its steps from 0 again.
+    fn add(&mut self, permits: u64, steps: Steps, step: u64, bucket: TokenBucket) -> u64 {
+        let counted = self.counted.replace((bucket, steps.anchor_ns));
+        // The interval began again, so the bucket was full. With a new rate, the steps begin again although it was not.
+        if counted.is_some_and(|(before, anchor_ns)| before == bucket && anchor_ns < steps.anchor_ns) {
+            self.permits = 0;
+        }
         let refills = u128::from(step.saturating_sub(self.step));
         let refilled = refills.saturating_mul(bucket.refill().amount().into());
         self.permits = self.permits.saturating_sub(refilled).saturating_add(permits.into());
@@ -179,16 +193,23 @@ mod tests {
         bucket
     }
 
+    fn add(deficit: &mut BucketDeficit, permits: u64, step: u64, refill_amount: u64) -> u64 {
+        let bucket = bucket(refill_amount);
+        deficit.add(permits, bucket.refill().steps(0), step, bucket)
+    }
+
     #[test]
     fn a_bucket_is_full_when_all_that_was_taken_is_refilled() {
         let mut deficit = BucketDeficit::default();
         // The permits taken, the step, and how many steps later the bucket is full.
         for (permits, step, full_in) in [(3, 5, 1), (3, 5, 1), (5, 5, 2), (1, 6, 1), (20, 7, 2), (1, 100, 1)]
         {
-            assert_eq!(deficit.add(permits, step, bucket(10)), full_in, "{permits} in {step}");
+            assert_eq!(add(&mut deficit, permits, step, 10), full_in, "{permits} in {step}");
         }
         deficit.release(1);
-        assert_eq!(deficit.add(10, 100, bucket(10)), 1);
-        assert_eq!(deficit.add(1, 0, bucket(10)), 2, "a schedule that begins again refills nothing");
+        assert_eq!(add(&mut deficit, 10, 100, 10), 1);
+        assert_eq!(add(&mut deficit, 1, 0, 5), 3, "a new rate refills nothing");
+        let later = Steps { anchor_ns: 1, ..bucket(5).refill().steps(0) };
+        assert_eq!(deficit.add(5, later, 0, bucket(5)), 1, "the interval of a full bucket began again");
     }
 }

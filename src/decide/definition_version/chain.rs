@@ -29,17 +29,17 @@ impl VersionPlan {
     /// What changes with the schedule that this version replaces; `None` if it replaces none.
     fn schedule_change(&self, ids: Ids, balances: ReplacedBalances, now_ns: u64) -> Option<ScheduleChange> {
         let replaced = self.replaced.as_deref()?;
-        let earned = Earned::at(&replaced.schedule, balances.clock, now_ns);
+        let earned = Earned::at(&replaced.schedule, balances, now_ns);
         let at_ns = earned.map_or_else(|| whole_ms_ns(now_ns), |earned| earned.at_ns);
-        let next_rate = self.new_schedule(ids, at_ns).and_then(|next| next.timed_refill());
+        let next_rate = self.new_schedule(ids, at_ns).and_then(|next| next.rate());
         let since_ns = match (earned, next_rate) {
-            (Some(earned), Some((rate, _))) => earned.since_ns(rate),
+            (Some(earned), Some(rate)) => earned.since_ns(rate),
             (_, _) => at_ns,
         };
         let spent_max = u64::try_from(balances.owed).unwrap_or(u64::MAX);
         let spent_max = spent_max.saturating_add(replaced.capacity.max(self.state.definition.capacity.get()));
         let target = self.new_schedule(ids, since_ns).and_then(|next| next.spend_target(at_ns, spent_max));
-        let (clock, keeps_kind) = (balances.clock, replaced.keeps_kind);
+        let (clock, keeps_kind) = (balances.clock.refilled_to, replaced.keeps_kind);
         Some(ScheduleChange { earned, clock, since_ns, target, keeps_kind })
     }
 
@@ -50,8 +50,11 @@ impl VersionPlan {
         let log = if self.state.origin.is_some() { ids.instances() } else { ids.registry() };
         let mut transfers = Vec::new();
         let change = self.schedule_change(ids, inputs.replaced, inputs.now_ns);
-        for part in definition_codec::encode(self.version, &self.state, change.map(|change| change.since_ns))?
-        {
+        let since_ns = change.map(|change| change.since_ns);
+        let first_since_ns = since_ns.unwrap_or_else(|| whole_ms_ns(inputs.now_ns));
+        let first_window_ends_ms =
+            self.new_schedule(ids, first_since_ns).and_then(|schedule| schedule.window_ends_ms());
+        for part in definition_codec::encode(self.version, &self.state, since_ns, first_window_ends_ms)? {
             transfers.push(Transfer {
                 id: ids.definition_part(key, self.version, part.short as u16),
                 code: TransferCode::Definition,

@@ -166,7 +166,10 @@ fn plan_version(
 fn is_bucket(state: &LimitState) -> bool {
     match state.scheduled() {
         Some(ScheduledKind::TokenBucket(_)) => true,
-        Some(ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_)) | None => false,
+        Some(
+            ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) | ScheduledKind::Calendar(_),
+        )
+        | None => false,
     }
 }
 
@@ -214,7 +217,7 @@ fn lends(state: &LimitState) -> bool {
 
 /// The steps that end a replaced schedule.
 fn end_schedule(replaced: &Schedule, wanted: &LimitState) -> Vec<BalanceStep> {
-    let settle = replaced.timed_refill().map(|_| BalanceStep::SettleRate);
+    let settle = replaced.rate().map(|_| BalanceStep::SettleRate);
     let written_off = replaced.borrowed().filter(|_| !lends(wanted));
     let end = |&spent: &AccountId| {
         let write_off = written_off.map(|borrowed| BalanceStep::WriteOff { spent, borrowed });
@@ -325,10 +328,10 @@ impl VersionPlan {
     }
 
     /// The accounts of a replaced bucket that tell [its balances](crate::decide::schedule_change::ReplacedBalances):
-    /// the refill clock, and the account of borrowed tokens.
-    pub(crate) fn replaced_accounts(&self) -> Option<[AccountId; 2]> {
+    /// the refill clock, the account of borrowed tokens, and the spent account.
+    pub(crate) fn replaced_accounts(&self) -> Option<[AccountId; 3]> {
         let schedule = &self.replaced.as_ref()?.schedule;
-        Some([schedule.clock(), schedule.borrowed()?])
+        Some([schedule.clock(), schedule.borrowed()?, *schedule.spent().first()?])
     }
 
     fn new_schedule(&self, ids: Ids, since_ns: u64) -> Option<Schedule> {

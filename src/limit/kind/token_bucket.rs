@@ -13,7 +13,8 @@ const MANUAL_RELEASE_SECONDS: u64 = 3_600;
 /// A bucket that starts full. A reservation spends tokens; each refill adds up to `refill_amount`, never beyond the capacity.
 /// `refills_per_interval` refills are due in `refill_interval_ms`, evenly spread, or on request if `auto_replenish` is false.
 ///
-/// An interval sees at most the capacity and, for each refill that is due in it, the refill amount.
+/// An interval sees at most the capacity and, for each refill that is due in it, the refill amount. Refills are counted from the
+/// reservation that found the bucket full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenBucket {
     refill: RefillRate,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::leases::Unrecorded;
 use super::{EmergencyCounts, EmergencyDebt};
-use crate::decide::emergency_debt::{self, Claim, DebtResult};
+use crate::decide::emergency_debt::{self, Claim, DebtResult, WithPass};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
 use crate::limit::LeaseId;
 use crate::limiter::reserve::missing_outcome;
@@ -59,7 +59,9 @@ impl<L: Ledger> Limiter<L> {
 
     /// Records leases, each whole, and forgets them. Fails with the first that is kept.
     async fn record_leases(&self, unrecorded: &[Unrecorded]) -> Result<(), LimiterError> {
-        let plan = |it: &Unrecorded| emergency_debt::plan(self.ids, it.lease, &it.used, Claim::FirstLeg);
+        let plan = |it: &Unrecorded| {
+            emergency_debt::plan(self.ids, it.lease, &it.used, Claim::FirstLeg, WithPass::Yes)
+        };
         let (planned, chains): (Vec<&Unrecorded>, Vec<Chain>) =
             unrecorded.iter().filter_map(|it| Some((it, plan(it)?))).unzip();
         let outcomes = self.ledger.submit(chains).await;
@@ -99,17 +101,27 @@ impl<L: Ledger> Limiter<L> {
 
     async fn follow_up(&self, unrecorded: &Unrecorded, outcome: ChainOutcome) -> Result<(), LimiterError> {
         let Unrecorded { lease, ref used } = *unrecorded;
-        let mut result = emergency_debt::interpret(lease, Claim::FirstLeg, outcome)?;
-        if result == DebtResult::Denied
-            && let Some(chain) = emergency_debt::plan(self.ids, lease, used, Claim::Guard)
-        {
+        let (mut claim, mut with_pass) = (Claim::FirstLeg, WithPass::Yes);
+        let mut result = emergency_debt::interpret(lease, claim, with_pass, outcome)?;
+        // Each can be used up once.
+        for _ in 0..2 {
+            // With a limit in shadow mode, a later attempt may have been granted.
+            if result == DebtResult::Denied && self.read_lease(lease).await?.is_some() {
+                result = DebtResult::ReadLease;
+            }
+            match result {
+                DebtResult::Denied => claim = Claim::Guard,
+                DebtResult::PassWaived => with_pass = WithPass::Waived,
+                DebtResult::Recorded | DebtResult::ReadLease => break,
+            }
+            let Some(chain) = emergency_debt::plan(self.ids, lease, used, claim, with_pass) else { break };
             let outcome = self.ledger.submit_one(chain).await?;
-            result = emergency_debt::interpret(lease, Claim::Guard, outcome)?;
+            result = emergency_debt::interpret(lease, claim, with_pass, outcome)?;
         }
         match result {
             DebtResult::Recorded => self.count_recorded(lease),
             DebtResult::ReadLease => self.read_who_was_first(lease).await?,
-            DebtResult::Denied => {}
+            DebtResult::Denied | DebtResult::PassWaived => {}
         }
         Ok(())
     }

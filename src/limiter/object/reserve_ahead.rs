@@ -41,7 +41,8 @@ impl<L: Ledger> Object<'_, L> {
             let entry = Arc::clone(self.resolved_bucket(&resolved)?);
             let owed = self.owed(&entry).await?;
             let (limit, now_ns) = (&entry.limit, resolved.at_ns());
-            let wanted = Wanted { command: &command, limit, wait_max_ms, now_ns };
+            let clock = entry.clock_value();
+            let wanted = Wanted { command: &command, limit, clock, wait_max_ms, now_ns };
             let chain = borrow::borrow(limiter.ids, wanted, owed, attempt);
             // A manually refilled bucket cannot lend: the time of its next refill is unknown.
             let Some(chain) = chain else {
@@ -57,6 +58,7 @@ impl<L: Ledger> Object<'_, L> {
             };
             match borrow::interpret(&command, outcome)? {
                 BorrowResult::Granted | BorrowResult::AlreadyGranted => {
+                    resolved.note_taken();
                     return self.read_reservation(&command, &entry).await;
                 }
                 BorrowResult::Denied => {
@@ -127,7 +129,8 @@ impl<L: Ledger> Object<'_, L> {
     async fn waits_too_long(&self, tokens: Amount, entry: &Entry) -> Result<ObjectReservation, ObjectError> {
         let [available, borrowed] = self.balances(entry).await?;
         let now_ns = self.limiter.ledger.now_ns();
-        let wait_ms = borrow::wait_ms(&entry.limit, now_ns, tokens, &available, &borrowed);
+        let wait_ms =
+            borrow::wait_ms(&entry.limit, entry.clock_value(), now_ns, tokens, &available, &borrowed);
         // Refills may have made room since. A wait of 0 would contradict the reason of the refusal.
         Ok(ObjectReservation { wait_ms: wait_ms.unwrap_or_default().max(1), ..self.denied(entry) })
     }

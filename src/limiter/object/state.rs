@@ -44,7 +44,8 @@ impl<L: Ledger> Object<'_, L> {
     async fn state_of(&self, entry: &Entry, now_ns: u64) -> Result<ObjectState, ObjectError> {
         let [available, borrowed] = self.balances(entry).await?;
         let no_schedule = || LedgerError::Unexpected(format!("bucket {} has no schedule", self.key));
-        let state = borrow::state(&entry.limit, now_ns, &available, &borrowed).ok_or_else(no_schedule)?;
+        let state = borrow::state(&entry.limit, entry.clock_value(), now_ns, &available, &borrowed);
+        let state = state.ok_or_else(no_schedule)?;
         Ok(ObjectState {
             limit: state.per_second,
             burst: state.burst,

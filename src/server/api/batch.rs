@@ -1,5 +1,7 @@
 //! Runs the well-formed items of a batch, and answers every item in its position.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
@@ -72,16 +74,16 @@ pub(super) fn commands<B: DeserializeOwned, C>(
 
 impl<L: Ledger> Api<L> {
     /// Runs the commands of a batch with `run`, and answers each item in its position: an outcome as `conclude` says, another
-    /// item as its error says. If the ledger gave no answer, `without_ledger` may give one. If an outcome is unknown, the
-    /// answer says when to repeat, as a whole and in the item.
-    /// The status is 503 only if the outcome of every item is unknown.
-    pub(super) async fn answer_batch<C, T, A: BatchItem>(
+    /// item as its error says. If the ledger gave no answer, `without_ledger` may give one. An item may wait for
+    /// room for at most `wait`.
+    pub(super) async fn answer_items<C, T, A: BatchItem>(
         &self,
+        wait: Duration,
         items: Vec<Result<C, ItemError>>,
         run: impl AsyncFnOnce(&[C]) -> Vec<Result<T, LimiterError>>,
         conclude: impl Fn(&C, T) -> A,
         without_ledger: impl Fn(&C, &Reject) -> Option<A>,
-    ) -> Response {
+    ) -> Vec<A> {
         let mut commands = Vec::with_capacity(items.len());
         // `Ok` stands for the next command, in the order of the items.
         let items: Vec<Result<(), ItemError>> =
@@ -89,7 +91,7 @@ impl<L: Ledger> Api<L> {
         // Without a command nothing is asked of the ledger, and nothing is learned about it.
         let outcomes = match commands.is_empty() {
             true => Ok(Vec::new()),
-            false => self.in_time(async { unless_all_failed(run(&commands).await) }).await,
+            false => self.in_time_after(wait, async { unless_all_failed(run(&commands).await) }).await,
         };
         let (outcomes, no_answer) = match outcomes.inspect_err(Reject::log) {
             Ok(outcomes) => (outcomes, None),
@@ -114,14 +116,17 @@ impl<L: Ledger> Api<L> {
                 }
             }
         };
-        let results: Vec<A> = items
-            .into_iter()
-            .map(|item| match item {
-                Ok(()) => next_answer(),
-                Err(ItemError::Invalid(message)) => A::invalid(&message),
-                Err(ItemError::Forbidden(forbidden)) => A::forbidden(&forbidden.to_string()),
-            })
-            .collect();
+        let answer = |item| match item {
+            Ok(()) => next_answer(),
+            Err(ItemError::Invalid(message)) => A::invalid(&message),
+            Err(ItemError::Forbidden(forbidden)) => A::forbidden(&forbidden.to_string()),
+        };
+        items.into_iter().map(answer).collect()
+    }
+
+    /// The answer to a batch. If an outcome is unknown, it says when to repeat, as a whole and in the item. The status is 503
+    /// only if the outcome of every item is unknown.
+    pub(super) fn answer_batch<A: BatchItem>(&self, results: Vec<A>) -> Response {
         let unknown = results.iter().filter(|result| result.is_unknown()).count();
         A::unknown_counter(&self.metrics).inc_by(unknown as u64);
         let all_unknown = unknown == results.len();

@@ -3,12 +3,28 @@
 //! A client that sends a complete and hangs up wants its slot released. A server drops the future of a handler together
 //! with its connection, at whatever point it is.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::handler::Handler;
 use tokio::runtime::Handle;
+
+tokio::task_local! {
+    /// Set while the rest of a handler runs whose connection has ended.
+    static HUNG_UP: ();
+}
+
+/// Ends when the connection of the request has ended, for handlers that wait for longer than an answer takes.
+pub(super) async fn hung_up() {
+    let poll = |_: &mut Context<'_>| match HUNG_UP.try_with(|()| ()) {
+        Ok(()) => Poll::Ready(()),
+        // The drop of the handler polls this again.
+        Err(_) => Poll::Pending,
+    };
+    poll_fn(poll).await;
+}
 
 /// A handler that runs to its end, once it was called. [`Metrics::request`](crate::server::Metrics) counts it until
 /// then, so that a stop waits for it.
@@ -60,7 +76,7 @@ impl<F: Future<Output: Send> + Send + Unpin + 'static> Drop for ToItsEnd<F> {
     fn drop(&mut self) {
         // Without a runtime, nothing runs.
         if let (Some(rest), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(rest);
+            runtime.spawn(HUNG_UP.scope((), rest));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `POST /v1/complete` and `POST /v1/complete/batch`.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::join_all;
@@ -84,7 +86,7 @@ pub(super) async fn batch<L: Ledger>(
     let without_ledger = |command: &Complete, _: &Reject| {
         settle_in_emergency(&authorized, command).map(|settled| conclude(command, settled))
     };
-    Ok(api.answer_batch(items, run, conclude, without_ledger).await)
+    Ok(api.answer_batch(api.answer_items(Duration::ZERO, items, run, conclude, without_ledger).await))
 }
 
 /// Settles a lease that this service granted without the ledger. `Some(None)` if it holds a limit that the caller may not

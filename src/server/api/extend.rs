@@ -1,8 +1,11 @@
 //! `POST /v1/extend`.
 
+use std::time::Duration;
+
 use axum::response::Response;
 
 use super::batch::BatchItem;
+use super::carried_out::hung_up;
 use super::guard::{Authorized, ToReserve};
 use super::json::{Body, parse};
 use super::refusal::Forbidden;
@@ -21,16 +24,28 @@ pub(super) async fn one<L: Ledger>(
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Extend);
-    let command = parse::<ExtendBody>(body)?.into_command().map_err(Reject::Invalid)?;
+    let body = parse::<ExtendBody>(body)?;
+    let wait = body.wait().map_err(Reject::Invalid)?;
+    let command = body.into_command().map_err(Reject::Invalid)?;
     let key = &command.requirement.key;
     authorized.check_keys([key])?;
     let extended = async {
         if !authorized.may_use_lease(command.lease, [key]).await? {
             return Ok::<_, LimiterError>(None);
         }
-        api.engine.limiter().extend(&command).await.map(Some)
+        api.engine.limiter().extend_in_turn(&command, wait).await.map(Some)
     };
-    match api.in_time(extended).await {
+    let extended = api.in_time_after(Duration::from_millis(wait.max_ms()), extended);
+    let extended = match wait.max_ms() {
+        0 => extended.await,
+        // Who hangs up does not wait any longer. An extend that is under way is carried out.
+        _ => tokio::select! {
+            biased;
+            () = hung_up() => return Err(Reject::HungUp),
+            extended = extended => extended,
+        },
+    };
+    match extended {
         Ok(Some(outcome)) => {
             record(command.lease, "", std::iter::once(key), &outcome);
             Ok(respond(outcome.answered().map_err(Reject::Invalid)?))

@@ -43,6 +43,9 @@ pub(in crate::server) struct Authorized<L, S> {
     scope: PhantomData<S>,
 }
 
+/// A request that is meant for this service, whoever makes it.
+pub(super) struct Addressed;
+
 /// What everybody may ask of the service.
 pub(super) struct Public<L>(Arc<Api<L>>);
 
@@ -191,6 +194,15 @@ impl<L: Send + Sync + 'static, S: Required> FromRequestParts<Guarded<L>> for Aut
         let caller = guarded.0.gate.admit(request, S::SCOPE)?;
         let peer = request.extensions.get::<Peer>().map(|peer| peer.0);
         Ok(Self { api: Arc::clone(&guarded.0), caller, peer, scope: PhantomData })
+    }
+}
+
+impl<L: Send + Sync + 'static> FromRequestParts<Guarded<L>> for Addressed {
+    type Rejection = Reject;
+
+    async fn from_request_parts(request: &mut Parts, guarded: &Guarded<L>) -> Result<Self, Reject> {
+        guarded.0.gate.allowed_hosts.check(request).map_err(Refusal::from)?;
+        Ok(Self)
     }
 }
 

@@ -3,14 +3,18 @@
 
 mod admin;
 mod answer;
+mod asked;
 mod batch;
 mod carried_out;
+mod check;
 mod circuit;
 mod complete;
+mod denied_status;
 mod extend;
 mod guard;
 mod health;
 mod json;
+mod left;
 mod metrics;
 mod objects;
 mod path;
@@ -19,6 +23,7 @@ mod reject;
 mod renew;
 mod request_log;
 mod reserve;
+mod ui;
 mod uncached;
 
 use std::future::poll_fn;
@@ -28,20 +33,24 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{post, put};
+use axum::routing::{get, post, put};
 
 pub use super::body::BODY_BYTES_MAX;
 use carried_out::carried_out;
+#[cfg(test)]
+pub(crate) use check::{CheckQuery, accepts_problems};
 pub use circuit::Circuit;
 pub use guard::Gate;
 use guard::Guarded;
 pub use health::Readiness;
+#[cfg(feature = "otlp")]
+pub(super) use metrics::text as metrics_text;
 #[cfg(not(feature = "grpc"))]
 use reject::Reject;
 #[cfg(feature = "grpc")]
 pub(super) use reject::Reject;
 pub(super) use reject::{too_many_headers, too_much_unread};
-use uncached::get_uncached;
+use uncached::{any_uncached, get_uncached};
 #[cfg(feature = "grpc")]
 pub(super) use {
     carried_out::ToItsEnd,
@@ -53,6 +62,7 @@ pub(super) use {
 };
 
 use super::Metrics;
+use super::config::AnswersSettings;
 use crate::engine::Engine;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
@@ -74,6 +84,10 @@ pub struct Api<L> {
     pub batch_requests_max: usize,
     /// The limits whose usage `GET /metrics` shows.
     pub shown_limits: Vec<LimitKey>,
+    /// Whether the web page for operators is served.
+    pub serves_ui: bool,
+    /// What answers tell beside the decision.
+    pub answers: AnswersSettings,
     /// Refuses requests while the ledger does not answer.
     pub circuit: Circuit,
     /// The counters of the API.
@@ -81,10 +95,12 @@ pub struct Api<L> {
 }
 
 impl<L: Ledger> Api<L> {
-    /// The state of an API that is not ready yet: with a request timeout of 2 seconds, batches of 256, and metrics of no
-    /// single limit.
+    /// The state of an API that is not ready yet: with a request timeout of 2 seconds, batches of 256, metrics of no single
+    /// limit, and the web page.
     pub fn new(engine: Arc<Engine<L>>, gate: Gate, mut metrics: Metrics) -> Self {
         metrics.show_emergency_grants(engine.limiter().emergency_counts());
+        metrics.show_waiting(engine.limiter().waiting_counts());
+        metrics.show_allotments(engine.limiter().allotment_counts());
         metrics.show_registry_writes(engine.registry().save_counts());
         Self {
             gate,
@@ -93,6 +109,8 @@ impl<L: Ledger> Api<L> {
             request_timeout: Duration::from_secs(2),
             batch_requests_max: 256,
             shown_limits: Vec::new(),
+            serves_ui: true,
+            answers: AnswersSettings::default(),
             circuit: Circuit::new(&metrics),
             metrics,
         }
@@ -106,7 +124,7 @@ pub enum Audience {
     Everybody,
     /// Reserves, extends, renewals, completes and objects. What an operator does is for another listener.
     Callers,
-    /// What an operator does: limits, rates of objects, metrics.
+    /// What an operator does: limits, rates of objects, metrics, the web page.
     Operators,
 }
 
@@ -119,9 +137,9 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>, audience: Audience) -> Router {
         .route("/healthz", get_uncached(health::healthz))
         .route("/readyz", get_uncached(health::readyz));
     let router = match audience {
-        Audience::Everybody => for_operators(for_callers(router)),
+        Audience::Everybody => for_operators(for_callers(router), &api),
         Audience::Callers => for_callers(router),
-        Audience::Operators => for_operators(router),
+        Audience::Operators => for_operators(router, &api),
     };
     let router = router
         .fallback(async || Reject::NoRoute)
@@ -138,19 +156,26 @@ fn for_callers<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/renew", post(carried_out(renew::one)))
         .route("/v1/complete", post(carried_out(complete::one)))
         .route("/v1/complete/batch", post(carried_out(complete::batch)))
+        // Proxies ask with GET, or with the method of the request that they have.
+        .route("/v1/check/{*key}", any_uncached(carried_out(check::check)))
         .route("/v1/objects/{*path}", get_uncached(objects::get).post(carried_out(objects::post)))
 }
 
-fn for_operators<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
-    router
+fn for_operators<L: Ledger>(router: Router<Guarded<L>>, api: &Api<L>) -> Router<Guarded<L>> {
+    let router = router
         .route("/v1/admin/limits", get_uncached(admin::list).put(carried_out(admin::put)))
         .route(
             "/v1/admin/limits/{*key}",
             get_uncached(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::post)),
         )
+        .route("/v1/admin/denials", get_uncached(admin::denials))
         // The rate of an object is a definition, as those of limits are.
         .route("/v1/objects/{*path}", put(carried_out(objects::put)))
-        .route("/metrics", get_uncached(metrics::metrics))
+        .route("/metrics", get_uncached(metrics::metrics));
+    if !api.serves_ui {
+        return router;
+    }
+    router.route("/ui", get(ui::folder)).route("/ui/", get(ui::index)).route("/ui/{*name}", get(ui::file))
 }
 
 impl<L: Ledger> Api<L> {
@@ -161,6 +186,15 @@ impl<L: Ledger> Api<L> {
     /// The error of `answer`; [`Reject::TimedOut`]; or [`Reject::LedgerAway`] at once, while the circuit is open.
     pub(super) async fn in_time<T, E: Into<Reject>>(
         &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Reject> {
+        self.in_time_after(Duration::ZERO, answer).await
+    }
+
+    /// The same, of an `answer` that may wait for room for so long.
+    pub(super) async fn in_time_after<T, E: Into<Reject>>(
+        &self,
+        wait: Duration,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Reject> {
         let circuit = &self.circuit;
@@ -175,7 +209,7 @@ impl<L: Ledger> Api<L> {
         let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
         let answer = match at_once {
             Poll::Ready(answer) => Ok(answer),
-            Poll::Pending => tokio::time::timeout(self.request_timeout, answer).await,
+            Poll::Pending => tokio::time::timeout(self.request_timeout + wait, answer).await,
         };
         let answer = answer.map_or(Err(Reject::TimedOut), |answer| answer.map_err(Into::into));
         match &answer {

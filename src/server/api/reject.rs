@@ -54,6 +54,8 @@ pub(in crate::server) enum Reject {
     LedgerAway,
     /// The request took longer than the request timeout; the outcome is unknown.
     TimedOut,
+    /// The caller hung up while it waited for room; nobody reads the answer.
+    HungUp,
     /// The request is not let in, or its caller may not do what it asks for.
     Refused(Refusal),
     /// The ledger gave no answer; the outcome is unknown.
@@ -92,6 +94,7 @@ impl Reject {
             Self::Object(ObjectError::LeaseSettled(_)) => (StatusCode::CONFLICT, LEASE_SETTLED),
             Self::LedgerAway
             | Self::TimedOut
+            | Self::HungUp
             | Self::NoAnswer(_)
             | Self::Object(ObjectError::Limiter(_))
             | Self::Admin(AdminError::Registry(_)) => (StatusCode::SERVICE_UNAVAILABLE, BACKEND_ERROR),
@@ -100,7 +103,6 @@ impl Reject {
     }
 
     /// The status of the answer.
-    #[cfg(feature = "grpc")]
     pub(in crate::server) fn status(&self) -> StatusCode {
         self.status_and_name().0
     }
@@ -122,6 +124,7 @@ impl Reject {
             Self::NoRoute => "no endpoint has this path".to_owned(),
             Self::WrongMethod => "this path does not take this method".to_owned(),
             Self::LedgerAway => "the ledger does not answer at present; nothing was sent to it".to_owned(),
+            Self::HungUp => "the caller hung up; the outcome is unknown".to_owned(),
             Self::TimedOut => "the ledger did not answer in time; the outcome is unknown".to_owned(),
             Self::Refused(refusal) => refusal.to_string(),
             Self::NoAnswer(error) => with_sources(error),
@@ -151,6 +154,7 @@ impl Reject {
             Self::NoAnswer(error) | Self::Object(ObjectError::Limiter(error)) => error.is_unreachable(),
             Self::Admin(AdminError::Registry(error)) => error.is_unreachable(),
             Self::LedgerAway
+            | Self::HungUp
             | Self::Invalid(_)
             | Self::TooLarge
             | Self::Encoded
@@ -177,8 +181,8 @@ impl Reject {
 
     /// Logs that an outcome is unknown, or that a change could not be saved.
     pub(in crate::server) fn log(&self) {
-        if matches!(self, Self::Busy(_)) {
-            // Where clients strike a bound, the log counts.
+        if matches!(self, Self::Busy(_) | Self::HungUp) {
+            // Where clients strike a bound, the log counts. Who hung up is no fault of the ledger.
             return;
         }
         if self.is_unknown_outcome() {

@@ -73,6 +73,7 @@ impl Settings {
             let message = format!("must be at most {DRAIN_MS_MAX}, not {}", self.server.drain_ms);
             return Err(bad("server.drain_ms", &message));
         }
+        at_least_1("gateway.http2_resets_max", self.gateway.http2_resets_max.into())?;
         self.check_gateway()?;
         self.check_auth()?;
         AllowedHosts::new(&self.server.allowed_hosts).map_err(|text| {
@@ -80,6 +81,7 @@ impl Settings {
         })?;
         self.connections.check()?;
         self.metrics.check()?;
+        self.otlp.check()?;
         self.tls.check()?;
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;
@@ -87,6 +89,7 @@ impl Settings {
         if self.registry.path.as_os_str().is_empty() {
             return Err(bad("registry.path", "must not be empty"));
         }
+        at_least_1("limiter.wait_poll_ms", self.limiter.wait_poll_ms)?;
         at_least_1("memory.retention_seconds", self.memory.retention_seconds)?;
         at_least_1("memory.transfers_max", self.memory.transfers_max as u64)?;
         if self.log.bytes_per_second_max < LOG_BYTES_PER_SECOND_MIN {

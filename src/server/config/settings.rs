@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id, optional_address};
+use super::{
+    AnswersSettings, AuthSettings, ConnectionsSettings, GatewaySettings, MetricsSettings, OtlpSettings,
+    TlsSettings, cluster_id, optional_address,
+};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
 use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions};
+use crate::limiter::WaitingOptions;
+use crate::time::saturating_ms;
 
 /// Every setting, by section.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -19,10 +24,12 @@ use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions
 pub struct Settings {
     pub server: ServerSettings,
     pub gateway: GatewaySettings,
+    pub answers: AnswersSettings,
     pub auth: AuthSettings,
     pub tls: TlsSettings,
     pub connections: ConnectionsSettings,
     pub metrics: MetricsSettings,
+    pub otlp: OtlpSettings,
     pub registry: RegistrySettings,
     pub tigerbeetle: TigerBeetleSettings,
     pub memory: MemorySettings,
@@ -53,14 +60,8 @@ pub struct ServerSettings {
     pub drain_ms: u64,
     /// The names, besides IP addresses and `localhost`, that the `Host` of a request may have.
     pub allowed_hosts: Vec<String>,
-}
-
-/// `gateway.*`: the gRPC calls of gateways.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GatewaySettings {
-    /// The file of rules, which map descriptors to limits; empty for none.
-    pub rules: PathBuf,
+    /// Whether the web page for operators is served where the API for operators is.
+    pub ui: bool,
 }
 
 /// The ledger that holds the counters.
@@ -120,7 +121,7 @@ pub struct MemorySettings {
     pub denied_leases_max: usize,
 }
 
-/// `limiter.*`: the caches of this process.
+/// `limiter.*`: the caches of this process, and those who wait in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimiterSettings {
@@ -128,6 +129,12 @@ pub struct LimiterSettings {
     pub lease_cache_capacity: usize,
     /// How long the denial cache denies calls on an exhausted limit; 0 turns it off.
     pub local_denial_ms: u64,
+    /// The pause between two looks for room for those who wait, which another replica may have made.
+    pub wait_poll_ms: u64,
+    /// The most requests that wait for room.
+    pub waiters_max: usize,
+    /// The waiting that one level of priority is worth.
+    pub priority_aging_ms: u64,
 }
 
 /// `retry_policy.*`: the `retry_after_ms` of denials.
@@ -193,6 +200,7 @@ impl Default for ServerSettings {
             max_batch_requests: 256,
             drain_ms: 100,
             allowed_hosts: Vec::new(),
+            ui: true,
         }
     }
 }
@@ -240,7 +248,14 @@ impl Default for MemorySettings {
 
 impl Default for LimiterSettings {
     fn default() -> Self {
-        Self { lease_cache_capacity: 65_536, local_denial_ms: 100 }
+        let WaitingOptions { poll_interval, waiters_max, priority_aging } = WaitingOptions::default();
+        Self {
+            lease_cache_capacity: 65_536,
+            local_denial_ms: 100,
+            wait_poll_ms: saturating_ms(poll_interval),
+            waiters_max,
+            priority_aging_ms: saturating_ms(priority_aging),
+        }
     }
 }
 
@@ -289,6 +304,17 @@ impl ServerSettings {
     /// [`ServerSettings::drain_ms`] as a duration.
     pub fn drain_time(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
+    }
+}
+
+impl LimiterSettings {
+    /// How callers wait for room.
+    pub fn waiting(&self) -> WaitingOptions {
+        WaitingOptions {
+            poll_interval: Duration::from_millis(self.wait_poll_ms),
+            waiters_max: self.waiters_max,
+            priority_aging: Duration::from_millis(self.priority_aging_ms),
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::history::{HISTORY, history};
+use super::info;
 use crate::ledger::Ledger;
-use crate::protocol::{LimitAnswer, LimitInfo};
+use crate::protocol::LimitAnswer;
 use crate::registry::AdminError;
 use crate::server::api::answer::answer;
 use crate::server::api::guard::{Authorized, ToRead};
@@ -29,7 +30,10 @@ pub(crate) async fn get<L: Ledger>(
         Err(reject) => Err(reject),
     };
     match (limit, path.strip_suffix(HISTORY)) {
-        (Ok(limit), _) => Ok(answer(StatusCode::OK, LimitAnswer { limit: LimitInfo::from(&limit) })),
+        (Ok(limit), _) => {
+            let limit = info(api.engine.limiter(), &limit);
+            Ok(answer(StatusCode::OK, LimitAnswer { limit }))
+        }
         // No limit that the caller may use has the whole path as its key.
         (
             Err(

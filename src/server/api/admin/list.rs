@@ -5,9 +5,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::{info, key_text};
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
-use crate::protocol::{LimitInfo, LimitsAnswer, ListQuery};
+use crate::protocol::{LimitsAnswer, ListQuery};
 use crate::registry::{KeyRange, LimitFilter};
 use crate::server::api::answer::answer;
 use crate::server::api::guard::{Authorized, ToRead};
@@ -32,9 +33,10 @@ pub(crate) async fn list<L: Ledger>(
     }
     let filter = filter(&query)?;
     authorized.check_keys(&filter.template)?;
-    let page =
-        api.in_time(api.engine.admin().page(&filter, count_max, |key| authorized.may_use(key))).await?;
-    let limits = page.limits.iter().map(LimitInfo::from).collect();
+    let contained = key_text(&query.contains);
+    let is_wanted = |key: &LimitKey| key.as_str().contains(&contained) && authorized.may_use(key);
+    let page = api.in_time(api.engine.admin().page(&filter, count_max, is_wanted)).await?;
+    let limits = page.limits.iter().map(|limit| info(api.engine.limiter(), limit)).collect();
     let next_after = page.next_after.map_or_else(String::new, |key| key.to_string());
     Ok(answer(StatusCode::OK, LimitsAnswer { limits, next_after }))
 }
@@ -44,9 +46,4 @@ fn filter(query: &ListQuery) -> Result<LimitFilter, Reject> {
     let template = template.transpose().map_err(|error| Reject::Invalid(format!("template {error}")))?;
     let keys = KeyRange { prefix: key_text(&query.prefix), after: key_text(&query.after) };
     Ok(LimitFilter { keys, template })
-}
-
-/// A `+` in a query means a space. No key holds a space, but it may hold a `+`.
-fn key_text(text: &str) -> String {
-    text.replace(' ', "+")
 }

@@ -1,6 +1,7 @@
 //! `/v1/admin/limits`: changes limits and shows them.
 
 mod delete;
+mod denials;
 mod get;
 mod history;
 mod list;
@@ -10,6 +11,7 @@ mod replenish;
 mod reset;
 
 pub(super) use delete::delete;
+pub(super) use denials::denials;
 pub(super) use get::get;
 pub(super) use list::list;
 pub(super) use post::post;
@@ -18,8 +20,10 @@ pub(super) use put::put;
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 
+use crate::ledger::Ledger;
 use crate::limit::ExpectedVersion;
 use crate::limit::json::{DefinitionJson, StatusJson};
+use crate::limiter::Limiter;
 use crate::protocol::{ChangeQuery, LimitInfo, UsageBody};
 use crate::registry::LimitUsage;
 use crate::server::api::path::malformed_query;
@@ -33,16 +37,22 @@ fn expected_version(query: ChangeQueryPart) -> Result<ExpectedVersion, Reject> {
     Ok(ExpectedVersion::from_number(query.if_version))
 }
 
-impl From<&LimitUsage> for LimitInfo {
-    fn from(usage: &LimitUsage) -> Self {
-        let state = usage.state();
-        let (status, pending_decrease_to) = StatusJson::of(state.status);
-        Self {
-            definition: DefinitionJson::from(&state.definition),
-            status,
-            pending_decrease_to,
-            usage: UsageBody { available: usage.available, reserved: usage.reserved, debt: usage.debt },
-            version: usage.version(),
-        }
+/// A `+` in a query means a space. No key holds a space, but it may hold a `+`.
+fn key_text(text: &str) -> String {
+    text.replace(' ', "+")
+}
+
+/// A limit as the API writes it.
+fn info<L: Ledger>(limiter: &Limiter<L>, usage: &LimitUsage) -> LimitInfo {
+    let state = usage.state();
+    let (status, pending_decrease_to) = StatusJson::of(state.status);
+    let &LimitUsage { available, reserved, debt, waiting, .. } = usage;
+    let allotted = limiter.allotted(usage.limit().account);
+    LimitInfo {
+        definition: DefinitionJson::from(&state.definition),
+        status,
+        pending_decrease_to,
+        usage: UsageBody { available, reserved, debt, waiting, allotted: allotted.into() },
+        version: usage.version(),
     }
 }

@@ -1,0 +1,138 @@
+//! Allotments: this replica reserves a part of a limit's capacity in one transfer, and serves callers from it in memory.
+//! `docs/allotments.md` is the protocol, and the argument why no caller ever gets more than the capacity.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `clock.rs` | the clocks that tell whether an allotment serves |
+//! | `demand.rs` | how much callers ask of a limit |
+//! | `held.rs` | one allotment |
+//! | `pool.rs` | the allotments of one limit |
+//! | `table.rs` | the leases that are served from allotments |
+//! | `claim.rs` | the right of one call to work on a lease |
+//! | `counts.rs` | what is counted |
+//! | `wanted.rs` | the part of a reserve that allotments can serve |
+//! | `reserve.rs`, `complete.rs`, `overage.rs`, `extend.rs`, `renew.rs` | the operations |
+//! | `chains.rs` | sends the chains of a limit's allotments, one at a time |
+//! | `take.rs` | takes an allotment |
+//! | `step.rs` | replaces allotments by what is needed of them |
+//! | `upkeep.rs` | what the background loop does, and what a replica does that stops |
+//!
+//! Locks are taken in this order: a shard of the table, then the pools in the order of their keys.
+
+mod chains;
+mod claim;
+mod clock;
+mod complete;
+mod counts;
+mod demand;
+mod extend;
+mod held;
+mod overage;
+mod pool;
+mod renew;
+mod reserve;
+mod step;
+mod table;
+mod take;
+mod upkeep;
+mod wanted;
+
+use std::sync::Arc;
+
+use hashbrown::DefaultHashBuilder;
+use tokio::sync::Notify;
+
+use super::Limiter;
+use crate::ledger::{AccountId, Ledger};
+use crate::limit::{LeaseId, LimitKey};
+
+use clock::{Now, OwnClock};
+pub(super) use complete::Completion;
+pub use counts::AllotmentCounts;
+use pool::Pool;
+use table::{Entry, Place, State, Table};
+
+/// The allotments of this process, and the leases that it serves from them.
+#[derive(Debug)]
+pub(super) struct Allotments {
+    clock: OwnClock,
+    table: Table,
+    pools: papaya::HashMap<AccountId, Arc<Pool>, DefaultHashBuilder>,
+    counts: Arc<AllotmentCounts>,
+    /// Wakes the background loop: an allotment is nearly used up, or a pool was made.
+    wanted: Notify,
+}
+
+impl Allotments {
+    pub(super) fn new() -> Self {
+        Self {
+            clock: OwnClock::new(),
+            table: Table::new(),
+            pools: papaya::HashMap::default(),
+            counts: Arc::default(),
+            wanted: Notify::new(),
+        }
+    }
+
+    /// The pool of a limit, which is made at its first use.
+    fn pool(&self, key: &LimitKey, account: AccountId) -> Arc<Pool> {
+        let pools = self.pools.pin();
+        if let Some(pool) = pools.get(&account) {
+            return Arc::clone(pool);
+        }
+        let make = || Arc::new(Pool::new(key.clone(), account));
+        let pool = Arc::clone(pools.get_or_insert_with(account, make));
+        self.wanted.notify_one();
+        pool
+    }
+
+    fn all_pools(&self) -> Vec<Arc<Pool>> {
+        self.pools.pin().values().cloned().collect()
+    }
+
+    /// Whether a lease has an entry.
+    pub(super) fn knows(&self, lease: LeaseId) -> bool {
+        !self.table.is_empty() && self.table.lock(lease).get_mut(lease).is_some()
+    }
+
+    /// Notes that the ledger is asked for a lease. Returns false if it is in allotments, or denied without the ledger.
+    pub(super) fn note_direct(&self, lease: LeaseId) -> bool {
+        let mut shard = self.table.lock(lease);
+        if let Some(entry) = shard.get_mut(lease) {
+            return entry.state == State::Direct;
+        }
+        if shard.place_for(lease, &self.clock, &self.table) == Place::Free {
+            self.table.enter(&mut shard, lease, Entry::new(State::Direct, false));
+        }
+        true
+    }
+
+    /// Whether `allows` holds for every limit of which a lease holds units in allotments; also true if there is no such lease.
+    pub(super) fn holds_only(&self, lease: LeaseId, allows: impl Fn(&LimitKey) -> bool) -> bool {
+        if self.table.is_empty() {
+            return true;
+        }
+        let mut shard = self.table.lock(lease);
+        shard.get_mut(lease).is_none_or(|entry| entry.legs.iter().all(|leg| allows(&leg.pool.key)))
+    }
+}
+
+impl<L: Ledger> Limiter<L> {
+    /// The units of a limit that this process holds in allotments and that no caller holds.
+    pub fn allotted(&self, account: AccountId) -> u64 {
+        let pool = self.allotments.pools.pin().get(&account).cloned();
+        pool.map_or(0, |pool| {
+            let (amount, used) = pool.lock().units();
+            amount.saturating_sub(used)
+        })
+    }
+
+    /// What was done with allotments.
+    pub fn allotment_counts(&self) -> Arc<AllotmentCounts> {
+        Arc::clone(&self.allotments.counts)
+    }
+
+    fn allotment_now(&self) -> Now {
+        self.allotments.clock.now(self.ledger.now_ns())
+    }
+}

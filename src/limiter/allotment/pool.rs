@@ -1,0 +1,252 @@
+//! The allotments of one limit at this replica.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use smallvec::SmallVec;
+
+use super::clock::{Now, wall_unix_ms};
+use super::demand::Demand;
+use super::held::Allotment;
+use crate::decide::allotment::{Step, Take, Terms};
+use crate::ledger::{AccountId, TransferId};
+use crate::limit::{LeaseId, LimitKey};
+
+/// The most allotments of one limit: a step replaces them all.
+pub(super) const ALLOTMENTS_MAX: usize = crate::decide::allotment::VOIDS_MAX;
+/// The next allotment is taken when less than one part in this many of the present one is left.
+const PREFETCH_PART: u64 = 4;
+
+/// The allotments of one limit at this replica.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) key: LimitKey,
+    pub(super) account: AccountId,
+    /// Ids made before this were possibly sent to the ledger. In milliseconds since the Unix epoch, by the wall clock.
+    pub(super) since_unix_ms: u64,
+    /// One chain at a time is under way.
+    pub(super) chain_turn: tokio::sync::Mutex<()>,
+    state: Mutex<PoolState>,
+}
+
+/// What a lock protects.
+#[derive(Debug, Default)]
+pub(super) struct PoolState {
+    /// Those that may serve.
+    pub(super) serving: SmallVec<[Allotment; 2]>,
+    /// Those that serve no more, the oldest first.
+    pub(super) ended: Vec<Allotment>,
+    pub(super) demand: Demand,
+    /// The chain whose outcome is not known.
+    pub(super) under_way: Option<UnderWay>,
+    /// No allotment is taken before this, by the replica's clock: the last take found nothing.
+    pub(super) quiet_until_ns: u64,
+    /// The replica stops, or it forgets the pool: nothing is served or taken any more.
+    pub(super) stopped: bool,
+    /// When a chain last opened the closed account, by the replica's clock.
+    pub(super) framed_at_ns: Option<u64>,
+    /// The numbers of allotments that expired with holds. Nothing is left to release of these.
+    dead: SmallVec<[u64; 2]>,
+    numbers: u64,
+}
+
+/// A chain whose outcome is not known, and what it changes.
+#[derive(Debug, Clone)]
+pub(super) enum UnderWay {
+    Take {
+        take: Take,
+        terms: Terms,
+        sent: Now,
+    },
+    /// A last step of one allotment.
+    Last {
+        step: Step,
+        number: u64,
+    },
+    /// A renewing step: these allotments become one. Their callers hold at most what the step keeps.
+    Renewing {
+        step: Step,
+        numbers: SmallVec<[u64; 2]>,
+        terms: Terms,
+        sent: Now,
+    },
+}
+
+/// Units that a lease takes of one allotment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Units {
+    /// The allotment.
+    pub(super) number: u64,
+    pub(super) version: u64,
+    pub(super) units: u64,
+    /// When the hold has ended, in the ledger's nanoseconds.
+    pub(super) ends_at_ns: u64,
+}
+
+impl Pool {
+    pub(super) fn new(key: LimitKey, account: AccountId) -> Self {
+        Self {
+            key,
+            account,
+            since_unix_ms: wall_unix_ms(),
+            chain_turn: tokio::sync::Mutex::new(()),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the ledger may have answered a reserve of this id before the pool was made.
+    pub(super) fn is_older(&self, lease: LeaseId) -> bool {
+        lease.timestamp_ms() < self.since_unix_ms
+    }
+}
+
+impl PoolState {
+    /// The units that can be taken now of allotments of this version.
+    pub(super) fn room(&self, version: u64, now: Now) -> u64 {
+        if self.stopped {
+            return 0;
+        }
+        let left: u64 = self.serving_now(version, now).map(Allotment::left).sum();
+        match &self.under_way {
+            Some(UnderWay::Renewing { step, numbers, .. }) => {
+                // What is not merged serves as before.
+                let is_merged = |allotment: &&Allotment| numbers.contains(&allotment.number);
+                let used: u64 = self.each().filter(is_merged).map(|it| it.used).sum();
+                let merged: u64 = self.serving_now(version, now).filter(is_merged).map(Allotment::left).sum();
+                left - merged + merged.min(step.keep.saturating_sub(used))
+            }
+            Some(UnderWay::Take { .. } | UnderWay::Last { .. }) | None => left,
+        }
+    }
+
+    fn serving_now(&self, version: u64, now: Now) -> impl Iterator<Item = &Allotment> {
+        self.serving.iter().filter(move |allotment| allotment.serves(version, now))
+    }
+
+    /// All allotments.
+    pub(super) fn each(&self) -> impl Iterator<Item = &Allotment> {
+        self.ended.iter().chain(&self.serving)
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut Allotment> {
+        self.ended.iter_mut().chain(&mut self.serving)
+    }
+
+    /// Takes units of which there is [`PoolState::room`]; the oldest allotments first. Appends what was taken of each.
+    pub(super) fn take_units(
+        &mut self,
+        version: u64,
+        mut units: u64,
+        now: Now,
+        taken: &mut SmallVec<[Units; 1]>,
+    ) {
+        let mut most = self.room(version, now);
+        debug_assert!(units <= most, "there is room");
+        for allotment in self.serving.iter_mut().filter(|allotment| allotment.serves(version, now)) {
+            let part = units.min(allotment.left()).min(most);
+            if part > 0 {
+                let ends_at_ns = allotment.hold_ends_at_ns(now);
+                allotment.take(part, ends_at_ns);
+                taken.push(Units { number: allotment.number, version, units: part, ends_at_ns });
+                units -= part;
+                most -= part;
+            }
+        }
+    }
+
+    /// Releases units that a lease held, if their allotment is still there.
+    pub(super) fn release(&mut self, of: Units, units: u64) {
+        if self.dead.contains(&of.number) {
+            return;
+        }
+        if let Some(allotment) = self.find(of) {
+            allotment.used = allotment.used.saturating_sub(units);
+        }
+    }
+
+    /// The allotment to which units belong.
+    pub(super) fn find(&mut self, of: Units) -> Option<&mut Allotment> {
+        let exact = self.each().any(|allotment| allotment.number == of.number);
+        self.each_mut().find(|allotment| match exact {
+            true => allotment.number == of.number,
+            false => allotment.has_merged(of.number, of.version),
+        })
+    }
+
+    /// Whether the next allotment should be taken before a caller waits for it.
+    pub(super) fn wants_next(&mut self, terms: Terms, now: Now) -> bool {
+        let version = terms.version;
+        let largest = self.serving_now(version, now).map(|allotment| allotment.amount).max();
+        largest.is_some_and(|amount| self.room(version, now) < amount / PREFETCH_PART)
+            && self.under_way.is_none()
+            && now.own_ns >= self.quiet_until_ns
+            && self.serving.len() < ALLOTMENTS_MAX
+            && self.demand.expected(terms.period_ns, now) > 0
+    }
+
+    /// Adds an allotment.
+    pub(super) fn add(
+        &mut self,
+        terms: Terms,
+        pending: TransferId,
+        amount: u64,
+        sent: Now,
+        recorded_at_ns: u64,
+    ) -> &mut Allotment {
+        self.numbers += 1;
+        let number = self.numbers;
+        let timeout_ns = u64::from(terms.timeout_seconds()) * crate::time::NS_PER_SECOND;
+        self.serving.push(Allotment {
+            number,
+            merged_from: number,
+            pending,
+            terms,
+            amount,
+            used: 0,
+            sent,
+            recorded_at_ns,
+            expires_at_ns: recorded_at_ns.saturating_add(timeout_ns),
+            last_end_ns: 0,
+            stepped_at_ns: None,
+        });
+        let last = self.serving.len() - 1;
+        &mut self.serving[last]
+    }
+
+    /// Removes the allotments that the ledger has released. Returns how many there were.
+    pub(super) fn remove_expired(&mut self, now: Now) -> usize {
+        let expired: SmallVec<[u64; 2]> =
+            self.each().filter(|it| it.expires_at_ns <= now.ledger_ns).map(|it| it.number).collect();
+        expired.iter().for_each(|&number| self.remove_expired_one(number));
+        expired.len()
+    }
+
+    /// Removes an allotment that the ledger has released. What callers held of it has ended.
+    pub(super) fn remove_expired_one(&mut self, number: u64) {
+        let are_slots = self.each().any(|it| it.number == number && it.terms.are_slots);
+        self.remove(|allotment| allotment.number == number);
+        if are_slots {
+            self.dead.push(number);
+        }
+    }
+
+    /// Removes allotments.
+    pub(super) fn remove(&mut self, is_removed: impl Fn(&Allotment) -> bool) {
+        self.serving.retain(|allotment| !is_removed(allotment));
+        self.ended.retain(|allotment| !is_removed(allotment));
+    }
+
+    /// Whether there is nothing to do for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.serving.is_empty() && self.ended.is_empty() && self.under_way.is_none()
+    }
+
+    /// The units in allotments, and those of them that callers hold.
+    pub(super) fn units(&self) -> (u64, u64) {
+        let sum = |units: fn(&Allotment) -> u64| self.each().map(units).sum();
+        (sum(|allotment| allotment.amount), sum(|allotment| allotment.used))
+    }
+}
