@@ -196,7 +196,7 @@ pub enum TransferCode {
 
 impl TransferCode {
     /// Every code.
-    pub(crate) const ALL: [TransferCode; 26] = [
+    pub(crate) const ALL: [TransferCode; 27] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,

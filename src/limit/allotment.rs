@@ -26,7 +26,7 @@ impl AllotmentPeriod {
     pub(super) fn check_kind(kind: Kind) -> Result<(), DefinitionError> {
         match kind {
             Kind::Rolling(_) | Kind::Concurrency(_) => Ok(()),
-            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
                 Err(DefinitionError::NoAllotments { kind: kind.name() })
             }
         }

@@ -64,7 +64,7 @@ impl<L: Ledger> Limiter<L> {
         &'a self,
         command: &'a Reserve,
     ) -> impl Future<Output = Result<ReserveOutcome, LimiterError>> + Send + 'a {
-        match self.waiting.concerns(command) {
+        match self.waiting.concerns(command) && self.may_wait(command) {
             true => Either::Left(self.reserve_in_turn(command)),
             false => Either::Right(self.reserve_now(command)),
         }
@@ -302,12 +302,10 @@ impl<L: Ledger> Limiter<L> {
             ReserveResult::Granted { reserved_at_unix_ms } => {
                 Some(ReserveOutcome::granted(reserved_at_unix_ms))
             }
-            // The ledger has refused a leg of it before. While that limit was in shadow mode, another chain may have been granted.
-            ReserveResult::Denied { repeated: true, .. } => None,
             ReserveResult::Denied { denial: Denial::NoRoom(key), .. } if room_at_ns.is_some() => {
                 Some(self.deny_until(resolved, key, room_at_ns))
             }
-            // Another attempt at this lease may be granted, or be under way.
+            // Another attempt at this lease may be granted, or be under way: it waits, or a limit was in shadow mode.
             ReserveResult::Denied { repeated: true, .. } | ReserveResult::AlreadyGranted => None,
             ReserveResult::Denied { denial, .. } => Some(self.deny(resolved, denial, false)),
         })

@@ -225,7 +225,7 @@ impl World {
 
     async fn reserve(&mut self, replica: usize, command: Reserve) {
         match self.replicas[replica].limiter().reserve(&command).await {
-            Ok(ReserveOutcome::Granted { reserved_at_unix_ms }) => {
+            Ok(ReserveOutcome::Granted { reserved_at_unix_ms, .. }) => {
                 let units = command.requirements().iter().map(|it| it.amount.get()).collect();
                 self.running.push((replica, command.lease));
                 self.held.push(Held { replica, command, units, reserved_at_unix_ms });

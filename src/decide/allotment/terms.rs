@@ -42,7 +42,9 @@ impl Terms {
         let (hold_seconds, are_slots) = match definition.kind {
             Kind::Rolling(rolling) => (rolling.window_seconds(), false),
             Kind::Concurrency(concurrency) => (concurrency.timeout_seconds(), true),
-            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => return None,
+            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
+                return None;
+            }
         };
         Some(Self {
             version: limit.version,

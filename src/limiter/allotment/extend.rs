@@ -97,7 +97,7 @@ impl<L: Ledger> Limiter<L> {
             return ExtendOutcome::TooMany;
         }
         let answer = if self.add_units(entry, pool, command.requirement.amount.get()) {
-            ReserveOutcome::Granted { reserved_at_unix_ms: unix_ms(now_ns) }
+            ReserveOutcome::granted(unix_ms(now_ns))
         } else {
             denial()
         };

@@ -104,7 +104,7 @@ impl<L: Ledger> Limiter<L> {
             leg.units = held_anew;
         }
         entry.more().renewals.push((command.renew_id, unix_ms(now_ns)));
-        answered(ReserveOutcome::Granted { reserved_at_unix_ms: unix_ms(now_ns) })
+        answered(ReserveOutcome::granted(unix_ms(now_ns)))
     }
 
     /// Begins a hold now of the slots of a leg; `None` if their allotment does not cover it.
@@ -153,7 +153,7 @@ impl Entry {
     fn renewed_before(&self, command: &Renew) -> Option<RenewOutcome> {
         let renewals = &self.more.as_ref()?.renewals;
         let (_, at_unix_ms) = renewals.iter().find(|(renew_id, _)| *renew_id == command.renew_id)?;
-        let granted = ReserveOutcome::Granted { reserved_at_unix_ms: *at_unix_ms };
+        let granted = ReserveOutcome::granted(*at_unix_ms);
         Some(RenewOutcome::Answered(granted))
     }
 }

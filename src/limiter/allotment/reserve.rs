@@ -63,7 +63,7 @@ impl<L: Ledger> Limiter<L> {
         allotments.ask(&wanted, taken_at);
         allotments.counts.count_served();
         resolved.reset_denial_streaks();
-        Some(ReserveOutcome::Granted { reserved_at_unix_ms })
+        Some(ReserveOutcome::granted(reserved_at_unix_ms))
     }
 
     /// Reserves for a command that names a limit with allotments.
@@ -76,7 +76,7 @@ impl<L: Ledger> Limiter<L> {
             loop {
                 let mut freed = pin!(self.allotments.table.freed.notified());
                 freed.as_mut().enable();
-                match self.begin(command) {
+                match self.begin_allotted(command) {
                     Begin::Answer(answer) => return Ok(answer),
                     Begin::AskLedger => return self.reserve_by(command, Way::Ledger).await,
                     Begin::Wait => freed.await,
@@ -93,7 +93,7 @@ impl<L: Ledger> Limiter<L> {
         })
     }
 
-    fn begin(&self, command: &Reserve) -> Begin<'_> {
+    fn begin_allotted(&self, command: &Reserve) -> Begin<'_> {
         let lease = command.lease;
         let table = &self.allotments.table;
         let mut shard = table.lock(lease);
@@ -119,7 +119,7 @@ impl<L: Ledger> Limiter<L> {
             State::Running if has_ended_part => Begin::Answer(ReserveOutcome::LeaseExpired),
             State::Running => match &entry.rest {
                 Some(rest) => Begin::AskForRest(rest.clone()),
-                None => Begin::Answer(granted(entry.granted_at_unix_ms)),
+                None => Begin::Answer(ReserveOutcome::granted(entry.granted_at_unix_ms)),
             },
             State::Unknown => match entry.rest.clone() {
                 Some(rest) if has_ended_part => Begin::GiveUp(rest),
@@ -175,7 +175,7 @@ impl<L: Ledger> Limiter<L> {
                     entry.granted_at_unix_ms = at_unix_ms;
                 });
                 allotments.counts.count_served();
-                Ok(granted(at_unix_ms))
+                Ok(ReserveOutcome::granted(at_unix_ms))
             }
             Some(rest) => {
                 claim.send(|entry| entry.rest = Some(rest.clone()));
@@ -188,7 +188,7 @@ impl<L: Ledger> Limiter<L> {
     async fn send_rest(&self, claim: Claim<'_>, rest: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         let outcome = self.reserve_by(rest, Way::Ledger).await?;
         match &outcome {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => claim.finish(|entry| {
+            ReserveOutcome::Granted { reserved_at_unix_ms, .. } => claim.finish(|entry| {
                 entry.state = State::Running;
                 entry.granted_at_unix_ms = *reserved_at_unix_ms;
             }),
@@ -233,10 +233,6 @@ impl Entry {
         };
         legs().enumerate().filter(is_first).count()
     }
-}
-
-fn granted(reserved_at_unix_ms: u64) -> ReserveOutcome {
-    ReserveOutcome::Granted { reserved_at_unix_ms }
 }
 
 /// The answer for a lease id that was denied before. A denial names a key of its command; without the key this is another

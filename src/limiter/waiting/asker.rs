@@ -120,7 +120,8 @@ impl<L: Ledger> Limiter<L> {
                 }
             };
             let schedule = limit.as_ref().and_then(|limit| limit.schedule.as_ref());
-            let adds_at_ns = schedule.and_then(|schedule| schedule.adds_at_ns(lacking, now_ns));
+            let clock = resolved.entry(&requirement.key).map_or_else(Default::default, |it| it.clock_value());
+            let adds_at_ns = schedule.and_then(|schedule| schedule.adds_at_ns(lacking, clock, now_ns));
             let room_at = adds_at_ns.and_then(|at_ns| {
                 let pause = Duration::from_nanos(at_ns.saturating_sub(now_ns)).max(PAUSE_MIN);
                 Instant::now().checked_add(pause)

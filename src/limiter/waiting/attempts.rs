@@ -120,7 +120,7 @@ impl<L: Ledger> Limiter<L> {
                     self.remember(command, Some(chain), timestamp_ns);
                 }
                 let reserved_at_unix_ms = unix_ms(reserved_at_ns);
-                Ok(Tried::Outcome(ReserveOutcome::Granted { reserved_at_unix_ms }))
+                Ok(Tried::Outcome(ReserveOutcome::granted(reserved_at_unix_ms)))
             }
             AttemptResult::AlreadyGranted => self.status_of_granted(resolved).await.map(Tried::Outcome),
             AttemptResult::RefusedFresh { leg } => {
@@ -148,7 +148,9 @@ impl<L: Ledger> Limiter<L> {
             let seconds = match limit.as_ref()?.state.definition.kind {
                 Kind::Rolling(rolling) => rolling.window_seconds(),
                 Kind::Concurrency(concurrency) => concurrency.timeout_seconds(),
-                Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => return None,
+                Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
+                    return None;
+                }
             };
             let at_ns = reserved_at_ns.saturating_add(u64::from(seconds) * NS_PER_SECOND);
             let left = Duration::from_nanos(at_ns.saturating_sub(now_ns));

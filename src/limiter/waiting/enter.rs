@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::limit::{LimitKey, Queueing};
 use crate::limiter::denial_cache::BehindQueue;
 use crate::limiter::{Limiter, LimiterError};
-use crate::protocol::{Reserve, ReserveOutcome};
+use crate::protocol::{Requirement, Reserve, ReserveOutcome};
 
 impl<L: Ledger> Limiter<L> {
     /// Reserves when it is the command's turn: at once, or within its longest wait.
@@ -39,6 +39,19 @@ impl<L: Ledger> Limiter<L> {
     /// Ends all waits with their denial. Nobody waits from now on.
     pub async fn stop_waiting(&self) {
         join_all(self.waiting.stop().into_iter().map(|turn| self.finish_wait(turn))).await;
+    }
+
+    /// Whether a reserve can wait, and be behind others. Attempts that wait ask the ledger for the whole amount, which a limit in
+    /// shadow mode need not have; and what allotments have free, the ledger does not tell.
+    pub(in crate::limiter) fn may_wait(&self, command: &Reserve) -> bool {
+        let snapshot = self.registry.snapshot();
+        command.requirements().iter().all(|Requirement { key, .. }| {
+            let entry = snapshot.get(key).or_else(|| snapshot.template_of(key));
+            entry.is_none_or(|entry| {
+                let definition = &entry.limit.state.definition;
+                definition.enforce && definition.allotment.is_none()
+            })
+        })
     }
 
     /// How callers wait for a limit, as far as this process knows.

@@ -37,6 +37,9 @@ impl<L: Ledger> Limiter<L> {
     /// The place of an extend in its queue. `None` if it must be sent at once.
     async fn queue_extend(&self, command: &Extend, wait: Wait) -> Result<Option<Caller>, LimiterError> {
         let wanted = command.as_reserve().with_wait(wait);
+        if !self.may_wait(&wanted) {
+            return Ok(None);
+        }
         let (resolved, rooms) = self.look_around(&wanted).await?;
         let limits = resolved.limits();
         let fits = look::denial(&wanted, &limits, &rooms).is_none() && !self.waiting.is_behind(&wanted);
@@ -46,7 +49,7 @@ impl<L: Ledger> Limiter<L> {
         let transfers = self.ledger.lease_transfers(self.ids.lease_query(command.lease)).await?;
         let now_ns = self.ledger.now_ns();
         let limit = limits.first().copied().flatten();
-        let plan = extend::plan(self.ids, command, limit, &transfers, resolved.at_ns_or(|| now_ns));
+        let plan = extend::plan(self.ids, command, limit, &transfers, false, resolved.at_ns_or(|| now_ns));
         // Whatever else it is, it needs no room.
         let ExtendPlan::Send { lease_expires_at_ns, .. } = plan else { return Ok(None) };
         let runs = Duration::from_nanos(lease_expires_at_ns.saturating_sub(now_ns));

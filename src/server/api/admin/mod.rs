@@ -42,17 +42,25 @@ fn key_text(text: &str) -> String {
     text.replace(' ', "+")
 }
 
-/// A limit as the API writes it.
+/// A limit as the API writes it, with what this process holds of it in allotments.
 fn info<L: Ledger>(limiter: &Limiter<L>, usage: &LimitUsage) -> LimitInfo {
-    let state = usage.state();
-    let (status, pending_decrease_to) = StatusJson::of(state.status);
-    let &LimitUsage { available, reserved, debt, waiting, .. } = usage;
-    let allotted = limiter.allotted(usage.limit().account);
-    LimitInfo {
-        definition: DefinitionJson::from(&state.definition),
-        status,
-        pending_decrease_to,
-        usage: UsageBody { available, reserved, debt, waiting, allotted: allotted.into() },
-        version: usage.version(),
+    let mut info = LimitInfo::from(usage);
+    info.usage.allotted = limiter.allotted(usage.limit().account).into();
+    info
+}
+
+impl From<&LimitUsage> for LimitInfo {
+    /// The limit with nothing in allotments.
+    fn from(usage: &LimitUsage) -> Self {
+        let state = usage.state();
+        let (status, pending_decrease_to) = StatusJson::of(state.status);
+        let &LimitUsage { available, reserved, debt, waiting, .. } = usage;
+        Self {
+            definition: DefinitionJson::from(&state.definition),
+            status,
+            pending_decrease_to,
+            usage: UsageBody { available, reserved, debt, waiting, allotted: 0 },
+            version: usage.version(),
+        }
     }
 }
