@@ -118,6 +118,11 @@ impl Accounts {
         self.by_id.entry(id).or_default().role = Some(role);
     }
 
+    /// Forgets what an account is for.
+    pub(super) fn unassign(&mut self, id: u128) {
+        self.by_id.entry(id).or_default().role = None;
+    }
+
     pub(super) fn sums(&self, id: u128) -> Sums {
         self.by_id.get(&id).copied().unwrap_or_default()
     }

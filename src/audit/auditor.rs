@@ -172,7 +172,10 @@ impl Auditor {
         let parts: Vec<RawTransfer> = rest.iter().take_while(is_part).copied().collect();
         let version = match definition::read(&parts) {
             Ok(version) => version,
-            Err(Unreadable::Newer(what)) => {
+            Err(Unreadable::Newer { what, key }) => {
+                if let Some(key) = key {
+                    self.limits.forget(&key, &mut self.accounts);
+                }
                 self.report.add_not_understood(format!("definition of {what}"), first);
                 return;
             }

@@ -5,6 +5,7 @@ use super::definition::Kind;
 use super::ids::Ids;
 use super::limits::{Limits, NewVersion};
 use super::report::{Finding, Law, Report};
+use super::schedule::Clock;
 use crate::ledger::TransferCode as Code;
 use crate::ledger::raw::RawTransfer;
 
@@ -17,7 +18,7 @@ pub(super) struct ChainContext {
     cut: u128,
     moved_back: u128,
     /// The limit whose clock was advanced, from and to which value.
-    advanced: Option<(u32, u128, u128)>,
+    advanced: Option<(u32, Clock, Clock)>,
     refilled: u128,
     has_manual_trace: bool,
     /// The accounts that were closed or opened, and how often more closed than opened.
@@ -75,6 +76,10 @@ impl ChainContext {
                 self.touched.push(limit);
             }
         }
+        if debit.is_none() || credit.is_none() {
+            // It is reported as not understood.
+            return;
+        }
         match code {
             Code::Grant | Code::Cut => self.check_capacity_move(transfer, code, [debit, credit], books),
             Code::KeepReserved if self.version.is_none() => {
@@ -109,7 +114,9 @@ impl ChainContext {
             | Code::Borrow
             | Code::Repay
             | Code::Measure
-            | Code::Allow => {
+            | Code::Allow
+            | Code::Allot
+            | Code::Pass => {
                 if let [Some(Role::Debt(limit)), _] | [_, Some(Role::Debt(limit))] = [debit, credit]
                     && transfer.amount > 0
                 {
@@ -186,29 +193,41 @@ impl ChainContext {
     }
 
     fn check_clock(&mut self, transfer: &RawTransfer, roles: [Option<Role>; 2], books: &mut Books<'_>) {
-        let [Some(Role::Operator), Some(Role::Clock(limit))] = roles else {
-            books.wrong(Law::Refills, transfer, None, "an advance of a clock is not on a clock");
-            return;
-        };
-        let from = books.accounts.sums(transfer.credit).credits_posted;
-        let to = from.saturating_add(transfer.amount);
-        let tick_ns = match &self.version {
-            // A version settles the rate of the schedule that it replaces.
-            Some(NewVersion { replaced: Some((schedule, _)), .. }) => schedule.tick_ns(),
-            Some(_) | None => {
-                let schedule = books.limits.get(limit).and_then(|limit| limit.schedule.as_ref());
-                schedule.map_or(1, super::schedule::Schedule::tick_ns)
+        let (limit, account) = match roles {
+            [Some(Role::Operator), Some(Role::Clock(limit))] => (limit, transfer.credit),
+            [Some(Role::Clock(limit)), Some(Role::Operator)] => {
+                self.check_phase(transfer, limit, books);
+                return;
+            }
+            [_, _] => {
+                books.wrong(Law::Refills, transfer, None, "an advance of a clock is not on a clock");
+                return;
             }
         };
-        if to.saturating_mul(tick_ns.into()) > transfer.timestamp_ns.into() {
-            books.wrong(
-                Law::Refills,
-                transfer,
-                Some(limit),
-                "the refill clock is ahead of the ledger's time",
-            );
+        let from = Clock::of(&books.accounts.sums(account));
+        let to = Clock { refilled_to: from.refilled_to.saturating_add(transfer.amount), ..from };
+        let replaced = self.version.as_ref().and_then(|version| version.replaced.as_ref());
+        // A version settles the rate of the schedule that it replaces.
+        let schedule = replaced.map(|(schedule, _)| schedule);
+        let schedule =
+            schedule.or_else(|| books.limits.get(limit).and_then(|limit| limit.schedule.as_ref()));
+        let may_advance = schedule.is_some_and(|schedule| schedule.may_advance(from, to, transfer.timestamp_ns));
+        if !may_advance {
+            let sentence = "the refill clock is ahead of the ledger's time, or a window ends early";
+            books.wrong(Law::Refills, transfer, Some(limit), sentence);
         }
         (self.advanced, self.refilled) = (Some((limit, from, to)), 0);
+    }
+
+    /// A phase is the moment up to which the same chain has advanced the clock.
+    fn check_phase(&mut self, transfer: &RawTransfer, limit: u32, books: &mut Books<'_>) {
+        let before = Clock::of(&books.accounts.sums(transfer.debit));
+        let phase = before.phase.saturating_add(transfer.amount);
+        let is_advanced = self.advanced.is_some_and(|(of, _, _)| of == limit);
+        if !is_advanced || phase != before.refilled_to {
+            let sentence = "the refills of a bucket count from another moment than its clock shows";
+            books.wrong(Law::Refills, transfer, Some(limit), sentence);
+        }
     }
 
     fn check_refill(&mut self, transfer: &RawTransfer, roles: [Option<Role>; 2], books: &mut Books<'_>) {
@@ -294,6 +313,7 @@ impl ChainContext {
                 }
                 Kind::FixedWindow { .. }
                 | Kind::SlidingWindow { .. }
+                | Kind::Calendar
                 | Kind::Rolling { .. }
                 | Kind::Concurrency { .. } => 0,
             }
@@ -313,7 +333,8 @@ impl ChainContext {
         self.end_version(books, last);
         if !makes_version {
             for &(account, _) in self.closings.iter().filter(|(_, change)| *change != 0) {
-                let limit = books.accounts.role(account).and_then(Role::limit);
+                let Some(role) = books.accounts.role(account) else { continue };
+                let limit = role.limit();
                 let sentence = "an account is closed or opened for good without a version";
                 books.wrong(Law::Closed, last, limit, sentence);
             }

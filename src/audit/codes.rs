@@ -25,9 +25,11 @@ pub(super) fn is_of_lease(code: TransferCode) -> bool {
         | Code::Spend
         | Code::SpendDeny
         | Code::Release
-        | Code::Borrow => true,
-        // A measure of a release names no lease.
+        | Code::Borrow
+        | Code::Pass => true,
+        // A measure of a release names no lease. An allotment names its own chain.
         Code::Measure
+        | Code::Allot
         | Code::Grant
         | Code::Cut
         | Code::Definition

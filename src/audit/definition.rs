@@ -25,6 +25,8 @@ pub(super) struct Version {
     pub(super) accounts_since: Vec<u64>,
     /// From when the steps of a new schedule count, if the version says so.
     pub(super) schedule_since_ns: Option<u64>,
+    /// When the first window of a calendar window ends, if the version starts its schedule.
+    pub(super) first_window_ends_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(super) enum Kind {
     Bucket { refill_amount: u64, interval_ms: u64, per_interval: u32, is_timed: bool },
     FixedWindow { window_seconds: u32, align_seconds: u32 },
     SlidingWindow { window_seconds: u32, segments: u32 },
+    /// A window of a calendar. The ledger holds the end of the present one, so the calendar need not be known.
+    Calendar,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +52,20 @@ pub(super) enum Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unreadable {
     /// A later version of the program wrote it.
-    Newer(String),
+    Newer {
+        /// What is new.
+        what: String,
+        /// The key, if it could be read.
+        key: Option<String>,
+    },
     /// A part is missing, or the bytes end early.
     Damaged,
+}
+
+impl Unreadable {
+    fn newer(what: String, key: &str) -> Self {
+        Self::Newer { what, key: Some(key.to_owned()) }
+    }
 }
 
 /// Reads the version whose parts are these transfers.
@@ -67,7 +82,7 @@ pub(super) fn read(parts: &[RawTransfer]) -> Result<Version, Unreadable> {
         return Err(Unreadable::Damaged);
     };
     if format != FORMAT {
-        return Err(Unreadable::Newer(format!("format {format}")));
+        return Err(Unreadable::Newer { what: format!("format {format}"), key: None });
     }
     let length = usize::from(u16::from_le_bytes([low, high]));
     let body = bytes.get(HEADER_BYTES..HEADER_BYTES + length).ok_or(Unreadable::Damaged)?;
@@ -76,7 +91,7 @@ pub(super) fn read(parts: &[RawTransfer]) -> Result<Version, Unreadable> {
 
 fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
     let (number, key) = (reader.number()?, reader.text()?);
-    let kind = read_kind(reader)?;
+    let kind = read_kind(reader, &key)?;
     let capacity = reader.number()?;
     let (_unit, _description, _overage) = (reader.text()?, reader.text()?, reader.number()?);
     let status = match reader.number()? {
@@ -84,7 +99,7 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
         1 => Status::Decreasing { to: reader.number()? },
         2 => Status::Deleted,
         3 => Status::Retired,
-        other => return Err(Unreadable::Newer(format!("status {other}"))),
+        other => return Err(Unreadable::newer(format!("status {other}"), &key)),
     };
     let (mut instances_max, mut origin) = (None, None);
     if !reader.is_at_end() {
@@ -107,6 +122,13 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
     }
     let since_ns = if reader.is_at_end() { 0 } else { reader.number()? };
     let schedule_since_ns = (since_ns != 0).then_some(since_ns);
+    // Emergency grants, and whether the limit enforces.
+    for _ in 0..3 {
+        if !reader.is_at_end() {
+            reader.number()?;
+        }
+    }
+    let ends_ms = if reader.is_at_end() { 0 } else { reader.number()? };
     // Later parts change nothing that the audit checks.
     Ok(Version {
         number,
@@ -118,10 +140,11 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
         origin,
         accounts_since,
         schedule_since_ns,
+        first_window_ends_ms: (ends_ms != 0).then_some(ends_ms),
     })
 }
 
-fn read_kind(reader: &mut Reader<'_>) -> Result<Kind, Unreadable> {
+fn read_kind(reader: &mut Reader<'_>, key: &str) -> Result<Kind, Unreadable> {
     let variant = reader.number()?;
     Ok(match variant {
         0 => Kind::Rolling { window_seconds: reader.short_number()? },
@@ -137,7 +160,11 @@ fn read_kind(reader: &mut Reader<'_>) -> Result<Kind, Unreadable> {
             align_seconds: reader.short_number()?,
         },
         4 => Kind::SlidingWindow { window_seconds: reader.short_number()?, segments: reader.short_number()? },
-        other => return Err(Unreadable::Newer(format!("kind {other}"))),
+        6 => {
+            let (_period, _time_zone, _starts_at) = (reader.number()?, reader.text()?, reader.byte()?);
+            Kind::Calendar
+        }
+        other => return Err(Unreadable::newer(format!("kind {other}"), key)),
     })
 }
 

@@ -67,6 +67,11 @@ impl Ids {
         self.hash(&format!("acct:{name}:{key}"))
     }
 
+    /// The account that holds the end of the present window of a calendar window.
+    pub(super) fn window_end(self, key: &str, since_version: u64) -> u128 {
+        self.hash(&format!("acct:window-end:{since_version}:{key}"))
+    }
+
     pub(super) fn borrowed(self, key: &str) -> u128 {
         self.hash(&format!("acct:borrowed:{key}"))
     }

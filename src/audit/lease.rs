@@ -58,7 +58,8 @@ impl Lease {
     /// Takes an extend: a trace and a reservation. Returns what is wrong with it.
     pub(super) fn extend(&mut self, transfers: &[OfLease]) -> Option<&'static str> {
         match transfers {
-            [_, (reservation, code)]
+            // In shadow mode the amount is debt.
+            [_, (reservation, code)] | [_, (reservation, code), (_, Code::Excess)]
                 if codes::reserves(*code) && !reservation.has(RawTransfer::VOID_PENDING) =>
             {
                 self.legs.push(Leg::of(reservation));

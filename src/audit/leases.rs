@@ -86,7 +86,7 @@ impl Leases {
         let is_claim = code == Code::Debt && first.amount == 0;
         if is_claim {
             self.add_claim(&first, report);
-        } else if !is_void && (codes::reserves(code) || code == Code::Borrow) {
+        } else if !is_void && (codes::reserves(code) || matches!(code, Code::Borrow | Code::Pass)) {
             self.add_grant(transfers, report);
         } else if is_void || matches!(code, Code::Complete | Code::Extend | Code::Renew) {
             self.add_to_lease(transfers, code, accounts, report);
@@ -129,6 +129,8 @@ impl Leases {
                 lease.legs.push(Leg::of(transfer));
             } else if *code == Code::Borrow {
                 borrowed = Some(transfer.amount);
+            } else if *code == Code::Pass && lease.legs.is_empty() {
+                // A later attempt of a lease that waits.
             } else if *code != Code::Excess || lease.legs.is_empty() {
                 let sentence = "a grant contains a transfer that does not belong to it";
                 report.add(Finding::new(Law::LeaseShape, transfer, sentence).of_lease(id));

@@ -1,12 +1,12 @@
 //! The limits, as their definition versions tell them.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::accounts::{Accounts, Role};
-use super::definition::{Status, Version};
+use super::definition::{Kind, Status, Version};
 use super::ids::Ids;
 use super::report::{Finding, Law, Report};
-use super::schedule::{self, Schedule};
+use super::schedule::{self, Clock, Schedule};
 use crate::ledger::raw::RawTransfer;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -32,7 +32,7 @@ pub(super) struct Limit {
 pub(super) struct NewVersion {
     pub(super) limit: u32,
     /// The schedule that it replaces, and the value of the clock before.
-    pub(super) replaced: Option<(Schedule, u128)>,
+    pub(super) replaced: Option<(Schedule, Clock)>,
     /// Whether it starts a new schedule.
     pub(super) starts_schedule: bool,
 }
@@ -42,6 +42,8 @@ pub(super) struct NewVersion {
 pub(super) struct Limits {
     all: Vec<Limit>,
     by_key: HashMap<String, u32>,
+    /// The keys of which a version was not understood.
+    unclear: HashSet<String>,
 }
 
 impl Limits {
@@ -65,6 +67,14 @@ impl Limits {
         self.get(index).map_or("?", |limit| &limit.version.key)
     }
 
+    /// Forgets a limit of which a version cannot be understood: nothing of it is judged until a version is.
+    pub(super) fn forget(&mut self, key: &str, accounts: &mut Accounts) {
+        self.unclear.insert(key.to_owned());
+        if let Some(limit) = self.by_key.remove(key).and_then(|index| self.get(index)) {
+            accounts.unassign(limit.account);
+        }
+    }
+
     /// Takes a version from its parts.
     pub(super) fn add(
         &mut self,
@@ -77,7 +87,9 @@ impl Limits {
         let (first, last) = (parts.first()?, parts.last()?);
         let known = self.by_key.get(&version.key).copied();
         let earlier = known.and_then(|index| self.get(index)).cloned();
-        check(ids, earlier.as_ref(), &version, first, report);
+        if !self.unclear.remove(&version.key) {
+            check(ids, earlier.as_ref(), &version, first, report);
+        }
         let index = known.unwrap_or_else(|| u32::try_from(self.all.len()).unwrap_or(u32::MAX));
         let account = ids.limit(&version.key, version.accounts_since.last().copied());
         accounts.assign(account, Role::Limit(index));
@@ -90,7 +102,7 @@ impl Limits {
             old.clone()
         };
         let replaced = old.filter(|_| starts_schedule).map(|old| {
-            let clock = accounts.sums(old.clock).credits_posted;
+            let clock = Clock::of(&accounts.sums(old.clock));
             (old, clock)
         });
         let bucket = schedule.as_ref().is_some_and(Schedule::is_bucket);
@@ -201,12 +213,26 @@ fn new_schedule(
         return None;
     }
     let (key, since_version) = (&version.key, version.number);
-    let schedule = Schedule {
+    let clock = match version.kind {
+        Kind::Calendar => ids.window_end(key, since_version),
+        Kind::Rolling { .. }
+        | Kind::Concurrency { .. }
+        | Kind::Bucket { .. }
+        | Kind::FixedWindow { .. }
+        | Kind::SlidingWindow { .. } => ids.clock(key, schedule::counts_ns(version.kind)),
+    };
+    let since_ns = version.schedule_since_ns.unwrap_or(timestamp_ns / NS_PER_MS * NS_PER_MS);
+    let mut schedule = Schedule {
         since_version,
         kind: version.kind,
-        clock: ids.clock(key, schedule::counts_ns(version.kind)),
-        since_ns: version.schedule_since_ns.unwrap_or(timestamp_ns / NS_PER_MS * NS_PER_MS),
+        clock,
+        since_ns,
+        phases_from_ns: since_ns,
+        first_window_ends_ms: version.first_window_ends_ms,
     };
+    if version.schedule_since_ns.is_some() {
+        schedule.phases_from_ns = timestamp_ns.next_multiple_of(schedule.tick_ns());
+    }
     for index in 0..count {
         accounts.assign(ids.spent(key, since_version, index), Role::Spent { limit, since_version, index });
     }

@@ -1,5 +1,6 @@
 //! The refill schedules, computed anew: when a step begins, and what refills may add.
 
+use super::accounts::Sums;
 use super::definition::Kind;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -13,6 +14,25 @@ pub(super) struct Schedule {
     pub(super) clock: u128,
     /// When it took effect, in nanoseconds since the Unix epoch.
     pub(super) since_ns: u64,
+    /// An earlier phase of the clock is one of an earlier schedule.
+    pub(super) phases_from_ns: u64,
+    /// Of a calendar window.
+    pub(super) first_window_ends_ms: Option<u64>,
+}
+
+/// The value of a refill clock, in its ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// Up to when refills have been made.
+    pub(super) refilled_to: u128,
+    /// From when the steps of a bucket count; 0 if no reserve found it full.
+    pub(super) phase: u128,
+}
+
+impl Clock {
+    pub(super) fn of(sums: &Sums) -> Self {
+        Self { refilled_to: sums.credits_posted, phase: sums.debits_posted }
+    }
 }
 
 /// Equal steps in time. Step n begins at the first whole tick that is n steps after the anchor.
@@ -41,7 +61,8 @@ pub(super) fn counts_ns(kind: Kind) -> bool {
         Kind::Rolling { .. }
         | Kind::Concurrency { .. }
         | Kind::FixedWindow { .. }
-        | Kind::SlidingWindow { .. } => false,
+        | Kind::SlidingWindow { .. }
+        | Kind::Calendar => false,
     }
 }
 
@@ -50,7 +71,7 @@ pub(super) fn spent_accounts(kind: Kind) -> u32 {
     match kind {
         Kind::Rolling { .. } | Kind::Concurrency { .. } => 0,
         Kind::Bucket { .. } => 1,
-        Kind::FixedWindow { .. } => 2,
+        Kind::FixedWindow { .. } | Kind::Calendar => 2,
         Kind::SlidingWindow { segments, .. } => segments.saturating_add(1),
     }
 }
@@ -61,11 +82,12 @@ impl Schedule {
     }
 
     /// The steps; `None` of a bucket that is refilled on request.
-    fn steps(&self) -> Option<Steps> {
+    fn steps(&self, phase: u128) -> Option<Steps> {
         let tick_ns = self.tick_ns();
+        let is_phase = phase > 0 && self.moment(phase) >= self.phases_from_ns;
         match self.kind {
             Kind::Bucket { interval_ms, per_interval, is_timed, .. } => is_timed.then(|| Steps {
-                anchor_ns: self.since_ns,
+                anchor_ns: if is_phase { self.moment(phase) } else { self.since_ns },
                 span_ns: u128::from(interval_ms.max(1)) * u128::from(NS_PER_MS),
                 per_span: per_interval,
                 tick_ns,
@@ -82,7 +104,26 @@ impl Schedule {
                 per_span: segments,
                 tick_ns,
             }),
-            Kind::Rolling { .. } | Kind::Concurrency { .. } => None,
+            Kind::Rolling { .. } | Kind::Concurrency { .. } | Kind::Calendar => None,
+        }
+    }
+
+    /// Whether the clock may advance at a moment.
+    pub(super) fn may_advance(&self, from: Clock, to: Clock, now_ns: u64) -> bool {
+        let tick_ns = self.tick_ns();
+        match self.kind {
+            // The clock shows when the present window ends.
+            Kind::Calendar => {
+                let first_ms = self.first_window_ends_ms.unwrap_or(0);
+                let ends_ns = self.moment(from.refilled_to.max(first_ms.into()));
+                ends_ns <= now_ns && self.moment(to.refilled_to) > ends_ns
+            }
+            // The interval of a full bucket begins with the next tick.
+            Kind::Bucket { .. } => self.moment(to.refilled_to) < now_ns.saturating_add(tick_ns),
+            Kind::FixedWindow { .. }
+            | Kind::SlidingWindow { .. }
+            | Kind::Rolling { .. }
+            | Kind::Concurrency { .. } => self.moment(to.refilled_to) <= now_ns,
         }
     }
 
@@ -92,29 +133,35 @@ impl Schedule {
     }
 
     /// How many steps begin between two values of the refill clock.
-    pub(super) fn steps_between(&self, from: u128, to: u128) -> u128 {
-        let at = |clock| self.moment(clock).max(self.since_ns);
-        self.steps().map_or(0, |steps| steps.at(at(to)).saturating_sub(steps.at(at(from))))
+    pub(super) fn steps_between(&self, from: Clock, to: Clock) -> u128 {
+        if self.kind == Kind::Calendar {
+            // `may_advance` has checked that a window ended.
+            return u128::from(to.refilled_to > from.refilled_to);
+        }
+        let at = |clock: Clock| self.moment(clock.refilled_to).max(self.since_ns);
+        self.steps(from.phase).map_or(0, |steps| steps.at(at(to)).saturating_sub(steps.at(at(from))))
     }
 
     /// The most that refills by time add between two values of the clock; `None` for a window, which is refilled whole.
-    pub(super) fn refilled_between(&self, from: u128, to: u128) -> Option<u128> {
+    pub(super) fn refilled_between(&self, from: Clock, to: Clock) -> Option<u128> {
         match self.kind {
             Kind::Bucket { refill_amount, .. } => {
                 Some(self.steps_between(from, to).saturating_mul(refill_amount.into()))
             }
             Kind::FixedWindow { .. }
             | Kind::SlidingWindow { .. }
+            | Kind::Calendar
             | Kind::Rolling { .. }
             | Kind::Concurrency { .. } => None,
         }
     }
 
     /// The part of a refill that the rate of a bucket has earned of the step that is running at this value of the clock.
-    pub(super) fn earned_of_step(&self, clock: u128) -> u128 {
-        match (self.kind, self.steps()) {
+    pub(super) fn earned_of_step(&self, clock: Clock) -> u128 {
+        match (self.kind, self.steps(clock.phase)) {
             (Kind::Bucket { refill_amount, .. }, Some(steps)) => {
-                let since_ns = u128::from(self.moment(clock).max(self.since_ns) - self.since_ns);
+                let moment = self.moment(clock.refilled_to).max(self.since_ns);
+                let since_ns = u128::from(moment.saturating_sub(steps.anchor_ns));
                 let passed = since_ns * u128::from(steps.per_span) % steps.span_ns;
                 passed.saturating_mul(refill_amount.into()) / steps.span_ns
             }
@@ -124,14 +171,14 @@ impl Schedule {
 
     /// Whether a refill at this value of the clock must leave a spent account alone, because it may hold what was spent in a step
     /// that is still in the window.
-    pub(super) fn keeps(&self, spent_index: u32, from: u128, to: u128) -> bool {
-        let Some(steps) = self.steps() else { return false };
+    pub(super) fn keeps(&self, spent_index: u32, from: Clock, to: Clock) -> bool {
+        let Some(steps) = self.steps(0) else { return false };
         let kept = match self.kind {
             Kind::SlidingWindow { segments, .. } => u128::from(segments),
             Kind::FixedWindow { .. } => 1,
-            Kind::Bucket { .. } | Kind::Rolling { .. } | Kind::Concurrency { .. } => return false,
+            Kind::Bucket { .. } | Kind::Calendar | Kind::Rolling { .. } | Kind::Concurrency { .. } => return false,
         };
-        let step = |clock| steps.at(self.moment(clock).max(self.since_ns));
+        let step = |clock: Clock| steps.at(self.moment(clock.refilled_to).max(self.since_ns));
         let first_kept = (step(to) + 1).saturating_sub(kept);
         let accounts = u128::from(spent_accounts(self.kind));
         (first_kept..=step(from)).any(|step| step % accounts == u128::from(spent_index))
@@ -143,9 +190,9 @@ impl Schedule {
         let lasts = match self.kind {
             Kind::FixedWindow { .. } => 1,
             Kind::SlidingWindow { segments, .. } => u128::from(segments),
-            Kind::Bucket { .. } | Kind::Rolling { .. } | Kind::Concurrency { .. } => return true,
+            Kind::Bucket { .. } | Kind::Calendar | Kind::Rolling { .. } | Kind::Concurrency { .. } => return true,
         };
-        self.steps().is_none_or(|steps| {
+        self.steps(0).is_none_or(|steps| {
             let step = steps.at(refilled_at_ms.saturating_mul(NS_PER_MS)).checked_sub(lasts);
             let accounts = u128::from(spent_accounts(self.kind));
             step.is_some_and(|step| step <= steps.at(now_ns) && step % accounts == u128::from(spent_index))

@@ -110,7 +110,9 @@ pub(super) fn check(
             | Code::Borrow
             | Code::Repay
             | Code::Measure
-            | Code::Allow => {
+            | Code::Allow
+            | Code::Allot
+            | Code::Pass => {
                 let sentence = "a complete contains a transfer that does not belong to it".to_owned();
                 wrong(Law::LeaseShape, sentence, None);
             }

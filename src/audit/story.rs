@@ -57,6 +57,7 @@ fn tell(auditor: &Auditor, transfer: &RawTransfer, code: Code) -> String {
         Code::Debt if amount == 0 => "claims the lease for emergency debt".to_owned(),
         Code::Debt => format!("records {amount} of {limit} as debt"),
         Code::Excess => format!("records {amount} of {limit} as excess of a forced reserve"),
+        Code::Pass => "begins a later attempt".to_owned(),
         Code::Complete => "settles the lease".to_owned(),
         Code::Extend => "extends the lease".to_owned(),
         Code::Renew => format!("renews {} slots", transfer.short),
@@ -72,7 +73,8 @@ fn tell(auditor: &Auditor, transfer: &RawTransfer, code: Code) -> String {
         | Code::Refill
         | Code::Repay
         | Code::Measure
-        | Code::Allow => format!("moves {amount} with code {}", transfer.code),
+        | Code::Allow
+        | Code::Allot => format!("moves {amount} with code {}", transfer.code),
     }
 }
 
@@ -128,6 +130,7 @@ fn tell_version(version: &Version) -> String {
             format!("bucket, {refill_amount} on request")
         }
         Kind::FixedWindow { window_seconds, .. } => format!("window of {window_seconds} s"),
+        Kind::Calendar => "window of a calendar".to_owned(),
         Kind::SlidingWindow { window_seconds, segments } => {
             format!("sliding window of {window_seconds} s in {segments} segments")
         }
