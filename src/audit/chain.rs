@@ -209,9 +209,9 @@ impl ChainContext {
         let replaced = self.version.as_ref().and_then(|version| version.replaced.as_ref());
         // A version settles the rate of the schedule that it replaces.
         let schedule = replaced.map(|(schedule, _)| schedule);
-        let schedule =
-            schedule.or_else(|| books.limits.get(limit).and_then(|limit| limit.schedule.as_ref()));
-        let may_advance = schedule.is_some_and(|schedule| schedule.may_advance(from, to, transfer.timestamp_ns));
+        let schedule = schedule.or_else(|| books.limits.get(limit).and_then(|limit| limit.schedule.as_ref()));
+        let may_advance =
+            schedule.is_some_and(|schedule| schedule.may_advance(from, to, transfer.timestamp_ns));
         if !may_advance {
             let sentence = "the refill clock is ahead of the ledger's time, or a window ends early";
             books.wrong(Law::Refills, transfer, Some(limit), sentence);

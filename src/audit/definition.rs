@@ -31,11 +31,26 @@ pub(super) struct Version {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    Rolling { window_seconds: u32 },
-    Concurrency { timeout_seconds: u32 },
-    Bucket { refill_amount: u64, interval_ms: u64, per_interval: u32, is_timed: bool },
-    FixedWindow { window_seconds: u32, align_seconds: u32 },
-    SlidingWindow { window_seconds: u32, segments: u32 },
+    Rolling {
+        window_seconds: u32,
+    },
+    Concurrency {
+        timeout_seconds: u32,
+    },
+    Bucket {
+        refill_amount: u64,
+        interval_ms: u64,
+        per_interval: u32,
+        is_timed: bool,
+    },
+    FixedWindow {
+        window_seconds: u32,
+        align_seconds: u32,
+    },
+    SlidingWindow {
+        window_seconds: u32,
+        segments: u32,
+    },
     /// A window of a calendar. The ledger holds the end of the present one, so the calendar need not be known.
     Calendar,
 }

@@ -176,7 +176,9 @@ impl Schedule {
         let kept = match self.kind {
             Kind::SlidingWindow { segments, .. } => u128::from(segments),
             Kind::FixedWindow { .. } => 1,
-            Kind::Bucket { .. } | Kind::Calendar | Kind::Rolling { .. } | Kind::Concurrency { .. } => return false,
+            Kind::Bucket { .. } | Kind::Calendar | Kind::Rolling { .. } | Kind::Concurrency { .. } => {
+                return false;
+            }
         };
         let step = |clock: Clock| steps.at(self.moment(clock.refilled_to).max(self.since_ns));
         let first_kept = (step(to) + 1).saturating_sub(kept);
@@ -190,7 +192,9 @@ impl Schedule {
         let lasts = match self.kind {
             Kind::FixedWindow { .. } => 1,
             Kind::SlidingWindow { segments, .. } => u128::from(segments),
-            Kind::Bucket { .. } | Kind::Calendar | Kind::Rolling { .. } | Kind::Concurrency { .. } => return true,
+            Kind::Bucket { .. } | Kind::Calendar | Kind::Rolling { .. } | Kind::Concurrency { .. } => {
+                return true;
+            }
         };
         self.steps(0).is_none_or(|steps| {
             let step = steps.at(refilled_at_ms.saturating_mul(NS_PER_MS)).checked_sub(lasts);
