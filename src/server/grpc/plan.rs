@@ -149,11 +149,11 @@ impl Plan {
         let key = rule.key(entries, wanted).map_err(|error| PlanError::UnknownOverride { index, error })?;
         let Some(key) = key else { return Ok(Item::NoKey { enforce: rule.enforce }) };
         let requirement = Requirement { key: key.clone(), amount: amount.unwrap_or(Amount::ONE) };
-        self.charge(Charge { requirement, enforce: rule.enforce, manner });
         let gives_back = |charge: &Charge| charge.manner == Manner::GiveBack;
         if self.charges.iter().any(|charge| gives_back(charge) != (manner == Manner::GiveBack)) {
             return Err(PlanError::Mixed { index });
         }
+        self.charge(Charge { requirement, enforce: rule.enforce, manner });
         Ok(Item::Limit { key, factor })
     }
 

@@ -73,7 +73,7 @@ async fn checked<L: Ledger>(
     uri: &Uri,
 ) -> Result<Checked, Reject> {
     let (api, key) = (authorized.api(), parse_key(&path?.0)?);
-    let CheckQuery { amount, denied } = CheckQuery::parse(uri)?;
+    let CheckQuery { amount, denied } = CheckQuery::parse(uri).map_err(Reject::Invalid)?;
     authorized.check_keys([&key])?;
     refuse_slots(api, &key).await?;
     let requirement = Requirement { key: key.clone(), amount: amount.unwrap_or(Amount::ONE) };

@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use crate::limit::Amount;
 use crate::server::api::path::malformed_query;
-use crate::server::api::reject::Reject;
 
 /// The query of a check; every part may be left out.
 #[derive(Debug, Deserialize)]
@@ -32,16 +31,16 @@ pub(crate) struct CheckQuery {
 }
 
 impl CheckQuery {
-    /// Reads the query of an address.
-    pub(crate) fn parse(uri: &Uri) -> Result<Self, Reject> {
+    /// Reads the query of an address; the error begins with the name of the first bad part.
+    pub(crate) fn parse(uri: &Uri) -> Result<Self, String> {
         let Query(fields) =
-            Query::<Fields>::try_from_uri(uri).map_err(|rejection| malformed_query(&rejection))?;
+            Query::<Fields>::try_from_uri(uri).map_err(|rejection| malformed_query(&rejection).message())?;
         let amount = (fields.amount > 0).then(|| Amount::new(fields.amount)).transpose();
         let denied = match fields.status {
             429 => StatusCode::TOO_MANY_REQUESTS,
             403 => StatusCode::FORBIDDEN,
-            other => return Err(Reject::Invalid(format!("status must be 429 or 403, not {other}"))),
+            other => return Err(format!("status must be 429 or 403, not {other}")),
         };
-        Ok(Self { amount: amount.map_err(|error| Reject::Invalid(format!("amount {error}")))?, denied })
+        Ok(Self { amount: amount.map_err(|error| format!("amount {error}"))?, denied })
     }
 }
