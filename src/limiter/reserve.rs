@@ -39,7 +39,7 @@ enum LookUp<'a> {
     /// The denial cache denied its lease id before, because of this key.
     DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
     /// A limit in shadow mode would deny.
-    InShadow { resolved: Resolved<'a>, tickets: AdmissionTickets, outcome: ChainOutcome },
+    InShadow { resolved: Resolved<'a>, tickets: Box<AdmissionTickets>, outcome: ChainOutcome },
     /// Its chain makes instances.
     First(Resolved<'a>),
     /// One of its limits hands out allotments.
@@ -221,7 +221,7 @@ impl<L: Ledger> Limiter<L> {
             Err(error) => return Ok(Err(error.into())),
         };
         if reserve::refused_by_shadow(&resolved.limits(), outcome) {
-            return Err(LookUp::InShadow { resolved, tickets, outcome });
+            return Err(LookUp::InShadow { resolved, tickets: Box::new(tickets), outcome });
         }
         let (limits, command) = (resolved.limits(), resolved.command);
         let answer = self.conclude(&resolved, &limits, impossible, tickets, remembered.as_ref(), outcome);
@@ -233,7 +233,7 @@ impl<L: Ledger> Limiter<L> {
             LookUp::Refused { command, outcome } => self.look_up_and_conclude(command, outcome).await,
             LookUp::DeniedBefore { resolved, key } => self.deny_again(&resolved, key).await,
             LookUp::InShadow { resolved, tickets, outcome } => {
-                self.reserve_in_shadow(resolved, tickets, outcome).await
+                self.reserve_in_shadow(resolved, *tickets, outcome).await
             }
             LookUp::First(resolved) => self.reserve_first(resolved).await,
             LookUp::Delegated(resolved) => self.reserve_allotted(resolved).await,

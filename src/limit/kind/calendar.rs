@@ -112,7 +112,7 @@ impl CalendarWindow {
         }
     }
 
-    pub(super) fn decode(encoded: Encoded) -> Result<Self, DefinitionError> {
+    pub(super) fn decode(encoded: &Encoded) -> Result<Self, DefinitionError> {
         let period = match encoded.period {
             EncodedPeriod::Day => Period::Day,
             EncodedPeriod::Week => Period::Week,

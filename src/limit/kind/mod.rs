@@ -196,7 +196,7 @@ impl TryFrom<EncodedKind> for Kind {
             EncodedKind::FixedWindow(window) => (KindName::FixedWindow, window.into()),
             EncodedKind::SlidingWindow(window) => (KindName::SlidingWindow, window.into()),
             EncodedKind::SpreadTokenBucket(bucket) => (KindName::TokenBucket, bucket.into()),
-            EncodedKind::Calendar(window) => return CalendarWindow::decode(window).map(Kind::Calendar),
+            EncodedKind::Calendar(window) => return CalendarWindow::decode(&window).map(Kind::Calendar),
         };
         Kind::from_fields(name, &fields)
     }

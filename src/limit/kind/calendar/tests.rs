@@ -126,11 +126,11 @@ fn a_window_is_stored_and_read_back() {
     for (period, starts_at) in [(Period::Day, 0), (Period::Day, 5), (Period::Month, 15), (Period::Year, 12)] {
         let window = window(period, "Europe/Berlin", starts_at);
         assert_eq!(window.fields().starts_at, starts_at);
-        assert_eq!(CalendarWindow::decode(window.into()), Ok(window));
+        assert_eq!(CalendarWindow::decode(&window.into()), Ok(window));
         assert_eq!(CalendarWindow::from_fields(&window.fields()), Ok(window));
     }
     let time_zone = "Europe/Atlantis".to_owned();
     let unknown = Encoded { period: EncodedPeriod::Day, time_zone, starts_at: 0 };
-    let error = CalendarWindow::decode(unknown).expect_err("there is no such zone").to_string();
+    let error = CalendarWindow::decode(&unknown).expect_err("there is no such zone").to_string();
     assert!(error.starts_with("time_zone \"Europe/Atlantis\" is not known"), "{error}");
 }
