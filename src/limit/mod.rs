@@ -14,6 +14,8 @@ mod key_error;
 mod kind;
 mod kind_name;
 mod on_unavailable;
+#[cfg(test)]
+pub(crate) mod schema;
 mod segments;
 mod state;
 mod template;

@@ -13,6 +13,7 @@ mod health;
 mod json;
 mod metrics;
 mod objects;
+mod openapi;
 mod path;
 mod refusal;
 mod reject;
@@ -110,14 +111,16 @@ pub enum Audience {
     Operators,
 }
 
-/// The routes of the API over `api` for `audience`. Everybody can ask for the health.
+/// The routes of the API over `api` for `audience`. Everybody can ask for the health and for the document
+/// of the API.
 ///
 /// Once a request that may change something is read, it is carried out, even if its connection ends.
 /// Requests are logged only if the subscriber enables debug lines at the time of this call.
 pub fn router<L: Ledger>(api: Arc<Api<L>>, audience: Audience) -> Router {
     let router = Router::new()
         .route("/healthz", get_uncached(health::healthz))
-        .route("/readyz", get_uncached(health::readyz));
+        .route("/readyz", get_uncached(health::readyz))
+        .route("/openapi.json", get_uncached(openapi::openapi));
     let router = match audience {
         Audience::Everybody => for_operators(for_callers(router)),
         Audience::Callers => for_callers(router),
@@ -125,7 +128,7 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>, audience: Audience) -> Router {
     };
     let router = router
         .fallback(async || Reject::NoRoute)
-        .method_not_allowed_fallback(async || Reject::WrongMethod)
+        .method_not_allowed_fallback(async || Reject::WrongMethod { allow: None })
         .with_state(Guarded::new(api));
     request_log::layer(router)
 }
@@ -138,7 +141,10 @@ fn for_callers<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/renew", post(carried_out(renew::one)))
         .route("/v1/complete", post(carried_out(complete::one)))
         .route("/v1/complete/batch", post(carried_out(complete::batch)))
-        .route("/v1/objects/{*path}", get_uncached(objects::get).post(carried_out(objects::post)))
+        .route(
+            "/v1/objects/{*path}",
+            get_uncached(objects::get).post(carried_out(objects::post)).fallback(objects::wrong_method),
+        )
 }
 
 fn for_operators<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
@@ -146,7 +152,10 @@ fn for_operators<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/admin/limits", get_uncached(admin::list).put(carried_out(admin::put)))
         .route(
             "/v1/admin/limits/{*key}",
-            get_uncached(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::post)),
+            get_uncached(admin::get)
+                .delete(carried_out(admin::delete))
+                .post(carried_out(admin::post))
+                .fallback(admin::wrong_method),
         )
         // The rate of an object is a definition, as those of limits are.
         .route("/v1/objects/{*path}", put(carried_out(objects::put)))
