@@ -113,7 +113,7 @@ fn settle_below(bencher: Bencher) {
     let used: Vec<Used> = store.limits[2..]
         .iter()
         .map(|limit| Used {
-            account: limit.account,
+            accounts: [limit.account].into_iter().collect(),
             amount: ACTUAL,
             debt_account: limit.debt_account,
             borrowed: None,

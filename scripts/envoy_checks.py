@@ -4,50 +4,18 @@ import concurrent.futures
 import json
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
+
+from gateway_checks import call, eventually, free_ports
 
 PROTO = pathlib.Path(__file__).parent.parent / "proto"
 EXAMPLE = pathlib.Path(__file__).parent.parent / "examples" / "envoy"
 # The ports in the files of the example.
 PORTS = {"http": 8080, "grpc": 8081, "clients": 10000, "echo": 10001, "envoy_admin": 9901}
-READY_SECONDS_MAX = 60
 LOAD_CALLERS, LOAD_REQUESTS = 4, 100
 BODY = b"hello, this is 32 bytes of text\n"
-
-
-def free_ports():
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    return dict(zip(PORTS, (one.getsockname()[1] for one in sockets)))
-
-
-def call(method, port, path, body=None, **headers):
-    """Status, headers and body of an answer; 0 if there is none."""
-    data = None if body is None else json.dumps(body).encode()
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    headers["content-type"] = "application/json"
-    url = f"http://127.0.0.1:{port}{path}"
-    request = urllib.request.Request(url, data, headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, dict(answer.headers), answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), error.read()
-    except OSError as error:
-        return 0, {}, str(error).encode()
-
-
-def eventually(what, holds, program=None):
-    deadline = time.monotonic() + READY_SECONDS_MAX
-    while not holds():
-        assert program is None or program.poll() is None, f"the program ended: {what}"
-        assert time.monotonic() < deadline, f"not within {READY_SECONDS_MAX} s: {what}"
-        time.sleep(0.05)
 
 
 class World:
@@ -55,7 +23,7 @@ class World:
 
     def __init__(self, folder, ratelimiterd, envoy):
         self.folder, self.ratelimiterd, self.envoy = pathlib.Path(folder), ratelimiterd, envoy
-        self.ports = free_ports()
+        self.ports = free_ports(PORTS)
         for file in EXAMPLE.iterdir():
             self.copy(file.name)
         self.running = {}
@@ -101,8 +69,14 @@ class World:
         return call("GET", self.ports["clients"], path, x_tenant=tenant)
 
     def reserved(self, key):
+        return self.usage(key)["reserved"]
+
+    def debt(self, key):
+        return self.usage(key)["debt"]
+
+    def usage(self, key):
         status, _, body = call("GET", self.ports["http"], f"/v1/admin/limits/{key}")
-        return json.loads(body)["limit"]["usage"]["reserved"] if status == 200 else 0
+        return json.loads(body)["limit"]["usage"] if status == 200 else {"reserved": 0, "debt": 0}
 
     def made(self, tenant):
         """How many limits of tenants with this beginning there are."""
@@ -146,21 +120,33 @@ def check_charge_at_the_end(world):
     assert world.ask("/metered", "acme")[0] == 200
     key = "tenant:acme:daily_bytes"
     eventually("the answer is charged", lambda: world.reserved(key) == len(BODY))
+    # More than the limit of the day has, and then another answer.
+    small = {"key": "tenant:small:daily_bytes", "kind": "fixed_window", "capacity": 40, "window_seconds": 86_400}
+    world.put(small)
+    for _ in range(2):
+        assert world.ask("/metered", "small")[0] == 200
+    eventually("the excess is debt", lambda: world.debt(small["key"]) == 2 * len(BODY) - 40)
 
 
-def check_kuadrant(world):
-    """A client in Python, made from proto/, reserves and commits."""
-    import grpc
+def make_client(folder):
+    """Makes a client from proto/, and adds it to the path of modules."""
     import grpc_tools
     from grpc_tools import protoc
 
     files = [str(file.relative_to(PROTO)) for file in PROTO.rglob("*.proto")]
-    made = world.folder / "made"
+    made = folder / "made"
     made.mkdir()
     well_known = pathlib.Path(grpc_tools.__file__).parent / "_proto"
     paths = [f"-I{PROTO}", f"-I{well_known}", f"--python_out={made}", f"--grpc_python_out={made}"]
     assert protoc.main(["protoc", *paths, *files]) == 0
     sys.path.insert(0, str(made))
+
+
+def check_kuadrant(world):
+    """A client in Python, made from proto/, reserves and commits."""
+    import grpc
+
+    make_client(world.folder)
     from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2 as common
     from envoy.service.ratelimit.v3 import rls_pb2 as rls
     from kuadrant.service.ratelimit.v1 import ratelimit_pb2 as messages
@@ -227,7 +213,30 @@ CHECKS = [
 ]
 
 
+def measure_load(address, seconds):
+    """Measures the service at an address of gRPC, or else one with counters in memory that it starts."""
+    import envoy_load
+
+    with tempfile.TemporaryDirectory(prefix="ratelimiterd-envoy-") as folder:
+        make_client(pathlib.Path(folder))
+        from envoy.extensions.common.ratelimit.v3 import ratelimit_pb2 as common
+        from envoy.service.ratelimit.v3 import rls_pb2 as rls
+
+        if address:
+            return envoy_load.report(address, seconds, rls, common)
+        world = World(folder, *sys.argv[1:3])
+        try:
+            world.start_ratelimiterd()
+            world.put({"key": "tenant:{tenant}:rpm", "kind": "rolling", "capacity": 1_000_000, "window_seconds": 60})
+            envoy_load.report(f"127.0.0.1:{world.ports['grpc']}", seconds, rls, common)
+        finally:
+            world.running.pop("ratelimiterd").kill()
+
+
 def main():
+    if len(sys.argv) > 3:
+        _, _, _, seconds, *address = sys.argv
+        return measure_load("".join(address), float(seconds))
     with tempfile.TemporaryDirectory(prefix="ratelimiterd-envoy-") as folder:
         world = World(folder, *sys.argv[1:])
         try:

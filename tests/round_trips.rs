@@ -194,3 +194,16 @@ async fn a_limit_that_changes_while_it_is_read_is_shown_before_or_after() {
         assert_eq!(shown.available + shown.reserved, capacity.into(), "change {change}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_any_number_of_limits_takes_one_look_up_and_no_chain() {
+    let replica = start().await;
+    let names = fast_buckets(&replica, 32).await;
+    assert!(is_granted(&replica.take(&one_of_each(&names)).await));
+    let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
+    let before = replica.ledger.requests();
+    let left = replica.limiter().left(&keys.iter().collect::<Vec<_>>()).await.expect("the ledger answers");
+    assert_eq!(replica.ledger.requests() - before, 1);
+    assert!(left.iter().flatten().all(|left| left.capacity == 100_000), "{left:?}");
+    assert_eq!(left.iter().flatten().count(), 32);
+}

@@ -26,6 +26,7 @@ pub struct Lease<T: Transport> {
     guard: CompletionGuard<T>,
     command: Reserve,
     reserved_at: SystemTime,
+    would_deny: Box<[LimitKey]>,
 }
 
 /// Why a lease was not completed with the given amounts.
@@ -101,9 +102,19 @@ impl ExtendError {
 }
 
 impl<T: Transport> Lease<T> {
-    pub(super) fn new(mut guard: CompletionGuard<T>, command: Reserve, reserved_at: SystemTime) -> Self {
+    pub(super) fn new(
+        mut guard: CompletionGuard<T>,
+        command: Reserve,
+        reserved_at: SystemTime,
+        would_deny: Box<[LimitKey]>,
+    ) -> Self {
         guard.set_complete(Complete::of_unknown_usage(&command));
-        Self { guard, command, reserved_at }
+        Self { guard, command, reserved_at, would_deny }
+    }
+
+    /// The limits that had too little room and granted, because they are in shadow mode. What they lacked is their debt.
+    pub fn would_deny(&self) -> &[LimitKey] {
+        &self.would_deny
     }
 
     /// The id of the lease.

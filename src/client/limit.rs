@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
-    Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage,
-    RefillRateError,
+    Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey, Overage, Period,
+    RefillRateError, TimeZoneName,
 };
 use crate::time::saturating_ms;
 
@@ -16,7 +16,7 @@ use crate::time::saturating_ms;
 /// ```
 /// use std::time::Duration;
 ///
-/// use ledger_limiter::client::{Limit, Overage, Rate};
+/// use ledger_limiter::client::{Limit, Overage, Period, Rate};
 ///
 /// let minute = Duration::from_secs(60);
 /// let limits = [
@@ -24,6 +24,7 @@ use crate::time::saturating_ms;
 ///     Limit::concurrency("slots", 10).timeout(Duration::from_secs(300)),
 ///     Limit::fixed_window("daily:{tenant}", 1_000_000).per(24 * 60 * minute).instances_max(50_000),
 ///     Limit::sliding_window("calls", 600).per(minute).segments(6),
+///     Limit::calendar("spend:{tenant}", 5_000, Period::Month, "Europe/Berlin").starts_at(15),
 ///     Limit::token_bucket("burst", 100).refill(10, Duration::from_secs(1)).overage(Overage::Deny),
 ///     Rate::per_second(10).burst(1).limit("paced"),
 /// ];
@@ -44,6 +45,7 @@ pub struct Limit {
     description: String,
     overage: Overage,
     instances_max: u64,
+    enforce: bool,
 }
 
 /// Why a limit cannot be defined.
@@ -125,6 +127,20 @@ impl Limit {
         Self::of(key.into_definition_key(), KindName::SlidingWindow, capacity)
     }
 
+    /// `capacity` units in each window of a calendar, such as a month in Berlin, all available again at its end. `time_zone` is
+    /// a name of the IANA database. [`starts_at`](Self::starts_at) moves the beginning of the windows.
+    pub fn calendar(key: impl IntoLimitKey, capacity: u64, period: Period, time_zone: &str) -> Self {
+        let mut limit = Self::of(key.into_definition_key(), KindName::Calendar, capacity);
+        limit.fields.period = Some(period);
+        match TimeZoneName::parse(time_zone) {
+            Ok(time_zone) => {
+                limit.fields.time_zone = Some(time_zone);
+                limit
+            }
+            Err(error) => limit.or_fault(error.into()),
+        }
+    }
+
     pub(super) fn at_rate(key: impl IntoLimitKey, rate: Rate) -> Self {
         let limit = Self::of(key.into_definition_key(), KindName::TokenBucket, rate.burst_units());
         match rate.refill() {
@@ -148,6 +164,7 @@ impl Limit {
             description: String::new(),
             overage: Overage::default(),
             instances_max: 0,
+            enforce: true,
         }
     }
 
@@ -190,6 +207,13 @@ impl Limit {
         self
     }
 
+    /// Begins calendar windows at this hour of a day, weekday (1 for Monday), day of a month (a shorter month begins on its last
+    /// day), or month of a quarter or year.
+    pub fn starts_at(mut self, starts_at: u64) -> Self {
+        self.fields.starts_at = starts_at;
+        self
+    }
+
     /// Names the unit, for people.
     pub fn unit(self, unit: impl Into<String>) -> Self {
         Self { unit: unit.into(), ..self }
@@ -210,6 +234,12 @@ impl Limit {
         Self { instances_max, ..self }
     }
 
+    /// Sets whether the limit denies; by default it does. Without it, the limit is in shadow mode: it grants everything, what
+    /// finds no room is debt, and each such lease tells that the limit [would deny](super::Lease::would_deny).
+    pub fn enforce(self, enforce: bool) -> Self {
+        Self { enforce, ..self }
+    }
+
     /// The definition.
     ///
     /// # Errors
@@ -223,7 +253,7 @@ impl Limit {
         let capacity = Capacity::new(self.capacity).map_err(DefinitionError::Capacity)?;
         let kind = Kind::from_fields(self.kind, &self.fields)?;
         let definition = Definition::new(key, kind, capacity, &self.unit, &self.description, self.overage)?;
-        Ok(definition.with_instances_max(self.instances_max)?)
+        Ok(Definition { enforce: self.enforce, ..definition.with_instances_max(self.instances_max)? })
     }
 
     fn or_fault(self, fault: LimitError) -> Self {
@@ -279,6 +309,10 @@ mod tests {
             ),
             (Limit::rolling("a", 1).per(SECOND).segments(2), "segments must be left out for kind rolling"),
             (Limit::concurrency("a", 1), "timeout_seconds must be between 1 and 31622400, not 0"),
+            (
+                Limit::calendar("a", 1, Period::Day, "UTC").starts_at(24),
+                "starts_at must be between 0 and 23, not 24",
+            ),
             (Limit::sliding_window("a", 1).per(SECOND), "segments must be between 1 and 60, not 0"),
         ] {
             assert_eq!(error_of(limit), expected);

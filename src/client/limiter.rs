@@ -253,9 +253,10 @@ impl<T: Transport> Limiter<T> {
                 guard.disarm();
             }
             match result? {
-                AttemptResult::Granted { reserved_at } => {
+                AttemptResult::Granted { reserved_at, would_deny } => {
                     self.shared.stats.granted(wants);
-                    return Ok(Acquired::Granted(Lease::new(guard, command, reserved_at)));
+                    let lease = Lease::new(guard, command, reserved_at, would_deny);
+                    return Ok(Acquired::Granted(lease));
                 }
                 AttemptResult::Denied(denial) => {
                     self.shared.stats.denied(denial.key());

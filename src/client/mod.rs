@@ -113,6 +113,6 @@ pub use transport::{AttemptResult, Transport};
 
 pub use crate::limit::{
     Amount, AmountError, Capacity, Definition, DefinitionError, ExpectedVersion, ExtendId, KeyError, Kind,
-    KindFields, KindName, LeaseId, LimitKey, Overage, ReleaseId, RenewId, escape_segment,
+    KindFields, KindName, LeaseId, LimitKey, Overage, Period, ReleaseId, RenewId, escape_segment,
 };
 pub use crate::protocol::{Actual, CommandError, Complete, Extend, Renew, Requirement, Reserve};

@@ -49,6 +49,8 @@ pub enum AttemptResult {
     Granted {
         /// The time of the grant, in the ledger's time, to the millisecond.
         reserved_at: SystemTime,
+        /// The limits that had too little room and granted, because they are in shadow mode.
+        would_deny: Box<[LimitKey]>,
     },
     /// Nothing is reserved.
     Denied(Denial),
@@ -66,8 +68,8 @@ impl From<ReserveOutcome> for AttemptResult {
     fn from(outcome: ReserveOutcome) -> Self {
         let hint = Duration::from_millis;
         match outcome {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => {
-                Self::Granted { reserved_at: system_time(reserved_at_unix_ms) }
+            ReserveOutcome::Granted { reserved_at_unix_ms, would_deny } => {
+                Self::Granted { reserved_at: system_time(reserved_at_unix_ms), would_deny }
             }
             ReserveOutcome::NoRoom { key, retry_after_ms } => {
                 Self::Denied(Denial::NoRoom { key, retry_after: hint(retry_after_ms) })

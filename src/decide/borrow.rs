@@ -271,6 +271,7 @@ pub(crate) fn definition_with_rate(
             instances_max: None,
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
+            enforce: true,
         });
     };
     let definition = &limit.state.definition;

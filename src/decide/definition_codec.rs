@@ -9,7 +9,9 @@
 //! | k | `EncodedBucketFields` in postcard's encoding, for buckets that bound the wait of reservations ahead, and if a later part follows |
 //! | a | the versions that gave the limit a new account, in postcard's encoding, if there are any, and if a later part follows |
 //! | j | `EncodedSchedule` in postcard's encoding, for versions that replace a refill schedule, and if a later part follows |
-//! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer |
+//! | e | `EncodedEmergency` in postcard's encoding, for limits that grant while the ledger does not answer, and if a later part follows |
+//! | s | `EncodedEnforcement` in postcard's encoding, for limits in shadow mode, and if a later part follows |
+//! | w | `EncodedWindow` in postcard's encoding, for versions that start the schedule of a calendar window |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -36,6 +38,8 @@ pub struct DefinitionVersion {
     /// From when the steps of its refill schedule count, in nanoseconds since the Unix epoch, if it replaced a schedule.
     /// `None` also for the versions that 0.1 wrote.
     pub schedule_since_ns: Option<u64>,
+    /// When the first window of a calendar window ends, in milliseconds since the Unix epoch, if it started that schedule.
+    pub first_window_ends_ms: Option<u64>,
     /// When it took effect, in the ledger's nanoseconds.
     pub timestamp_ns: u64,
 }
@@ -101,10 +105,24 @@ struct EncodedSchedule {
 }
 
 /// What a replica grants by itself while the ledger does not answer. Version 0.1 ignores it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Default)]
 struct EncodedEmergency {
+    /// 0 if the limit grants nothing alone, and a part behind this one is stored.
     share_millionths: u32,
     seconds: u32,
+}
+
+/// Whether a limit denies. Earlier versions of this program enforce it: they ignore this part, or cannot read the empty part
+/// before it and keep the version before.
+#[derive(Serialize, Deserialize)]
+struct EncodedEnforcement {
+    enforce: bool,
+}
+
+/// The first window of the schedule that a version starts.
+#[derive(Serialize, Deserialize)]
+struct EncodedWindow {
+    first_ends_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,15 +139,20 @@ enum EncodedStatus {
     Retired,
 }
 
-/// Encodes a version into its parts, in order. `schedule_since_ns` is that of [`DefinitionVersion`].
+/// Encodes a version into its parts, in order. `schedule_since_ns` and `first_window_ends_ms` are those of
+/// [`DefinitionVersion`].
 pub(crate) fn encode(
     number: u64,
     state: &LimitState,
     schedule_since_ns: Option<u64>,
+    first_window_ends_ms: Option<u64>,
 ) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
-    let emergency = EncodedEmergency::of(state);
+    let window = first_window_ends_ms.map(|first_ends_ms| EncodedWindow { first_ends_ms });
+    let enforce = state.definition.enforce;
+    let enforcement = (!enforce || window.is_some()).then_some(EncodedEnforcement { enforce });
+    let emergency = EncodedEmergency::of(state).or(enforcement.as_ref().map(|_| Default::default()));
     let schedule = schedule_since_ns.map(|since_ns| EncodedSchedule { since_ns });
     let schedule = schedule.or(emergency.as_ref().map(|_| Default::default()));
     // The decoder finds a part only if all parts before it are stored, too.
@@ -142,6 +165,8 @@ pub(crate) fn encode(
     body = append_if_any(body, accounts_since)?;
     body = append_if_any(body, schedule)?;
     body = append_if_any(body, emergency)?;
+    body = append_if_any(body, enforcement)?;
+    body = append_if_any(body, window)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -198,15 +223,20 @@ impl Assembler {
         let (bucket_fields, rest) = take_if_any::<EncodedBucketFields>(rest)?;
         let (accounts_since, rest) = take_if_any(rest)?;
         let (schedule, rest) = take_if_any::<EncodedSchedule>(rest)?;
-        let (emergency, _) = take_if_any::<EncodedEmergency>(rest)?;
+        let (emergency, rest) = take_if_any::<EncodedEmergency>(rest)?;
+        let (enforcement, rest) = take_if_any::<EncodedEnforcement>(rest)?;
+        let (window, _) = take_if_any::<EncodedWindow>(rest)?;
+        let first_window_ends_ms = window.map(|window| window.first_ends_ms);
         let (number, state) =
             body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
         let on_unavailable = emergency.map_or(Ok(OnUnavailable::Deny), EncodedEmergency::decode)?;
-        let definition = Definition { on_unavailable, ..state.definition };
+        let enforce = enforcement.is_none_or(|it| it.enforce);
+        let definition = Definition { on_unavailable, enforce, ..state.definition };
         let accounts_since = accounts_since.unwrap_or_default();
         let state = LimitState { definition, accounts_since, ..state };
         let schedule_since_ns = schedule.map(|schedule| schedule.since_ns).filter(|&since_ns| since_ns != 0);
-        Ok(Some(DefinitionVersion { number, state, schedule_since_ns, timestamp_ns: recorded.timestamp_ns }))
+        let timestamp_ns = recorded.timestamp_ns;
+        Ok(Some(DefinitionVersion { number, state, schedule_since_ns, first_window_ends_ms, timestamp_ns }))
     }
 }
 
@@ -228,6 +258,9 @@ impl EncodedEmergency {
     }
 
     fn decode(self) -> Result<OnUnavailable, CodecError> {
+        if self.share_millionths == 0 {
+            return Ok(OnUnavailable::Deny);
+        }
         let share = EmergencyShare::from_millionths(self.share_millionths, u64::from(self.seconds));
         share.map(OnUnavailable::Allow).map_err(invalid)
     }

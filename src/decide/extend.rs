@@ -7,8 +7,12 @@
 //!
 //! The reservation's id follows from the extend id. A repeated extend meets its own reservation, and a denied extend id stays
 //! denied.
+//!
+//! If a limit in shadow mode refuses the reservation, a second chain reserves nothing under another id, and posts the additional
+//! amount as debt behind that.
 
 use super::Limit;
+use super::force::with_amount;
 use super::ids::{Ids, Purpose};
 use super::lease::Lease;
 use super::reserve::{self, Denial, PlannedLeg, ReserveResult};
@@ -17,7 +21,7 @@ use crate::ledger::{
     TransferCode, UserData,
 };
 use crate::limit::LeaseId;
-use crate::protocol::{EXTENDS_MAX, Extend};
+use crate::protocol::{EXTENDS_MAX, Extend, REQUIREMENTS_MAX};
 use crate::time::unix_ms;
 
 /// What to do for an extend command, by the state of its lease.
@@ -34,6 +38,8 @@ pub(crate) enum ExtendPlan {
     AlreadyGranted {
         /// The time of that grant, in milliseconds since the Unix epoch.
         reserved_at_unix_ms: u64,
+        /// Whether it is debt, because the limit is in shadow mode and had too little room.
+        is_debt: bool,
     },
     /// The extend id was used for another amount or limit.
     Conflict,
@@ -74,10 +80,12 @@ pub(crate) fn plan(
     command: &Extend,
     limit: Option<&Limit>,
     transfers: &[Recorded],
+    in_debt: bool,
     now_ns: u64,
 ) -> ExtendPlan {
     let lease_ids = ids.of_lease(command.lease);
     let (id, tag) = lease_ids.extension(command.extend_id);
+    let id_in_debt = lease_ids.extension_in_debt(command.extend_id);
     let is_its_account = |account: AccountId| {
         limit.map_or_else(
             || account == ids.limit(&command.requirement.key),
@@ -88,7 +96,13 @@ pub(crate) fn plan(
     let Some(lease) = lease.filter(|lease| !lease.settled && !lease.is_expired(now_ns)) else {
         return ExtendPlan::NotRunning;
     };
-    if let Some(earlier) = transfers.iter().find(|recorded| recorded.transfer.id == id) {
+    let is_earlier = |recorded: &Recorded| [id, id_in_debt].contains(&recorded.transfer.id);
+    if let Some(index) = transfers.iter().position(is_earlier)
+        && let Some(earlier) = transfers.get(index)
+    {
+        let behind = transfers.get(index + 1).map(|behind| behind.transfer);
+        let excess = behind.filter(|behind| behind.code == TransferCode::Excess);
+        let excess = excess.map_or(0, |excess| excess.movement.amount());
         return match earlier.transfer {
             Transfer { movement, user_data, .. } if user_data != tagged(user_data, movement, tag) => {
                 ExtendPlan::IdCollision
@@ -96,8 +110,9 @@ pub(crate) fn plan(
             Transfer {
                 movement: Movement::Pend { debit, amount, .. } | Movement::Post { debit, amount, .. },
                 ..
-            } if is_its_account(debit) && amount == u128::from(command.requirement.amount) => {
-                ExtendPlan::AlreadyGranted { reserved_at_unix_ms: unix_ms(earlier.timestamp_ns) }
+            } if is_its_account(debit) && amount + excess == u128::from(command.requirement.amount) => {
+                let reserved_at_unix_ms = unix_ms(earlier.timestamp_ns);
+                ExtendPlan::AlreadyGranted { reserved_at_unix_ms, is_debt: excess > 0 }
             }
             Transfer { .. } => ExtendPlan::Conflict,
         };
@@ -105,7 +120,7 @@ pub(crate) fn plan(
     if !lease.legs.iter().any(|leg| is_its_account(leg.account)) {
         return ExtendPlan::NotInLease;
     }
-    if lease.guards_taken >= EXTENDS_MAX || transfers.len() + 2 >= LEASE_TRANSFERS_MAX {
+    if lease.guards_taken >= EXTENDS_MAX || transfers.len() + 3 >= LEASE_TRANSFERS_MAX {
         return ExtendPlan::TooMany;
     }
     let PlannedLeg { code, movement, refilled_at_ms } =
@@ -118,10 +133,21 @@ pub(crate) fn plan(
         movement: Movement::Post { debit: ids.operator(), credit: ids.registry(), amount: 0 },
     };
     let user_data = tagged(UserData { long: refilled_at_ms, ..user_data }, movement, tag);
-    let reservation = Transfer { id, code, user_data, movement };
+    let mut transfers = vec![trace, Transfer { id, code, user_data, movement }];
+    if let (true, Some(limit)) = (in_debt, limit) {
+        let (debit, credit) = (limit.debt_account, ids.operator());
+        let excess = Transfer {
+            id: lease_ids.transfer(Purpose::Excess, 0, REQUIREMENTS_MAX + lease.guards_taken),
+            code: TransferCode::Excess,
+            user_data: UserData { wide: command.lease.as_u128(), ..UserData::default() },
+            movement: Movement::Post { debit, credit, amount: command.requirement.amount.into() },
+        };
+        let nothing = Transfer { id: id_in_debt, code, user_data, movement: with_amount(movement, 0) };
+        transfers = vec![trace, nothing, excess];
+    }
     let lease_expires_at_ns = lease.legs.iter().map(|leg| leg.expires_at_ns).max().unwrap_or(0);
-    // The chain has two transfers, so it is never empty.
-    Chain::new([trace, reservation])
+    // The chain has at least two transfers, so it is never empty.
+    Chain::from_vec(transfers)
         .map_or(ExtendPlan::NotRunning, |chain| ExtendPlan::Send { chain, lease_expires_at_ns })
 }
 

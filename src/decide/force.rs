@@ -1,30 +1,64 @@
-//! Force: a reserve that takes everything, whatever is free, becomes one linked chain. Of each limit it reserves what is
-//! free, and behind that it posts the excess as debt.
+//! Force: a reserve that takes whatever is free, and owes the rest, becomes one linked chain. Of each forced limit it
+//! reserves what is free, and behind that it posts the excess as debt. A reserve forces the limits in shadow mode, if one of
+//! them has too little room, or all of its limits, if its caller says so.
 //!
 //! What is free is read before the chain is sent, so the ledger may refuse it. A refusal uses the id of the refused leg up for
 //! good, so no chain of that attempt is ever created, and the next attempt takes new ids. So of all attempts, by any
 //! replicas, the ledger creates one. The first attempt has the ids of an ordinary reserve, which it excludes thereby.
+//!
+//! The legs of limits that enforce have the same ids in all attempts. So if one of them denies, no attempt is ever created, and
+//! the lease stays denied. `docs/shadow-mode.md` has the argument.
 
 use super::Limit;
 use super::ids::{ATTEMPTS_MAX, Ids, Purpose};
 use super::look::Room;
-use super::reserve::{Denial, plan_leg, takes_reservations};
+use super::refill::reopen_and_close;
+use super::renew::Closing;
+use super::reserve::{Denial, is_shadow, plan_leg, takes_reservations, uses_attempt_up};
 use crate::ledger::{Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, UserData};
+use crate::limit::LimitKey;
 use crate::protocol::Reserve;
-use crate::time::unix_ms;
+
+/// The limits of which a reserve takes what is free and owes the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forced {
+    /// All that it names.
+    All,
+    /// Those in shadow mode. The others enforce.
+    Shadow,
+}
 
 /// The meaning of a chain's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ForceResult {
     /// Everything is taken.
     Taken {
-        /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
-        reserved_at_unix_ms: u64,
+        /// The time of the grant, in the ledger's nanoseconds since the Unix epoch.
+        timestamp_ns: u64,
     },
     /// The lease id was granted before: its transfers tell its status.
     AlreadyGranted,
     /// This attempt is used up: read the limits again, and make the next one.
     UsedUp,
+    /// A closed account was opened or closed meanwhile: find the closing transfers again, and repeat this attempt.
+    ClosingChanged,
+    /// A limit that enforces refused.
+    Denied {
+        /// The index of its requirement.
+        index: usize,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+impl Forced {
+    /// Whether the reserve takes what is free of this limit and owes the rest.
+    pub(crate) fn applies_to(self, limit: Option<&Limit>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Shadow => limit.is_some_and(is_shadow),
+        }
+    }
 }
 
 /// Why nothing can be taken: a limit is unknown, or closed while its capacity is being lowered.
@@ -38,33 +72,43 @@ pub(crate) fn denial(command: &Reserve, limits: &[Option<&Limit>], rooms: &[Room
 }
 
 /// The chain of an attempt. `limits` and `rooms` are in the order of the requirements; every refill that was due at `now_ns`
-/// has been made. The last attempt reserves nothing, so nothing can be in its way. `None` if there are no requirements.
+/// has been made. `closings` are the closed accounts that the chain opens for its time, because a closed account takes not even
+/// a reservation of 0. The last attempt reserves nothing of forced limits, so nothing can be in its way. `None` if there are
+/// no requirements.
+#[expect(clippy::too_many_arguments, reason = "the inputs of one plan")]
 pub(crate) fn plan(
     ids: Ids,
     command: &Reserve,
+    forced: Forced,
     limits: &[Option<&Limit>],
     rooms: &[Room],
+    closings: &[Closing],
     attempt: u8,
     now_ns: u64,
 ) -> Option<Chain> {
     let lease_ids = ids.of_lease(command.lease);
     let user_data = UserData { wide: command.lease.as_u128(), ..UserData::default() };
     let is_last = attempt + 1 == ATTEMPTS_MAX;
-    let mut transfers = Vec::with_capacity(2 * command.requirements().len());
+    let around: Vec<[Transfer; 2]> =
+        closings.iter().map(|&(account, closing)| reopen_and_close(ids, account, closing)).collect();
+    let mut transfers = Vec::with_capacity(2 * (command.requirements().len() + closings.len()));
+    transfers.extend(around.iter().map(|[open, _]| *open));
     for (index, ((requirement, limit), room)) in
         command.requirements().iter().zip(limits).zip(rooms).enumerate()
     {
         let wanted = u128::from(requirement.amount);
+        let is_forced = forced.applies_to(*limit);
         let free = match room {
+            Room::Units(_) | Room::Closed if !is_forced => wanted,
             Room::Units(units) if !is_last => wanted.min(*units),
             Room::Units(_) | Room::Closed => 0,
         };
         let leg = plan_leg(ids, requirement, *limit, now_ns);
         transfers.push(Transfer {
-            id: lease_ids.transfer(Purpose::Reserve, attempt, index),
+            id: lease_ids.transfer(Purpose::Reserve, if is_forced { attempt } else { 0 }, index),
             code: leg.code,
             user_data: UserData { long: leg.refilled_at_ms, ..user_data },
-            movement: with_amount(leg.movement, free),
+            movement: if is_forced { with_amount(leg.movement, free) } else { leg.movement },
         });
         if let Some(limit) = limit.filter(|_| wanted > free) {
             let (debit, credit, amount) = (limit.debt_account, ids.operator(), wanted - free);
@@ -76,11 +120,29 @@ pub(crate) fn plan(
             });
         }
     }
+    transfers.extend(around.iter().map(|[_, close]| *close));
     Chain::from_vec(transfers)
 }
 
+/// The limits of which the chain takes more than is free.
+pub(crate) fn would_deny(command: &Reserve, chain: &Chain) -> Box<[LimitKey]> {
+    let is_excess = |&(_, transfer): &(usize, &Transfer)| transfer.code == TransferCode::Excess;
+    let excesses = chain.transfers().iter().enumerate().filter(is_excess);
+    let key = |(index, _)| Some(command.requirements().get(requirement_at(chain, index)?)?.key.clone());
+    excesses.filter_map(key).collect()
+}
+
+/// The index of the requirement to which the transfer at `index` belongs. `None` if it opens or closes an account.
+fn requirement_at(chain: &Chain, index: usize) -> Option<usize> {
+    let is_leg =
+        |transfer: &&Transfer| transfer.code != TransferCode::Close && transfer.code != TransferCode::Excess;
+    let transfer = chain.transfers().get(index).filter(|transfer| transfer.code != TransferCode::Close)?;
+    let legs_before = chain.transfers().iter().take(index).filter(is_leg).count();
+    if is_leg(&transfer) { Some(legs_before) } else { legs_before.checked_sub(1) }
+}
+
 /// The same reservation of another amount.
-fn with_amount(movement: Movement, amount: u128) -> Movement {
+pub(super) fn with_amount(movement: Movement, amount: u128) -> Movement {
     match movement {
         Movement::Pend { debit, credit, timeout_seconds, .. } => {
             Movement::Pend { debit, credit, amount, timeout_seconds }
@@ -91,31 +153,43 @@ fn with_amount(movement: Movement, amount: u128) -> Movement {
 }
 
 /// The meaning of the outcome of the planned chain.
-pub(crate) fn interpret(command: &Reserve, outcome: ChainOutcome) -> Result<ForceResult, LedgerError> {
+pub(crate) fn interpret(
+    command: &Reserve,
+    forced: Forced,
+    limits: &[Option<&Limit>],
+    chain: &Chain,
+    outcome: ChainOutcome,
+) -> Result<ForceResult, LedgerError> {
     let (index, refusal) = match outcome {
-        ChainOutcome::Created { timestamp_ns } => {
-            return Ok(ForceResult::Taken { reserved_at_unix_ms: unix_ms(timestamp_ns) });
-        }
+        ChainOutcome::Created { timestamp_ns } => return Ok(ForceResult::Taken { timestamp_ns }),
         ChainOutcome::Refused { index, refusal } => (index, refusal),
     };
-    match refusal {
-        Refusal::Exists | Refusal::ExistsWithDifferent(_) => Ok(ForceResult::AlreadyGranted),
-        Refusal::ExceedsCredits
-        | Refusal::IdAlreadyFailed
-        | Refusal::DebitAccountClosed
-        | Refusal::CreditAccountClosed
-        | Refusal::DebitAccountNotFound => Ok(ForceResult::UsedUp),
-        Refusal::ExceedsDebits
-        | Refusal::CreditAccountNotFound
-        | Refusal::PendingNotFound
-        | Refusal::PendingNotPending
-        | Refusal::PendingAlreadyPosted
-        | Refusal::PendingAlreadyVoided
-        | Refusal::PendingExpired
-        | Refusal::Overflow
-        | Refusal::Malformed(_) => Err(LedgerError::Unexpected(format!(
-            "the forced reserve for lease {} was refused at transfer {index}: {refusal:?}",
-            command.lease
-        ))),
+    let Some(requirement) = requirement_at(chain, index) else {
+        let is_changed = matches!(
+            refusal,
+            Refusal::Exists | Refusal::ExistsWithDifferent(_) | Refusal::PendingAlreadyVoided
+        );
+        return if is_changed {
+            Ok(ForceResult::ClosingChanged)
+        } else {
+            Err(unexpected(command, index, refusal))
+        };
+    };
+    let is_forced = forced.applies_to(limits.get(requirement).copied().flatten());
+    if matches!(refusal, Refusal::Exists | Refusal::ExistsWithDifferent(_)) {
+        Ok(ForceResult::AlreadyGranted)
+    } else if !is_forced {
+        Ok(ForceResult::Denied { index: requirement, refusal })
+    } else if uses_attempt_up(refusal) {
+        Ok(ForceResult::UsedUp)
+    } else {
+        Err(unexpected(command, index, refusal))
     }
+}
+
+fn unexpected(command: &Reserve, index: usize, refusal: Refusal) -> LedgerError {
+    LedgerError::Unexpected(format!(
+        "the forced reserve for lease {} was refused at transfer {index}: {refusal:?}",
+        command.lease
+    ))
 }

@@ -142,6 +142,18 @@ impl Ids {
         }
     }
 
+    /// The account that holds the end of the present window of a calendar window, of the schedule that started with version
+    /// `since_version`.
+    pub(crate) fn window_end(self, key: &LimitKey, since_version: u64) -> AccountId {
+        self.account(&format!("acct:window-end:{since_version}:{key}"))
+    }
+
+    /// The transfer that advances a window's end from this value, in milliseconds.
+    pub(crate) fn advance_window(self, window_end: AccountId, ends_ms: u64) -> TransferId {
+        let hash = digest(self.ledger, &format!("advance-window:{}:{ends_ms}", window_end.as_u128()));
+        TransferId::from_u128(u128::from(ends_ms) << 80 | hash >> 48)
+    }
+
     /// The account of tokens borrowed ahead of a limit's refills. All schedules of the limit share it.
     pub fn borrowed(self, key: &LimitKey) -> AccountId {
         self.account(&format!("acct:borrowed:{key}"))
@@ -264,6 +276,12 @@ impl LeaseIds {
     pub fn extension(self, extend_id: ExtendId) -> (TransferId, u64) {
         let tag = SipHasher24::new_with_keys(0, 0x746f_702d_7570).hash(&extend_id.as_u128().to_le_bytes());
         (TransferId::from_u128(self.0 | EXTENSION | u128::from(tag & 0x7fff)), tag)
+    }
+
+    /// The reservation of nothing that an extend makes if a limit in shadow mode refused its reservation. Its tag is the same.
+    pub(crate) fn extension_in_debt(self, extend_id: ExtendId) -> TransferId {
+        let hash = SipHasher24::new_with_keys(0, 0x7368_6164_6f77).hash(&extend_id.as_u128().to_le_bytes());
+        TransferId::from_u128(self.0 | EXTENSION | u128::from(hash & 0x7fff))
     }
 }
 

@@ -37,7 +37,13 @@ mod tests {
             let template = template.map(|name| LimitKey::parse_name(name).expect("a template"));
             let origin = template.map(|template| Box::new(Origin { template, version: 1 }));
             let state = LimitState { status: *status, origin, ..LimitState::active(definition.clone()) };
-            DefinitionVersion { number, state, schedule_since_ns: None, timestamp_ns: number }
+            DefinitionVersion {
+                number,
+                state,
+                schedule_since_ns: None,
+                first_window_ends_ms: None,
+                timestamp_ns: number,
+            }
         };
         (1..).zip(versions).map(version).collect()
     }

@@ -4,7 +4,7 @@ use super::Limit;
 use super::ids::Ids;
 use super::reservation_ahead::reservation_ahead;
 use crate::ledger::{AccountId, Movement, Recorded, Transfer, TransferCode, TransferId};
-use crate::limit::{LeaseId, Overage};
+use crate::limit::{LeaseId, LimitKey, Overage};
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, NS_PER_SECOND, unix_ms};
 
@@ -92,9 +92,9 @@ impl Hold {
 }
 
 impl Lease {
-    /// What the lease took of the limit with this account, extensions and excess included.
-    pub(crate) fn taken(&self, account: AccountId) -> u128 {
-        self.legs.iter().filter(|leg| leg.account == account).map(HeldLeg::taken).sum()
+    /// What the lease took on these accounts, extensions and excess included.
+    pub(crate) fn taken(&self, accounts: &[AccountId]) -> u128 {
+        self.legs.iter().filter(|leg| accounts.contains(&leg.account)).map(HeldLeg::taken).sum()
     }
 
     /// Reads a lease from its transfers, oldest first. `None` if it reserved nothing.
@@ -127,7 +127,7 @@ impl Lease {
             settled: false,
             acts_at_unix_ms: None,
         };
-        let mut follows_extend_trace = false;
+        let (mut follows_extend_trace, mut is_leg_held) = (false, true);
         let mut renewal = Renewal::default();
         for recorded in transfers {
             if renewal.legs_left > 0 {
@@ -138,7 +138,8 @@ impl Lease {
                 Some(leg) if !follows_extend_trace => lease.legs.push(leg),
                 Some(leg) => {
                     follows_extend_trace = false;
-                    if !lease.is_expired(leg.reserved_at_ns) {
+                    is_leg_held = !lease.is_expired(leg.reserved_at_ns);
+                    if is_leg_held {
                         lease.legs.push(leg);
                         lease.extensions += 1;
                     }
@@ -152,7 +153,7 @@ impl Lease {
                     lease.guards_taken += 1;
                 }
                 None if recorded.transfer.code == TransferCode::Excess => {
-                    if let Some(leg) = lease.legs.last_mut() {
+                    if let Some(leg) = lease.legs.last_mut().filter(|_| is_leg_held) {
                         leg.excess = recorded.transfer.movement.amount();
                     }
                 }
@@ -181,9 +182,15 @@ impl Lease {
         self.legs.first().map_or(0, |leg| unix_ms(leg.reserved_at_ns))
     }
 
-    /// The account on which the lease holds the limit: the limit's current account, or one that was replaced.
-    pub(crate) fn account_of(&self, ids: Ids, limit: &Limit) -> Option<AccountId> {
-        self.legs.iter().map(|leg| leg.account).find(|&account| limit.has_or_had_account(ids, account))
+    /// The limits of which its reserve took more than was free, if the lease was granted for this command.
+    pub(crate) fn would_deny(&self, command: &Reserve) -> Box<[LimitKey]> {
+        let each = command.requirements().iter().zip(&self.legs);
+        each.filter(|(_, leg)| leg.excess > 0).map(|(requirement, _)| requirement.key.clone()).collect()
+    }
+
+    /// The accounts on which the lease holds the limit: the limit's present account, replaced ones, or both, after an extend.
+    pub(crate) fn accounts_of(&self, ids: Ids, limit: &Limit) -> impl Iterator<Item = AccountId> {
+        self.legs.iter().map(|leg| leg.account).filter(move |&account| limit.has_or_had_account(ids, account))
     }
 
     /// Whether it borrowed tokens that were not available when it was granted ([`super::borrow`]).

@@ -16,6 +16,7 @@
 //! | `borrow` | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
 //! | `reservation_ahead` | the transfers of a lease -> the tokens it borrowed, and when they are available |
 //! | `emergency_debt` | what was used under a lease that no ledger granted -> a chain of debt; the chain's outcome -> recorded, denied, or read the lease |
+//! | `window_end` | the end of a calendar window's present window, as the ledger has it |
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | `exhaustion` | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | [`retry_after`] | a denial -> the hint for the caller |
@@ -45,6 +46,7 @@ pub mod retry_after;
 pub mod schedule_change;
 pub mod settle;
 pub mod usage;
+mod window_end;
 
 use crate::ledger::AccountId;
 use crate::limit::LimitState;

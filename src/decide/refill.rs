@@ -17,17 +17,20 @@
 //! refill happens once, however many replicas, crashes and repetitions there are. Everything that adds to a bucket repays in the
 //! same chain, so nothing is available while something is owed.
 //!
+//! The clock of a calendar window shows the end of the present window instead ([`super::window_end`]).
+//!
 //! Refills have fresh ids because the ledger may refuse them for a passing reason (the limit is closed while its capacity is
 //! being lowered), which uses an id up. The trace keeps them from acting twice.
 
 use super::Limit;
 use super::definition_codec::DefinitionVersion;
 use super::ids::Ids;
+use super::window_end::WindowEnd;
 use crate::ledger::{
     AccountCode, AccountId, AccountRule, Bound, Chain, ChainOutcome, LedgerError, Movement, NewAccount,
     Refusal, Transfer, TransferCode, TransferId, UserData,
 };
-use crate::limit::{LimitKey, Refill, RefillRate, ScheduledKind, Steps, Tick};
+use crate::limit::{CalendarWindow, LimitKey, Refill, RefillRate, ScheduledKind, Steps, Tick};
 use crate::time::unix_ms;
 
 /// More than any account holds or owes. A spent account may hold nearly twice the largest amount: a full bucket and what it owes.
@@ -43,6 +46,8 @@ pub struct Schedule {
     clock: AccountId,
     /// The account of tokens borrowed ahead of refills, if the kind lends.
     borrowed: Option<AccountId>,
+    /// For a calendar window.
+    window_end: Option<WindowEnd>,
 }
 
 /// Where a reservation moves what it spends.
@@ -87,7 +92,17 @@ impl Schedule {
     ) -> Self {
         let spent = (0..kind.spent_accounts()).map(|index| ids.spent(key, since_version, index)).collect();
         let borrowed = kind.lends().then(|| ids.borrowed(key));
-        Self { kind, since_ns, spent, clock: ids.clock(key, kind.tick()), borrowed }
+        let (clock, window_end) = match kind {
+            // Its clock may be ahead of the time, so no later schedule shares it.
+            ScheduledKind::Calendar(window) => {
+                let first = WindowEnd::new(window.ends_after_ms(since_ns));
+                (ids.window_end(key, since_version), Some(first))
+            }
+            ScheduledKind::TokenBucket(_)
+            | ScheduledKind::FixedWindow(_)
+            | ScheduledKind::SlidingWindow(_) => (ids.clock(key, kind.tick()), None),
+        };
+        Self { kind, since_ns, spent, clock, borrowed, window_end }
     }
 
     /// The schedule of a definition version: its own, or that of the version before if it continues.
@@ -102,8 +117,32 @@ impl Schedule {
         Some(same.unwrap_or_else(|| {
             let key = &version.state.definition.key;
             let since_ns = version.schedule_since_ns.unwrap_or_else(|| whole_ms_ns(version.timestamp_ns));
-            Box::new(Self::new(ids, key, kind, version.number, since_ns))
+            let schedule = Self::new(ids, key, kind, version.number, since_ns);
+            let window_end = version.first_window_ends_ms.map(WindowEnd::new).or(schedule.window_end);
+            Box::new(Self { window_end, ..schedule })
         }))
+    }
+
+    /// When the present window ends, as far as this process knows the ledger, in milliseconds since the Unix epoch. `None` for
+    /// another kind than a calendar window.
+    pub(crate) fn window_ends_ms(&self) -> Option<u64> {
+        self.window_end.as_ref().map(WindowEnd::known_ms)
+    }
+
+    /// Takes a value of the refill clock that the ledger has.
+    pub(crate) fn clock_read(&self, clock: u64) {
+        if let Some(window_end) = &self.window_end {
+            window_end.read(clock);
+        }
+    }
+
+    fn calendar(&self) -> Option<(CalendarWindow, &WindowEnd)> {
+        match self.kind {
+            ScheduledKind::Calendar(window) => Some((window, self.window_end.as_ref()?)),
+            ScheduledKind::TokenBucket(_)
+            | ScheduledKind::FixedWindow(_)
+            | ScheduledKind::SlidingWindow(_) => None,
+        }
     }
 
     /// The spent accounts.
@@ -125,7 +164,9 @@ impl Schedule {
     pub(crate) fn timed_refill(&self) -> Option<(RefillRate, Steps)> {
         match self.kind {
             ScheduledKind::TokenBucket(bucket) => Some((bucket.refill(), self.steps()?)),
-            ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) => None,
+            ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) | ScheduledKind::Calendar(_) => {
+                None
+            }
         }
     }
 
@@ -144,6 +185,12 @@ impl Schedule {
 
     /// Where a reservation at `now_ns` moves what it spends, if at most `spent_max` is spent then in total.
     pub(crate) fn spend_target(&self, now_ns: u64, spent_max: u64) -> Option<SpendTarget> {
+        if let Some((window, end)) = self.calendar() {
+            let refilled_at_ms = end_after(window, end.known_ms(), now_ns);
+            let number = window.number_of_boundary(refilled_at_ms);
+            let spent = *self.spent.get(self.kind.spent_account_index(number))?;
+            return Some(SpendTarget { spent, refilled_at_ms });
+        }
         let step = self.steps().map_or(0, |steps| steps.at(now_ns));
         let spent = *self.spent.get(self.kind.spent_account_index(step))?;
         Some(SpendTarget {
@@ -161,18 +208,27 @@ impl Schedule {
 
     /// The start of the next step, in milliseconds since the Unix epoch, rounded up. `None` for a manually refilled bucket.
     pub(crate) fn next_step_ms(&self, now_ns: u64) -> Option<u64> {
+        if let Some((window, end)) = self.calendar() {
+            return Some(end_after(window, end.known_ms(), now_ns));
+        }
         let steps = self.steps()?;
         Some(steps.starts_at_ms(steps.at(now_ns) + 1))
     }
 
     /// Whether a refill clock with this value, in ticks, shows that nothing is due.
     pub(crate) fn is_up_to_date(&self, clock: u64, now_ns: u64) -> bool {
+        if let Some(end) = &self.window_end {
+            return unix_ms(now_ns) < end.by_clock(clock);
+        }
         let is_of_this_step = |steps: Steps| steps.at(self.refilled_to_ns(clock)) >= steps.at(now_ns);
         self.steps().is_none_or(is_of_this_step)
     }
 
     /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value, in ticks, shows that nothing is due.
     pub(crate) fn up_to_date_until_ns(&self, clock: u64) -> u64 {
+        if let Some(end) = &self.window_end {
+            return Tick::Millisecond.starts_at_ns(end.by_clock(clock)).saturating_sub(1);
+        }
         self.steps().map_or(u64::MAX, |steps| {
             let next_step = steps.at(self.refilled_to_ns(clock)).saturating_add(1);
             steps.starts_at_ns(next_step).saturating_sub(1)
@@ -192,8 +248,12 @@ impl Schedule {
     /// The trace that advances the refill clock from one value to another, in ticks.
     pub(super) fn advance_clock(&self, ids: Ids, key: &LimitKey, from: u64, to: u64) -> Transfer {
         let amount = to.saturating_sub(from).into();
+        let id = match &self.window_end {
+            Some(_) => ids.advance_window(self.clock, from),
+            None => ids.advance_clock(key, self.kind.tick(), from),
+        };
         Transfer {
-            id: ids.advance_clock(key, self.kind.tick(), from),
+            id,
             code: TransferCode::AdvanceClock,
             user_data: UserData::default(),
             movement: Movement::Post { debit: ids.operator(), credit: self.clock, amount },
@@ -202,12 +262,22 @@ impl Schedule {
 
     /// What is due between the clock's value and now, and the value that the clock advances to, both in ticks.
     pub(super) fn due(&self, clock: u64, now_ns: u64) -> Option<(u64, Refill)> {
+        if let Some((window, end)) = self.calendar() {
+            let is_over = end.by_clock(clock) <= unix_ms(now_ns);
+            let all = || Refill::Accounts((0..self.spent.len()).collect());
+            return is_over.then(|| (window.ends_after_ms(now_ns), all()));
+        }
         let steps = self.steps()?;
         let to_step = steps.at(now_ns);
         let (from_ns, to_ns) = (self.refilled_to_ns(clock), steps.starts_at_ns(to_step));
         let refill = || self.kind.refill_between(steps.at(from_ns), to_step);
         (from_ns < to_ns).then(|| (steps.tick.at(to_ns), refill()))
     }
+}
+
+/// The end of the window of this moment: the one that is known, or if that has passed, the one by the rules of this program.
+fn end_after(window: CalendarWindow, known_ms: u64, now_ns: u64) -> u64 {
+    if unix_ms(now_ns) < known_ms { known_ms } else { window.ends_after_ms(now_ns) }
 }
 
 /// The millisecond of a moment, in nanoseconds.
@@ -263,9 +333,10 @@ pub(crate) fn manual_refill_amount(limit: &Limit) -> Option<u64> {
         ScheduledKind::TokenBucket(bucket) if !bucket.auto_replenish() => {
             Some(bucket.refill().amount().get())
         }
-        ScheduledKind::TokenBucket(_) | ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) => {
-            None
-        }
+        ScheduledKind::TokenBucket(_)
+        | ScheduledKind::FixedWindow(_)
+        | ScheduledKind::SlidingWindow(_)
+        | ScheduledKind::Calendar(_) => None,
     }
 }
 

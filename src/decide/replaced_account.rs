@@ -58,7 +58,7 @@ fn timeout_seconds(kind: Kind) -> Option<u32> {
     match kind {
         Kind::Rolling(rolling) => Some(rolling.window_seconds()),
         Kind::Concurrency(concurrency) => Some(concurrency.timeout_seconds()),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => None,
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => None,
     }
 }
 

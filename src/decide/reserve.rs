@@ -94,7 +94,7 @@ pub(super) fn plan_leg(
     match definition.kind {
         Kind::Rolling(rolling) => pending(Hold::Rolling(definition.overage), rolling.window_seconds()),
         Kind::Concurrency(concurrency) => pending(Hold::Concurrency, concurrency.timeout_seconds()),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
             plan_spending_leg(requirement, limit, now_ns, definition.capacity.get())
                 .unwrap_or_else(|| unsatisfiable_leg(ids, &requirement.key))
         }
@@ -131,6 +131,42 @@ pub(crate) fn takes_reservations(limit: &Limit) -> bool {
     !limit.state.status.is_gone()
 }
 
+/// Whether the limit is in shadow mode: it grants every reserve, and what finds no room is debt.
+pub(crate) fn is_shadow(limit: &Limit) -> bool {
+    takes_reservations(limit) && !limit.state.definition.enforce
+}
+
+/// Whether the chain was refused only because a limit in shadow mode would deny.
+pub(crate) fn refused_by_shadow(limits: &[Option<&Limit>], outcome: ChainOutcome) -> bool {
+    let (index, refusal) = match outcome {
+        ChainOutcome::Created { .. } => return false,
+        ChainOutcome::Refused { index, refusal } => (index, refusal),
+    };
+    limits.get(index).is_some_and(|limit| limit.is_some_and(is_shadow)) && uses_attempt_up(refusal)
+}
+
+/// Whether this refusal of a leg uses the leg's id up for good, so that no chain with that id is ever created.
+pub(super) fn uses_attempt_up(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::ExceedsCredits
+        | Refusal::IdAlreadyFailed
+        | Refusal::DebitAccountClosed
+        | Refusal::CreditAccountClosed
+        | Refusal::DebitAccountNotFound => true,
+        Refusal::Exists
+        | Refusal::ExistsWithDifferent(_)
+        | Refusal::ExceedsDebits
+        | Refusal::CreditAccountNotFound
+        | Refusal::PendingNotFound
+        | Refusal::PendingNotPending
+        | Refusal::PendingAlreadyPosted
+        | Refusal::PendingAlreadyVoided
+        | Refusal::PendingExpired
+        | Refusal::Overflow
+        | Refusal::Malformed(_) => false,
+    }
+}
+
 /// Whether every key names a limit that takes reservations.
 pub(crate) fn all_known(limits: &[Option<&Limit>]) -> bool {
     limits.iter().all(|limit| limit.is_some_and(takes_reservations))
@@ -146,7 +182,9 @@ pub(crate) fn impossible(command: &Reserve, limits: &[Option<&Limit>]) -> Option
     unknown.or_else(|| {
         each()
             .find(|(requirement, limit)| {
-                limit.is_some_and(|limit| !limit.state.definition.capacity.holds(requirement.amount))
+                limit.is_some_and(|limit| {
+                    !is_shadow(limit) && !limit.state.definition.capacity.holds(requirement.amount)
+                })
             })
             .map(|(requirement, _)| Denial::ExceedsCapacity(requirement.key.clone()))
     })

@@ -57,7 +57,7 @@ impl RetryPolicy {
                 self.rolling.hint_ms(share_ms, streak, random).max(1)
             }
             // A manually refilled bucket: the next refill has no known time.
-            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
                 self.rolling.hint_ms(0.0, streak, random).max(1)
             }
             Kind::Concurrency(concurrency) => {
@@ -71,9 +71,11 @@ impl RetryPolicy {
     pub(crate) fn room_known_ms(&self, kind: Kind, wait_ms: u64) -> u64 {
         let max_ms = match kind {
             Kind::Concurrency(_) => self.concurrency.max_ms,
-            Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
-                self.rolling.max_ms
-            }
+            Kind::Rolling(_)
+            | Kind::TokenBucket(_)
+            | Kind::FixedWindow(_)
+            | Kind::SlidingWindow(_)
+            | Kind::Calendar(_) => self.rolling.max_ms,
         };
         wait_ms.min(max_ms).max(1)
     }

@@ -81,6 +81,7 @@ fuzz_tests! {
     #[cfg(feature = "server")] jwt,
     #[cfg(feature = "server")] key_pattern,
     #[cfg(feature = "server")] host_header,
+    #[cfg(feature = "server")] check_request,
     #[cfg(feature = "grpc")] gateway_rules,
     #[cfg(feature = "grpc")] gateway_request,
 }

@@ -118,7 +118,12 @@ pub(super) fn definition_of_the_ledger(input: &[u8]) {
             short: u32::from_le_bytes(std::array::from_fn(|index| byte(24 + index))),
         };
         let Ok(Some(version)) = assembler.push(&recorded(user_data)) else { continue };
-        let parts = definition_codec::encode(version.number, &version.state, version.schedule_since_ns);
+        let parts = definition_codec::encode(
+            version.number,
+            &version.state,
+            version.schedule_since_ns,
+            version.first_window_ends_ms,
+        );
         let mut again = Assembler::default();
         let mut parts =
             parts.expect("what was read can be written").into_iter().map(|part| again.push(&recorded(part)));
@@ -142,11 +147,12 @@ pub(super) use of_server::*;
 mod of_server {
     use std::path::Path;
 
-    use axum::http::Request;
+    use axum::http::{Request, StatusCode, Uri};
     use tokio_rustls::rustls::pki_types::CertificateDer;
 
     use super::*;
     use crate::registry::file::content;
+    use crate::server::api::{CheckQuery, accepts_problems};
     use crate::server::auth::{CertificateTable, JwtKeys, KeyPattern, parse_entries};
     use crate::server::config::{ClientCertificates, JwtSettings, Settings, TlsSettings};
     use crate::server::{AllowedHosts, ClientIdentity, TlsFiles};
@@ -219,6 +225,22 @@ mod of_server {
         {
             let fixed = pattern.as_str().split(['{', '*']).next().unwrap_or_default();
             assert!(key.as_str().starts_with(fixed), "{} matches {key}", pattern.as_str());
+        }
+    }
+
+    /// The query of a check, and in a second line its `Accept`.
+    pub(crate) fn check_request(input: &[u8]) {
+        let (query, accept) = match input.iter().position(|byte| *byte == b'\n') {
+            Some(end) => (&input[..end], &input[end + 1..]),
+            None => (input, &b""[..]),
+        };
+        if let Ok(request) = Request::builder().header("accept", accept).body(()) {
+            let _is_accepted = accepts_problems(request.headers());
+        }
+        let target = [&b"/v1/check/k?"[..], query].concat();
+        let Ok(uri) = Uri::try_from(target) else { return };
+        if let Some(denied) = CheckQuery::denied_in(&uri) {
+            assert!([StatusCode::TOO_MANY_REQUESTS, StatusCode::FORBIDDEN].contains(&denied));
         }
     }
 

@@ -24,6 +24,9 @@ pub struct Definition {
     pub wait_max: WaitMax,
     /// What happens to callers while the ledger does not answer.
     pub on_unavailable: OnUnavailable,
+    /// Whether the limit denies. Without it, the limit is in shadow mode: it grants every reserve, what finds no room is debt,
+    /// and the answer says that it would deny.
+    pub enforce: bool,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -59,6 +62,7 @@ impl Definition {
             instances_max,
             wait_max: WaitMax::default(),
             on_unavailable: OnUnavailable::default(),
+            enforce: true,
         })
     }
 
@@ -84,9 +88,8 @@ impl Definition {
             kind @ (Kind::Rolling(_)
             | Kind::Concurrency(_)
             | Kind::FixedWindow(_)
-            | Kind::SlidingWindow(_)) => {
-                Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() })
-            }
+            | Kind::SlidingWindow(_)
+            | Kind::Calendar(_)) => Err(DefinitionError::Unused { field: "max_wait_ms", kind: kind.name() }),
         }
     }
 

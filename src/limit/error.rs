@@ -39,6 +39,20 @@ pub enum DefinitionError {
         /// The kind that does not use it.
         kind: KindName,
     },
+    /// A field that the kind needs was left out.
+    #[error("{field} is required for kind calendar")]
+    Missing {
+        /// The field's name.
+        field: &'static str,
+    },
+    /// A time zone is not in the time zone data of this program.
+    #[error(
+        "time_zone \"{name}\" is not known; use a name of the IANA database such as Europe/Berlin, or a newer ratelimiterd"
+    )]
+    TimeZone {
+        /// The name.
+        name: String,
+    },
     /// A choice was given that the kind does not use.
     #[error("{field} must be left out for kind {}", .kind.as_str())]
     UnusedChoice {

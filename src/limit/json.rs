@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields, KindName, LimitKey,
-    LimitState, OnUnavailable, Overage, Status, WaitMax,
+    LimitState, OnUnavailable, Overage, Period, Status, TimeZoneName, WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
@@ -50,6 +50,15 @@ pub struct DefinitionJson {
     /// For buckets: whether time refills them; true if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_replenish: Option<bool>,
+    /// For calendar windows: the period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Period>,
+    /// For calendar windows: the time zone by its IANA name, such as `Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub time_zone: String,
+    /// For calendar windows: the hour, weekday, day or month at which a window begins, by the period; the first if left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub starts_at: u64,
     /// For buckets: the longest that a reservation ahead may wait, in milliseconds; 366 days if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schema(minimum = 1, maximum = 31_622_400_000_i64))]
@@ -75,6 +84,9 @@ pub struct DefinitionJson {
     /// With `on_unavailable: "allow"`: how much each replica grants by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<EmergencyJson>,
+    /// Whether the limit denies; true if left out.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enforce: bool,
 }
 
 /// How reserved capacity becomes available again; see [`KindName`].
@@ -88,6 +100,7 @@ pub enum KindJson {
     TokenBucket,
     FixedWindow,
     SlidingWindow,
+    Calendar,
 }
 
 /// What happens to overage that finds no room; see [`Overage`].
@@ -156,6 +169,7 @@ impl DefinitionJson {
             KindJson::TokenBucket => KindName::TokenBucket,
             KindJson::FixedWindow => KindName::FixedWindow,
             KindJson::SlidingWindow => KindName::SlidingWindow,
+            KindJson::Calendar => KindName::Calendar,
         };
         let fields = KindFields {
             window_seconds: self.window_seconds,
@@ -166,6 +180,11 @@ impl DefinitionJson {
             refill_interval_ms: self.refill_interval_ms,
             refills_per_interval: self.refills_per_interval,
             auto_replenish: self.auto_replenish,
+            period: self.period,
+            time_zone: (!self.time_zone.is_empty())
+                .then(|| TimeZoneName::parse(&self.time_zone))
+                .transpose()?,
+            starts_at: self.starts_at,
         };
         let overage = match self.overage {
             OverageJson::Debt => Overage::Debt,
@@ -184,7 +203,8 @@ impl DefinitionJson {
             Some(ms) => definition.with_max_wait_ms(ms)?,
             None => definition,
         };
-        Ok(Definition { on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?, ..definition })
+        let on_unavailable = on_unavailable(self.on_unavailable, self.emergency)?;
+        Ok(Definition { on_unavailable, enforce: self.enforce, ..definition })
     }
 }
 
@@ -219,6 +239,14 @@ fn max_wait_ms(wait_max: WaitMax) -> Option<u64> {
     (wait_max != WaitMax::default()).then(|| wait_max.ms())
 }
 
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -238,6 +266,7 @@ impl From<&Definition> for DefinitionJson {
                 KindName::TokenBucket => KindJson::TokenBucket,
                 KindName::FixedWindow => KindJson::FixedWindow,
                 KindName::SlidingWindow => KindJson::SlidingWindow,
+                KindName::Calendar => KindJson::Calendar,
             },
             capacity: definition.capacity.get(),
             window_seconds: fields.window_seconds,
@@ -248,6 +277,9 @@ impl From<&Definition> for DefinitionJson {
             refill_interval_ms: fields.refill_interval_ms,
             refills_per_interval: fields.refills_per_interval,
             auto_replenish: fields.auto_replenish,
+            period: fields.period,
+            time_zone: fields.time_zone.map_or_else(String::new, |zone| zone.as_str().to_owned()),
+            starts_at: fields.starts_at,
             max_wait_ms: max_wait_ms(definition.wait_max),
             max_instances: definition.instances_max.map_or(0, Amount::get),
             unit: definition.texts.unit().to_owned(),
@@ -258,6 +290,7 @@ impl From<&Definition> for DefinitionJson {
             },
             on_unavailable,
             emergency,
+            enforce: definition.enforce,
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum KindName {
     FixedWindow,
     /// See [`Kind::SlidingWindow`](super::Kind::SlidingWindow).
     SlidingWindow,
+    /// See [`Kind::Calendar`](super::Kind::Calendar).
+    Calendar,
 }
 
 impl KindName {
@@ -24,6 +26,7 @@ impl KindName {
             KindName::TokenBucket => "token_bucket",
             KindName::FixedWindow => "fixed_window",
             KindName::SlidingWindow => "sliding_window",
+            KindName::Calendar => "calendar",
         }
     }
 }

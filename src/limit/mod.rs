@@ -32,8 +32,9 @@ pub use ids::{ExtendId, IdError, LeaseId, ReleaseId, RenewId, ReplenishId};
 pub use key::LimitKey;
 pub use key_error::{KEY_BYTES_MAX, KeyError};
 pub use kind::{
-    BucketRate, Concurrency, FixedWindow, Kind, KindFields, REFILL_INTERVAL_MS_MAX, RateChange, RefillRate,
-    RefillRateError, Rolling, SECONDS_MAX, SEGMENTS_MAX, SlidingWindow, TokenBucket,
+    BucketRate, CalendarWindow, Concurrency, FixedWindow, Kind, KindFields, Period, REFILL_INTERVAL_MS_MAX,
+    RateChange, RefillRate, RefillRateError, Rolling, SECONDS_MAX, SEGMENTS_MAX, SlidingWindow, TimeZoneName,
+    TokenBucket,
 };
 pub(crate) use kind::{EncodedKind, Refill, ScheduledKind, Steps, Tick};
 pub use kind_name::KindName;

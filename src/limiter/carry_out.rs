@@ -17,7 +17,7 @@ impl<L: Ledger> Limiter<L> {
                 self.reserve_if_free(take, free).await.map(CommandOutcome::Reserved)
             }
             ReserveCommand::Force(reserve) => self.force(reserve).await.map(CommandOutcome::Reserved),
-            ReserveCommand::Look(reserve) => self.look(reserve).await.map(CommandOutcome::Looked),
+            ReserveCommand::Look(reserve) => self.look(reserve).await,
         }
     }
 
@@ -25,14 +25,14 @@ impl<L: Ledger> Limiter<L> {
     /// together. The answers are in the order of the commands.
     pub async fn carry_out_batch(
         &self,
-        commands: &[ReserveCommand],
+        commands: &[&ReserveCommand],
     ) -> Vec<Result<CommandOutcome, LimiterError>> {
         let plain = |command: &'_ ReserveCommand| matches!(command, ReserveCommand::Take(_));
-        let reserves = commands.iter().filter(|command| plain(command)).map(ReserveCommand::reserve);
+        let reserves = commands.iter().filter(|command| plain(command)).map(|command| command.reserve());
         let mut reserved = self.reserve_all(&reserves.collect::<Vec<&Reserve>>()).await.into_iter();
         let others = commands.iter().filter(|command| !plain(command));
         let mut others = join_all(others.map(|command| self.carry_out(command))).await.into_iter();
-        let answer = |command: &ReserveCommand| match plain(command) {
+        let answer = |command: &&ReserveCommand| match plain(command) {
             true => reserved.next().map(|outcome| outcome.map(CommandOutcome::Reserved)),
             false => others.next(),
         };
@@ -41,7 +41,12 @@ impl<L: Ledger> Limiter<L> {
 
     /// Reserves, if anything is free of some other limits. What is free there may be taken meanwhile.
     async fn reserve_if_free(&self, take: &Reserve, free: &Reserve) -> Result<ReserveOutcome, LimiterError> {
-        let Some(denial) = self.look(free).await? else { return self.reserve(take).await };
+        let denial = match self.look(free).await? {
+            CommandOutcome::Looked(denial) => denial,
+            CommandOutcome::LookedFree { .. } | CommandOutcome::Reserved(_) => {
+                return self.reserve(take).await;
+            }
+        };
         // The same command may have been granted before.
         match self.read_lease(take.lease).await? {
             Some(lease) => {

@@ -86,7 +86,7 @@ impl<L: Ledger> Limiter<L> {
                     settlement.room_found(account.map_or(0, |account| account.available()))?;
                 }
                 Next::ReadOwed { account, acts_at_unix_ms } => {
-                    let key = used.iter().position(|used| used.account == account);
+                    let key = used.iter().position(|used| used.is_of(account));
                     let key = key.and_then(|index| command.actuals().get(index)).map(|actual| &actual.key);
                     settlement.owed_read(self.behind(key, acts_at_unix_ms).await?)?;
                 }
@@ -171,12 +171,13 @@ impl<L: Ledger> Limiter<L> {
         let used = |actual: &Actual| {
             let entry = self.registry.snapshot().get(&actual.key);
             let limit = entry.as_ref().map(|entry| &entry.limit);
-            let account = limit.map_or_else(
-                || self.ids.limit(&actual.key),
-                |limit| lease.account_of(self.ids, limit).unwrap_or(limit.account),
-            );
+            let mut accounts: SmallVec<[AccountId; 1]> =
+                limit.into_iter().flat_map(|limit| lease.accounts_of(self.ids, limit)).collect();
+            if accounts.is_empty() {
+                accounts.push(limit.map_or_else(|| self.ids.limit(&actual.key), |limit| limit.account));
+            }
             Used {
-                account,
+                accounts,
                 amount: actual.amount,
                 debt_account: limit.map_or_else(|| self.ids.debt(&actual.key), |limit| limit.debt_account),
                 borrowed: limit.and_then(Limit::borrowed_account),
@@ -188,12 +189,12 @@ impl<L: Ledger> Limiter<L> {
 
 /// The indexes of the limits of which more was used than reserved.
 fn exceeded(lease: &Lease, used: &[Used]) -> impl Iterator<Item = usize> {
-    let is_exceeded = |(_, used): &(usize, &Used)| u128::from(used.amount) > lease.taken(used.account);
+    let is_exceeded = |(_, used): &(usize, &Used)| u128::from(used.amount) > lease.taken(&used.accounts);
     used.iter().enumerate().filter(is_exceeded).map(|(index, _)| index)
 }
 
 fn unreserved_overage(command: &Complete, used: &[Used], overage: LegOverage) -> Option<UnreservedOverage> {
-    let index = used.iter().position(|used| used.account == overage.account)?;
+    let index = used.iter().position(|used| used.is_of(overage.account))?;
     let key = command.actuals().get(index)?.key.clone();
     Some(UnreservedOverage { key, amount: overage.amount, overage: overage.overage })
 }

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::decide::Limit;
 use crate::decide::exhaustion::{Advice, Exhaustion, Ticket};
+use crate::decide::reserve::is_shadow;
 use crate::ledger::AccountId;
 use crate::limit::{Kind, LeaseId, LimitKey, Status};
 use crate::protocol::Reserve;
@@ -242,7 +243,9 @@ impl Known {
         let is_new = self.is_new(command.lease);
         let mut tickets = self.no_tickets();
         for (requirement, limit) in command.requirements().iter().zip(limits) {
-            let Some(limit) = limit.and_then(|limit| self.exhausted(limit)) else {
+            // A limit in shadow mode denies nobody.
+            let enforced = limit.filter(|limit| !is_shadow(limit));
+            let Some(limit) = enforced.and_then(|limit| self.exhausted(limit)) else {
                 tickets.tickets.push(None);
                 continue;
             };
@@ -324,7 +327,8 @@ impl AdmissionTickets {
                 Kind::Concurrency(_)
                 | Kind::TokenBucket(_)
                 | Kind::FixedWindow(_)
-                | Kind::SlidingWindow(_) => None,
+                | Kind::SlidingWindow(_)
+                | Kind::Calendar(_) => None,
             };
             admitted.limit.exhaustion().granted(timestamp_ns, ticket, expires_at_ns);
         }

@@ -17,22 +17,23 @@ impl<L: Ledger> Limiter<L> {
         let wanted = command.as_reserve();
         let lease = command.lease;
         let mut resolved = self.resolve(&wanted).await?;
+        let mut in_debt = false;
         for _ in 0..ROUNDS_MAX {
             let transfers = self.ledger.lease_transfers(self.ids.lease_query(lease)).await?;
             let limit = resolved.limits().first().copied().flatten();
             let now_ns = resolved.at_ns_or(|| self.ledger.now_ns());
-            let mut plan = extend::plan(self.ids, command, limit, &transfers, now_ns);
+            let mut plan = extend::plan(self.ids, command, limit, &transfers, in_debt, now_ns);
             if plan == ExtendPlan::NotInLease || plan == ExtendPlan::Conflict {
                 // Another replica may have given the limit a new account.
                 self.reload(&resolved).await?;
                 resolved = self.resolve(&wanted).await?;
                 let limit = resolved.limits().first().copied().flatten();
-                plan = extend::plan(self.ids, command, limit, &transfers, now_ns);
+                plan = extend::plan(self.ids, command, limit, &transfers, in_debt, now_ns);
             }
             let (chain, lease_expires_at_ns) = match plan {
                 ExtendPlan::Send { chain, lease_expires_at_ns } => (chain, lease_expires_at_ns),
-                ExtendPlan::AlreadyGranted { reserved_at_unix_ms } => {
-                    return Ok(granted(reserved_at_unix_ms));
+                ExtendPlan::AlreadyGranted { reserved_at_unix_ms, is_debt } => {
+                    return Ok(granted(command, reserved_at_unix_ms, is_debt));
                 }
                 ExtendPlan::Conflict => {
                     return Ok(ExtendOutcome::Answered(ReserveOutcome::LeaseConflict));
@@ -48,13 +49,20 @@ impl<L: Ledger> Limiter<L> {
                 }
             };
             let outcome = self.ledger.submit_one(chain).await?;
-            let is_stale = extend::reservation_outcome(outcome).is_some_and(|of_reservation| {
+            let of_reservation = extend::reservation_outcome(outcome);
+            let is_stale = of_reservation.is_some_and(|of_reservation| {
                 let impossible = resolved.impossible();
                 reserve::contradicts_definitions(&resolved.limits(), of_reservation, impossible.as_ref())
             });
             if is_stale {
                 self.reload(&resolved).await?;
                 resolved = self.resolve(&wanted).await?;
+            }
+            let would_deny = of_reservation
+                .is_some_and(|of_reservation| reserve::refused_by_shadow(&resolved.limits(), of_reservation));
+            if would_deny && !in_debt {
+                in_debt = true;
+                continue;
             }
             let interpret_reservation = |of_reservation| {
                 reserve::interpret(&wanted, &resolved.limits(), of_reservation, resolved.impossible())
@@ -63,7 +71,7 @@ impl<L: Ledger> Limiter<L> {
                 ExtendResult::Granted { reserved_at_unix_ms } => {
                     // The cached lease does not hold the extension.
                     self.lease_cache.take(lease);
-                    return Ok(granted(reserved_at_unix_ms));
+                    return Ok(granted(command, reserved_at_unix_ms, in_debt));
                 }
                 ExtendResult::Expired => {
                     return Ok(ExtendOutcome::Answered(ReserveOutcome::LeaseSettled));
@@ -79,6 +87,7 @@ impl<L: Ledger> Limiter<L> {
     }
 }
 
-fn granted(reserved_at_unix_ms: u64) -> ExtendOutcome {
-    ExtendOutcome::Answered(ReserveOutcome::Granted { reserved_at_unix_ms })
+fn granted(command: &Extend, reserved_at_unix_ms: u64, is_debt: bool) -> ExtendOutcome {
+    let would_deny = is_debt.then(|| command.requirement.key.clone()).into_iter().collect();
+    ExtendOutcome::Answered(ReserveOutcome::Granted { reserved_at_unix_ms, would_deny })
 }

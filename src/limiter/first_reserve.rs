@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use super::denial_cache::Admission;
 use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
-use crate::decide::reserve::takes_reservations;
+use crate::decide::reserve::{self, is_shadow, takes_reservations};
 use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError};
 use crate::protocol::ReserveOutcome;
 use crate::registry::MakingOutcome;
@@ -75,6 +75,10 @@ impl<L: Ledger> Limiter<L> {
                 self.ledger.submit_one(chain.clone()).await?
             }
         };
+        if reserve::refused_by_shadow(&limits, outcome) {
+            drop(limits);
+            return self.reserve_in_shadow(resolved, tickets, outcome).await.map(Some);
+        }
         if let ChainOutcome::Created { .. } = outcome {
             for new in resolved.new_instances() {
                 self.registry.find_current(new.key()).await?;
@@ -115,7 +119,7 @@ impl<L: Ledger> Limiter<L> {
         let wanted: Vec<(AccountId, u128)> = requirements
             .zip(&limits)
             .enumerate()
-            .filter(|(index, _)| !resolved.is_new(*index))
+            .filter(|(index, (_, limit))| !resolved.is_new(*index) && !limit.is_some_and(is_shadow))
             .filter_map(|(_, (requirement, limit))| {
                 Some((limit.as_ref()?.account, requirement.amount.into()))
             })

@@ -20,6 +20,46 @@ pub struct Left {
     pub kind: Kind,
     /// The longest time until more becomes available, in milliseconds. `None` for a bucket that is refilled by hand.
     pub more_after_ms: Option<u64>,
+    /// Whether the definition says that the limit counts tokens: its unit is `token` or `tokens`.
+    pub counts_tokens: bool,
+}
+
+impl Left {
+    /// The time in which the whole capacity becomes available again, in milliseconds. `None` if callers or operators, not time,
+    /// make it available.
+    pub fn period_ms(&self) -> Option<u64> {
+        match self.kind {
+            Kind::Rolling(rolling) => Some(ms(rolling.window_seconds())),
+            Kind::FixedWindow(window) => Some(ms(window.window_seconds())),
+            Kind::SlidingWindow(window) => Some(ms(window.window_seconds())),
+            Kind::TokenBucket(bucket) => bucket.auto_replenish().then(|| bucket.full_after_ms(self.capacity)),
+            // A day may have 23 hours, and months differ.
+            Kind::Calendar(_) => None,
+            Kind::Concurrency(_) => None,
+        }
+    }
+
+    /// The longest time until everything is available again, in milliseconds. `None` for a bucket that is refilled by hand and
+    /// is not full.
+    pub fn full_after_ms(&self) -> Option<u64> {
+        let available = u64::try_from(self.available).unwrap_or(u64::MAX);
+        let missing = self.capacity.saturating_sub(available);
+        if missing == 0 {
+            return Some(0);
+        }
+        match self.kind {
+            Kind::TokenBucket(bucket) => bucket.auto_replenish().then(|| bucket.full_after_ms(missing)),
+            Kind::SlidingWindow(window) => Some(ms(window.window_seconds())),
+            Kind::Rolling(_) | Kind::FixedWindow(_) | Kind::Calendar(_) | Kind::Concurrency(_) => {
+                self.more_after_ms
+            }
+        }
+    }
+}
+
+/// Seconds in milliseconds.
+fn ms(seconds: u32) -> u64 {
+    u64::from(seconds) * 1_000
 }
 
 impl<L: Ledger> Limiter<L> {
@@ -52,11 +92,17 @@ fn left_of(entry: &Entry, available: u128, now_ns: u64) -> Left {
     let definition = &entry.limit.state.definition;
     let next_step = entry.limit.schedule.as_ref().and_then(|schedule| schedule.next_step_ms(now_ns));
     let more_after_ms = match definition.kind {
-        Kind::Rolling(rolling) => Some(u64::from(rolling.window_seconds()) * 1_000),
-        Kind::Concurrency(concurrency) => Some(u64::from(concurrency.timeout_seconds()) * 1_000),
-        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) => {
+        Kind::Rolling(rolling) => Some(ms(rolling.window_seconds())),
+        Kind::Concurrency(concurrency) => Some(ms(concurrency.timeout_seconds())),
+        Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
             next_step.map(|at_ms| at_ms.saturating_sub(unix_ms(now_ns)))
         }
     };
-    Left { capacity: definition.capacity.get(), available, kind: definition.kind, more_after_ms }
+    Left {
+        capacity: definition.capacity.get(),
+        available,
+        kind: definition.kind,
+        more_after_ms,
+        counts_tokens: matches!(definition.texts.unit(), "token" | "tokens"),
+    }
 }

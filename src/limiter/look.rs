@@ -7,14 +7,14 @@ use crate::decide::look::{self, Room};
 use crate::decide::usage;
 use crate::ledger::Ledger;
 use crate::limit::Status;
-use crate::protocol::{Reserve, ReserveOutcome};
+use crate::protocol::{CommandOutcome, Reserve};
 
 /// How often the limits are read again if they change between the readings of their definitions and of their accounts.
 pub(super) const REREADS_MAX: usize = 4;
 
 impl<L: Ledger> Limiter<L> {
-    /// Why a reserve of this command would be denied now; `None` if it would be granted.
-    pub async fn look(&self, command: &Reserve) -> Result<Option<ReserveOutcome>, LimiterError> {
+    /// Whether a reserve of this command would be granted now.
+    pub async fn look(&self, command: &Reserve) -> Result<CommandOutcome, LimiterError> {
         let mut resolved = self.resolve_definitions(command).await?;
         let mut rooms = self.rooms(&resolved, self.ledger.now_ns()).await?;
         for _ in 0..REREADS_MAX {
@@ -27,9 +27,13 @@ impl<L: Ledger> Limiter<L> {
         if let Some(key) = self.registry.instance_without_place(resolved.new_instances()).await? {
             resolved.make_none(key);
         }
-        let denial = look::denial(command, &resolved.limits(), &rooms);
-        // As if it had been denied before: a look counts towards no streak of denials.
-        Ok(denial.map(|denial| self.deny(&resolved, denial, true)))
+        Ok(match look::denial(command, &resolved.limits(), &rooms) {
+            // As if it had been denied before: a look counts towards no streak of denials.
+            Some(denial) => CommandOutcome::Looked(self.deny(&resolved, denial, true)),
+            None => CommandOutcome::LookedFree {
+                would_deny: look::would_deny(command, &resolved.limits(), &rooms),
+            },
+        })
     }
 
     /// What is free of each limit, in the order of the requirements. Refills that are due at `now_ns` count as made. Of a limit that is not

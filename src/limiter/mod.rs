@@ -8,7 +8,7 @@
 //! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
-//! | `left.rs` | what is left of limits |
+//! | `left.rs`, `kind_of.rs` | what is left of limits; the kind of a limit |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_keys.rs` | whether a caller may touch a lease |
@@ -22,6 +22,7 @@ mod emergency;
 mod extend;
 mod first_reserve;
 mod force;
+mod kind_of;
 mod lease_cache;
 mod lease_keys;
 mod left;

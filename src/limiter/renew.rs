@@ -67,5 +67,5 @@ impl<L: Ledger> Limiter<L> {
 }
 
 fn renewed(renewed_at_unix_ms: u64) -> RenewOutcome {
-    RenewOutcome::Answered(ReserveOutcome::Granted { reserved_at_unix_ms: renewed_at_unix_ms })
+    RenewOutcome::Answered(ReserveOutcome::granted(renewed_at_unix_ms))
 }

@@ -35,6 +35,8 @@ enum LookUp<'a> {
     Refused { command: &'a Reserve, outcome: ChainOutcome },
     /// The denial cache denied its lease id before, because of this key.
     DeniedBefore { resolved: Resolved<'a>, key: LimitKey },
+    /// A limit in shadow mode would deny.
+    InShadow { resolved: Resolved<'a>, tickets: AdmissionTickets, outcome: ChainOutcome },
     /// Its chain makes instances.
     First(Resolved<'a>),
 }
@@ -64,6 +66,10 @@ impl<L: Ledger> Limiter<L> {
         let chain = self.plan(&resolved, &limits)?;
         let remembered = self.lease_cache.is_on().then(|| chain.clone());
         let outcome = self.ledger.submit_one(chain).await?;
+        if reserve::refused_by_shadow(&limits, outcome) {
+            drop(limits);
+            return self.reserve_in_shadow(resolved, tickets, outcome).await;
+        }
         match self.conclude(&resolved, &limits, impossible, tickets, remembered.as_ref(), outcome)? {
             Some(answer) => Ok(answer),
             None => self.look_up_and_conclude(resolved.command, outcome).await,
@@ -160,6 +166,9 @@ impl<L: Ledger> Limiter<L> {
             Ok(outcome) => outcome,
             Err(error) => return Ok(Err(error.into())),
         };
+        if reserve::refused_by_shadow(&resolved.limits(), outcome) {
+            return Err(LookUp::InShadow { resolved, tickets, outcome });
+        }
         let (limits, command) = (resolved.limits(), resolved.command);
         let answer = self.conclude(&resolved, &limits, impossible, tickets, remembered.as_ref(), outcome);
         answer.transpose().ok_or(LookUp::Refused { command, outcome })
@@ -169,6 +178,9 @@ impl<L: Ledger> Limiter<L> {
         match look_up {
             LookUp::Refused { command, outcome } => self.look_up_and_conclude(command, outcome).await,
             LookUp::DeniedBefore { resolved, key } => self.deny_again(&resolved, key).await,
+            LookUp::InShadow { resolved, tickets, outcome } => {
+                self.reserve_in_shadow(resolved, tickets, outcome).await
+            }
             LookUp::First(resolved) => self.reserve_first(resolved).await,
         }
     }
@@ -195,7 +207,7 @@ impl<L: Ledger> Limiter<L> {
                 tickets.granted(limits, timestamp_ns);
                 resolved.reset_denial_streaks();
                 self.remember(resolved.command, remembered, timestamp_ns);
-                Ok(Some(ReserveOutcome::Granted { reserved_at_unix_ms: unix_ms(timestamp_ns) }))
+                Ok(Some(ReserveOutcome::granted(unix_ms(timestamp_ns))))
             }
             ChainOutcome::Refused { index, refusal } => {
                 self.conclude_refusal(resolved, limits, impossible, tickets, index, refusal)
@@ -232,12 +244,14 @@ impl<L: Ledger> Limiter<L> {
         }
         Ok(match reserve::interpret(command, limits, outcome, impossible)? {
             ReserveResult::Granted { reserved_at_unix_ms } => {
-                Some(ReserveOutcome::Granted { reserved_at_unix_ms })
+                Some(ReserveOutcome::granted(reserved_at_unix_ms))
             }
+            // The ledger has refused a leg of it before. While that limit was in shadow mode, another chain may have been granted.
+            ReserveResult::Denied { repeated: true, .. } => None,
             ReserveResult::Denied { denial: Denial::NoRoom(key), .. } if room_at_ns.is_some() => {
                 Some(self.deny_until(resolved, key, room_at_ns))
             }
-            ReserveResult::Denied { denial, repeated } => Some(self.deny(resolved, denial, repeated)),
+            ReserveResult::Denied { denial, repeated: false } => Some(self.deny(resolved, denial, false)),
             ReserveResult::AlreadyGranted => None,
         })
     }
@@ -257,9 +271,13 @@ impl<L: Ledger> Limiter<L> {
         let (limits, impossible) = (resolved.limits(), resolved.impossible());
         match reserve::interpret(resolved.command, &limits, outcome, impossible)? {
             ReserveResult::Granted { reserved_at_unix_ms } => {
-                Ok(ReserveOutcome::Granted { reserved_at_unix_ms })
+                Ok(ReserveOutcome::granted(reserved_at_unix_ms))
             }
-            ReserveResult::Denied { denial, repeated } => Ok(self.deny(&resolved, denial, repeated)),
+            ReserveResult::Denied { denial, repeated: true } => match self.read_lease(command.lease).await? {
+                Some(lease) => self.status_of(&lease, &resolved).await,
+                None => Ok(self.deny(&resolved, denial, true)),
+            },
+            ReserveResult::Denied { denial, repeated: false } => Ok(self.deny(&resolved, denial, false)),
             ReserveResult::AlreadyGranted => self.status_of_granted(&resolved).await,
         }
     }
@@ -312,7 +330,10 @@ impl<L: Ledger> Limiter<L> {
             return ReserveOutcome::LeaseConflict;
         }
         match lease.status(self.ids, resolved.command, &resolved.limits(), self.ledger.now_ns()) {
-            LeaseStatus::Granted { reserved_at_unix_ms } => ReserveOutcome::Granted { reserved_at_unix_ms },
+            LeaseStatus::Granted { reserved_at_unix_ms } => {
+                let would_deny = lease.would_deny(resolved.command);
+                ReserveOutcome::Granted { reserved_at_unix_ms, would_deny }
+            }
             LeaseStatus::Conflict => ReserveOutcome::LeaseConflict,
             LeaseStatus::Settled => ReserveOutcome::LeaseSettled,
             LeaseStatus::Expired => ReserveOutcome::LeaseExpired,

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`reserve`] | reserve for a lease |
 //! | [`reserve_command`] | take, take in any case, or only look |
+//! | [`report`] | what is left of limits, in an answer |
 //! | [`complete`] | settle a lease |
 //! | [`extend`] | reserve more for a running lease |
 //! | [`renew`] | hold the slots of a running lease for longer |
@@ -22,6 +23,7 @@ pub mod error;
 pub mod extend;
 pub mod object;
 pub mod renew;
+pub mod report;
 pub mod reserve;
 pub mod reserve_command;
 
@@ -45,6 +47,7 @@ pub use object::{
     ObjectState, ObjectStateAnswer, ObjectTryAnswer,
 };
 pub use renew::{Renew, RenewBody, RenewOutcome};
+pub use report::LimitReport;
 pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
 };

@@ -7,6 +7,7 @@ use super::error::{
     LEASE_EXPIRED, LEASE_SETTLED, LIMIT_DECREASING, TOO_MANY_INSTANCES, UNKNOWN_LIMIT_KEY, check_job_id,
     check_keys_differ,
 };
+use super::report::LimitReport;
 use crate::limit::{Amount, LeaseId, LimitKey};
 
 /// The most requirements of one reserve.
@@ -66,6 +67,8 @@ pub enum ReserveOutcome {
     Granted {
         /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
         reserved_at_unix_ms: u64,
+        /// The limits that had too little room: they are in shadow mode, or the reserve was forced. The excess is debt.
+        would_deny: Box<[LimitKey]>,
     },
     /// Nothing is reserved: a limit has no room now.
     NoRoom {
@@ -104,6 +107,13 @@ pub enum ReserveOutcome {
     LeaseExpired,
 }
 
+impl ReserveOutcome {
+    /// Everything is reserved, in full.
+    pub fn granted(reserved_at_unix_ms: u64) -> Self {
+        Self::Granted { reserved_at_unix_ms, would_deny: Box::default() }
+    }
+}
+
 /// The body of a reserve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
@@ -125,6 +135,9 @@ pub struct ReserveBody {
     /// Takes everything, whatever is free. The excess is debt.
     #[serde(default, skip_serializing_if = "is_false")]
     pub force: bool,
+    /// Whether the answer tells what is left of the limits.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub report: bool,
 }
 
 /// One requirement in JSON.
@@ -158,10 +171,20 @@ pub struct ReserveAnswer {
     /// Whether the service granted it by itself, because the ledger did not answer. Its usage becomes debt.
     #[serde(default, skip_serializing_if = "is_false")]
     pub emergency: bool,
+    /// What is left of the limits, if the request asks for it and the ledger tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<LimitReport>>,
+    /// The limits that had too little room: they are in shadow mode, or the reserve was forced. The excess is debt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_deny: Vec<String>,
 }
 
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+pub(super) fn texts(keys: &[LimitKey]) -> Vec<String> {
+    keys.iter().map(ToString::to_string).collect()
 }
 
 impl From<&Requirement> for RequirementBody {
@@ -178,6 +201,7 @@ impl From<&Reserve> for ReserveBody {
             requirements: command.requirements().iter().map(RequirementBody::from).collect(),
             dry_run: false,
             force: false,
+            report: false,
         }
     }
 }
@@ -192,6 +216,8 @@ impl ReserveAnswer {
             error: error.to_owned(),
             limiting_key: None,
             emergency: false,
+            limits: None,
+            would_deny: Vec::new(),
         }
     }
 
@@ -208,11 +234,22 @@ impl ReserveAnswer {
 
     /// Reads the outcome.
     pub fn into_outcome(self) -> Result<ReserveOutcome, AnswerError> {
-        let Self { allowed, retry_after_ms, reserved_at_unix_ms, error, limiting_key, emergency: _ } = self;
-        if allowed {
-            return Ok(ReserveOutcome::Granted { reserved_at_unix_ms });
-        }
+        let Self {
+            allowed,
+            retry_after_ms,
+            reserved_at_unix_ms,
+            error,
+            limiting_key,
+            would_deny,
+            emergency: _,
+            limits: _,
+        } = self;
         let unreadable = || AnswerError::Unreadable(error.clone());
+        if allowed {
+            let keys: Result<_, _> = would_deny.iter().map(|key| LimitKey::parse(key)).collect();
+            let would_deny = keys.map_err(|_| unreadable())?;
+            return Ok(ReserveOutcome::Granted { reserved_at_unix_ms, would_deny });
+        }
         let key = || LimitKey::parse(limiting_key.as_deref().unwrap_or_default()).map_err(|_| unreadable());
         let (name, message) = error.split_once(':').unwrap_or((&error, ""));
         match name {
@@ -235,8 +272,9 @@ impl ReserveAnswer {
 impl From<ReserveOutcome> for ReserveAnswer {
     fn from(outcome: ReserveOutcome) -> Self {
         match outcome {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => {
-                Self { allowed: true, reserved_at_unix_ms, ..Self::failed("") }
+            ReserveOutcome::Granted { reserved_at_unix_ms, would_deny } => {
+                let would_deny = texts(&would_deny);
+                Self { allowed: true, reserved_at_unix_ms, would_deny, ..Self::failed("") }
             }
             ReserveOutcome::NoRoom { key, retry_after_ms } => Self::denied(&key, retry_after_ms, ""),
             ReserveOutcome::Decreasing { key, retry_after_ms } => {
@@ -266,7 +304,8 @@ mod tests {
     fn an_answer_reads_back_to_the_outcome_that_wrote_it() {
         let key = LimitKey::parse("tenant:acme:llm:daily_tokens").expect("valid");
         let outcomes = [
-            ReserveOutcome::Granted { reserved_at_unix_ms: 7 },
+            ReserveOutcome::granted(7),
+            ReserveOutcome::Granted { reserved_at_unix_ms: 7, would_deny: [key.clone()].into() },
             ReserveOutcome::NoRoom { key: key.clone(), retry_after_ms: 5 },
             ReserveOutcome::Decreasing { key: key.clone(), retry_after_ms: 10_000 },
             ReserveOutcome::ExceedsCapacity { key: key.clone() },

@@ -1,7 +1,9 @@
 //! What the body of a reserve asks for: to take, to take in any case, or only to look.
 
 use super::error::CommandError;
-use super::reserve::{Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome};
+use super::reserve::{
+    Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome, texts,
+};
 use crate::limit::{Amount, LeaseId, LimitKey};
 
 /// What a reserve asks for.
@@ -27,8 +29,13 @@ pub enum ReserveCommand {
 pub enum CommandOutcome {
     /// The outcome of a reserve.
     Reserved(ReserveOutcome),
-    /// The outcome of a look: `None` if a reserve would be granted now, otherwise its denial.
-    Looked(Option<ReserveOutcome>),
+    /// The outcome of a look: a reserve would be denied so now.
+    Looked(ReserveOutcome),
+    /// The outcome of a look: a reserve would be granted now.
+    LookedFree {
+        /// The limits in shadow mode that would deny.
+        would_deny: Box<[LimitKey]>,
+    },
 }
 
 /// A requirement of a body. Without an amount it asks whether anything is free.
@@ -118,8 +125,10 @@ fn requirements(wanted: &[Wanted], amount: impl Fn(&Wanted) -> Option<Amount>) -
 impl From<CommandOutcome> for ReserveAnswer {
     fn from(outcome: CommandOutcome) -> Self {
         match outcome {
-            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(Some(outcome)) => Self::from(outcome),
-            CommandOutcome::Looked(None) => Self { allowed: true, ..Self::failed("") },
+            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => Self::from(outcome),
+            CommandOutcome::LookedFree { would_deny } => {
+                Self { allowed: true, would_deny: texts(&would_deny), ..Self::failed("") }
+            }
         }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(super) fn new(limit: Limit, clock: Option<Arc<RefillClock>>) -> Self {
+        if let (Some(schedule), Some(clock)) = (&limit.schedule, &clock) {
+            schedule.clock_read(clock.known());
+        }
         Self {
             limit,
             denial_streak: AtomicU32::new(0),

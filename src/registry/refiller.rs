@@ -98,6 +98,8 @@ impl<L: Ledger> Refiller<L> {
     /// nothing due finds the refill reported.
     fn advance(&self, due: &Due<'_>, to: u64) {
         self.report(due.limit.account);
+        // Before the clock: a caller that finds nothing due plans with the window that has begun.
+        due.schedule.clock_read(to);
         due.clock.advance_to(to);
     }
 

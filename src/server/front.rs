@@ -20,6 +20,8 @@ pub(super) struct Listeners {
     admin: Option<TcpListener>,
     grpc: Option<TcpListener>,
     connections_max: usize,
+    resets_max: u32,
+    resets_max_of_gateways: u32,
 }
 
 /// Where the service listens.
@@ -56,7 +58,15 @@ impl Listeners {
         let open_grpc = |address| open(address).map_err(|source| ServeError::GrpcListen { address, source });
         let (grpc_address, grpc) = settings.server.grpc_listen_addr.map(open_grpc).transpose()?.unzip();
         let addresses = Addresses { main: main_address, admin: admin_address, grpc: grpc_address };
-        Ok((Self { main, admin, grpc, connections_max: settings.connections.max }, addresses))
+        let listeners = Self {
+            main,
+            admin,
+            grpc,
+            connections_max: settings.connections.max,
+            resets_max: settings.connections.http2_resets_max,
+            resets_max_of_gateways: settings.gateway.http2_resets_max,
+        };
+        Ok((listeners, addresses))
     }
 }
 
@@ -70,15 +80,18 @@ impl Front {
         bounds: &Arc<Bounds>,
     ) -> Self {
         let max = connections_max(listeners.connections_max, listeners.admin.is_some(), grpc.is_some());
-        let listener = |port, router, max| Listener {
+        let (resets, gateway_resets) = (listeners.resets_max, listeners.resets_max_of_gateways);
+        let listener = |port, router, max, resets_max| Listener {
             port,
-            connections: Connections::new(router, tls.cloned(), Arc::clone(bounds), max),
+            connections: Connections::new(router, tls.cloned(), Arc::clone(bounds), max, resets_max),
         };
         let audience = if listeners.admin.is_some() { Audience::Callers } else { Audience::Everybody };
-        let main = listener(listeners.main, api::router(Arc::clone(api), audience), max.main);
-        let operators = |port| listener(port, api::router(Arc::clone(api), Audience::Operators), max.admin);
+        let main = listener(listeners.main, api::router(Arc::clone(api), audience), max.main, resets);
+        let operators =
+            |port| listener(port, api::router(Arc::clone(api), Audience::Operators), max.admin, resets);
         let admin = listeners.admin.map(operators);
-        let grpc = listeners.grpc.zip(grpc).map(|(port, router)| listener(port, router, max.grpc));
+        let grpc =
+            listeners.grpc.zip(grpc).map(|(port, router)| listener(port, router, max.grpc, gateway_resets));
         Self([Some(main), admin, grpc].into_iter().flatten().collect())
     }
 

@@ -34,6 +34,7 @@ pub struct Metrics {
 #[derive(Debug)]
 pub(crate) struct ReserveCounts {
     granted: Counter,
+    would_deny: Counter,
     no_room: Counter,
     decreasing: Counter,
     exceeds_capacity: Counter,
@@ -67,6 +68,7 @@ pub(crate) enum Route {
     Renew,
     Complete,
     CompleteBatch,
+    Check,
     Objects,
     Admin,
     #[cfg(feature = "grpc")]
@@ -90,6 +92,7 @@ struct RouteSeconds {
     renew: Histogram,
     complete: Histogram,
     complete_batch: Histogram,
+    check: Histogram,
     objects: Histogram,
     admin: Histogram,
     #[cfg(feature = "grpc")]
@@ -198,9 +201,13 @@ fn counters(registry: &mut MetricsRegistry, name: &str, help: &str) -> impl Fn(&
 
 impl ReserveCounts {
     fn register(registry: &mut MetricsRegistry) -> Self {
+        let would_deny = Counter::default();
+        let help = "Grants for which a limit in shadow mode, or of a forced reserve, had too little room";
+        registry.register(names::RESERVES_WOULD_DENY, help, would_deny.clone());
         let counter = counters(registry, names::RESERVES, "Reserves by outcome; each item of a batch counts");
         Self {
             granted: counter("granted"),
+            would_deny,
             no_room: counter("no_room"),
             decreasing: counter("decreasing"),
             exceeds_capacity: counter("exceeds_capacity"),
@@ -218,7 +225,7 @@ impl ReserveCounts {
     pub(crate) fn count_command(&self, outcome: &CommandOutcome) {
         match outcome {
             CommandOutcome::Reserved(outcome) => self.count(outcome),
-            CommandOutcome::Looked(_) => {
+            CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => {
                 self.looked.inc();
             }
         }
@@ -227,7 +234,12 @@ impl ReserveCounts {
     /// Counts the outcome of one reserve.
     pub(crate) fn count(&self, outcome: &ReserveOutcome) {
         let counter = match outcome {
-            ReserveOutcome::Granted { .. } => &self.granted,
+            ReserveOutcome::Granted { would_deny, .. } => {
+                if !would_deny.is_empty() {
+                    self.would_deny.inc();
+                }
+                &self.granted
+            }
             ReserveOutcome::NoRoom { .. } => &self.no_room,
             ReserveOutcome::Decreasing { .. } => &self.decreasing,
             ReserveOutcome::ExceedsCapacity { .. } => &self.exceeds_capacity,
@@ -277,6 +289,7 @@ impl RouteSeconds {
             renew: seconds("/v1/renew"),
             complete: seconds("/v1/complete"),
             complete_batch: seconds("/v1/complete/batch"),
+            check: seconds("/v1/check"),
             objects: seconds("/v1/objects"),
             admin: seconds("/v1/admin/limits"),
             #[cfg(feature = "grpc")]
@@ -300,6 +313,7 @@ impl RouteSeconds {
             Route::Renew => &self.renew,
             Route::Complete => &self.complete,
             Route::CompleteBatch => &self.complete_batch,
+            Route::Check => &self.check,
             Route::Objects => &self.objects,
             Route::Admin => &self.admin,
             #[cfg(feature = "grpc")]

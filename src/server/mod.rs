@@ -7,6 +7,7 @@
 //! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
 //! | `allowed_hosts` | keeps web pages away |
 //! | `audit` | a line for each change of a limit |
+//! | `otlp` | traces, logs and metrics for a collector (feature `otlp`) |
 //! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
 //! | `body` | how long a body may be, and why it cannot be read |
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
@@ -36,6 +37,8 @@ mod front;
 pub mod grpc;
 mod limit_metrics;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 pub mod probe;
 mod registry_metrics;
 mod run;
@@ -47,6 +50,8 @@ pub use allowed_hosts::{AllowedHosts, HostError};
 pub use audit::{AuditError, AuditLog};
 pub use capped_log::CappedLog;
 pub use metrics::Metrics;
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpError};
 pub use run::serve;
 pub use serve_error::ServeError;
 pub use stop_signal::{Hangup, stop_signal};

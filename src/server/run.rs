@@ -9,8 +9,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "otlp")]
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::field::display;
+
+#[cfg(feature = "otlp")]
+use super::api::metrics_text;
 
 use super::api::{Api, Gate};
 use super::auth::Authenticator;
@@ -19,6 +24,8 @@ use super::connections::Bounds;
 use super::front::{Addresses, Front, Listeners, OpenConnections};
 #[cfg(feature = "grpc")]
 use super::grpc::Gateway;
+#[cfg(feature = "otlp")]
+use super::otlp::MetricsExport;
 use super::serve_error::ServeError;
 use super::tls::ReloadingTls;
 use super::{AllowedHosts, AuditLog, Metrics};
@@ -92,6 +99,7 @@ async fn serve_over<L: Ledger>(
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
         shown_limits: settings.metrics.limits.clone(),
+        answers: settings.answers.clone(),
         ..Api::new(Arc::clone(&engine), gate, Metrics::new(registry))
     });
     let configs = tls.as_ref().map(ReloadingTls::configs);
@@ -111,6 +119,10 @@ async fn serve_over<L: Ledger>(
     background.spawn(run_engine(Arc::clone(&api), seed, backend));
     if let Some(tls) = tls {
         background.spawn(tls.run());
+    }
+    #[cfg(feature = "otlp")]
+    if let Some(export) = MetricsExport::new(&settings.otlp, Handle::current())? {
+        background.spawn(send_metrics(export, Arc::clone(&api)));
     }
     let Addresses { main: address, admin, grpc } = addresses;
     let (admin_address, grpc_address) = (admin.map(display), grpc.map(display));
@@ -191,6 +203,18 @@ async fn run_engine<L: Ledger>(api: Arc<Api<L>>, seed: Vec<LimitState>, backend:
         tracing::warn!("the ledger has no limits; if it should have some, correct tigerbeetle.ledger");
     }
     api.engine.run_loops().await;
+}
+
+/// Sends the metrics of all shown limits to the collector, forever.
+#[cfg(feature = "otlp")]
+async fn send_metrics<L: Ledger>(export: MetricsExport, api: Arc<Api<L>>) {
+    let mut ticks = export.ticks();
+    loop {
+        ticks.tick().await;
+        if let Ok(text) = metrics_text(&api, |_| true).await {
+            export.send(&text).await;
+        }
+    }
 }
 
 /// Serves HTTP until `stop` is ready, then for the drain time, then finishes what it has read.

@@ -55,6 +55,10 @@ pub enum ServeError {
     #[cfg(feature = "grpc")]
     #[error("the gRPC interface cannot be read; this build is broken")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The metrics cannot be sent to the collector.
+    #[cfg(feature = "otlp")]
+    #[error("cannot use the settings of otlp.*")]
+    Otlp(#[from] super::otlp::OtlpError),
     /// The certificate, the key or the authorities cannot be used.
     #[error("cannot use the files of tls.*")]
     Tls(#[from] TlsError),

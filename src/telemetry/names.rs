@@ -5,6 +5,8 @@
 pub const BUILD: &str = "ratelimiterd_build";
 /// Reserves by `outcome`, each item of a batch.
 pub const RESERVES: &str = "ratelimiterd_reserves";
+/// Grants for which a limit in shadow mode, or of a forced reserve, had too little room.
+pub const RESERVES_WOULD_DENY: &str = "ratelimiterd_reserves_would_deny";
 /// Completes by `outcome`, each item of a batch.
 pub const COMPLETES: &str = "ratelimiterd_completes";
 /// HTTP requests that have no response yet.

@@ -1,9 +1,10 @@
 //! The in-process client, with limits from a file and from code.
 
 use std::path::Path;
+use std::time::Duration;
 
 use ledger_limiter::client::{
-    Acquired, Denial, ErrorKind, InProcess, InProcessError, LimitKey, LimitStatus, Limiter, Usage,
+    Acquired, Denial, ErrorKind, InProcess, InProcessError, Limit, LimitKey, LimitStatus, Limiter, Usage,
 };
 
 use super::wants;
@@ -101,4 +102,16 @@ async fn a_change_of_the_kind_is_a_conflict() {
     assert_eq!(error.kind(), ErrorKind::KindChange);
     assert!(error.is_conflict() && !error.is_unknown(), "{error:?}");
     assert!(!limits.replenish("rpm").await.expect("an answer"), "it is not a bucket");
+}
+
+#[tokio::test]
+async fn a_lease_tells_which_limits_in_shadow_mode_would_deny() {
+    let trial = Limit::rolling("trial", 5).per(Duration::from_secs(60)).enforce(false);
+    let trial = trial.define().expect("valid");
+    assert!(!trial.enforce);
+    let limiter = Limiter::new(InProcess::with_limits([trial]).await.expect("the limits are valid"));
+    let lease = limiter.acquire(&wants(&[("trial", 5)])).await.expect("there is room");
+    assert_eq!(lease.would_deny(), []);
+    let lease = limiter.acquire(&wants(&[("trial", 5)])).await.expect("it does not enforce");
+    assert_eq!(lease.would_deny(), [key("trial")]);
 }

@@ -9,7 +9,12 @@ use ledger_limiter::protocol::{CommandOutcome, ReserveBody, ReserveOutcome};
 use crate::fixtures::*;
 
 async fn look<L: Ledger>(replica: &Replica<L>, requirements: &[(&str, u64)]) -> Option<ReserveOutcome> {
-    replica.limiter().look(&reserve(lease(), requirements)).await.expect("the ledger answers")
+    let looked = replica.limiter().look(&reserve(lease(), requirements)).await.expect("the ledger answers");
+    match looked {
+        CommandOutcome::Looked(denial) => Some(denial),
+        CommandOutcome::LookedFree { .. } => None,
+        CommandOutcome::Reserved(outcome) => panic!("a look reserves nothing: {outcome:?}"),
+    }
 }
 
 /// Carries out a body of these requirements, in which an amount of 0 asks whether anything is free.
@@ -54,7 +59,8 @@ pub async fn a_lease_id_that_was_looked_at_is_unused<B: Backend>(backend: B) {
     let (first, second) = (lease(), lease());
     replica.reserve(first, &[("slots", 1)]).await;
     let command = reserve(second, &[("slots", 1)]);
-    assert!(replica.limiter().look(&command).await.expect("the ledger answers").is_some());
+    let looked = replica.limiter().look(&command).await.expect("the ledger answers");
+    assert!(matches!(looked, CommandOutcome::Looked(_)), "{looked:?}");
     replica.complete(first, &[]).await;
     assert!(is_granted(&replica.reserve(second, &[("slots", 1)]).await), "a look denied nothing for good");
 }
@@ -95,13 +101,16 @@ pub async fn an_amount_of_zero_asks_whether_anything_is_free<B: Backend>(backend
     let replica = Replica::start(backend.connect(), backend.ids(), 0).await;
     replica.put(rolling("tpm", 10, 60)).await;
     replica.put(concurrency("slots", 2, 60)).await;
-    assert_eq!(send(&replica, lease(), &[("tpm", 0)]).await, CommandOutcome::Looked(None));
+    assert_eq!(
+        send(&replica, lease(), &[("tpm", 0)]).await,
+        CommandOutcome::LookedFree { would_deny: Box::default() }
+    );
     let mixed = lease();
     let granted = send(&replica, mixed, &[("tpm", 0), ("slots", 1)]).await;
     assert!(matches!(granted, CommandOutcome::Reserved(ReserveOutcome::Granted { .. })), "{granted:?}");
     assert_eq!(replica.usage("tpm").await.reserved, 0);
     replica.take(&[("tpm", 10)]).await;
-    let CommandOutcome::Looked(Some(denial)) = send(&replica, lease(), &[("tpm", 0)]).await else {
+    let CommandOutcome::Looked(denial) = send(&replica, lease(), &[("tpm", 0)]).await else {
         panic!("nothing is free")
     };
     assert_eq!(no_room(&denial), Some("tpm"));

@@ -3,6 +3,7 @@
 
 pub mod borrow_bounds;
 pub mod buckets;
+pub mod calendar;
 pub mod cancel_ahead;
 pub mod capacity;
 pub mod complete;
@@ -26,6 +27,7 @@ pub mod reserve;
 pub mod resets;
 pub mod schedule_edges;
 pub mod schedules;
+pub mod shadow;
 pub mod templates;
 pub mod windows;
 
@@ -69,6 +71,29 @@ macro_rules! contract_tests {
             a_forced_reserve_finds_a_limit_that_was_reset,
             a_forced_reserve_is_denied_where_nothing_can_be_taken,
         ]);
+        $crate::contract_tests!(@module shadow, $backend, [
+            a_limit_in_shadow_mode_grants_everything_and_owes_the_excess,
+            limits_beside_a_limit_in_shadow_mode_deny_all_or_nothing,
+            a_lease_denied_beside_a_limit_in_shadow_mode_stays_denied,
+            a_lease_denied_before_its_limit_in_shadow_mode_is_full_stays_denied,
+            a_repeated_reserve_in_shadow_mode_takes_once,
+            concurrent_reserves_in_shadow_mode_owe_exactly_the_excess,
+            a_batch_decides_each_reserve_in_shadow_mode,
+            a_complete_settles_a_reserve_in_shadow_mode,
+            switching_shadow_mode_is_a_version_and_keeps_leases,
+            a_template_in_shadow_mode_hands_it_on,
+            a_limit_in_shadow_mode_grants_while_it_is_lowered,
+            an_extend_in_shadow_mode_owes_what_finds_no_room,
+            a_look_tells_what_would_deny_in_shadow_mode,
+            no_denial_cache_denies_for_a_limit_in_shadow_mode,
+            a_lease_granted_in_shadow_mode_is_no_emergency_debt,
+        ]);
+        $crate::contract_tests!(@module calendar, $backend, [
+            a_calendar_window_grants_its_capacity,
+            the_ledger_says_when_a_calendar_window_ends,
+            a_new_calendar_keeps_what_was_spent,
+            a_template_of_calendar_windows_hands_the_calendar_on,
+        ]);
         $crate::contract_tests!(@module paused, $backend, [
             a_paused_limit_grants_nothing_until_it_is_raised,
             a_limit_in_use_is_paused_at_once,
@@ -76,6 +101,8 @@ macro_rules! contract_tests {
         ]);
         $crate::contract_tests!(@module resets, $backend, [
             a_reset_sets_usage_and_debt_to_zero,
+            a_lease_that_was_extended_behind_a_reset_is_settled_on_both_accounts,
+            a_limit_that_is_reset_often_forgets_its_oldest_accounts,
             a_bucket_is_refilled_as_ever_behind_a_reset,
             a_reset_applies_a_waiting_decrease,
             an_instance_is_reset_and_stays_one,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{ExpectedVersion, LimitKey, Status};
-use ledger_limiter::protocol::ReserveOutcome;
+use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, ReserveOutcome};
 use ledger_limiter::registry::AdminError;
 
 use crate::fixtures::*;
@@ -52,6 +52,54 @@ pub async fn a_reset_sets_usage_and_debt_to_zero<B: Backend>(backend: B) {
         let active = |number| (number, Status::Active);
         assert_eq!(history(&another, name).await, [1, 2, 3].map(active), "each reset is a version");
     }
+}
+
+pub async fn a_lease_that_was_extended_behind_a_reset_is_settled_on_both_accounts<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 100).await;
+    // What is used of 4 on the old account and 3 on the new one -> what is reserved and owed on the new account then.
+    let cases = [(0, 0, 0), (2, 0, 0), (4, 0, 0), (5, 1, 0), (7, 3, 0), (9, 5, 0), (16, 10, 2)];
+    for (used, reserved, debt) in cases {
+        let name = format!("tokens:{used}");
+        replica.put(rolling(&name, 10, 3_600)).await;
+        let lease = lease();
+        replica.reserve(lease, &[(&name, 4)]).await;
+        reset(&replica, &name).await;
+        let extended = replica.limiter().extend(&extend(lease, extend_id(), &name, 3)).await;
+        let extended = extended.expect("the ledger answers");
+        assert!(matches!(extended, ExtendOutcome::Answered(ReserveOutcome::Granted { .. })), "{extended:?}");
+        replica.complete(lease, &[(&name, used)]).await;
+        assert_eq!(
+            replica.usage(&name).await,
+            Usage { available: 10 - reserved, reserved, debt },
+            "{used} used"
+        );
+    }
+}
+
+pub async fn a_limit_that_is_reset_often_forgets_its_oldest_accounts<B: Backend>(backend: B) {
+    let replica = Replica::start(backend.connect(), backend.ids(), 100).await;
+    replica.put(rolling("tokens", 10, 3_600)).await;
+    let (oldest, recent) = (lease(), lease());
+    // The first account has an id of its own and is never forgotten.
+    reset(&replica, "tokens").await;
+    replica.reserve(oldest, &[("tokens", 4)]).await;
+    for _ in 0..40 {
+        reset(&replica, "tokens").await;
+    }
+    replica.reserve(recent, &[("tokens", 4)]).await;
+    reset(&replica, "tokens").await;
+    let another = Replica::start(backend.connect(), backend.ids(), 0).await;
+    let versions = another.admin().history(&key("tokens")).await.expect("the ledger answers");
+    let newest = versions.last().expect("it is defined");
+    assert_eq!(newest.state.accounts_since.len(), 32, "every version stores them");
+    let actual = |lease, amount| complete(lease, &[("tokens", amount)]);
+    let of_oldest = another.limiter().complete(&actual(oldest, 1)).await.expect("the ledger answers");
+    assert_eq!(of_oldest, CompleteOutcome::NotInLease { index: 0 });
+    let without_amounts =
+        another.limiter().complete(&complete(oldest, &[])).await.expect("the ledger answers");
+    assert!(matches!(without_amounts, CompleteOutcome::Settled { .. }), "{without_amounts:?}");
+    another.complete(recent, &[("tokens", 1)]).await;
+    assert_eq!(another.usage("tokens").await, UNUSED);
 }
 
 pub async fn a_bucket_is_refilled_as_ever_behind_a_reset<B: Backend>(backend: B) {

@@ -51,8 +51,8 @@ pub async fn a_delayed_complete_releases_nothing_that_others_spent<B: Backend>(b
         let transfers = replica.ledger.lease_transfers(replica.ids.lease_query(id)).await;
         let found =
             Lease::from_transfers(id, &transfers.expect("the ledger answers")).expect("the lease is granted");
-        let used =
-            Used { account: limit.account, amount: 0, debt_account: limit.debt_account, borrowed: None };
+        let accounts = [limit.account].into_iter().collect();
+        let used = Used { accounts, amount: 0, debt_account: limit.debt_account, borrowed: None };
         let now_ns = replica.ledger.now_ns();
         let mut settlement = Settlement::new(replica.ids, found, &[used]);
         let Ok(Next::Send(chain)) = settlement.next(|| now_ns) else {

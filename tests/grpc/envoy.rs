@@ -71,13 +71,6 @@ async fn a_descriptor_may_have_hits_of_its_own() {
     let own = RateLimitDescriptor { hits_addend: Some(3), ..descriptor("model", "gpt") };
     let answer = service.ask(&[descriptor("tenant", "acme"), own], 1).await.expect("an answer");
     assert_eq!(answer.statuses.iter().map(|status| status.limit_remaining).collect::<Vec<_>>(), [2, 7]);
-    for refused in [
-        RateLimitDescriptor { hits_addend: Some(0), ..descriptor("model", "gpt") },
-        RateLimitDescriptor { is_negative_hits: true, ..descriptor("model", "gpt") },
-    ] {
-        let status = service.ask(&[refused], 1).await.expect_err("it is refused");
-        assert_eq!(status.code(), GrpcCode::Unimplemented, "{status}");
-    }
     let status = service.ask(&[], 1).await.expect_err("it is refused");
     assert_eq!(status.code(), GrpcCode::InvalidArgument, "{status}");
     assert_eq!(service.replica.usage("model:gpt:tpm").await.reserved, 30, "nothing else was charged");
@@ -129,6 +122,20 @@ async fn a_rule_that_does_not_enforce_counts_and_never_denies() {
     let answer = service.ask(&both, 1).await.expect("an answer");
     assert_eq!(answer.overall_code(), Code::OverLimit);
     assert_eq!(answer.statuses[0].code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_limit_in_shadow_mode_is_charged_and_never_denies() {
+    let service = Service::new().await;
+    let definition = rolling("tenant:acme:rpm", 1, 60);
+    service.replica.put(ledger_limiter::limit::Definition { enforce: false, ..definition }).await;
+    for _ in 0..3 {
+        let answer = service.ask(&[descriptor("tenant", "acme")], 0).await.expect("an answer");
+        assert_eq!((answer.overall_code(), brief(&answer.statuses[0]).0), (Code::Ok, Code::Ok));
+    }
+    assert_eq!(service.replica.usage("tenant:acme:rpm").await, Usage { available: 0, reserved: 1, debt: 2 });
+    let line = "ratelimiterd_gateway_descriptors_total{outcome=\"would_deny\"}";
+    assert_eq!(service.metrics(line), [format!("{line} 2")]);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The gRPC services of gateways over the memory ledger, called with the generated clients.
 
 mod access;
+mod charges;
 mod envoy;
 mod health;
 mod kuadrant;

@@ -15,6 +15,8 @@ pub const ROUTES: &[(Method, &str, Scope)] = &[
     (Method::POST, "/v1/renew", Scope::Reserve),
     (Method::POST, "/v1/complete", Scope::Reserve),
     (Method::POST, "/v1/complete/batch", Scope::Reserve),
+    (Method::POST, "/v1/check/bucket", Scope::Reserve),
+    (Method::GET, "/v1/check/bucket", Scope::Reserve),
     (Method::POST, "/v1/objects/bucket/try_reserve", Scope::Reserve),
     (Method::POST, "/v1/objects/bucket/reserve", Scope::Reserve),
     (Method::POST, "/v1/objects/bucket/cancel", Scope::Reserve),

@@ -328,3 +328,30 @@ async fn a_ledger_that_answers_now_and_then_gets_one_share() {
     let answer = service.post("/v1/reserve", &wants(&id(), &[("tokens", 10)])).await;
     assert!(is_emergency_grant(&answer.body), "after a minute without a failure it is another outage");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_check_is_granted_without_the_ledger_too_and_tells_nothing_of_what_is_left() {
+    let service = Service::with_outages(Gate::open()).await;
+    let check = async |key: &str| {
+        service.send(Method::GET, &format!("/v1/check/{key}?amount=10"), Body::empty()).await
+    };
+    assert!(check("tokens").await.headers.contains_key("ratelimit"));
+    service.set(Outage::Unreachable);
+    let answer = check("tokens").await;
+    assert_eq!((answer.status, answer.headers.get("ratelimit")), (StatusCode::OK, None));
+    assert!(is_emergency_grant(&answer.read().body));
+    assert_eq!(check("strict").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let mut asked = wants(&id(), &[("tokens", 10)]);
+    asked["report"] = json!(true);
+    let reserved = service.post("/v1/reserve", &asked).await;
+    assert!(is_emergency_grant(&reserved.body));
+    let batch = service.post("/v1/reserve/batch", &json!({ "requests": [asked] })).await;
+    for answer in [&reserved.body, &batch.body["results"][0]] {
+        assert_eq!(answer.get("limits"), None, "{answer}");
+    }
+    // Nobody completes what a check took, so it becomes debt when it expires.
+    service.set(Outage::Over);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    service.record().await;
+    assert_eq!(service.usage("tokens").await, json!([90, 10, 20]));
+}

@@ -75,6 +75,7 @@ fn requests(key: &str) -> Vec<(Method, String, Value)> {
             "/v1/complete".to_owned(),
             json!({ "lease_id": id(), "actuals": [{ "key": key, "actual_amount": 1 }] }),
         ),
+        (post.clone(), format!("/v1/check/{key}"), Value::Null),
         (post.clone(), object("try_reserve"), json!({ "tokens": 1, "lease_id": id() })),
         (post.clone(), object("reserve"), json!({ "tokens": 1, "lease_id": id() })),
         (post.clone(), object("cancel"), json!({ "lease_id": id() })),

@@ -5,6 +5,7 @@ mod audit;
 mod batch;
 mod browsers;
 mod carried_out;
+mod check;
 mod complete;
 mod conformance;
 mod emergency;
@@ -18,6 +19,7 @@ mod memory;
 mod metrics;
 mod objects;
 mod renew;
+mod report;
 mod reserve;
 mod reserve_options;
 mod resets;
@@ -36,6 +38,7 @@ use ledger_limiter::ledger::Ledger;
 use ledger_limiter::ledger::memory::{ManualClock, MemoryLedger};
 use ledger_limiter::server::Metrics;
 use ledger_limiter::server::api::{self, Api, Audience, Gate};
+use ledger_limiter::server::config::AnswersSettings;
 use ledger_limiter::telemetry::MetricsRegistry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -112,6 +115,15 @@ impl<L: Ledger> Service<L> {
         }
         let api = Arc::new(api);
         Self { router: api::router(Arc::clone(&api), Audience::Everybody), api, backend, token: None }
+    }
+
+    /// A service over the same ledger that tells what these settings say. It is open.
+    fn that_answers(&self, answers: AnswersSettings) -> Self {
+        let (engine, metrics) = (Arc::clone(&self.api.engine), Metrics::new(MetricsRegistry::default()));
+        let api = Arc::new(Api { answers, ..Api::new(engine, Gate::open(), metrics) });
+        api.readiness.set_bootstrapped();
+        let router = api::router(Arc::clone(&api), Audience::Everybody);
+        Self { router, api, backend: self.backend.clone(), token: None }
     }
 
     /// The same service, called with this token.

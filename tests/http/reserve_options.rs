@@ -94,3 +94,32 @@ async fn looks_are_counted_apart() {
         assert!(metrics.lines().any(|actual| actual == line), "{line}:\n{metrics}");
     }
 }
+
+#[tokio::test]
+async fn a_limit_in_shadow_mode_grants_and_says_that_it_would_deny() {
+    let service = Service::new().await;
+    let definition =
+        json!({ "key": "shadow", "kind": "rolling", "capacity": 3, "window_seconds": 60, "enforce": false });
+    service.put(&definition).await;
+    assert_eq!(service.limit("shadow").await["definition"]["enforce"], json!(false));
+    assert_eq!(service.limit("rpm").await["definition"].get("enforce"), None, "left out if it enforces");
+    let granted = service.reserve("shadow", 3).await;
+    granted.assert_granted();
+    assert_eq!(granted.body.get("would_deny"), None);
+    let owed = fresh_reserve("shadow", 2);
+    let answer = service.post("/v1/reserve", &owed).await;
+    answer.assert_granted();
+    assert_eq!(answer.body["would_deny"], json!(["shadow"]));
+    assert_eq!(service.post("/v1/reserve", &owed).await, answer, "repeated");
+    let mut dry_run = fresh_reserve("shadow", 1);
+    dry_run["dry_run"] = json!(true);
+    let batch = service.post("/v1/reserve/batch", &json!({ "requests": [dry_run] })).await;
+    assert_eq!(batch.body["results"][0]["would_deny"], json!(["shadow"]));
+    assert_eq!(service.limit("shadow").await["usage"], json!({ "available": 0, "reserved": 3, "debt": 2 }));
+    let metrics = service.send(Method::GET, "/metrics", Body::empty()).await.body;
+    for line in
+        ["ratelimiterd_reserves_would_deny_total 2", "ratelimiterd_reserves_total{outcome=\"granted\"} 3"]
+    {
+        assert!(metrics.lines().any(|actual| actual == line), "{line}:\n{metrics}");
+    }
+}

@@ -1,5 +1,5 @@
 //! The most that a limit of each kind can grant within an interval. Callers who take all they can, from every moment
-//! on, reach the number in the table of the README, and never exceed it.
+//! on, reach the number in the table of `docs/reference/kinds.md`, and never exceed it.
 
 use std::time::Duration;
 

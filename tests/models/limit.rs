@@ -3,7 +3,7 @@
 use ledger_limiter::limit::{Definition, KindFields, KindName, Overage};
 
 use super::bucket::{Bucket, Part};
-use super::windows::{leaves_ms, next_boundary_ms, next_segment_ms};
+use super::windows::{leaves_ms, next_boundary_ms, next_calendar_day_ms, next_segment_ms};
 
 /// One leg of a granted lease.
 #[derive(Clone, Copy, PartialEq)]
@@ -300,6 +300,7 @@ impl Limit {
         match (&self.bucket, self.definition.kind.name()) {
             (Some(bucket), _) => bucket.lease_ends_ms(self.capacity, now_ms),
             (None, KindName::FixedWindow) => next_boundary_ms(window_seconds * 1_000, align * 1_000, now_ms),
+            (None, KindName::Calendar) => next_calendar_day_ms(&self.definition.kind.fields(), now_ms),
             (None, KindName::SlidingWindow) => leaves_ms(window_seconds * 1_000, segments, now_ms),
             (None, _) => now_ms + (window_seconds + timeout_seconds) * 1_000,
         }
@@ -311,6 +312,7 @@ impl Limit {
         match self.definition.kind.name() {
             KindName::TokenBucket => self.bucket.as_ref().and_then(Bucket::next_refill_ms),
             KindName::FixedWindow => Some(next_boundary_ms(window_seconds * 1_000, align * 1_000, now_ms)),
+            KindName::Calendar => Some(next_calendar_day_ms(&self.definition.kind.fields(), now_ms)),
             KindName::SlidingWindow => Some(next_segment_ms(window_seconds * 1_000, segments, now_ms)),
             KindName::Rolling | KindName::Concurrency => None,
         }

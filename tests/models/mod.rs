@@ -2,6 +2,7 @@
 
 mod bounds;
 mod bucket;
+mod calendar;
 mod extremes;
 mod guarantees;
 mod hints;

@@ -10,7 +10,7 @@ const ADDRESS: &str = "127.0.0.1:8080";
 
 /// A call of curl.
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
     method: reqwest::Method,
     url: String,
     headers: Vec<(String, String)>,
@@ -31,14 +31,11 @@ fn words(command: &str) -> Vec<String> {
 }
 
 impl Call {
-    /// Reads a command with the options that the page uses, and no others.
-    fn parse(command: &str) -> Self {
+    /// Reads a command with the options that the pages use, and no others.
+    pub(super) fn parse(command: &str) -> Self {
         let mut words = words(command).into_iter();
-        assert_eq!(
-            (words.next().as_deref(), words.next().as_deref()),
-            (Some("curl"), Some("-s")),
-            "{command}"
-        );
+        let begin = [words.next(), words.next()].map(Option::unwrap_or_default);
+        assert!(begin == ["curl", "-s"] || begin == ["curl", "-i"], "{command}");
         let mut call =
             Self { method: reqwest::Method::GET, url: String::new(), headers: Vec::new(), body: None };
         let mut method = None;
@@ -64,6 +61,10 @@ impl Call {
     }
 
     async fn make(self, server: &Server) -> Value {
+        self.send(server).await.json().await.expect("JSON")
+    }
+
+    pub(super) async fn send(self, server: &Server) -> reqwest::Response {
         let url = self.url.replace(ADDRESS, &server.address);
         assert!(url.contains(&server.address), "{url}");
         let mut request = reqwest::Client::new().request(self.method, url);
@@ -71,12 +72,12 @@ impl Call {
             request = request.header(name, value);
         }
         let request = self.body.into_iter().fold(request, reqwest::RequestBuilder::body);
-        request.send().await.expect("an answer").json().await.expect("JSON")
+        request.send().await.expect("an answer")
     }
 }
 
 /// The answer with a 1 in place of each time and hint that is not 0.
-fn without_times(answer: Value) -> Value {
+pub(super) fn without_times(answer: Value) -> Value {
     let Value::Object(fields) = answer else { return answer };
     let one_if_time = |(name, value): (String, Value)| {
         let is_time = name.ends_with("_ms") && value.as_u64().is_some_and(|ms| ms > 0);

@@ -18,11 +18,16 @@ const RULES: &str = "[[rule]]\ndomain = 'edge'\nentries = [{ key = 'user' }]\nli
 const FRAME_HEAD: usize = 5;
 
 fn start(folder: &Path) -> Server {
+    start_with(folder, &[])
+}
+
+fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Server {
     std::fs::write(folder.join("rules.toml"), RULES).expect("it is written");
     let mut command = program(folder);
     command
         .env("RATELIMITERD_SERVER_GRPC_LISTEN_ADDR", LOOPBACK)
-        .env("RATELIMITERD_GATEWAY_RULES", "rules.toml");
+        .env("RATELIMITERD_GATEWAY_RULES", "rules.toml")
+        .envs(variables.iter().copied());
     Server::start_by(command)
 }
 
@@ -72,6 +77,42 @@ async fn gateways_have_a_listener_of_their_own() {
     assert_eq!(answer.status(), 505, "the HTTP API is elsewhere");
     server.send_sigterm();
     server.assert_exits_with_0();
+}
+
+/// Cancels calls until the connection ends, and returns how many it cancelled; at most 200.
+async fn cancelled_until_closed(address: &str) -> usize {
+    let stream = AsyncStream::connect(address).await.expect("it listens");
+    let (mut send, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+    let connection = tokio::spawn(connection);
+    let mut cancelled = 0;
+    while let (true, Ok(ready)) = (cancelled < 200, send.clone().ready().await) {
+        send = ready;
+        let url = "http://cluster/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+        let request =
+            Request::post(url).header("content-type", "application/grpc").body(()).expect("a request");
+        // Its body never comes, so that the service waits when the call is cancelled.
+        let Ok((answer, mut stream)) = send.send_request(request, false) else { break };
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        stream.send_reset(h2::Reason::CANCEL);
+        drop(answer);
+        cancelled += 1;
+    }
+    connection.abort();
+    cancelled
+}
+
+#[tokio::test]
+async fn a_gateway_may_cancel_more_calls_than_another_client() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let few = ("RATELIMITERD_CONNECTIONS_HTTP2_RESETS_MAX", "1");
+    for (variables, expected) in
+        [(&[few][..], 200..=200), (&[few, ("RATELIMITERD_GATEWAY_HTTP2_RESETS_MAX", "20")], 20..=100)]
+    {
+        let server = start_with(folder.path(), variables);
+        let address = server.grpc_address.clone().expect("it is logged");
+        let cancelled = cancelled_until_closed(&address).await;
+        assert!(expected.contains(&cancelled), "{cancelled} with {variables:?}");
+    }
 }
 
 #[test]

@@ -11,6 +11,9 @@ mod http2;
 mod http2_conformance;
 #[cfg(feature = "cli")]
 mod limits;
+#[cfg(feature = "otlp")]
+mod otlp;
+mod plain_http;
 mod smuggling;
 mod stop;
 mod tls;
@@ -269,7 +272,7 @@ async fn the_request_log_has_a_line_with_the_lease_and_the_outcome() {
     reqwest::Client::new().post(server.url("/v1/reserve")).json(&body).send().await.expect("an answer");
     let line = log.find(|line| line["fields"]["message"] == "answered").expect("a line for the request");
     assert_eq!(line["fields"]["status"], json!(200), "{line}");
-    assert_eq!(line["span"]["path"], json!("/v1/reserve"), "{line}");
+    assert_eq!(line["span"]["url.path"], json!("/v1/reserve"), "{line}");
     assert_eq!(line["span"]["lease_id"], json!(id), "{line}");
     assert_eq!(line["span"]["outcome"], json!("UnknownKey { key: \"nope\" }"), "{line}");
 }

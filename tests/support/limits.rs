@@ -1,6 +1,6 @@
 //! The limits of random operations, and the definitions that an operation may put for each of them.
 
-use ledger_limiter::limit::{Definition, Overage};
+use ledger_limiter::limit::{Definition, Overage, Period};
 
 use crate::fixtures::*;
 
@@ -78,12 +78,21 @@ pub static MOVING: &[Named] = &[
             |capacity| denying(sliding_window("sliding", capacity, 1, 60)),
         ],
     },
+    Named {
+        name: "calendar",
+        forms: &[
+            |capacity| calendar("calendar", capacity, Period::Day, "UTC", 0),
+            |capacity| denying(calendar("calendar", capacity, Period::Day, "Asia/Kolkata", 0)),
+            |capacity| calendar("calendar", capacity, Period::Day, "Asia/Kolkata", 7),
+        ],
+    },
     // Definitions of several kinds. The kind can change only after a deletion.
     Named {
         name: "any",
         forms: &[
             |capacity| token_bucket("any", capacity, 2, 500),
             |capacity| fixed_window("any", capacity, 2, 0),
+            |capacity| calendar("any", capacity, Period::Day, "UTC", 0),
             |capacity| rolling("any", capacity, YEAR_SECONDS),
             |capacity| sliding_window("any", capacity, 3, 2),
         ],

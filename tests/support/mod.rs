@@ -7,7 +7,8 @@ use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::engine::{Engine, EngineOptions};
 use ledger_limiter::ledger::Ledger;
 use ledger_limiter::limit::{
-    Amount, Capacity, Definition, Kind, KindFields, KindName, LeaseId, LimitKey, Overage, Status,
+    Amount, Capacity, Definition, Kind, KindFields, KindName, LeaseId, LimitKey, Overage, Period, Status,
+    TimeZoneName,
 };
 pub use ledger_limiter::limit::{ExtendId, ReleaseId, ReplenishId};
 use ledger_limiter::limiter::{Limiter, LimiterOptions};
@@ -194,6 +195,13 @@ pub fn manual_bucket(name: &str, capacity: u64, refill_amount: u64) -> Definitio
 pub fn fixed_window(name: &str, capacity: u64, window_seconds: u64, align: u64) -> Definition {
     let fields = KindFields { window_seconds, align, ..KindFields::default() };
     definition(name, Kind::from_fields(KindName::FixedWindow, &fields), capacity)
+}
+
+/// A calendar window.
+pub fn calendar(name: &str, capacity: u64, period: Period, zone: &str, starts_at: u64) -> Definition {
+    let time_zone = Some(TimeZoneName::parse(zone).expect("a time zone"));
+    let fields = KindFields { period: Some(period), time_zone, starts_at, ..KindFields::default() };
+    definition(name, Kind::from_fields(KindName::Calendar, &fields), capacity)
 }
 
 /// A sliding window.

@@ -5,16 +5,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from calls import QUICK, Call, DefineLimit, reserved, until
-from service import Fault, Proxy
+from service import Fault, Proxy, Service
 
 from ratelimiterd import (
     Denied,
     InvalidRequest,
     Lease,
     LeaseSettled,
+    Left,
     Limiter,
     LimiterClosed,
     Options,
@@ -114,6 +116,22 @@ def test_a_denial_carries_what_programs_need(limiter: Limiter, define: DefineLim
     assert denied.retry_after is not None
     assert denied.retry_after > 0
     assert key in str(denied)
+
+
+def test_leases_and_denials_tell_what_is_left(service: Service, define: DefineLimit) -> None:
+    key, slots = define("rolling", 5), define("concurrency", 2)
+    with Limiter(service.url, replace(QUICK, report=True)) as limiter:
+        with limiter.acquire({key: 3, slots: 1}) as lease:
+            assert lease.left == {key: Left(5, 2, 3600.0), slots: Left(2, 1, 3600.0)}
+        with pytest.raises(Denied) as raised:
+            limiter.acquire({key: 3}, max_wait=0)
+        assert raised.value.left == {key: Left(5, 2, 3600.0)}
+        (in_batch,) = limiter.acquire_batch([{key: 1}])
+        assert isinstance(in_batch, Lease)
+        assert in_batch.left == {key: Left(5, 1, 3600.0)}
+        in_batch.complete()
+    with Limiter(service.url, QUICK) as limiter, limiter.acquire({key: 1}) as lease:
+        assert lease.left == {}
 
 
 @pytest.mark.parametrize(("amount", "reason"), [(6, "exceeds_capacity"), (None, "unknown_limit_key")])

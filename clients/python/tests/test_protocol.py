@@ -13,6 +13,7 @@ from ratelimiterd import (
     LeaseConflict,
     LeaseExpired,
     LeaseSettled,
+    Left,
     OutcomeUnknown,
     RatelimiterdError,
     Unauthorized,
@@ -25,6 +26,28 @@ def test_a_grant_says_when_and_whether_in_an_emergency() -> None:
     body: dict[str, Any] = {"allowed": True, "retry_after_ms": 0, "reserved_at_unix_ms": 7, "error": ""}
     assert read_reserve(Answer(200, body)) == Granted(reserved_at_unix_ms=7, emergency=False)
     assert read_reserve(Answer(200, {**body, "emergency": True})) == Granted(reserved_at_unix_ms=7, emergency=True)
+    shadow = read_reserve(Answer(200, {**body, "would_deny": ["a", "b"]}))
+    assert shadow == Granted(reserved_at_unix_ms=7, emergency=False, would_deny=("a", "b"))
+
+
+def test_an_answer_tells_what_is_left_of_each_limit() -> None:
+    limits: list[dict[str, Any]] = [
+        {"key": "k", "capacity": 5, "available": 2, "reset_ms": 1500},
+        {"key": "by_hand", "capacity": 7, "available": 0},
+    ]
+    expected = {"k": Left(5, 2, 1.5), "by_hand": Left(7, 0, None)}
+    body: dict[str, Any] = {"allowed": True, "reserved_at_unix_ms": 7, "error": "", "limits": limits}
+    granted = read_reserve(Answer(200, body))
+    assert isinstance(granted, Granted)
+    assert granted.left == expected
+    denied = read_reserve(Answer(200, {**body, "allowed": False, "limiting_key": "k"}))
+    assert isinstance(denied, Denied)
+    assert denied.left == expected
+    assert pickle.loads(pickle.dumps(denied)).left == expected
+    for novel in (7, None, [7], [{"key": "k"}], [{**limits[0], "available": "x"}]):
+        granted = read_reserve(Answer(200, {**body, "limits": novel}))
+        assert isinstance(granted, Granted)
+        assert granted.left == {}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ enum FieldType {
 
 /// The fields of a definition that are flags of the same name, with dashes.
 const FIELDS: &[(&str, FieldType, &str)] = &[
-    ("kind", FieldType::Text, "rolling, concurrency, token_bucket, fixed_window or sliding_window"),
+    ("kind", FieldType::Text, "rolling, concurrency, token_bucket, fixed_window, sliding_window or calendar"),
     ("capacity", FieldType::Number, "The most that may be reserved at once"),
     ("window_seconds", FieldType::Number, "For rolling limits and windows: their length"),
     ("timeout_seconds", FieldType::Number, "For concurrency limits: the longest that a slot is held"),
@@ -35,11 +35,19 @@ const FIELDS: &[(&str, FieldType, &str)] = &[
     ("refill_interval_ms", FieldType::Number, "For buckets: the time between refills"),
     ("refills_per_interval", FieldType::Number, "For buckets: the refills in an interval"),
     ("auto_replenish", FieldType::Bool, "For buckets: whether time refills them"),
+    ("period", FieldType::Text, "For calendar windows: day, week, month, quarter or year"),
+    ("time_zone", FieldType::Text, "For calendar windows: the time zone, such as Europe/Berlin"),
+    (
+        "starts_at",
+        FieldType::Number,
+        "For calendar windows: the hour, weekday, day or month at which they begin, by the period",
+    ),
     ("max_wait_ms", FieldType::Number, "For buckets: the longest that a reservation ahead may wait"),
     ("max_instances", FieldType::Number, "For templates: the most instances they may make"),
     ("unit", FieldType::Text, "What the amounts count, such as tokens"),
     ("description", FieldType::Text, "What the limit is for"),
     ("overage", FieldType::Text, "What happens to overage that finds no room: debt or deny"),
+    ("enforce", FieldType::Bool, "Whether the limit denies; otherwise it grants and says that it would deny"),
     ("on_unavailable", FieldType::Text, "What happens while the ledger does not answer: deny or allow"),
 ];
 

@@ -77,6 +77,7 @@ pub(super) fn status(limit: &LimitInfo) -> (Style, String) {
     }
     match limit.status.decreases_to() {
         Some(to) => (Style::Yellow, format!("decreasing to {}", to.get())),
+        None if !limit.definition.enforce => (Style::Yellow, "shadow mode".to_owned()),
         None => (Style::Plain, "active".to_owned()),
     }
 }
@@ -99,6 +100,7 @@ fn time(kind: &Kind) -> String {
         Kind::Rolling(_) => format!("{} s", fields.window_seconds),
         Kind::Concurrency(_) => format!("at most {} s", fields.timeout_seconds),
         Kind::FixedWindow(_) => format!("{} s", fields.window_seconds),
+        Kind::Calendar(window) => format!("{} in {}", window.period().as_str(), window.time_zone().as_str()),
         Kind::SlidingWindow(_) => format!("{} s in {}", fields.window_seconds, fields.segments),
         Kind::TokenBucket(_) if fields.auto_replenish == Some(false) => {
             format!("+{} by hand", fields.refill_amount)

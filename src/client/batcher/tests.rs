@@ -110,7 +110,10 @@ fn reserve(lease: u128) -> Reserve {
 }
 
 fn granted(lease: u128) -> AttemptResult {
-    AttemptResult::Granted { reserved_at: UNIX_EPOCH + Duration::from_millis(lease as u64) }
+    AttemptResult::Granted {
+        reserved_at: UNIX_EPOCH + Duration::from_millis(lease as u64),
+        would_deny: Box::default(),
+    }
 }
 
 fn call(at_ms: u128, kind: &'static str, leases: impl IntoIterator<Item = u128>) -> Call {

@@ -18,6 +18,8 @@ pub(super) struct KnownLimit {
     pub(super) is_active: bool,
     /// The times of its refills, if it has a schedule that is known here.
     steps: Option<Steps>,
+    /// When a calendar window ends, in milliseconds since the Unix epoch.
+    window_ends_ms: Option<u64>,
 }
 
 /// What frees granted permits.
@@ -49,6 +51,7 @@ impl KnownLimit {
             capacity: definition.capacity.get(),
             is_active: limit.state.status == Status::Active,
             steps: limit.schedule.as_deref().and_then(Schedule::steps),
+            window_ends_ms: limit.schedule.as_deref().and_then(Schedule::window_ends_ms),
         }
     }
 
@@ -59,6 +62,7 @@ impl KnownLimit {
             capacity: definition.capacity.get(),
             is_active: status == LimitStatus::Active,
             steps: None,
+            window_ends_ms: None,
         }
     }
 
@@ -66,6 +70,7 @@ impl KnownLimit {
     pub(super) fn refill_period(self) -> Option<Duration> {
         match self.kind {
             Kind::FixedWindow(window) => Some(Duration::from_secs(window.window_seconds().into())),
+            Kind::Calendar(window) => Some(Duration::from_secs(window.longest_seconds())),
             Kind::SlidingWindow(window) => {
                 Some(Duration::from_secs(window.window_seconds().into()) / window.segments())
             }
@@ -84,7 +89,7 @@ impl FreedBy {
             Kind::Concurrency(_) => Self::Release,
             Kind::Rolling(_) | Kind::SlidingWindow(_) => Self::Expiry,
             Kind::TokenBucket(bucket) if !bucket.auto_replenish() => Self::ManualRefill,
-            Kind::TokenBucket(_) | Kind::FixedWindow(_) => Self::Refill,
+            Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::Calendar(_) => Self::Refill,
         }
     }
 
@@ -116,6 +121,7 @@ pub(super) fn freed_in(
         Kind::Rolling(rolling) => Some(after_seconds(rolling.window_seconds())),
         Kind::Concurrency(slots) => Some(after_seconds(slots.timeout_seconds())),
         Kind::FixedWindow(_) => after_steps(1),
+        Kind::Calendar(_) => limit.window_ends_ms,
         Kind::SlidingWindow(window) => after_steps(window.segments().into()),
         Kind::TokenBucket(bucket) => steps.map(|steps| {
             let full_in = deficit.add(permits, steps.at(granted_ns), bucket);
@@ -129,11 +135,14 @@ pub(super) fn freed_in(
 ///
 /// `None` if the limit has no such schedule.
 pub(super) fn refilled_in(limit: KnownLimit, permits: u128, now_ns: u64) -> Option<Duration> {
+    if let Kind::Calendar(_) = limit.kind {
+        return limit.window_ends_ms.map(|ends_ms| until(ends_ms, now_ns));
+    }
     let steps = limit.steps?;
     let count = match limit.kind {
         Kind::FixedWindow(_) => 1,
         Kind::TokenBucket(bucket) => refills(permits, bucket),
-        Kind::Rolling(_) | Kind::Concurrency(_) | Kind::SlidingWindow(_) => return None,
+        Kind::Rolling(_) | Kind::Concurrency(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => return None,
     };
     let step = steps.at(now_ns).saturating_add(count);
     Some(until(steps.starts_at_ms(step), now_ns))

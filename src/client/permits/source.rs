@@ -59,9 +59,13 @@ impl SlotTimeout {
             Some(Kind::Concurrency(slots)) => {
                 Self::After(Duration::from_secs(slots.timeout_seconds().into()))
             }
-            Some(Kind::Rolling(_) | Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_)) => {
-                Self::Never
-            }
+            Some(
+                Kind::Rolling(_)
+                | Kind::TokenBucket(_)
+                | Kind::FixedWindow(_)
+                | Kind::SlidingWindow(_)
+                | Kind::Calendar(_),
+            ) => Self::Never,
             None => Self::Unknown,
         }
     }

@@ -86,6 +86,7 @@ impl HttpLimit {
         match self.kind {
             Kind::Rolling(rolling) => window(rolling.window_seconds().into()),
             Kind::FixedWindow(fixed) => window(fixed.window_seconds().into()),
+            Kind::Calendar(calendar) => window(calendar.longest_seconds()),
             Kind::SlidingWindow(sliding) => window(sliding.window_seconds().into()),
             // An empty bucket is full again after this time.
             Kind::TokenBucket(bucket) => window(bucket.full_after_ms(self.quota).div_ceil(1_000)),

@@ -53,6 +53,10 @@ fn granting_alone(state: LimitState) -> LimitState {
     LimitState { definition: Definition { on_unavailable, ..state.definition }, ..state }
 }
 
+fn in_shadow_mode(state: LimitState) -> LimitState {
+    LimitState { definition: Definition { enforce: false, ..state.definition }, ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -65,9 +69,12 @@ fn versions_are_decoded_as_they_were_encoded() {
         LimitState { accounts_since: [2].into(), ..granting_alone(instance.clone()) },
         LimitState { accounts_since: [2].into(), ..instance.clone() },
         granting_alone(instance.clone()),
-        instance,
+        instance.clone(),
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),
+        in_shadow_mode(state("", Status::Active)),
+        in_shadow_mode(granting_alone(instance.clone())),
+        in_shadow_mode(bounded.clone()),
         bounded,
         bounded_template,
         LimitState { accounts_since: [3, 300].into(), ..state("on its third account", Status::Active) },
@@ -77,20 +84,27 @@ fn versions_are_decoded_as_they_were_encoded() {
     let mut assembler = Assembler::default();
     let (mut read, mut replaced) = (Vec::new(), Vec::new());
     for (number, state) in (1..).zip(&states) {
-        for part in encode(number, state, None).expect("encodes") {
+        for part in encode(number, state, None, None).expect("encodes") {
             read.extend(assembler.push(&recorded(part, 5)).expect("a part"));
         }
-        for part in encode(number, state, Some(u64::MAX - number)).expect("encodes") {
+        for part in encode(number, state, Some(u64::MAX - number), Some(number)).expect("encodes") {
             replaced.extend(assembler.push(&recorded(part, 5)).expect("a part"));
         }
     }
     let expected: Vec<DefinitionVersion> = (1..)
         .zip(states)
-        .map(|(number, state)| DefinitionVersion { number, state, schedule_since_ns: None, timestamp_ns: 5 })
+        .map(|(number, state)| DefinitionVersion {
+            number,
+            state,
+            schedule_since_ns: None,
+            first_window_ends_ms: None,
+            timestamp_ns: 5,
+        })
         .collect();
     assert_eq!(read, expected);
     let replaces = |version: DefinitionVersion| DefinitionVersion {
         schedule_since_ns: Some(u64::MAX - version.number),
+        first_window_ends_ms: Some(version.number),
         ..version
     };
     assert_eq!(replaced, expected.into_iter().map(replaces).collect::<Vec<_>>());
@@ -98,7 +112,7 @@ fn versions_are_decoded_as_they_were_encoded() {
 
 #[test]
 fn damaged_versions_are_reported_once_and_skipped() {
-    let parts = encode(1, &state("", Status::Active), None).expect("encodes");
+    let parts = encode(1, &state("", Status::Active), None, None).expect("encodes");
     let mut assembler = Assembler::default();
     let error = assembler.push(&recorded(parts[1], 5)).expect_err("part 1 first");
     assert_eq!(error.to_string(), "the log holds part 1 of a definition where part 0 is expected");

@@ -50,8 +50,11 @@ impl VersionPlan {
         let log = if self.state.origin.is_some() { ids.instances() } else { ids.registry() };
         let mut transfers = Vec::new();
         let change = self.schedule_change(ids, inputs.replaced, inputs.now_ns);
-        for part in definition_codec::encode(self.version, &self.state, change.map(|change| change.since_ns))?
-        {
+        let since_ns = change.map(|change| change.since_ns);
+        let first_since_ns = since_ns.unwrap_or_else(|| whole_ms_ns(inputs.now_ns));
+        let first_window_ends_ms =
+            self.new_schedule(ids, first_since_ns).and_then(|schedule| schedule.window_ends_ms());
+        for part in definition_codec::encode(self.version, &self.state, since_ns, first_window_ends_ms)? {
             transfers.push(Transfer {
                 id: ids.definition_part(key, self.version, part.short as u16),
                 code: TransferCode::Definition,

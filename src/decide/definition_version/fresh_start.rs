@@ -10,6 +10,10 @@ use crate::decide::definition_codec::DefinitionVersion;
 use crate::ledger::AccountId;
 use crate::limit::{Definition, LimitState, Status};
 
+/// The most versions with new accounts that a limit remembers. Every later version stores them. A lease from before the
+/// oldest of them can no longer name the limit in its complete; its reservation expires.
+const ACCOUNTS_SINCE_MAX: usize = 32;
+
 /// The next version of a deleted limit, as another kind. Its new account keeps reserved what leases hold on the old one.
 pub(super) fn after_deleted(deleted: &Limit, wanted: LimitState) -> VersionPlan {
     let steps = [BalanceStep::Grant(wanted.definition.posted_balance()), BalanceStep::KeepReserved];
@@ -87,7 +91,9 @@ fn close_replaced(limit: &Limit) -> Vec<BalanceStep> {
 
 fn on_new_accounts(limit: &Limit, wanted: LimitState, balance_steps: Vec<BalanceStep>) -> VersionPlan {
     let version = limit.version + 1;
-    let accounts_since = limit.state.accounts_since.iter().copied().chain([version]).collect();
+    let earlier = &limit.state.accounts_since;
+    let forgotten = earlier.len().saturating_sub(ACCOUNTS_SINCE_MAX - 1);
+    let accounts_since = earlier.iter().skip(forgotten).copied().chain([version]).collect();
     let state = LimitState { accounts_since, ..wanted };
     VersionPlan { version, state, balance_steps, starts_new_schedule: true, replaced: None, if_no_room: None }
 }

@@ -166,7 +166,10 @@ fn plan_version(
 fn is_bucket(state: &LimitState) -> bool {
     match state.scheduled() {
         Some(ScheduledKind::TokenBucket(_)) => true,
-        Some(ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_)) | None => false,
+        Some(
+            ScheduledKind::FixedWindow(_) | ScheduledKind::SlidingWindow(_) | ScheduledKind::Calendar(_),
+        )
+        | None => false,
     }
 }
 

@@ -8,16 +8,24 @@ use crate::ledger::{AccountId, TransferId};
 use crate::limit::Overage;
 
 /// The amount used of one limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {
-    /// The limit's account.
-    pub account: AccountId,
+    /// The accounts of the limit that the lease holds: more than one if it was extended after the limit got a new account. If
+    /// it holds none, the limit's present account.
+    pub accounts: SmallVec<[AccountId; 1]>,
     /// The amount used, in units of the limit.
     pub amount: u64,
     /// The account that records the limit's debt.
     pub debt_account: AccountId,
     /// The account of borrowed tokens, if the limit's kind lends: what the complete releases repays them.
     pub borrowed: Option<AccountId>,
+}
+
+impl Used {
+    /// Whether the limit has or had this account.
+    pub(crate) fn is_of(&self, account: AccountId) -> bool {
+        self.accounts.contains(&account)
+    }
 }
 
 /// What a complete does with one leg.
@@ -110,20 +118,19 @@ impl Exceed {
 
 /// The action for each leg, in the order of the legs.
 pub(super) fn actions_of(legs: &[HeldLeg], used: &[Used]) -> SmallVec<[LegAction; 4]> {
-    let action = |(index, leg): (usize, &HeldLeg)| match used.iter().find(|used| used.account == leg.account)
-    {
-        Some(used) => action_of(leg, Some((amount_used_of_leg(legs, index, used.amount), used))),
-        None => action_of(leg, None),
+    let action = |(index, leg): (usize, &HeldLeg)| {
+        let used = used.iter().find(|used| used.is_of(leg.account));
+        action_of(leg, used.map(|used| (amount_used_of_leg(legs, index, used), used)))
     };
     legs.iter().enumerate().map(action).collect()
 }
 
 /// The part of a limit's actual amount that falls to one leg. The legs of one limit are filled in order; the last one, which
 /// is held longest, takes whatever is left.
-fn amount_used_of_leg(legs: &[HeldLeg], index: usize, actual: u64) -> u128 {
-    let same_limit = |leg: &&HeldLeg| legs.get(index).is_some_and(|this| this.account == leg.account);
+fn amount_used_of_leg(legs: &[HeldLeg], index: usize, used: &Used) -> u128 {
+    let same_limit = |leg: &&HeldLeg| used.is_of(leg.account);
     let before: u128 = legs.iter().take(index).filter(same_limit).map(HeldLeg::taken).sum();
-    let left = u128::from(actual).saturating_sub(before);
+    let left = u128::from(used.amount).saturating_sub(before);
     match legs.get(index) {
         Some(leg) if legs.iter().skip(index + 1).any(|later| same_limit(&later)) => left.min(leg.taken()),
         Some(_) | None => left,

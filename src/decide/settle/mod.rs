@@ -48,7 +48,7 @@ const AHEAD_LEG: usize = 0;
 /// The index of the first amount of a limit that the lease does not hold. A lease that is settled or expired accepts amounts of
 /// any limit.
 pub(crate) fn index_outside_lease(lease: &Lease, used: &[Used], now_ns: u64) -> Option<usize> {
-    let in_lease = |used: &Used| lease.legs.iter().any(|leg| leg.account == used.account);
+    let in_lease = |used: &Used| lease.legs.iter().any(|leg| used.is_of(leg.account));
     let index = used.iter().position(|used| !in_lease(used))?;
     let is_over = lease.settled || lease.is_expired(now_ns);
     (!is_over).then_some(index)

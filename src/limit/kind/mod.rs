@@ -8,8 +8,9 @@
 //! | `token_bucket.rs` | token bucket | by refills at fixed intervals, or by hand |
 //! | `fixed_window.rs` | fixed window | all at once, at each boundary |
 //! | `sliding_window.rs` | sliding window | segment by segment |
+//! | `calendar.rs`, `time_zone.rs` | calendar window | all at once, at each boundary of a calendar |
 //! | `bucket_rate.rs`, `refill_rate.rs` | how fast time refills a bucket | |
-//! | `scheduled.rs` | the three kinds with a schedule | |
+//! | `scheduled.rs` | the kinds with a schedule | |
 //! | `steps.rs` | the moments of a schedule | |
 //!
 //! The most that is granted within any interval, which `tests/models/guarantees.rs` reaches and does not exceed:
@@ -20,10 +21,12 @@
 //! | concurrency | any | no bound over time; the capacity at each moment |
 //! | token bucket | T | the capacity, and each refill that is due within T |
 //! | fixed window | the window | 2 x the capacity |
+//! | calendar window | the window | 2 x the capacity |
 //! | sliding window | the window | 2 x the capacity |
 //! | sliding window | the window without one segment | the capacity |
 
 mod bucket_rate;
+mod calendar;
 mod concurrency;
 mod fixed_window;
 mod refill_rate;
@@ -31,6 +34,7 @@ mod rolling;
 mod scheduled;
 mod sliding_window;
 mod steps;
+mod time_zone;
 mod token_bucket;
 
 use std::num::NonZeroU32;
@@ -38,6 +42,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 pub use bucket_rate::{BucketRate, RateChange};
+pub use calendar::{CalendarWindow, Period};
 pub use concurrency::Concurrency;
 pub use fixed_window::FixedWindow;
 pub use refill_rate::{REFILL_INTERVAL_MS_MAX, RefillRate, RefillRateError};
@@ -45,6 +50,7 @@ pub use rolling::Rolling;
 pub(crate) use scheduled::{Refill, ScheduledKind};
 pub use sliding_window::{SEGMENTS_MAX, SlidingWindow};
 pub(crate) use steps::{Steps, Tick};
+pub use time_zone::TimeZoneName;
 pub use token_bucket::TokenBucket;
 
 use super::{DefinitionError, KindName};
@@ -65,6 +71,8 @@ pub enum Kind {
     FixedWindow(FixedWindow),
     /// Each boundary refills what the oldest segment spent.
     SlidingWindow(SlidingWindow),
+    /// Each boundary of a calendar refills the whole capacity.
+    Calendar(CalendarWindow),
 }
 
 /// The fields of all kinds by name; 0 or `None` where a field is left out.
@@ -86,6 +94,12 @@ pub struct KindFields {
     pub refills_per_interval: u64,
     /// For buckets: whether time refills them; true if left out.
     pub auto_replenish: Option<bool>,
+    /// For calendar windows: the period.
+    pub period: Option<Period>,
+    /// For calendar windows: the time zone.
+    pub time_zone: Option<TimeZoneName>,
+    /// For calendar windows: where in the period a window begins.
+    pub starts_at: u64,
 }
 
 /// A kind as the ledger stores it, in postcard's encoding. Variants may only be added at the end.
@@ -97,6 +111,7 @@ pub(crate) enum EncodedKind {
     FixedWindow(fixed_window::Encoded),
     SlidingWindow(sliding_window::Encoded),
     SpreadTokenBucket(token_bucket::EncodedSpread),
+    Calendar(calendar::Encoded),
 }
 
 impl Kind {
@@ -114,6 +129,7 @@ impl Kind {
             KindName::TokenBucket => TokenBucket::from_fields(fields).map(Kind::TokenBucket),
             KindName::FixedWindow => FixedWindow::from_fields(fields).map(Kind::FixedWindow),
             KindName::SlidingWindow => SlidingWindow::from_fields(fields).map(Kind::SlidingWindow),
+            KindName::Calendar => CalendarWindow::from_fields(fields).map(Kind::Calendar),
         }
     }
 
@@ -125,6 +141,7 @@ impl Kind {
             Kind::TokenBucket(bucket) => bucket.fields(),
             Kind::FixedWindow(window) => window.fields(),
             Kind::SlidingWindow(window) => window.fields(),
+            Kind::Calendar(window) => window.fields(),
         }
     }
 
@@ -136,6 +153,7 @@ impl Kind {
             Kind::TokenBucket(_) => KindName::TokenBucket,
             Kind::FixedWindow(_) => KindName::FixedWindow,
             Kind::SlidingWindow(_) => KindName::SlidingWindow,
+            Kind::Calendar(_) => KindName::Calendar,
         }
     }
 
@@ -146,6 +164,7 @@ impl Kind {
             Kind::TokenBucket(bucket) => Some(ScheduledKind::TokenBucket(bucket)),
             Kind::FixedWindow(window) => Some(ScheduledKind::FixedWindow(window)),
             Kind::SlidingWindow(window) => Some(ScheduledKind::SlidingWindow(window)),
+            Kind::Calendar(window) => Some(ScheduledKind::Calendar(window)),
         }
     }
 }
@@ -161,6 +180,7 @@ impl From<Kind> for EncodedKind {
             Kind::TokenBucket(bucket) => Self::SpreadTokenBucket(bucket.into()),
             Kind::FixedWindow(window) => Self::FixedWindow(window.into()),
             Kind::SlidingWindow(window) => Self::SlidingWindow(window.into()),
+            Kind::Calendar(window) => Self::Calendar(window.into()),
         }
     }
 }
@@ -176,6 +196,7 @@ impl TryFrom<EncodedKind> for Kind {
             EncodedKind::FixedWindow(window) => (KindName::FixedWindow, window.into()),
             EncodedKind::SlidingWindow(window) => (KindName::SlidingWindow, window.into()),
             EncodedKind::SpreadTokenBucket(bucket) => (KindName::TokenBucket, bucket.into()),
+            EncodedKind::Calendar(window) => return CalendarWindow::decode(window).map(Kind::Calendar),
         };
         Kind::from_fields(name, &fields)
     }
@@ -192,17 +213,21 @@ impl KindFields {
             ("refill_amount", self.refill_amount),
             ("refill_interval_ms", self.refill_interval_ms),
             ("refills_per_interval", self.refills_per_interval),
+            ("starts_at", self.starts_at),
         ];
         let used = field_names(kind);
         if let Some((field, _)) = numbers.iter().find(|(field, number)| *number != 0 && !used.contains(field))
         {
             return Err(DefinitionError::Unused { field, kind });
         }
-        match self.auto_replenish {
-            Some(_) if !used.contains(&"auto_replenish") => {
-                Err(DefinitionError::UnusedChoice { field: "auto_replenish", kind })
-            }
-            Some(_) | None => Ok(()),
+        let choices = [
+            ("auto_replenish", self.auto_replenish.is_some()),
+            ("period", self.period.is_some()),
+            ("time_zone", self.time_zone.is_some()),
+        ];
+        match choices.into_iter().find(|(field, is_given)| *is_given && !used.contains(field)) {
+            Some((field, _)) => Err(DefinitionError::UnusedChoice { field, kind }),
+            None => Ok(()),
         }
     }
 }
@@ -215,6 +240,7 @@ fn field_names(kind: KindName) -> &'static [&'static str] {
         KindName::TokenBucket => TokenBucket::FIELD_NAMES,
         KindName::FixedWindow => FixedWindow::FIELD_NAMES,
         KindName::SlidingWindow => SlidingWindow::FIELD_NAMES,
+        KindName::Calendar => CalendarWindow::FIELD_NAMES,
     }
 }
 
@@ -240,6 +266,7 @@ mod tests {
     #[test]
     fn a_kind_takes_its_own_fields_and_no_others() {
         let none = KindFields::default();
+        let (period, time_zone) = (Some(Period::Month), TimeZoneName::parse("Europe/Berlin").ok());
         let cases = [
             (KindName::Rolling, KindFields { window_seconds: 60, ..none }, None),
             (KindName::Concurrency, KindFields { timeout_seconds: 300, ..none }, None),
@@ -305,6 +332,32 @@ mod tests {
                 KindName::Rolling,
                 KindFields { window_seconds: 1, auto_replenish: Some(false), ..none },
                 Some("auto_replenish must be left out for kind rolling"),
+            ),
+            (KindName::Calendar, KindFields { period, time_zone, starts_at: 15, ..none }, None),
+            (
+                KindName::Calendar,
+                KindFields { time_zone, ..none },
+                Some("period is required for kind calendar"),
+            ),
+            (
+                KindName::Calendar,
+                KindFields { period, ..none },
+                Some("time_zone is required for kind calendar"),
+            ),
+            (
+                KindName::Calendar,
+                KindFields { period, time_zone, starts_at: 32, ..none },
+                Some("starts_at must be between 1 and 31, not 32"),
+            ),
+            (
+                KindName::Rolling,
+                KindFields { window_seconds: 60, period, ..none },
+                Some("period must be left out for kind rolling"),
+            ),
+            (
+                KindName::FixedWindow,
+                KindFields { window_seconds: 60, starts_at: 1, ..none },
+                Some("starts_at must be left out for kind fixed_window"),
             ),
         ];
         for (name, fields, expected) in cases {

@@ -1,7 +1,7 @@
 //! The kinds that a schedule refills, for all callers together. What callers spend is kept in *spent accounts* until a refill
 //! moves it back to the limit; the schedule says when, how much, and out of which account.
 
-use super::{FixedWindow, SlidingWindow, Steps, Tick, TokenBucket};
+use super::{CalendarWindow, FixedWindow, SlidingWindow, Steps, Tick, TokenBucket};
 
 /// A kind with a refill schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) enum ScheduledKind {
     FixedWindow(FixedWindow),
     /// What a segment spent, when the segment leaves the window.
     SlidingWindow(SlidingWindow),
+    /// Everything at each boundary of a calendar.
+    Calendar(CalendarWindow),
 }
 
 /// What is refilled between two steps.
@@ -24,12 +26,14 @@ pub(crate) enum Refill {
 }
 
 impl ScheduledKind {
-    /// The steps of the schedule, for a limit that has had it since `since_ns`. `None` if it is refilled on request only.
+    /// The steps of the schedule, for a limit that has had it since `since_ns`. `None` if it is refilled on request only, and for
+    /// calendar windows, which have no equal length.
     pub(crate) fn steps(self, since_ns: u64) -> Option<Steps> {
         match self {
             Self::TokenBucket(bucket) => bucket.steps(since_ns),
             Self::FixedWindow(window) => Some(window.steps()),
             Self::SlidingWindow(window) => Some(window.steps()),
+            Self::Calendar(_) => None,
         }
     }
 
@@ -43,7 +47,7 @@ impl ScheduledKind {
     pub(crate) fn spent_accounts(self) -> usize {
         match self {
             Self::TokenBucket(_) => 1,
-            Self::FixedWindow(_) => 2,
+            Self::FixedWindow(_) | Self::Calendar(_) => 2,
             Self::SlidingWindow(window) => window.segments() as usize + 1,
         }
     }
@@ -57,7 +61,7 @@ impl ScheduledKind {
     pub(crate) fn refill_between(self, from_step: u64, to_step: u64) -> Refill {
         match self {
             Self::TokenBucket(bucket) => Refill::UpTo(bucket.refilled(to_step.saturating_sub(from_step))),
-            Self::FixedWindow(_) => self.all_but_latest(1, from_step, to_step),
+            Self::FixedWindow(_) | Self::Calendar(_) => self.all_but_latest(1, from_step, to_step),
             Self::SlidingWindow(window) => self.all_but_latest(window.segments(), from_step, to_step),
         }
     }
@@ -77,6 +81,7 @@ impl ScheduledKind {
             Self::TokenBucket(bucket) => bucket.refilled_at_ms(now_ms, spent_max),
             Self::FixedWindow(window) => window.steps().starts_at_ms(step + 1),
             Self::SlidingWindow(window) => window.steps().starts_at_ms(step + u64::from(window.segments())),
+            Self::Calendar(window) => window.ends_after_ms(Tick::Millisecond.starts_at_ns(now_ms)),
         }
     }
 
@@ -84,14 +89,14 @@ impl ScheduledKind {
     pub(crate) fn lends(self) -> bool {
         match self {
             Self::TokenBucket(_) => true,
-            Self::FixedWindow(_) | Self::SlidingWindow(_) => false,
+            Self::FixedWindow(_) | Self::SlidingWindow(_) | Self::Calendar(_) => false,
         }
     }
 
     /// Whether each step refills everything, so that a denied caller never waits for a second step.
     pub(crate) fn each_step_refills_all(self) -> bool {
         match self {
-            Self::FixedWindow(_) => true,
+            Self::FixedWindow(_) | Self::Calendar(_) => true,
             Self::TokenBucket(_) | Self::SlidingWindow(_) => false,
         }
     }

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::Limiter;
+use crate::decide::reserve::is_shadow;
 use crate::ledger::Ledger;
 use crate::limit::{KindName, LimitKey, OnUnavailable, Status};
 use crate::protocol::{Complete, Requirement, Reserve, ReserveOutcome};
@@ -33,6 +34,9 @@ use crate::time::unix_ms;
 use leases::EmergencyLeases;
 pub use leases::{EmergencyCompletion, EmergencyDebt};
 use leg::{EmergencyLeg, WantedLeg};
+
+/// The first seconds of an outage, in which limits in shadow mode let other limits grant: the longest that any limit grants.
+const SHADOW_SECONDS: u32 = 3_600;
 
 static GRANTS_BEGUN: Occurrences = Occurrences::new();
 
@@ -121,7 +125,7 @@ impl<L: Ledger> Limiter<L> {
             return None;
         }
         let now = Instant::now();
-        let granted = ReserveOutcome::Granted { reserved_at_unix_ms: unix_ms(self.ledger.now_ns()) };
+        let granted = ReserveOutcome::granted(unix_ms(self.ledger.now_ns()));
         self.emergency.change(|leases| {
             if let Some(repeated) = leases.repeated(command) {
                 return Some(repeated);
@@ -152,8 +156,11 @@ impl<L: Ledger> Limiter<L> {
             let entry = self.registry.snapshot().get(&requirement.key)?;
             entry.mark_used();
             let limit = &entry.limit;
-            let share = match (limit.state.status, limit.state.definition.on_unavailable) {
-                (Status::Active, OnUnavailable::Allow(share)) => share,
+            let (units_max, seconds) = match (limit.state.status, limit.state.definition.on_unavailable) {
+                _ if is_shadow(limit) => (u64::MAX, SHADOW_SECONDS),
+                (Status::Active, OnUnavailable::Allow(share)) => {
+                    (share.units_of(limit.state.definition.capacity), share.seconds())
+                }
                 (Status::Active, OnUnavailable::Deny)
                 | (Status::Decreasing { .. } | Status::Deleted | Status::Retired, _) => return None,
             };
@@ -165,8 +172,7 @@ impl<L: Ledger> Limiter<L> {
                 is_slot: limit.state.definition.kind.name() == KindName::Concurrency,
                 used: None,
             };
-            let units_max = share.units_of(limit.state.definition.capacity);
-            Some(WantedLeg { leg, units_max, seconds: share.seconds() })
+            Some(WantedLeg { leg, units_max, seconds })
         };
         command.requirements().iter().map(wanted).collect()
     }

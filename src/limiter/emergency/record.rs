@@ -100,6 +100,10 @@ impl<L: Ledger> Limiter<L> {
     async fn follow_up(&self, unrecorded: &Unrecorded, outcome: ChainOutcome) -> Result<(), LimiterError> {
         let Unrecorded { lease, ref used } = *unrecorded;
         let mut result = emergency_debt::interpret(lease, Claim::FirstLeg, outcome)?;
+        // With a limit in shadow mode, a later attempt may have been granted.
+        if result == DebtResult::Denied && self.read_lease(lease).await?.is_some() {
+            result = DebtResult::ReadLease;
+        }
         if result == DebtResult::Denied
             && let Some(chain) = emergency_debt::plan(self.ids, lease, used, Claim::Guard)
         {

@@ -31,7 +31,7 @@ fn wanted(name: &str, amount: u64) -> WantedLeg {
 
 fn grants(leases: &mut EmergencyLeases, id: u128, wants: &[(&str, u64)], now: Instant) -> bool {
     let wanted = wants.iter().map(|&(name, amount)| wanted(name, amount)).collect();
-    leases.grant(lease(id), wanted, ReserveOutcome::Granted { reserved_at_unix_ms: 7 }, now)
+    leases.grant(lease(id), wanted, ReserveOutcome::granted(7), now)
 }
 
 fn complete(leases: &mut EmergencyLeases, id: u128, used: &[(&str, u64)]) -> EmergencyCompletion {
@@ -182,7 +182,7 @@ fn a_repeated_reserve_gets_its_first_answer() {
         };
         Reserve::new(lease(id), String::new(), wants.iter().map(requirement).collect()).expect("valid")
     };
-    let granted = ReserveOutcome::Granted { reserved_at_unix_ms: 7 };
+    let granted = ReserveOutcome::granted(7);
     let same = reserve(1, &[("b", 2), ("a", 2)]);
     assert_eq!(leases.repeated(&same), Some(granted));
     assert_eq!(leases.reserve(lease(1)), Some(same.clone()));

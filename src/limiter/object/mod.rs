@@ -137,7 +137,7 @@ impl<L: Ledger> Object<'_, L> {
     /// Takes tokens that are available now, all or none.
     async fn take(&self, command: &Reserve, entry: &Entry) -> Result<ObjectReservation, ObjectError> {
         match self.limiter.reserve(command).await? {
-            ReserveOutcome::Granted { reserved_at_unix_ms } => {
+            ReserveOutcome::Granted { reserved_at_unix_ms, .. } => {
                 self.record_date_to_act(reserved_at_unix_ms);
                 Ok(acts_at_once(command, entry, reserved_at_unix_ms))
             }
@@ -225,9 +225,11 @@ fn bucket<'e>(key: &LimitKey, entry: Option<&'e Arc<Entry>>) -> Result<&'e Arc<E
     let entry = entry.ok_or_else(|| ObjectError::UnknownKey(key.clone()))?;
     match entry.limit.state.definition.kind {
         Kind::TokenBucket(_) => Ok(entry),
-        kind @ (Kind::Rolling(_) | Kind::Concurrency(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_)) => {
-            Err(ObjectError::NotABucket { key: key.clone(), kind: kind.name() })
-        }
+        kind @ (Kind::Rolling(_)
+        | Kind::Concurrency(_)
+        | Kind::FixedWindow(_)
+        | Kind::SlidingWindow(_)
+        | Kind::Calendar(_)) => Err(ObjectError::NotABucket { key: key.clone(), kind: kind.name() }),
     }
 }
 

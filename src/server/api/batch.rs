@@ -72,16 +72,14 @@ pub(super) fn commands<B: DeserializeOwned, C>(
 
 impl<L: Ledger> Api<L> {
     /// Runs the commands of a batch with `run`, and answers each item in its position: an outcome as `conclude` says, another
-    /// item as its error says. If the ledger gave no answer, `without_ledger` may give one. If an outcome is unknown, the
-    /// answer says when to repeat, as a whole and in the item.
-    /// The status is 503 only if the outcome of every item is unknown.
-    pub(super) async fn answer_batch<C, T, A: BatchItem>(
+    /// item as its error says. If the ledger gave no answer, `without_ledger` may give one.
+    pub(super) async fn answer_items<C, T, A: BatchItem>(
         &self,
         items: Vec<Result<C, ItemError>>,
         run: impl AsyncFnOnce(&[C]) -> Vec<Result<T, LimiterError>>,
         conclude: impl Fn(&C, T) -> A,
         without_ledger: impl Fn(&C, &Reject) -> Option<A>,
-    ) -> Response {
+    ) -> Vec<A> {
         let mut commands = Vec::with_capacity(items.len());
         // `Ok` stands for the next command, in the order of the items.
         let items: Vec<Result<(), ItemError>> =
@@ -114,14 +112,17 @@ impl<L: Ledger> Api<L> {
                 }
             }
         };
-        let results: Vec<A> = items
-            .into_iter()
-            .map(|item| match item {
-                Ok(()) => next_answer(),
-                Err(ItemError::Invalid(message)) => A::invalid(&message),
-                Err(ItemError::Forbidden(forbidden)) => A::forbidden(&forbidden.to_string()),
-            })
-            .collect();
+        let answer = |item| match item {
+            Ok(()) => next_answer(),
+            Err(ItemError::Invalid(message)) => A::invalid(&message),
+            Err(ItemError::Forbidden(forbidden)) => A::forbidden(&forbidden.to_string()),
+        };
+        items.into_iter().map(answer).collect()
+    }
+
+    /// The answer to a batch. If an outcome is unknown, it says when to repeat, as a whole and in the item. The status is 503
+    /// only if the outcome of every item is unknown.
+    pub(super) fn answer_batch<A: BatchItem>(&self, results: Vec<A>) -> Response {
         let unknown = results.iter().filter(|result| result.is_unknown()).count();
         A::unknown_counter(&self.metrics).inc_by(unknown as u64);
         let all_unknown = unknown == results.len();

@@ -84,7 +84,7 @@ pub(super) async fn batch<L: Ledger>(
     let without_ledger = |command: &Complete, _: &Reject| {
         settle_in_emergency(&authorized, command).map(|settled| conclude(command, settled))
     };
-    Ok(api.answer_batch(items, run, conclude, without_ledger).await)
+    Ok(api.answer_batch(api.answer_items(items, run, conclude, without_ledger).await))
 }
 
 /// Settles a lease that this service granted without the ledger. `Some(None)` if it holds a limit that the caller may not

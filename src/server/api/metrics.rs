@@ -3,6 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::Api;
 use super::guard::{Authorized, ToReadMetrics};
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
@@ -15,20 +16,24 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 static UNREAD_LIMITS: Occurrences = Occurrences::new();
 
 pub(super) async fn metrics<L: Ledger>(authorized: Authorized<L, ToReadMetrics>) -> Response {
-    let limits = shown_limits(&authorized).await;
-    match authorized.api().metrics.text(&limits) {
+    match text(authorized.api(), |key| authorized.may_use(key)).await {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         // Writing to a `String` does not fail.
         Err(std::fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-/// The usage of the limits in `metrics.limits` that the caller may use. None while the ledger does not answer: the other
-/// metrics are needed then most of all.
-async fn shown_limits<L: Ledger>(authorized: &Authorized<L, ToReadMetrics>) -> Vec<LimitUsage> {
-    let api = authorized.api();
-    let keys: Vec<LimitKey> =
-        api.shown_limits.iter().filter(|key| authorized.may_use(key)).cloned().collect();
+/// The metrics, and of the limits in `metrics.limits` those that `may_see` lets through.
+pub(in crate::server) async fn text<L: Ledger>(
+    api: &Api<L>,
+    may_see: impl Fn(&LimitKey) -> bool,
+) -> Result<String, std::fmt::Error> {
+    api.metrics.text(&shown_limits(api, may_see).await)
+}
+
+/// The usage of the shown limits. None while the ledger does not answer: the other metrics are needed then most of all.
+async fn shown_limits<L: Ledger>(api: &Api<L>, may_see: impl Fn(&LimitKey) -> bool) -> Vec<LimitUsage> {
+    let keys: Vec<LimitKey> = api.shown_limits.iter().filter(|key| may_see(key)).cloned().collect();
     if keys.is_empty() {
         return Vec::new();
     }

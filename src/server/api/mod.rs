@@ -3,14 +3,18 @@
 
 mod admin;
 mod answer;
+mod asked;
 mod batch;
 mod carried_out;
+mod check;
 mod circuit;
 mod complete;
+mod denied_status;
 mod extend;
 mod guard;
 mod health;
 mod json;
+mod left;
 mod metrics;
 mod objects;
 mod openapi;
@@ -33,16 +37,20 @@ use axum::routing::{post, put};
 
 pub use super::body::BODY_BYTES_MAX;
 use carried_out::carried_out;
+#[cfg(test)]
+pub(crate) use check::{CheckQuery, accepts_problems};
 pub use circuit::Circuit;
 pub use guard::Gate;
 use guard::Guarded;
 pub use health::Readiness;
+#[cfg(feature = "otlp")]
+pub(super) use metrics::text as metrics_text;
 #[cfg(not(feature = "grpc"))]
 use reject::Reject;
 #[cfg(feature = "grpc")]
 pub(super) use reject::Reject;
 pub(super) use reject::{too_many_headers, too_much_unread};
-use uncached::get_uncached;
+use uncached::{any_uncached, get_uncached};
 #[cfg(feature = "grpc")]
 pub(super) use {
     carried_out::ToItsEnd,
@@ -54,6 +62,7 @@ pub(super) use {
 };
 
 use super::Metrics;
+use super::config::AnswersSettings;
 use crate::engine::Engine;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
@@ -75,6 +84,8 @@ pub struct Api<L> {
     pub batch_requests_max: usize,
     /// The limits whose usage `GET /metrics` shows.
     pub shown_limits: Vec<LimitKey>,
+    /// What answers tell beside the decision.
+    pub answers: AnswersSettings,
     /// Refuses requests while the ledger does not answer.
     pub circuit: Circuit,
     /// The counters of the API.
@@ -94,6 +105,7 @@ impl<L: Ledger> Api<L> {
             request_timeout: Duration::from_secs(2),
             batch_requests_max: 256,
             shown_limits: Vec::new(),
+            answers: AnswersSettings::default(),
             circuit: Circuit::new(&metrics),
             metrics,
         }
@@ -141,6 +153,8 @@ fn for_callers<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/renew", post(carried_out(renew::one)))
         .route("/v1/complete", post(carried_out(complete::one)))
         .route("/v1/complete/batch", post(carried_out(complete::batch)))
+        // Proxies ask with GET, or with the method of the request that they have.
+        .route("/v1/check/{*key}", any_uncached(carried_out(check::check)))
         .route(
             "/v1/objects/{*path}",
             get_uncached(objects::get).post(carried_out(objects::post)).fallback(objects::wrong_method),

@@ -101,7 +101,6 @@ impl Reject {
     }
 
     /// The status of the answer.
-    #[cfg(feature = "grpc")]
     pub(in crate::server) fn status(&self) -> StatusCode {
         self.status_and_name().0
     }

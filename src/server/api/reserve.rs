@@ -1,18 +1,21 @@
 //! `POST /v1/reserve` and `POST /v1/reserve/batch`.
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 
 use super::Api;
 use super::answer::answer;
+use super::asked::{Asked, ReportedKeys, denied_status};
 use super::batch::{BatchItem, commands};
+use super::denied_status::{status_of, with_retry_after};
 use super::guard::{Authorized, ToReserve};
 use super::json::{Body, parse};
 use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
 use crate::protocol::{
-    BACKEND_ERROR, CommandOutcome, Reserve, ReserveAnswer, ReserveBody, ReserveCommand, ReserveOutcome,
+    BACKEND_ERROR, CommandOutcome, LimitReport, Reserve, ReserveAnswer, ReserveBody, ReserveCommand,
+    ReserveOutcome,
 };
 use crate::server::Metrics;
 use crate::server::metrics::Route;
@@ -21,29 +24,50 @@ use crate::telemetry::Counter;
 /// `POST /v1/reserve`
 pub(super) async fn one<L: Ledger>(
     authorized: Authorized<L, ToReserve>,
+    uri: Uri,
     body: Body,
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Reserve);
-    let command = parse::<ReserveBody>(body)?.into_command().map_err(Reject::Invalid)?;
-    authorized.check_keys(command.keys())?;
-    Ok(match decide(api, &command).await {
-        Ok(Decided { outcome: CommandOutcome::Reserved(outcome), without_ledger: false }) => respond(outcome),
-        Ok(Decided { outcome: CommandOutcome::Reserved(outcome), without_ledger: true }) => {
-            answer(status(&outcome), ReserveAnswer::without_ledger(outcome))
-        }
-        Ok(Decided { outcome: looked @ CommandOutcome::Looked(_), .. }) => {
-            answer(StatusCode::OK, ReserveAnswer::from(looked))
-        }
-        Err(reject) => reject.into_response_or(ReserveAnswer::unknown()),
-    })
+    let denied = denied_status(&uri)?;
+    let asked = Asked::new(parse::<ReserveBody>(body)?).map_err(Reject::Invalid)?;
+    authorized.check_keys(asked.command.keys())?;
+    let decided = match decide(api, &asked.command).await {
+        Ok(decided) => decided,
+        Err(reject) => return Ok(reject.into_response_or(ReserveAnswer::unknown())),
+    };
+    let limits = match (asked.report || api.answers.report) && !decided.without_ledger {
+        // Boxed, so that it does not add to the future of every reserve.
+        true => Box::pin(api.report(&asked.command.keys().collect::<Vec<_>>())).await,
+        false => None,
+    };
+    Ok(decided.respond(denied, limits))
 }
 
 /// The outcome of what a reserve asks for, and who decided it.
 pub(in crate::server) struct Decided {
     pub(in crate::server) outcome: CommandOutcome,
     /// Whether the service granted it by itself, because the ledger did not answer.
-    without_ledger: bool,
+    pub(super) without_ledger: bool,
+}
+
+impl Decided {
+    /// The answer. `denied` is the status of a denial.
+    fn respond(self, denied: StatusCode, limits: Option<Vec<LimitReport>>) -> Response {
+        let outcome = match self.outcome {
+            CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => outcome,
+            looked @ CommandOutcome::LookedFree { .. } => {
+                return answer(StatusCode::OK, ReserveAnswer { limits, ..ReserveAnswer::from(looked) });
+            }
+        };
+        let status = if denied == StatusCode::OK { status(&outcome) } else { status_of(&outcome, denied) };
+        let body = match self.without_ledger {
+            true => ReserveAnswer::without_ledger(outcome.clone()),
+            false => ReserveAnswer { limits, ..ReserveAnswer::from(outcome.clone()) },
+        };
+        let response = answer(status, body);
+        if denied == StatusCode::OK { response } else { with_retry_after(response, &outcome) }
+    }
 }
 
 /// Carries out what a reserve asks for. While the ledger does not answer, without it, if the limits allow that.
@@ -57,7 +81,9 @@ pub(in crate::server) async fn decide<L: Ledger>(
             let Reserve { lease, job_id, .. } = command.reserve();
             match &outcome {
                 CommandOutcome::Reserved(reserved) => record(*lease, job_id, command.keys(), reserved),
-                CommandOutcome::Looked(_) => record(*lease, job_id, command.keys(), &outcome),
+                CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => {
+                    record(*lease, job_id, command.keys(), &outcome);
+                }
             }
             Ok(Decided { outcome, without_ledger: false })
         }
@@ -78,17 +104,23 @@ pub(super) async fn batch<L: Ledger>(
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::ReserveBatch);
-    let check = |command: &ReserveCommand| authorized.check_keys(command.keys());
-    let items = commands(body, api.batch_requests_max, ReserveBody::into_command, check)?;
-    let run = async |commands: &[ReserveCommand]| api.engine.limiter().carry_out_batch(commands).await;
-    let conclude = |_: &ReserveCommand, outcome| {
+    let check = |asked: &Asked| authorized.check_keys(asked.command.keys());
+    let items = commands(body, api.batch_requests_max, Asked::new, check)?;
+    let reported = ReportedKeys::of(&items, api.answers.report);
+    let run = async |asked: &[Asked]| {
+        let commands: Vec<&ReserveCommand> = asked.iter().map(|asked| &asked.command).collect();
+        api.engine.limiter().carry_out_batch(&commands).await
+    };
+    let conclude = |_: &Asked, outcome| {
         api.metrics.reserves.count_command(&outcome);
         ReserveAnswer::from(outcome)
     };
-    let without_ledger = |command: &ReserveCommand, reject: &Reject| {
-        grant_in_emergency(api, reject, command).map(ReserveAnswer::without_ledger)
+    let without_ledger = |asked: &Asked, reject: &Reject| {
+        grant_in_emergency(api, reject, &asked.command).map(ReserveAnswer::without_ledger)
     };
-    Ok(api.answer_batch(items, run, conclude, without_ledger).await)
+    let mut results = api.answer_items(items, run, conclude, without_ledger).await;
+    reported.report(api, &mut results).await;
+    Ok(api.answer_batch(results))
 }
 
 /// The outcome of a command to which the ledger gave no answer, if its limits grant without it.

@@ -73,6 +73,7 @@ impl Settings {
             let message = format!("must be at most {DRAIN_MS_MAX}, not {}", self.server.drain_ms);
             return Err(bad("server.drain_ms", &message));
         }
+        at_least_1("gateway.http2_resets_max", self.gateway.http2_resets_max.into())?;
         self.check_gateway()?;
         self.check_auth()?;
         AllowedHosts::new(&self.server.allowed_hosts).map_err(|text| {
@@ -80,6 +81,7 @@ impl Settings {
         })?;
         self.connections.check()?;
         self.metrics.check()?;
+        self.otlp.check()?;
         self.tls.check()?;
         at_least_1("registry.poll_interval_ms", self.registry.poll_interval_ms)?;
         at_least_1("registry.decrease_interval_ms", self.registry.decrease_interval_ms)?;

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuthSettings, ConnectionsSettings, MetricsSettings, TlsSettings, cluster_id, optional_address};
+use super::{
+    AnswersSettings, AuthSettings, ConnectionsSettings, GatewaySettings, MetricsSettings, OtlpSettings,
+    TlsSettings, cluster_id, optional_address,
+};
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
@@ -19,10 +22,12 @@ use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions
 pub struct Settings {
     pub server: ServerSettings,
     pub gateway: GatewaySettings,
+    pub answers: AnswersSettings,
     pub auth: AuthSettings,
     pub tls: TlsSettings,
     pub connections: ConnectionsSettings,
     pub metrics: MetricsSettings,
+    pub otlp: OtlpSettings,
     pub registry: RegistrySettings,
     pub tigerbeetle: TigerBeetleSettings,
     pub memory: MemorySettings,
@@ -53,14 +58,6 @@ pub struct ServerSettings {
     pub drain_ms: u64,
     /// The names, besides IP addresses and `localhost`, that the `Host` of a request may have.
     pub allowed_hosts: Vec<String>,
-}
-
-/// `gateway.*`: the gRPC calls of gateways.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GatewaySettings {
-    /// The file of rules, which map descriptors to limits; empty for none.
-    pub rules: PathBuf,
 }
 
 /// The ledger that holds the counters.

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::*;
 
 const ALL_NAMES: &[&str] = &[
+    "answers.headers",
+    "answers.report",
     "auth.certificates_path",
     "auth.jwt.audience",
     "auth.jwt.issuer",
@@ -28,6 +30,7 @@ const ALL_NAMES: &[&str] = &[
     "connections.max_age_seconds",
     "connections.max_per_peer",
     "connections.write_timeout_ms",
+    "gateway.http2_resets_max",
     "gateway.rules",
     "limiter.lease_cache_capacity",
     "limiter.local_denial_ms",
@@ -39,6 +42,12 @@ const ALL_NAMES: &[&str] = &[
     "memory.retention_seconds",
     "memory.transfers_max",
     "metrics.limits",
+    "otlp.ca_path",
+    "otlp.endpoint",
+    "otlp.headers_path",
+    "otlp.logs",
+    "otlp.metrics_interval_ms",
+    "otlp.traces_share",
     "registry.decrease_interval_ms",
     "registry.instance_idle_seconds",
     "registry.path",
@@ -206,6 +215,13 @@ fn an_error_names_the_setting_and_the_cause() {
             "tls.client_ca_path",
             "must name the authorities",
         ),
+        ("[otlp]\ntraces_share = 1.5", "otlp.traces_share", "must be between 0 and 1, not 1.5"),
+        (
+            "[otlp]\nmetrics_interval_ms = 999",
+            "otlp.metrics_interval_ms",
+            "must be 0 or at least 1000, not 999",
+        ),
+        ("[otlp]\nendpoint = 'collector:4318'", "otlp.endpoint", "must be "),
         ("[metrics]\nlimits = ['a', 'b c']", "metrics.limits", "\"b c\": "),
         ("[registry]\npath = ''", "registry.path", "must not be empty"),
         ("[tigerbeetle]\naddresses = []", "tigerbeetle.addresses", "must name at least one replica"),

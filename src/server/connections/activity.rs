@@ -23,6 +23,8 @@ const NEVER: u64 = 0;
 #[derive(Debug)]
 pub(super) struct Activity {
     bounds: Arc<Bounds>,
+    /// The most requests that the client may cancel within a second.
+    resets_max: u32,
     peer: IpAddr,
     accepted_at: u64,
     /// When the last request began or was answered; at first, when the connection was accepted.
@@ -66,10 +68,11 @@ impl Activity {
         self.peer
     }
 
-    pub(super) fn new(bounds: Arc<Bounds>, peer: IpAddr) -> Self {
+    pub(super) fn new(bounds: Arc<Bounds>, resets_max: u32, peer: IpAddr) -> Self {
         let now = bounds.now_ms();
         Self {
             bounds,
+            resets_max,
             peer,
             accepted_at: now,
             quiet_since: AtomicU64::new(now),
@@ -185,7 +188,7 @@ impl Activity {
 
     /// Whether the client has cancelled too many requests of late.
     pub(super) fn has_too_many_resets(&self) -> bool {
-        self.resets.load(Ordering::Relaxed) > self.bounds.settings.http2_resets_max
+        self.resets.load(Ordering::Relaxed) > self.resets_max
     }
 
     /// Notes that a request of HTTP/2 is cancelled.

@@ -118,9 +118,9 @@ impl Bound {
             Self::AnswerBytes => {
                 Some("answers withheld: too many bytes of answers unread (connections.answer_bytes_max)")
             }
-            Self::Http2Resets => {
-                Some("connections closed: their client cancels its requests (connections.http2_resets_max)")
-            }
+            Self::Http2Resets => Some(
+                "connections closed: their client cancels its requests (connections.http2_resets_max, gateway.http2_resets_max)",
+            ),
         }
     }
 }

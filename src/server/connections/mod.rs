@@ -65,6 +65,7 @@ pub(super) struct Connections {
     shared: Arc<Shared>,
     bounds: Arc<Bounds>,
     max: usize,
+    resets_max: u32,
     open: JoinSet<()>,
     table: Table,
     checks: Interval,
@@ -79,14 +80,21 @@ struct Shared {
 }
 
 impl Connections {
-    /// At most `max` connections that `router` serves within `bounds`, with TLS if there are configurations of it.
-    pub(super) fn new(router: Router, tls: Option<Configs>, bounds: Arc<Bounds>, max: usize) -> Self {
+    /// At most `max` connections that `router` serves within `bounds`, with TLS if there are configurations of it. A client of
+    /// HTTP/2 may cancel `resets_max` requests within a second.
+    pub(super) fn new(
+        router: Router,
+        tls: Option<Configs>,
+        bounds: Arc<Bounds>,
+        max: usize,
+        resets_max: u32,
+    ) -> Self {
         let mut checks = interval(bounds.check_interval);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let service = TowerToHyperService::new(router);
         let shared = Shared { service, tls, ending: watch::Sender::new(false) };
         let (open, table) = (JoinSet::new(), Table::default());
-        Self { shared: Arc::new(shared), bounds, max, open, table, checks }
+        Self { shared: Arc::new(shared), bounds, max, resets_max, open, table, checks }
     }
 
     /// Accepts connections, forever. A drop of the future loses none.
@@ -133,7 +141,7 @@ impl Connections {
         if self.table.len() >= self.max && !self.table.displace() {
             return self.bounds.strike(Bound::Connections);
         }
-        let activity = Arc::new(Activity::new(Arc::clone(&self.bounds), peer));
+        let activity = Arc::new(Activity::new(Arc::clone(&self.bounds), self.resets_max, peer));
         let serve = serve::serve(stream, Arc::clone(&self.shared), Arc::clone(&activity));
         let task = self.open.spawn(serve);
         self.bounds.open.inc();

@@ -1,7 +1,7 @@
 //! Reserves what a plan requires: all of it, or nothing if a limit that can deny does.
 
 use super::counts::Outcome;
-use super::plan::{Charge, Item, Plan};
+use super::plan::{Charge, Item, Manner, Plan};
 use crate::ledger::Ledger;
 use crate::limit::{LeaseId, LimitKey};
 use crate::protocol::{CommandOutcome, Reserve, ReserveCommand, ReserveOutcome};
@@ -13,8 +13,10 @@ static MISSING_LIMITS: Occurrences = Occurrences::new();
 /// How a plan is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// All charges or none.
+    /// All charges or none. Charges that are forced come behind the others.
     Take,
+    /// All charges or none, in one lease. None is forced: what is used above the reservation is charged when it is settled.
+    Reserve,
     /// Nothing is charged: only whether it would be.
     Look,
     /// All charges, whatever is free. The excess is debt.
@@ -28,7 +30,8 @@ pub(super) struct Charged {
     pub(super) lease: Option<LeaseId>,
     /// Why nothing is charged, if a limit denied.
     pub(super) denial: Option<Denial>,
-    /// The limits that do not enforce and would have denied. They are not charged.
+    /// The limits that would have denied. Those that their rule does not enforce are not charged; of those in shadow mode the
+    /// excess is debt.
     pub(super) would_deny: Vec<LimitKey>,
 }
 
@@ -44,6 +47,13 @@ pub(super) struct Denial {
 }
 
 impl Charged {
+    /// Adds what became of other charges of the same plan.
+    fn add(&mut self, other: Self) {
+        self.lease = self.lease.or(other.lease);
+        self.denial = self.denial.take().or(other.denial);
+        self.would_deny.extend(other.would_deny);
+    }
+
     /// What became of a descriptor of the plan.
     pub(super) fn outcome(&self, item: &Item) -> Outcome {
         match item {
@@ -58,24 +68,54 @@ impl Charged {
     }
 }
 
-/// Reserves the charges of a plan under a fresh lease. A limit that would deny, but does not enforce, is left out.
+/// Charges what a plan requires.
 pub(super) async fn charge<L: Ledger>(api: &Api<L>, plan: &Plan, mode: Mode) -> Result<Charged, Reject> {
-    let mut charged = Charged::default();
     if plan.is_denied() && mode != Mode::Force {
-        return Ok(charged);
+        return Ok(Charged::default());
     }
-    let mut charges = plan.charges.clone();
+    let those = |manners: &[Manner]| -> Vec<Charge> {
+        plan.charges.iter().filter(|charge| manners.contains(&charge.manner)).cloned().collect()
+    };
+    match mode {
+        Mode::Take => {
+            let mut charged = charge_all(api, those(&[Manner::Take, Manner::Peek]), mode).await?;
+            if charged.denial.is_none() {
+                charged.add(charge_all(api, those(&[Manner::Force]), Mode::Force).await?);
+            }
+            Ok(charged)
+        }
+        // A charge that is forced is not denied for want of room.
+        Mode::Look => charge_all(api, those(&[Manner::Take, Manner::Peek]), mode).await,
+        Mode::Reserve => charge_all(api, those(&[Manner::Take, Manner::Peek, Manner::Force]), mode).await,
+        Mode::Force => charge_all(api, those(&[Manner::Take, Manner::Force]), mode).await,
+    }
+}
+
+/// Charges under a fresh lease. A limit that would deny, but does not enforce, is left out.
+async fn charge_all<L: Ledger>(
+    api: &Api<L>,
+    mut charges: Vec<Charge>,
+    mode: Mode,
+) -> Result<Charged, Reject> {
+    let mut charged = Charged::default();
     while !charges.is_empty() {
         let lease = LeaseId::generate();
-        let Some(denial) = denial(decided(api, lease, &charges, mode).await?)? else {
-            charged.lease = Some(lease);
-            return Ok(charged);
+        let denial = match decision(decided(api, lease, &charges, mode).await?)? {
+            Ok(would_deny) => {
+                charged.lease = Some(lease);
+                // A forced charge asks for no decision.
+                if mode != Mode::Force {
+                    charged.would_deny.extend(would_deny);
+                }
+                return Ok(charged);
+            }
+            Err(denial) => denial,
         };
         let Some(index) = charges.iter().position(|charge| charge.requirement.key == denial.key) else {
             return Ok(Charged { denial: Some(denial), ..charged });
         };
         match (charges[index].enforce, mode) {
-            (false, Mode::Take | Mode::Look | Mode::Force) => {
+            (false, Mode::Take | Mode::Reserve | Mode::Look | Mode::Force) => {
                 charged.would_deny.push(charges.swap_remove(index).requirement.key);
             }
             // What was used is charged to the other limits all the same.
@@ -83,7 +123,9 @@ pub(super) async fn charge<L: Ledger>(api: &Api<L>, plan: &Plan, mode: Mode) -> 
                 charges.swap_remove(index);
                 charged.denial.get_or_insert(denial);
             }
-            (true, Mode::Take | Mode::Look) => return Ok(Charged { denial: Some(denial), ..charged }),
+            (true, Mode::Take | Mode::Reserve | Mode::Look) => {
+                return Ok(Charged { denial: Some(denial), ..charged });
+            }
         }
     }
     Ok(charged)
@@ -96,26 +138,32 @@ async fn decided<L: Ledger>(
     charges: &[Charge],
     mode: Mode,
 ) -> Result<CommandOutcome, Reject> {
-    let requirements = charges.iter().map(|charge| charge.requirement.clone()).collect();
-    let reserve = Reserve::new(lease, String::new(), requirements)
-        .map_err(|error| Reject::Invalid(error.to_string()))?;
+    let those = |peeks: bool| charges.iter().filter(move |charge| (charge.manner == Manner::Peek) == peeks);
+    let reserve = |charges: &mut dyn Iterator<Item = &Charge>| {
+        let requirements = charges.map(|charge| charge.requirement.clone()).collect();
+        Reserve::new(lease, String::new(), requirements).map_err(|error| Reject::Invalid(error.to_string()))
+    };
+    let (takes, peeks) = (those(false).next().is_some(), those(true).next().is_some());
     let command = match mode {
-        Mode::Take => ReserveCommand::Take(reserve),
-        Mode::Look => ReserveCommand::Look(reserve),
-        Mode::Force => ReserveCommand::Force(reserve),
+        Mode::Force => ReserveCommand::Force(reserve(&mut charges.iter())?),
+        Mode::Take | Mode::Reserve if takes && peeks => {
+            ReserveCommand::TakeIfFree { take: reserve(&mut those(false))?, free: reserve(&mut those(true))? }
+        }
+        Mode::Take | Mode::Reserve if takes => ReserveCommand::Take(reserve(&mut charges.iter())?),
+        Mode::Take | Mode::Reserve | Mode::Look => ReserveCommand::Look(reserve(&mut charges.iter())?),
     };
     decide(api, &command).await.map(|decided| decided.outcome)
 }
 
-/// Why nothing is reserved, or would be. `None` if everything is.
-fn denial(outcome: CommandOutcome) -> Result<Option<Denial>, Reject> {
+/// The limits in shadow mode that would deny, if everything is reserved or would be. Otherwise why not.
+fn decision(outcome: CommandOutcome) -> Result<Result<Box<[LimitKey]>, Denial>, Reject> {
     let outcome = match outcome {
-        CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(Some(outcome)) => outcome,
-        CommandOutcome::Looked(None) => return Ok(None),
+        CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => outcome,
+        CommandOutcome::LookedFree { would_deny } => return Ok(Ok(would_deny)),
     };
-    let denial = |key, retry_after_ms, outcome| Ok(Some(Denial { key, retry_after_ms, outcome }));
+    let denial = |key, retry_after_ms, outcome| Ok(Err(Denial { key, retry_after_ms, outcome }));
     match outcome {
-        ReserveOutcome::Granted { .. } => Ok(None),
+        ReserveOutcome::Granted { would_deny, .. } => Ok(Ok(would_deny)),
         ReserveOutcome::NoRoom { key, retry_after_ms }
         | ReserveOutcome::Decreasing { key, retry_after_ms } => {
             denial(key, retry_after_ms, Outcome::OverLimit)

@@ -54,8 +54,9 @@ impl<L: Ledger> RateLimitService for Kuadrant<L> {
             return Err(Status::invalid_argument("amount must be at least 1"));
         }
         let plan = shared.plan(&shared.rules.load(), &authorized, &domain, &descriptors, amount)?;
+        refuse_negative(&plan)?;
         let charged =
-            charge::charge(&shared.api, &plan, Mode::Take).await.map_err(|reject| refusal(&reject))?;
+            charge::charge(&shared.api, &plan, Mode::Reserve).await.map_err(|reject| refusal(&reject))?;
         shared.count(&plan, &charged);
         let is_denied = plan.is_denied() || charged.denial.is_some();
         let mut answer =
@@ -77,11 +78,20 @@ impl<L: Ledger> RateLimitService for Kuadrant<L> {
             .map_err(|error| Status::invalid_argument(format!("reservation_id {error}")))?;
         // Which limits it is comes from the rules; how much of them, from the actual amount.
         let plan = shared.plan(&shared.rules.load(), &authorized, &domain, &descriptors, 1)?;
+        refuse_negative(&plan)?;
         let settled = complete(&authorized, lease, actuals(&plan, actual_amount)).await;
         let outcome =
             settled.map_err(|reject| refusal(&reject))?.ok_or_else(|| forbidden(Forbidden::Lease))?;
         let reservation_released = matches!(outcome, CompleteOutcome::Settled { .. });
         Ok(Response::new(CommitResponse { reservation_released }))
+    }
+}
+
+/// A reservation takes, and a Commit says how much was used.
+fn refuse_negative(plan: &Plan) -> Result<(), Status> {
+    match plan.gives_back() {
+        true => Err(Status::invalid_argument("is_negative_hits has no meaning for Reserve and Commit")),
+        false => Ok(()),
     }
 }
 

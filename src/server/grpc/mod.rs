@@ -7,6 +7,7 @@
 //! | `followed_rules.rs` | the file of rules, read again when it changes |
 //! | `plan.rs` | from the descriptors of a request to the requirements of a reserve; pure |
 //! | `charge.rs` | reserves what a plan requires |
+//! | `give_back.rs` | gives back what a plan names |
 //! | `status.rs` | the statuses of an answer |
 //! | `shared.rs` | what the rate limit services share |
 //! | `envoy.rs` | `envoy.service.ratelimit.v3.RateLimitService` |
@@ -22,6 +23,7 @@ mod charge;
 mod counts;
 mod envoy;
 mod followed_rules;
+mod give_back;
 mod guard;
 mod health;
 mod kuadrant;

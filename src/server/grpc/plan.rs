@@ -40,6 +40,20 @@ pub(crate) struct Charge {
     pub(crate) requirement: Requirement,
     /// Whether the limit can deny.
     pub(super) enforce: bool,
+    pub(super) manner: Manner,
+}
+
+/// How a limit is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// The hits are taken, if there is room.
+    Take,
+    /// The hits are taken, whatever is free. The excess is debt.
+    Force,
+    /// Nothing is taken: only whether anything is free. The amount is 1.
+    Peek,
+    /// The hits are given back, up to the capacity.
+    GiveBack,
 }
 
 /// Why a request cannot be planned.
@@ -61,14 +75,12 @@ pub(crate) enum PlanError {
     /// It asks for a limit without a unit.
     #[error("descriptors[{index}].limit.unit must be a unit of time")]
     NoUnit { index: usize },
-    /// It asks what is left without a charge.
-    #[error(
-        "descriptors[{index}].hits_addend: this version cannot decide without a charge, so it must not be 0"
-    )]
-    Peek { index: usize },
-    /// It gives back.
-    #[error("descriptors[{index}].is_negative_hits: this version gives nothing back")]
-    Negative { index: usize },
+    /// It gives nothing back.
+    #[error("descriptors[{index}].hits_addend must be at least 1 with is_negative_hits")]
+    GivesNothing { index: usize },
+    /// Some descriptors are charged, and others give back.
+    #[error("descriptors[{index}].is_negative_hits must be the same for all descriptors; send two requests")]
+    Mixed { index: usize },
 }
 
 impl Plan {
@@ -108,6 +120,11 @@ impl Plan {
         self.items.contains(&Item::NoKey { enforce: true })
     }
 
+    /// Whether its descriptors give back.
+    pub(super) fn gives_back(&self) -> bool {
+        self.charges.iter().any(|charge| charge.manner == Manner::GiveBack)
+    }
+
     fn apply(
         &mut self,
         rule: &Rule,
@@ -116,31 +133,58 @@ impl Plan {
         entries: &[(&str, &str)],
         hits: u64,
     ) -> Result<Item, PlanError> {
-        if descriptor.is_negative_hits {
-            return Err(PlanError::Negative { index });
-        }
         let hits = descriptor.hits_addend.unwrap_or(hits);
         let factor = rule.factor.get();
         // More than any limit has. Clients may choose the number, so a large one is denied rather than refused.
         let units = hits.saturating_mul(factor).min(Amount::MAX.get());
-        let amount = Amount::new(units).map_err(|_| PlanError::Peek { index })?;
+        let amount = Amount::new(units);
+        let manner = match (descriptor.is_negative_hits, &amount) {
+            (true, Err(_)) => return Err(PlanError::GivesNothing { index }),
+            (true, Ok(_)) => Manner::GiveBack,
+            (false, Err(_)) => Manner::Peek,
+            (false, Ok(_)) if rule.force => Manner::Force,
+            (false, Ok(_)) => Manner::Take,
+        };
         let wanted = descriptor.limit.as_ref().map(|limit| wanted(limit, index)).transpose()?;
         let key = rule.key(entries, wanted).map_err(|error| PlanError::UnknownOverride { index, error })?;
         let Some(key) = key else { return Ok(Item::NoKey { enforce: rule.enforce }) };
-        self.charge(key.clone(), amount, rule.enforce);
+        let requirement = Requirement { key: key.clone(), amount: amount.unwrap_or(Amount::ONE) };
+        let gives_back = |charge: &Charge| charge.manner == Manner::GiveBack;
+        if self.charges.iter().any(|charge| gives_back(charge) != (manner == Manner::GiveBack)) {
+            return Err(PlanError::Mixed { index });
+        }
+        self.charge(Charge { requirement, enforce: rule.enforce, manner });
         Ok(Item::Limit { key, factor })
     }
 
     /// Adds a charge. Descriptors of the same limit are charged together.
-    fn charge(&mut self, key: LimitKey, amount: Amount, enforce: bool) {
-        match self.charges.iter_mut().find(|charge| charge.requirement.key == key) {
-            Some(charge) => {
-                let sum = charge.requirement.amount.get().saturating_add(amount.get());
-                charge.requirement.amount = Amount::new(sum).unwrap_or(Amount::MAX);
-                charge.enforce |= enforce;
-            }
-            None => self.charges.push(Charge { requirement: Requirement { key, amount }, enforce }),
+    fn charge(&mut self, new: Charge) {
+        let same_key = |charge: &&mut Charge| charge.requirement.key == new.requirement.key;
+        match self.charges.iter_mut().find(same_key) {
+            Some(charge) => charge.add(&new),
+            None => self.charges.push(new),
         }
+    }
+}
+
+impl Charge {
+    /// Adds what another descriptor charges the same limit. A charge that can be denied can be so as a whole.
+    fn add(&mut self, other: &Self) {
+        let (is_peek, adds_peek) = (self.manner == Manner::Peek, other.manner == Manner::Peek);
+        let sum = self.requirement.amount.get().saturating_add(other.requirement.amount.get());
+        match (is_peek, adds_peek) {
+            (_, true) => {}
+            (true, false) => {
+                (self.requirement.amount, self.manner) = (other.requirement.amount, other.manner);
+            }
+            (false, false) => {
+                self.requirement.amount = Amount::new(sum).unwrap_or(Amount::MAX);
+                if other.manner == Manner::Take {
+                    self.manner = Manner::Take;
+                }
+            }
+        }
+        self.enforce |= other.enforce;
     }
 }
 
@@ -168,6 +212,12 @@ entries = [{ key = "user" }]
 limit = "user:{user}"
 enforce = false
 overrides = { "5/hour" = "user:{user}:five" }
+
+[[rule]]
+domain = "edge"
+entries = [{ key = "bytes" }]
+limit = "path:{bytes}"
+force = true
 "#;
 
     fn descriptor(key: &str, value: &str) -> RateLimitDescriptor {
@@ -211,6 +261,39 @@ overrides = { "5/hour" = "user:{user}:five" }
     }
 
     #[test]
+    fn the_descriptors_of_one_limit_are_charged_in_one_manner() {
+        let with = |key: &str, hits: u64, is_negative_hits: bool| RateLimitDescriptor {
+            hits_addend: Some(hits),
+            is_negative_hits,
+            ..descriptor(key, "/a")
+        };
+        let (take, force, peek) = (with("path", 2, false), with("bytes", 3, false), with("path", 0, false));
+        let (back, more_back) = (with("path", 1, true), with("bytes", 1, true));
+        for (descriptors, amount, manner) in [
+            (vec![&take], 4, Manner::Take),
+            (vec![&force], 3, Manner::Force),
+            (vec![&force, &force], 6, Manner::Force),
+            (vec![&force, &take], 7, Manner::Take),
+            (vec![&take, &force], 7, Manner::Take),
+            (vec![&peek], 1, Manner::Peek),
+            (vec![&peek, &peek], 1, Manner::Peek),
+            (vec![&peek, &force], 3, Manner::Force),
+            (vec![&take, &peek], 4, Manner::Take),
+            (vec![&back, &more_back], 3, Manner::GiveBack),
+        ] {
+            let descriptors: Vec<_> = descriptors.into_iter().cloned().collect();
+            let plan = plan(&descriptors, 1).expect("a plan");
+            let charge = &plan.charges[0];
+            assert_eq!((charge.requirement.amount.get(), charge.manner), (amount, manner), "{descriptors:?}");
+            assert_eq!(plan.gives_back(), manner == Manner::GiveBack);
+        }
+        for mixed in [[&back, &take], [&peek, &back]] {
+            let error = plan(&mixed.map(Clone::clone), 1).expect_err("it is refused");
+            assert_eq!(error, PlanError::Mixed { index: 1 });
+        }
+    }
+
+    #[test]
     fn an_override_replaces_the_limit() {
         let limit = RateLimitOverride { requests_per_unit: 5, unit: 3 };
         let descriptor = RateLimitDescriptor { limit: Some(limit), ..descriptor("user", "ann") };
@@ -224,8 +307,10 @@ overrides = { "5/hour" = "user:{user}:five" }
             change(&mut changed);
             plan(&[descriptor("path", "/a"), changed], 1).expect_err("it is refused").to_string()
         };
-        assert!(of(|it| it.hits_addend = Some(0)).starts_with("descriptors[1].hits_addend: "));
-        assert!(of(|it| it.is_negative_hits = true).starts_with("descriptors[1].is_negative_hits: "));
+        let mixed = "descriptors[1].is_negative_hits must be the same for all descriptors";
+        assert!(of(|it| it.is_negative_hits = true).starts_with(mixed));
+        let nothing = of(|it| (it.hits_addend, it.is_negative_hits) = (Some(0), true));
+        assert_eq!(nothing, "descriptors[1].hits_addend must be at least 1 with is_negative_hits");
         let unit = |unit| RateLimitOverride { requests_per_unit: 6, unit };
         assert_eq!(
             of(|it| it.limit = Some(RateLimitOverride { requests_per_unit: 6, unit: 3 })),

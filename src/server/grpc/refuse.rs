@@ -30,12 +30,5 @@ pub(super) fn unauthenticated(error: AuthError) -> Status {
 }
 
 pub(super) fn unplannable(error: &PlanError) -> Status {
-    let code = match error {
-        PlanError::Peek { .. } | PlanError::Negative { .. } => Code::Unimplemented,
-        PlanError::NoDescriptors
-        | PlanError::TooManyLimits(_)
-        | PlanError::UnknownOverride { .. }
-        | PlanError::NoUnit { .. } => Code::InvalidArgument,
-    };
-    Status::new(code, error.to_string())
+    Status::invalid_argument(error.to_string())
 }

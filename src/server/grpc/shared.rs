@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use super::charge::{self, Charged, Mode};
 use super::counts::Counts;
 use super::followed_rules::FollowedRules;
+use super::give_back::give_back;
 use super::guard::authorized;
 use super::plan::Plan;
 use super::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
@@ -16,7 +17,6 @@ use super::rules::Rules;
 use super::status;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
-use crate::limiter::Left;
 use crate::server::api::{Api, Authorized, ToReserve};
 use crate::server::metrics::Route;
 
@@ -54,33 +54,19 @@ impl<L: Ledger> Shared<L> {
         let RateLimitRequest { domain, descriptors, hits_addend } = request.into_inner();
         let rules = self.rules.load();
         let plan = self.plan(&rules, &authorized, &domain, &descriptors, hits_addend.max(1).into())?;
-        let charged = charge::charge(&self.api, &plan, mode).await.map_err(|reject| refusal(&reject))?;
+        let charged = match (plan.gives_back(), mode) {
+            (true, Mode::Look) => Charged::default(),
+            (true, Mode::Take | Mode::Reserve | Mode::Force) => give_back(&self.api, &plan).await?,
+            (false, _) => charge::charge(&self.api, &plan, mode).await.map_err(|reject| refusal(&reject))?,
+        };
         self.count(&plan, &charged);
-        let left = if rules.report { self.left(&plan).await } else { Vec::new() };
+        let keys: Vec<&LimitKey> = if rules.report { plan.keys().collect() } else { Vec::new() };
+        let left = self.api.left(&keys).await;
         Ok(Response::new(status::answer(&plan, &charged, &left, rules.retry_after_header)))
     }
 
     /// Counts the descriptors of a plan.
     pub(super) fn count(&self, plan: &Plan, charged: &Charged) {
         plan.items.iter().for_each(|item| self.counts.count(charged.outcome(item)));
-    }
-
-    /// What is left of the limits of a plan, in the order of its charges. Empty if the ledger does not tell: the answer
-    /// does not depend on it.
-    pub(super) async fn left(&self, plan: &Plan) -> Vec<Option<Left>> {
-        let keys: Vec<&LimitKey> = plan.keys().collect();
-        if keys.is_empty() {
-            return Vec::new();
-        }
-        match self.api.in_time(self.api.engine.limiter().left(&keys)).await {
-            Ok(left) => left,
-            Err(reject) => {
-                tracing::debug!(
-                    error = reject.message(),
-                    "the answer cannot tell what is left of its limits"
-                );
-                Vec::new()
-            }
-        }
     }
 }

@@ -9,7 +9,7 @@ use super::proto::envoy::config::core::v3::HeaderValue;
 use super::proto::envoy::service::ratelimit::v3::RateLimitResponse;
 use super::proto::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
 use super::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus, RateLimit};
-use crate::limit::{Kind, LimitKey};
+use crate::limit::{Kind, LimitKey, Period};
 use crate::limiter::Left;
 
 /// The answer of a plan. `left` tells what is left of its limits, in the order of its charges; it may be empty.
@@ -76,20 +76,22 @@ fn current_limit(key: &LimitKey, left: &Left, factor: u64) -> RateLimit {
 
 /// The unit in which the whole capacity becomes available again, if it is one.
 fn unit(left: &Left) -> Unit {
-    let ms = match left.kind {
-        Kind::Rolling(rolling) => u64::from(rolling.window_seconds()) * 1_000,
-        Kind::FixedWindow(window) => u64::from(window.window_seconds()) * 1_000,
-        Kind::SlidingWindow(window) => u64::from(window.window_seconds()) * 1_000,
-        Kind::TokenBucket(bucket) if bucket.auto_replenish() => bucket.full_after_ms(left.capacity),
-        Kind::TokenBucket(_) | Kind::Concurrency(_) => 0,
-    };
-    match ms {
-        1_000 => Unit::Second,
-        60_000 => Unit::Minute,
-        3_600_000 => Unit::Hour,
-        86_400_000 => Unit::Day,
-        604_800_000 => Unit::Week,
-        _ => Unit::Unknown,
+    if let Kind::Calendar(window) = left.kind {
+        return match window.period() {
+            Period::Day => Unit::Day,
+            Period::Week => Unit::Week,
+            Period::Month => Unit::Month,
+            Period::Year => Unit::Year,
+            Period::Quarter => Unit::Unknown,
+        };
+    }
+    match left.period_ms() {
+        Some(1_000) => Unit::Second,
+        Some(60_000) => Unit::Minute,
+        Some(3_600_000) => Unit::Hour,
+        Some(86_400_000) => Unit::Day,
+        Some(604_800_000) => Unit::Week,
+        Some(_) | None => Unit::Unknown,
     }
 }
 
@@ -118,7 +120,7 @@ fn narrow(number: u128) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::{KindFields, KindName};
+    use crate::limit::{Kind, KindFields, KindName};
 
     #[test]
     fn the_unit_is_the_time_in_which_the_capacity_becomes_available_again() {
@@ -145,7 +147,7 @@ mod tests {
             (KindName::Concurrency, slots, Unit::Unknown),
         ] {
             let kind = Kind::from_fields(name, &fields).expect("a kind");
-            let left = Left { capacity: 60, available: 60, kind, more_after_ms: None };
+            let left = Left { capacity: 60, available: 60, kind, more_after_ms: None, counts_tokens: false };
             assert_eq!(unit(&left), expected, "{kind:?}");
         }
     }

@@ -28,6 +28,7 @@ from .flow import RepeatPolicy
 from .http import Options
 from .keys import escape_segment
 from .lease import AsyncLease, Lease
+from .left import Left
 from .llm import LlmCall, anthropic, llm_call, openai
 from .protocol import Usage
 from .wants import Call, Wants
@@ -47,6 +48,7 @@ __all__ = [
     "LeaseConflict",
     "LeaseExpired",
     "LeaseSettled",
+    "Left",
     "Limiter",
     "LimiterClosed",
     "LlmCall",

@@ -56,7 +56,7 @@ class AsyncLimiter:
         self._turns = asyncio.Semaphore(options.connections_max)
         self._http = httpx.AsyncClient(**client_arguments(url, options))
         self._exchange = self._send if batch is None else Batcher(self._send, batch).exchange
-        self._flows = Flows(options.repeat, self.in_background)
+        self._flows = Flows(options.repeat, self.in_background, report=options.report)
         self._closed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: set[asyncio.Task[None]] = set()

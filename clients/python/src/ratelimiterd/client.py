@@ -31,7 +31,7 @@ class Limiter:
         self._http = httpx.Client(**client_arguments(url, options))
         self._closed = threading.Event()
         self._background = Background(self._exchange)
-        self._flows = Flows(options.repeat, self.in_background)
+        self._flows = Flows(options.repeat, self.in_background, report=options.report)
 
     def acquire(
         self,

@@ -1,6 +1,9 @@
 """The exceptions of this package, with what programs need as fields."""
 
+from collections.abc import Mapping
 from typing import Literal
+
+from .left import Left
 
 DenialReason = Literal["no_room", "decreasing", "exceeds_capacity", "unknown_limit_key", "too_many_instances"]
 
@@ -20,13 +23,21 @@ class RatelimiterdError(Exception):
 class Denied(RatelimiterdError):
     """Nothing was reserved, of any limit. The next attempt takes a new lease id."""
 
-    def __init__(self, limiting_key: str, reason: DenialReason, retry_after: float | None) -> None:
-        super().__init__(limiting_key, reason, retry_after)
+    def __init__(
+        self,
+        limiting_key: str,
+        reason: DenialReason,
+        retry_after: float | None,
+        left: Mapping[str, Left] | None = None,
+    ) -> None:
+        super().__init__(limiting_key, reason, retry_after, left)
         self.limiting_key = limiting_key
         """The limit that denied, or one of them if several did."""
         self.reason = reason
         self.retry_after = retry_after
         """The seconds after which to ask again; ``None`` if waiting does not help."""
+        self.left: Mapping[str, Left] = left or {}
+        """What is left of each limit of the call, if `Options.report` asks for it and the service tells."""
 
     def __str__(self) -> str:
         return _DENIALS[self.reason].format(key=self.limiting_key, retry_after=self.retry_after)

@@ -72,11 +72,13 @@ class Flows:
         in_background: Callable[[Flow[None]], None],
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        report: bool = False,
     ) -> None:
         self._policy = policy
         self._in_background = in_background
         self._clock = clock
         self._chance = chance
+        self._report = report
 
     def acquire(self, wants: Wants, job_id: str, max_wait: float | None) -> Flow[Grant]:
         """Reserves, and asks again when the hint of a denial has passed. The last attempt begins at the deadline.
@@ -99,7 +101,7 @@ class Flows:
     def attempt(self, wants: Wants, job_id: str, deadline: float | None = None) -> Flow[Grant | Denied]:
         """Reserves once, under a fresh lease id. If the outcome stays unknown, it is found out in the background."""
         for _ in range(_LATE_GRANTS_MAX):
-            reserve = Reserve.fresh(wants, job_id)
+            reserve = Reserve.fresh(wants, job_id, self._report)
             try:
                 result = yield from self._repeat(reserve.request(), read_reserve, deadline)
             except LeaseExpired as error:

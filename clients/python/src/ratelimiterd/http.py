@@ -35,6 +35,8 @@ class Options:
     """How many seconds connecting may take."""
     connections_max: int = 16
     """The most connections. Further requests wait for one. httpx takes much time for each request if there are many."""
+    report: bool = False
+    """Whether leases and denials tell what is left of their limits. It costs the service a look-up for each attempt."""
     repeat: RepeatPolicy = field(default_factory=RepeatPolicy)
     """When calls of unknown outcome are repeated."""
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from .errors import RatelimiterdError, invalid
 from .flow import Flow, Flows, Grant
+from .left import Left
 from .protocol import Request
 from .wants import check_amount
 
@@ -53,6 +54,16 @@ class BaseLease:
     def emergency(self) -> bool:
         """Whether the service granted it by itself, because its ledger did not answer. Its usage becomes debt."""
         return self._granted.emergency
+
+    @property
+    def left(self) -> Mapping[str, Left]:
+        """What was left of each limit after the grant, if `Options.report` asks for it and the service tells."""
+        return self._granted.left
+
+    @property
+    def would_deny(self) -> tuple[str, ...]:
+        """The limits that had too little room and granted, because they are in shadow mode. What they lacked is their debt."""
+        return self._granted.would_deny
 
     def used(self, amounts: Mapping[str, int] | None = None, *, tokens: int | None = None) -> None:
         """Tells how much was used in all, by key, or of every limit that counts tokens. A later number replaces it."""

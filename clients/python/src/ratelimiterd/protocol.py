@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import DenialReason, Denied, OutcomeUnknown, refused
 from .keys import in_path
+from .left import Left
 from .ulid import new_ulid
 from .wants import Wants
 
@@ -60,16 +61,20 @@ class Reserve:
     lease_id: str
     wants: Wants
     job_id: str = ""
+    report: bool = False
+    """Whether the answer tells what is left of the limits."""
 
     @classmethod
-    def fresh(cls, wants: Wants, job_id: str) -> "Reserve":
+    def fresh(cls, wants: Wants, job_id: str, report: bool = False) -> "Reserve":
         """A new attempt, under a new lease id."""
-        return cls(new_ulid(), wants, job_id)
+        return cls(new_ulid(), wants, job_id, report)
 
     def request(self) -> Request:
         """The request of this attempt."""
         requirements = [{"key": key, "amount": amount} for key, amount in self.wants.amounts.items()]
-        return post(RESERVE, {"lease_id": self.lease_id, "job_id": self.job_id, "requirements": requirements})
+        body = {"lease_id": self.lease_id, "job_id": self.job_id, "requirements": requirements}
+        # Older services refuse the field.
+        return post(RESERVE, {**body, "report": True} if self.report else body)
 
     def complete(self, actuals: Mapping[str, int]) -> Request:
         """The request that settles the lease. A limit that is not named keeps its reservation until it expires."""
@@ -92,6 +97,8 @@ class Granted:
 
     reserved_at_unix_ms: int
     emergency: bool
+    left: Mapping[str, Left] = field(default_factory=dict)
+    would_deny: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,13 +119,15 @@ def read_reserve(answer: Answer) -> Granted | Denied:
     """Reads the answer to a reserve or an extend. A denial is an answer; all else that is not a grant is raised."""
     body = _read(answer)
     if body.get("allowed") is True:
-        return Granted(_whole(body, "reserved_at_unix_ms"), body.get("emergency") is True)
+        would_deny = body.get("would_deny", [])
+        keys = tuple(str(key) for key in would_deny) if isinstance(would_deny, list) else ()
+        return Granted(_whole(body, "reserved_at_unix_ms"), body.get("emergency") is True, _left(body), keys)
     name = str(body.get("error", "")).partition(":")[0]
     limiting_key = body.get("limiting_key")
     if name in _REASONS and isinstance(limiting_key, str):
         may_retry = name in ("", "limit_decreasing")
         retry_after = _whole(body, "retry_after_ms") / 1000 if may_retry else None
-        return Denied(limiting_key, _REASONS[name], retry_after)
+        return Denied(limiting_key, _REASONS[name], retry_after, _left(body))
     raise _failure(answer.status, body)
 
 
@@ -163,6 +172,19 @@ def _failure(status: int, body: dict[str, Any] | None) -> Exception:
     if status == 200 and not name:
         return OutcomeUnknown("the answer is not one of this API; check the address of the service")
     return OutcomeUnknown(f"the service answered with status {status} {name} {message}".strip())
+
+
+def _left(body: dict[str, Any]) -> dict[str, Left]:
+    """What is left of the limits, by key. Nothing if the answer does not tell, or not in a form that is known."""
+    try:
+        return {limit["key"]: _left_of(limit) for limit in body.get("limits", [])}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _left_of(limit: dict[str, Any]) -> Left:
+    reset_ms = limit.get("reset_ms")
+    return Left(int(limit["capacity"]), int(limit["available"]), None if reset_ms is None else int(reset_ms) / 1000)
 
 
 def _whole(body: dict[str, Any], name: str) -> int:

@@ -93,6 +93,7 @@ fn every_field_of_a_definition_makes_a_difference() {
         ("refills_per_interval", json!(2)),
         ("auto_replenish", json!(false)),
         ("max_wait_ms", json!(5)),
+        ("enforce", json!(false)),
         ("max_instances", json!(7)),
         ("unit", json!("token")),
         ("description", json!("for tests")),

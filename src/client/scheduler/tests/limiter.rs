@@ -72,7 +72,7 @@ impl LimiterState {
     fn reserve(&mut self, command: &Reserve) -> AttemptResult {
         self.attempts.push((command.job_id.clone(), command.lease));
         if self.live.contains_key(&command.lease) {
-            return AttemptResult::Granted { reserved_at: UNIX_EPOCH };
+            return AttemptResult::Granted { reserved_at: UNIX_EPOCH, would_deny: Box::default() };
         }
         for Requirement { key, amount } in command.requirements() {
             let Some(capacity) = self.capacities.get(key) else {
@@ -87,7 +87,7 @@ impl LimiterState {
         }
         self.granted += 1;
         self.live.insert(command.lease, command.requirements().to_vec());
-        AttemptResult::Granted { reserved_at: UNIX_EPOCH }
+        AttemptResult::Granted { reserved_at: UNIX_EPOCH, would_deny: Box::default() }
     }
 
     fn complete(&mut self, command: &Complete) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::message_span::MessageSpan;
 use super::stats::SubmitterStats;
 use crate::ledger::{Chain, ChainOutcome, LedgerError};
 
@@ -17,6 +18,8 @@ pub(super) type Outcomes = SmallVec<[Result<ChainOutcome, LedgerError>; 1]>;
 pub(super) struct Message {
     pub(super) chains: Chains,
     pub(super) call_size: CallSize,
+    /// What a trace shows of the message: how long it waited, and which request it rode in.
+    pub(super) span: MessageSpan,
     reply: oneshot::Sender<Outcomes>,
     /// `None` once the message has left the queue.
     permit: Option<QueuePermit>,
@@ -56,7 +59,8 @@ impl Message {
         permit: QueuePermit,
     ) -> (Self, oneshot::Receiver<Outcomes>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { chains, call_size, reply: sender, permit: Some(permit) }, receiver)
+        let span = MessageSpan::begin(super::batch::count_transfers(&chains));
+        (Self { chains, call_size, span, reply: sender, permit: Some(permit) }, receiver)
     }
 
     /// Whether the caller has given up.

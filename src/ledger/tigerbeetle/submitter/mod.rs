@@ -7,7 +7,7 @@
 //!   them it takes: small calls do not wait for large ones.
 //! - `worker`: one task per session. It takes a batch from the queue, sends it, and answers its messages. `batch` fits
 //!   chains into requests and never splits a chain.
-//! - `message`: the chains of one caller and the channel for their outcomes.
+//! - `message`: the chains of one caller and the channel for their outcomes. `message_span`: what a trace shows of it.
 //! - `stats`: what the workers measure.
 //!
 //! The handle owns the workers, and the queue is shared between them. A caller that gives up drops its channel; the
@@ -25,6 +25,7 @@
 mod batch;
 mod lanes;
 mod message;
+mod message_span;
 mod queue;
 mod stats;
 #[cfg(test)]

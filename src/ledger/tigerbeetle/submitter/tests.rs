@@ -3,6 +3,8 @@
 mod lanes;
 mod properties;
 mod script;
+#[cfg(feature = "server")]
+mod traces;
 
 use std::time::Duration;
 

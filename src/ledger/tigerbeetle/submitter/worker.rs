@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::batch;
+use super::message_span::RequestSpans;
 use super::queue::{Batch, Queue};
 use super::stats::SubmitterStats;
 use super::{Connect, SendError, TransferSession};
@@ -30,8 +31,13 @@ impl<C: Connect> Worker<C> {
             self.connected(&mut session).await;
             let Some(Batch { mut messages, request }) = self.queue.next_batch().await else { return };
             let counts: Vec<usize> = messages.iter().map(|message| message.chains.len()).collect();
-            let chains = messages.iter_mut().flat_map(|message| message.chains.drain(..)).collect();
+            let chains: Vec<Chain> =
+                messages.iter_mut().flat_map(|message| message.chains.drain(..)).collect();
+            let transfers = batch::count_transfers(&chains);
+            let spans =
+                RequestSpans::begin(messages.iter().map(|message| &message.span), messages.len(), transfers);
             let mut outcomes = self.send(&mut session, chains).await.into_iter();
+            drop(spans);
             self.queue.finished(request, &messages);
             for (message, count) in messages.into_iter().zip(counts) {
                 message.answer(outcomes.by_ref().take(count).collect());

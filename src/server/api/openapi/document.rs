@@ -7,6 +7,7 @@ use super::operations::operations;
 use super::rules;
 use crate::limit::schema::{Key, Name};
 use crate::protocol::ErrorBody;
+use crate::server::api::check::Problem;
 use crate::server::auth::Scope;
 
 const DESCRIPTION: &str = "Unknown fields are refused. `null` is an absent field. A whole number has any spelling that \
@@ -38,7 +39,7 @@ pub(super) fn document() -> Value {
             },
             "responses": shared_answers(),
             "parameters": {
-                "key": path_parameter::<Key>("key", "A limit that is a token bucket; it may hold slashes."),
+                "key": path_parameter::<Key>("key", "The key of a limit; it may hold slashes."),
                 "name": path_parameter::<Name>("name", "A limit or a template; it may hold slashes."),
             },
             "schemas": schemas(&operations),
@@ -90,6 +91,15 @@ fn answers(operation: &Operation) -> Value {
     }
     if operation.body.is_some() {
         [408, 413, 415].into_iter().for_each(&mut may);
+    }
+    if operation.has_problems {
+        answers.iter_mut().filter(|(status, _)| *status != "200").for_each(|(status, answer)| {
+            if answer.get("$ref").is_some() {
+                *answer = shared_answers()[status.as_str()].clone();
+            }
+            let schema = reference(&Type::of::<Problem>());
+            answer["content"]["application/problem+json"] = json!({ "schema": schema });
+        });
     }
     Value::Object(answers)
 }
@@ -171,7 +181,7 @@ fn schemas(operations: &[Operation]) -> Value {
     let mut schemas = Map::new();
     let bodies = operations.iter().filter_map(|operation| operation.body.as_ref()).map(|body| &body.of);
     let answers = operations.iter().flat_map(|operation| &operation.answers).flat_map(|own| &own.types);
-    let others = [Type::of::<Key>(), Type::of::<Name>(), Type::of::<ErrorBody>()];
+    let others = [Type::of::<Key>(), Type::of::<Name>(), Type::of::<ErrorBody>(), Type::of::<Problem>()];
     for of in bodies.chain(answers).chain(&others) {
         for (name, schema) in &of.schemas {
             let mut schema = schema.clone();

@@ -70,6 +70,8 @@ pub(super) struct Operation {
     pub(super) query: Option<Type>,
     pub(super) body: Option<RequestBody>,
     pub(super) answers: Vec<OwnAnswer>,
+    /// Whether failures may also be `application/problem+json`.
+    pub(super) has_problems: bool,
 }
 
 impl Operation {
@@ -80,7 +82,17 @@ impl Operation {
         id: &'static str,
         summary: &'static str,
     ) -> Self {
-        Self { method, path, id, summary, scope, query: None, body: None, answers: Vec::new() }
+        Self {
+            method,
+            path,
+            id,
+            summary,
+            scope,
+            query: None,
+            body: None,
+            answers: Vec::new(),
+            has_problems: false,
+        }
     }
 
     pub(super) fn query<T: ToSchema>(self) -> Self {
@@ -132,6 +144,16 @@ impl Operation {
             types,
             None,
         )
+    }
+
+    /// Failures are `application/problem+json` for whoever accepts that.
+    pub(super) fn with_problems(self) -> Self {
+        Self { has_problems: true, ..self }
+    }
+
+    /// The answers of this status have one of two bodies.
+    pub(super) fn either<A: ToSchema, B: ToSchema>(self, status: u16, description: &'static str) -> Self {
+        self.answer(status, description, vec![Type::of::<A>(), Type::of::<B>()], None)
     }
 
     fn answer(

@@ -11,6 +11,8 @@ use crate::protocol::{
     ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer, ObjectTryAnswer, RenewBody, ReplenishAnswer,
     ReplenishBody, ReserveAnswer, ReserveBody, ResetBody,
 };
+use crate::server::api::asked::ReserveQuery;
+use crate::server::api::check::CheckFields;
 use crate::server::api::health::Ready;
 use crate::server::auth::Scope;
 
@@ -24,12 +26,13 @@ const METRICS: Option<Scope> = Some(Scope::Metrics);
 
 const NO_LEASE: &str = "the lease id was used for something else, or the lease is settled or expired";
 const UNKNOWN_KEY: &str = "no limit has this key";
+const DENIED: &str = "a limit denies; `Retry-After` tells when to repeat, if a wait helps";
 const NOT_CHANGED: &str = "the change contradicts the limit as it is";
 const NOT_A_BUCKET: &str = "the limit is not a bucket, or the id was used for something else";
 
 /// Every operation of the API.
 pub(super) fn operations() -> Vec<Operation> {
-    [health(), leases(), objects(), limits()].into_iter().flatten().collect()
+    [health(), leases(), checks(), objects(), limits()].into_iter().flatten().collect()
 }
 
 fn health() -> Vec<Operation> {
@@ -63,8 +66,11 @@ fn leases() -> Vec<Operation> {
     let settled = json!({ "ok": true, "error": "" });
     vec![
         post("/v1/reserve", RESERVE, "reserve", "Reserves everything that a call needs, or nothing")
+            .query::<ReserveQuery>()
             .body::<ReserveBody>(reserve.clone())
             .ok::<ReserveAnswer>(granted())
+            .failure::<ReserveAnswer>(404, UNKNOWN_KEY)
+            .failure::<ReserveAnswer>(429, DENIED)
             .failure::<ReserveAnswer>(409, NO_LEASE)
             .unknown(Type::of::<ReserveAnswer>()),
         post("/v1/reserve/batch", RESERVE, "reserveBatch", "Several reserves, each by itself")
@@ -90,6 +96,25 @@ fn leases() -> Vec<Operation> {
             .ok_typed(vec![completed.clone()], results(&settled))
             .unknown(completed),
     ]
+}
+
+/// Every other method does the same.
+fn checks() -> Vec<Operation> {
+    let check = |operation: Operation| {
+        operation
+            .query::<CheckFields>()
+            .ok::<ReserveAnswer>(granted())
+            .either::<ReserveAnswer, ErrorBody>(
+                403,
+                "a limit denies and the query wants this status, or as elsewhere",
+            )
+            .failure::<ReserveAnswer>(404, UNKNOWN_KEY)
+            .failure::<ReserveAnswer>(429, DENIED)
+            .with_problems()
+    };
+    let (path, summary) =
+        ("/v1/check/{key}", "Takes an amount of one limit for good; tells what is left in headers");
+    vec![check(get(path, RESERVE, "checkByGet", summary)), check(post(path, RESERVE, "check", summary))]
 }
 
 fn objects() -> Vec<Operation> {

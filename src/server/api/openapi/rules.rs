@@ -64,9 +64,11 @@ fn or_null(mut schema: Value) -> Value {
 pub(super) fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            if fields.get("format").is_some_and(|format| format == "u-int64") {
+            if let Some(Value::String(format)) = fields.get_mut("format") {
                 // As the registry of formats spells it.
-                fields.insert("format".to_owned(), json!("uint64"));
+                *format = format.replace("u-int", "uint");
+            }
+            if fields.get("format").is_some_and(|format| format == "uint64") {
                 fields.entry("maximum").or_insert(json!(u64::MAX));
             }
             if let Some(Value::String(text)) = fields.get_mut("description") {

@@ -42,6 +42,8 @@ pub(super) struct Rule {
     pub(super) factor: NonZeroU64,
     /// Whether the limit can deny. If not, it only counts.
     pub(super) enforce: bool,
+    /// Whether it is charged whatever is free.
+    pub(super) force: bool,
 }
 
 /// An entry that a descriptor must have.

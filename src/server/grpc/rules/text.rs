@@ -29,6 +29,8 @@ struct Entry {
     #[serde(default = "yes")]
     enforce: bool,
     #[serde(default)]
+    force: bool,
+    #[serde(default)]
     overrides: BTreeMap<String, String>,
 }
 
@@ -73,6 +75,13 @@ impl Entry {
             Ok((wanted, form(text).map_err(|error| format!("overrides {name:?}: {error}"))?))
         });
         let overrides = overrides.collect::<Result<_, String>>()?;
-        Ok(Rule { limit, overrides, entries: self.entries, factor: self.factor, enforce: self.enforce })
+        Ok(Rule {
+            limit,
+            overrides,
+            entries: self.entries,
+            factor: self.factor,
+            enforce: self.enforce,
+            force: self.force,
+        })
     }
 }
