@@ -2,6 +2,8 @@
 #![allow(unreachable_pub, missing_docs, dead_code, reason = "modules are shared between test binaries")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../tests/support/audited.rs"]
+mod audited;
 #[macro_use]
 #[path = "../tests/contract/mod.rs"]
 mod contract;

@@ -570,10 +570,6 @@ def take_screenshots(browser: Browser, service: Service, folder: Path) -> None:
         page.press("Enter")
         page.wait("document.activeElement.id === 'apply'")
         page.screenshot(folder / "plan.png")
-        page.press("Escape")
-        page.run("location.hash = '#/service'")
-        page.wait("document.querySelector('dt')")
-        page.screenshot(folder / "service.png")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@
 //! | [`limiter`] | the operations: reserve, complete, extend, objects |
 //! | [`registry`] | the definitions of limits: read from the ledger's log, changed through it |
 //! | [`decide`] | the decisions, pure: what to send to the ledger, and what its answers mean |
+//! | [`audit`] | reads the ledger alone, and checks that the limiter kept its promises |
 //! | [`ledger`] | the ledger: its language, in memory, and TigerBeetle |
 //! | [`protocol`] | the commands and outcomes of each operation, and their JSON |
 //! | `json` | reads the JSON of requests and of the registry file |
@@ -23,6 +24,7 @@
 //! permits and `tower-layer` its tower layer; `tigerbeetle` adds the ledger
 //! that lasts. Without any of them the crate is the limiter over the memory ledger.
 
+pub mod audit;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod decide;

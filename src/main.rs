@@ -64,12 +64,16 @@ fn main() -> ExitCode {
         Err(error) => return show_usage(&error),
     };
     #[cfg(feature = "cli")]
-    if let Some(ended) = matches.subcommand().and_then(|(name, matches)| cli::run(name, matches, command())) {
+    if let Some(ended) = matches.subcommand().and_then(|(name, matches)| run_cli(name, matches)) {
         return match ended {
             Ok(cli::Exit::Done) => ExitCode::SUCCESS,
             Ok(cli::Exit::Differs) => ExitCode::from(DIFFERS),
-            Err(error) if error.is_closed_output() => ExitCode::FAILURE,
-            Err(error) => failure(&error.into()),
+            #[cfg(feature = "tigerbeetle")]
+            Ok(cli::Exit::Violated) => ExitCode::FAILURE,
+            #[cfg(feature = "tigerbeetle")]
+            Ok(cli::Exit::NotUnderstood) => ExitCode::from(DIFFERS),
+            Err(MainError::Cli(error)) if error.is_closed_output() => ExitCode::FAILURE,
+            Err(error) => failure(&error),
         };
     }
     let result = match matches.subcommand() {
@@ -90,6 +94,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&error),
     }
+}
+
+/// Runs a subcommand for operators; `None` if `name` is none of them.
+#[cfg(feature = "cli")]
+fn run_cli(name: &str, matches: &ArgMatches) -> Option<Result<cli::Exit, MainError>> {
+    #[cfg(feature = "tigerbeetle")]
+    if name == cli::audit::NAME {
+        let settings = read_settings(matches).map_err(MainError::from);
+        return Some(settings.and_then(|settings| Ok(cli::audit::run(&settings.tigerbeetle, matches)?)));
+    }
+    cli::run(name, matches, command()).map(|ended| ended.map_err(MainError::from))
 }
 
 fn failure(error: &MainError) -> ExitCode {
@@ -142,6 +157,8 @@ fn command() -> Command {
                 .subcommand(new_token_command()),
         )
         .subcommand(probe_command());
+    #[cfg(all(feature = "cli", feature = "tigerbeetle"))]
+    let command = command.subcommand(with_settings(cli::audit::command()));
     #[cfg(feature = "cli")]
     let command = command.subcommands(cli::commands());
     command

@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("json", &["limit"]),
     ("telemetry", &["time"]),
     ("ledger", &["limit", "telemetry", "time"]),
+    ("audit", &["ledger", "time"]),
     ("protocol", &["limit"]),
     ("decide", &["ledger", "limit", "protocol", "time"]),
     ("registry", &["decide", "json", "ledger", "limit", "telemetry"]),

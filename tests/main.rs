@@ -2,6 +2,9 @@
 #![allow(unreachable_pub, missing_docs, dead_code, reason = "modules are shared between test binaries")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod audit;
+#[path = "support/audited.rs"]
+mod audited;
 #[macro_use]
 mod contract;
 #[path = "objects/mod.rs"]
@@ -43,4 +46,4 @@ mod stored_formats;
 mod tower;
 mod waiters;
 
-contract_tests!(crate::memory::MemoryBackend::new());
+contract_tests!(crate::memory::MemoryBackend::keeping_all());

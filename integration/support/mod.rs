@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ledger_limiter::decide::ids::Ids;
+use ledger_limiter::ledger::raw::RawLedger;
 use ledger_limiter::ledger::tigerbeetle::submitter::SubmitterOptions;
 use ledger_limiter::ledger::tigerbeetle::{TigerBeetleLedger, TigerBeetleOptions};
 
+use crate::audited::Audited;
 use crate::fixtures::Backend;
 
 /// The longest time from a timeout until TigerBeetle has freed the expired amount.
@@ -42,6 +44,12 @@ pub fn options(address: &str, ledger: u32) -> TigerBeetleOptions {
             queue_transfers_max: 65_536,
             flush_interval: Duration::ZERO,
         },
+    }
+}
+
+impl Audited for TigerBeetleBackend {
+    fn raw(&self) -> (Arc<impl RawLedger + 'static>, u32) {
+        (self.connect(), self.ledger)
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
+//! | `audit/` | `ratelimiterd audit`: checks the ledger without the limiter |
 //! | `limits/` | `ratelimiterd limits`: reads and changes limits over HTTP |
 //! | `top/` | `ratelimiterd top`: a live view of limits |
 //! | `completions.rs` | `ratelimiterd completions` |
 //! | `man.rs` | `ratelimiterd man` |
 
+#[cfg(feature = "tigerbeetle")]
+pub(crate) mod audit;
 mod completions;
 mod limits;
 mod man;
@@ -24,6 +27,12 @@ pub(crate) enum Exit {
     Done,
     /// The service differs from the files, and nothing was changed: the exit code 2, as that of `diff`.
     Differs,
+    /// The audit found a violation: the exit code 1.
+    #[cfg(feature = "tigerbeetle")]
+    Violated,
+    /// The audit did not understand all of the ledger: the exit code 2.
+    #[cfg(feature = "tigerbeetle")]
+    NotUnderstood,
 }
 
 /// Why a subcommand failed.
@@ -31,6 +40,9 @@ pub(crate) enum Exit {
 pub(crate) enum CliError {
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    #[cfg(feature = "tigerbeetle")]
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
     #[error("standard output cannot be written")]
     Output(#[source] std::io::Error),
     #[cfg(feature = "top")]
@@ -55,6 +67,8 @@ impl CliError {
                 error.kind() == std::io::ErrorKind::BrokenPipe
             }
             Self::Limits(_) | Self::Manual { .. } => false,
+            #[cfg(feature = "tigerbeetle")]
+            Self::Audit(_) => false,
             #[cfg(feature = "top")]
             Self::NoTerminal | Self::Terminal(_) => false,
         }

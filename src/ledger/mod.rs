@@ -7,6 +7,7 @@
 mod account;
 pub mod memory;
 mod outcome;
+pub mod raw;
 #[cfg(feature = "tigerbeetle")]
 pub mod tigerbeetle;
 mod transfer;

@@ -35,7 +35,7 @@ pub mod waiting;
 pub mod windows;
 
 /// Makes a test of every function of the contract, over the backend that the expression creates. `tests/contract_list.rs` fails
-/// when a function is missing from these lists.
+/// when a function is missing from these lists. When a test is over, the audit reads its ledger.
 #[macro_export]
 macro_rules! contract_tests {
     ($backend:expr) => {
@@ -446,7 +446,10 @@ macro_rules! contract_tests {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    $crate::contract::$module::$name($backend).await;
+                    let backend = $backend;
+                    let (ledger, number) = $crate::audited::Audited::raw(&backend);
+                    $crate::contract::$module::$name(backend).await;
+                    $crate::audited::assert_lawful(&*ledger, number, stringify!($module)).await;
                 }
             )*
         }

@@ -66,6 +66,15 @@ impl<T> ChunkedSlab<T> {
         }
     }
 
+    /// The values, in the order of their slots.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        let entries = self.chunks.iter().filter_map(|chunk| chunk.entries.as_ref());
+        entries.flat_map(|entries| entries.iter()).filter_map(|entry| match entry {
+            Entry::Used(value) => Some(value),
+            Entry::Free(_) => None,
+        })
+    }
+
     /// A free slot, for [`ChunkedSlab::fill`].
     pub(super) fn free_slot(&mut self) -> usize {
         let index = self.chunk_with_room();

@@ -181,6 +181,11 @@ impl DefinitionLog {
         definitions.into_iter().rev().flat_map(|index| self.parts_of(index))
     }
 
+    /// All parts, oldest first.
+    pub(super) fn all_parts(&self) -> impl Iterator<Item = PartIndex> {
+        (0..self.definitions.len()).flat_map(|index| self.parts_of(DefinitionIndex::new(index)))
+    }
+
     fn parts_of(&self, definition: DefinitionIndex) -> impl DoubleEndedIterator<Item = PartIndex> + use<> {
         (0..self.definition(definition).part_count).map(move |part| PartIndex { definition, part })
     }

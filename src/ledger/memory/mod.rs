@@ -11,6 +11,7 @@
 //! | `movement` | checks and carries out the movement of one transfer |
 //! | `existing_id` | refuses a transfer whose id exists |
 //! | `query` | reads transfers back |
+//! | `raw` | reads everything, for an audit |
 //! | `conservation` | checks the laws of the ledger in debug builds |
 //! | `accounts`, `transfers`, `definition_log` | the tables |
 //! | `bounds` | how much is kept |
@@ -29,6 +30,7 @@ mod expiries;
 mod hash_index;
 mod movement;
 mod query;
+mod raw;
 mod retention;
 mod slots;
 mod state;

@@ -98,6 +98,11 @@ impl Transfers {
         self.slab.len()
     }
 
+    /// All transfers, ids that failed included, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &StoredTransfer> {
+        self.slab.values()
+    }
+
     pub(super) fn get(&self, slot: TransferSlot) -> &StoredTransfer {
         &self.slab[slot.get()]
     }

@@ -4,6 +4,7 @@
 //! - `shared_session`: the one session for look-ups and account creation.
 //! - `connector`: makes sessions, and replaces those that failed. `addresses` resolves the replicas' names.
 //! - `session`: one session of the TigerBeetle client. `encode` and `decode` convert between its types and ours.
+//! - `raw`: reads everything, for an audit.
 //! - `ledger_clock`: the cluster's time, from its replies.
 
 mod addresses;
@@ -11,6 +12,7 @@ mod connector;
 mod decode;
 mod encode;
 mod ledger_clock;
+mod raw;
 mod session;
 mod shared_session;
 pub mod submitter;

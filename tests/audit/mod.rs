@@ -1,0 +1,7 @@
+//! The audit: clean on ledgers that the limiter wrote, and it finds each violation in ledgers that are wrong.
+
+mod clean;
+mod list_ledger;
+mod scenario;
+mod stories;
+mod wrong;
