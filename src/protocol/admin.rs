@@ -140,18 +140,23 @@ pub struct LimitsAnswer {
 
 /// The query of `GET /v1/admin/denials`; every part may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DenialsQuery {
     /// Only this limit.
+    #[cfg_attr(test, schema(value_type = Option<crate::limit::schema::Key>))]
     pub key: Option<String>,
     /// How many minutes to look back, the present one included: 1 to 180, 60 if left out.
+    #[cfg_attr(test, schema(minimum = 1, maximum = 180))]
     pub minutes: Option<u64>,
     /// The most limits of the answer: 1 to 2,048, 100 if left out.
+    #[cfg_attr(test, schema(minimum = 1, maximum = 2048))]
     pub count: Option<usize>,
 }
 
 /// The answer to `GET /v1/admin/denials`: what one replica has seen since its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct DenialsAnswer {
     /// When the first of the minutes began, in milliseconds since the Unix epoch.
     pub from_unix_ms: u64,
@@ -163,6 +168,7 @@ pub struct DenialsAnswer {
 
 /// How often one limit denied reserves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct DeniedBody {
     /// The limit.
     pub key: String,

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::operation::{Operation, Type};
 use crate::limit::json::DefinitionJson;
 use crate::protocol::{
-    ChangeAnswer, ChangeQuery, CompleteAnswer, CompleteBody, DeleteAnswer, DeleteQuery, ErrorBody,
-    ExtendBody, HistoryAnswer, LimitAnswer, LimitsAnswer, ListQuery, ObjectCancelAnswer, ObjectCancelBody,
-    ObjectPermitsAnswer, ObjectRateBody, ObjectReleaseAnswer, ObjectReleaseBody, ObjectReserveAheadBody,
-    ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer, ObjectTryAnswer, RenewBody, ReplenishAnswer,
-    ReplenishBody, ReserveAnswer, ReserveBody, ResetBody,
+    ChangeAnswer, ChangeQuery, CompleteAnswer, CompleteBody, DeleteAnswer, DeleteQuery, DenialsAnswer,
+    DenialsQuery, ErrorBody, ExtendBody, HistoryAnswer, LimitAnswer, LimitsAnswer, ListQuery,
+    ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody, ObjectReleaseAnswer,
+    ObjectReleaseBody, ObjectReserveAheadBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
+    ObjectTryAnswer, RenewBody, ReplenishAnswer, ReplenishBody, ReserveAnswer, ReserveBody, ResetBody,
 };
 use crate::server::api::asked::ReserveQuery;
 use crate::server::api::check::CheckFields;
@@ -177,6 +177,7 @@ fn limits() -> Vec<Operation> {
         "pending_decrease_to": 0,
     });
     let limit = json!({ "limit": info });
+    let denied = json!({ "key": KEY, "total": 3, "per_minute": [3] });
     let history = vec![Type::of::<HistoryAnswer>(), Type::of::<LimitAnswer>()];
     vec![
         get(
@@ -188,6 +189,11 @@ fn limits() -> Vec<Operation> {
         .query::<ListQuery>()
         .ok::<LimitsAnswer>(json!({ "limits": [info], "next_after": "" }))
         .error(404, UNKNOWN_KEY),
+        get("/v1/admin/denials", READ, "listDenials", "How often limits denied, as this replica saw it")
+            .query::<DenialsQuery>()
+            .ok::<DenialsAnswer>(
+                json!({ "from_unix_ms": 1_767_225_600_000u64, "minutes": 1, "limits": [denied] }),
+            ),
         put("/v1/admin/limits", ADMIN, "putLimit", "Creates or changes a limit")
             .query::<ChangeQuery>()
             .body::<DefinitionJson>(definition)
