@@ -175,6 +175,7 @@ pub enum QueueOrderJson {
 #[serde(deny_unknown_fields)]
 pub struct AllotmentJson {
     /// How long a replica serves callers from one allotment: 100 to 10,000.
+    #[cfg_attr(test, schema(minimum = 100, maximum = 10000))]
     pub period_ms: u64,
 }
 

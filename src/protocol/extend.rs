@@ -71,9 +71,11 @@ pub struct ExtendBody {
     pub amount: u64,
     /// The longest wait for room, in milliseconds: 0 to 60,000. It ends with the lease.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 60000))]
     pub max_wait_ms: u64,
     /// The priority among those that wait, 0 to 9; 5 if left out. 9 is served first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(maximum = 9))]
     pub priority: Option<u64>,
 }
 

@@ -164,9 +164,11 @@ pub struct ReserveBody {
     pub force: bool,
     /// The longest wait for room, in milliseconds: 0 to 60,000.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 60000))]
     pub max_wait_ms: u64,
     /// The priority among those that wait, 0 to 9; 5 if left out. 9 is served first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(maximum = 9))]
     pub priority: Option<u64>,
     /// Whether the answer tells what is left of the limits.
     #[serde(default, skip_serializing_if = "is_false")]
