@@ -192,8 +192,9 @@ def check_the_service_page_shows_its_health(page: Page, service: Service) -> Non
     page.wait_text("ready", ".status.good")
     fields = page.run("[...document.querySelectorAll('.fields div')].map((field) => field.innerText.split('\\n'))")
     names = {name: value for name, value in fields}
-    assert names["reserves granted"] == str(len(USED)), names
-    assert names["reserves no room"] == str(sum(count for _, count in DENIED)), names
+    # Other checks reserve, too.
+    assert int(names["reserves granted"]) >= len(USED), names
+    assert int(names["reserves no room"]) == sum(count for _, count in DENIED), names
     assert names["mean time of a reserve"].endswith(" ms"), names
     assert names["kind"].startswith("memory"), names
 

@@ -10,31 +10,40 @@ use super::{
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DefinitionJson {
     /// The limit's name.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Name))]
     pub key: String,
     /// How reserved capacity becomes available again.
     pub kind: KindJson,
     /// 1 to 2^63-1, or 0 for a limit that is paused.
+    #[cfg_attr(test, schema(maximum = 9_223_372_036_854_775_807_i64))]
     pub capacity: u64,
     /// For rolling limits and windows, else 0.
     #[serde(default)]
+    #[cfg_attr(test, schema(maximum = 31622400))]
     pub window_seconds: u64,
     /// For concurrency limits, else 0.
     #[serde(default)]
+    #[cfg_attr(test, schema(maximum = 31622400))]
     pub timeout_seconds: u64,
     /// For fixed windows: a window begins this many seconds after a multiple of its length, counted from the Unix epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 31_622_399))]
     pub align: u64,
     /// For sliding windows: the number of segments.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 60))]
     pub segments: u64,
     /// For buckets: the tokens that one refill adds.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 9_223_372_036_854_775_807_i64))]
     pub refill_amount: u64,
     /// For buckets: the time between two refills, or of `refills_per_interval` of them, in milliseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 31_622_400_000_i64))]
     pub refill_interval_ms: u64,
     /// For buckets: the refills in an interval, evenly spread; 1 if left out.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -53,15 +62,19 @@ pub struct DefinitionJson {
     pub starts_at: u64,
     /// For buckets: the longest that a reservation ahead may wait, in milliseconds; 366 days if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(minimum = 1, maximum = 31_622_400_000_i64))]
     pub max_wait_ms: Option<u64>,
     /// For templates: the most instances they may make.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 9_223_372_036_854_775_807_i64))]
     pub max_instances: u64,
     /// At most 64 bytes.
     #[serde(default)]
+    #[cfg_attr(test, schema(max_length = 64))]
     pub unit: String,
     /// At most 1,024 bytes.
     #[serde(default)]
+    #[cfg_attr(test, schema(max_length = 1024))]
     pub description: String,
     /// What happens to overage that finds no room.
     #[serde(default)]
@@ -83,8 +96,9 @@ pub struct DefinitionJson {
     pub allotment: Option<AllotmentJson>,
 }
 
-/// See [`KindName`].
+/// How reserved capacity becomes available again; see [`KindName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum KindJson {
@@ -96,8 +110,9 @@ pub enum KindJson {
     Calendar,
 }
 
-/// See [`Overage`].
+/// What happens to overage that finds no room; see [`Overage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum OverageJson {
@@ -106,8 +121,9 @@ pub enum OverageJson {
     Deny,
 }
 
-/// See [`OnUnavailable`].
+/// What happens to callers while the ledger does not answer; see [`OnUnavailable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum OnUnavailableJson {
@@ -116,18 +132,22 @@ pub enum OnUnavailableJson {
     Allow,
 }
 
-/// See [`EmergencyShare`].
+/// How much each replica grants by itself in an outage; see [`EmergencyShare`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EmergencyJson {
     /// The part of the capacity that one replica grants in one outage: above 0, at most 1, with at most six decimals.
+    #[cfg_attr(test, schema(exclusive_minimum = 0, maximum = 1))]
     pub capacity_share: f64,
     /// The first seconds of an outage, in which a replica grants: 1 to 3,600.
+    #[cfg_attr(test, schema(minimum = 1, maximum = 3600))]
     pub seconds: u64,
 }
 
 /// See [`Queueing`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct QueueJson {
     /// Who is served first.
@@ -140,6 +160,7 @@ pub struct QueueJson {
 
 /// See [`QueueOrder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum QueueOrderJson {
@@ -150,14 +171,17 @@ pub enum QueueOrderJson {
 
 /// See [`AllotmentPeriod`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AllotmentJson {
     /// How long a replica serves callers from one allotment: 100 to 10,000.
+    #[cfg_attr(test, schema(minimum = 100, maximum = 10000))]
     pub period_ms: u64,
 }
 
-/// See [`Status`]. A deleted limit is never written.
+/// Whether a lower capacity waits to be applied; see [`Status`]. A deleted limit is never written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum StatusJson {

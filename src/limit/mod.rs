@@ -16,6 +16,8 @@ mod kind;
 mod kind_name;
 mod on_unavailable;
 mod queueing;
+#[cfg(test)]
+pub(crate) mod schema;
 mod segments;
 mod state;
 mod template;

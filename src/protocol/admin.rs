@@ -7,6 +7,7 @@ use crate::limit::{IdError, ReplenishId};
 
 /// The query of `PUT /v1/admin/limits`; it may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ChangeQuery {
     /// Changes the limit only if it has this version; 0 means that no operator has defined it.
@@ -15,6 +16,7 @@ pub struct ChangeQuery {
 
 /// The answer to `PUT /v1/admin/limits` and to `POST /v1/admin/limits/{key}/reset`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ChangeAnswer {
     /// Always true; failures have another body.
     pub ok: bool,
@@ -24,6 +26,7 @@ pub struct ChangeAnswer {
 
 /// The query of `DELETE /v1/admin/limits/{key}`; every part may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DeleteQuery {
     /// Ends the history of the key, too: a later definition begins without usage and debt.
@@ -34,6 +37,7 @@ pub struct DeleteQuery {
 
 /// The answer to `DELETE /v1/admin/limits/{key}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct DeleteAnswer {
     /// Always true; failures have another body.
     pub ok: bool,
@@ -41,20 +45,24 @@ pub struct DeleteAnswer {
 
 /// The body of `POST /v1/admin/limits/{key}/replenish`; it may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReplenishBody {
     /// A ULID that names the refill, so that it can be repeated; the server makes one if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<crate::limit::schema::Ulid>))]
     pub replenish_id: Option<String>,
 }
 
 /// The body of `POST /v1/admin/limits/{key}/reset`; it may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ResetBody {}
 
 /// The answer to a replenish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ReplenishAnswer {
     /// Always true; failures have another body.
     pub ok: bool,
@@ -64,6 +72,7 @@ pub struct ReplenishAnswer {
 
 /// A limit with its live state and usage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct LimitInfo {
     /// The definition; its capacity is the current one.
     pub definition: DefinitionJson,
@@ -80,6 +89,7 @@ pub struct LimitInfo {
 
 /// The use of a limit, in its units. For a template: instances it may still make, instances it has made, 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct UsageBody {
     /// What can be reserved now.
     pub available: u128,
@@ -101,6 +111,7 @@ fn is_zero(number: &u128) -> bool {
 
 /// The query of `GET /v1/admin/limits`; every part may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ListQuery {
     /// Only keys that begin with this text.
@@ -111,12 +122,14 @@ pub struct ListQuery {
     pub contains: String,
     /// Only keys after this one: `next_after` of the page before.
     pub after: String,
-    /// The most limits of the page.
+    /// The most limits of the page, 1 to 5,000.
+    #[cfg_attr(test, schema(minimum = 1, maximum = 5000))]
     pub count: Option<usize>,
 }
 
 /// The answer to `GET /v1/admin/limits`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct LimitsAnswer {
     /// Sorted by key.
     pub limits: Vec<LimitInfo>,
@@ -127,18 +140,23 @@ pub struct LimitsAnswer {
 
 /// The query of `GET /v1/admin/denials`; every part may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DenialsQuery {
     /// Only this limit.
+    #[cfg_attr(test, schema(value_type = Option<crate::limit::schema::Key>))]
     pub key: Option<String>,
     /// How many minutes to look back, the present one included: 1 to 180, 60 if left out.
+    #[cfg_attr(test, schema(minimum = 1, maximum = 180))]
     pub minutes: Option<u64>,
     /// The most limits of the answer: 1 to 2,048, 100 if left out.
+    #[cfg_attr(test, schema(minimum = 1, maximum = 2048))]
     pub count: Option<usize>,
 }
 
 /// The answer to `GET /v1/admin/denials`: what one replica has seen since its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct DenialsAnswer {
     /// When the first of the minutes began, in milliseconds since the Unix epoch.
     pub from_unix_ms: u64,
@@ -150,6 +168,7 @@ pub struct DenialsAnswer {
 
 /// How often one limit denied reserves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct DeniedBody {
     /// The limit.
     pub key: String,
@@ -161,6 +180,7 @@ pub struct DeniedBody {
 
 /// The answer to `GET /v1/admin/limits/{key}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct LimitAnswer {
     /// The limit.
     pub limit: LimitInfo,
@@ -168,6 +188,7 @@ pub struct LimitAnswer {
 
 /// The answer to `GET /v1/admin/limits/{key}/history`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct HistoryAnswer {
     /// Oldest first.
     pub versions: Vec<VersionBody>,
@@ -175,6 +196,7 @@ pub struct HistoryAnswer {
 
 /// One version of a limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct VersionBody {
     /// The number of the version; the first is 1.
     pub version: u64,

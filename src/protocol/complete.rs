@@ -107,30 +107,38 @@ pub struct UnreservedOverage {
 
 /// The body of a complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CompleteBody {
     /// The lease to settle.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub lease_id: String,
     /// For logs only.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(test, schema(max_length = 128))]
     pub job_id: String,
     /// The amounts used, for any of the lease's keys.
     #[serde(default)]
+    #[cfg_attr(test, schema(max_items = 32))]
     pub actuals: Vec<ActualBody>,
 }
 
 /// One actual amount in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ActualBody {
     /// The limit.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Key))]
     pub key: String,
     /// 0 to 2^63-1.
+    #[cfg_attr(test, schema(maximum = 9_223_372_036_854_775_807_i64))]
     pub actual_amount: u64,
 }
 
 /// The answer to a complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct CompleteAnswer {
     /// Whether the lease is settled.
     pub ok: bool,

@@ -35,6 +35,7 @@ pub const JOB_ID_BYTES_MAX: usize = 128;
 
 /// The body of a failure that has no body of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// The error's name, for programs.
     pub error: String,

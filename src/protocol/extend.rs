@@ -54,21 +54,28 @@ impl ExtendOutcome {
 
 /// The body of an extend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExtendBody {
     /// The running lease.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub lease_id: String,
     /// A ULID that names the attempt.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub extend_id: String,
     /// The limit, which the lease already holds.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Key))]
     pub key: String,
     /// The amount to add, 1 to 2^63-1.
+    #[cfg_attr(test, schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64))]
     pub amount: u64,
     /// The longest wait for room, in milliseconds: 0 to 60,000. It ends with the lease.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 60000))]
     pub max_wait_ms: u64,
     /// The priority among those that wait, 0 to 9; 5 if left out. 9 is served first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(maximum = 9))]
     pub priority: Option<u64>,
 }
 

@@ -40,25 +40,31 @@ pub struct ObjectState {
 
 /// `POST /v1/objects/{key}/try_reserve`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ObjectReserveBody {
     /// 1 to 2^63-1; 1 if left out.
     #[serde(default = "one")]
+    #[cfg_attr(test, schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64))]
     pub tokens: u64,
     /// A ULID that names the attempt; the server makes one if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<crate::limit::schema::Ulid>))]
     pub lease_id: Option<String>,
 }
 
 /// `POST /v1/objects/{key}/reserve`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ObjectReserveAheadBody {
     /// 1 to 2^63-1; 1 if left out.
     #[serde(default = "one")]
+    #[cfg_attr(test, schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64))]
     pub tokens: u64,
     /// A ULID that names the attempt; the server makes one if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<crate::limit::schema::Ulid>))]
     pub lease_id: Option<String>,
     /// The longest that the reservation may wait, in milliseconds; as long as the definition allows if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,15 +73,18 @@ pub struct ObjectReserveAheadBody {
 
 /// The answer to a `try_reserve`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ObjectTryAnswer {
     /// Whether the tokens were available and are taken.
     pub ok: bool,
     /// Names the attempt.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub lease_id: String,
 }
 
 /// The answer to a `reserve`; dates are in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ObjectReserveAnswer {
     /// Whether it was made.
     pub ok: bool,
@@ -88,6 +97,7 @@ pub struct ObjectReserveAnswer {
     /// Tokens per second.
     pub limit: f64,
     /// Names the reservation, for `cancel`.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub lease_id: String,
     /// How long it would have waited, if it was not made because that is too long.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -96,14 +106,17 @@ pub struct ObjectReserveAnswer {
 
 /// `POST /v1/objects/{key}/cancel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ObjectCancelBody {
     /// The reservation.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub lease_id: String,
 }
 
 /// The answer to a `cancel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ObjectCancelAnswer {
     /// Whether its tokens are released.
     pub ok: bool,
@@ -111,18 +124,22 @@ pub struct ObjectCancelAnswer {
 
 /// `POST /v1/objects/{key}/release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ObjectReleaseBody {
     /// 1 to 2^63-1; 1 if left out.
     #[serde(default = "one")]
+    #[cfg_attr(test, schema(minimum = 1, maximum = 9_223_372_036_854_775_807_i64))]
     pub tokens: u64,
     /// A ULID that names the release, so that it can be repeated; the server makes one if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<crate::limit::schema::Ulid>))]
     pub release_id: Option<String>,
 }
 
 /// The answer to a `release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ObjectReleaseAnswer {
     /// Always true; failures have another body.
     pub ok: bool,
@@ -132,6 +149,7 @@ pub struct ObjectReleaseAnswer {
 
 /// The answer to `GET /v1/objects/{key}/available_permits`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ObjectPermitsAnswer {
     /// Tokens available now.
     pub available_permits: u64,
@@ -139,18 +157,22 @@ pub struct ObjectPermitsAnswer {
 
 /// `PUT /v1/objects/{key}/rate`; the answer is that of a change of a limit. What is left out stays as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ObjectRateBody {
     /// Tokens per second. With 0 the bucket is not refilled by time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(minimum = 0))]
     pub limit: Option<f64>,
     /// The most tokens the bucket holds, 0 to 2^63-1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(maximum = 9_223_372_036_854_775_807_i64))]
     pub burst: Option<u64>,
 }
 
 /// The answer to `GET /v1/objects/{key}/state`; dates are in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ObjectStateAnswer {
     /// Tokens per second.
     pub limit: f64,

@@ -44,11 +44,14 @@ impl RenewOutcome {
 
 /// The body of a renew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RenewBody {
     /// The running lease.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub lease_id: String,
     /// A ULID that names the attempt.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub renew_id: String,
 }
 

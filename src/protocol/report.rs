@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is left of one limit after the decision, in its units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct LimitReport {
     /// The limit.
     pub key: String,

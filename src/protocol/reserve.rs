@@ -143,14 +143,18 @@ impl ReserveOutcome {
 
 /// The body of a reserve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReserveBody {
     /// A ULID that names the attempt.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub lease_id: String,
     /// For logs only.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(test, schema(max_length = 128))]
     pub job_id: String,
     /// 1 to 32.
+    #[cfg_attr(test, schema(min_items = 1, max_items = 32))]
     pub requirements: Vec<RequirementBody>,
     /// Only asks whether everything would be granted. Nothing is reserved, and the lease id stays unused.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -160,9 +164,11 @@ pub struct ReserveBody {
     pub force: bool,
     /// The longest wait for room, in milliseconds: 0 to 60,000.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 60000))]
     pub max_wait_ms: u64,
     /// The priority among those that wait, 0 to 9; 5 if left out. 9 is served first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(maximum = 9))]
     pub priority: Option<u64>,
     /// Whether the answer tells what is left of the limits.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -171,16 +177,20 @@ pub struct ReserveBody {
 
 /// One requirement in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RequirementBody {
     /// The limit.
+    #[cfg_attr(test, schema(value_type = crate::limit::schema::Key))]
     pub key: String,
     /// 1 to 2^63-1, or 0 to ask whether anything is free.
+    #[cfg_attr(test, schema(maximum = 9_223_372_036_854_775_807_i64))]
     pub amount: u64,
 }
 
 /// The answer to a reserve; unused fields are `0` and `""`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ReserveAnswer {
     /// Whether everything is reserved.
     pub allowed: bool,

@@ -8,7 +8,7 @@ use super::*;
 
 /// Every route of the API that needs a scope: the method, the path, and the scope. Bodies are empty, so that a request that is
 /// let in fails for another reason.
-const ROUTES: &[(Method, &str, Scope)] = &[
+pub const ROUTES: &[(Method, &str, Scope)] = &[
     (Method::POST, "/v1/reserve", Scope::Reserve),
     (Method::POST, "/v1/reserve/batch", Scope::Reserve),
     (Method::POST, "/v1/extend", Scope::Reserve),

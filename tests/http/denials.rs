@@ -56,7 +56,7 @@ async fn a_query_out_of_range_is_refused() {
         ("count=0", "count must be between 1 and 2048, not 0"),
         ("count=2049", "count must be between 1 and 2048, not 2049"),
         ("key=%20", "key must begin with a letter or a digit"),
-        ("hours=1", "query: unknown field `hours`"),
+        ("hours=1", "query: hours: unknown field `hours`"),
     ] {
         service.get(&format!("/v1/admin/denials?{query}")).await.assert_invalid(message);
     }

@@ -137,7 +137,7 @@ async fn a_malformed_definition_is_refused_with_the_field() {
         (
             "kind",
             json!("leaky"),
-            "kind must be one of `rolling`, `concurrency`, `token_bucket`, `fixed_window`, `sliding_window`, not `leaky`",
+            "kind must be one of `rolling`, `concurrency`, `token_bucket`, `fixed_window`, `sliding_window`, `calendar`, not `leaky`",
         ),
         ("overage", json!("forgive"), "overage must be one of `debt`, `deny`, not `forgive`"),
         ("unit", json!("u".repeat(65)), "unit must be at most 64 bytes"),

@@ -7,6 +7,7 @@ mod browsers;
 mod carried_out;
 mod check;
 mod complete;
+mod conformance;
 mod denials;
 mod emergency;
 mod extend;
@@ -144,12 +145,15 @@ impl<L: Ledger> Service<L> {
             let token = HeaderValue::try_from(format!("Bearer {token}")).expect("a header");
             request.headers_mut().insert("authorization", token);
         }
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         request.headers_mut().entry("host").or_insert(HeaderValue::from_static("localhost"));
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
         let body = String::from_utf8(bytes.into()).expect("text");
-        RawAnswer { status: head.status, headers: head.headers, body }
+        let answer = RawAnswer { status: head.status, headers: head.headers, body };
+        conformance::check(&method, &path, &answer);
+        answer
     }
 
     async fn call(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {

@@ -44,6 +44,27 @@ async fn an_unknown_path_or_method_is_refused_in_json() {
 }
 
 #[tokio::test]
+async fn a_wrong_method_is_told_the_methods_of_its_path() {
+    let service = Service::new().await;
+    for (method, path, methods) in [
+        (Method::GET, "/v1/reserve", "POST"),
+        (Method::POST, "/v1/admin/limits", "GET,HEAD,PUT"),
+        (Method::POST, "/v1/admin/limits/rpm", "GET, HEAD, DELETE"),
+        (Method::PATCH, "/v1/admin/limits/a/rpm", "GET, HEAD, DELETE"),
+        (Method::PATCH, "/v1/admin/limits/rpm/reset", "GET, HEAD, DELETE, POST"),
+        (Method::GET, "/v1/objects/a/b/try_reserve", "POST"),
+        (Method::PUT, "/v1/objects/bucket/release", "POST"),
+        (Method::POST, "/v1/objects/bucket/state", "GET, HEAD"),
+        (Method::PATCH, "/v1/objects/bucket/available_permits", "GET, HEAD"),
+        (Method::DELETE, "/v1/objects/bucket/rate", "PUT"),
+    ] {
+        let answer = service.send(method.clone(), path, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        assert_eq!(answer.headers["allow"], methods, "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_over_1_mib_is_refused() {
     let service = Service::new().await;
     for (bytes, status, name) in [

@@ -32,6 +32,7 @@ pub struct CalendarWindow {
 /// The period of a calendar window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub enum Period {
     /// A day, which begins at midnight or at the hour `starts_at`.
     Day,

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::{join, join_all};
 use tokio::time::{Duration, Instant};
 
-use super::attempts::{Prepared, Tried};
+use super::attempts::Tried;
 use super::waiter::Turn;
 use crate::decide::look::Room;
 use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError};
@@ -157,20 +157,11 @@ impl<L: Ledger> Limiter<L> {
     async fn try_together(&self, turns: &[Turn]) -> Vec<Result<Tried, LimiterError>> {
         let mut chains = Vec::with_capacity(turns.len());
         let prepared = join_all(turns.iter().map(|turn| self.prepare(turn))).await;
-        let sent: Vec<_> = prepared
-            .into_iter()
-            .map(|prepared| {
-                prepared.map(|prepared| match prepared {
-                    Prepared::Chain(resolved, chain) => {
-                        chains.push(chain.clone());
-                        Some((resolved, chain))
-                    }
-                    Prepared::Alone => None,
-                })
-            })
-            .collect();
+        for (_, chain) in prepared.iter().flatten().flatten() {
+            chains.push(chain.clone());
+        }
         let mut outcomes = self.submit_any(chains).await.into_iter();
-        let concluded = turns.iter().zip(sent).map(|(turn, sent)| {
+        let concluded = turns.iter().zip(prepared).map(|(turn, sent)| {
             let outcome = matches!(sent, Ok(Some(_))).then(|| outcomes.next()).flatten();
             async move {
                 match (sent?, outcome) {

@@ -29,23 +29,19 @@ pub(super) enum Tried {
     WaitsOn(Progress),
 }
 
-/// An attempt that is ready to be sent.
-pub(super) enum Prepared<'a> {
-    /// Its chain.
-    Chain(Resolved<'a>, Chain),
-    /// Its chain makes instances, or its limits have changed: it is carried out by itself.
-    Alone,
-}
+/// An attempt that is ready to be sent: its limits and its chain. `None` if its chain makes instances, or its limits have changed:
+/// then it is carried out by itself.
+pub(super) type Prepared<'a> = Option<(Resolved<'a>, Chain)>;
 
 impl<L: Ledger> Limiter<L> {
     /// Prepares the next attempt at a lease.
     pub(super) async fn prepare<'a>(&self, turn: &'a Turn) -> Result<Prepared<'a>, LimiterError> {
         let resolved = self.resolve(&turn.command).await?;
         if !resolved.new_instances().is_empty() || resolved.impossible().is_some() {
-            return Ok(Prepared::Alone);
+            return Ok(None);
         }
         let chain = self.plan_attempt(&resolved, turn.progress.attempt)?;
-        Ok(Prepared::Chain(resolved, chain))
+        Ok(Some((resolved, chain)))
     }
 
     fn plan_attempt(&self, resolved: &Resolved<'_>, attempt: u8) -> Result<Chain, LedgerError> {

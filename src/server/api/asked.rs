@@ -23,8 +23,11 @@ pub(super) struct Asked {
 
 /// The query of `POST /v1/reserve`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
-struct ReserveQuery {
+pub(super) struct ReserveQuery {
+    /// The status of a denial: 429, or 200 if left out.
+    #[cfg_attr(test, schema(minimum = 429, maximum = 429))]
     status: Option<u16>,
 }
 

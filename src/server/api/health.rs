@@ -87,8 +87,11 @@ impl<L: Ledger> Readiness<L> {
 
 /// The body of the answer of a service that is ready.
 #[derive(Serialize)]
-struct Ready {
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub(super) struct Ready {
+    /// Always true; failures have another body.
     ok: bool,
+    /// Why the service is in danger, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
 }

@@ -17,6 +17,7 @@ mod json;
 mod left;
 mod metrics;
 mod objects;
+mod openapi;
 mod path;
 mod refusal;
 mod reject;
@@ -128,14 +129,16 @@ pub enum Audience {
     Operators,
 }
 
-/// The routes of the API over `api` for `audience`. Everybody can ask for the health.
+/// The routes of the API over `api` for `audience`. Everybody can ask for the health and for the document
+/// of the API.
 ///
 /// Once a request that may change something is read, it is carried out, even if its connection ends.
 /// Requests are logged only if the subscriber enables debug lines at the time of this call.
 pub fn router<L: Ledger>(api: Arc<Api<L>>, audience: Audience) -> Router {
     let router = Router::new()
         .route("/healthz", get_uncached(health::healthz))
-        .route("/readyz", get_uncached(health::readyz));
+        .route("/readyz", get_uncached(health::readyz))
+        .route("/openapi.json", get_uncached(openapi::openapi));
     let router = match audience {
         Audience::Everybody => for_operators(for_callers(router), &api),
         Audience::Callers => for_callers(router),
@@ -143,7 +146,7 @@ pub fn router<L: Ledger>(api: Arc<Api<L>>, audience: Audience) -> Router {
     };
     let router = router
         .fallback(async || Reject::NoRoute)
-        .method_not_allowed_fallback(async || Reject::WrongMethod)
+        .method_not_allowed_fallback(async || Reject::WrongMethod { allow: None })
         .with_state(Guarded::new(api));
     request_log::layer(router)
 }
@@ -158,7 +161,10 @@ fn for_callers<L: Ledger>(router: Router<Guarded<L>>) -> Router<Guarded<L>> {
         .route("/v1/complete/batch", post(carried_out(complete::batch)))
         // Proxies ask with GET, or with the method of the request that they have.
         .route("/v1/check/{*key}", any_uncached(carried_out(check::check)))
-        .route("/v1/objects/{*path}", get_uncached(objects::get).post(carried_out(objects::post)))
+        .route(
+            "/v1/objects/{*path}",
+            get_uncached(objects::get).post(carried_out(objects::post)).fallback(objects::wrong_method),
+        )
 }
 
 fn for_operators<L: Ledger>(router: Router<Guarded<L>>, api: &Api<L>) -> Router<Guarded<L>> {
@@ -166,7 +172,10 @@ fn for_operators<L: Ledger>(router: Router<Guarded<L>>, api: &Api<L>) -> Router<
         .route("/v1/admin/limits", get_uncached(admin::list).put(carried_out(admin::put)))
         .route(
             "/v1/admin/limits/{*key}",
-            get_uncached(admin::get).delete(carried_out(admin::delete)).post(carried_out(admin::post)),
+            get_uncached(admin::get)
+                .delete(carried_out(admin::delete))
+                .post(carried_out(admin::post))
+                .fallback(admin::wrong_method),
         )
         .route("/v1/admin/denials", get_uncached(admin::denials))
         // The rate of an object is a definition, as those of limits are.

@@ -48,8 +48,9 @@ pub(in crate::server) enum Reject {
     Busy(&'static str),
     /// No endpoint has the path.
     NoRoute,
-    /// The endpoint does not take the method.
-    WrongMethod,
+    /// The endpoint does not take the method. The router itself knows the methods of a path, but not those of the actions
+    /// that a path ends in.
+    WrongMethod { allow: Option<&'static str> },
     /// The circuit is open: the ledger has not answered lately, and nothing was sent.
     LedgerAway,
     /// The request took longer than the request timeout; the outcome is unknown.
@@ -79,7 +80,7 @@ impl Reject {
             Self::TooManyHeaders => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers"),
             Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
-            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::WrongMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Admin(AdminError::UnknownKey(_) | AdminError::Deleted(_))
             | Self::Object(ObjectError::UnknownKey(_)) => (StatusCode::NOT_FOUND, UNKNOWN_LIMIT_KEY),
             Self::Admin(AdminError::KindChange(_)) => (StatusCode::CONFLICT, "kind_change"),
@@ -122,7 +123,7 @@ impl Reject {
             Self::TooManyHeaders => "the request has too many headers".to_owned(),
             Self::Busy(message) => (*message).to_owned(),
             Self::NoRoute => "no endpoint has this path".to_owned(),
-            Self::WrongMethod => "this path does not take this method".to_owned(),
+            Self::WrongMethod { .. } => "this path does not take this method".to_owned(),
             Self::LedgerAway => "the ledger does not answer at present; nothing was sent to it".to_owned(),
             Self::HungUp => "the caller hung up; the outcome is unknown".to_owned(),
             Self::TimedOut => "the ledger did not answer in time; the outcome is unknown".to_owned(),
@@ -161,7 +162,7 @@ impl Reject {
             | Self::NotJson
             | Self::Unreadable(_)
             | Self::NoRoute
-            | Self::WrongMethod
+            | Self::WrongMethod { .. }
             | Self::BodyTimedOut(_)
             | Self::TooManyHeaders
             | Self::Busy(_)
@@ -212,10 +213,26 @@ impl IntoResponse for Reject {
             self.log();
             return unavailable(response);
         }
-        if let Self::Refused(refusal) = self {
-            return challenge(response, &refusal);
+        match self {
+            Self::Refused(refusal) => challenge(response, &refusal),
+            Self::WrongMethod { allow: Some(methods) } => allowing(response, methods),
+            Self::Invalid(_)
+            | Self::TooLarge
+            | Self::Encoded
+            | Self::NotJson
+            | Self::Unreadable(_)
+            | Self::BodyTimedOut(_)
+            | Self::TooManyHeaders
+            | Self::Busy(_)
+            | Self::NoRoute
+            | Self::WrongMethod { allow: None }
+            | Self::LedgerAway
+            | Self::TimedOut
+            | Self::HungUp
+            | Self::NoAnswer(_)
+            | Self::Admin(_)
+            | Self::Object(_) => response,
         }
-        response
     }
 }
 
@@ -231,6 +248,12 @@ fn refused_status_and_name(refusal: &Refusal) -> (StatusCode, &'static str) {
         }
         Refusal::Forbidden(_) => (StatusCode::FORBIDDEN, FORBIDDEN),
     }
+}
+
+/// Adds the header that names the methods of a path.
+fn allowing(mut response: Response, methods: &'static str) -> Response {
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 /// Adds the header that tells the caller which token it needs, as RFC 6750 says.

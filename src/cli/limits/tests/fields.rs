@@ -14,14 +14,14 @@ fn of_each_kind() -> Vec<Definition> {
             "allotment": { "period_ms": 1_000 } }),
         json!({ "key": "c:{tenant}:{rest*}", "kind": "fixed_window", "capacity": u64::MAX >> 1,
             "window_seconds": 86_400, "align": 3_600, "max_instances": 7 }),
-        json!({ "key": "g", "kind": "calendar", "capacity": 5, "period": "month", "time_zone": "Europe/Berlin",
-            "starts_at": 15 }),
         json!({ "key": "d", "kind": "sliding_window", "capacity": 5, "window_seconds": 60, "segments": 6,
             "unit": "no", "description": "- # : { [ ' \" \u{1b} é" }),
         json!({ "key": "e", "kind": "token_bucket", "capacity": 5, "refill_amount": 1,
             "refill_interval_ms": 1_000, "refills_per_interval": 3, "max_wait_ms": 5 }),
         json!({ "key": "f", "kind": "token_bucket", "capacity": 5, "refill_amount": 1, "refill_interval_ms": 1_000,
             "auto_replenish": false, "unit": "1e3", "description": "null", "enforce": false }),
+        json!({ "key": "g", "kind": "calendar", "capacity": 5, "period": "month", "time_zone": "Europe/Berlin",
+            "starts_at": 15 }),
     ]
     .into_iter()
     .map(definition)

@@ -14,7 +14,7 @@ pub(super) use delete::delete;
 pub(super) use denials::denials;
 pub(super) use get::get;
 pub(super) use list::list;
-pub(super) use post::post;
+pub(super) use post::{post, wrong_method};
 pub(super) use put::put;
 
 use axum::extract::Query;

@@ -35,8 +35,10 @@ use crate::server::metrics::Route;
 use crate::time::unix_ms;
 use headers::Told;
 #[cfg(test)]
-pub(crate) use problem::is_accepted as accepts_problems;
+pub(crate) use problem::{Problem, is_accepted as accepts_problems};
 pub(crate) use query::CheckQuery;
+#[cfg(test)]
+pub(crate) use query::Fields as CheckFields;
 
 /// What a check found.
 struct Checked {

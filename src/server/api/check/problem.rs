@@ -27,7 +27,8 @@ struct Type {
 
 /// The body of an answer.
 #[derive(Serialize)]
-struct Problem {
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub(crate) struct Problem {
     #[serde(rename = "type")]
     uri: &'static str,
     title: &'static str,

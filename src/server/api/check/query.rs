@@ -10,9 +10,14 @@ use crate::server::api::reject::Reject;
 
 /// The query of a check; every part may be left out.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
-struct Fields {
+pub(crate) struct Fields {
+    /// The amount to take: 1 to 2^63-1, or 0 to ask whether anything is free; 1 if left out.
+    #[cfg_attr(test, schema(maximum = 9_223_372_036_854_775_807_i64))]
     amount: u64,
+    /// The status of a denial: 429, or 403 for proxies that pass on no other; 429 if left out.
+    #[cfg_attr(test, schema(minimum = 403, maximum = 429))]
     status: u16,
 }
 

@@ -43,6 +43,15 @@ impl Action {
             _ => return None,
         })
     }
+
+    fn wrong_method(self) -> Reject {
+        let methods = match self {
+            Self::TryReserve | Self::Reserve | Self::Cancel | Self::Release => "POST",
+            Self::AvailablePermits | Self::State => "GET, HEAD",
+            Self::Rate => "PUT",
+        };
+        Reject::WrongMethod { allow: Some(methods) }
+    }
 }
 
 pub(super) async fn post<L: Ledger>(
@@ -59,7 +68,7 @@ pub(super) async fn post<L: Ledger>(
         Action::Reserve => reserve::reserve(api, &key, body).await,
         Action::Cancel => cancel::cancel(api, &key, body).await,
         Action::Release => release::release(api, &key, body).await,
-        Action::AvailablePermits | Action::Rate | Action::State => Err(Reject::WrongMethod),
+        Action::AvailablePermits | Action::Rate | Action::State => Err(action.wrong_method()),
     }
 }
 
@@ -75,7 +84,7 @@ pub(super) async fn get<L: Ledger>(
         Action::AvailablePermits => available_permits::available_permits(api, &key).await,
         Action::State => state::state(api, &key).await,
         Action::TryReserve | Action::Reserve | Action::Cancel | Action::Release | Action::Rate => {
-            Err(Reject::WrongMethod)
+            Err(action.wrong_method())
         }
     }
 }
@@ -95,8 +104,13 @@ pub(super) async fn put<L: Ledger>(
         | Action::Cancel
         | Action::Release
         | Action::AvailablePermits
-        | Action::State => Err(Reject::WrongMethod),
+        | Action::State => Err(action.wrong_method()),
     }
+}
+
+/// Another method than those of the objects' paths.
+pub(super) async fn wrong_method(path: KeyPath) -> Reject {
+    key_and_action(path).map_or_else(|reject| reject, |(_, action)| action.wrong_method())
 }
 
 fn key_and_action(path: KeyPath) -> Result<(LimitKey, Action), Reject> {
