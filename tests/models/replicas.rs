@@ -260,17 +260,26 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     proptest::collection::vec(action, 60)
 }
 
+async fn run(definition: Definition, actions: &[Action]) {
+    let mut world = World::new(definition).await;
+    for action in actions {
+        world.act(action).await;
+    }
+    world.check_all_is_refilled().await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn delayed_replicas_never_exceed_a_limit(definition in definitions(), actions in actions()) {
-        block_on(async {
-            let mut world = World::new(definition).await;
-            for action in &actions {
-                world.act(action).await;
-            }
-            world.check_all_is_refilled().await;
-        });
+        block_on(run(definition, &actions));
+    }
+
+    /// Each reserve looks whether the bucket is full, so no interval is shorter than it should be.
+    #[test]
+    fn replicas_with_delayed_refills_keep_every_interval(definition in definitions(), actions in actions()) {
+        let is_paced = |action: &Action| !matches!(action, Action::PlanToTake { .. });
+        block_on(run(definition, &actions.into_iter().filter(is_paced).collect::<Vec<_>>()));
     }
 }
