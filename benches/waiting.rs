@@ -3,6 +3,7 @@
 //!
 //! A client wants one unit at random moments. It asks until it is granted, by its policy, and wants the next one then.
 #![expect(clippy::expect_used, clippy::panic, reason = "a bench fails by panicking")]
+#![expect(clippy::print_stdout, reason = "the table is what it is run for")]
 
 use std::sync::Arc;
 use std::time::Duration;
