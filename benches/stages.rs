@@ -185,6 +185,8 @@ fn json_out(bencher: Bencher) {
         error: String::new(),
         limiting_key: None,
         emergency: false,
+        limits: None,
+        would_deny: Vec::new(),
     };
     bencher.bench(|| serde_json::to_vec(divan::black_box(&answer)).expect("it is plain"));
 }

@@ -30,5 +30,7 @@ async fn grant(Json(body): Json<ReserveBody>) -> Json<ReserveAnswer> {
         error: String::new(),
         limiting_key: None,
         emergency: false,
+        limits: None,
+        would_deny: Vec::new(),
     })
 }

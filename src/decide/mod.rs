@@ -75,6 +75,12 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// When the present window of a calendar limit ends, as far as this process knows the ledger, in milliseconds since the Unix
+    /// epoch.
+    pub(crate) fn window_ends_ms(&self) -> Option<u64> {
+        self.schedule.as_ref()?.window_ends_ms()
+    }
+
     /// The account of tokens borrowed ahead of refills, if the limit's kind lends.
     pub fn borrowed_account(&self) -> Option<AccountId> {
         self.schedule.as_ref().and_then(|schedule| schedule.borrowed())

@@ -206,6 +206,8 @@ mod tests {
             error: error.to_owned(),
             limiting_key: None,
             emergency: false,
+            limits: None,
+            would_deny: Vec::new(),
         };
         let denied = |millis| Reserved::Denied { retry_after: Duration::from_millis(millis) };
         for (answer, reserved) in [

@@ -527,7 +527,7 @@ pub async fn replicas_together_grant_the_capacity_and_no_more<B: Backend>(backen
             assert!(granted <= 50, "{granted}");
         }
         tokio::time::sleep(PERIOD / 4).await;
-        join_all(replicas.iter().map(|replica| replica.tend())).await;
+        join_all(replicas.iter().map(Replica::tend)).await;
     }
     assert_eq!(granted, 50);
     assert_eq!(replicas[0].usage("slots").await, held(0, 50));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{Definition, LeaseId, Status};
+use ledger_limiter::limit::{Definition, LeaseId, LimitKey, Status};
 use ledger_limiter::limiter::LimiterOptions;
 use ledger_limiter::protocol::{CommandOutcome, ReserveOutcome};
 
@@ -17,10 +17,8 @@ fn shadow(definition: Definition) -> Definition {
 
 /// The limits that would deny, of a grant.
 fn would_deny(outcome: &ReserveOutcome) -> Vec<&str> {
-    match outcome {
-        ReserveOutcome::Granted { would_deny, .. } => would_deny.iter().map(|key| key.as_str()).collect(),
-        denied => panic!("not granted: {denied:?}"),
-    }
+    let ReserveOutcome::Granted { would_deny, .. } = outcome else { panic!("not granted: {outcome:?}") };
+    would_deny.iter().map(LimitKey::as_str).collect()
 }
 
 /// What is reserved of a limit, and its debt.

@@ -1,6 +1,6 @@
 //! The model of windows: when windows and segments begin and end, counted from the Unix epoch.
 
-use ledger_limiter::limit::KindFields;
+use ledger_limiter::limit::{KindFields, TimeZoneName};
 
 /// When the fixed window after the one of a moment begins: at a boundary `align + n * window`.
 pub fn next_boundary_ms(window_ms: u64, align_ms: u64, at_ms: u64) -> u64 {
@@ -11,7 +11,7 @@ pub fn next_boundary_ms(window_ms: u64, align_ms: u64, at_ms: u64) -> u64 {
 /// When the calendar day after the one of a moment begins, in a time zone whose clocks never change.
 pub fn next_calendar_day_ms(fields: &KindFields, at_ms: u64) -> u64 {
     const HOUR_MS: u64 = 3_600_000;
-    let midnight_ms = match fields.time_zone.map(|zone| zone.as_str()) {
+    let midnight_ms = match fields.time_zone.map(TimeZoneName::as_str) {
         Some("UTC") => 0,
         Some("Asia/Kolkata") => 18 * HOUR_MS + HOUR_MS / 2,
         zone => panic!("not in the model: {zone:?}"),

@@ -52,10 +52,7 @@ impl KnownLimit {
             capacity: definition.capacity.get(),
             is_active: limit.state.status == Status::Active,
             steps: limit.schedule.as_deref().and_then(|schedule| schedule.steps(entry.clock_value())),
-            window_ends_ms: limit
-                .schedule
-                .as_deref()
-                .and_then(crate::decide::refill::Schedule::window_ends_ms),
+            window_ends_ms: limit.window_ends_ms(),
         }
     }
 

@@ -62,7 +62,7 @@ class BaseLease:
 
     @property
     def would_deny(self) -> tuple[str, ...]:
-        """The limits that had too little room and granted, because they are in shadow mode. What they lacked is their debt."""
+        """The limits in shadow mode that had too little room and granted. What they lacked is their debt."""
         return self._granted.would_deny
 
     def used(self, amounts: Mapping[str, int] | None = None, *, tokens: int | None = None) -> None:
