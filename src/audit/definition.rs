@@ -15,6 +15,8 @@ pub(super) struct Version {
     pub(super) number: u64,
     pub(super) key: String,
     pub(super) kind: Kind,
+    /// Of a calendar window. Another calendar starts another schedule.
+    pub(super) calendar: Option<Calendar>,
     pub(super) capacity: u64,
     pub(super) status: Status,
     /// Of a template, the most instances that it may make.
@@ -51,8 +53,16 @@ pub(super) enum Kind {
         window_seconds: u32,
         segments: u32,
     },
-    /// A window of a calendar. The ledger holds the end of the present one, so the calendar need not be known.
+    /// A window of a calendar. The ledger holds the end of the present one, so what the calendar says need not be known.
     Calendar,
+}
+
+/// What tells two calendars apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Calendar {
+    period: u64,
+    time_zone: String,
+    starts_at: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +116,7 @@ pub(super) fn read(parts: &[RawTransfer]) -> Result<Version, Unreadable> {
 
 fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
     let (number, key) = (reader.number()?, reader.text()?);
-    let kind = read_kind(reader, &key)?;
+    let (kind, calendar) = read_kind(reader, &key)?;
     let capacity = reader.number()?;
     let (_unit, _description, _overage) = (reader.text()?, reader.text()?, reader.number()?);
     let status = match reader.number()? {
@@ -149,6 +159,7 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
         number,
         key,
         kind,
+        calendar,
         capacity,
         status,
         instances_max,
@@ -159,9 +170,10 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
     })
 }
 
-fn read_kind(reader: &mut Reader<'_>, key: &str) -> Result<Kind, Unreadable> {
+fn read_kind(reader: &mut Reader<'_>, key: &str) -> Result<(Kind, Option<Calendar>), Unreadable> {
     let variant = reader.number()?;
-    Ok(match variant {
+    let mut calendar = None;
+    let kind = match variant {
         0 => Kind::Rolling { window_seconds: reader.short_number()? },
         1 => Kind::Concurrency { timeout_seconds: reader.short_number()? },
         2 | 5 => {
@@ -176,11 +188,13 @@ fn read_kind(reader: &mut Reader<'_>, key: &str) -> Result<Kind, Unreadable> {
         },
         4 => Kind::SlidingWindow { window_seconds: reader.short_number()?, segments: reader.short_number()? },
         6 => {
-            let (_period, _time_zone, _starts_at) = (reader.number()?, reader.text()?, reader.byte()?);
+            let (period, time_zone, starts_at) = (reader.number()?, reader.text()?, reader.byte()?);
+            calendar = Some(Calendar { period, time_zone, starts_at });
             Kind::Calendar
         }
         other => return Err(Unreadable::newer(format!("kind {other}"), key)),
-    })
+    };
+    Ok((kind, calendar))
 }
 
 /// The bytes that are not read yet.

@@ -197,6 +197,7 @@ fn check(ids: Ids, earlier: Option<&Limit>, version: &Version, first: &RawTransf
 /// Whether a version starts a new schedule: another kind or new accounts; or an operator took over an instance.
 fn starts_schedule(earlier: &Limit, version: &Version) -> bool {
     earlier.version.kind != version.kind
+        || earlier.version.calendar != version.calendar
         || earlier.version.accounts_since != version.accounts_since
         || earlier.version.origin.is_some() && version.origin.is_none()
 }
