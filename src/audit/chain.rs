@@ -150,14 +150,12 @@ impl ChainContext {
         books: &mut Books<'_>,
     ) {
         let is_cut = code == Code::Cut;
-        let moved = match (is_cut, roles) {
-            (true, [Some(Role::Limit(moved)), Some(Role::Operator)])
-            | (false, [Some(Role::Operator), Some(Role::Limit(moved))]) => moved,
-            (true | false, _) => {
-                let sentence = "capacity moves between accounts that hold none";
-                books.wrong(Law::CapacityMoves, transfer, None, sentence);
-                return;
-            }
+        let ((true, [Some(Role::Limit(moved)), Some(Role::Operator)])
+        | (false, [Some(Role::Operator), Some(Role::Limit(moved))])) = (is_cut, roles)
+        else {
+            let sentence = "capacity moves between accounts that hold none";
+            books.wrong(Law::CapacityMoves, transfer, None, sentence);
+            return;
         };
         let Some(version) = &self.version else {
             books.wrong(Law::CapacityMoves, transfer, Some(moved), "capacity moves without a version");

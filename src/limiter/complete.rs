@@ -55,8 +55,10 @@ impl<L: Ledger> Limiter<L> {
         };
         let lease = lease.with_legs(also);
         let mut used = self.used(command.actuals(), &lease);
-        if index_outside_lease(&lease, &used, now_ns).is_some() {
-            // Another replica may have given a limit a new account.
+        // Without the definition nothing that is released would repay what a bucket owes.
+        let is_unknown = |actual: &Actual| self.registry.snapshot().get(&actual.key).is_none();
+        if index_outside_lease(&lease, &used, now_ns).is_some() || command.actuals().iter().any(is_unknown) {
+            // Another replica may have defined a limit, or given it a new account.
             let keys = command.actuals().iter().map(|actual| &actual.key);
             Box::pin(self.registry.refresh_limits(keys)).await?;
             used = self.used(command.actuals(), &lease);

@@ -39,7 +39,8 @@ impl<L: Ledger> Limiter<L> {
     pub async fn force(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         self.denial_cache.mark_sent(command.lease);
         let resolved = self.resolve(command).await?;
-        if resolved.is_delegated() && !self.allotments.note_direct(command.lease) {
+        let is_allotted = resolved.is_delegated() || self.allotments.knows(command.lease);
+        if is_allotted && !self.allotments.note_direct(command.lease) {
             // The lease was granted or denied before, so this takes nothing.
             return self.reserve_allotted(resolved).await;
         }

@@ -64,7 +64,10 @@ impl<L: Ledger> Limiter<L> {
         &'a self,
         command: &'a Reserve,
     ) -> impl Future<Output = Result<ReserveOutcome, LimiterError>> + Send + 'a {
-        match self.waiting.concerns(command) && self.may_wait(command) {
+        match self.waiting.concerns(command)
+            && self.may_wait(command)
+            && !self.allotments.knows(command.lease)
+        {
             true => Either::Left(self.reserve_in_turn(command)),
             false => Either::Right(self.reserve_now(command)),
         }
@@ -94,6 +97,10 @@ impl<L: Ledger> Limiter<L> {
                 Some(answer) => Ok(answer),
                 None => self.reserve_allotted(resolved).await,
             };
+        }
+        // The limit may have handed out allotments until now.
+        if way == Way::Any && self.allotments.knows(command.lease) && resolved.impossible().is_none() {
+            return self.reserve_allotted(resolved).await;
         }
         if !resolved.new_instances().is_empty() {
             return self.reserve_first(resolved).await;
@@ -174,6 +181,9 @@ impl<L: Ledger> Limiter<L> {
                 Some(answer) => BatchItem::Answered(Ok(answer)),
                 None => BatchItem::Delegated(resolved),
             };
+        }
+        if self.allotments.knows(resolved.command.lease) && resolved.impossible().is_none() {
+            return BatchItem::Delegated(resolved);
         }
         if !resolved.new_instances().is_empty() {
             return BatchItem::First(resolved);

@@ -1,6 +1,8 @@
 //! Sends the chains of a limit's allotments. One at a time is under way, and it is sent again as it is until its outcome is
 //! known, also if the call that began it is given up.
 
+use smallvec::SmallVec;
+
 use super::clock::Now;
 use super::held::Allotment;
 use super::pool::{Pool, PoolState, UnderWay};
@@ -167,13 +169,14 @@ impl PoolState {
     ) {
         let is_merged = |allotment: &Allotment| numbers.contains(&allotment.number);
         let merged = || self.each().filter(|allotment| is_merged(allotment));
-        let used = merged().map(|allotment| allotment.used).sum();
+        let used_of: SmallVec<[(u64, u64); 4]> =
+            merged().flat_map(|allotment| allotment.used_of.iter().copied()).collect();
         let last_end_ns = merged().map(|allotment| allotment.last_end_ns).max().unwrap_or(0);
-        let merged_from = merged().map(|allotment| allotment.number).max().unwrap_or(0);
         self.remove(is_merged);
         if step.keep > 0 {
             let renewed = self.add(terms, pending, step.keep, sent, at_ns);
-            (renewed.used, renewed.last_end_ns, renewed.merged_from) = (used, last_end_ns, merged_from);
+            renewed.last_end_ns = last_end_ns;
+            used_of.iter().for_each(|&(number, units)| renewed.count_used(number, units));
         }
     }
 }

@@ -58,19 +58,25 @@ impl<L: Ledger> Limiter<L> {
         if let Some(answer) = entry.extended_before(command) {
             return Begin::Answer(answer);
         }
+        let is_in_rest = |rest: &crate::protocol::Reserve| {
+            rest.requirements().iter().any(|it| it.key == command.requirement.key)
+        };
+        let is_allotted = entry.legs.iter().any(|leg| leg.pool.key == command.requirement.key);
         match &entry.state {
             State::Direct | State::Denied(_) => return Begin::NotAllotted,
+            // The ledger knows how long its part runs.
+            State::Running | State::Expired
+                if !entry.busy && !is_allotted && entry.rest.as_deref().is_some_and(is_in_rest) =>
+            {
+                return Begin::NotAllotted;
+            }
             State::Running if !entry.busy && !entry.is_expired(self.ledger.now_ns()) => {}
             State::Running | State::Unknown | State::Expired | State::Settled => {
                 return Begin::Answer(ExtendOutcome::Answered(ReserveOutcome::LeaseSettled));
             }
         }
-        let is_in_rest = |rest: &crate::protocol::Reserve| {
-            rest.requirements().iter().any(|it| it.key == command.requirement.key)
-        };
         match entry.legs.iter().find(|leg| leg.pool.key == command.requirement.key) {
             Some(leg) => Begin::Take(Arc::clone(&leg.pool)),
-            None if entry.rest.as_deref().is_some_and(is_in_rest) => Begin::NotAllotted,
             None => Begin::Answer(ExtendOutcome::NotInLease),
         }
     }

@@ -1,5 +1,7 @@
 //! One allotment: a part of a limit's capacity that this replica holds, and the units of it that callers hold.
 
+use smallvec::SmallVec;
+
 use super::clock::Now;
 use crate::decide::allotment::Terms;
 use crate::ledger::TransferId;
@@ -10,14 +12,14 @@ use crate::time::NS_PER_SECOND;
 pub(super) struct Allotment {
     /// Its number in the pool. A renewing step gives the allotments that it merges a new one.
     pub(super) number: u64,
-    /// The largest number that was merged into it; its own if none was.
-    pub(super) merged_from: u64,
     pub(super) pending: TransferId,
     pub(super) terms: Terms,
     /// What the ledger holds, in units of the limit.
     pub(super) amount: u64,
     /// The units of it that callers hold.
     pub(super) used: u64,
+    /// The same, by the number of the allotment of which they were taken: this one, or one that was merged into it.
+    pub(super) used_of: SmallVec<[(u64, u64); 1]>,
     /// The replica's clocks before its transfer was handed to the ledger for the first time.
     pub(super) sent: Now,
     /// When the ledger made it, in nanoseconds.
@@ -52,8 +54,34 @@ impl Allotment {
 
     /// Takes units of it, which must be left.
     pub(super) fn take(&mut self, units: u64, ends_at_ns: u64) {
-        self.used += units;
+        self.count_used(self.number, units);
         self.last_end_ns = self.last_end_ns.max(ends_at_ns);
+    }
+
+    /// Counts units that callers hold of the allotment of this number.
+    pub(super) fn count_used(&mut self, number: u64, units: u64) {
+        self.used += units;
+        match self.used_of.iter_mut().find(|(of, _)| *of == number) {
+            Some((_, used)) => *used += units,
+            None => self.used_of.push((number, units)),
+        }
+    }
+
+    /// Whether callers hold units of it that were taken of the allotment of this number.
+    pub(super) fn holds_of(&self, number: u64) -> bool {
+        self.used_of.iter().any(|(of, _)| *of == number)
+    }
+
+    /// Releases units that were taken of the allotment of this number.
+    pub(super) fn release(&mut self, number: u64, units: u64) {
+        let Some(index) = self.used_of.iter().position(|(of, _)| *of == number) else { return };
+        let (_, used) = &mut self.used_of[index];
+        let released = units.min(*used);
+        *used -= released;
+        self.used -= released;
+        if self.used_of[index].1 == 0 {
+            self.used_of.swap_remove(index);
+        }
     }
 
     pub(super) fn left(&self) -> u64 {
@@ -63,11 +91,6 @@ impl Allotment {
     /// Whether its period is over, by the replica's clock.
     pub(super) fn is_period_over(&self, now: Now) -> bool {
         now.own_ns >= self.sent.own_ns.saturating_add(self.terms.period_ns)
-    }
-
-    /// Whether the allotment of this number was merged into it.
-    pub(super) fn has_merged(&self, number: u64, version: u64) -> bool {
-        self.terms.are_slots && self.terms.version == version && number <= self.merged_from
     }
 
     /// The time until the last hold ends, in whole seconds, rounded up. At least a second, because 0 means never.

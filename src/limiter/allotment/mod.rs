@@ -38,6 +38,7 @@ mod upkeep;
 mod wanted;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::DefaultHashBuilder;
 use tokio::sync::Notify;
@@ -61,6 +62,8 @@ pub(super) struct Allotments {
     counts: Arc<AllotmentCounts>,
     /// Wakes the background loop: an allotment is nearly used up, or a pool was made.
     wanted: Notify,
+    /// Whether the replica stops: nobody is served any more.
+    stopped: AtomicBool,
 }
 
 impl Allotments {
@@ -71,6 +74,7 @@ impl Allotments {
             pools: papaya::HashMap::default(),
             counts: Arc::default(),
             wanted: Notify::new(),
+            stopped: AtomicBool::new(false),
         }
     }
 
@@ -80,7 +84,11 @@ impl Allotments {
         if let Some(pool) = pools.get(&account) {
             return Arc::clone(pool);
         }
-        let make = || Arc::new(Pool::new(key.clone(), account));
+        let make = || {
+            let pool = Pool::new(key.clone(), account);
+            pool.lock().stopped = self.stopped.load(Ordering::Acquire);
+            Arc::new(pool)
+        };
         let pool = Arc::clone(pools.get_or_insert_with(account, make));
         self.wanted.notify_one();
         pool

@@ -44,8 +44,6 @@ pub(super) struct PoolState {
     pub(super) stopped: bool,
     /// When a chain last opened the closed account, by the replica's clock.
     pub(super) framed_at_ns: Option<u64>,
-    /// The numbers of allotments that expired with holds. Nothing is left to release of these.
-    dead: SmallVec<[u64; 2]>,
     numbers: u64,
 }
 
@@ -109,16 +107,23 @@ impl PoolState {
         if self.stopped {
             return 0;
         }
+        let (numbers, ceiling) = self.merging();
+        let is_merged = |allotment: &&Allotment| numbers.contains(&allotment.number);
         let left: u64 = self.serving_now(version, now).map(Allotment::left).sum();
+        let merged: u64 = self.serving_now(version, now).filter(is_merged).map(Allotment::left).sum();
+        // What is not merged serves as before.
+        left - merged + merged.min(ceiling)
+    }
+
+    /// The allotments that the step under way makes one, and what may be taken of them together: what the step keeps covers it.
+    fn merging(&self) -> (SmallVec<[u64; 2]>, u64) {
         match &self.under_way {
             Some(UnderWay::Renewing { step, numbers, .. }) => {
-                // What is not merged serves as before.
-                let is_merged = |allotment: &&Allotment| numbers.contains(&allotment.number);
-                let used: u64 = self.each().filter(is_merged).map(|it| it.used).sum();
-                let merged: u64 = self.serving_now(version, now).filter(is_merged).map(Allotment::left).sum();
-                left - merged + merged.min(step.keep.saturating_sub(used))
+                let merged = self.each().filter(|allotment| numbers.contains(&allotment.number));
+                let used: u64 = merged.map(|allotment| allotment.used).sum();
+                (numbers.clone(), step.keep.saturating_sub(used))
             }
-            Some(UnderWay::Take { .. } | UnderWay::Last { .. }) | None => left,
+            Some(UnderWay::Take { .. } | UnderWay::Last { .. }) | None => (SmallVec::new(), 0),
         }
     }
 
@@ -143,37 +148,32 @@ impl PoolState {
         now: Now,
         taken: &mut SmallVec<[Units; 1]>,
     ) {
-        let mut most = self.room(version, now);
-        debug_assert!(units <= most, "there is room");
+        debug_assert!(units <= self.room(version, now), "there is room");
+        let (merged, mut ceiling) = self.merging();
         for allotment in self.serving.iter_mut().filter(|allotment| allotment.serves(version, now)) {
-            let part = units.min(allotment.left()).min(most);
+            let is_merged = merged.contains(&allotment.number);
+            let most = if is_merged { allotment.left().min(ceiling) } else { allotment.left() };
+            let part = units.min(most);
             if part > 0 {
                 let ends_at_ns = allotment.hold_ends_at_ns(now);
                 allotment.take(part, ends_at_ns);
                 taken.push(Units { number: allotment.number, version, units: part, ends_at_ns });
                 units -= part;
-                most -= part;
+                ceiling -= if is_merged { part } else { 0 };
             }
         }
     }
 
     /// Releases units that a lease held, if their allotment is still there.
     pub(super) fn release(&mut self, of: Units, units: u64) {
-        if self.dead.contains(&of.number) {
-            return;
-        }
         if let Some(allotment) = self.find(of) {
-            allotment.used = allotment.used.saturating_sub(units);
+            allotment.release(of.number, units);
         }
     }
 
-    /// The allotment to which units belong.
+    /// The allotment that covers units: the one of which they were taken, or the one into which that was merged.
     pub(super) fn find(&mut self, of: Units) -> Option<&mut Allotment> {
-        let exact = self.each().any(|allotment| allotment.number == of.number);
-        self.each_mut().find(|allotment| match exact {
-            true => allotment.number == of.number,
-            false => allotment.has_merged(of.number, of.version),
-        })
+        self.each_mut().find(|allotment| allotment.holds_of(of.number))
     }
 
     /// Whether the next allotment should be taken before a caller waits for it.
@@ -201,11 +201,11 @@ impl PoolState {
         let timeout_ns = u64::from(terms.timeout_seconds()) * crate::time::NS_PER_SECOND;
         self.serving.push(Allotment {
             number,
-            merged_from: number,
             pending,
             terms,
             amount,
             used: 0,
+            used_of: SmallVec::new(),
             sent,
             recorded_at_ns,
             expires_at_ns: recorded_at_ns.saturating_add(timeout_ns),
@@ -226,11 +226,7 @@ impl PoolState {
 
     /// Removes an allotment that the ledger has released. What callers held of it has ended.
     pub(super) fn remove_expired_one(&mut self, number: u64) {
-        let are_slots = self.each().any(|it| it.number == number && it.terms.are_slots);
         self.remove(|allotment| allotment.number == number);
-        if are_slots {
-            self.dead.push(number);
-        }
     }
 
     /// Removes allotments.

@@ -114,7 +114,8 @@ impl<L: Ledger> Limiter<L> {
         let number = state.find(leg.units)?.number;
         let allotment = state.serving.iter_mut().find(|it| it.number == number && it.is_fresh(now))?;
         let ends_at_ns = allotment.hold_ends_at_ns(now);
-        allotment.take(0, ends_at_ns);
+        allotment.release(leg.units.number, leg.units.units);
+        allotment.take(leg.units.units, ends_at_ns);
         Some(Units { number, ends_at_ns, ..leg.units })
     }
 
@@ -131,6 +132,10 @@ impl<L: Ledger> Limiter<L> {
             let mut state = pool.lock();
             let Some(allotment) = state.find(units) else { return Ok(()) };
             let (number, keep, terms) = (allotment.number, allotment.used, allotment.terms);
+            // Another step may have covered it meanwhile.
+            if allotment.is_fresh(now) && state.serving.iter().any(|it| it.number == number) {
+                return Ok(());
+            }
             let step =
                 state.renewing(pool.account, [number].into_iter().collect(), keep, terms, closing, now);
             state.under_way = Some(step);

@@ -115,7 +115,11 @@ impl<L: Ledger> Limiter<L> {
             State::Denied(denial) => Begin::Answer(denied_again(command, denial)),
             _ if !entry.was_made_for(command) => Begin::Answer(ReserveOutcome::LeaseConflict),
             State::Settled => Begin::Answer(ReserveOutcome::LeaseSettled),
-            State::Expired => Begin::Answer(ReserveOutcome::LeaseExpired),
+            // The ledger may hold the rest: its outcome was not heard, or it was not completed.
+            State::Expired => match entry.rest.clone() {
+                Some(rest) => Begin::GiveUp(rest),
+                None => Begin::Answer(ReserveOutcome::LeaseExpired),
+            },
             State::Running if has_ended_part => Begin::Answer(ReserveOutcome::LeaseExpired),
             State::Running => match &entry.rest {
                 Some(rest) => Begin::AskForRest(rest.clone()),

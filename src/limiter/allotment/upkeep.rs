@@ -1,6 +1,7 @@
 //! What the background loop does with allotments, and what a replica does that stops.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -75,6 +76,7 @@ impl<L: Ledger> Limiter<L> {
     ///
     /// The first failure. What could not be returned expires.
     pub async fn return_allotments(&self) -> Result<(), LimiterError> {
+        self.allotments.stopped.store(true, Ordering::Release);
         let pools = self.allotments.all_pools();
         self.allotments.table.end_holds(self.ledger.now_ns());
         pools.iter().for_each(|pool| pool.lock().stopped = true);
