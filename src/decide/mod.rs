@@ -77,6 +77,7 @@ pub struct Limit {
 impl Limit {
     /// When the present window of a calendar limit ends, as far as this process knows the ledger, in milliseconds since the Unix
     /// epoch.
+    #[cfg(feature = "permits")]
     pub(crate) fn window_ends_ms(&self) -> Option<u64> {
         self.schedule.as_ref()?.window_ends_ms()
     }
