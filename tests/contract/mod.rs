@@ -365,6 +365,7 @@ macro_rules! contract_tests {
         ]);
         $crate::contract_tests!(@module waiting, $backend, [
             a_complete_wakes_the_waiter,
+            a_lease_that_was_denied_behind_a_waiter_stays_denied_when_it_waits,
             a_smaller_actual_wakes_the_waiter,
             a_raised_capacity_wakes_the_waiter,
             an_expiry_makes_room_for_the_waiter,

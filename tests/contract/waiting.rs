@@ -83,6 +83,26 @@ pub async fn a_complete_wakes_the_waiter<B: Backend>(backend: B) {
     assert_eq!(replica.limiter().waiting_counts().callers(), 0);
 }
 
+pub async fn a_lease_that_was_denied_behind_a_waiter_stays_denied_when_it_waits<B: Backend>(backend: B) {
+    for deny_alone_max in [Duration::ZERO, Duration::from_secs(5)] {
+        let options = LimiterOptions { leases_max: 100, deny_alone_max, ..LimiterOptions::default() };
+        let replica = Replica::start_with(backend.connect(), backend.ids(), options).await;
+        let key = format!("slots:{}", deny_alone_max.as_secs());
+        let slot = [(key.as_str(), 1)];
+        replica.put(concurrency(&key, 1, 60)).await;
+        let holder = fill(&replica, &slot).await;
+        let (waiter, denied) = (lease(), lease());
+        let waiting = queue(&replica, waiter, &slot, 5).await;
+        assert_eq!(no_room(&replica.reserve(denied, &slot).await), Some(key.as_str()));
+        let again = ask(&replica, waits(denied, &slot, LONG_MS, 5)).await;
+        replica.complete(holder, &[]).await;
+        assert!(is_granted(&outcome(waiting).await));
+        // Now there would be room for it.
+        replica.complete(waiter, &[]).await;
+        assert_eq!(no_room(&outcome(again).await), Some(key.as_str()), "{deny_alone_max:?}");
+    }
+}
+
 pub async fn a_smaller_actual_wakes_the_waiter<B: Backend>(backend: B) {
     let replica = start_polling(&backend, Duration::from_secs(3_600)).await;
     replica.put(rolling("tpm", 100, 60)).await;

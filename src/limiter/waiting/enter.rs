@@ -62,7 +62,12 @@ impl<L: Ledger> Limiter<L> {
     }
 
     async fn begin(self, turn: Turn, is_behind: bool) {
-        let tried = if is_behind { self.queue_unsent(&turn).await } else { self.try_first(&turn).await };
+        let tried = match self.tell_denied_before(&turn.command).await {
+            Ok(Some(denied)) => Ok(denied),
+            Ok(None) if is_behind => self.queue_unsent(&turn).await,
+            Ok(None) => self.try_first(&turn).await,
+            Err(error) => Err(error),
+        };
         match tried {
             // The ledger may answer before the deadline.
             Err(error) if error.is_unreachable() => self.place(turn.clone(), turn.progress),
@@ -109,13 +114,16 @@ impl<L: Ledger> Limiter<L> {
         self.waiting.finish(turn.id, &answer);
     }
 
+    /// The outcome of a lease that the denial cache has denied before: it stays denied at this process.
+    async fn tell_denied_before(&self, command: &Reserve) -> Result<Option<Tried>, LimiterError> {
+        let Some(key) = self.denial_cache.denied_before(command.lease) else { return Ok(None) };
+        let resolved = self.resolve_definitions(command).await?;
+        self.deny_again(&resolved, key).await.map(|outcome| Some(Tried::Outcome(outcome)))
+    }
+
     /// The first attempt at a lease that is ready to wait.
     async fn try_first(&self, turn: &Turn) -> Result<Tried, LimiterError> {
         let command = &*turn.command;
-        if let Some(key) = self.denial_cache.denied_before(command.lease) {
-            let resolved = self.resolve_definitions(command).await?;
-            return self.deny_again(&resolved, key).await.map(Tried::Outcome);
-        }
         self.denial_cache.mark_sent(command.lease);
         let resolved = self.resolve(command).await?;
         let makes = !resolved.new_instances().is_empty() && resolved.impossible().is_none();

@@ -23,12 +23,22 @@ let wantsFocus = false;
 /** Whether the user closed the dialog for the token; then it opens again only when it is asked for. */
 let declined = false;
 
+/** The text of a part of an address; `null` if it is malformed. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return null;
+  }
+}
+
 /** The page of an address: `#/limit/KEY`, `#/service`, or the list with its query. */
 function pageOf(hash) {
   const [path, query] = hash.replace(/^#\/?/, "").split("?", 2);
   const parameters = new URLSearchParams(query ?? "");
   const [name, key] = path.split("/", 2);
-  if (name === "limit" && key) return limitPage(decodeURIComponent(key), parameters, refresh);
+  const limit = name === "limit" && key ? decoded(key) : null;
+  if (limit) return limitPage(limit, parameters, refresh);
   if (name === "service") return servicePage();
   return listPage(parameters, refresh);
 }
