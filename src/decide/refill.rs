@@ -17,7 +17,7 @@
 //! refill happens once, however many replicas, crashes and repetitions there are. Everything that adds to a bucket repays in the
 //! same chain, so nothing is available while something is owed.
 //!
-//! The clock of a calendar window shows the end of the present window instead ([`super::window_end`]).
+//! The clock of a calendar window shows the end of the present window instead (`window_end.rs`).
 //!
 //! Refills have fresh ids because the ledger may refuse them for a passing reason (the limit is closed while its capacity is
 //! being lowered), which uses an id up. The trace keeps them from acting twice.
