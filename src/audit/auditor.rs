@@ -7,7 +7,7 @@ use super::definition::{self, Unreadable, Version};
 use super::ids::{self, Ids, PURPOSE_GUARD};
 use super::lease::OfLease;
 use super::leases::Leases;
-use super::limits::Limits;
+use super::limits::{Limits, Owners};
 use super::report::{Finding, Law, Progress, Report};
 use crate::ledger::raw::RawTransfer;
 use crate::ledger::{Account, TransferCode};
@@ -146,7 +146,8 @@ impl Auditor {
             self.apply(transfer);
         }
         context.end(&mut self.books(), last);
-        self.leases.add_chain(&of_lease, self.ids, &self.accounts, &mut self.report);
+        let owners = Owners { accounts: &self.accounts, limits: &self.limits };
+        self.leases.add_chain(&of_lease, self.ids, owners, &mut self.report);
         for limit in context.touched() {
             self.limits.check_balances(limit, &self.accounts, last, &mut self.report);
         }
@@ -248,8 +249,10 @@ impl Auditor {
         let mut leases = Leases::keeping();
         // Each operation after the grant begins with the id of a guard.
         let begins = |(transfer, _): &OfLease| ids::purpose(transfer.id) == Some(PURPOSE_GUARD);
-        for chain in of_lease.chunk_by(|_, next| !begins(next)) {
-            leases.add_chain(chain, self.ids, &self.accounts, &mut self.report);
+        let owners = Owners { accounts: &self.accounts, limits: &self.limits };
+        let is_linked = |(transfer, _): &OfLease| transfer.has(RawTransfer::LINKED);
+        for chain in of_lease.chunk_by(|last, next| is_linked(last) && !begins(next)) {
+            leases.add_chain(chain, self.ids, owners, &mut self.report);
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Version {
     pub(super) schedule_since_ns: Option<u64>,
     /// When the first window of a calendar window ends, if the version starts its schedule.
     pub(super) first_window_ends_ms: Option<u64>,
+    /// Whether replicas may serve callers from allotments.
+    pub(super) has_allotment: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +156,12 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
         }
     }
     let ends_ms = if reader.is_at_end() { 0 } else { reader.number()? };
+    // How callers wait.
+    if !reader.is_at_end() {
+        reader.number()?;
+        reader.option(Reader::number)?;
+    }
+    let allotment_ms = if reader.is_at_end() { 0 } else { reader.number()? };
     // Later parts change nothing that the audit checks.
     Ok(Version {
         number,
@@ -167,6 +175,7 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
         accounts_since,
         schedule_since_ns,
         first_window_ends_ms: (ends_ms != 0).then_some(ends_ms),
+        has_allotment: allotment_ms != 0,
     })
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
-use super::accounts::{Accounts, Role};
 use super::codes;
 use super::ids::{self, Ids, PURPOSE_GUARD, PURPOSE_RESERVE};
 use super::lease::{Lease, Leg, OfLease};
+use super::limits::Owners;
 use super::report::{Finding, Law, Report};
 use super::settle;
 use crate::ledger::TransferCode as Code;
@@ -66,7 +66,7 @@ impl Leases {
         &mut self,
         transfers: &[OfLease],
         ids: Ids,
-        accounts: &Accounts,
+        owners: Owners<'_>,
         report: &mut Report,
     ) {
         let Some(&(first, code)) = transfers.first() else { return };
@@ -89,7 +89,7 @@ impl Leases {
         } else if !is_void && (codes::reserves(code) || matches!(code, Code::Borrow | Code::Pass)) {
             self.add_grant(transfers, report);
         } else if is_void || matches!(code, Code::Complete | Code::Extend | Code::Renew) {
-            self.add_to_lease(transfers, code, accounts, report);
+            self.add_to_lease(transfers, code, owners, report);
         } else {
             let sentence = "a chain of a lease begins with a transfer that begins no operation";
             report.add(Finding::new(Law::LeaseShape, &first, sentence).of_lease(id));
@@ -108,13 +108,15 @@ impl Leases {
     fn add_grant(&mut self, transfers: &[OfLease], report: &mut Report) {
         let Some((first, _)) = transfers.first() else { return };
         let id = first.wide;
-        if let Some(lease) = self.by_id.get(&id) {
+        // A lease without legs was served from allotments. It may be granted again, if its replica forgot it.
+        let known = self.by_id.get(&id);
+        if let Some(lease) = known.filter(|lease| !lease.legs.is_empty()) {
             let finding = Finding::new(Law::GrantedOnce, first, "a lease is granted a second time");
             let earlier = lease.legs.first().map(|leg| leg.transfer);
             report.add(finding.of_lease(id).with(earlier));
             return;
         }
-        let mut lease = Lease::default();
+        let mut lease = known.cloned().unwrap_or_default();
         let mut borrowed = None;
         for (transfer, code) in transfers {
             if codes::reserves(*code) && !transfer.has(RawTransfer::VOID_PENDING) {
@@ -142,21 +144,17 @@ impl Leases {
     }
 
     /// Takes a complete, an extend or a renewal.
-    fn add_to_lease(&mut self, transfers: &[OfLease], code: Code, accounts: &Accounts, report: &mut Report) {
+    fn add_to_lease(&mut self, transfers: &[OfLease], code: Code, owners: Owners<'_>, report: &mut Report) {
         let Some((first, _)) = transfers.first() else { return };
         let id = first.wide;
         if ids::purpose(first.id) != Some(PURPOSE_GUARD) {
             let sentence = "an operation on a lease does not begin with the id of a guard";
             report.add(Finding::new(Law::SettledOnce, first, sentence).of_lease(id));
         }
+        if self.keeps && settle::is_of_allotments(transfers, owners) {
+            self.by_id.entry(id).or_default();
+        }
         let Some(lease) = self.by_id.get_mut(&id) else {
-            // A lease that was served from an allotment has no grant in the ledger, only what it used above it.
-            let is_overage =
-                |(_, code): &OfLease| matches!(code, Code::Complete | Code::Overage | Code::Debt);
-            let guards = |(_, code): &OfLease| *code == Code::Complete;
-            if transfers.iter().all(is_overage) && !transfers.iter().all(guards) {
-                return;
-            }
             if self.keeps {
                 let sentence = "a lease that was never granted is settled or extended";
                 report.add(Finding::new(Law::LeaseShape, first, sentence).of_lease(id));
@@ -181,7 +179,7 @@ impl Leases {
         } else if code == Code::Renew {
             lease.renew(transfers)
         } else {
-            settle::check(id, lease, transfers, |account| limit_of(accounts, account), report);
+            settle::check(id, lease, transfers, owners, report);
             lease.settled_by = Some(first.id);
             None
         };
@@ -194,8 +192,4 @@ impl Leases {
             self.ends.remove(&(ends_ns, id));
         }
     }
-}
-
-fn limit_of(accounts: &Accounts, account: u128) -> Option<u32> {
-    accounts.role(account).and_then(Role::limit)
 }

@@ -25,6 +25,8 @@ pub(super) struct Limit {
     pub(super) counted_at: Option<u32>,
     /// Of a template: how many instances it counts.
     pub(super) instances: u64,
+    /// Whether any of its versions had an allotment. Leases may have been served from it in memory.
+    pub(super) had_allotment: bool,
 }
 
 /// A version that a chain makes.
@@ -35,6 +37,25 @@ pub(super) struct NewVersion {
     pub(super) replaced: Option<(Schedule, Clock)>,
     /// Whether it starts a new schedule.
     pub(super) starts_schedule: bool,
+}
+
+/// Tells the limits that accounts belong to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owners<'a> {
+    pub(super) accounts: &'a Accounts,
+    pub(super) limits: &'a Limits,
+}
+
+impl Owners<'_> {
+    pub(super) fn limit_of(self, account: u128) -> Option<u32> {
+        self.accounts.role(account).and_then(Role::limit)
+    }
+
+    /// Whether leases may hold the limit of an account although no transfer of theirs says so.
+    pub(super) fn had_allotment(self, account: u128) -> bool {
+        let limit = self.limit_of(account).and_then(|limit| self.limits.get(limit));
+        limit.is_some_and(|limit| limit.had_allotment)
+    }
 }
 
 /// All limits.
@@ -113,6 +134,8 @@ impl Limits {
             borrowed: bucket.then(|| ids.borrowed(&version.key)),
             counted_at: earlier.as_ref().and_then(|earlier| earlier.counted_at),
             instances: earlier.as_ref().map_or(0, |earlier| earlier.instances),
+            had_allotment: version.has_allotment
+                || earlier.as_ref().is_some_and(|earlier| earlier.had_allotment),
             version,
         };
         match self.get_mut(index) {

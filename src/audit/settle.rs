@@ -1,6 +1,7 @@
 //! Checks a complete against what its lease holds.
 
 use super::lease::{Lease, Leg, OfLease};
+use super::limits::Owners;
 use super::report::{Finding, Law, Report};
 use crate::ledger::TransferCode as Code;
 use crate::ledger::raw::RawTransfer;
@@ -10,12 +11,24 @@ use crate::time::NS_PER_SECOND;
 /// been sent again for a while after it was planned.
 const LATER_NS_MAX: u64 = 31 * NS_PER_SECOND;
 
-/// Checks the transfers of a complete. `limit_of` tells the limit of an account.
+/// Whether a complete settles a lease of which the ledger may have no grant: it was served from allotments in memory, and only
+/// its overage is recorded.
+pub(super) fn is_of_allotments(transfers: &[OfLease], owners: Owners<'_>) -> bool {
+    let Some(((_, Code::Complete), overages)) = transfers.split_first() else { return false };
+    !overages.is_empty()
+        && overages.iter().all(|(transfer, code)| {
+            matches!(code, Code::Overage | Code::Debt)
+                && !transfer.has(RawTransfer::VOID_PENDING)
+                && owners.had_allotment(transfer.debit)
+        })
+}
+
+/// Checks the transfers of a complete.
 pub(super) fn check(
     id: u128,
     lease: &mut Lease,
     transfers: &[OfLease],
-    limit_of: impl Fn(u128) -> Option<u32>,
+    owners: Owners<'_>,
     report: &mut Report,
 ) {
     let mut voided: Option<Leg> = None;
@@ -76,6 +89,10 @@ pub(super) fn check(
                 let pending = transfer.has(RawTransfer::PENDING);
                 let of_limit = || legs(lease, transfer.debit);
                 if of_limit().next().is_none() {
+                    if owners.had_allotment(transfer.debit) {
+                        // The lease holds it in an allotment.
+                        continue;
+                    }
                     let sentence = "overage is reserved of a limit that the lease does not hold".to_owned();
                     wrong(Law::LeaseShape, sentence, None);
                 } else if pending && of_limit().all(|leg| other_expiry(transfer, leg).is_some()) {
@@ -84,9 +101,9 @@ pub(super) fn check(
                 }
             }
             Code::Debt => {
-                let limit = limit_of(transfer.debit);
-                let holds = lease.legs.iter().any(|leg| limit.is_some() && limit_of(leg.account) == limit);
-                if !holds {
+                let limit = owners.limit_of(transfer.debit);
+                let is_of_limit = |leg: &Leg| limit.is_some() && owners.limit_of(leg.account) == limit;
+                if !lease.legs.iter().any(is_of_limit) && !owners.had_allotment(transfer.debit) {
                     let sentence = "debt is recorded for a limit that the lease does not hold".to_owned();
                     wrong(Law::Debt, sentence, None);
                 }

@@ -1,5 +1,6 @@
 //! The audit: clean on ledgers that the limiter wrote, and it finds each violation in ledgers that are wrong.
 
+mod allotments;
 mod clean;
 mod list_ledger;
 mod scenario;

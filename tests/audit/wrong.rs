@@ -145,6 +145,16 @@ const CASES: &[Case] = &[
     },
     Case {
         law: Law::LeaseShape,
+        what: "a lease gets overage of a limit without allotments, but no grant",
+        tamper: |list, _| {
+            let lease = list.transfers[list.with_code(Code::Overage, RawTransfer::PENDING)].wide;
+            let grant = list.find("its grant", |transfer| transfer.wide == lease);
+            assert_eq!(list.transfers[grant].code, Code::ReserveRolling as u16);
+            list.transfers.remove(grant);
+        },
+    },
+    Case {
+        law: Law::LeaseShape,
         what: "a renewal holds more than before",
         tamper: |list, _| {
             let trace = list.with_code(Code::Renew, 0);
