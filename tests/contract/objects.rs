@@ -133,13 +133,18 @@ pub async fn a_new_rate_first_makes_the_refills_of_the_old_one<B: Backend>(backe
 pub async fn alternating_rates_add_up<B: Backend>(backend: B) {
     let replica = start(&backend).await;
     replica.set_rate("rpm", 0.4, 10).await;
+    let began = std::time::Instant::now();
     assert!(replica.try_take("rpm", 10).await);
     for nth in 0..8 {
         backend.pass(SECOND).await;
         replica.set_rate("rpm", if nth % 2 == 0 { 0.5 } else { 0.4 }, 10).await;
     }
     let tokens = replica.tokens("rpm").await;
-    assert!((3..=4).contains(&tokens), "3.6, and the refills while the test runs: {tokens}");
+    let while_the_test_runs = 0.5 * began.elapsed().as_secs_f64();
+    assert!(
+        tokens >= 3 && tokens as f64 <= 3.6 + while_the_test_runs,
+        "3.6 and {while_the_test_runs}: {tokens}"
+    );
 }
 
 pub async fn a_small_burst_keeps_the_rate<B: Backend>(backend: B) {
