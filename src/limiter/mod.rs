@@ -4,7 +4,7 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `resolve.rs` | a command and its limits: known, made from their templates, refilled |
-//! | `reserve.rs`, `force.rs`, `look.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
+//! | `reserve.rs`, `reserve_batch.rs`, `force.rs`, `look.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
 //! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
 //! | `allotment/` | serves callers from a part of the capacity that this process reserved |
@@ -33,6 +33,7 @@ mod look;
 mod object;
 mod renew;
 mod reserve;
+mod reserve_batch;
 mod resolve;
 mod waiting;
 

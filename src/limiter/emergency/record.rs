@@ -11,7 +11,7 @@ use super::{EmergencyCounts, EmergencyDebt};
 use crate::decide::emergency_debt::{self, Claim, DebtResult, WithPass};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
 use crate::limit::LeaseId;
-use crate::limiter::reserve::missing_outcome;
+use crate::limiter::reserve_batch::missing_outcome;
 use crate::limiter::{Limiter, LimiterError};
 use crate::protocol::ReserveOutcome;
 use crate::telemetry::{Occurrences, with_sources};
