@@ -117,6 +117,7 @@ fn settle_below(bencher: Bencher) {
             amount: ACTUAL,
             debt_account: limit.debt_account,
             borrowed: None,
+            is_known: true,
         })
         .collect();
     let granted = || {

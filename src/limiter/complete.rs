@@ -55,9 +55,7 @@ impl<L: Ledger> Limiter<L> {
         };
         let lease = lease.with_legs(also);
         let mut used = self.used(command.actuals(), &lease);
-        // Without the definition nothing that is released would repay what a bucket owes.
-        let is_unknown = |actual: &Actual| self.registry.snapshot().get(&actual.key).is_none();
-        if index_outside_lease(&lease, &used, now_ns).is_some() || command.actuals().iter().any(is_unknown) {
+        if index_outside_lease(&lease, &used, now_ns).is_some() || used.iter().any(|used| !used.is_known) {
             // Another replica may have defined a limit, or given it a new account.
             let keys = command.actuals().iter().map(|actual| &actual.key);
             Box::pin(self.registry.refresh_limits(keys)).await?;
@@ -232,6 +230,7 @@ impl<L: Ledger> Limiter<L> {
                 amount: actual.amount,
                 debt_account: limit.map_or_else(|| self.ids.debt(&actual.key), |limit| limit.debt_account),
                 borrowed: limit.and_then(Limit::borrowed_account),
+                is_known: limit.is_some(),
             }
         };
         actuals.iter().map(used).collect()

@@ -52,7 +52,8 @@ pub async fn a_delayed_complete_releases_nothing_that_others_spent<B: Backend>(b
         let found =
             Lease::from_transfers(id, &transfers.expect("the ledger answers")).expect("the lease is granted");
         let accounts = [limit.account].into_iter().collect();
-        let used = Used { accounts, amount: 0, debt_account: limit.debt_account, borrowed: None };
+        let used =
+            Used { accounts, amount: 0, debt_account: limit.debt_account, borrowed: None, is_known: true };
         let now_ns = replica.ledger.now_ns();
         let mut settlement = Settlement::new(replica.ids, found, &[used]);
         let Ok(Next::Send(chain)) = settlement.next(|| now_ns) else {

@@ -19,6 +19,8 @@ pub struct Used {
     pub debt_account: AccountId,
     /// The account of borrowed tokens, if the limit's kind lends: what the complete releases repays them.
     pub borrowed: Option<AccountId>,
+    /// Whether the limit's definition is known. Without it nothing is repaid.
+    pub is_known: bool,
 }
 
 impl Used {
