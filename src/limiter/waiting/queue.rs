@@ -198,13 +198,16 @@ impl Queues {
     ) -> Turns {
         let mut round = Round {
             queues: self,
+            keys: Vec::new(),
+            added: HashSet::new(),
             fronts: HashMap::new(),
             passed: HashSet::new(),
             served: HashSet::new(),
             rooms: rooms.clone(),
             turns: Turns::default(),
         };
-        round.run(keys.into_iter().filter(|key| self.queues.contains_key(*key)).collect());
+        keys.into_iter().filter(|key| self.queues.contains_key(*key)).for_each(|key| round.add_key(key));
+        round.run();
         round.turns
     }
 }
@@ -212,6 +215,9 @@ impl Queues {
 /// The search for those whose turn it is.
 struct Round<'a> {
     queues: &'a Queues,
+    /// The queues that are gone through, in the order in which they were added.
+    keys: Vec<&'a LimitKey>,
+    added: HashSet<&'a LimitKey>,
     /// How far each queue was gone through.
     fronts: HashMap<&'a LimitKey, Peekable<Values<'a, Position, WaiterId>>>,
     /// Those that block nobody in this queue.
@@ -230,17 +236,19 @@ enum Turn {
 }
 
 impl<'a> Round<'a> {
-    fn run(&mut self, mut keys: Vec<&'a LimitKey>) {
+    fn run(&mut self) {
+        let mut unseen = HashSet::new();
         loop {
             let mut is_stuck = true;
-            let known = keys.len();
-            for key in keys.clone() {
+            let known = self.keys.len();
+            for index in 0..known {
+                let Some(&key) = self.keys.get(index) else { break };
                 while let Some(id) = self.front(key) {
-                    self.add_keys_of(id, &mut keys);
+                    self.add_keys_of(id);
                     match self.turn(id) {
                         Turn::Fits => self.serve(id),
                         Turn::Unseen => {
-                            if !self.turns.unseen.contains(&id) {
+                            if unseen.insert(id) {
                                 self.turns.unseen.push(id);
                             }
                             break;
@@ -250,33 +258,36 @@ impl<'a> Round<'a> {
                     is_stuck = false;
                 }
             }
-            if is_stuck && keys.len() == known && !self.pass_some(&keys) {
+            if is_stuck && self.keys.len() == known && !self.pass_some() {
                 return;
             }
         }
     }
 
     /// The other queues of a waiter decide about its turn too.
-    fn add_keys_of(&self, id: WaiterId, keys: &mut Vec<&'a LimitKey>) {
-        let Some(command) = self.queues.command(id) else { return };
-        for requirement in command.requirements() {
-            if !is_alone(command) && !keys.contains(&&requirement.key) {
-                keys.push(&requirement.key);
-            }
+    fn add_keys_of(&mut self, id: WaiterId) {
+        let Some(command) = self.queues.command(id).filter(|command| !is_alone(command)) else { return };
+        command.requirements().iter().for_each(|requirement| self.add_key(&requirement.key));
+    }
+
+    fn add_key(&mut self, key: &'a LimitKey) {
+        if self.added.insert(key) {
+            self.keys.push(key);
         }
     }
 
     /// In a queue that is newest first, waiters over several limits block nobody: those behind them are tried.
-    fn pass_some(&mut self, keys: &[&'a LimitKey]) -> bool {
+    fn pass_some(&mut self) -> bool {
         let mut passed = false;
-        for key in keys {
+        for index in 0..self.keys.len() {
+            let Some(&key) = self.keys.get(index) else { break };
             let is_newest_first =
-                self.queues.queues.get(*key).is_some_and(|queue| queue.order == QueueOrder::NewestFirst);
+                self.queues.queues.get(key).is_some_and(|queue| queue.order == QueueOrder::NewestFirst);
             let Some(id) = self.front(key).filter(|_| is_newest_first) else { continue };
             let several = self.queues.command(id).is_some_and(|command| !is_alone(command));
             if several && matches!(self.turn(id), Turn::LacksRoom | Turn::NotFirst) {
-                self.fronts.get_mut(*key).and_then(Iterator::next);
-                self.passed.insert((*key, id));
+                self.fronts.get_mut(key).and_then(Iterator::next);
+                self.passed.insert((key, id));
                 passed = true;
             }
         }

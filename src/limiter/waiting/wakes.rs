@@ -11,7 +11,7 @@ use crate::ledger::AccountId;
 use crate::limit::LimitKey;
 use crate::registry::{RefillObserver, Waiters};
 
-/// Above this number, the accounts of limits without waiters are forgotten.
+/// Above this number, the accounts of limits without waiters are forgotten at the next poll.
 const ACCOUNTS_MAX: usize = 4_096;
 
 impl Waiting {
@@ -24,11 +24,8 @@ impl Waiting {
         lacking: Option<(usize, Option<Instant>)>,
     ) {
         let mut state = self.lock();
-        let State { accounts: known, waiters, expected, queues, .. } = &mut *state;
+        let State { accounts: known, waiters, expected, .. } = &mut *state;
         known.extend(accounts);
-        if known.len() > ACCOUNTS_MAX {
-            known.retain(|_, key| queues.waiters(key) > 0);
-        }
         let Some((waiter, (limiting, room_at))) = waiters.get_mut(&id).zip(lacking) else { return };
         waiter.progress.limiting = limiting;
         let key = waiter.command.requirements().get(limiting).map(|requirement| requirement.key.clone());
@@ -48,6 +45,11 @@ impl Waiting {
         if polls {
             state.expected.clear();
             state.due.clear();
+            let State { accounts, queues, .. } = &mut *state;
+            // Not with each look: where all of them have waiters, nothing is forgotten.
+            if accounts.len() > ACCOUNTS_MAX {
+                accounts.retain(|_, key| queues.waiters(key) > 0);
+            }
             return Some(state.queues.keys().cloned().collect());
         }
         let (now, State { expected, expiries, due, queues, .. }) = (Instant::now(), &mut *state);

@@ -1,3 +1,5 @@
+//! Tables of whose turn it is, and random waiters against a naive search.
+
 use proptest::prelude::*;
 
 use super::*;
