@@ -4,11 +4,10 @@ import concurrent.futures
 import json
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 
-from gateway_checks import call, eventually, free_ports
+from gateway_checks import Programs, call, eventually
 
 PROTO = pathlib.Path(__file__).parent.parent / "proto"
 EXAMPLE = pathlib.Path(__file__).parent.parent / "examples" / "envoy"
@@ -18,15 +17,14 @@ LOAD_CALLERS, LOAD_REQUESTS = 4, 100
 BODY = b"hello, this is 32 bytes of text\n"
 
 
-class World:
+class World(Programs):
     """The programs, on ports of their own, in a folder of their own."""
 
     def __init__(self, folder, ratelimiterd, envoy):
-        self.folder, self.ratelimiterd, self.envoy = pathlib.Path(folder), ratelimiterd, envoy
-        self.ports = free_ports(PORTS)
+        super().__init__(folder, ratelimiterd, PORTS)
+        self.envoy = envoy
         for file in EXAMPLE.iterdir():
             self.copy(file.name)
-        self.running = {}
 
     def copy(self, name, **replaced):
         text = (EXAMPLE / name).read_text()
@@ -37,29 +35,11 @@ class World:
             text = re.sub(rf"{old}: \S+", f"{old}: {new}", text)
         (self.folder / name).write_text(text)
 
-    def start(self, name, *command):
-        log = open(self.folder / f"{name}.log", "ab")
-        # ratelimiterd refuses variables that look like its settings and are none.
-        self.running[name] = subprocess.Popen(command, cwd=self.folder, env={}, stdout=log, stderr=log)
-
-    def stop(self, name):
-        process = self.running.pop(name)
-        process.terminate()
-        assert process.wait(timeout=30) == 0, f"{name} ended with {process.returncode}"
-
-    def start_ratelimiterd(self):
-        self.start("ratelimiterd", self.ratelimiterd, "serve", "--config", "ratelimiterd.toml")
-        self.await_ready("ratelimiterd", "http", "/readyz")
-
     def start_envoy(self, **replaced):
         # A time-out of the example would strike where a test machine is busy.
         self.copy("envoy.yaml", **{" timeout": "5s", **replaced})
         self.start("envoy", self.envoy, "-c", "envoy.yaml", "--use-dynamic-base-id", "--log-level", "warn")
         self.await_ready("envoy", "envoy_admin", "/ready")
-
-    def await_ready(self, name, port, path):
-        is_ready = lambda: call("GET", self.ports[port], path)[0] == 200
-        eventually(f"{name} is ready", is_ready, self.running[name])
 
     def put(self, limit):
         status, _, body = call("PUT", self.ports["http"], "/v1/admin/limits", limit)

@@ -2,23 +2,22 @@
 
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 
-from gateway_checks import call, eventually, free_ports
+from gateway_checks import Programs, call, eventually
 
 EXAMPLE = pathlib.Path(__file__).parent.parent / "examples" / "nginx"
 # The ports in the files of the example.
 PORTS = {"http": 8080, "clients": 10000, "echo": 10001}
 
 
-class World:
+class World(Programs):
     """The programs, on ports of their own, in a folder of their own."""
 
     def __init__(self, folder, ratelimiterd, nginx):
-        self.folder, self.ratelimiterd, self.nginx = pathlib.Path(folder), ratelimiterd, nginx
-        self.ports = free_ports(PORTS)
+        super().__init__(folder, ratelimiterd, PORTS)
+        self.nginx = nginx
         for file in EXAMPLE.iterdir():
             text = file.read_text()
             for name, port in PORTS.items():
@@ -27,27 +26,10 @@ class World:
                 # The time-outs of the example would strike where a test machine is busy.
                 text = re.sub(r"(proxy_\w+_timeout) \d+ms", r"\1 5s", text)
             (self.folder / file.name).write_text(text)
-        self.running = {}
-
-    def start(self, name, *command):
-        log = open(self.folder / f"{name}.log", "ab")
-        # ratelimiterd refuses variables that look like its settings and are none.
-        self.running[name] = subprocess.Popen(command, cwd=self.folder, env={}, stdout=log, stderr=log)
-
-    def stop(self, name):
-        process = self.running.pop(name)
-        process.terminate()
-        assert process.wait(timeout=30) == 0, f"{name} ended with {process.returncode}"
-
-    def start_ratelimiterd(self):
-        self.start("ratelimiterd", self.ratelimiterd, "serve", "--config", "ratelimiterd.toml")
-        is_ready = lambda: call("GET", self.ports["http"], "/readyz")[0] == 200
-        eventually("ratelimiterd is ready", is_ready, self.running["ratelimiterd"])
 
     def start_nginx(self):
         self.start("nginx", self.nginx, "-p", str(self.folder), "-c", "nginx.conf")
-        is_ready = lambda: call("GET", self.ports["echo"], "/")[0] == 200
-        eventually("nginx is ready", is_ready, self.running["nginx"])
+        self.await_ready("nginx", "echo", "/")
 
     def ask(self, tenant, path="/", method="GET", body=None, **headers):
         return call(method, self.ports["clients"], path, body, x_tenant=tenant, **headers)
