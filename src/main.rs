@@ -279,10 +279,8 @@ fn run(settings: Settings) -> Result<(), MainError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(MainError::Runtime)?;
     #[cfg(feature = "otlp")]
-    let otlp = match settings.otlp.is_on() {
-        true => Some(Otlp::new(&settings.otlp, runtime.handle().clone())?),
-        false => None,
-    };
+    let otlp =
+        settings.otlp.is_on().then(|| Otlp::new(&settings.otlp, runtime.handle().clone())).transpose()?;
     let log = log_layer(&settings.log)?;
     let subscriber = tracing_subscriber::registry().with(log);
     #[cfg(feature = "otlp")]
