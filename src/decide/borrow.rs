@@ -27,9 +27,10 @@ use super::allowance::{self, owes_at_most};
 use super::clock_value::ClockValue;
 use super::ids::{Ids, Purpose};
 use super::lease::Lease;
-use super::refill::{Schedule, repay};
+use super::refill::repay;
 use super::reservation_ahead::{millisecond_end_ns, narrow, repaid_at_ms};
 use super::reserve::{PlannedLeg, plan_spending_leg, unsatisfiable_leg};
+use super::schedule::Schedule;
 use super::settle::Behind;
 use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,

@@ -51,6 +51,7 @@ pub(crate) mod replaced_account;
 pub(crate) mod reservation_ahead;
 pub mod reserve;
 pub mod retry_after;
+pub mod schedule;
 pub mod schedule_change;
 pub mod settle;
 pub mod usage;
@@ -71,7 +72,7 @@ pub struct Limit {
     /// The account that records debt.
     pub debt_account: AccountId,
     /// The refill schedule; `None` for rolling and concurrency limits.
-    pub schedule: Option<Box<refill::Schedule>>,
+    pub schedule: Option<Box<schedule::Schedule>>,
 }
 
 impl Limit {

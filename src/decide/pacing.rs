@@ -12,7 +12,8 @@
 use super::Limit;
 use super::clock_value::ClockValue;
 use super::ids::Ids;
-use super::refill::{CatchUp, Schedule, guarded_chain, refill_transfer};
+use super::refill::{CatchUp, guarded_chain, refill_transfer};
+use super::schedule::Schedule;
 use crate::ledger::{Movement, Transfer, TransferCode, TransferId, UserData};
 use crate::limit::Refill;
 

@@ -4,7 +4,7 @@
 use super::Limit;
 use super::ids::{Ids, Purpose};
 use super::lease::Hold;
-use super::refill::SpendTarget;
+use super::schedule::SpendTarget;
 use crate::ledger::{Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, UserData};
 use crate::limit::{Kind, LimitKey, Status};
 use crate::protocol::{Requirement, Reserve};

@@ -13,7 +13,7 @@
 //! until when the new schedule keeps it there. So a complete of an earlier lease finds what it can release.
 
 use super::clock_value::ClockValue;
-use super::refill::{Schedule, SpendTarget};
+use super::schedule::{Schedule, SpendTarget};
 use crate::ledger::{AccountId, Recorded, UserData};
 use crate::limit::{RefillRate, Steps};
 use crate::time::NS_PER_MS;

@@ -5,7 +5,7 @@
 
 use super::Limit;
 use super::clock_value::ClockValue;
-use super::refill::Schedule;
+use super::schedule::Schedule;
 use crate::ledger::{Account, AccountId, LedgerError};
 use crate::limit::Refill;
 

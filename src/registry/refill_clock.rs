@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::decide::clock_value::ClockValue;
 use crate::decide::pacing;
-use crate::decide::refill::Schedule;
+use crate::decide::schedule::Schedule;
 
 /// A moment at which no reserve ever looks: this limit has no interval to start.
 const NEVER: u64 = u64::MAX;

@@ -21,7 +21,8 @@ use crate::decide::Limit;
 use crate::decide::clock_value::ClockValue;
 use crate::decide::ids::Ids;
 use crate::decide::pacing;
-use crate::decide::refill::{self, CatchUp, RefillResult, Schedule};
+use crate::decide::refill::{self, CatchUp, RefillResult};
+use crate::decide::schedule::Schedule;
 use crate::ledger::{AccountId, Ledger, LedgerError, TransferId, find_closing};
 use crate::limit::Status;
 

@@ -12,7 +12,7 @@ use super::templates::Templates;
 use crate::decide::Limit;
 use crate::decide::definition_codec::DefinitionVersion;
 use crate::decide::ids::Ids;
-use crate::decide::refill::Schedule;
+use crate::decide::schedule::Schedule;
 use crate::limit::{LimitKey, LimitState, Status};
 
 /// The newest known version of each limit, deleted ones included. Reads take no lock.

@@ -5,8 +5,9 @@ use smallvec::{SmallVec, smallvec};
 use super::{BalanceStep, ChainInputs, VersionPlan};
 use crate::decide::definition_codec::{self, CodecError};
 use crate::decide::ids::Ids;
-use crate::decide::refill::{EVERYTHING, SpendTarget, refill_transfer, repay, whole_ms_ns};
+use crate::decide::refill::{EVERYTHING, refill_transfer, repay};
 use crate::decide::replaced_account::KeptReservation;
+use crate::decide::schedule::{SpendTarget, whole_ms_ns};
 use crate::decide::schedule_change::{Earned, ReplacedBalances, closing_data};
 use crate::ledger::{Bound, Chain, Movement, Transfer, TransferCode, TransferId, UserData};
 

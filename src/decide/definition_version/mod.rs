@@ -30,8 +30,8 @@ use std::cmp::Ordering;
 
 use super::Limit;
 use super::ids::Ids;
-use super::refill::{Schedule, whole_ms_ns};
 use super::replaced_account::replaces_account;
+use super::schedule::{Schedule, whole_ms_ns};
 use crate::ledger::{AccountCode, AccountId, AccountRule, NewAccount};
 use crate::limit::{Capacity, Definition, KindName, LimitKey, LimitState, Origin, ScheduledKind, Status};
 
