@@ -48,7 +48,7 @@ impl Default for WaitingOptions {
         Self {
             poll_interval: Duration::from_millis(100),
             waiters_max: 10_000,
-            priority_aging: Duration::from_millis(1_000),
+            priority_aging: Duration::from_millis(2_500),
         }
     }
 }
