@@ -5,7 +5,7 @@ use super::resolve::Resolved;
 use crate::decide::reserve::Denial;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
-use crate::protocol::ReserveOutcome;
+use crate::protocol::{ReserveOutcome, RetryAfterSource};
 use crate::registry::Entry;
 use crate::time::{NS_PER_MS, unix_ms};
 
@@ -24,10 +24,10 @@ impl<L: Ledger> Limiter<L> {
             Denial::Decreasing(key) => {
                 ReserveOutcome::Decreasing { key, retry_after_ms: self.retry_policy.decreasing_ms }
             }
-            Denial::Replaced(key) => ReserveOutcome::NoRoom { key, retry_after_ms: RETRY_AT_ONCE_MS },
+            Denial::Replaced(key) => retry_at_once(key),
             Denial::NoRoom(key) => {
                 let hint_ms = resolved.entry(&key).map(|entry| self.no_room_ms(entry, resolved, repeated));
-                ReserveOutcome::NoRoom { key, retry_after_ms: hint_ms.unwrap_or(RETRY_AT_ONCE_MS) }
+                no_room_for(key, hint_ms.unwrap_or(RETRY_AT_ONCE_MS), RetryAfterSource::Estimate)
             }
         }
     }
@@ -55,6 +55,16 @@ impl<L: Ledger> Limiter<L> {
         };
         let wait_ms = until_ns.saturating_sub(self.ledger.now_ns()).div_ceil(NS_PER_MS);
         let kind = entry.limit.state.definition.kind;
-        ReserveOutcome::NoRoom { key, retry_after_ms: self.retry_policy.room_known_ms(kind, wait_ms) }
+        let retry_after_ms = self.retry_policy.room_known_ms(kind, wait_ms);
+        no_room_for(key, retry_after_ms, RetryAfterSource::Estimate)
     }
+}
+
+/// The denial of a limit that has changed meanwhile.
+pub(super) fn retry_at_once(key: LimitKey) -> ReserveOutcome {
+    no_room_for(key, RETRY_AT_ONCE_MS, RetryAfterSource::Estimate)
+}
+
+fn no_room_for(key: LimitKey, retry_after_ms: u64, retry_after_source: RetryAfterSource) -> ReserveOutcome {
+    ReserveOutcome::NoRoom { key, retry_after_ms, retry_after_source }
 }
