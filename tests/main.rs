@@ -45,5 +45,6 @@ mod run;
 mod stored_formats;
 mod tower;
 mod waiters;
+mod waiting_faults;
 
 contract_tests!(crate::memory::MemoryBackend::keeping_all());

@@ -391,6 +391,8 @@ macro_rules! contract_tests {
             an_extend_waits_for_its_turn,
             an_extend_is_denied_at_the_end_of_its_wait,
             a_forced_reserve_of_a_denied_lease_is_told_to_all,
+            a_limit_that_goes_into_shadow_mode_grants_its_waiters,
+            a_waiter_of_a_limit_in_shadow_mode_waits_for_the_others,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole_after_a_crash,
