@@ -152,6 +152,10 @@ def test_a_batch_has_an_answer_for_each_item() -> None:
 
 
 def test_exceptions_survive_pickling() -> None:
-    for error in (Denied("k", "no_room", 1.5, None, "exact"), LeaseSettled("lease_settled", "why", 409), OutcomeUnknown("why")):
+    for error in (
+        Denied("k", "no_room", 1.5, None, "exact"),
+        LeaseSettled("lease_settled", "why", 409),
+        OutcomeUnknown("why"),
+    ):
         copy = pickle.loads(pickle.dumps(error))
         assert (type(copy), str(copy), copy.__dict__) == (type(error), str(error), error.__dict__)
