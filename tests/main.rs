@@ -37,6 +37,7 @@ mod one_process;
 #[path = "support/operations.rs"]
 mod operations;
 mod permits;
+mod polite_callers;
 mod program;
 mod registry_file;
 mod round_trips;

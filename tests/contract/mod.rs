@@ -27,6 +27,7 @@ pub mod replicas;
 pub mod reservations_ahead;
 pub mod reserve;
 pub mod resets;
+pub mod retry_after;
 pub mod schedule_edges;
 pub mod schedules;
 pub mod shadow;
@@ -362,6 +363,11 @@ macro_rules! contract_tests {
             only_known_instances_grant_in_an_emergency,
             an_emergency_lease_of_thirty_two_limits_becomes_debt,
             limits_without_permission_grant_nothing_in_an_emergency,
+        ]);
+        $crate::contract_tests!(@module retry_after, $backend, [
+            an_exact_hint_is_the_time_at_which_the_amount_fits,
+            what_a_complete_has_shrunk_is_free_at_its_time,
+            denials_over_several_limits_are_estimates,
         ]);
         $crate::contract_tests!(@module waiting, $backend, [
             a_complete_wakes_the_waiter,
