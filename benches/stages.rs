@@ -182,6 +182,7 @@ fn json_out(bencher: Bencher) {
     let answer = ReserveAnswer {
         allowed: true,
         retry_after_ms: 0,
+        retry_after_source: None,
         reserved_at_unix_ms: 1_795_321_501_270,
         error: String::new(),
         limiting_key: None,

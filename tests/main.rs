@@ -37,6 +37,7 @@ mod one_process;
 #[path = "support/operations.rs"]
 mod operations;
 mod permits;
+mod polite_callers;
 mod program;
 mod registry_file;
 mod round_trips;
@@ -45,5 +46,6 @@ mod run;
 mod stored_formats;
 mod tower;
 mod waiters;
+mod waiting_faults;
 
 contract_tests!(crate::memory::MemoryBackend::keeping_all());

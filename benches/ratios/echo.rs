@@ -26,6 +26,7 @@ async fn grant(Json(body): Json<ReserveBody>) -> Json<ReserveAnswer> {
     Json(ReserveAnswer {
         allowed: !body.requirements.is_empty(),
         retry_after_ms: 0,
+        retry_after_source: None,
         reserved_at_unix_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
         error: String::new(),
         limiting_key: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CallError, ErrorKind, LimitKey};
+use super::{CallError, ErrorKind, LimitKey, RetryAfterSource};
 
 /// Why nothing was granted. Nothing is reserved then, of any limit.
 ///
@@ -17,6 +17,8 @@ pub enum Denial {
         key: LimitKey,
         /// When room is expected, from now.
         retry_after: Duration,
+        /// Whether the amount is known to fit then.
+        retry_after_source: RetryAfterSource,
     },
     /// The limit grants nothing while its capacity is being lowered.
     #[error("the capacity of limit {key} is being lowered; try again in {retry_after:?}")]
@@ -62,6 +64,15 @@ impl Denial {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NoRoom { retry_after, .. } | Self::Decreasing { retry_after, .. } => Some(*retry_after),
+            Self::ExceedsCapacity { .. } | Self::UnknownKey { .. } | Self::TooManyInstances { .. } => None,
+        }
+    }
+
+    /// Whether the amount is known to fit then; `None` if waiting does not help.
+    pub fn retry_after_source(&self) -> Option<RetryAfterSource> {
+        match self {
+            Self::NoRoom { retry_after_source, .. } => Some(*retry_after_source),
+            Self::Decreasing { .. } => Some(RetryAfterSource::Estimate),
             Self::ExceedsCapacity { .. } | Self::UnknownKey { .. } | Self::TooManyInstances { .. } => None,
         }
     }

@@ -183,12 +183,16 @@ predicates!(CallError, AcquireError, CompleteError, ExtendError);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Denial, LimitKey};
+    use crate::client::{Denial, LimitKey, RetryAfterSource};
 
     #[test]
     fn errors_pass_on_the_kind_of_their_cause() {
         let key = LimitKey::parse("rpm").expect("a valid key");
-        let no_room = Denial::NoRoom { key: key.clone(), retry_after: std::time::Duration::from_millis(1) };
+        let no_room = Denial::NoRoom {
+            key: key.clone(),
+            retry_after: std::time::Duration::from_millis(1),
+            retry_after_source: RetryAfterSource::Estimate,
+        };
         let unknown_key = AcquireError::Never(Denial::UnknownKey { key });
         assert!(unknown_key.is_unknown_key() && !unknown_key.is_conflict());
         assert_eq!(AcquireError::DeadlinePassed(no_room).kind(), ErrorKind::DeadlinePassed);

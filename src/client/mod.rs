@@ -118,4 +118,6 @@ pub use crate::limit::{
     KindFields, KindName, LeaseId, LimitKey, Overage, Period, QueueOrder, Queueing, ReleaseId, RenewId,
     escape_segment,
 };
-pub use crate::protocol::{Actual, CommandError, Complete, Extend, Renew, Requirement, Reserve};
+pub use crate::protocol::{
+    Actual, CommandError, Complete, Extend, Renew, Requirement, Reserve, RetryAfterSource,
+};

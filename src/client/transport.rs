@@ -77,8 +77,9 @@ impl From<ReserveOutcome> for AttemptResult {
             ReserveOutcome::Granted { reserved_at_unix_ms, would_deny } => {
                 Self::Granted { reserved_at: system_time(reserved_at_unix_ms), would_deny }
             }
-            ReserveOutcome::NoRoom { key, retry_after_ms } => {
-                Self::Denied(Denial::NoRoom { key, retry_after: hint(retry_after_ms) })
+            ReserveOutcome::NoRoom { key, retry_after_ms, retry_after_source } => {
+                let retry_after = hint(retry_after_ms);
+                Self::Denied(Denial::NoRoom { key, retry_after, retry_after_source })
             }
             ReserveOutcome::Decreasing { key, retry_after_ms } => {
                 Self::Denied(Denial::Decreasing { key, retry_after: hint(retry_after_ms) })

@@ -31,6 +31,8 @@ pub(crate) struct Exhaustion {
     bound_ns: u64,
     /// Reservations of this process, in the order in which they expire.
     expected: VecDeque<ExpectedRelease>,
+    /// The units that hints have told callers to come for, in the order of their times. No lag is added: the hints allow for it.
+    told: VecDeque<ExpectedRelease>,
     /// The units of future expiries that hints have promised to callers.
     promised: u128,
     /// Counts the units that were released or expired, to tell what changed after a ticket was given.
@@ -91,6 +93,7 @@ impl Exhaustion {
             until_ns: now_ns.saturating_add(bound_ns),
             bound_ns,
             expected: VecDeque::new(),
+            told: VecDeque::new(),
             promised: 0,
             released: 0,
             opening: false,
@@ -214,6 +217,15 @@ impl Exhaustion {
         self.promise(now_ns, units)
     }
 
+    /// A hint has told a caller to come for the units at this time, so it must be let through then.
+    pub(crate) fn expect_caller(&mut self, at_ns: u64, units: u64) {
+        if self.told.len() < EXPECTED_MAX {
+            // It nearly always goes to the end.
+            let behind = self.told.iter().rev().take_while(|other| other.at_ns > at_ns).count();
+            self.told.insert(self.told.len() - behind, ExpectedRelease { at_ns, units });
+        }
+    }
+
     /// A complete released the units.
     pub(crate) fn released(&mut self, units: u128) {
         self.units = self.units.saturating_add(units);
@@ -222,6 +234,12 @@ impl Exhaustion {
     }
 
     fn collect_due(&mut self, now_ns: u64) {
+        while let Some(&ExpectedRelease { at_ns, units }) = self.told.front()
+            && at_ns <= now_ns
+        {
+            self.told.pop_front();
+            self.released(units.into());
+        }
         while let Some(&ExpectedRelease { at_ns, units }) = self.expected.front()
             && at_ns.saturating_add(self.lag_ns) <= now_ns
         {

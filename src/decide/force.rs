@@ -26,6 +26,16 @@ pub(crate) enum Forced {
     All,
     /// Those in shadow mode. The others enforce.
     Shadow,
+    /// Those in shadow mode, by a lease that waited. The seals exclude its first attempt, so all its legs have the ids of the attempt.
+    ShadowOfWaiter,
+}
+
+/// Which attempt a chain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Numbering {
+    pub(super) attempt: u8,
+    /// The last one reserves nothing of forced limits.
+    pub(super) is_last: bool,
 }
 
 /// The meaning of a chain's outcome.
@@ -56,7 +66,21 @@ impl Forced {
     pub(crate) fn applies_to(self, limit: Option<&Limit>) -> bool {
         match self {
             Self::All => true,
-            Self::Shadow => limit.is_some_and(is_shadow),
+            Self::Shadow | Self::ShadowOfWaiter => limit.is_some_and(is_shadow),
+        }
+    }
+
+    /// The attempt whose id a leg gets.
+    fn attempt_of_leg(self, is_forced: bool, attempt: u8) -> u8 {
+        match self {
+            Self::All | Self::ShadowOfWaiter => attempt,
+            Self::Shadow => {
+                if is_forced {
+                    attempt
+                } else {
+                    0
+                }
+            }
         }
     }
 }
@@ -86,13 +110,29 @@ pub(crate) fn plan(
     attempt: u8,
     now_ns: u64,
 ) -> Option<Chain> {
-    let lease_ids = ids.of_lease(command.lease);
-    let user_data = UserData { wide: command.lease.as_u128(), ..UserData::default() };
-    let is_last = attempt + 1 == ATTEMPTS_MAX;
+    let numbering = Numbering { attempt, is_last: attempt + 1 == ATTEMPTS_MAX };
     let around: Vec<[Transfer; 2]> =
         closings.iter().map(|&(account, closing)| reopen_and_close(ids, account, closing)).collect();
-    let mut transfers = Vec::with_capacity(2 * (command.requirements().len() + closings.len()));
-    transfers.extend(around.iter().map(|[open, _]| *open));
+    let mut transfers: Vec<Transfer> = around.iter().map(|[open, _]| *open).collect();
+    transfers.extend(plan_legs(ids, command, forced, limits, rooms, numbering, now_ns));
+    transfers.extend(around.iter().map(|[_, close]| *close));
+    Chain::from_vec(transfers)
+}
+
+/// The legs of an attempt, in the order of the requirements, each with its excess behind it.
+pub(super) fn plan_legs(
+    ids: Ids,
+    command: &Reserve,
+    forced: Forced,
+    limits: &[Option<&Limit>],
+    rooms: &[Room],
+    numbering: Numbering,
+    now_ns: u64,
+) -> Vec<Transfer> {
+    let Numbering { attempt, is_last } = numbering;
+    let lease_ids = ids.of_lease(command.lease);
+    let user_data = UserData { wide: command.lease.as_u128(), ..UserData::default() };
+    let mut transfers = Vec::with_capacity(2 * command.requirements().len());
     for (index, ((requirement, limit), room)) in
         command.requirements().iter().zip(limits).zip(rooms).enumerate()
     {
@@ -105,7 +145,7 @@ pub(crate) fn plan(
         };
         let leg = plan_leg(ids, requirement, *limit, now_ns);
         transfers.push(Transfer {
-            id: lease_ids.transfer(Purpose::Reserve, if is_forced { attempt } else { 0 }, index),
+            id: lease_ids.transfer(Purpose::Reserve, forced.attempt_of_leg(is_forced, attempt), index),
             code: leg.code,
             user_data: UserData { long: leg.refilled_at_ms, ..user_data },
             movement: if is_forced { with_amount(leg.movement, free) } else { leg.movement },
@@ -120,8 +160,7 @@ pub(crate) fn plan(
             });
         }
     }
-    transfers.extend(around.iter().map(|[_, close]| *close));
-    Chain::from_vec(transfers)
+    transfers
 }
 
 /// The limits of which the chain takes more than is free.
@@ -132,11 +171,11 @@ pub(crate) fn would_deny(command: &Reserve, chain: &Chain) -> Box<[LimitKey]> {
     excesses.filter_map(key).collect()
 }
 
-/// The index of the requirement to which the transfer at `index` belongs. `None` if it opens or closes an account.
-fn requirement_at(chain: &Chain, index: usize) -> Option<usize> {
-    let is_leg =
-        |transfer: &&Transfer| transfer.code != TransferCode::Close && transfer.code != TransferCode::Excess;
-    let transfer = chain.transfers().get(index).filter(|transfer| transfer.code != TransferCode::Close)?;
+/// The index of the requirement to which the transfer at `index` belongs. `None` if it opens or closes an account, or is a pass.
+pub(super) fn requirement_at(chain: &Chain, index: usize) -> Option<usize> {
+    let is_around = |transfer: &Transfer| matches!(transfer.code, TransferCode::Close | TransferCode::Pass);
+    let is_leg = |transfer: &&Transfer| !is_around(transfer) && transfer.code != TransferCode::Excess;
+    let transfer = chain.transfers().get(index).filter(|transfer| !is_around(transfer))?;
     let legs_before = chain.transfers().iter().take(index).filter(is_leg).count();
     if is_leg(&transfer) { Some(legs_before) } else { legs_before.checked_sub(1) }
 }

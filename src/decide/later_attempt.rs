@@ -5,7 +5,9 @@
 //! attempt, the *waiver* the id of the pass. The ledger refuses both always: no account can satisfy them.
 
 use super::Limit;
+use super::force::{self, Forced, Numbering};
 use super::ids::{Ids, Purpose};
+use super::look::Room;
 use super::reserve::{PlannedLeg, plan_legs, unsatisfiable_leg};
 use crate::ledger::{
     Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode, TransferId, UserData,
@@ -79,6 +81,22 @@ pub(crate) fn plan(
     Chain::new(pass.into_iter().chain(plan_legs(ids, command, limits, attempt, now_ns)))
 }
 
+/// The chain of an attempt at a lease of which a limit went into shadow mode while it waited. It takes what is free of that limit, and
+/// owes the rest. `rooms` are in the order of the requirements. The last attempt takes nothing of it.
+pub(crate) fn plan_in_shadow(
+    ids: Ids,
+    command: &Reserve,
+    limits: &[Option<&Limit>],
+    rooms: &[Room],
+    attempt: u8,
+    now_ns: u64,
+) -> Option<Chain> {
+    let pass = (attempt > 0).then(|| pass(ids, command.lease));
+    let numbering = Numbering { attempt, is_last: attempt >= LAST_ATTEMPT };
+    let legs = force::plan_legs(ids, command, Forced::ShadowOfWaiter, limits, rooms, numbering, now_ns);
+    Chain::new(pass.into_iter().chain(legs))
+}
+
 /// The seal of a leg of the first attempt. `None` if the command has no such leg.
 pub(crate) fn seal(ids: Ids, command: &Reserve, leg: usize) -> Option<Chain> {
     command.requirements().get(leg)?;
@@ -105,10 +123,11 @@ fn exclusion(ids: Ids, command: &Reserve, id: TransferId) -> Option<Chain> {
 /// The meaning of the outcome of an attempt's chain.
 pub(crate) fn interpret(
     command: &Reserve,
-    attempt: u8,
+    chain: &Chain,
     outcome: ChainOutcome,
 ) -> Result<AttemptResult, LedgerError> {
-    let passes = usize::from(attempt > 0);
+    let is_pass = |transfer: &&Transfer| transfer.code == TransferCode::Pass;
+    let passes = chain.transfers().iter().take_while(is_pass).count();
     let (index, refusal) = match outcome {
         // The ledger numbers the transfers of a chain one nanosecond apart.
         ChainOutcome::Created { timestamp_ns } => {
@@ -116,7 +135,7 @@ pub(crate) fn interpret(
         }
         ChainOutcome::Refused { index, refusal } => (index, refusal),
     };
-    let leg = index.checked_sub(passes);
+    let leg = force::requirement_at(chain, index);
     match refusal {
         Refusal::Exists | Refusal::ExistsWithDifferent(_) => Ok(AttemptResult::AlreadyGranted),
         Refusal::IdAlreadyFailed if leg.is_none() => Ok(AttemptResult::Waived),
@@ -226,6 +245,7 @@ mod tests {
     #[test]
     fn every_refusal_of_an_attempt_has_a_meaning() {
         let (different, failed) = (Refusal::ExistsWithDifferent(Field::Flags), Refusal::IdAlreadyFailed);
+        let chain = |attempt| plan(Ids::new(1), &command(2), &[None, None], attempt, 0).expect("a chain");
         for (attempt, index, refusal, expected) in [
             (0, 1, Refusal::ExceedsCredits, Some(AttemptResult::RefusedFresh { leg: 1 })),
             (0, 0, failed, Some(AttemptResult::UsedUp)),
@@ -238,11 +258,12 @@ mod tests {
             (5, 2, failed, Some(AttemptResult::UsedUp)),
             (1, 1, Refusal::Overflow, None),
         ] {
-            let result = interpret(&command(2), attempt, ChainOutcome::Refused { index, refusal });
+            let chain = chain(attempt);
+            let result = interpret(&command(2), &chain, ChainOutcome::Refused { index, refusal });
             assert_eq!(result.ok(), expected, "attempt {attempt}, transfer {index}: {refusal:?}");
         }
         for (attempt, reserved_at_ns) in [(0, 10), (3, 11)] {
-            let created = interpret(&command(2), attempt, ChainOutcome::Created { timestamp_ns: 10 });
+            let created = interpret(&command(2), &chain(attempt), ChainOutcome::Created { timestamp_ns: 10 });
             assert_eq!(created.ok(), Some(AttemptResult::Granted { reserved_at_ns }));
         }
     }

@@ -23,6 +23,7 @@
 //! | `window_end` | the end of a calendar window's present window, as the ledger has it |
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | `exhaustion` | what this process knows of an exhausted limit -> whether to ask the ledger at all |
+//! | `forecast` | one reading of a limit, and what hints have promised since -> when an amount fits |
 //! | [`retry_after`] | a denial -> the hint for the caller |
 //! | [`definition_version`] | a limit and the definition wanted -> its next version, and the version's chain |
 //! | `instance_place` | the history of an instance -> the template that counts it |
@@ -39,6 +40,7 @@ pub(crate) mod emergency_debt;
 pub(crate) mod exhaustion;
 pub(crate) mod extend;
 pub(crate) mod force;
+pub(crate) mod forecast;
 pub mod ids;
 pub(crate) mod instance_place;
 pub(crate) mod later_attempt;

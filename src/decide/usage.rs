@@ -54,13 +54,8 @@ fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
     let Some(schedule) = limit.schedule.as_deref() else {
         return Some(Usage { available, reserved: pending, debt, is_closed });
     };
-    let [clock, of_schedule @ ..] = of_schedule else { return None };
-    let (owed, spent) = match (schedule.borrowed(), of_schedule) {
-        (Some(_), [borrowed, spent @ ..]) => (borrowed.owed(), spent),
-        (Some(_), []) => return None,
-        (None, spent) => (0, spent),
-    };
-    let refilled = refilled(schedule, ClockValue::of(clock).ok()?, spent, now_ns);
+    let ScheduleState { clock, owed, spent } = ScheduleState::of(schedule, of_schedule)?;
+    let refilled = refilled(schedule, clock, spent, now_ns);
     // Nothing is available while something is owed.
     let repaid = owed.min(available + refilled);
     let spent: u128 = spent.iter().map(Account::posted_balance).sum();
@@ -69,8 +64,29 @@ fn usage(limit: &Limit, read: &[Account], now_ns: u64) -> Option<Usage> {
     Some(Usage { available: available + refilled - repaid, reserved: pending + still_spent, debt, is_closed })
 }
 
+/// What the accounts of a schedule say.
+pub(super) struct ScheduleState<'a> {
+    pub(super) clock: ClockValue,
+    /// What the bucket owes, before the due refills.
+    pub(super) owed: u128,
+    pub(super) spent: &'a [Account],
+}
+
+impl<'a> ScheduleState<'a> {
+    /// `read` are the accounts of the schedule, in the order of [`accounts`]. `None` if one is missing.
+    pub(super) fn of(schedule: &Schedule, read: &'a [Account]) -> Option<Self> {
+        let [clock, read @ ..] = read else { return None };
+        let (owed, spent) = match (schedule.borrowed(), read) {
+            (Some(_), [borrowed, spent @ ..]) => (borrowed.owed(), spent),
+            (Some(_), []) => return None,
+            (None, spent) => (0, spent),
+        };
+        Some(Self { clock: ClockValue::of(clock).ok()?, owed, spent })
+    }
+}
+
 /// What the refills add that are due at `now_ns`.
-fn refilled(schedule: &Schedule, clock: ClockValue, spent: &[Account], now_ns: u64) -> u128 {
+pub(super) fn refilled(schedule: &Schedule, clock: ClockValue, spent: &[Account], now_ns: u64) -> u128 {
     let balance = |index: usize| spent.get(index).map_or(0, Account::posted_balance);
     match schedule.due(clock, now_ns) {
         None => 0,

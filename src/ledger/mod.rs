@@ -15,6 +15,7 @@ mod transfer;
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use account::{Account, AccountCode, AccountId, AccountRule, NewAccount};
 pub use outcome::{ChainOutcome, Field, Refusal};
@@ -73,6 +74,18 @@ pub trait Ledger: Send + Sync + 'static {
         query: AccountQuery,
     ) -> impl Future<Output = Result<Vec<Recorded>, LedgerError>> + Send;
 
+    /// Reads the pending debits of an account that were created after a moment and were not voided, in any order. Those that have expired
+    /// may be left out. `None` if there are more than it reads at once.
+    fn pending_debits(
+        &self,
+        query: PendingQuery,
+    ) -> impl Future<Output = Result<Option<Vec<PendingDebit>>, LedgerError>> + Send;
+
+    /// How late the ledger makes an expiry.
+    fn expiry_lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The ledger's time as known in this process, in nanoseconds since the Unix epoch. Never ahead of the ledger's own
     /// clock; 0 while unknown.
     fn now_ns(&self) -> u64;
@@ -121,6 +134,24 @@ pub struct AccountQuery {
     pub order: Order,
     /// The most transfers to read. A ledger may read fewer at once; an empty result is the end.
     pub count_max: u32,
+}
+
+/// The pending debits of one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingQuery {
+    /// The account.
+    pub account: AccountId,
+    /// Only those created later than this, in nanoseconds since the Unix epoch.
+    pub after_ns: u64,
+}
+
+/// A pending debit that was not voided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingDebit {
+    /// What it holds.
+    pub units: u128,
+    /// When it expires, in nanoseconds since the Unix epoch.
+    pub expires_at_ns: u64,
 }
 
 /// A side of a transfer.

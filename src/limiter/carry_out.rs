@@ -21,8 +21,8 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    /// Carries out each command: first those that only reserve, in order and in one submission to the ledger, then the others,
-    /// together. The answers are in the order of the commands.
+    /// Carries out commands that do not wait: first those that only reserve, in order and in one submission to the ledger, then
+    /// the others, together. The answers are in the order of the commands.
     pub async fn carry_out_batch(
         &self,
         commands: &[&ReserveCommand],

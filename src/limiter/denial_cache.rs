@@ -207,6 +207,15 @@ impl DenialCache {
         known.learn(limit, requirement.amount.get(), now_ns, tickets.releases_before)
     }
 
+    /// A hint has told a caller to come for units of a limit at this time.
+    pub(super) fn expect_caller(&self, account: AccountId, at_ns: u64, units: u64) {
+        if let Some(known) = &self.known
+            && let Some(limit) = known.limits.pin().get(&account)
+        {
+            limit.exhaustion().expect_caller(at_ns, units);
+        }
+    }
+
     /// Guards a complete whose outcome is not known yet. `accounts` are those of the limits on which it may release.
     pub(super) fn guard_release(&self, accounts: impl Iterator<Item = AccountId>) -> UnknownRelease<'_> {
         let known = self.known.as_ref().map(|known| (known, accounts.collect()));

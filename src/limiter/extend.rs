@@ -1,5 +1,6 @@
 //! The operation extend: reserves more of a limit for a running lease.
 
+use super::denial::retry_at_once;
 use super::{Limiter, LimiterError};
 use crate::decide::extend::{self, ExtendPlan, ExtendResult};
 use crate::decide::reserve;
@@ -48,7 +49,7 @@ impl<L: Ledger> Limiter<L> {
                 ExtendPlan::TooMany => return Ok(ExtendOutcome::TooMany),
                 ExtendPlan::IdCollision => {
                     let key = command.requirement.key.clone();
-                    return Ok(ExtendOutcome::Answered(ReserveOutcome::NoRoom { key, retry_after_ms: 1 }));
+                    return Ok(ExtendOutcome::Answered(retry_at_once(key)));
                 }
             };
             let outcome = self.ledger.submit_one(chain).await?;

@@ -120,7 +120,7 @@ impl<L: Ledger> Limiter<L> {
         let denial = match forced {
             Forced::All => force::denial(command, &resolved.limits(), &rooms),
             // The ledger denies, so that the lease stays denied.
-            Forced::Shadow => None,
+            Forced::Shadow | Forced::ShadowOfWaiter => None,
         };
         if let Some(denial) = denial {
             return Ok(Step::Answer(match self.read_lease(command.lease).await? {

@@ -15,7 +15,7 @@ pub(super) const REREADS_MAX: usize = 4;
 impl<L: Ledger> Limiter<L> {
     /// Whether a reserve of this command would be granted now.
     pub async fn look(&self, command: &Reserve) -> Result<CommandOutcome, LimiterError> {
-        let (resolved, rooms) = self.look_around(command).await?;
+        let (resolved, rooms) = self.look_around(command, |_| {}).await?;
         Ok(match look::denial(command, &resolved.limits(), &rooms) {
             // As if it had been denied before: a look counts towards no streak of denials.
             Some(denial) => CommandOutcome::Looked(self.deny(&resolved, denial, true)),
@@ -26,17 +26,21 @@ impl<L: Ledger> Limiter<L> {
     }
 
     /// The limits that a command names, and what is free of each. An instance that no template has a place for is left out.
+    /// `before_reading` is told the limits before their accounts are read.
     pub(super) async fn look_around<'a>(
         &self,
         command: &'a Reserve,
+        before_reading: impl Fn(&Resolved<'_>),
     ) -> Result<(Resolved<'a>, Vec<Room>), LimiterError> {
         let mut resolved = self.resolve_definitions(command).await?;
+        before_reading(&resolved);
         let mut rooms = self.rooms(&resolved, self.ledger.now_ns()).await?;
         for _ in 0..REREADS_MAX {
             if !closed_unexpectedly(&resolved, &rooms) {
                 break;
             }
             resolved = self.resolve_again(&resolved).await?;
+            before_reading(&resolved);
             rooms = self.rooms(&resolved, self.ledger.now_ns()).await?;
         }
         if let Some(key) = self.registry.instance_without_place(resolved.new_instances()).await? {

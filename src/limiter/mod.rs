@@ -12,6 +12,7 @@
 //! | `waiting/` | reserves that wait for room, in order |
 //! | `left.rs`, `kind_of.rs` | what is left of limits; the kind of a limit |
 //! | `denial.rs` | turns a denial into the answer, with its retry-after |
+//! | `forecasts.rs` | when limits that deny will have room, by readings in the background |
 //! | `denial_cache.rs` | denies calls on exhausted limits without asking the ledger |
 //! | `lease_keys.rs` | whether a caller may touch a lease |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |
@@ -25,6 +26,7 @@ mod emergency;
 mod extend;
 mod first_reserve;
 mod force;
+mod forecasts;
 mod kind_of;
 mod lease_cache;
 mod lease_keys;
@@ -52,6 +54,7 @@ use allotment::Allotments;
 use denial_cache::DenialCache;
 use emergency::Emergency;
 pub use emergency::{EmergencyCompletion, EmergencyCounts, EmergencyDebt};
+use forecasts::Forecasts;
 use lease_cache::LeaseCache;
 pub use left::Left;
 pub use object::{Object, ObjectError};
@@ -69,6 +72,7 @@ pub struct Limiter<L> {
     emergency: Arc<Emergency>,
     waiting: Arc<Waiting>,
     allotments: Arc<Allotments>,
+    forecasts: Arc<Forecasts>,
 }
 
 /// Settings of a limiter.
@@ -108,6 +112,7 @@ impl<L> Clone for Limiter<L> {
             emergency: Arc::clone(&self.emergency),
             waiting: Arc::clone(&self.waiting),
             allotments: Arc::clone(&self.allotments),
+            forecasts: Arc::clone(&self.forecasts),
         }
     }
 }
@@ -159,6 +164,7 @@ impl<L: Ledger> Limiter<L> {
             emergency: Arc::default(),
             waiting,
             allotments: Arc::new(Allotments::new()),
+            forecasts: Arc::default(),
         }
     }
 

@@ -219,7 +219,10 @@ impl<L: Ledger> Limiter<L> {
         }
         let names_key = command.requirements().iter().any(|requirement| requirement.key == key);
         // A denial names a key of the command. Without the key this is another command under the same id.
-        Ok(if names_key { self.deny_until(resolved, key, None) } else { ReserveOutcome::LeaseConflict })
+        Ok(match names_key {
+            true => self.deny(resolved, Denial::NoRoom(key), true),
+            false => ReserveOutcome::LeaseConflict,
+        })
     }
 
     /// The answer for a lease id that was granted before.

@@ -202,6 +202,7 @@ mod tests {
         let answer = |allowed, retry_after_ms, error: &str| ReserveAnswer {
             allowed,
             retry_after_ms,
+            retry_after_source: None,
             reserved_at_unix_ms: 0,
             error: error.to_owned(),
             limiting_key: None,

@@ -5,6 +5,7 @@
 //! | [`reserve`] | reserve for a lease |
 //! | [`reserve_command`] | take, take in any case, or only look |
 //! | [`wait`] | how long a reserve waits for room |
+//! | [`retry_after`] | whether the hint of a denial is exact |
 //! | [`report`] | what is left of limits, in an answer |
 //! | [`complete`] | settle a lease |
 //! | [`extend`] | reserve more for a running lease |
@@ -27,6 +28,7 @@ pub mod renew;
 pub mod report;
 pub mod reserve;
 pub mod reserve_command;
+pub mod retry_after;
 pub mod wait;
 
 pub use admin::{
@@ -55,4 +57,5 @@ pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,
 };
 pub use reserve_command::{CommandOutcome, ReserveCommand};
+pub use retry_after::RetryAfterSource;
 pub use wait::{PRIORITY_DEFAULT, PRIORITY_MAX, WAIT_MS_MAX, Wait};

@@ -8,6 +8,7 @@ use super::error::{
     check_keys_differ,
 };
 use super::report::LimitReport;
+use super::retry_after::RetryAfterSource;
 use super::wait::{PRIORITY_DEFAULT, Wait};
 use crate::limit::{Amount, LeaseId, LimitKey};
 
@@ -88,6 +89,8 @@ pub enum ReserveOutcome {
         key: LimitKey,
         /// The wait before the next attempt, which takes a new lease id, in milliseconds.
         retry_after_ms: u64,
+        /// Whether the amount is known to fit then.
+        retry_after_source: RetryAfterSource,
     },
     /// Nothing is reserved: a limit's capacity is being lowered.
     Decreasing {
@@ -196,6 +199,9 @@ pub struct ReserveAnswer {
     pub allowed: bool,
     /// The wait before the next attempt, in milliseconds.
     pub retry_after_ms: u64,
+    /// Whether the amount is known to fit then, of a denial against which a wait helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_source: Option<RetryAfterSource>,
     /// The time of the grant, in the ledger's milliseconds since the Unix epoch.
     pub reserved_at_unix_ms: u64,
     /// Why nothing is reserved, if waiting does not help or the outcome is unknown.
@@ -258,6 +264,7 @@ impl ReserveAnswer {
         Self {
             allowed: false,
             retry_after_ms: 0,
+            retry_after_source: None,
             reserved_at_unix_ms: 0,
             error: error.to_owned(),
             limiting_key: None,
@@ -273,9 +280,13 @@ impl ReserveAnswer {
         Self { emergency: answer.allowed, ..answer }
     }
 
-    fn denied(key: &LimitKey, retry_after_ms: u64, error: &str) -> Self {
-        let limiting_key = Some(key.as_str().to_owned());
-        Self { retry_after_ms, limiting_key, ..Self::failed(error) }
+    /// A denial against which a wait helps.
+    fn denied_for(key: &LimitKey, retry_after_ms: u64, source: RetryAfterSource, error: &str) -> Self {
+        Self { retry_after_ms, retry_after_source: Some(source), ..Self::denied(key, error) }
+    }
+
+    fn denied(key: &LimitKey, error: &str) -> Self {
+        Self { limiting_key: Some(key.as_str().to_owned()), ..Self::failed(error) }
     }
 
     /// Reads the outcome.
@@ -283,6 +294,7 @@ impl ReserveAnswer {
         let Self {
             allowed,
             retry_after_ms,
+            retry_after_source,
             reserved_at_unix_ms,
             error,
             limiting_key,
@@ -299,7 +311,12 @@ impl ReserveAnswer {
         let key = || LimitKey::parse(limiting_key.as_deref().unwrap_or_default()).map_err(|_| unreadable());
         let (name, message) = error.split_once(':').unwrap_or((&error, ""));
         match name {
-            "" => Ok(ReserveOutcome::NoRoom { key: key()?, retry_after_ms }),
+            "" => Ok(ReserveOutcome::NoRoom {
+                key: key()?,
+                retry_after_ms,
+                // A service of an earlier version does not say.
+                retry_after_source: retry_after_source.unwrap_or(RetryAfterSource::Estimate),
+            }),
             LIMIT_DECREASING => Ok(ReserveOutcome::Decreasing { key: key()?, retry_after_ms }),
             EXCEEDS_CAPACITY => Ok(ReserveOutcome::ExceedsCapacity { key: key()? }),
             UNKNOWN_LIMIT_KEY => Ok(ReserveOutcome::UnknownKey { key: key()? }),
@@ -322,18 +339,19 @@ impl From<ReserveOutcome> for ReserveAnswer {
                 let would_deny = texts(&would_deny);
                 Self { allowed: true, reserved_at_unix_ms, would_deny, ..Self::failed("") }
             }
-            ReserveOutcome::NoRoom { key, retry_after_ms } => Self::denied(&key, retry_after_ms, ""),
+            ReserveOutcome::NoRoom { key, retry_after_ms, retry_after_source } => {
+                Self::denied_for(&key, retry_after_ms, retry_after_source, "")
+            }
             ReserveOutcome::Decreasing { key, retry_after_ms } => {
-                Self::denied(&key, retry_after_ms, &format!("{LIMIT_DECREASING}:{key}"))
+                let error = format!("{LIMIT_DECREASING}:{key}");
+                Self::denied_for(&key, retry_after_ms, RetryAfterSource::Estimate, &error)
             }
             ReserveOutcome::ExceedsCapacity { key } => {
-                Self::denied(&key, 0, &format!("{EXCEEDS_CAPACITY}:{key}"))
+                Self::denied(&key, &format!("{EXCEEDS_CAPACITY}:{key}"))
             }
-            ReserveOutcome::UnknownKey { key } => {
-                Self::denied(&key, 0, &format!("{UNKNOWN_LIMIT_KEY}:{key}"))
-            }
+            ReserveOutcome::UnknownKey { key } => Self::denied(&key, &format!("{UNKNOWN_LIMIT_KEY}:{key}")),
             ReserveOutcome::TooManyInstances { key } => {
-                Self::denied(&key, 0, &format!("{TOO_MANY_INSTANCES}:{key}"))
+                Self::denied(&key, &format!("{TOO_MANY_INSTANCES}:{key}"))
             }
             ReserveOutcome::LeaseConflict => Self::failed(LEASE_CONFLICT),
             ReserveOutcome::LeaseSettled => Self::failed(LEASE_SETTLED),
@@ -343,35 +361,4 @@ impl From<ReserveOutcome> for ReserveAnswer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_reads_back_to_the_outcome_that_wrote_it() {
-        let key = LimitKey::parse("tenant:acme:llm:daily_tokens").expect("valid");
-        let outcomes = [
-            ReserveOutcome::granted(7),
-            ReserveOutcome::Granted { reserved_at_unix_ms: 7, would_deny: [key.clone()].into() },
-            ReserveOutcome::NoRoom { key: key.clone(), retry_after_ms: 5 },
-            ReserveOutcome::Decreasing { key: key.clone(), retry_after_ms: 10_000 },
-            ReserveOutcome::ExceedsCapacity { key: key.clone() },
-            ReserveOutcome::UnknownKey { key: key.clone() },
-            ReserveOutcome::TooManyInstances { key },
-            ReserveOutcome::LeaseConflict,
-            ReserveOutcome::LeaseSettled,
-            ReserveOutcome::LeaseExpired,
-        ];
-        for outcome in outcomes {
-            assert_eq!(ReserveAnswer::from(outcome.clone()).into_outcome(), Ok(outcome));
-        }
-    }
-
-    #[test]
-    fn an_answer_without_an_outcome_says_why() {
-        let read = |error: &str| ReserveAnswer::failed(error).into_outcome();
-        assert_eq!(read(BACKEND_ERROR), Err(AnswerError::Unknown));
-        assert_eq!(read("invalid_request: no"), Err(AnswerError::Invalid("no".to_owned())));
-        assert_eq!(read("novel"), Err(AnswerError::Unreadable("novel".to_owned())));
-        assert_eq!(read(""), Err(AnswerError::Unreadable(String::new())), "a denial names its key");
-    }
-}
+mod tests;

@@ -73,7 +73,7 @@ async fn a_denial_names_its_limit_and_a_retry_after() {
     let limiter = Limiter::new(Arc::clone(&recorder));
     let _lease = limiter.acquire(&one_of_each()).await.expect("there is room");
     match limiter.try_acquire(&one_of_each()).await.expect("an answer") {
-        Acquired::Denied(Denial::NoRoom { key, retry_after }) => {
+        Acquired::Denied(Denial::NoRoom { key, retry_after, .. }) => {
             assert_eq!(key.as_str(), "slots");
             assert!(retry_after > Duration::ZERO);
         }

@@ -27,6 +27,7 @@ pub mod replicas;
 pub mod reservations_ahead;
 pub mod reserve;
 pub mod resets;
+pub mod retry_after;
 pub mod schedule_edges;
 pub mod schedules;
 pub mod shadow;
@@ -363,6 +364,11 @@ macro_rules! contract_tests {
             an_emergency_lease_of_thirty_two_limits_becomes_debt,
             limits_without_permission_grant_nothing_in_an_emergency,
         ]);
+        $crate::contract_tests!(@module retry_after, $backend, [
+            an_exact_hint_is_the_time_at_which_the_amount_fits,
+            what_a_complete_has_shrunk_is_free_at_its_time,
+            denials_over_several_limits_are_estimates,
+        ]);
         $crate::contract_tests!(@module waiting, $backend, [
             a_complete_wakes_the_waiter,
             a_lease_that_was_denied_behind_a_waiter_stays_denied_when_it_waits,
@@ -391,6 +397,8 @@ macro_rules! contract_tests {
             an_extend_waits_for_its_turn,
             an_extend_is_denied_at_the_end_of_its_wait,
             a_forced_reserve_of_a_denied_lease_is_told_to_all,
+            a_limit_that_goes_into_shadow_mode_grants_its_waiters,
+            a_waiter_of_a_limit_in_shadow_mode_waits_for_the_others,
         ]);
         $crate::contract_tests!(@module crash, $backend, [
             changes_of_a_limit_are_whole_after_a_crash,

@@ -181,7 +181,7 @@ pub async fn a_replica_that_knows_the_old_kind_reserves_nothing<B: Backend>(back
     replica.admin().delete(&key("key")).await.expect("it is there");
     assert_eq!(replica.put(rolling("key", 2, 60)).await, Status::Active);
 
-    let denied = ReserveOutcome::NoRoom { key: key("key"), retry_after_ms: 1 };
+    let denied = denied_for_now(key("key"));
     assert_eq!(delayed.take(&[("key", 1)]).await, denied, "its account is closed");
     assert_eq!(
         replica.usage("key").await,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ledger_limiter::ledger::Ledger;
-use ledger_limiter::limit::{Definition, LeaseId, QueueOrder, Queueing};
+use ledger_limiter::limit::{Definition, LeaseId, LimitKey, QueueOrder, Queueing};
 use ledger_limiter::limiter::{LimiterOptions, WaitingOptions};
 use ledger_limiter::protocol::{ExtendOutcome, Reserve, ReserveOutcome, Wait};
 use tokio::task::JoinHandle;
@@ -519,4 +519,51 @@ pub async fn a_forced_reserve_of_a_denied_lease_is_told_to_all<B: Backend>(backe
         }
     }
     assert!(is_granted(&outcome(waiting).await));
+}
+
+fn would_deny(outcome: &ReserveOutcome) -> Vec<&str> {
+    let ReserveOutcome::Granted { would_deny, .. } = outcome else { panic!("not granted: {outcome:?}") };
+    would_deny.iter().map(LimitKey::as_str).collect()
+}
+
+pub async fn a_limit_that_goes_into_shadow_mode_grants_its_waiters<B: Backend>(backend: B) {
+    let (replica, another) =
+        (start_polling(&backend, Duration::from_secs(3_600)).await, start(&backend).await);
+    for definition in [concurrency("slots", 2, 60), token_bucket("bucket", 2, 1, 3_600_000)] {
+        let name = definition.key.to_string();
+        replica.put(definition.clone()).await;
+        fill(&replica, &[(&name, 1)]).await;
+        // The first was sent before it waits. The second waits behind it, and was not sent.
+        let leases = [lease(), lease()];
+        let waiting = [
+            queue(&replica, leases[0], &[(&name, 2)], 5).await,
+            queue(&replica, leases[1], &[(&name, 1)], 5).await,
+        ];
+        replica.put(Definition { enforce: false, ..definition }).await;
+        another.registry().refresh().await.expect("the ledger answers");
+        for ((waiting, lease), amount) in waiting.into_iter().zip(leases).zip([2, 1]) {
+            let granted = outcome(waiting).await;
+            assert_eq!(would_deny(&granted), [&name]);
+            for replica in [&replica, &another] {
+                assert_eq!(replica.reserve(lease, &[(&name, amount)]).await, granted, "{name}, asked again");
+            }
+        }
+        assert_eq!(replica.usage(&name).await, Usage { available: 0, reserved: 2, debt: 2 }, "{name}");
+    }
+}
+
+pub async fn a_waiter_of_a_limit_in_shadow_mode_waits_for_the_others<B: Backend>(backend: B) {
+    let replica = start_polling(&backend, Duration::from_secs(3_600)).await;
+    replica.put(rolling("a", 1, 60)).await;
+    replica.put(concurrency("slots", 1, 60)).await;
+    fill(&replica, &[("a", 1)]).await;
+    let holder = fill(&replica, &[("slots", 1)]).await;
+    let waiting = queue(&replica, lease(), &[("a", 1), ("slots", 1)], 5).await;
+    replica.put(Definition { enforce: false, ..rolling("a", 1, 60) }).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!waiting.is_finished(), "there is no slot");
+    replica.complete(holder, &[]).await;
+    assert_eq!(would_deny(&outcome(waiting).await), ["a"]);
+    assert_eq!(replica.usage("a").await, Usage { available: 0, reserved: 1, debt: 1 });
+    assert_eq!(replica.usage("slots").await, Usage { available: 0, reserved: 1, debt: 0 });
 }

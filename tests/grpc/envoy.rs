@@ -88,6 +88,8 @@ async fn a_denial_tells_the_limit_and_the_wait() {
     let Some(prost_types::value::Kind::NumberValue(wait_ms)) = fields["retry_after_ms"].kind else {
         panic!("no number: {fields:?}");
     };
+    let source = fields["retry_after_source"].kind.clone();
+    assert_eq!(source, Some(prost_types::value::Kind::StringValue("estimate".to_owned())));
     assert!((1.0..=3_600_100.0).contains(&wait_ms), "the window is an hour: {wait_ms}");
     let seconds = (wait_ms / 1_000.0).ceil().to_string();
     let header = HeaderValue { key: "retry-after".to_owned(), value: seconds };

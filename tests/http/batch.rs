@@ -17,7 +17,7 @@ async fn a_bad_item_of_a_reserve_batch_fails_alone_and_in_its_position() {
     );
     let error = number["error"].as_str().expect("an error");
     assert!(error.starts_with("invalid_request: the JSON must be an object, not 7"), "{error}");
-    assert_eq!(*unknown, denial("nope", 0, "unknown_limit_key:nope").body);
+    assert_eq!(*unknown, denial("nope", "unknown_limit_key:nope").body);
 }
 
 #[tokio::test]

@@ -232,7 +232,9 @@ impl Answer {
     fn denied_ms(&self, key: &str) -> u64 {
         let hint_ms = self.body["retry_after_ms"].as_u64().expect("a hint");
         assert!(hint_ms > 0, "{self:?}");
-        assert_eq!(*self, denial(key, hint_ms, ""));
+        let source = self.body["retry_after_source"].as_str().expect("a source");
+        assert!(["exact", "estimate"].contains(&source), "{self:?}");
+        assert_eq!(*self, hinted_denial(key, hint_ms, source, ""));
         hint_ms
     }
 
@@ -251,11 +253,19 @@ fn fresh_reserve(key: &str, amount: u64) -> Value {
     reserve_body(&lease().to_string(), key, amount)
 }
 
-/// The answer to a reserve that `key` denies.
-fn denial(key: &str, retry_after_ms: u64, error: &str) -> Answer {
+/// The answer to a reserve that `key` denies for good.
+fn denial(key: &str, error: &str) -> Answer {
     Answer::ok(json!({
-        "allowed": false, "retry_after_ms": retry_after_ms, "reserved_at_unix_ms": 0, "error": error,
+        "allowed": false, "retry_after_ms": 0, "reserved_at_unix_ms": 0, "error": error,
         "limiting_key": key,
+    }))
+}
+
+/// The answer to a reserve that `key` denies, against which a wait helps.
+fn hinted_denial(key: &str, retry_after_ms: u64, source: &str, error: &str) -> Answer {
+    Answer::ok(json!({
+        "allowed": false, "retry_after_ms": retry_after_ms, "retry_after_source": source,
+        "reserved_at_unix_ms": 0, "error": error, "limiting_key": key,
     }))
 }
 

@@ -22,8 +22,8 @@ async fn a_denial_names_the_limiting_key_and_a_hint() {
 #[tokio::test]
 async fn an_amount_over_the_capacity_and_an_unknown_key_have_no_hint() {
     let service = Service::new().await;
-    assert_eq!(service.reserve("rpm", 4).await, denial("rpm", 0, "exceeds_capacity:rpm"));
-    assert_eq!(service.reserve("nope", 4).await, denial("nope", 0, "unknown_limit_key:nope"));
+    assert_eq!(service.reserve("rpm", 4).await, denial("rpm", "exceeds_capacity:rpm"));
+    assert_eq!(service.reserve("nope", 4).await, denial("nope", "unknown_limit_key:nope"));
 }
 
 #[tokio::test]
@@ -48,7 +48,10 @@ async fn a_decreasing_limit_denies_with_its_own_error_and_hint() {
     service.reserve("slots", 2).await.assert_granted();
     let lower = json!({ "key": "slots", "kind": "concurrency", "capacity": 1, "timeout_seconds": 60 });
     assert_eq!(service.put(&lower).await, Answer::ok(json!({ "ok": true, "status": "decreasing" })));
-    assert_eq!(service.reserve("slots", 1).await, denial("slots", 10_000, "limit_decreasing:slots"));
+    assert_eq!(
+        service.reserve("slots", 1).await,
+        hinted_denial("slots", 10_000, "estimate", "limit_decreasing:slots")
+    );
     let expected = json!({
         "definition": {
             "key": "slots", "kind": "concurrency", "capacity": 2, "window_seconds": 0, "timeout_seconds": 60,

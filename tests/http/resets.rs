@@ -39,7 +39,7 @@ async fn a_purge_ends_the_history() {
     for path in [PURGE, "/v1/admin/limits/rpm"] {
         service.delete(path).await.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
     }
-    assert_eq!(service.reserve("rpm", 1).await, denial("rpm", 0, "unknown_limit_key:rpm"));
+    assert_eq!(service.reserve("rpm", 1).await, denial("rpm", "unknown_limit_key:rpm"));
     service.put(&json!({ "key": "rpm", "kind": "rolling", "capacity": 4, "window_seconds": 60 })).await;
     assert_eq!(service.limit("rpm").await["usage"], json!({ "available": 4, "reserved": 0, "debt": 0 }));
     let history = service.get("/v1/admin/limits/rpm/history").await;

@@ -33,7 +33,7 @@ async fn the_first_reserve_creates_an_instance() {
 async fn a_template_denies_more_instances_than_its_maximum() {
     let service = service_with_instance(1).await;
     let denied = service.reserve("tenant:other:daily", 1).await;
-    assert_eq!(denied, denial("tenant:other:daily", 0, "too_many_instances:tenant:other:daily"));
+    assert_eq!(denied, denial("tenant:other:daily", "too_many_instances:tenant:other:daily"));
     let limit = service.get(PATH).await.body["limit"].clone();
     assert_eq!(limit["definition"]["max_instances"], json!(1));
     let usage = json!({ "available": 0, "reserved": 1, "debt": 0 });
@@ -68,7 +68,7 @@ async fn a_deleted_template_deletes_its_instances() {
     let service = service_with_instance(1).await;
     assert_eq!(service.delete(PATH).await, Answer::ok(json!({ "ok": true })));
     let denied = service.reserve("tenant:acme:daily", 1).await;
-    assert_eq!(denied, denial("tenant:acme:daily", 0, "unknown_limit_key:tenant:acme:daily"));
+    assert_eq!(denied, denial("tenant:acme:daily", "unknown_limit_key:tenant:acme:daily"));
 }
 
 #[tokio::test]

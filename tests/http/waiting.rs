@@ -1,11 +1,14 @@
 //! Waiting over HTTP: the fields, the time-out, and callers that hang up.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use ledger_limiter::ledger::LedgerError;
 use ledger_limiter::limit::LeaseId;
 
 use super::*;
+use crate::ledger_wrapper::{CallHook, LedgerWrapper};
 
 fn waiting_reserve(lease: LeaseId, key: &str, max_wait_ms: u64) -> Value {
     let mut body = reserve_body(&lease.to_string(), key, 1);
@@ -100,6 +103,84 @@ async fn a_batch_waits_for_its_slowest_item() {
     let answer = asked.await.expect("no panic");
     let allowed: Vec<_> = (0..3).map(|index| answer.body["results"][index]["allowed"].clone()).collect();
     assert_eq!(allowed, [json!(true), json!(true), json!(false)], "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_items_of_a_batch_wait_at_the_same_time() {
+    let (service, _) = full_service().await;
+    // One that only takes, and one that also asks whether anything of another limit is free.
+    let mut beside_a_peek = waiting_reserve(lease(), "slots", 2_000);
+    let peek = json!({ "key": "rpm", "amount": 0 });
+    beside_a_peek["requirements"].as_array_mut().expect("requirements").push(peek);
+    let requests = json!({ "requests": [waiting_reserve(lease(), "slots", 2_000), beside_a_peek] });
+    let started = tokio::time::Instant::now();
+    let answer = service.post("/v1/reserve/batch", &requests).await;
+    let waited = started.elapsed();
+    for index in 0..2 {
+        let item = answer.body["results"][index].clone();
+        Answer::ok(item).denied_ms("slots");
+    }
+    assert!((2_000..2_100).contains(&waited.as_millis()), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_batch_that_hangs_up_reserves_what_does_not_wait() {
+    let not_ready = Service::not_ready().await;
+    let requests =
+        json!({ "requests": [waiting_reserve(lease(), "slots", 60_000), fresh_reserve("rpm", 1)] });
+    for limit in [concurrency("slots", 5, 60), concurrency("rpm", 5, 60)] {
+        not_ready.api.engine.admin().put(&limit).await.expect("it is put");
+    }
+    let asked = not_ready.call(Method::POST, "/v1/reserve/batch", requests.to_string());
+    assert!(asked.now_or_never().is_none());
+    not_ready.api.readiness.set_bootstrapped();
+    let is_reserved = || async { not_ready.limit("rpm").await["usage"]["reserved"] == json!(1) };
+    eventually("the item that does not wait is carried out", Duration::from_secs(10), is_reserved).await;
+    assert_eq!(not_ready.limit("slots").await["usage"]["reserved"], json!(0), "the one that waits is not");
+}
+
+/// A ledger that gives no answers while it is silent.
+#[derive(Default)]
+struct Silent(AtomicBool);
+
+impl CallHook for Silent {
+    async fn around<T: Send>(
+        &self,
+        call: impl Future<Output = Result<T, LedgerError>> + Send,
+    ) -> Result<T, LedgerError> {
+        match self.0.load(Ordering::SeqCst) {
+            true => std::future::pending().await,
+            false => call.await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_hangs_up_tells_nothing_about_the_ledger() {
+    let backend = MemoryBackend::new();
+    let ledger = Arc::new(LedgerWrapper { inner: backend.connect(), hook: Silent::default() });
+    let service = Arc::new(Service::over(Arc::clone(&ledger), backend, Gate::open(), true).await);
+    service
+        .put(&json!({ "key": "slots", "kind": "concurrency", "capacity": 2, "timeout_seconds": 60 }))
+        .await;
+    ledger.hook.0.store(true, Ordering::SeqCst);
+    let circuit_is_open = async || {
+        let metrics = service.send(Method::GET, "/metrics", Body::empty()).await.body;
+        metrics.lines().any(|line| line == "ratelimiterd_circuit_open 1")
+    };
+    for _ in 0..3 {
+        service.reserve("slots", 1).await;
+    }
+    assert!(circuit_is_open().await);
+    let probe = tokio::spawn({
+        let service = Arc::clone(&service);
+        let requests = json!({ "requests": [waiting_reserve(lease(), "slots", 60_000)] });
+        async move { service.post("/v1/reserve/batch", &requests).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    probe.abort();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(circuit_is_open().await, "nobody has answered");
 }
 
 #[tokio::test]

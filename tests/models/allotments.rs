@@ -9,7 +9,7 @@ use ledger_limiter::decide::ids::Ids;
 use ledger_limiter::ledger::memory::MemoryLedger;
 use ledger_limiter::ledger::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
-    Recorded,
+    PendingDebit, PendingQuery, Recorded,
 };
 use ledger_limiter::limit::{AllotmentPeriod, Definition, LeaseId};
 use ledger_limiter::protocol::{Reserve, ReserveOutcome};
@@ -326,6 +326,10 @@ impl Ledger for StaleTime {
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
         self.inner.account_transfers(query).await
+    }
+
+    async fn pending_debits(&self, query: PendingQuery) -> Result<Option<Vec<PendingDebit>>, LedgerError> {
+        self.inner.pending_debits(query).await
     }
 
     fn now_ns(&self) -> u64 {

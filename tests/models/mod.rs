@@ -4,6 +4,7 @@ mod allotments;
 mod bounds;
 mod bucket;
 mod calendar;
+mod exact_hints;
 mod extremes;
 mod governor;
 mod guarantees;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ledger_limiter::ledger::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
-    Recorded,
+    PendingDebit, PendingQuery, Recorded,
 };
 
 pub struct LedgerWrapper<L, H> {
@@ -64,6 +64,10 @@ impl<L: Ledger, H: CallHook> Ledger for LedgerWrapper<L, H> {
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
         self.hook.around(self.inner.account_transfers(query)).await
+    }
+
+    async fn pending_debits(&self, query: PendingQuery) -> Result<Option<Vec<PendingDebit>>, LedgerError> {
+        self.hook.around(self.inner.pending_debits(query)).await
     }
 
     fn now_ns(&self) -> u64 {

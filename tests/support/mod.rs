@@ -13,7 +13,7 @@ use ledger_limiter::limit::{
 pub use ledger_limiter::limit::{ExtendId, ReleaseId, ReplenishId};
 use ledger_limiter::limiter::{Limiter, LimiterOptions};
 use ledger_limiter::protocol::{Actual, Complete, Extend, Requirement, Reserve};
-use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome};
+use ledger_limiter::protocol::{CompleteOutcome, ReserveOutcome, RetryAfterSource};
 use ledger_limiter::registry::{Admin, LimitUsage, Registry};
 use ulid::Ulid;
 
@@ -238,10 +238,16 @@ pub fn is_granted(reservation: &ReserveOutcome) -> bool {
     matches!(reservation, ReserveOutcome::Granted { .. })
 }
 
+/// The denial of a limit that changed meanwhile: a repetition at once may be granted.
+pub fn denied_for_now(key: LimitKey) -> ReserveOutcome {
+    let retry_after_source = RetryAfterSource::Estimate;
+    ReserveOutcome::NoRoom { key, retry_after_ms: 1, retry_after_source }
+}
+
 /// The key without room, of a denial for that reason.
 pub fn no_room(reservation: &ReserveOutcome) -> Option<&str> {
     match reservation {
-        ReserveOutcome::NoRoom { key, retry_after_ms } => {
+        ReserveOutcome::NoRoom { key, retry_after_ms, .. } => {
             assert!(*retry_after_ms > 0, "a denial without room has a hint");
             Some(key.as_str())
         }

@@ -101,6 +101,17 @@ def test_a_denial_pauses_as_hinted_and_takes_a_new_id() -> None:
     assert grant.reserve.lease_id == world.lease_ids()[2]
 
 
+def test_an_exact_hint_is_obeyed_to_the_letter() -> None:
+    hint = {"retry_after_ms": 400, "retry_after_source": "exact"}
+    world = World(
+        Answer(200, {"allowed": False, "error": "", "limiting_key": "k", **hint}),
+        GRANTED,
+        chance=1.0,
+    )
+    world.run(world.flows.acquire(WANTS, "", None))
+    assert world.pauses == [0.4]
+
+
 def test_a_hint_is_lengthened_by_chance_and_bounded() -> None:
     hint_of_a_day = Answer(200, {"allowed": False, "retry_after_ms": 86_400_000, "error": "", "limiting_key": "k"})
     hint_of_zero = Answer(200, {"allowed": False, "retry_after_ms": 0, "error": "", "limiting_key": "k"})

@@ -67,6 +67,15 @@ def test_a_denial_is_an_answer(error: str, reason: str, retry_after: float | Non
     assert denied.can_never_fit == (retry_after is None)
 
 
+def test_a_denial_says_whether_its_hint_is_exact() -> None:
+    body = {"allowed": False, "retry_after_ms": 250, "error": "", "limiting_key": "k"}
+    # A service of an earlier version says nothing.
+    for source, expected in ((None, "estimate"), ("estimate", "estimate"), ("exact", "exact"), ("novel", "estimate")):
+        denied = read_reserve(Answer(200, body if source is None else {**body, "retry_after_source": source}))
+        assert isinstance(denied, Denied)
+        assert denied.retry_after_source == expected
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
@@ -143,6 +152,10 @@ def test_a_batch_has_an_answer_for_each_item() -> None:
 
 
 def test_exceptions_survive_pickling() -> None:
-    for error in (Denied("k", "no_room", 1.5), LeaseSettled("lease_settled", "why", 409), OutcomeUnknown("why")):
+    for error in (
+        Denied("k", "no_room", 1.5, None, "exact"),
+        LeaseSettled("lease_settled", "why", 409),
+        OutcomeUnknown("why"),
+    ):
         copy = pickle.loads(pickle.dumps(error))
         assert (type(copy), str(copy), copy.__dict__) == (type(error), str(error), error.__dict__)

@@ -187,3 +187,16 @@ fn a_late_expiry_is_retried_up_to_a_maximum() {
     }
     assert_eq!(attempts, 1 + RETRIES_MAX);
 }
+
+#[test]
+fn a_caller_that_was_told_a_time_is_admitted_at_it_however_late_expiries_are() {
+    let mut exhaustion = Exhaustion::exhausted(0, BOUND, 10);
+    exhaustion.expect_caller(60 * MS, 1);
+    exhaustion.expect_caller(50 * MS, 10);
+    // A refusal of units that were thought to be free is taken for a late expiry.
+    let refused = ticket(exhaustion.ask(1, 9));
+    exhaustion.refused(2, refused);
+    assert!(exhaustion.lag_ns > 0);
+    assert!(is_denied(exhaustion.ask(49 * MS, 10)));
+    ticket(exhaustion.ask(50 * MS, 10));
+}

@@ -57,6 +57,16 @@ impl Expiries {
         None
     }
 
+    /// The pending transfers that expire, in any order.
+    pub(super) fn iter<'a>(
+        &'a self,
+        transfers: &'a Transfers,
+    ) -> impl Iterator<Item = &'a StoredTransfer> + 'a {
+        let next = |slot: &TransferSlot| transfers.get(*slot).next_expiring;
+        let slots = self.lists.values().flat_map(move |list| std::iter::successors(list.first, next));
+        slots.map(|slot| transfers.get(slot))
+    }
+
     /// Sets the due time of the list that is first in the heap.
     fn set_first_due(&mut self, due_ns: u64) {
         if let Some(mut first) = self.due.peek_mut() {

@@ -47,7 +47,7 @@ use state::LedgerState;
 
 use super::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
-    Recorded,
+    PendingDebit, PendingQuery, Recorded,
 };
 
 /// The pause of the upkeep while there is more to remove. A call that comes meanwhile waits for some
@@ -130,6 +130,10 @@ impl<C: Clock> Ledger for MemoryLedger<C> {
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
         self.state_now().account_transfers(&query)
+    }
+
+    async fn pending_debits(&self, query: PendingQuery) -> Result<Option<Vec<PendingDebit>>, LedgerError> {
+        Ok(self.state_now().pending_debits(query))
     }
 
     fn now_ns(&self) -> u64 {

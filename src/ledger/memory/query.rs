@@ -4,8 +4,12 @@ use super::slots::AccountIndex;
 use super::state::LedgerState;
 use super::stored_transfer::{StoredMovement, StoredTransfer, TransferState};
 use crate::ledger::{
-    AccountQuery, LedgerError, Movement, Order, Recorded, Side, Transfer, TransferCode, TransferFamily,
+    AccountQuery, LedgerError, Movement, Order, PendingDebit, PendingQuery, Recorded, Side, Transfer,
+    TransferCode, TransferFamily,
 };
+
+/// The most pending transfers that one query goes through. That takes about a millisecond, in which no other call is served.
+const PENDING_VISITED_MAX: usize = 32_768;
 
 impl LedgerState {
     /// The transfers of a family that name a lease, oldest first.
@@ -44,6 +48,26 @@ impl LedgerState {
                 return Err(LedgerError::Unexpected(message));
             }
         })
+    }
+
+    /// The pending debits of an account. `None` if the ledger holds so many pending transfers that to go through them would take
+    /// long: they are not kept by account.
+    pub(super) fn pending_debits(&self, query: PendingQuery) -> Option<Vec<PendingDebit>> {
+        let Some(account) = self.accounts.find(query.account) else { return Some(Vec::new()) };
+        let mut found = Vec::new();
+        for (visited, stored) in self.expiries.iter(&self.transfers).enumerate() {
+            if visited >= PENDING_VISITED_MAX {
+                return None;
+            }
+            if let StoredMovement::Pend { debit, amount, .. } = self.transfers.movement(stored)
+                && debit == account
+                && stored.timestamp_ns > query.after_ns
+                && let Some(expires_at_ns) = stored.expires_at_ns()
+            {
+                found.push(PendingDebit { units: amount, expires_at_ns });
+            }
+        }
+        Some(found)
     }
 
     /// The transfer in the words of the [`Ledger`](crate::ledger::Ledger).

@@ -4,6 +4,7 @@
 //! - `shared_session`: the one session for look-ups and account creation.
 //! - `connector`: makes sessions, and replaces those that failed. `addresses` resolves the replicas' names.
 //! - `session`: one session of the TigerBeetle client. `encode` and `decode` convert between its types and ours.
+//! - `pending_debits`: which debits of an account still hold something.
 //! - `raw`: reads everything, for an audit.
 //! - `ledger_clock`: the cluster's time, from its replies.
 
@@ -12,25 +13,33 @@ mod connector;
 mod decode;
 mod encode;
 mod ledger_clock;
+mod pending_debits;
 mod raw;
 mod session;
 mod shared_session;
 pub mod submitter;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tigerbeetle_unofficial::core::{account, query_filter};
 
 use self::connector::{Connector, LikelyFault, Sending};
 use self::ledger_clock::LedgerClock;
+use self::pending_debits::PendingDebits;
 use self::session::{Reply, Request};
 use self::shared_session::SharedSession;
 use self::submitter::{Submitter, SubmitterOptions, SubmitterStats};
 use super::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
-    Order, Recorded, Side,
+    Order, PendingDebit, PendingQuery, Recorded, Side,
 };
 use crate::telemetry::MetricsRegistry;
+
+/// The most replies that are read of the debits of one account.
+const PENDING_REPLIES_MAX: usize = 8;
+/// How late a replica makes an expiry: 20 to 35 ms were measured while it was idle.
+const EXPIRY_LAG: Duration = Duration::from_millis(40);
 
 /// The address of a cluster, and the options for sending to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +151,30 @@ impl Ledger for TigerBeetleLedger {
         filter.as_raw_mut().timestamp_min = if query.after_ns == 0 { 0 } else { query.after_ns + 1 };
         let reply = self.request(Request::GetAccountTransfers(filter)).await?;
         decode::transfers(&reply.payload)
+    }
+
+    async fn pending_debits(&self, query: PendingQuery) -> Result<Option<Vec<PendingDebit>>, LedgerError> {
+        let (mut debits, mut after_ns) = (PendingDebits::default(), query.after_ns);
+        for _ in 0..PENDING_REPLIES_MAX {
+            let filter = account::Filter::new(query.account.as_u128(), encode::QUERY_TRANSFERS_MAX);
+            let mut filter = filter.with_flags(account::FilterFlags::DEBITS);
+            filter.as_raw_mut().timestamp_min = after_ns + 1;
+            let reply = self.request(Request::GetAccountTransfers(filter)).await?;
+            let transfers = decode::transfers(&reply.payload)?;
+            debits.read(&transfers);
+            // A replica in development mode answers with shorter replies than were asked for, but not as short as this.
+            match transfers.last() {
+                Some(last) if transfers.len() >= encode::LEASE_TRANSFERS_MAX as usize => {
+                    after_ns = last.timestamp_ns;
+                }
+                Some(_) | None => return Ok(Some(debits.left())),
+            }
+        }
+        Ok(None)
+    }
+
+    fn expiry_lag(&self) -> Duration {
+        EXPIRY_LAG
     }
 
     fn now_ns(&self) -> u64 {

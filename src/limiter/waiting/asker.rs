@@ -7,9 +7,12 @@ use futures_util::future::{join, join_all};
 use tokio::time::{Duration, Instant};
 
 use super::attempts::Tried;
+use super::under_way::{AskerTask, UnderWay};
 use super::waiter::Turn;
+use crate::decide::Limit;
 use crate::decide::look::Room;
-use crate::ledger::{AccountId, Chain, ChainOutcome, Ledger, LedgerError};
+use crate::decide::reserve::is_shadow;
+use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
 use crate::limit::LimitKey;
 use crate::limiter::resolve::Resolved;
 use crate::limiter::{Limiter, LimiterError};
@@ -27,6 +30,7 @@ type Rooms = HashMap<LimitKey, u128>;
 impl<L: Ledger> Limiter<L> {
     /// Serves the waiters until there are none.
     pub(super) async fn run_asker(self) {
+        let _task = AskerTask(self.clone());
         let poll_interval = self.waiting.options.poll_interval.max(PAUSE_MIN);
         let mut poll_at = Instant::now() + poll_interval;
         let mut polls = false;
@@ -58,6 +62,7 @@ impl<L: Ledger> Limiter<L> {
                 }
             }
             take(&mut rooms, &fitting);
+            let _under_way = UnderWay::new(&self.waiting, fitting.iter().map(|turn| turn.id));
             let looks = join_all(unseen.iter().map(|turn| self.look_for(turn)));
             let (looks, refused) = join(looks, self.try_all(fitting)).await;
             for (key, room) in looks.into_iter().flatten() {
@@ -84,28 +89,34 @@ impl<L: Ledger> Limiter<L> {
     }
 
     async fn try_look_for(&self, turn: &Turn) -> Result<Vec<(LimitKey, u128)>, LimiterError> {
-        let (mut resolved, mut rooms) = self.look_around(&turn.command).await?;
+        // Before the reading: a complete that makes room meanwhile leads to another look.
+        let note = |resolved: &Resolved<'_>| self.note_accounts(resolved);
+        let (mut resolved, mut rooms) = self.look_around(&turn.command, note).await?;
         if resolved.impossible().is_some() {
             // Another replica may have changed the limit.
             self.reload(&resolved).await?;
-            (resolved, rooms) = self.look_around(&turn.command).await?;
+            (resolved, rooms) = self.look_around(&turn.command, note).await?;
         }
         if resolved.impossible().is_some() {
             self.start_end(turn.id);
         }
-        let limits = resolved.limits();
+        open_in_shadow(&resolved, &mut rooms);
         let requirements = turn.command.requirements();
-        let with_key = |(requirement, account): (&Requirement, Option<AccountId>)| {
-            Some((account?, requirement.key.clone()))
-        };
-        let accounts = limits.iter().map(|limit| limit.map(|limit| limit.account));
-        let accounts = requirements.iter().zip(accounts).filter_map(with_key);
-        self.waiting.note_look(turn.id, accounts, self.lacking(&resolved, &rooms));
+        self.waiting.note_look(turn.id, self.lacking(&resolved, &rooms));
         let units = rooms.iter().map(|room| match room {
             Room::Closed => 0,
             Room::Units(units) => *units,
         });
         Ok(requirements.iter().map(|requirement| requirement.key.clone()).zip(units).collect())
+    }
+
+    fn note_accounts(&self, resolved: &Resolved<'_>) {
+        let limits = resolved.limits();
+        let requirements = resolved.command.requirements().iter();
+        let with_key = |(requirement, limit): (&Requirement, &Option<&Limit>)| {
+            Some((limit.as_ref()?.account, requirement.key.clone()))
+        };
+        self.waiting.note_accounts(requirements.zip(&limits).filter_map(with_key));
     }
 
     /// The index of the first requirement that finds no room, and when a schedule will have refilled what it lacks, if known.
@@ -136,18 +147,11 @@ impl<L: Ledger> Limiter<L> {
         for turns in turns.chunks(SENT_AT_ONCE) {
             let tried = self.try_together(turns).await;
             for (turn, tried) in turns.iter().zip(tried) {
-                let tried = tried.unwrap_or_else(|error| {
-                    tracing::debug!(
-                        error = with_sources(&error),
-                        "an attempt has no answer; it is made again"
-                    );
-                    Tried::WaitsOn(turn.progress)
-                });
-                if let Tried::WaitsOn(_) = tried {
+                if !matches!(tried, Ok(Tried::Outcome(_))) {
                     let keys = turn.command.requirements().iter().map(|requirement| &requirement.key);
                     refused.extend(keys.cloned());
                 }
-                self.conclude_turn(turn.clone(), Ok(tried));
+                self.conclude_turn(turn.clone(), tried);
             }
         }
         refused
@@ -178,6 +182,15 @@ impl<L: Ledger> Limiter<L> {
 
     async fn submit_any(&self, chains: Vec<Chain>) -> Vec<Result<ChainOutcome, LedgerError>> {
         if chains.is_empty() { Vec::new() } else { self.ledger.submit(chains).await }
+    }
+}
+
+/// A limit that went into shadow mode meanwhile grants whatever is wanted. While it is being lowered its waiters stay.
+fn open_in_shadow(resolved: &Resolved<'_>, rooms: &mut [Room]) {
+    for (limit, room) in resolved.limits().iter().zip(rooms) {
+        if let (true, Room::Units(units)) = (limit.is_some_and(is_shadow), room) {
+            *units = u128::MAX;
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use tokio::time::{Duration, Instant};
 
 use super::waiter::{Answer, Progress, Turn};
 use crate::decide::Limit;
+use crate::decide::force;
 use crate::decide::later_attempt::{self, AttemptResult, ExclusionResult, LAST_ATTEMPT};
-use crate::decide::reserve::{self, Denial};
+use crate::decide::reserve::{self, Denial, is_shadow};
 use crate::ledger::{Chain, ChainOutcome, Ledger, LedgerError};
 use crate::limit::{Kind, LimitKey};
 use crate::limiter::resolve::Resolved;
@@ -40,14 +41,23 @@ impl<L: Ledger> Limiter<L> {
         if !resolved.new_instances().is_empty() || resolved.impossible().is_some() {
             return Ok(None);
         }
-        let chain = self.plan_attempt(&resolved, turn.progress.attempt)?;
+        let chain = self.plan_attempt(&resolved, turn.progress.attempt).await?;
         Ok(Some((resolved, chain)))
     }
 
-    fn plan_attempt(&self, resolved: &Resolved<'_>, attempt: u8) -> Result<Chain, LedgerError> {
+    async fn plan_attempt(&self, resolved: &Resolved<'_>, attempt: u8) -> Result<Chain, LimiterError> {
         let (command, limits) = (resolved.command, resolved.limits());
+        let at_ns = resolved.at_ns_or(|| self.ledger.now_ns());
+        let planned = match limits.iter().any(|limit| limit.is_some_and(is_shadow)) {
+            false => later_attempt::plan(self.ids, command, &limits, attempt, at_ns),
+            // It went into shadow mode while the lease waited.
+            true => {
+                let rooms = self.rooms(resolved, at_ns).await?;
+                later_attempt::plan_in_shadow(self.ids, command, &limits, &rooms, attempt, at_ns)
+            }
+        };
         let empty = || LedgerError::Unexpected(format!("lease {} has no requirements", command.lease));
-        later_attempt::plan(self.ids, command, &limits, attempt, resolved.at_ns()).ok_or_else(empty)
+        Ok(planned.ok_or_else(empty)?)
     }
 
     /// Carries the next attempt at a lease out.
@@ -63,7 +73,7 @@ impl<L: Ledger> Limiter<L> {
             if let Some(denial) = resolved.impossible() {
                 return self.give_up(&resolved, attempt, denial).await;
             }
-            let chain = self.plan_attempt(&resolved, attempt)?;
+            let chain = self.plan_attempt(&resolved, attempt).await?;
             if resolved.new_instances().is_empty() {
                 let outcome = self.ledger.submit_one(chain.clone()).await?;
                 return self.conclude_attempt(&resolved, &chain, turn.progress, outcome).await;
@@ -108,15 +118,16 @@ impl<L: Ledger> Limiter<L> {
         outcome: ChainOutcome,
     ) -> Result<Tried, LimiterError> {
         let (command, attempt) = (resolved.command, progress.attempt);
-        match later_attempt::interpret(command, attempt, outcome)? {
+        match later_attempt::interpret(command, chain, outcome)? {
             AttemptResult::Granted { reserved_at_ns } => {
                 resolved.reset_denial_streaks();
                 self.note_expiries(resolved, reserved_at_ns);
                 if let (ChainOutcome::Created { timestamp_ns }, true) = (outcome, self.lease_cache.is_on()) {
                     self.remember(command, Some(chain), timestamp_ns);
                 }
+                let would_deny = force::would_deny(command, chain);
                 let reserved_at_unix_ms = unix_ms(reserved_at_ns);
-                Ok(Tried::Outcome(ReserveOutcome::granted(reserved_at_unix_ms)))
+                Ok(Tried::Outcome(ReserveOutcome::Granted { reserved_at_unix_ms, would_deny }))
             }
             AttemptResult::AlreadyGranted => self.status_of_granted(resolved).await.map(Tried::Outcome),
             AttemptResult::RefusedFresh { leg } => {

@@ -1,10 +1,12 @@
 //! A reserve comes: it is sent, waits, or is denied because of those before it.
 
 use futures_util::future::{BoxFuture, join_all};
+use tokio::runtime::Handle;
 
 use super::attempts::Tried;
 use super::caller::Caller;
 use super::queue::WaiterId;
+use super::under_way::UnderWay;
 use super::waiter::{Answer, Entry, Placed, Progress, Turn};
 use crate::decide::reserve::Denial;
 use crate::ledger::Ledger;
@@ -62,17 +64,14 @@ impl<L: Ledger> Limiter<L> {
     }
 
     async fn begin(self, turn: Turn, is_behind: bool) {
+        let _under_way = UnderWay::new(&self.waiting, [turn.id]);
         let tried = match self.tell_denied_before(&turn.command).await {
             Ok(Some(denied)) => Ok(denied),
             Ok(None) if is_behind => self.queue_unsent(&turn).await,
             Ok(None) => self.try_first(&turn).await,
             Err(error) => Err(error),
         };
-        match tried {
-            // The ledger may answer before the deadline.
-            Err(error) if error.is_unreachable() => self.place(turn.clone(), turn.progress),
-            tried => self.conclude_turn(turn, tried),
-        }
+        self.conclude_turn(turn, tried);
     }
 
     /// Answers the callers of a waiter, or lets it wait on.
@@ -80,6 +79,12 @@ impl<L: Ledger> Limiter<L> {
         match tried {
             Ok(Tried::Outcome(outcome)) => self.waiting.finish(turn.id, &Ok(outcome)),
             Ok(Tried::WaitsOn(progress)) => self.place(turn, progress),
+            Err(error) if error.is_unreachable() => {
+                // The ledger may answer before the deadline.
+                let progress = turn.progress;
+                self.place(turn, progress);
+            }
+            // A repetition would fail in the same way.
             Err(error) => self.waiting.finish(turn.id, &Err(error)),
         }
     }
@@ -97,6 +102,18 @@ impl<L: Ledger> Limiter<L> {
         tokio::spawn(async move { limiter.run_asker().await });
     }
 
+    /// Starts another asker behind one that has panicked. Not at once: it may panic again.
+    pub(super) fn start_asker_later(&self) {
+        let limiter = self.clone();
+        // Without a runtime, nobody waits.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(limiter.waiting.options.poll_interval).await;
+                limiter.run_asker().await;
+            });
+        }
+    }
+
     /// Starts the end of a wait.
     pub(super) fn start_end(&self, waiter: WaiterId) {
         if let Some(turn) = self.waiting.end(waiter) {
@@ -110,6 +127,7 @@ impl<L: Ledger> Limiter<L> {
     }
 
     async fn finish_wait(&self, turn: Turn) {
+        let _under_way = UnderWay::new(&self.waiting, [turn.id]);
         let answer = self.end_of_wait(&turn.command, turn.progress).await;
         self.waiting.finish(turn.id, &answer);
     }

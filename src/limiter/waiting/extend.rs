@@ -40,7 +40,7 @@ impl<L: Ledger> Limiter<L> {
         if !self.may_wait(&wanted) {
             return Ok(None);
         }
-        let (resolved, rooms) = self.look_around(&wanted).await?;
+        let (resolved, rooms) = self.look_around(&wanted, |_| {}).await?;
         let limits = resolved.limits();
         let fits = look::denial(&wanted, &limits, &rooms).is_none() && !self.waiting.is_behind(&wanted);
         if fits || resolved.impossible().is_some() {

@@ -11,6 +11,7 @@
 //! | `extend.rs` | an extend waits for its turn |
 //! | `attempts.rs` | the attempts at a lease, and the end of a wait |
 //! | `expiries.rs` | when reservations expire that waiters were granted |
+//! | `under_way.rs` | guards for what a panic would leave undone |
 //! | `asker.rs` | the task that looks for room, and serves those whose turn it is |
 //!
 //! While nobody waits, a reserve reads one atomic here.
@@ -23,6 +24,7 @@ mod enter;
 mod expiries;
 mod extend;
 mod queue;
+mod under_way;
 mod waiter;
 mod waiters;
 mod wakes;

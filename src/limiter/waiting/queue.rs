@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 
 use crate::limit::{LimitKey, QueueOrder, Queueing};
-use crate::protocol::Reserve;
+use crate::protocol::{PRIORITY_MAX, Reserve};
 
 /// Names a waiter in this process. Later waiters have larger ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,11 +65,42 @@ impl Position {
     }
 }
 
+impl Position {
+    /// Before all that wait for this limit alone with this priority, in a queue that is newest first.
+    fn first_alone(priority: u8) -> Self {
+        let among = AmongNewest::Alone { arrived_us: Reverse(i64::MAX), id: Reverse(WaiterId(u64::MAX)) };
+        Self::NewestFirst(Reverse(priority), among)
+    }
+
+    /// Whether this is the position of a waiter for this limit alone, in a queue that is newest first.
+    fn is_alone(&self) -> bool {
+        matches!(self, Self::NewestFirst(_, AmongNewest::Alone { .. }))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     order: QueueOrder,
     positions: BTreeMap<Position, WaiterId>,
     units: u128,
+}
+
+impl Queue {
+    /// Whether a waiter that blocks others stands before this position.
+    fn is_anybody_before(&self, position: Position) -> bool {
+        match position {
+            Position::OldestFirst { .. } => {
+                self.positions.first_key_value().is_some_and(|(first, _)| *first < position)
+            }
+            // Waiters over several limits block nobody there.
+            Position::NewestFirst(Reverse(own), _) => {
+                let highest = u8::try_from(PRIORITY_MAX).unwrap_or(u8::MAX);
+                (own..=highest).map(Position::first_alone).filter(|first| *first < position).any(|first| {
+                    self.positions.range(first..position).next().is_some_and(|(before, _)| before.is_alone())
+                })
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -136,7 +167,7 @@ impl Queues {
         let is_behind = |key: &&LimitKey| {
             let Some(queue) = self.queues.get(*key) else { return false };
             let position = Position::new(queue.order, rank, is_alone(command), newcomer);
-            queue.positions.first_key_value().is_some_and(|(first, _)| *first < position)
+            queue.is_anybody_before(position)
         };
         command.requirements().iter().map(|requirement| &requirement.key).find(is_behind)
     }

@@ -12,7 +12,7 @@ use super::counts::WaitingCounts;
 use super::expiries::Expiries;
 use super::queue::{Queues, Rank, WaiterId};
 use super::waiter::{Answer, Entry, Phase, Placed, Progress, Seat, Turn, Waiter};
-use crate::ledger::AccountId;
+use crate::ledger::{AccountId, LedgerError};
 use crate::limit::{LeaseId, LimitKey, Queueing};
 use crate::protocol::{Requirement, Reserve, ReserveOutcome};
 
@@ -266,6 +266,15 @@ impl Waiting {
         for (_, caller) in waiter.callers {
             // A caller that left does not hear it.
             drop(caller.send(answer.clone()));
+        }
+    }
+
+    /// The attempt or the end of a waiter will have no outcome. One that stands in its queues waits on.
+    pub(super) fn abandon(&self, id: WaiterId) {
+        let is_queued = self.lock().waiters.get(&id).is_none_or(|waiter| waiter.phase == Phase::Queued);
+        if !is_queued {
+            let message = "a task of the waiting has failed; see the log".to_owned();
+            self.finish(id, &Err(LedgerError::Unexpected(message).into()));
         }
     }
 

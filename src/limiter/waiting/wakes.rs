@@ -15,17 +15,15 @@ use crate::registry::{RefillObserver, Waiters};
 const ACCOUNTS_MAX: usize = 4_096;
 
 impl Waiting {
-    /// Notes what a look found out about a waiter: the accounts of its limits, which of them lacks room, and when a schedule will
-    /// have refilled it.
-    pub(super) fn note_look(
-        &self,
-        id: WaiterId,
-        accounts: impl Iterator<Item = (AccountId, LimitKey)>,
-        lacking: Option<(usize, Option<Instant>)>,
-    ) {
+    /// Notes the accounts of limits, by which completes name them.
+    pub(super) fn note_accounts(&self, accounts: impl Iterator<Item = (AccountId, LimitKey)>) {
+        self.lock().accounts.extend(accounts);
+    }
+
+    /// Notes what a look found out about a waiter: which of its limits lacks room, and when a schedule will have refilled it.
+    pub(super) fn note_look(&self, id: WaiterId, lacking: Option<(usize, Option<Instant>)>) {
         let mut state = self.lock();
-        let State { accounts: known, waiters, expected, .. } = &mut *state;
-        known.extend(accounts);
+        let State { waiters, expected, .. } = &mut *state;
         let Some((waiter, (limiting, room_at))) = waiters.get_mut(&id).zip(lacking) else { return };
         waiter.progress.limiting = limiting;
         let key = waiter.command.requirements().get(limiting).map(|requirement| requirement.key.clone());

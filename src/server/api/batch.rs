@@ -80,7 +80,7 @@ impl<L: Ledger> Api<L> {
         &self,
         wait: Duration,
         items: Vec<Result<C, ItemError>>,
-        run: impl AsyncFnOnce(&[C]) -> Vec<Result<T, LimiterError>>,
+        run: impl AsyncFnOnce(&[C]) -> Vec<Result<T, Reject>>,
         conclude: impl Fn(&C, T) -> A,
         without_ledger: impl Fn(&C, &Reject) -> Option<A>,
     ) -> Vec<A> {
@@ -103,13 +103,10 @@ impl<L: Ledger> Api<L> {
             let Some(command) = commands.next() else { return A::unknown() };
             match outcomes.next() {
                 Some(Ok(outcome)) => conclude(command, outcome),
-                Some(Err(error)) => {
-                    let reject = Reject::from(error);
-                    without_ledger(command, &reject).unwrap_or_else(|| {
-                        reject.log();
-                        A::unknown()
-                    })
-                }
+                Some(Err(reject)) => without_ledger(command, &reject).unwrap_or_else(|| {
+                    reject.log();
+                    A::unknown()
+                }),
                 None => {
                     let answer = no_answer.as_ref().and_then(|reject| without_ledger(command, reject));
                     answer.unwrap_or_else(A::unknown)
@@ -136,12 +133,16 @@ impl<L: Ledger> Api<L> {
     }
 }
 
-/// The outcomes; the first error if there is nothing else.
-fn unless_all_failed<T>(
-    mut outcomes: Vec<Result<T, LimiterError>>,
-) -> Result<Vec<Result<T, LimiterError>>, LimiterError> {
+/// The errors as rejects.
+pub(super) fn rejects<T>(outcomes: Vec<Result<T, LimiterError>>) -> Vec<Result<T, Reject>> {
+    outcomes.into_iter().map(|outcome| outcome.map_err(Reject::from)).collect()
+}
+
+/// The outcomes; an error if there is nothing else. One that tells about the ledger comes before a caller that hung up.
+fn unless_all_failed<T>(mut outcomes: Vec<Result<T, Reject>>) -> Result<Vec<Result<T, Reject>>, Reject> {
     if !outcomes.is_empty() && outcomes.iter().all(Result::is_err) {
-        outcomes.swap_remove(0)?;
+        let tells = |outcome: &Result<T, Reject>| !matches!(outcome, Err(Reject::HungUp));
+        outcomes.swap_remove(outcomes.iter().position(tells).unwrap_or(0))?;
     }
     Ok(outcomes)
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use futures_util::future::join_all;
 
 use super::answer::answer;
-use super::batch::{BatchItem, commands};
+use super::batch::{BatchItem, commands, rejects};
 use super::guard::{Authorized, ToReserve};
 use super::json::{Body, parse};
 use super::refusal::Forbidden;
@@ -74,7 +74,7 @@ pub(super) async fn batch<L: Ledger>(
         Some(settled) => Ok(settled),
         None => settle_by_ledger(&authorized, command).await,
     };
-    let run = async |commands: &[Complete]| join_all(commands.iter().map(settle)).await;
+    let run = async |commands: &[Complete]| rejects(join_all(commands.iter().map(settle)).await);
     let conclude = |command: &Complete, outcome: Option<CompleteOutcome>| {
         let Some(outcome) = outcome else { return CompleteAnswer::forbidden(&Forbidden::Lease.to_string()) };
         count_and_log(&api.metrics, command, &outcome);

@@ -226,6 +226,8 @@ impl<L: Ledger> Api<L> {
                 circuit.failed();
                 self.engine.limiter().ledger_failed();
             }
+            // It tells nothing about the ledger.
+            Err(Reject::HungUp) => {}
             Ok(_) | Err(_) => {
                 if circuit.answered() {
                     self.engine.limiter().ledger_answered();

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use futures_util::future::join_all;
 
 use super::Api;
 use super::answer::answer;
 use super::asked::{Asked, ReportedKeys, denied_status};
-use super::batch::{BatchItem, commands};
+use super::batch::{BatchItem, commands, rejects};
 use super::carried_out::hung_up;
 use super::denied_status::{status_of, with_retry_after};
 use super::guard::{Authorized, ToReserve};
@@ -16,6 +17,7 @@ use super::json::{Body, parse};
 use super::reject::{RETRY_AFTER_MS, Reject};
 use super::request_log::record;
 use crate::ledger::Ledger;
+use crate::limiter::LimiterError;
 use crate::protocol::{
     BACKEND_ERROR, CommandOutcome, LimitReport, Reserve, ReserveAnswer, ReserveBody, ReserveCommand,
     ReserveOutcome,
@@ -78,16 +80,10 @@ pub(in crate::server) async fn decide<L: Ledger>(
     api: &Api<L>,
     command: &ReserveCommand,
 ) -> Result<Decided, Reject> {
-    let wait = longest_wait(command);
-    let carried_out = api.in_time_after(wait, api.engine.limiter().carry_out(command));
+    let (wait, carried_out) = (longest_wait(command), api.engine.limiter().carry_out(command));
     let carried_out = match wait.is_zero() {
-        true => carried_out.await,
-        // Who hangs up does not wait any longer. An attempt that is under way is carried out.
-        false => tokio::select! {
-            biased;
-            () = hung_up() => return Err(Reject::HungUp),
-            carried_out = carried_out => carried_out,
-        },
+        true => api.in_time(carried_out).await,
+        false => api.in_time_after(wait, unless_hung_up(carried_out)).await,
     };
     match carried_out {
         Ok(outcome) => {
@@ -124,15 +120,10 @@ pub(super) async fn batch<L: Ledger>(
     let wait = items.iter().flatten().map(|asked| longest_wait(&asked.command)).max().unwrap_or_default();
     let run = async |asked: &[Asked]| {
         let commands: Vec<&ReserveCommand> = asked.iter().map(|asked| &asked.command).collect();
-        let carried_out = api.engine.limiter().carry_out_batch(&commands);
-        if wait.is_zero() {
-            return carried_out.await;
-        }
-        tokio::select! {
-            biased;
-            // Nobody reads the answers.
-            () = hung_up() => Vec::new(),
-            carried_out = carried_out => carried_out,
+        match wait.is_zero() {
+            true => rejects(api.engine.limiter().carry_out_batch(&commands).await),
+            // In their order, and together, so that all of them share one time-out.
+            false => join_all(commands.into_iter().map(|command| carry_out_item(api, command))).await,
         }
     };
     let conclude = |_: &Asked, outcome| {
@@ -145,6 +136,24 @@ pub(super) async fn batch<L: Ledger>(
     let mut results = api.answer_items(wait, items, run, conclude, without_ledger).await;
     reported.report(api, &mut results).await;
     Ok(api.answer_batch(results))
+}
+
+/// Carries out an item of a batch in which some wait.
+async fn carry_out_item<L: Ledger>(api: &Api<L>, command: &ReserveCommand) -> Result<CommandOutcome, Reject> {
+    let carried_out = api.engine.limiter().carry_out(command);
+    match longest_wait(command).is_zero() {
+        true => carried_out.await.map_err(Reject::from),
+        false => unless_hung_up(carried_out).await,
+    }
+}
+
+/// Waits for an outcome, until the caller hangs up. An attempt that is under way is carried out.
+async fn unless_hung_up<T>(outcome: impl Future<Output = Result<T, LimiterError>>) -> Result<T, Reject> {
+    tokio::select! {
+        biased;
+        () = hung_up() => Err(Reject::HungUp),
+        outcome = outcome => outcome.map_err(Reject::from),
+    }
 }
 
 /// How long a command may wait for room.

@@ -4,7 +4,7 @@ use super::counts::Outcome;
 use super::plan::{Charge, Item, Manner, Plan};
 use crate::ledger::Ledger;
 use crate::limit::{LeaseId, LimitKey};
-use crate::protocol::{CommandOutcome, Reserve, ReserveCommand, ReserveOutcome};
+use crate::protocol::{CommandOutcome, Reserve, ReserveCommand, ReserveOutcome, RetryAfterSource};
 use crate::server::api::{Api, Reject, decide};
 use crate::telemetry::Occurrences;
 
@@ -42,6 +42,8 @@ pub(super) struct Denial {
     pub(super) key: LimitKey,
     /// The wait before the next attempt, in milliseconds; 0 if a wait does not help.
     pub(super) retry_after_ms: u64,
+    /// Whether the amount is known to fit then.
+    pub(super) retry_after_source: RetryAfterSource,
     /// The reason, for the metrics.
     pub(super) outcome: Outcome,
 }
@@ -161,21 +163,26 @@ fn decision(outcome: CommandOutcome) -> Result<Result<Box<[LimitKey]>, Denial>, 
         CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => outcome,
         CommandOutcome::LookedFree { would_deny } => return Ok(Ok(would_deny)),
     };
-    let denial = |key, retry_after_ms, outcome| Ok(Err(Denial { key, retry_after_ms, outcome }));
+    let estimate = RetryAfterSource::Estimate;
+    let denial = |key, retry_after_ms, retry_after_source, outcome| {
+        Ok(Err(Denial { key, retry_after_ms, retry_after_source, outcome }))
+    };
     match outcome {
         ReserveOutcome::Granted { would_deny, .. } => Ok(Ok(would_deny)),
-        ReserveOutcome::NoRoom { key, retry_after_ms }
-        | ReserveOutcome::Decreasing { key, retry_after_ms } => {
-            denial(key, retry_after_ms, Outcome::OverLimit)
+        ReserveOutcome::NoRoom { key, retry_after_ms, retry_after_source } => {
+            denial(key, retry_after_ms, retry_after_source, Outcome::OverLimit)
+        }
+        ReserveOutcome::Decreasing { key, retry_after_ms } => {
+            denial(key, retry_after_ms, estimate, Outcome::OverLimit)
         }
         ReserveOutcome::ExceedsCapacity { key } | ReserveOutcome::TooManyInstances { key } => {
-            denial(key, 0, Outcome::OverLimit)
+            denial(key, 0, estimate, Outcome::OverLimit)
         }
         ReserveOutcome::UnknownKey { key } => {
             if let Some(times) = MISSING_LIMITS.count() {
                 tracing::warn!(times, %key, "a gateway rule names a limit that is not defined; the last of so many times");
             }
-            denial(key, 0, Outcome::NoLimit)
+            denial(key, 0, estimate, Outcome::NoLimit)
         }
         ReserveOutcome::LeaseConflict | ReserveOutcome::LeaseSettled | ReserveOutcome::LeaseExpired => {
             Err(Reject::Invalid("a fresh lease id was taken; send the request again".to_owned()))

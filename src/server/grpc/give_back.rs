@@ -12,6 +12,7 @@ use super::refuse::refusal;
 use crate::ledger::Ledger;
 use crate::limit::{Kind, KindName, ReleaseId};
 use crate::limiter::ObjectError;
+use crate::protocol::RetryAfterSource;
 use crate::server::api::{Api, Reject};
 
 /// Gives back what the charges of a plan name, each by itself. Before the first, it checks that all limits can take it.
@@ -64,5 +65,10 @@ async fn bucket<L: Ledger>(api: &Api<L>, charge: &Charge) -> Result<bool, Status
 }
 
 fn no_limit(charge: &Charge) -> Denial {
-    Denial { key: charge.requirement.key.clone(), retry_after_ms: 0, outcome: Outcome::NoLimit }
+    Denial {
+        key: charge.requirement.key.clone(),
+        retry_after_ms: 0,
+        retry_after_source: RetryAfterSource::Estimate,
+        outcome: Outcome::NoLimit,
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::charge::Charged;
+use super::charge::{Charged, Denial};
 use super::counts::Outcome;
 use super::plan::{Item, Plan};
 use super::proto::envoy::config::core::v3::HeaderValue;
@@ -27,7 +27,7 @@ pub(super) fn answer(
         ..RateLimitResponse::default()
     };
     if let Some(denial) = &charged.denial {
-        answer.dynamic_metadata = Some(metadata(&denial.key, denial.retry_after_ms));
+        answer.dynamic_metadata = Some(metadata(denial));
         if retry_after_header && denial.retry_after_ms > 0 {
             let seconds = denial.retry_after_ms.div_ceil(1_000).to_string();
             answer.response_headers_to_add =
@@ -96,12 +96,14 @@ fn unit(left: &Left) -> Unit {
 }
 
 /// Why a request is denied, for the other filters of a gateway and for its log.
-fn metadata(key: &LimitKey, retry_after_ms: u64) -> prost_types::Struct {
+fn metadata(denial: &Denial) -> prost_types::Struct {
     use prost_types::value::Kind::{NumberValue, StringValue};
     let value = |kind| prost_types::Value { kind: Some(kind) };
+    let text = |text: &str| value(StringValue(text.to_owned()));
     let fields = [
-        ("limiting_key".to_owned(), value(StringValue(key.as_str().to_owned()))),
-        ("retry_after_ms".to_owned(), value(NumberValue(retry_after_ms as f64))),
+        ("limiting_key".to_owned(), text(denial.key.as_str())),
+        ("retry_after_ms".to_owned(), value(NumberValue(denial.retry_after_ms as f64))),
+        ("retry_after_source".to_owned(), text(denial.retry_after_source.name())),
     ];
     prost_types::Struct { fields: fields.into() }
 }

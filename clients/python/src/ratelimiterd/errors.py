@@ -5,6 +5,7 @@ from typing import Literal
 
 from .left import Left
 
+RetryAfterSource = Literal["exact", "estimate"]
 DenialReason = Literal["no_room", "decreasing", "exceeds_capacity", "unknown_limit_key", "too_many_instances"]
 
 _DENIALS: dict[DenialReason, str] = {
@@ -29,13 +30,16 @@ class Denied(RatelimiterdError):
         reason: DenialReason,
         retry_after: float | None,
         left: Mapping[str, Left] | None = None,
+        retry_after_source: RetryAfterSource = "estimate",
     ) -> None:
-        super().__init__(limiting_key, reason, retry_after, left)
+        super().__init__(limiting_key, reason, retry_after, left, retry_after_source)
         self.limiting_key = limiting_key
         """The limit that denied, or one of them if several did."""
         self.reason = reason
         self.retry_after = retry_after
         """The seconds after which to ask again; ``None`` if waiting does not help."""
+        self.retry_after_source = retry_after_source
+        """``exact`` if the amount is known to fit after ``retry_after``, unless other callers take it."""
         self.left: Mapping[str, Left] = left or {}
         """What is left of each limit of the call, if `Options.report` asks for it and the service tells."""
 

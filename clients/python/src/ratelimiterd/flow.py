@@ -93,7 +93,10 @@ class Flows:
                 return result
             if result.retry_after is None or (deadline is not None and deadline <= self._clock()):
                 raise result
-            pause = min(result.retry_after, _HINT_SECONDS_MAX) * (1 + _HINT_JITTER * self._chance())
+            pause = min(result.retry_after, _HINT_SECONDS_MAX)
+            if result.retry_after_source == "estimate":
+                # The service spreads exact hints by itself.
+                pause *= 1 + _HINT_JITTER * self._chance()
             if deadline is not None:
                 pause = min(pause, deadline - self._clock())
             yield Pause(max(pause, _PAUSE_SECONDS_MIN))

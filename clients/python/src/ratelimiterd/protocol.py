@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import DenialReason, Denied, OutcomeUnknown, refused
+from .errors import DenialReason, Denied, OutcomeUnknown, RetryAfterSource, refused
 from .keys import in_path
 from .left import Left
 from .ulid import new_ulid
@@ -127,7 +127,8 @@ def read_reserve(answer: Answer) -> Granted | Denied:
     if name in _REASONS and isinstance(limiting_key, str):
         may_retry = name in ("", "limit_decreasing")
         retry_after = _whole(body, "retry_after_ms") / 1000 if may_retry else None
-        return Denied(limiting_key, _REASONS[name], retry_after, _left(body))
+        source: RetryAfterSource = "exact" if body.get("retry_after_source") == "exact" else "estimate"
+        return Denied(limiting_key, _REASONS[name], retry_after, _left(body), source)
     raise _failure(answer.status, body)
 
 

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::key;
 use crate::client::{
     AttemptResult, CallError, Complete, Denial, Extend, LeaseId, LimitKey, Renew, Requirement, Reserve,
-    Transport, Usage,
+    RetryAfterSource, Transport, Usage,
 };
 
 /// The duration of every call.
@@ -82,7 +82,11 @@ impl LimiterState {
             let reserved: u64 = self.live.values().flatten().map(amount_of_key).sum();
             if reserved + amount.get() > *capacity {
                 let retry_after = Duration::from_millis(HINT_MS);
-                return AttemptResult::Denied(Denial::NoRoom { key: key.clone(), retry_after });
+                return AttemptResult::Denied(Denial::NoRoom {
+                    key: key.clone(),
+                    retry_after,
+                    retry_after_source: RetryAfterSource::Estimate,
+                });
             }
         }
         self.granted += 1;

@@ -197,3 +197,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_newcomer_is_behind_those_that_block_it() {
+    use QueueOrder::{NewestFirst, OldestFirst};
+    let alone = &[("a", 1)][..];
+    let several = &[("a", 1), ("b", 1)][..];
+    for (order, waiters, newcomer, priority, expected) in [
+        (OldestFirst, vec![(alone, 5)], alone, 5, true),
+        (OldestFirst, vec![(several, 5)], alone, 5, true),
+        (NewestFirst, vec![(alone, 5)], alone, 5, false),
+        (NewestFirst, vec![(alone, 6)], alone, 5, true),
+        (NewestFirst, vec![(alone, 4)], several, 5, false),
+        (NewestFirst, vec![(alone, 9)], several, 5, true),
+        // Waiters over several limits block nobody in such a queue, whatever their priority.
+        (NewestFirst, vec![(several, 5)], alone, 5, false),
+        (NewestFirst, vec![(several, 9)], alone, 5, false),
+        (NewestFirst, vec![(several, 9), (alone, 8), (several, 7)], alone, 5, true),
+        (NewestFirst, vec![(several, 9), (several, 5), (alone, 4)], several, 5, false),
+    ] {
+        let queues = queues(order, &waiters);
+        let command = command(newcomer);
+        let behind = queues.behind(&command, Rank::new(60_000_000, priority, 1_000_000));
+        assert_eq!(behind.is_some(), expected, "{order:?}, {waiters:?}, {newcomer:?}");
+    }
+}
