@@ -485,6 +485,16 @@ def check_the_words_for_a_limit(page: Page, service: Service) -> None:
         ({"kind": "calendar", "period": "month"}, "each month"),
     ]:
         assert of(f"m.timeOf({json.dumps(definition)})") == text, text
+    usd = {"unit": "USD", "unit_micros": 1}
+    for definition, amount, text in [
+        (usd, "12500000", "12.5 USD"),
+        (usd, "1", "0.000001 USD"),
+        (usd, "0", "0 USD"),
+        ({"unit": "USD", "unit_micros": 10_000}, "123456789", "1,234,567.89 USD"),
+        (usd, f"{LARGEST}n", "9,223,372,036,854.775807 USD"),
+        ({"unit": "token"}, "1500", "1,500"),
+    ]:
+        assert of(f"m.shownAmount({json.dumps(definition)}, {amount})") == text, text
     large = (
         '{"a":340282366920938463463374607431768211455,"b":[9007199254740993,12],"c":"9007199254740993 \\"","d":0.25}'
     )

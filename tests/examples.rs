@@ -11,6 +11,8 @@ mod gateway;
 mod graceful_degradation;
 #[path = "../examples/metrics.rs"]
 mod metrics;
+#[path = "../examples/money.rs"]
+mod money;
 #[path = "../examples/per_user.rs"]
 mod per_user;
 #[path = "../examples/target/mod.rs"]
@@ -32,6 +34,22 @@ async fn the_basic_example_prints_the_answer_and_its_tokens() {
     let mut out = Vec::new();
     basic::run(limiter().await, &mut out).await.expect("it runs");
     assert_eq!(lines(out), ["Because air scatters blue light more than red. (17 tokens)"]);
+}
+
+#[tokio::test]
+async fn the_money_example_reserves_the_most_and_settles_the_cost() {
+    let mut out = Vec::new();
+    money::run(limiter().await, &mut out).await.expect("it runs");
+    // 2,100 bytes of prompt and 500 tokens of output; then 89 tokens of input, 512 cached ones and 40 of output.
+    let expected = [
+        "at most 0.01025 USD",
+        "641 tokens for 0.001263 USD",
+        "denied by tenant:acme:llm:cost:usd",
+        "the price table has no price of provider \"openai\" and model \"gpt-unknown\" on 1970-01-01: add {\"provider\": \
+         \"openai\", \"model\": \"gpt-unknown\", \"micros_per_million_tokens\": {\"input\": ..., \"output\": ...}} to \
+         its prices",
+    ];
+    assert_eq!(lines(out), expected);
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ fn the_example_limits_can_be_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("registry.json");
     std::fs::write(&copy, text).expect("it is written");
-    assert_eq!(RegistryFile::new(copy, false).read().expect("it is read").len(), 12);
+    assert_eq!(RegistryFile::new(copy, false).read().expect("it is read").len(), 16);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
     AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey,
-    Overage, Period, Queueing, RefillRateError, TimeZoneName,
+    Overage, Period, Queueing, RefillRateError, TimeZoneName, UnitMicros,
 };
 use crate::time::saturating_ms;
 
@@ -48,6 +48,7 @@ pub struct Limit {
     enforce: bool,
     queueing: Queueing,
     allotment: Option<Duration>,
+    unit_micros: Option<u64>,
 }
 
 /// Why a limit cannot be defined.
@@ -169,6 +170,7 @@ impl Limit {
             enforce: true,
             queueing: Queueing::default(),
             allotment: None,
+            unit_micros: None,
         }
     }
 
@@ -223,6 +225,12 @@ impl Limit {
         Self { unit: unit.into(), ..self }
     }
 
+    /// Says what one unit is worth, in millionths of what [`unit`](Self::unit) names, for people: with `USD` and 1 the limit
+    /// counts millionths of a dollar.
+    pub fn unit_micros(self, micros: u64) -> Self {
+        Self { unit_micros: Some(micros), ..self }
+    }
+
     /// Describes the limit, for people.
     pub fn description(self, description: impl Into<String>) -> Self {
         Self { description: description.into(), ..self }
@@ -273,6 +281,10 @@ impl Limit {
         let definition = definition.with_instances_max(self.instances_max)?;
         let definition = match self.allotment {
             Some(period) => definition.with_allotment(AllotmentPeriod::new(saturating_ms(period))?)?,
+            None => definition,
+        };
+        let definition = match self.unit_micros {
+            Some(micros) => definition.with_unit_micros(UnitMicros::new(micros)?)?,
             None => definition,
         };
         Ok(Definition { enforce: self.enforce, queueing: self.queueing, ..definition })
@@ -342,6 +354,14 @@ mod tests {
             (
                 Limit::fixed_window("a", 1).per(SECOND).allotment(SECOND),
                 "allotment must be left out for kind fixed_window: only rolling and concurrency limits have allotments yet",
+            ),
+            (
+                Limit::rolling("a", 1).per(SECOND).unit("USD").unit_micros(0),
+                "unit_micros must be between 1 and 1000000000000, not 0",
+            ),
+            (
+                Limit::rolling("a", 1).per(SECOND).unit_micros(1),
+                "unit_micros needs a unit, such as \"USD\": it says what one unit of the limit is worth, in millionths of it",
             ),
             (Limit::sliding_window("a", 1).per(SECOND), "segments must be between 1 and 60, not 0"),
         ] {

@@ -36,6 +36,7 @@
 //! | --- | --- |
 //! | [`Limiter`] | the handle: acquires leases, waits for room, reads statistics |
 //! | [`Requirements`], [`LlmCall`] | the amounts that a call needs; those of a call to a language model |
+//! | [`PriceTable`], [`TokenUsage`] | what models charge; the tokens of a call by type |
 //! | [`Lease`], [`Reservation`] | what was granted; a lease that is taken later |
 //! | [`Denial`], [`CallError`], [`ErrorKind`] | why nothing was granted; why there is no answer; the kinds of all errors |
 //! | [`Limit`], [`Rate`] | definitions of limits, for [`InProcess`] |
@@ -103,7 +104,10 @@ pub use lease::{CompleteError, ExtendError, Extended, Lease};
 pub use limit::{IntoDefinition, Limit, LimitError};
 pub use limit_info::{LimitInfo, LimitStatus, LimitVersion, LimitsOf, Usage};
 pub use limiter::{Acquired, Limiter};
-pub use llm::LlmCall;
+pub use llm::{
+    Currency, LlmCall, Measure, NoPrice, OpenAiUsage, Price, PriceTable, PriceTableError, TokenUsage,
+    UsageError,
+};
 pub use object::{BucketObject, BucketReservation, ObjectTransport};
 pub use object_answer::{ObjectReservation, ObjectState};
 pub use rate::Rate;
@@ -116,7 +120,7 @@ pub use transport::{AttemptResult, Transport};
 pub use crate::limit::{
     Amount, AmountError, Capacity, Definition, DefinitionError, ExpectedVersion, ExtendId, KeyError, Kind,
     KindFields, KindName, LeaseId, LimitKey, Overage, Period, QueueOrder, Queueing, ReleaseId, RenewId,
-    escape_segment,
+    UnitMicros, escape_segment,
 };
 pub use crate::protocol::{
     Actual, CommandError, Complete, Extend, Renew, Requirement, Reserve, RetryAfterSource,

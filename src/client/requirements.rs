@@ -2,7 +2,7 @@
 
 #[cfg(feature = "permits")]
 use super::LimitKey;
-use super::{Amount, CommandError, ErrorKind, IntoLimitKey, LeaseId, Requirement, Reserve};
+use super::{Amount, CommandError, ErrorKind, IntoLimitKey, LeaseId, Requirement, Reserve, UsageError};
 use crate::limit::{AmountError, KeyError};
 use crate::protocol::Wait;
 
@@ -38,6 +38,9 @@ pub enum RequirementsError {
     /// There are none or too many, a key is given twice, or the job id is too long.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The estimate of a call to a model is too large.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
 }
 
 impl RequirementsError {

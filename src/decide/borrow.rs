@@ -285,6 +285,7 @@ pub(crate) fn definition_with_rate(
             enforce: true,
             queueing: Queueing::default(),
             allotment: None,
+            unit_micros: None,
         });
     };
     let definition = &limit.state.definition;

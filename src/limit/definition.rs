@@ -2,7 +2,7 @@
 
 use super::{
     AllotmentPeriod, Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey,
-    OnUnavailable, Queueing, Texts, WaitMax,
+    OnUnavailable, Queueing, Texts, UnitMicros, WaitMax,
 };
 
 /// A limit as an operator defines it.
@@ -31,6 +31,8 @@ pub struct Definition {
     pub queueing: Queueing,
     /// How long a replica serves callers from one allotment; `None` if every reserve asks the ledger.
     pub allotment: Option<AllotmentPeriod>,
+    /// What one unit is worth, in millionths of what the unit names; `None` if a unit is one of them.
+    pub unit_micros: Option<UnitMicros>,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -69,6 +71,7 @@ impl Definition {
             enforce: true,
             queueing: Queueing::default(),
             allotment: None,
+            unit_micros: None,
         })
     }
 
@@ -108,6 +111,16 @@ impl Definition {
     pub fn with_allotment(self, period: AllotmentPeriod) -> Result<Self, DefinitionError> {
         AllotmentPeriod::check_kind(self.kind)?;
         Ok(Self { allotment: Some(period), ..self })
+    }
+
+    /// Says what one unit of the limit is worth, in millionths of what its unit names.
+    ///
+    /// # Errors
+    ///
+    /// [`DefinitionError::NoUnit`] if the definition names no unit.
+    pub fn with_unit_micros(self, unit_micros: UnitMicros) -> Result<Self, DefinitionError> {
+        UnitMicros::check_unit(self.texts.unit())?;
+        Ok(Self { unit_micros: Some(unit_micros), ..self })
     }
 
     /// The posted balance of its account: the capacity of a limit, or the instances that a template may make.

@@ -76,6 +76,11 @@ pub enum DefinitionError {
         /// The kind.
         kind: KindName,
     },
+    /// `unit_micros` was given, and nothing says of what.
+    #[error(
+        "unit_micros needs a unit, such as \"USD\": it says what one unit of the limit is worth, in millionths of it"
+    )]
+    NoUnit,
     /// `max_instances` was given for a limit; only templates make instances.
     #[error("max_instances must be 0 for a key without placeholders")]
     NoTemplate,

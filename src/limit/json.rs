@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AllotmentPeriod, Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields,
     KindName, LimitKey, LimitState, OnUnavailable, Overage, Period, QueueOrder, Queueing, Status,
-    TimeZoneName, WaitMax,
+    TimeZoneName, UnitMicros, WaitMax,
 };
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
@@ -72,6 +72,10 @@ pub struct DefinitionJson {
     #[serde(default)]
     #[cfg_attr(test, schema(max_length = 64))]
     pub unit: String,
+    /// What one unit of the limit is worth, in millionths of what `unit` names; left out if a unit is one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(minimum = 1, maximum = 1_000_000_000_000_i64))]
+    pub unit_micros: Option<u64>,
     /// At most 1,024 bytes.
     #[serde(default)]
     #[cfg_attr(test, schema(max_length = 1024))]
@@ -250,6 +254,10 @@ impl DefinitionJson {
             }
             None => definition,
         };
+        let definition = match self.unit_micros {
+            Some(micros) => definition.with_unit_micros(UnitMicros::new(micros)?)?,
+            None => definition,
+        };
         Ok(Definition {
             on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?,
             queueing: self.queue.map_or_else(Queueing::default, QueueJson::queueing),
@@ -353,6 +361,7 @@ impl From<&Definition> for DefinitionJson {
             max_wait_ms: max_wait_ms(definition.wait_max),
             max_instances: definition.instances_max.map_or(0, Amount::get),
             unit: definition.texts.unit().to_owned(),
+            unit_micros: definition.unit_micros.map(UnitMicros::get),
             description: definition.texts.description().to_owned(),
             overage: match definition.overage {
                 Overage::Debt => OverageJson::Debt,

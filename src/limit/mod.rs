@@ -22,6 +22,7 @@ mod segments;
 mod state;
 mod template;
 mod texts;
+mod unit_micros;
 mod wait_max;
 
 pub use allotment::AllotmentPeriod;
@@ -46,4 +47,5 @@ pub use queueing::{QueueOrder, Queueing};
 pub use state::{LimitState, Origin, Status};
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
 pub use texts::{DESCRIPTION_BYTES_MAX, Texts, UNIT_BYTES_MAX};
+pub use unit_micros::{UnitMicros, Worth};
 pub use wait_max::WaitMax;

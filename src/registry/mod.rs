@@ -167,6 +167,14 @@ impl<L: Ledger> Registry<L> {
         self.snapshot.get(key).map(|entry| entry.limit.clone())
     }
 
+    /// The template that would make the limit of a key, if this process knows no such limit.
+    pub fn template_without_limit(&self, key: &LimitKey) -> Option<LimitKey> {
+        if self.snapshot.get(key).is_some() {
+            return None;
+        }
+        self.snapshot.template_of(key).map(|template| template.key().clone())
+    }
+
     /// The limits with a waiting decrease.
     pub fn decreasing(&self) -> Vec<LimitKey> {
         self.snapshot.decreasing()

@@ -39,6 +39,12 @@ pub enum HostError {
     /// A page of another site makes the request.
     #[error("requests of pages of other sites are refused")]
     ForeignOrigin,
+    /// A browser makes the request, and does not say for which page.
+    #[error(
+        "a browser does not say over plain HTTP for which page it asks, so checks of browsers are refused; use TLS, a token, \
+         or another program"
+    )]
+    UnknownPage,
 }
 
 impl AllowedHosts {

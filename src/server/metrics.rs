@@ -15,7 +15,7 @@ use super::recent_denials::RecentDenials;
 use super::registry_metrics::SaveCollector;
 use super::waiting_metrics::WaitingCollector;
 use crate::limiter::{AllotmentCounts, EmergencyCounts, WaitingCounts};
-use crate::protocol::{CommandOutcome, CompleteOutcome, ReserveOutcome};
+use crate::protocol::{CompleteOutcome, ReserveOutcome};
 use crate::registry::{LimitUsage, SaveCounts};
 use crate::telemetry::{Counter, Gauge, Histogram, MetricsRegistry, Unit, names};
 
@@ -237,14 +237,9 @@ impl ReserveCounts {
         }
     }
 
-    /// Counts the outcome of what the body of a reserve asked for.
-    pub(crate) fn count_command(&self, outcome: &CommandOutcome) {
-        match outcome {
-            CommandOutcome::Reserved(outcome) => self.count(outcome),
-            CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => {
-                self.looked.inc();
-            }
-        }
+    /// Counts a look, which reserves nothing.
+    pub(crate) fn count_look(&self) {
+        self.looked.inc();
     }
 
     /// Counts the outcome of one reserve.
@@ -266,9 +261,6 @@ impl ReserveCounts {
             ReserveOutcome::LeaseExpired => &self.expired,
         };
         counter.inc();
-        if let Some(key) = outcome.denied_by() {
-            self.recent_denials.count(key);
-        }
     }
 }
 

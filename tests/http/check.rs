@@ -211,6 +211,15 @@ async fn a_page_of_another_site_cannot_check() {
         answer.read().assert_error(StatusCode::FORBIDDEN, "origin_not_allowed");
     }
     assert_eq!(service.limit("rpm").await["usage"]["reserved"], json!(0));
+    // Over plain HTTP to an address, a browser says neither.
+    let browser = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0");
+    check(&service, "/v1/check/rpm", &[browser])
+        .await
+        .read()
+        .assert_error(StatusCode::FORBIDDEN, "origin_not_allowed");
+    assert_eq!(service.limit("rpm").await["usage"]["reserved"], json!(0));
+    let of_proxy = check(&service, "/v1/check/rpm", &[browser, ("x-forwarded-uri", "/")]).await;
+    assert_eq!(of_proxy.status, StatusCode::OK);
     for own in ["none", "same-origin"] {
         let answer = check(&service, "/v1/check/rpm", &[("sec-fetch-site", own)]).await;
         assert_eq!(answer.status, StatusCode::OK, "{own}");

@@ -38,6 +38,39 @@ async fn denials_are_counted_by_the_limit_that_denied() {
 }
 
 #[tokio::test]
+async fn a_limit_that_was_never_made_is_counted_under_its_template() {
+    let service = Service::new().await;
+    let template = json!({ "key": "user:{user}", "kind": "rolling", "capacity": 2, "window_seconds": 60 });
+    assert_eq!(service.put(&template).await.status, StatusCode::OK);
+    for number in 0..5 {
+        service.reserve(&format!("user:made-up-{number}"), 3).await;
+    }
+    service.reserve("user:ann", 2).await.assert_granted();
+    service.reserve("user:ann", 1).await.denied_ms("user:ann");
+    service.reserve("user:ann", 3).await;
+    let all = service.get("/v1/admin/denials").await;
+    assert_eq!(totals(&all), [("user:{user}".to_owned(), 5), ("user:ann".to_owned(), 2)]);
+    let of_template = service.get("/v1/admin/denials?key=user:%7Buser%7D").await;
+    assert_eq!(totals(&of_template), [("user:{user}".to_owned(), 5)]);
+}
+
+#[tokio::test]
+async fn made_up_keys_displace_no_limit_that_denies() {
+    let service = Service::new().await;
+    let template = json!({ "key": "user:{user}", "kind": "rolling", "capacity": 2, "window_seconds": 60 });
+    assert_eq!(service.put(&template).await.status, StatusCode::OK);
+    service.reserve("slots", 3).await;
+    for batch in 0..12 {
+        let requests: Vec<Value> =
+            (0..256).map(|number| fresh_reserve(&format!("user:{batch}-{number}"), 3)).collect();
+        let answer = service.post("/v1/reserve/batch", &json!({ "requests": requests })).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    let all = service.get("/v1/admin/denials?count=2048").await;
+    assert_eq!(totals(&all), [("user:{user}".to_owned(), 12 * 256), ("slots".to_owned(), 1)]);
+}
+
+#[tokio::test]
 async fn a_dry_run_is_no_denial() {
     let service = Service::new().await;
     service.reserve("slots", 2).await.assert_granted();

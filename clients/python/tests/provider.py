@@ -14,6 +14,7 @@ class Provider:
         self.status = 200
         self.pieces = 3
         self.total_tokens = 42
+        self.cached_tokens = 0
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -39,7 +40,12 @@ class Provider:
         if self.status != 200:
             return "application/json", b'{"error":{"message":"why"}}'
         common = {"id": "1", "created": 1, "model": body["model"]}
-        usage = {"prompt_tokens": 1, "completion_tokens": self.total_tokens - 1, "total_tokens": self.total_tokens}
+        usage = {
+            "prompt_tokens": 1,
+            "completion_tokens": self.total_tokens - 1,
+            "total_tokens": self.total_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+        }
         if not body.get("stream"):
             message = {"role": "assistant", "content": "word " * self.pieces}
             choice = {"index": 0, "finish_reason": "stop", "message": message}

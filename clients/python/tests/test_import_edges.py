@@ -6,7 +6,7 @@ from service import REPOSITORY
 
 PACKAGE = REPOSITORY / "clients" / "python" / "src" / "ratelimiterd"
 ORDER = [
-    *("left", "errors", "ulid", "keys", "wants", "protocol", "flow"),
+    *("left", "errors", "ulid", "keys", "usage", "prices", "measures", "wants", "protocol", "flow"),
     *("batch", "lease", "http", "background", "client", "aio", "estimate", "llm"),
     *("integrations.outcome", "integrations.langchain", "integrations.litellm", "integrations.openai"),
 ]

@@ -11,10 +11,16 @@ from langchain_core.language_models import BaseChatModel, FakeListLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from ratelimiterd import Denied, Limiter
+from ratelimiterd import Denied, Limiter, LlmLimits
 from ratelimiterd.integrations.langchain import LimitCalls
 
-USAGE: Any = {"input_tokens": 2, "output_tokens": 40, "total_tokens": 42}
+USAGE: Any = {
+    "input_tokens": 2,
+    "output_tokens": 40,
+    "total_tokens": 42,
+    "input_token_details": {"cache_read": 1},
+    "output_token_details": {"reasoning": 30},
+}
 PROMPT_TOKENS = 13  # the estimate for "Why?" and its role, "human"
 
 
@@ -106,3 +112,13 @@ def test_a_text_model_that_tells_nothing_keeps_the_estimate(limiter: Limiter, de
     callback = LimitCalls(limiter, max_wait=0, max_tokens=20, provider="mine", model="text")
     FakeListLLM(responses=["word"]).invoke("Why?", config={"callbacks": [callback]})
     assert limits.reserved(limiter) == (1, 4 + 20, 0)
+
+
+def test_token_types_are_settled_with_what_the_model_tells(limiter: Limiter, define: DefineLimit) -> None:
+    limits = Limits(define, "fake", "types")
+    prefix = "global:llm:fake:types"
+    keys = [define("rolling", 500, f"{prefix}:{name}") for name in ("input_tpm", "cached_input_tpm", "output_tpm")]
+    callback = LimitCalls(limiter, max_wait=0, limits=LlmLimits(token_types=True))
+    FakeModel(model="types", callbacks=[callback]).invoke("Why?")
+    assert [reserved(limiter, key) for key in keys] == [1, 1, 40]
+    assert limits.reserved(limiter) == (1, 42, 0)

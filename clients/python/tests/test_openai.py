@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from calls import QUICK, DefineLimit, reserved
 from provider import Provider
 
-from ratelimiterd import AsyncLimiter, Denied, Limiter
+from ratelimiterd import AsyncLimiter, Denied, Limiter, LlmLimits, PriceTable
 from ratelimiterd.integrations.openai import ChatOptions, limited, limited_async
 
 MESSAGES: Any = [{"role": "user", "content": "Why?"}]
@@ -80,6 +81,57 @@ def test_a_stream_is_settled_with_the_usage_in_its_last_chunk(
         assert provider.requests[0]["stream_options"] == {"include_usage": True}
         assert stream.response.status_code == 200
     assert model.reserved(limiter) == (1, 42, 0, 0)
+
+
+def priced(model: Model) -> LlmLimits:
+    """Token types and money; a token of input costs 2, a cached one 0.5, and one of output 10 millionths."""
+    rates = {"input": 2_000_000, "cached_input": 500_000, "output": 10_000_000}
+    row = {"provider": "openai", "model": model.name, "micros_per_million_tokens": rates}
+    return LlmLimits(token_types=True, prices=PriceTable.parse(json.dumps({"currency": "USD", "prices": [row]})))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_token_types_and_money_are_reserved_and_settled(
+    provider: Provider, limiter: Limiter, model: Model, define: DefineLimit, stream: bool
+) -> None:
+    prefix = f"global:llm:openai:{model.name}"
+    keys = [define("rolling", 500, f"{prefix}:{name}") for name in ("input_tpm", "cached_input_tpm", "output_tpm")]
+    keys.append(define("rolling", 5_000, f"tenant:{model.tenant}:llm:cost:usd", unit="USD", unit_micros=1))
+    provider.cached_tokens = 1
+    with client_of(provider) as plain:
+        client = limited(plain, limiter, tenant=model.tenant, options=ChatOptions(max_tokens=2, limits=priced(model)))
+        answer = client.chat.completions.create(model=model.name, messages=MESSAGES, stream=stream)
+        if stream:
+            seen = [[reserved(limiter, key) for key in keys] for _ in answer]
+            # Twelve tokens of the prompt, and two of output, then two more.
+            assert seen == [[12, 12, 2, 44]] * 2 + [[12, 12, 4, 64]]
+    # One cached token, and 41 of output.
+    assert [reserved(limiter, key) for key in keys] == [0, 1, 41, 411]
+    assert model.reserved(limiter) == (1, 42, 0, 42)
+
+
+def test_a_refused_call_costs_nothing(provider: Provider, limiter: Limiter, model: Model, define: DefineLimit) -> None:
+    cost = define("rolling", 5_000, f"tenant:{model.tenant}:llm:cost:usd")
+    limits = LlmLimits(prices=priced(model).prices)
+    provider.status = 400
+    with client_of(provider) as plain:
+        client = limited(plain, limiter, tenant=model.tenant, options=ChatOptions(limits=limits, max_tokens=100))
+        with pytest.raises(openai.BadRequestError):
+            client.chat.completions.create(model=model.name, messages=MESSAGES)
+    assert reserved(limiter, cost) == 0
+
+
+def test_a_usage_that_contradicts_itself_fails_no_call(
+    provider: Provider, limiter: Limiter, model: Model, define: DefineLimit
+) -> None:
+    cost = define("rolling", 20_000, f"tenant:{model.tenant}:llm:cost:usd")
+    limits = LlmLimits(prices=priced(model).prices)
+    provider.cached_tokens = 1_000
+    with client_of(provider) as plain:
+        client = limited(plain, limiter, tenant=model.tenant, options=ChatOptions(limits=limits))
+        client.chat.completions.create(model=model.name, messages=MESSAGES, max_tokens=100)
+    assert model.reserved(limiter) == (1, 42, 0, 42)
+    assert reserved(limiter, cost) == 12 * 2 + 100 * 10, "the estimate stays"
 
 
 def test_a_stream_that_is_closed_early_keeps_the_estimate(provider: Provider, limiter: Limiter, model: Model) -> None:

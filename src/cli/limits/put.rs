@@ -45,6 +45,11 @@ const FIELDS: &[(&str, FieldType, &str)] = &[
     ("max_wait_ms", FieldType::Number, "For buckets: the longest that a reservation ahead may wait"),
     ("max_instances", FieldType::Number, "For templates: the most instances they may make"),
     ("unit", FieldType::Text, "What the amounts count, such as tokens"),
+    (
+        "unit_micros",
+        FieldType::Number,
+        "What one unit is worth, in millionths of what --unit names, such as USD",
+    ),
     ("description", FieldType::Text, "What the limit is for"),
     ("overage", FieldType::Text, "What happens to overage that finds no room: debt or deny"),
     ("enforce", FieldType::Bool, "Whether the limit denies; otherwise it grants and says that it would deny"),

@@ -1,6 +1,6 @@
 //! How limits are shown: a row of a table, and JSON as the API writes it.
 
-use ledger_limiter::client::{Capacity, Kind, LimitInfo};
+use ledger_limiter::client::{Capacity, Definition, Kind, LimitInfo};
 use ledger_limiter::limit::json::{DefinitionJson, StatusJson};
 use ledger_limiter::protocol::{self, UsageBody};
 
@@ -43,13 +43,19 @@ pub(super) fn row(limit: &LimitInfo) -> Vec<Cell> {
         Cell::new(definition.key.as_str()),
         Cell::new(definition.kind.name().as_str()),
         Cell::new(definition.capacity.get().to_string()),
-        Cell::new(printable(definition.texts.unit())),
+        Cell::new(printable(&unit(definition))),
         Cell::new(time(&definition.kind)),
         available,
         reserved,
         debt,
         Cell::styled(status_style, status),
     ]
+}
+
+/// What one unit is: its name, or its worth such as `0.000001 USD`.
+fn unit(definition: &Definition) -> String {
+    let name = definition.texts.unit();
+    definition.unit_micros.map_or_else(|| name.to_owned(), |micros| format!("{} {name}", micros.worth(1)))
 }
 
 /// The limit as the API writes it.

@@ -69,6 +69,20 @@ fn delegated(state: LimitState) -> LimitState {
     LimitState { definition: definition.with_allotment(period).expect("a rolling limit"), ..state }
 }
 
+fn in_money(state: LimitState) -> LimitState {
+    let texts = Definition::new(
+        state.definition.key.clone(),
+        state.definition.kind,
+        state.definition.capacity,
+        "USD",
+        state.definition.texts.description(),
+        Overage::Debt,
+    );
+    let definition = Definition { texts: texts.expect("valid").texts, ..state.definition };
+    let unit_micros = UnitMicros::new(1_000_000_000_000).expect("valid");
+    LimitState { definition: definition.with_unit_micros(unit_micros).expect("it names a unit"), ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -87,6 +101,9 @@ fn versions_are_decoded_as_they_were_encoded() {
         delegated(instance.clone()),
         delegated(with_queue(granting_alone(instance.clone()))),
         delegated(state("", Status::Active)),
+        in_money(instance.clone()),
+        in_money(delegated(with_queue(granting_alone(instance.clone())))),
+        in_money(in_shadow_mode(bounded.clone())),
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),
         in_shadow_mode(state("", Status::Active)),

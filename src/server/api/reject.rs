@@ -242,7 +242,9 @@ fn refused_status_and_name(refusal: &Refusal) -> (StatusCode, &'static str) {
             (StatusCode::BAD_REQUEST, INVALID_REQUEST)
         }
         Refusal::Host(HostError::NotAllowed) => (StatusCode::MISDIRECTED_REQUEST, "host_not_allowed"),
-        Refusal::Host(HostError::ForeignOrigin) => (StatusCode::FORBIDDEN, "origin_not_allowed"),
+        Refusal::Host(HostError::ForeignOrigin | HostError::UnknownPage) => {
+            (StatusCode::FORBIDDEN, "origin_not_allowed")
+        }
         Refusal::Auth(AuthError::Missing | AuthError::Invalid | AuthError::Expired) => {
             (StatusCode::UNAUTHORIZED, UNAUTHORIZED)
         }

@@ -87,7 +87,7 @@ pub(in crate::server) async fn decide<L: Ledger>(
     };
     match carried_out {
         Ok(outcome) => {
-            api.metrics.reserves.count_command(&outcome);
+            count_command(api, &outcome);
             let Reserve { lease, job_id, .. } = command.reserve();
             match &outcome {
                 CommandOutcome::Reserved(reserved) => record(*lease, job_id, command.keys(), reserved),
@@ -127,7 +127,7 @@ pub(super) async fn batch<L: Ledger>(
         }
     };
     let conclude = |_: &Asked, outcome| {
-        api.metrics.reserves.count_command(&outcome);
+        count_command(api, &outcome);
         ReserveAnswer::from(outcome)
     };
     let without_ledger = |asked: &Asked, reject: &Reject| {
@@ -174,9 +174,27 @@ fn grant_in_emergency<L: Ledger>(
         ReserveCommand::Force(_) | ReserveCommand::Look(_) => return None,
     };
     let outcome = reject.is_emergency().then(|| api.engine.limiter().grant_in_emergency(reserve))??;
-    api.metrics.reserves.count(&outcome);
+    count(api, &outcome);
     record(reserve.lease, &reserve.job_id, command.keys(), &outcome);
     Some(outcome)
+}
+
+fn count_command<L: Ledger>(api: &Api<L>, outcome: &CommandOutcome) {
+    match outcome {
+        CommandOutcome::Reserved(outcome) => count(api, outcome),
+        CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => api.metrics.reserves.count_look(),
+    }
+}
+
+/// Counts an outcome, and the limit that denied it. For a limit that was never made it is the template: made-up keys must not
+/// displace the limits that deny.
+fn count<L: Ledger>(api: &Api<L>, outcome: &ReserveOutcome) {
+    let counts = &api.metrics.reserves;
+    counts.count(outcome);
+    if let Some(key) = outcome.denied_by() {
+        let template = api.engine.registry().template_without_limit(key);
+        counts.recent_denials.count(template.as_ref().unwrap_or(key));
+    }
 }
 
 /// The answer to a reserve or an extend, with its status.

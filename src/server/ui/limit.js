@@ -4,7 +4,9 @@ import { ApiError, api } from "./api.js";
 import { askForChange } from "./change.js";
 import { h, setAttribute, setText, show } from "./elements.js";
 import { capacityBar, limitList, usedText } from "./list.js";
-import { changesOf, fieldsOf, isTemplate, shownNumber, shownTime, shownValue, statusOf } from "./model.js";
+import {
+  changesOf, fieldsOf, isTemplate, shownAmount, shownNumber, shownTime, shownValue, statusOf,
+} from "./model.js";
 import { denialPlot, usePlot } from "./plot.js";
 import { addSample } from "./samples.js";
 
@@ -24,14 +26,17 @@ function tiles() {
   };
   const update = (limit, denied) => {
     const { available, reserved, debt, allotted, waiting } = limit.usage;
+    const { capacity } = limit.definition;
+    const inUnit = (amount) => amount === undefined ? undefined : shownAmount(limit.definition, amount);
+    const count = (number) => number === undefined ? undefined : shownNumber(number);
     const numbers = isTemplate(limit)
-      ? [["Instances made", reserved], ["May still be made", available], ["Capacity of each", limit.definition.capacity]]
+      ? [["Instances made", count(reserved)], ["May still be made", count(available)], ["Capacity of each", inUnit(capacity)]]
       : [
-        ["Available", available], ["Reserved", reserved], ["Allotted", allotted],
-        ["Capacity", limit.definition.capacity], ["Debt", debt], ["Waiting", waiting],
-        ["Denied in the last hour", denied],
+        ["Available", inUnit(available)], ["Reserved", inUnit(reserved)], ["Allotted", inUnit(allotted)],
+        ["Capacity", inUnit(capacity)], ["Debt", inUnit(debt)], ["Waiting", inUnit(waiting)],
+        ["Denied in the last hour", count(denied)],
       ];
-    for (const [name, value] of numbers) if (value !== undefined) set(name, shownNumber(value));
+    for (const [name, text] of numbers) if (text !== undefined) set(name, text);
   };
   return { element, update };
 }

@@ -2,7 +2,7 @@
 
 import { ApiError, api } from "./api.js";
 import { announce, h, s, setAttribute, setText, show } from "./elements.js";
-import { barOf, isTemplate, kindOf, roomOf, shownNumber, shownShort, statusOf, timeOf } from "./model.js";
+import { barOf, isTemplate, kindOf, roomOf, shownNumber, shownShort, statusOf, timeOf, unitOf, worthOf } from "./model.js";
 
 const PAGE_LIMITS = 50;
 /** How long the search waits for another letter. */
@@ -97,14 +97,14 @@ function row(key, columns) {
   const update = (limit, count) => {
     const { definition } = limit;
     const of = isTemplate(limit) ? "template of instances" : "";
-    setText(about, [kindOf(definition), timeOf(definition), definition.unit, of].filter(Boolean).join(" · "));
+    setText(about, [kindOf(definition), timeOf(definition), unitOf(definition), of].filter(Boolean).join(" · "));
     bar.update(limit);
     setText(used, usedText(limit));
     for (const { column, cell } of numbers) {
       const value = column.value(limit);
       const isOfLimit = column.isOfTemplates || !isTemplate(limit);
       const isShown = isOfLimit && value !== undefined && !(column.hidesZero && Number(value) === 0);
-      const text = isShown ? shownShort(value) : "";
+      const text = isShown ? worthOf(definition, value) || shownShort(value) : "";
       setText(cell, text);
       setAttribute(cell, "title", isShown && shownNumber(value) !== text ? shownNumber(value) : "");
     }

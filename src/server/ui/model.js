@@ -12,10 +12,23 @@ const NEARLY_FULL = 0.9;
 export const shownNumber = (value) => NUMBER.format(value);
 /** A number for a narrow column: digits beyond a quadrillion say nothing there. */
 export const shownShort = (value) => (value >= SHORT_FROM ? SHORT.format(value) : NUMBER.format(value));
+/** An amount of a limit: `12.5 USD`, if a unit of the limit is worth a part of what it names. */
+export const shownAmount = (definition, amount) => worthOf(definition, amount) || shownNumber(amount);
 export const shownTime = (unixMs) => TIME.format(new Date(Number(unixMs)));
 export const shownClock = (date) => CLOCK.format(date);
 export const isTemplate = (limit) => Number(limit.definition.max_instances ?? 0) > 0;
 export const kindOf = (definition) => definition.kind.replaceAll("_", " ");
+
+/** What an amount is worth in the unit of a limit, exactly; empty if the limit counts that unit itself. */
+export function worthOf({ unit, unit_micros: micros }, amount) {
+  if (!micros) return "";
+  const worth = BigInt(amount) * BigInt(micros);
+  const decimals = String(worth % 1_000_000n).padStart(6, "0").replace(/0+$/, "");
+  return `${NUMBER.format(worth / 1_000_000n)}${decimals && "."}${decimals} ${unit}`;
+}
+
+/** What one unit of a limit is. */
+export const unitOf = (definition) => worthOf(definition, 1) || definition.unit;
 
 /** The most that can be reserved, or the most instances of a template. */
 export const roomOf = (limit) => (isTemplate(limit) ? limit.definition.max_instances : limit.definition.capacity);

@@ -19,7 +19,9 @@ from .errors import (
     LeaseExpired,
     LeaseSettled,
     LimiterClosed,
+    NoPrice,
     OutcomeUnknown,
+    PriceTableError,
     RatelimiterdError,
     Unauthorized,
 )
@@ -29,8 +31,11 @@ from .http import Options
 from .keys import escape_segment
 from .lease import AsyncLease, Lease
 from .left import Left
-from .llm import LlmCall, anthropic, llm_call, openai
+from .llm import LlmCall, LlmLimits, anthropic, llm_call, openai
+from .measures import Measure, Measures
+from .prices import Price, PriceTable
 from .protocol import Usage
+from .usage import TokenUsage
 from .wants import Call, Wants
 
 __version__ = "0.1.0"
@@ -52,10 +57,18 @@ __all__ = [
     "Limiter",
     "LimiterClosed",
     "LlmCall",
+    "LlmLimits",
+    "Measure",
+    "Measures",
+    "NoPrice",
     "Options",
     "OutcomeUnknown",
+    "Price",
+    "PriceTable",
+    "PriceTableError",
     "RatelimiterdError",
     "RepeatPolicy",
+    "TokenUsage",
     "Unauthorized",
     "Usage",
     "Wants",

@@ -1,6 +1,7 @@
 """The exceptions of this package, with what programs need as fields."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Literal
 
 from .left import Left
@@ -97,6 +98,28 @@ class LeaseSettled(CallRefused):
 
 class LeaseExpired(CallRefused):
     """The lease, or a part of it, has expired."""
+
+
+class PriceTableError(RatelimiterdError):
+    """A price table cannot be read, or says something wrong."""
+
+
+class NoPrice(RatelimiterdError):
+    """The price table has no price of a model."""
+
+    def __init__(self, provider: str, model: str, day: date) -> None:
+        super().__init__(provider, model, day)
+        self.provider = provider
+        self.model = model
+        self.day = day
+        """The day in UTC on which a price was asked for."""
+
+    def __str__(self) -> str:
+        return (
+            f'the price table has no price of provider "{self.provider}" and model "{self.model}" on {self.day}: add '
+            f'{{"provider": "{self.provider}", "model": "{self.model}", "micros_per_million_tokens": {{"input": ..., '
+            '"output": ...}} to its prices'
+        )
 
 
 class LimiterClosed(RatelimiterdError):

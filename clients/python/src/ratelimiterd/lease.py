@@ -10,6 +10,7 @@ from .errors import RatelimiterdError, invalid
 from .flow import Flow, Flows, Grant
 from .left import Left
 from .protocol import Request
+from .usage import TokenUsage
 from .wants import check_amount
 
 logger = logging.getLogger("ratelimiterd")
@@ -65,21 +66,30 @@ class BaseLease:
         """The limits in shadow mode that had too little room and granted. What they lacked is their debt."""
         return self._granted.would_deny
 
-    def used(self, amounts: Mapping[str, int] | None = None, *, tokens: int | None = None) -> None:
-        """Tells how much was used in all, by key, or of every limit that counts tokens. A later number replaces it."""
-        self._actuals.update(self._by_key(amounts, tokens, 0))
+    def used(
+        self,
+        amounts: Mapping[str, int] | None = None,
+        *,
+        tokens: int | None = None,
+        usage: TokenUsage | None = None,
+    ) -> None:
+        """Tells how much was used in all. A later number replaces it.
+
+        `amounts` is by key. `usage` settles every limit, those of token types and of money included. `tokens` settles
+        the limits that count all tokens; the others keep what was reserved, unless it is 0.
+        """
+        by_key = dict(amounts or {})
+        if tokens is not None:
+            by_key.update(self._reserve.wants.of_tokens(tokens))
+        if usage is not None:
+            by_key.update(self._reserve.wants.of_usage(usage))
+        self._actuals.update(self._checked(by_key, 0))
 
     def unused(self) -> None:
         """Tells that nothing was used: the call was not made."""
         self._actuals = dict.fromkeys(self.amounts, 0)
 
-    def _by_key(self, amounts: Mapping[str, int] | None, tokens: int | None, least: int) -> dict[str, int]:
-        """The amounts by key, checked."""
-        by_key = dict(amounts or {})
-        if tokens is not None:
-            if not self._reserve.wants.token_keys:
-                raise invalid("the lease knows no limits of tokens; name the keys")
-            by_key.update(dict.fromkeys(self._reserve.wants.token_keys, tokens))
+    def _checked(self, by_key: Mapping[str, int], least: int) -> Mapping[str, int]:
         for key, amount in by_key.items():
             if key not in self.amounts:
                 raise invalid(f"the lease does not hold limit {key}; name keys that it was acquired for")
@@ -87,8 +97,11 @@ class BaseLease:
         return by_key
 
     def _extensions(self, amounts: Mapping[str, int] | None, tokens: int | None) -> Iterator[Flow[None]]:
-        by_key = self._by_key(amounts, tokens, 1)
-        return (self._flows.extend(self._reserve.extend(key, amount)) for key, amount in by_key.items())
+        by_key = dict(amounts or {})
+        if tokens is not None:
+            by_key.update(self._reserve.wants.of_output(tokens))
+        checked = self._checked(by_key, 1)
+        return (self._flows.extend(self._reserve.extend(key, amount)) for key, amount in checked.items())
 
     def ending(self) -> Flow[None] | None:
         """The flow that ends the lease; ``None`` if it is over. For this package only."""
@@ -135,7 +148,7 @@ class Lease(BaseLease):
         self._driver = driver
 
     def extend(self, amounts: Mapping[str, int] | None = None, *, tokens: int | None = None) -> None:
-        """Reserves more for a call that needs more than expected, by key, or of every limit that counts tokens.
+        """Reserves more for a call that needs more than expected, by key, or for `tokens` more of output.
 
         It asks once for each limit and does not wait for room. Tell the total with `used`, extensions included.
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .errors import invalid
+from .measures import Measures
+from .usage import TokenUsage
 
 AMOUNT_MAX = 2**63 - 1
 _LIMITS_MAX = 32
@@ -16,6 +18,31 @@ class Wants:
 
     amounts: Mapping[str, int]
     token_keys: tuple[str, ...] = ()
+    measures: Measures | None = None
+    """What each limit counts, for calls with token types or money."""
+
+    def of_tokens(self, tokens: int) -> Mapping[str, int]:
+        """What so many tokens are of each limit. Only of none it is known what they cost."""
+        if tokens == 0 and self.measures is not None:
+            return self.measures.used(TokenUsage())
+        return dict.fromkeys(self._token_keys(), tokens)
+
+    def of_usage(self, usage: TokenUsage) -> Mapping[str, int]:
+        """What a usage is of each limit."""
+        if self.measures is not None:
+            return self.measures.used(usage)
+        return dict.fromkeys(self._token_keys(), usage.total)
+
+    def of_output(self, tokens: int) -> Mapping[str, int]:
+        """What so many more tokens of output are of each limit."""
+        if self.measures is not None:
+            return self.measures.of_output(tokens)
+        return dict.fromkeys(self._token_keys(), tokens)
+
+    def _token_keys(self) -> tuple[str, ...]:
+        if not self.token_keys:
+            raise invalid("the lease knows no limits of tokens; name the keys")
+        return self.token_keys
 
 
 class Call(Protocol):

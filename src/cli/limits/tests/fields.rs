@@ -21,7 +21,7 @@ fn of_each_kind() -> Vec<Definition> {
         json!({ "key": "f", "kind": "token_bucket", "capacity": 5, "refill_amount": 1, "refill_interval_ms": 1_000,
             "auto_replenish": false, "unit": "1e3", "description": "null", "enforce": false }),
         json!({ "key": "g", "kind": "calendar", "capacity": 5, "period": "month", "time_zone": "Europe/Berlin",
-            "starts_at": 15 }),
+            "starts_at": 15, "unit": "USD", "unit_micros": 1 }),
     ]
     .into_iter()
     .map(definition)

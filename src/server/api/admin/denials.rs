@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::protocol::{DenialsAnswer, DenialsQuery, DeniedBody};
 use crate::server::api::answer::answer;
 use crate::server::api::guard::{Authorized, ToRead};
-use crate::server::api::path::{malformed_query, parse_key};
+use crate::server::api::path::{malformed_query, parse_name};
 use crate::server::api::reject::Reject;
 use crate::server::metrics::Route;
 use crate::server::recent_denials::{Denied, LIMITS_MAX, MINUTES_MAX, minute_now, unix_ms_of_minute};
@@ -34,7 +34,7 @@ pub(crate) async fn denials<L: Ledger>(
     if !(1..=LIMITS_MAX).contains(&count_max) {
         return Err(Reject::Invalid(format!("count must be between 1 and {LIMITS_MAX}, not {count_max}")));
     }
-    let key = query.key.as_deref().map(|text| parse_key(&super::key_text(text))).transpose()?;
+    let key = query.key.as_deref().map(|text| parse_name(&super::key_text(text))).transpose()?;
     authorized.check_keys(&key)?;
     let now = minute_now();
     let denials = &api.metrics.reserves.recent_denials;

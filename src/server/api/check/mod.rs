@@ -8,13 +8,15 @@
 //! | --- | --- |
 //! | `query.rs` | amount, and the status of a denial |
 //! | `headers.rs` | what is left, as headers |
+//! | `pages.rs` | refuses web pages of other sites |
 //! | `problem.rs` | answers as `application/problem+json` |
 
 mod headers;
+mod pages;
 mod problem;
 mod query;
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
@@ -30,7 +32,6 @@ use crate::ledger::Ledger;
 use crate::limit::{Amount, Kind, LeaseId, LimitKey};
 use crate::limiter::Left;
 use crate::protocol::{CommandOutcome, Requirement, Reserve, ReserveAnswer, ReserveCommand};
-use crate::server::HostError;
 use crate::server::metrics::Route;
 use crate::time::unix_ms;
 use headers::Told;
@@ -58,7 +59,7 @@ pub(super) async fn check<L: Ledger>(
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Check);
     let as_problem = problem::is_accepted(&headers);
-    let decided = match refuse_pages(&headers) {
+    let decided = match pages::refuse_pages(&headers).map_err(Refusal::from) {
         Ok(()) => checked(&authorized, path, &uri).await,
         Err(refusal) => Err(refusal.into()),
     };
@@ -87,15 +88,6 @@ async fn checked<L: Ledger>(
     let decided = decide(api, &command).await?;
     let left = if decided.without_ledger { Vec::new() } else { api.left(&[&key]).await };
     Ok(Checked { key, decided, denied, left: left.into_iter().flatten().next() })
-}
-
-/// Refuses what pages of other sites make a browser send. A browser sends GET without `Origin` for an image, and this takes.
-fn refuse_pages(headers: &HeaderMap) -> Result<(), Refusal> {
-    let is_own = |value: &HeaderValue| matches!(value.as_bytes(), b"none" | b"same-origin");
-    match headers.get_all("sec-fetch-site").iter().all(is_own) {
-        true => Ok(()),
-        false => Err(HostError::ForeignOrigin.into()),
-    }
 }
 
 /// Refuses a concurrency limit: nobody would release the slot.

@@ -4,18 +4,20 @@
 >>> model.invoke("Why is the sky blue?", config={"callbacks": [LimitCalls(limiter, tenant="acme")]})  # doctest: +SKIP
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from ..client import Limiter
 from ..estimate import Estimate, Prompt, bytes_estimate
 from ..lease import Lease
-from ..llm import llm_call
-from .outcome import OpenLeases, tell_failure
+from ..llm import LlmLimits, llm_call
+from .outcome import OpenLeases, tell_failure, tell_usage
 
 
 class LimitCalls(BaseCallbackHandler):
@@ -38,6 +40,7 @@ class LimitCalls(BaseCallbackHandler):
         estimate: Estimate = bytes_estimate,
         provider: str | None = None,
         model: str | None = None,
+        limits: LlmLimits | None = None,
     ) -> None:
         self._limiter = limiter
         self._tenant = tenant
@@ -46,6 +49,7 @@ class LimitCalls(BaseCallbackHandler):
         self._estimate = estimate
         self._provider = provider
         self._model = model
+        self._limits = limits
         self._open: OpenLeases[Lease] = OpenLeases()
 
     def on_chat_model_start(
@@ -78,9 +82,9 @@ class LimitCalls(BaseCallbackHandler):
         lease = self._open.take(str(run_id))
         if lease is not None:
             with lease:
-                tokens = _total_tokens(response)
-                if tokens is not None:
-                    lease.used(tokens=tokens)
+                usage = _usage(response)
+                if usage is not None:
+                    tell_usage(lease, usage)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Ends the lease of a call that failed."""
@@ -98,15 +102,16 @@ class LimitCalls(BaseCallbackHandler):
             prompt,
             max_tokens=maximum if isinstance(maximum, int) else self._max_tokens,
             estimate=self._estimate,
+            limits=self._limits,
         )
         lease = self._limiter.acquire(call, tenant=self._tenant, max_wait=self._max_wait)
         self._open.put(str(run_id), lease)
 
 
-def _total_tokens(response: LLMResult) -> int | None:
-    """The usage of a call; ``None`` if the model does not tell it."""
-    of_call = ((response.llm_output or {}).get("token_usage") or {}).get("total_tokens")
-    if isinstance(of_call, int):
+def _usage(response: LLMResult) -> Mapping[str, Any] | None:
+    """The usage of a call in OpenAI's form; ``None`` if the model does not tell it."""
+    of_call = (response.llm_output or {}).get("token_usage") or {}
+    if isinstance(of_call.get("total_tokens"), int):
         return of_call
     messages = [
         generation.message
@@ -114,9 +119,25 @@ def _total_tokens(response: LLMResult) -> int | None:
         for generation in generations
         if isinstance(generation, ChatGeneration)
     ]
-    counts = [
-        message.usage_metadata["total_tokens"]
-        for message in messages
-        if isinstance(message, AIMessage) and message.usage_metadata
+    usages = [
+        message.usage_metadata for message in messages if isinstance(message, AIMessage) and message.usage_metadata
     ]
-    return sum(counts) if counts else None
+    return _in_form_of_openai(usages) if usages else None
+
+
+def _in_form_of_openai(usages: Sequence[UsageMetadata]) -> Mapping[str, Any]:
+    """The sum of what the messages of a call tell. LangChain's input tokens include those of caches, too."""
+    of_input = [usage.get("input_token_details") or {} for usage in usages]
+    of_output = [usage.get("output_token_details") or {} for usage in usages]
+    return {
+        "prompt_tokens": sum(usage["input_tokens"] for usage in usages),
+        "completion_tokens": sum(usage["output_tokens"] for usage in usages),
+        "total_tokens": sum(usage["total_tokens"] for usage in usages),
+        "prompt_tokens_details": {
+            "cached_tokens": sum(details.get("cache_read") or 0 for details in of_input),
+            "cache_creation_tokens": sum(details.get("cache_creation") or 0 for details in of_input),
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(details.get("reasoning") or 0 for details in of_output),
+        },
+    }

@@ -17,8 +17,8 @@ from ..aio import AsyncLimiter
 from ..errors import Denied
 from ..estimate import Estimate, bytes_estimate
 from ..lease import AsyncLease
-from ..llm import LlmCall, llm_call
-from .outcome import OpenLeases, tell_failure
+from ..llm import LlmCall, LlmLimits, llm_call
+from .outcome import OpenLeases, tell_failure, tell_usage
 
 Tenant = str | Callable[[Mapping[str, Any]], str | None] | None
 """A tenant, or a function that finds it in the arguments of a call."""
@@ -40,6 +40,7 @@ class LimitCalls(CustomLogger):
         max_wait: float | None = 10.0,
         max_tokens: int = 1_024,
         estimate: Estimate = bytes_estimate,
+        limits: LlmLimits | None = None,
     ) -> None:
         super().__init__()
         self._limiter = limiter
@@ -47,6 +48,7 @@ class LimitCalls(CustomLogger):
         self._max_wait = max_wait
         self._max_tokens = max_tokens
         self._estimate = estimate
+        self._limits = limits
         self._open: OpenLeases[AsyncLease] = OpenLeases()
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> None:
@@ -73,9 +75,8 @@ class LimitCalls(CustomLogger):
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
     ) -> None:
         """Settles the lease of a call."""
-        usage = getattr(response_obj, "usage", None)
-        tokens = 0 if kwargs.get("cache_hit") else getattr(usage, "total_tokens", None)
-        await self._end(str(kwargs.get("litellm_call_id")), tokens, None)
+        usage = {"total_tokens": 0} if kwargs.get("cache_hit") else getattr(response_obj, "usage", None)
+        await self._end(str(kwargs.get("litellm_call_id")), usage, None)
 
     async def async_log_failure_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
@@ -83,13 +84,13 @@ class LimitCalls(CustomLogger):
         """Ends the lease of a call that failed."""
         await self._end(str(kwargs.get("litellm_call_id")), None, kwargs.get("exception"))
 
-    async def _end(self, call_id: str, tokens: int | None, error: BaseException | None) -> None:
+    async def _end(self, call_id: str, usage: Any, error: BaseException | None) -> None:
         lease = self._open.take(call_id)
         if lease is None:
             return
         async with lease:
-            if tokens is not None:
-                lease.used(tokens=tokens)
+            if usage is not None:
+                tell_usage(lease, usage)
             if error is not None:
                 tell_failure(lease, error)
 
@@ -100,4 +101,4 @@ class LimitCalls(CustomLogger):
         model, provider, _, _ = get_llm_provider(name, kwargs.get("custom_llm_provider"))
         maximum = kwargs.get("max_completion_tokens") or kwargs.get("max_tokens") or self._max_tokens
         messages = kwargs.get("messages") or getattr(logging, "messages", None) or ()
-        return llm_call(provider, model, messages, max_tokens=maximum, estimate=self._estimate)
+        return llm_call(provider, model, messages, max_tokens=maximum, estimate=self._estimate, limits=self._limits)

@@ -10,7 +10,7 @@ A limited client does not repeat calls by itself, because no lease would count t
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -21,8 +21,8 @@ from ..client import Limiter
 from ..errors import RatelimiterdError
 from ..estimate import Estimate, bytes_estimate
 from ..lease import AsyncLease, BaseLease, Lease
-from ..llm import LlmCall, llm_call
-from .outcome import tell_failure
+from ..llm import LlmCall, LlmLimits, llm_call
+from .outcome import tell_failure, tell_usage
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class ChatOptions:
     """The most seconds to wait for room; ``None`` waits for as long as it takes."""
     estimate: Estimate = bytes_estimate
     """The estimate of the tokens of the messages."""
+    limits: LlmLimits = field(default_factory=LlmLimits)
+    """Limits of token types and money."""
 
 
 def limited(
@@ -62,7 +64,7 @@ def limited(
         if metering.is_stream:
             return LimitedStream(answer, lease, metering)
         with lease:
-            tell_usage(lease, answer)
+            tell_usage_of(lease, answer)
         return answer
 
     copy.chat.completions.create = create  # type: ignore[method-assign]
@@ -89,18 +91,18 @@ def limited_async(
         if metering.is_stream:
             return AsyncLimitedStream(answer, lease, metering)
         async with lease:
-            tell_usage(lease, answer)
+            tell_usage_of(lease, answer)
         return answer
 
     copy.chat.completions.create = create  # type: ignore[method-assign]
     return copy
 
 
-def tell_usage(lease: BaseLease, answer: Any) -> None:
+def tell_usage_of(lease: BaseLease, answer: Any) -> None:
     """Tells a lease the usage that a completion or a chunk of one names, if any."""
     usage = getattr(answer, "usage", None)
     if usage is not None:
-        lease.used(tokens=usage.total_tokens)
+        tell_usage(lease, usage)
 
 
 class Metering:
@@ -119,6 +121,7 @@ class Metering:
             arguments.get("messages", ()),
             max_tokens=self._reserved,
             estimate=options.estimate,
+            limits=options.limits,
         )
         self.arguments = dict(arguments)
         self._shows_usage = True
@@ -189,7 +192,7 @@ class LimitedStream(_BaseStream):
         self.close()
 
     def _count(self, chunk: Any) -> bool:
-        tell_usage(self._lease, chunk)
+        tell_usage_of(self._lease, chunk)
         tokens = self._metering.extension(chunk)
         if tokens:
             # Without room the stream goes on, because the provider makes the tokens anyway: they become overage.
@@ -231,7 +234,7 @@ class AsyncLimitedStream(_BaseStream):
         await self.close()
 
     async def _count(self, chunk: Any) -> bool:
-        tell_usage(self._lease, chunk)
+        tell_usage_of(self._lease, chunk)
         tokens = self._metering.extension(chunk)
         if tokens:
             with suppress(RatelimiterdError):

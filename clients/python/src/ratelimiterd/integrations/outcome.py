@@ -1,9 +1,11 @@
 """What the libraries of providers tell about the calls of leases."""
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from ..errors import InvalidRequest
 from ..lease import BaseLease
+from ..usage import TokenUsage
 
 LeaseT = TypeVar("LeaseT", bound=BaseLease)
 
@@ -20,6 +22,17 @@ def tell_failure(lease: BaseLease, error: BaseException) -> None:
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 400 <= status < 500 and status != _REQUEST_TIMEOUT:
         lease.used(tokens=0)
+
+
+def tell_usage(lease: BaseLease, usage: Any) -> None:
+    """Tells a lease the usage of its call, as OpenAI and compatible providers tell it."""
+    try:
+        lease.used(usage=TokenUsage.of_openai(usage))
+    except InvalidRequest:
+        # A usage that contradicts itself must not fail a call that has succeeded. Money stays at the estimate.
+        total = usage.get("total_tokens") if isinstance(usage, dict) else getattr(usage, "total_tokens", None)
+        if isinstance(total, int) and total >= 0:
+            lease.used(tokens=total)
 
 
 class OpenLeases(Generic[LeaseT]):
