@@ -479,6 +479,8 @@ def check_the_words_for_a_limit(page: Page, service: Service) -> None:
         ({"kind": "rolling", "window_seconds": 60}, "60 s"),
         ({"kind": "rolling", "window_seconds": 90}, "90 s"),
         ({"kind": "fixed_window", "window_seconds": 86_400}, "1 d"),
+        ({"kind": "fixed_window", "window_seconds": 0, "window_ms": 250}, "0.25 s"),
+        ({"kind": "sliding_window", "window_seconds": 60, "auto_replenish": False}, "60 s by hand"),
         ({"kind": "concurrency", "timeout_seconds": 300}, "at most 5 min"),
         ({"kind": "token_bucket", "refill_amount": 10, "refill_interval_ms": 1_500}, "10 per 1.5 s"),
         ({"kind": "token_bucket", "refill_amount": 10, "auto_replenish": False}, "10 by hand"),

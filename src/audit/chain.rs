@@ -5,7 +5,7 @@ use super::definition::Kind;
 use super::ids::Ids;
 use super::limits::{Limits, NewVersion};
 use super::report::{Finding, Law, Report};
-use super::schedule::Clock;
+use super::schedule::{Clock, step_by_hand_ms};
 use crate::ledger::TransferCode as Code;
 use crate::ledger::raw::RawTransfer;
 
@@ -217,12 +217,16 @@ impl ChainContext {
         (self.advanced, self.refilled) = (Some((limit, from, to)), 0);
     }
 
-    /// A phase is the moment up to which the same chain has advanced the clock.
+    /// A phase is the moment up to which the same chain has advanced the clock. Of a window that is refilled on request, it counts the
+    /// steps that have ended.
     fn check_phase(&mut self, transfer: &RawTransfer, limit: u32, books: &mut Books<'_>) {
         let before = Clock::of(&books.accounts.sums(transfer.debit));
         let phase = before.phase.saturating_add(transfer.amount);
         let is_advanced = self.advanced.is_some_and(|(of, _, _)| of == limit);
-        if !is_advanced || phase != before.refilled_to {
+        let schedule = books.limits.get(limit).and_then(|limit| limit.schedule.as_ref());
+        let is_counted = schedule.is_some_and(|schedule| step_by_hand_ms(schedule.kind).is_some());
+        let expected = if is_counted { before.phase.saturating_add(1) } else { before.refilled_to };
+        if !is_advanced || phase != expected {
             let sentence = "the refills of a bucket count from another moment than its clock shows";
             books.wrong(Law::Refills, transfer, Some(limit), sentence);
         }

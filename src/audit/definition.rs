@@ -48,12 +48,14 @@ pub(super) enum Kind {
         is_timed: bool,
     },
     FixedWindow {
-        window_seconds: u32,
+        window_ms: u64,
         align_seconds: u32,
+        is_timed: bool,
     },
     SlidingWindow {
-        window_seconds: u32,
+        window_ms: u64,
         segments: u32,
+        is_timed: bool,
     },
     /// A window of a calendar. The ledger holds the end of the present one, so what the calendar says need not be known.
     Calendar,
@@ -191,11 +193,18 @@ fn read_kind(reader: &mut Reader<'_>, key: &str) -> Result<(Kind, Option<Calenda
             let per_interval = if variant == 5 { reader.short_number()? } else { 1 };
             Kind::Bucket { refill_amount, interval_ms, per_interval, is_timed }
         }
-        3 => Kind::FixedWindow {
-            window_seconds: reader.short_number()?,
-            align_seconds: reader.short_number()?,
-        },
-        4 => Kind::SlidingWindow { window_seconds: reader.short_number()?, segments: reader.short_number()? },
+        3 | 7 => {
+            let window_ms = read_window_ms(reader, variant == 7)?;
+            let align_seconds = reader.short_number()?;
+            let is_timed = variant == 3 || reader.number()? != 0;
+            Kind::FixedWindow { window_ms, align_seconds, is_timed }
+        }
+        4 | 8 => {
+            let window_ms = read_window_ms(reader, variant == 8)?;
+            let segments = reader.short_number()?;
+            let is_timed = variant == 4 || reader.number()? != 0;
+            Kind::SlidingWindow { window_ms, segments, is_timed }
+        }
         6 => {
             let (period, time_zone, starts_at) = (reader.number()?, reader.text()?, reader.byte()?);
             calendar = Some(Calendar { period, time_zone, starts_at });
@@ -204,6 +213,11 @@ fn read_kind(reader: &mut Reader<'_>, key: &str) -> Result<(Kind, Option<Calenda
         other => return Err(Unreadable::newer(format!("kind {other}"), key)),
     };
     Ok((kind, calendar))
+}
+
+/// The length of a window, which is stored in seconds or in milliseconds.
+fn read_window_ms(reader: &mut Reader<'_>, is_in_ms: bool) -> Result<u64, Unreadable> {
+    if is_in_ms { reader.number() } else { Ok(u64::from(reader.short_number()?) * 1_000) }
 }
 
 /// The bytes that are not read yet.

@@ -3,7 +3,7 @@
 use hashbrown::{HashMap, HashSet};
 
 use super::accounts::{Accounts, Role};
-use super::definition::{Kind, Status, Version};
+use super::definition::{Status, Version};
 use super::ids::Ids;
 use super::report::{Finding, Law, Report};
 use super::schedule::{self, Clock, Schedule};
@@ -237,13 +237,10 @@ fn new_schedule(
         return None;
     }
     let (key, since_version) = (&version.key, version.number);
-    let clock = match version.kind {
-        Kind::Calendar => ids.window_end(key, since_version),
-        Kind::Rolling { .. }
-        | Kind::Concurrency { .. }
-        | Kind::Bucket { .. }
-        | Kind::FixedWindow { .. }
-        | Kind::SlidingWindow { .. } => ids.clock(key, schedule::counts_ns(version.kind)),
+    let clock = if schedule::shows_step_end(version.kind) {
+        ids.window_end(key, since_version)
+    } else {
+        ids.clock(key, schedule::counts_ns(version.kind))
     };
     let since_ns = version.schedule_since_ns.unwrap_or(timestamp_ns / NS_PER_MS * NS_PER_MS);
     let mut schedule = Schedule {

@@ -25,7 +25,8 @@ pub(super) struct Schedule {
 pub(super) struct Clock {
     /// Up to when refills have been made.
     pub(super) refilled_to: u128,
-    /// From when the steps of a bucket count; 0 if no reserve found it full.
+    /// From when the steps of a bucket count; 0 if no reserve found it full. Of a window that is refilled on request: how many steps
+    /// have ended.
     pub(super) phase: u128,
 }
 
@@ -66,6 +67,27 @@ pub(super) fn counts_ns(kind: Kind) -> bool {
     }
 }
 
+/// How long a step of a window lasts at least, in milliseconds, if it ends on request; `None` for other kinds.
+pub(super) fn step_by_hand_ms(kind: Kind) -> Option<u64> {
+    match kind {
+        Kind::FixedWindow { window_ms, is_timed: false, .. } => Some(window_ms),
+        Kind::SlidingWindow { window_ms, segments, is_timed: false } => {
+            Some(window_ms.div_ceil(segments.max(1).into()))
+        }
+        Kind::FixedWindow { .. }
+        | Kind::SlidingWindow { .. }
+        | Kind::Bucket { .. }
+        | Kind::Calendar
+        | Kind::Rolling { .. }
+        | Kind::Concurrency { .. } => None,
+    }
+}
+
+/// Whether the clock of a kind shows when the present step ends, or may end.
+pub(super) fn shows_step_end(kind: Kind) -> bool {
+    kind == Kind::Calendar || step_by_hand_ms(kind).is_some()
+}
+
 /// The number of spent accounts of a kind; 0 without a schedule.
 pub(super) fn spent_accounts(kind: Kind) -> u32 {
     match kind {
@@ -81,7 +103,7 @@ impl Schedule {
         matches!(self.kind, Kind::Bucket { .. })
     }
 
-    /// The steps; `None` of a bucket that is refilled on request.
+    /// The steps; `None` of a limit that is refilled on request.
     fn steps(&self, phase: u128) -> Option<Steps> {
         let tick_ns = self.tick_ns();
         let is_phase = phase > 0 && self.moment(phase) >= self.phases_from_ns;
@@ -92,15 +114,15 @@ impl Schedule {
                 per_span: per_interval,
                 tick_ns,
             }),
-            Kind::FixedWindow { window_seconds, align_seconds } => Some(Steps {
+            Kind::FixedWindow { window_ms, align_seconds, is_timed } => is_timed.then(|| Steps {
                 anchor_ns: u64::from(align_seconds) * NS_PER_SECOND,
-                span_ns: u128::from(window_seconds.max(1)) * u128::from(NS_PER_SECOND),
+                span_ns: u128::from(window_ms.max(1)) * u128::from(NS_PER_MS),
                 per_span: 1,
                 tick_ns,
             }),
-            Kind::SlidingWindow { window_seconds, segments } => Some(Steps {
+            Kind::SlidingWindow { window_ms, segments, is_timed } => is_timed.then(|| Steps {
                 anchor_ns: 0,
-                span_ns: u128::from(window_seconds.max(1)) * u128::from(NS_PER_SECOND),
+                span_ns: u128::from(window_ms.max(1)) * u128::from(NS_PER_MS),
                 per_span: segments,
                 tick_ns,
             }),
@@ -111,6 +133,15 @@ impl Schedule {
     /// Whether the clock may advance at a moment.
     pub(super) fn may_advance(&self, from: Clock, to: Clock, now_ns: u64) -> bool {
         let tick_ns = self.tick_ns();
+        if let Some(step_ms) = step_by_hand_ms(self.kind) {
+            // The clock shows until when the present step lasts at least. The next one lasts as long.
+            let length_ns = step_ms.saturating_mul(NS_PER_MS);
+            let first_ends_ns = (self.since_ns / NS_PER_MS * NS_PER_MS).saturating_add(length_ns);
+            let ends_ns = self.moment(from.refilled_to).max(first_ends_ns);
+            let next_ends_ns = self.moment(to.refilled_to);
+            let allowed_ns = ends_ns.saturating_add(length_ns)..=now_ns.saturating_add(length_ns);
+            return ends_ns <= now_ns && allowed_ns.contains(&next_ends_ns);
+        }
         match self.kind {
             // The clock shows when the present window ends.
             Kind::Calendar => {
@@ -134,8 +165,8 @@ impl Schedule {
 
     /// How many steps begin between two values of the refill clock.
     pub(super) fn steps_between(&self, from: Clock, to: Clock) -> u128 {
-        if self.kind == Kind::Calendar {
-            // `may_advance` has checked that a window ended.
+        if shows_step_end(self.kind) {
+            // `may_advance` has checked that a window or segment ended.
             return u128::from(to.refilled_to > from.refilled_to);
         }
         let at = |clock: Clock| self.moment(clock.refilled_to).max(self.since_ns);
@@ -172,7 +203,6 @@ impl Schedule {
     /// Whether a refill at this value of the clock must leave a spent account alone, because it may hold what was spent in a step
     /// that is still in the window.
     pub(super) fn keeps(&self, spent_index: u32, from: Clock, to: Clock) -> bool {
-        let Some(steps) = self.steps(0) else { return false };
         let kept = match self.kind {
             Kind::SlidingWindow { segments, .. } => u128::from(segments),
             Kind::FixedWindow { .. } => 1,
@@ -180,10 +210,15 @@ impl Schedule {
                 return false;
             }
         };
-        let step = |clock: Clock| steps.at(self.moment(clock.refilled_to).max(self.since_ns));
-        let first_kept = (step(to) + 1).saturating_sub(kept);
+        let at = |steps: Steps, clock: Clock| steps.at(self.moment(clock.refilled_to).max(self.since_ns));
+        let (from_step, to_step) = match self.steps(0) {
+            Some(steps) => (at(steps, from), at(steps, to)),
+            // On request, one step ends at a time.
+            None => (from.phase, from.phase + 1),
+        };
+        let first_kept = (to_step + 1).saturating_sub(kept);
         let accounts = u128::from(spent_accounts(self.kind));
-        (first_kept..=step(from)).any(|step| step % accounts == u128::from(spent_index))
+        (first_kept..=from_step).any(|step| step % accounts == u128::from(spent_index))
     }
 
     /// Whether a window may keep a reservation at this index, of which the user data says when it is refilled: the step is not

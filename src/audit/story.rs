@@ -129,10 +129,10 @@ fn tell_version(version: &Version) -> String {
         Kind::Bucket { refill_amount, is_timed: false, .. } => {
             format!("bucket, {refill_amount} on request")
         }
-        Kind::FixedWindow { window_seconds, .. } => format!("window of {window_seconds} s"),
+        Kind::FixedWindow { window_ms, .. } => format!("window of {}", length(window_ms)),
         Kind::Calendar => "window of a calendar".to_owned(),
-        Kind::SlidingWindow { window_seconds, segments } => {
-            format!("sliding window of {window_seconds} s in {segments} segments")
+        Kind::SlidingWindow { window_ms, segments, .. } => {
+            format!("sliding window of {} in {segments} segments", length(window_ms))
         }
     };
     let status = match version.status {
@@ -142,4 +142,9 @@ fn tell_version(version: &Version) -> String {
         Status::Retired => ", retired".to_owned(),
     };
     format!("version {}: {kind}, capacity {}{status}", version.number, version.capacity)
+}
+
+/// In seconds if they are whole, else in milliseconds.
+fn length(ms: u64) -> String {
+    if ms.is_multiple_of(1_000) { format!("{} s", ms / 1_000) } else { format!("{ms} ms") }
 }

@@ -7,7 +7,7 @@ use crate::limit::{
     AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey,
     Overage, Period, Queueing, RefillRateError, TimeZoneName, UnitMicros,
 };
-use crate::time::saturating_ms;
+use crate::time::{NS_PER_MS, saturating_ms};
 
 /// A definition of a limit, step by step. What is wrong is told when the limit is used, or by [`define`](Self::define).
 ///
@@ -24,6 +24,7 @@ use crate::time::saturating_ms;
 ///     Limit::concurrency("slots", 10).timeout(Duration::from_secs(300)),
 ///     Limit::fixed_window("daily:{tenant}", 1_000_000).per(24 * 60 * minute).instances_max(50_000),
 ///     Limit::sliding_window("calls", 600).per(minute).segments(6),
+///     Limit::fixed_window("frames", 2).per(Duration::from_millis(100)),
 ///     Limit::calendar("spend:{tenant}", 5_000, Period::Month, "Europe/Berlin").starts_at(15),
 ///     Limit::token_bucket("burst", 100).refill(10, Duration::from_secs(1)).overage(Overage::Deny),
 ///     Rate::per_second(10).burst(1).limit("paced"),
@@ -58,9 +59,12 @@ pub enum LimitError {
     /// The rate is not above 0, or too low or high for a bucket.
     #[error("the rate {0}")]
     Rate(#[from] RefillRateError),
-    /// The length of a window has a fraction of a second.
-    #[error("a window must be of whole seconds, not {0:?}")]
+    /// The length of a rolling limit has a fraction of a second.
+    #[error("a rolling limit must have whole seconds, not {0:?}; a sliding window may have milliseconds")]
     FractionOfSecond(Duration),
+    /// The length of a window has a fraction of a millisecond.
+    #[error("a window must be of whole milliseconds, not {0:?}")]
+    FractionOfMillisecond(Duration),
     /// A field of the definition is not valid.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
@@ -174,10 +178,20 @@ impl Limit {
         }
     }
 
-    /// Sets the length of the window: whole seconds, 1 to 366 days.
+    /// Sets the length of the window: up to 366 days, in whole milliseconds. That of a rolling limit has whole seconds.
     pub fn per(mut self, window: Duration) -> Self {
-        self.fields.window_seconds = window.as_secs();
-        if window.subsec_nanos() > 0 { self.or_fault(LimitError::FractionOfSecond(window)) } else { self }
+        if window.subsec_nanos() == 0 {
+            (self.fields.window_seconds, self.fields.window_ms) = (window.as_secs(), 0);
+            return self;
+        }
+        (self.fields.window_seconds, self.fields.window_ms) = (0, saturating_ms(window));
+        if self.kind == KindName::Rolling {
+            self.or_fault(LimitError::FractionOfSecond(window))
+        } else if !u64::from(window.subsec_nanos()).is_multiple_of(NS_PER_MS) {
+            self.or_fault(LimitError::FractionOfMillisecond(window))
+        } else {
+            self
+        }
     }
 
     /// Sets after how long a slot is released if nobody completes its lease: 1 second to 366 days, rounded up to whole
@@ -195,7 +209,8 @@ impl Limit {
         self
     }
 
-    /// Adds units only on request, as many as [`refill`](Self::refill) says.
+    /// Refills only on request. A bucket gets as many units as [`refill`](Self::refill) says; the present window, or segment of a
+    /// sliding window, ends if its length has passed.
     pub fn refilled_by_hand(mut self) -> Self {
         self.fields.auto_replenish = Some(false);
         self
@@ -339,7 +354,19 @@ mod tests {
             (Limit::rolling("a", 1), "window_seconds must be between 1 and 31622400, not 0"),
             (
                 Limit::rolling("a", 1).per(Duration::from_millis(1_500)),
-                "a window must be of whole seconds, not 1.5s",
+                "a rolling limit must have whole seconds, not 1.5s; a sliding window may have milliseconds",
+            ),
+            (
+                Limit::fixed_window("a", 1).per(Duration::from_micros(1_500)),
+                "a window must be of whole milliseconds, not 1.5ms",
+            ),
+            (
+                Limit::sliding_window("a", 1).per(Duration::from_millis(2)).segments(3),
+                "segments must be between 1 and 2, not 3",
+            ),
+            (
+                Limit::fixed_window("a", 1).per(SECOND).align(SECOND).refilled_by_hand(),
+                "align must be between 0 and 0, not 1",
             ),
             (Limit::rolling("a", 1).per(SECOND).segments(2), "segments must be left out for kind rolling"),
             (Limit::concurrency("a", 1), "timeout_seconds must be between 1 and 31622400, not 0"),
@@ -369,6 +396,17 @@ mod tests {
         }
         assert!(error_of(Limit::rolling(":a", 1).per(SECOND)).contains("key"));
         assert!(error_of(Limit::rolling("a", 1).per(SECOND).instances_max(2)).contains("max_instances"));
+    }
+
+    #[test]
+    fn a_window_has_seconds_or_milliseconds() {
+        for (ms, expected) in [(1, (0, 1)), (1_000, (1, 0)), (1_500, (0, 1_500)), (2_000, (2, 0))] {
+            let window = Duration::from_millis(ms);
+            for limit in [Limit::fixed_window("a", 1), Limit::sliding_window("a", 1).segments(1)] {
+                let fields = limit.per(window).define().expect("valid").kind.fields();
+                assert_eq!((fields.window_seconds, fields.window_ms), expected, "{ms} ms");
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | `renew` | a running lease and a renew command -> a chain; the chain's outcome -> renewed, expired, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
+//! | `refill_by_hand` | a limit and a request to refill it -> a chain that adds tokens or ends the present step |
 //! | `pacing` | a full bucket that a reserve is about to take from -> a chain that starts its interval |
 //! | [`clock_value`] | the account of a refill clock -> up to when everything is refilled, and from when the steps count |
 //! | [`schedule_change`] | a replaced schedule -> what it has earned, and where what was spent goes |
@@ -20,6 +21,7 @@
 //! | `borrow` | a bucket and a reservation ahead -> a chain; the lease's transfers -> granted or denied |
 //! | `reservation_ahead` | the transfers of a lease -> the tokens it borrowed, and when they are available |
 //! | `emergency_debt` | what was used under a lease that no ledger granted -> a chain of debt; the chain's outcome -> recorded, denied, or read the lease |
+//! | `steps_by_hand` | the steps of a window that is refilled by hand, as the ledger has them |
 //! | `window_end` | the end of a calendar window's present window, as the ledger has it |
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | `exhaustion` | what this process knows of an exhausted limit -> whether to ask the ledger at all |
@@ -48,6 +50,7 @@ pub mod lease;
 pub(crate) mod look;
 pub(crate) mod pacing;
 pub mod refill;
+pub(crate) mod refill_by_hand;
 pub(crate) mod renew;
 pub(crate) mod replaced_account;
 pub(crate) mod reservation_ahead;
@@ -56,6 +59,7 @@ pub mod retry_after;
 pub mod schedule;
 pub mod schedule_change;
 pub mod settle;
+mod steps_by_hand;
 pub mod usage;
 mod window_end;
 

@@ -17,7 +17,8 @@
 //! refill happens once, however many replicas, crashes and repetitions there are. Everything that adds to a bucket repays in the
 //! same chain, so nothing is available while something is owed.
 //!
-//! The clock of a calendar window shows the end of the present window instead (`window_end.rs`).
+//! The clock of a calendar window shows the end of the present window instead (`window_end.rs`). Refills by hand are in
+//! `refill_by_hand.rs`.
 //!
 //! Refills have fresh ids because the ledger may refuse them for a passing reason (the limit is closed while its capacity is
 //! being lowered), which uses an id up. The trace keeps them from acting twice.
@@ -29,7 +30,7 @@ use crate::ledger::{
     AccountId, Bound, Chain, ChainOutcome, LedgerError, Movement, Refusal, Transfer, TransferCode,
     TransferId, UserData,
 };
-use crate::limit::{Refill, ScheduledKind};
+use crate::limit::Refill;
 
 /// More than any account holds or owes. A spent account may hold nearly twice the largest amount: a full bucket and what it owes.
 pub(super) const EVERYTHING: u128 = u128::MAX;
@@ -79,37 +80,6 @@ pub fn catch_up(
         Some(refill_transfer(ids.fresh(fresh_ulid, index as u8), spent, limit.account, amount))
     });
     guarded_chain(ids, [trace], limit, refills, closing, fresh_ulid).map(|chain| CatchUp { chain, to })
-}
-
-/// The chain of a manual refill or a release into a bucket, which happens once per trace; `None` if the limit has no schedule.
-/// The other arguments are those of [`catch_up`].
-pub(crate) fn manual_refill(
-    ids: Ids,
-    limit: &Limit,
-    trace: TransferId,
-    amount: u64,
-    closing: Option<TransferId>,
-    fresh_ulid: u128,
-) -> Option<Chain> {
-    let &spent = limit.schedule.as_deref()?.spent().first()?;
-    let movement = Movement::Post { debit: ids.operator(), credit: ids.registry(), amount: 0 };
-    let (code, user_data) = (TransferCode::Refill, UserData::default());
-    let trace = Transfer { id: trace, code, user_data, movement };
-    let refill = refill_transfer(ids.fresh(fresh_ulid, 0), spent, limit.account, amount);
-    guarded_chain(ids, [trace], limit, [refill], closing, fresh_ulid)
-}
-
-/// The tokens that one manual refill adds; `None` if the limit is not a manually refilled bucket.
-pub(crate) fn manual_refill_amount(limit: &Limit) -> Option<u64> {
-    match limit.schedule.as_deref()?.kind() {
-        ScheduledKind::TokenBucket(bucket) if !bucket.auto_replenish() => {
-            Some(bucket.refill().amount().get())
-        }
-        ScheduledKind::TokenBucket(_)
-        | ScheduledKind::FixedWindow(_)
-        | ScheduledKind::SlidingWindow(_)
-        | ScheduledKind::Calendar(_) => None,
-    }
 }
 
 /// Puts refills behind their trace, and the repayment of borrowed tokens behind the refills.

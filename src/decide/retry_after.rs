@@ -56,7 +56,7 @@ impl RetryPolicy {
                 let share_ms = f64::from(rolling.window_seconds()) * 1_000.0 * self.window_share;
                 self.rolling.hint_ms(share_ms, streak, random).max(1)
             }
-            // A manually refilled bucket: the next refill has no known time.
+            // Refilled by hand: the next refill has no known time.
             Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::SlidingWindow(_) | Kind::Calendar(_) => {
                 self.rolling.hint_ms(0.0, streak, random).max(1)
             }

@@ -4,6 +4,7 @@ use super::Limit;
 use super::clock_value::ClockValue;
 use super::definition_codec::DefinitionVersion;
 use super::ids::Ids;
+use super::steps_by_hand::StepsByHand;
 use super::window_end::WindowEnd;
 use crate::ledger::{
     AccountCode, AccountId, AccountRule, Movement, NewAccount, Transfer, TransferCode, UserData,
@@ -25,6 +26,8 @@ pub struct Schedule {
     borrowed: Option<AccountId>,
     /// For a calendar window.
     window_end: Option<WindowEnd>,
+    /// For a window that is refilled by hand.
+    by_hand: Option<StepsByHand>,
 }
 
 /// Where a reservation moves what it spends.
@@ -47,17 +50,18 @@ impl Schedule {
     ) -> Self {
         let spent = (0..kind.spent_accounts()).map(|index| ids.spent(key, since_version, index)).collect();
         let borrowed = kind.lends().then(|| ids.borrowed(key));
-        let (clock, window_end) = match kind {
-            // Its clock may be ahead of the time, so no later schedule shares it.
-            ScheduledKind::Calendar(window) => {
-                let first = WindowEnd::new(window.ends_after_ms(since_ns));
-                (ids.window_end(key, since_version), Some(first))
-            }
+        let by_hand = StepsByHand::new(kind, unix_ms(since_ns));
+        let window_end = match kind {
+            ScheduledKind::Calendar(window) => Some(WindowEnd::new(window.ends_after_ms(since_ns))),
             ScheduledKind::TokenBucket(_)
             | ScheduledKind::FixedWindow(_)
-            | ScheduledKind::SlidingWindow(_) => (ids.clock(key, kind.tick()), None),
+            | ScheduledKind::SlidingWindow(_) => None,
         };
-        Self { kind, since_ns, phases_from_ns: since_ns, spent, clock, borrowed, window_end }
+        let shows_window_end = window_end.is_some() || by_hand.is_some();
+        // A clock that shows the end of a window may be ahead of the time, so no later schedule shares it.
+        let clock =
+            if shows_window_end { ids.window_end(key, since_version) } else { ids.clock(key, kind.tick()) };
+        Self { kind, since_ns, phases_from_ns: since_ns, spent, clock, borrowed, window_end, by_hand }
     }
 
     /// The schedule of a definition version: its own, or that of the version before if it continues.
@@ -90,10 +94,23 @@ impl Schedule {
     }
 
     /// Takes a value of the refill clock that the ledger has.
-    pub(crate) fn clock_read(&self, clock: u64) {
+    pub(crate) fn clock_read(&self, clock: ClockValue) {
         if let Some(window_end) = &self.window_end {
-            window_end.read(clock);
+            window_end.read(clock.refilled_to);
         }
+        if let Some(by_hand) = &self.by_hand {
+            by_hand.read(clock);
+        }
+    }
+
+    /// The steps of a window that is refilled by hand.
+    pub(super) fn by_hand(&self) -> Option<&StepsByHand> {
+        self.by_hand.as_ref()
+    }
+
+    /// Whether the clock is read before each reserve, once its known value has passed: another process may have advanced it.
+    pub(crate) fn rereads_clock(&self) -> bool {
+        self.by_hand.is_some()
     }
 
     fn calendar(&self) -> Option<(CalendarWindow, &WindowEnd)> {
@@ -161,23 +178,26 @@ impl Schedule {
             let spent = *self.spent.get(self.kind.spent_account_index(number))?;
             return Some(SpendTarget { spent, refilled_at_ms });
         }
+        if let Some(by_hand) = &self.by_hand {
+            let (step, refilled_at_ms) = by_hand.spent_at(unix_ms(now_ns));
+            let spent = *self.spent.get(self.kind.spent_account_index(step))?;
+            return Some(SpendTarget { spent, refilled_at_ms });
+        }
         let step = self.steps_without_phase().map_or(0, |steps| steps.at(now_ns));
         let spent = *self.spent.get(self.kind.spent_account_index(step))?;
-        Some(SpendTarget {
-            spent,
-            refilled_at_ms: self.kind.refilled_at_ms(unix_ms(now_ns), step, spent_max),
-        })
+        let refilled_at_ms = self.kind.refilled_at_ms(unix_ms(now_ns), step, spent_max)?;
+        Some(SpendTarget { spent, refilled_at_ms })
     }
 
-    /// The start of the current step, in milliseconds since the Unix epoch. For a manually refilled bucket: when the schedule
-    /// took effect.
+    /// The start of the current step, in milliseconds since the Unix epoch. If the limit is refilled by hand: when the
+    /// schedule took effect.
     pub(crate) fn last_step_ms(&self, clock: ClockValue, now_ns: u64) -> u64 {
         let last_step_ns =
             self.steps(clock).map_or(self.since_ns, |steps| steps.starts_at_ns(steps.at(now_ns)));
         unix_ms(last_step_ns)
     }
 
-    /// The start of the next step, in milliseconds since the Unix epoch, rounded up. `None` for a manually refilled bucket.
+    /// The start of the next step, in milliseconds since the Unix epoch, rounded up. `None` if it is refilled by hand.
     pub(crate) fn next_step_ms(&self, clock: ClockValue, now_ns: u64) -> Option<u64> {
         if let Some((window, end)) = self.calendar() {
             return Some(end_after(window, end.known_ms(), now_ns));
@@ -186,7 +206,8 @@ impl Schedule {
         Some(steps.starts_at_ms(steps.at(now_ns) + 1))
     }
 
-    /// When refills have added `lacking` units, at the earliest, in the ledger's nanoseconds. `None` for a manually refilled bucket.
+    /// When refills have added `lacking` units, at the earliest, in the ledger's nanoseconds. `None` if it is refilled by
+    /// hand.
     pub(crate) fn adds_at_ns(&self, lacking: u128, clock: ClockValue, now_ns: u64) -> Option<u64> {
         if let Some((window, end)) = self.calendar() {
             return Some(Tick::Millisecond.starts_at_ns(end_after(window, end.known_ms(), now_ns)));
@@ -202,8 +223,10 @@ impl Schedule {
 
     /// The last moment, in the ledger's nanoseconds, at which a refill clock with this value shows that nothing is due.
     pub(crate) fn up_to_date_until_ns(&self, clock: ClockValue) -> u64 {
-        if let Some(end) = &self.window_end {
-            return Tick::Millisecond.starts_at_ns(end.by_clock(clock.refilled_to)).saturating_sub(1);
+        let window_end_ms = self.window_end.as_ref().map(|end| end.by_clock(clock.refilled_to));
+        let window_end_ms = window_end_ms.or_else(|| Some(self.by_hand.as_ref()?.ends_ms(clock)));
+        if let Some(ends_ms) = window_end_ms {
+            return Tick::Millisecond.starts_at_ns(ends_ms).saturating_sub(1);
         }
         self.steps(clock).map_or(u64::MAX, |steps| {
             let next_step = steps.at(self.refilled_to_ns(clock)).saturating_add(1);
@@ -211,7 +234,7 @@ impl Schedule {
         })
     }
 
-    /// The steps at which refills are due; `None` for a manually refilled bucket.
+    /// The steps at which refills are due; `None` if the limit is refilled by hand.
     pub(crate) fn steps(&self, clock: ClockValue) -> Option<Steps> {
         let steps = self.steps_without_phase()?;
         let phase_ns = steps.tick.starts_at_ns(clock.phase);
@@ -232,9 +255,11 @@ impl Schedule {
     /// The trace that advances the refill clock from one value to another, in ticks.
     pub(super) fn advance_clock(&self, ids: Ids, key: &LimitKey, from: u64, to: u64) -> Transfer {
         let amount = to.saturating_sub(from).into();
-        let id = match &self.window_end {
-            Some(_) => ids.advance_window(self.clock, from),
-            None => ids.advance_clock(key, self.kind.tick(), from),
+        let shows_window_end = self.window_end.is_some() || self.by_hand.is_some();
+        let id = if shows_window_end {
+            ids.advance_window(self.clock, from)
+        } else {
+            ids.advance_clock(key, self.kind.tick(), from)
         };
         Transfer {
             id,

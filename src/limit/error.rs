@@ -39,6 +39,9 @@ pub enum DefinitionError {
         /// The kind that does not use it.
         kind: KindName,
     },
+    /// The length of a window was given twice.
+    #[error("window_ms must be left out if window_seconds is given")]
+    TwoWindowLengths,
     /// A field that the kind needs was left out.
     #[error("{field} is required for kind calendar")]
     Missing {

@@ -1,12 +1,15 @@
 //! Definitions and limit states as JSON: in admin requests and answers, and in the registry file.
 
+mod queue;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     AllotmentPeriod, Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields,
-    KindName, LimitKey, LimitState, OnUnavailable, Overage, Period, QueueOrder, Queueing, Status,
-    TimeZoneName, UnitMicros, WaitMax,
+    KindName, LimitKey, LimitState, OnUnavailable, Overage, Period, Queueing, Status, TimeZoneName,
+    UnitMicros, WaitMax,
 };
+pub use queue::{QueueJson, QueueOrderJson};
 
 /// A definition: the body of `PUT /v1/admin/limits`, and a part of other bodies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +28,10 @@ pub struct DefinitionJson {
     #[serde(default)]
     #[cfg_attr(test, schema(maximum = 31622400))]
     pub window_seconds: u64,
+    /// For fixed and sliding windows whose length is not given in seconds: in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(test, schema(maximum = 31_622_400_000_i64))]
+    pub window_ms: u64,
     /// For concurrency limits, else 0.
     #[serde(default)]
     #[cfg_attr(test, schema(maximum = 31622400))]
@@ -48,7 +55,7 @@ pub struct DefinitionJson {
     /// For buckets: the refills in an interval, evenly spread; 1 if left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refills_per_interval: u64,
-    /// For buckets: whether time refills them; true if left out.
+    /// For buckets, fixed and sliding windows: whether time refills them; true if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_replenish: Option<bool>,
     /// For calendar windows: the period.
@@ -149,30 +156,6 @@ pub struct EmergencyJson {
     pub seconds: u64,
 }
 
-/// See [`Queueing`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct QueueJson {
-    /// Who is served first.
-    #[serde(default)]
-    pub order: QueueOrderJson,
-    /// The most units of the limit that may be waited for in one process; no bound if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_waiting: Option<u64>,
-}
-
-/// See [`QueueOrder`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum QueueOrderJson {
-    #[default]
-    OldestFirst,
-    NewestFirst,
-}
-
 /// See [`AllotmentPeriod`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
@@ -218,6 +201,7 @@ impl DefinitionJson {
         };
         let fields = KindFields {
             window_seconds: self.window_seconds,
+            window_ms: self.window_ms,
             timeout_seconds: self.timeout_seconds,
             align: self.align,
             segments: self.segments,
@@ -264,25 +248,6 @@ impl DefinitionJson {
             enforce: self.enforce,
             ..definition
         })
-    }
-}
-
-impl QueueJson {
-    fn queueing(self) -> Queueing {
-        let order = match self.order {
-            QueueOrderJson::OldestFirst => QueueOrder::OldestFirst,
-            QueueOrderJson::NewestFirst => QueueOrder::NewestFirst,
-        };
-        Queueing { order, max_waiting: self.max_waiting }
-    }
-
-    /// `None` for the default, which is left out.
-    fn of(queueing: Queueing) -> Option<Self> {
-        let order = match queueing.order {
-            QueueOrder::OldestFirst => QueueOrderJson::OldestFirst,
-            QueueOrder::NewestFirst => QueueOrderJson::NewestFirst,
-        };
-        (queueing != Queueing::default()).then_some(Self { order, max_waiting: queueing.max_waiting })
     }
 }
 
@@ -348,6 +313,7 @@ impl From<&Definition> for DefinitionJson {
             },
             capacity: definition.capacity.get(),
             window_seconds: fields.window_seconds,
+            window_ms: fields.window_ms,
             timeout_seconds: fields.timeout_seconds,
             align: fields.align,
             segments: fields.segments,

@@ -18,7 +18,7 @@ pub struct Left {
     pub available: u128,
     /// How reserved capacity becomes available again.
     pub kind: Kind,
-    /// The longest time until more becomes available, in milliseconds. `None` for a bucket that is refilled by hand.
+    /// The longest time until more becomes available, in milliseconds. `None` if the limit is refilled by hand.
     pub more_after_ms: Option<u64>,
     /// Whether the definition says that the limit counts tokens: its unit is `token` or `tokens`.
     pub counts_tokens: bool,
@@ -30,8 +30,8 @@ impl Left {
     pub fn period_ms(&self) -> Option<u64> {
         match self.kind {
             Kind::Rolling(rolling) => Some(ms(rolling.window_seconds())),
-            Kind::FixedWindow(window) => Some(ms(window.window_seconds())),
-            Kind::SlidingWindow(window) => Some(ms(window.window_seconds())),
+            Kind::FixedWindow(window) => window.auto_replenish().then(|| window.window_ms()),
+            Kind::SlidingWindow(window) => window.auto_replenish().then(|| window.window_ms()),
             Kind::TokenBucket(bucket) => bucket.auto_replenish().then(|| bucket.full_after_ms(self.capacity)),
             // A day may have 23 hours, and months differ.
             Kind::Calendar(_) => None,
@@ -39,8 +39,8 @@ impl Left {
         }
     }
 
-    /// The longest time until everything is available again, in milliseconds. `None` for a bucket that is refilled by hand and
-    /// is not full.
+    /// The longest time until everything is available again, in milliseconds. `None` if the limit is refilled by hand and is
+    /// not full.
     pub fn full_after_ms(&self) -> Option<u64> {
         let available = u64::try_from(self.available).unwrap_or(u64::MAX);
         let missing = self.capacity.saturating_sub(available);
@@ -49,7 +49,7 @@ impl Left {
         }
         match self.kind {
             Kind::TokenBucket(bucket) => bucket.auto_replenish().then(|| bucket.full_after_ms(missing)),
-            Kind::SlidingWindow(window) => Some(ms(window.window_seconds())),
+            Kind::SlidingWindow(window) => window.auto_replenish().then(|| window.window_ms()),
             Kind::Rolling(_) | Kind::FixedWindow(_) | Kind::Calendar(_) | Kind::Concurrency(_) => {
                 self.more_after_ms
             }

@@ -11,9 +11,10 @@ use super::error::RegistryError;
 use super::file::FileError;
 use super::{ATTEMPTS_MAX, Registry};
 use crate::decide::Limit;
+use crate::decide::borrow;
 use crate::decide::definition_codec::{CodecError, DefinitionVersion};
 use crate::decide::definition_version::{self, KindChange, VersionPlan};
-use crate::decide::{borrow, refill};
+use crate::decide::refill_by_hand::RefillByHand;
 use crate::ledger::{AccountId, Ledger, LedgerError};
 use crate::limit::{Definition, ExpectedVersion, LimitKey, RateChange, ReplenishId, Status};
 
@@ -234,14 +235,15 @@ impl<L: Ledger> Admin<L> {
         Err(AdminError::Contended(key.clone()))
     }
 
-    /// Refills a manually refilled bucket, once per id; false if the limit is not such a bucket.
+    /// Refills a limit that is refilled by hand, once per id; false if it is not. The present window or segment of a window ends if
+    /// its length has passed.
     pub async fn replenish(&self, key: &LimitKey, id: ReplenishId) -> Result<bool, AdminError> {
         let trace = self.registry.ids.replenish(key, id);
         for _ in 0..ATTEMPTS_MAX {
             self.registry.refresh().await?;
             let entry = self.existing(key).await?;
-            let Some(amount) = refill::manual_refill_amount(&entry.limit) else { return Ok(false) };
-            if self.registry.refiller.refill_manually(&entry, trace, amount).await? {
+            let Some(refill) = RefillByHand::of(&entry.limit) else { return Ok(false) };
+            if self.registry.refiller.refill_by_hand(&entry, trace, refill).await? {
                 return Ok(true);
             }
         }

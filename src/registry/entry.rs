@@ -25,7 +25,7 @@ pub(crate) struct Entry {
 impl Entry {
     pub(super) fn new(limit: Limit, clock: Option<Arc<RefillClock>>) -> Self {
         if let (Some(schedule), Some(clock)) = (&limit.schedule, &clock) {
-            schedule.clock_read(clock.value().refilled_to);
+            schedule.clock_read(clock.value());
         }
         Self {
             limit,

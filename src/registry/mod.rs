@@ -12,6 +12,7 @@
 //! | `idle_instances.rs` | retires idle instances |
 //! | `instance_log.rs` | the log of instances, for a list of them |
 //! | `refiller.rs`, `refill_clock.rs` | makes the refills that are due |
+//! | `refills_by_hand.rs` | makes refills on request |
 //! | `admin.rs`, `decreases.rs`, `usage.rs`, `filter.rs`, `bootstrap.rs` | the operators' side: changes, decreases, lists with usage, start |
 //!
 //! A change never writes the snapshot. It creates a version in the ledger; the snapshot changes when the version is read back.
@@ -33,6 +34,7 @@ mod log;
 mod new_instance;
 mod refill_clock;
 mod refiller;
+mod refills_by_hand;
 mod saver;
 mod snapshot;
 mod templates;

@@ -1,5 +1,5 @@
 //! Makes the refills that are due, before limits are reserved from or their usage is shown. [`crate::decide::refill`] decides
-//! what to send; this file sends it, and retries when another replica was first.
+//! what to send; this file sends it, and retries when another replica was first. `refills_by_hand.rs` makes refills on request.
 //!
 //! Limits that one request names are caught up together: their refill clocks are read in one look-up, and their chains are sent
 //! in one submission. So it takes as long for many limits as for one.
@@ -28,8 +28,8 @@ use crate::limit::Status;
 
 /// Makes refills.
 pub(crate) struct Refiller<L> {
-    ledger: Arc<L>,
-    ids: Ids,
+    pub(super) ledger: Arc<L>,
+    pub(super) ids: Ids,
     observers: RwLock<Vec<Arc<dyn RefillObserver>>>,
 }
 
@@ -166,7 +166,7 @@ impl<L: Ledger> Refiller<L> {
         self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
-    fn report(&self, account: AccountId) {
+    pub(super) fn report(&self, account: AccountId) {
         let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
         observers.iter().for_each(|observer| observer.refilled(account));
     }
@@ -174,9 +174,12 @@ impl<L: Ledger> Refiller<L> {
     /// Takes the value of a clock that shows a refill. The refill is reported first, so that every caller that finds
     /// nothing due finds the refill reported.
     fn advance(&self, due: &Due<'_>, to: ClockValue) {
-        self.report(due.limit.account);
+        // The clock of a window that is refilled by hand is read again and again, and mostly shows nothing new.
+        if !due.schedule.rereads_clock() || to != due.clock.value() {
+            self.report(due.limit.account);
+        }
         // Before the clock: a caller that finds nothing due plans with the window that has begun.
-        due.schedule.clock_read(to.refilled_to);
+        due.schedule.clock_read(to);
         due.clock.advance_to(to, due.schedule);
     }
 
@@ -231,7 +234,8 @@ impl<L: Ledger> Refiller<L> {
     async fn make_refills(&self, mut due: PerLimit<Due<'_>>, now_ns: u64) -> Result<bool, LedgerError> {
         // The wait for the locks took time: refill up to the present, so that the callers that wait now find nothing due.
         let to_ns = now_ns.max(self.ledger.now_ns());
-        due.iter_mut().for_each(|due| due.is_clock_known = due.clock.is_known());
+        due.iter_mut()
+            .for_each(|due| due.is_clock_known = due.clock.is_known() && !due.schedule.rereads_clock());
         let mut is_replaced = false;
         for _ in 0..ATTEMPTS_MAX {
             due.retain(|due| due.is_due(now_ns) && !due.is_schedule_replaced);
@@ -317,47 +321,5 @@ impl<L: Ledger> Refiller<L> {
             }
         }
         Ok(())
-    }
-
-    /// Refills `amount` on request, once per trace. False if a new version has replaced the schedule known here: read the
-    /// definitions again.
-    pub(crate) async fn refill_manually(
-        &self,
-        entry: &Entry,
-        trace: TransferId,
-        amount: u64,
-    ) -> Result<bool, LedgerError> {
-        let limit = &entry.limit;
-        let mut is_closed = limit.state.status != Status::Active;
-        let _report = Report { refiller: self, entry };
-        for _ in 0..ATTEMPTS_MAX {
-            let closing = if is_closed { find_closing(&*self.ledger, limit.account).await? } else { None };
-            let fresh_ulid = Ulid::generate().0;
-            let Some(chain) = refill::manual_refill(self.ids, limit, trace, amount, closing, fresh_ulid)
-            else {
-                return Ok(false);
-            };
-            match refill::interpret(limit, self.ledger.submit_one(chain).await?)? {
-                RefillResult::Refilled | RefillResult::TraceTaken => return Ok(true),
-                RefillResult::ClosingChanged => is_closed = true,
-                RefillResult::ScheduleReplaced => return Ok(false),
-            }
-        }
-        let key = entry.key();
-        let message = format!("limit {key} was not refilled on request after {ATTEMPTS_MAX} attempts");
-        Err(LedgerError::Unexpected(message))
-    }
-}
-
-/// Reports a refill when it is dropped, because the refill may be made although its caller gives up or gets an error.
-struct Report<'a, L: Ledger> {
-    refiller: &'a Refiller<L>,
-    entry: &'a Entry,
-}
-
-impl<L: Ledger> Drop for Report<'_, L> {
-    fn drop(&mut self) {
-        self.entry.note_given_back();
-        self.refiller.report(self.entry.limit.account);
     }
 }

@@ -30,6 +30,7 @@ pub async fn everything() -> Made {
     replica.put(manual_bucket("manual", 10, 3)).await;
     replica.put(fixed_window("window", 10, 60, 0)).await;
     replica.put(sliding_window("sliding", 10, 60, 3)).await;
+    replica.put(window_by_hand("by-hand", 10, 500, 2)).await;
     replica.put(template(concurrency(TEMPLATE, 2, 60), 2)).await;
     let settled = leases(&replica, &backend).await;
     debts(&replica).await;
@@ -58,8 +59,10 @@ async fn leases(replica: &OnMemory, backend: &MemoryBackend) -> LeaseId {
     let unsettled = lease();
     assert!(is_granted(&replica.reserve(unsettled, &[("bucket", 8), ("manual", 6), ("sliding", 6)]).await));
     backend.pass(Duration::from_secs(3)).await;
-    assert!(is_granted(&replica.take(&[("bucket", 3), ("window", 3)]).await));
-    replica.admin().replenish(&key("manual"), replenish_id()).await.expect("the ledger answers");
+    assert!(is_granted(&replica.take(&[("bucket", 3), ("by-hand", 3), ("window", 3)]).await));
+    for name in ["manual", "by-hand"] {
+        replica.admin().replenish(&key(name), replenish_id()).await.expect("the ledger answers");
+    }
     backend.pass(Duration::from_secs(61)).await;
     assert!(is_granted(&replica.take(&[("sliding", 3), ("window", 3)]).await));
     replica.set_rate("ahead", 1.0, 2).await;

@@ -82,6 +82,36 @@ pub async fn a_manual_refill_is_whole_after_a_crash<B: Backend>(backend: B) {
     .await;
 }
 
+pub async fn a_window_ended_by_hand_is_whole_after_a_crash<B: Backend>(backend: B) {
+    let requests: Vec<ReplenishId> = (0..100).map(|_| replenish_id()).collect();
+    at_every_call(
+        &backend,
+        async |healthy, round| {
+            healthy.put(window_by_hand(&name_of(round), 10, 1, 1)).await;
+            assert!(is_granted(&healthy.take(&[(&name_of(round), 10)]).await));
+            backend.pass(Duration::from_millis(2)).await;
+        },
+        async |crashing, round| {
+            crashing.admin().replenish(&key(&name_of(round)), requests[round]).await.is_ok()
+        },
+        async |another, round| {
+            let name = name_of(round);
+            let request = async || another.admin().replenish(&key(&name), requests[round]).await;
+            assert!(request().await.expect("the ledger answers"));
+            assert_eq!(another.usage(&name).await, Usage { available: 10, reserved: 0, debt: 0 });
+            assert!(is_granted(&another.take(&[(&name, 4)]).await));
+            backend.pass(Duration::from_millis(2)).await;
+            assert!(request().await.expect("the ledger answers"));
+            assert_eq!(
+                another.usage(&name).await,
+                Usage { available: 6, reserved: 4, debt: 0 },
+                "the same request ends no second window"
+            );
+        },
+    )
+    .await;
+}
+
 pub async fn a_change_of_schedule_is_whole_after_a_crash<B: Backend>(backend: B) {
     let before: [fn(usize) -> Definition; 3] = [
         |round| token_bucket(&name_of(round), 10, 1, 600_000),

@@ -31,9 +31,11 @@ pub mod retry_after;
 pub mod schedule_edges;
 pub mod schedules;
 pub mod shadow;
+pub mod short_windows;
 pub mod templates;
 pub mod waiting;
 pub mod windows;
+pub mod windows_by_hand;
 
 /// Makes a test of every function of the contract, over the backend that the expression creates. `tests/contract_list.rs` fails
 /// when a function is missing from these lists. When a test is over, the audit reads its ledger.
@@ -220,6 +222,24 @@ macro_rules! contract_tests {
             a_complete_releases_the_unused_part_while_the_window_is_decreasing,
             a_decrease_of_a_window_waits_for_its_end,
             an_extended_lease_settles_while_the_window_is_decreasing,
+        ]);
+        $crate::contract_tests!(@module short_windows, $backend, [
+            a_fixed_window_below_a_second_is_refilled_at_its_boundary,
+            a_sliding_window_below_a_second_is_refilled_segment_by_segment,
+            a_window_changes_between_seconds_and_milliseconds,
+        ]);
+        $crate::contract_tests!(@module windows_by_hand, $backend, [
+            a_window_by_hand_ends_on_request_only,
+            a_window_by_hand_lasts_its_length,
+            a_request_ends_a_window_once,
+            concurrent_requests_end_one_segment,
+            a_sliding_window_by_hand_ends_a_segment_on_request,
+            a_window_by_hand_releases_the_unused_part,
+            a_complete_releases_nothing_of_the_next_window_by_hand,
+            a_replica_learns_of_a_segment_that_another_ended,
+            a_decreasing_window_by_hand_is_refilled,
+            a_window_changes_who_refills_it,
+            instances_are_refilled_by_hand,
         ]);
         $crate::contract_tests!(@module schedule_edges, $backend, [
             a_complete_batch_releases_nothing_of_an_ended_window,
@@ -414,6 +434,7 @@ macro_rules! contract_tests {
             a_refill_is_whole_after_a_crash,
             a_refill_of_a_closed_limit_is_whole_after_a_crash,
             a_manual_refill_is_whole_after_a_crash,
+            a_window_ended_by_hand_is_whole_after_a_crash,
             a_change_of_schedule_is_whole_after_a_crash,
             a_complete_on_a_bucket_is_whole_after_a_crash,
             a_complete_on_a_closed_window_is_whole_after_a_crash,

@@ -72,7 +72,7 @@ async fn null_is_an_absent_field_and_not_a_required_one() {
         (
             Method::PUT,
             "/v1/admin/limits",
-            "window_seconds timeout_seconds align segments auto_replenish max_instances unit description overage",
+            "window_seconds window_ms timeout_seconds align segments auto_replenish max_instances unit description overage",
         ),
         (Method::POST, "/v1/admin/limits/tpm/replenish", "replenish_id"),
         (Method::PUT, "/v1/objects/tpm/rate", "burst"),

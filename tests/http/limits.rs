@@ -102,6 +102,49 @@ async fn a_change_is_made_only_over_the_version_that_it_expects() {
 }
 
 #[tokio::test]
+async fn a_window_has_seconds_or_milliseconds() {
+    let service = Service::new().await;
+    let window = |kind: &str, field: &str, length: u64| {
+        let mut window = json!({ "key": "frames", "kind": kind, "capacity": 2 });
+        window[field] = json!(length);
+        window
+    };
+    let stored = [("window_ms", 250, json!(0), json!(250)), ("window_ms", 3_000, json!(3), Value::Null)];
+    for (field, length, seconds, ms) in stored {
+        assert_eq!(service.put(&window("fixed_window", field, length)).await.status, StatusCode::OK);
+        let shown = service.limit("frames").await["definition"].clone();
+        assert_eq!((&shown["window_seconds"], &shown["window_ms"]), (&seconds, &ms), "{shown}");
+    }
+    for (wrong, message) in [
+        (window("rolling", "window_ms", 250), "window_ms must be left out for kind rolling"),
+        (window("fixed_window", "capacity", 1), "window_seconds must be between 1 and 31622400, not 0"),
+    ] {
+        service.put(&wrong).await.assert_invalid(message);
+    }
+    let mut both = window("fixed_window", "window_ms", 250);
+    both["window_seconds"] = json!(1);
+    service.put(&both).await.assert_invalid("window_ms must be left out if window_seconds is given");
+}
+
+#[tokio::test]
+async fn a_window_is_refilled_by_hand() {
+    let service = Service::new().await;
+    let window = json!({ "key": "frames", "kind": "fixed_window", "capacity": 2, "window_ms": 250,
+        "auto_replenish": false });
+    assert_eq!(service.put(&window).await.status, StatusCode::OK);
+    assert_eq!(service.limit("frames").await["definition"]["auto_replenish"], json!(false));
+    assert_eq!(service.reserve("frames", 2).await.body["allowed"], json!(true));
+    // The time that passes before a request, and what is available after it.
+    for (passes_ms, available) in [(249, 0), (1, 2)] {
+        service.backend.clock.advance(Duration::from_millis(passes_ms));
+        let answer = service.post("/v1/admin/limits/frames/replenish", &json!({})).await;
+        assert_eq!(answer, Answer::ok(json!({ "ok": true, "replenished": true })));
+        let usage = service.limit("frames").await["usage"].clone();
+        assert_eq!(usage, json!({ "available": available, "reserved": 2 - available, "debt": 0 }));
+    }
+}
+
+#[tokio::test]
 async fn an_instance_that_no_operator_has_changed_counts_as_undefined() {
     let service = Service::new().await;
     let template =

@@ -50,7 +50,7 @@ fn moments() -> impl Iterator<Item = u64> {
     boundaries.flat_map(|boundary| [boundary - 1, boundary])
 }
 
-/// A caller who takes nothing before a moment, and from then on all that is available at every moment. If
+/// A caller who takes nothing before a moment, and from then on all that is available at every moment; refilled by hand at each. If
 /// `completes`, the caller completes at once each lease that a complete releases.
 async fn greedy(definition: &Definition, begins_at_ms: u64, completes: bool) -> Vec<Grant> {
     let backend = MemoryBackend::new();
@@ -61,6 +61,8 @@ async fn greedy(definition: &Definition, begins_at_ms: u64, completes: bool) -> 
     for at_ms in moments().filter(|&at_ms| at_ms >= begins_at_ms) {
         let now_ms = backend.clock.now_ns() / NS_PER_MS - start_ms;
         backend.clock.advance(Duration::from_millis(at_ms - now_ms));
+        // Of a limit that is refilled by hand, every caller asks for the refill. Time refills the others.
+        replica.admin().replenish(&key(NAME), replenish_id()).await.expect("the ledger answers");
         let available = u64::try_from(replica.usage(NAME).await.available).expect("at most the capacity");
         let id = lease();
         if available > 0 && is_granted(&replica.reserve(id, &[(NAME, available)]).await) {
@@ -76,6 +78,7 @@ async fn greedy(definition: &Definition, begins_at_ms: u64, completes: bool) -> 
 #[tokio::test]
 async fn the_most_of_each_kind_is_reached_and_never_exceeded() {
     let sliding = || sliding_window(NAME, CAPACITY, WINDOW_SECONDS, SEGMENTS);
+    let sliding_by_hand = || window_by_hand(NAME, CAPACITY, WINDOW_MS, SEGMENTS);
     let bucket = || token_bucket(NAME, CAPACITY, REFILL_AMOUNT, REFILL_INTERVAL_MS);
     let rows = [
         Row { definition: rolling(NAME, CAPACITY, WINDOW_SECONDS), interval_ms: WINDOW_MS, most: CAPACITY },
@@ -86,6 +89,22 @@ async fn the_most_of_each_kind_is_reached_and_never_exceeded() {
         },
         Row { definition: sliding(), interval_ms: WINDOW_MS, most: 2 * CAPACITY },
         Row { definition: sliding(), interval_ms: WINDOW_MS * (SEGMENTS - 1) / SEGMENTS, most: CAPACITY },
+        Row {
+            definition: window_of_ms(NAME, CAPACITY, BOUNDARIES_EVERY_MS, 0),
+            interval_ms: BOUNDARIES_EVERY_MS,
+            most: 2 * CAPACITY,
+        },
+        Row {
+            definition: window_by_hand(NAME, CAPACITY, WINDOW_MS, 0),
+            interval_ms: WINDOW_MS,
+            most: 2 * CAPACITY,
+        },
+        Row { definition: sliding_by_hand(), interval_ms: WINDOW_MS, most: 2 * CAPACITY },
+        Row {
+            definition: sliding_by_hand(),
+            interval_ms: WINDOW_MS * (SEGMENTS - 1) / SEGMENTS,
+            most: CAPACITY,
+        },
         // An interval that ends just before a refill, and one that includes it.
         Row {
             definition: bucket(),

@@ -311,27 +311,34 @@ impl Limit {
         true
     }
 
+    /// The length of its window; 0 if it has none.
+    fn window_ms(&self) -> u64 {
+        let fields = self.definition.kind.fields();
+        fields.window_seconds * 1_000 + fields.window_ms
+    }
+
     /// When a reservation made now has expired or is refilled, at the latest.
     fn available_again_ms(&self, now_ms: u64) -> u64 {
-        let KindFields { window_seconds, timeout_seconds, align, segments, .. } =
-            self.definition.kind.fields();
+        let KindFields { timeout_seconds, align, segments, .. } = self.definition.kind.fields();
+        let window_ms = self.window_ms();
         match (&self.bucket, self.definition.kind.name()) {
             (Some(bucket), _) => bucket.lease_ends_ms(self.capacity, now_ms),
-            (None, KindName::FixedWindow) => next_boundary_ms(window_seconds * 1_000, align * 1_000, now_ms),
+            (None, KindName::FixedWindow) => next_boundary_ms(window_ms, align * 1_000, now_ms),
             (None, KindName::Calendar) => next_calendar_day_ms(&self.definition.kind.fields(), now_ms),
-            (None, KindName::SlidingWindow) => leaves_ms(window_seconds * 1_000, segments, now_ms),
-            (None, _) => now_ms + (window_seconds + timeout_seconds) * 1_000,
+            (None, KindName::SlidingWindow) => leaves_ms(window_ms, segments, now_ms),
+            (None, _) => now_ms + window_ms + timeout_seconds * 1_000,
         }
     }
 
     /// When the next step of its schedule begins, if it has one.
     pub fn next_step_ms(&self, now_ms: u64) -> Option<u64> {
-        let KindFields { window_seconds, align, segments, .. } = self.definition.kind.fields();
+        let KindFields { align, segments, .. } = self.definition.kind.fields();
+        let window_ms = self.window_ms();
         match self.definition.kind.name() {
             KindName::TokenBucket => self.bucket.as_ref().and_then(Bucket::next_refill_ms),
-            KindName::FixedWindow => Some(next_boundary_ms(window_seconds * 1_000, align * 1_000, now_ms)),
+            KindName::FixedWindow => Some(next_boundary_ms(window_ms, align * 1_000, now_ms)),
             KindName::Calendar => Some(next_calendar_day_ms(&self.definition.kind.fields(), now_ms)),
-            KindName::SlidingWindow => Some(next_segment_ms(window_seconds * 1_000, segments, now_ms)),
+            KindName::SlidingWindow => Some(next_segment_ms(window_ms, segments, now_ms)),
             KindName::Rolling | KindName::Concurrency => None,
         }
     }

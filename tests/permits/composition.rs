@@ -12,11 +12,10 @@ use ledger_limiter::client::permits::{
     PartitionedPermits, PermitError, PermitFuture, PermitLease, PermitOptions, PermitStatistics, Permits,
     TranslatedLimiter,
 };
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{advance, sleep};
 
 use super::world::*;
 use super::{CONCURRENCY, FIXED_WINDOW, MANUAL_BUCKET, ROLLING, SLIDING_WINDOW, TOKEN_BUCKET};
-use crate::fixtures::token_bucket;
 
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
@@ -118,24 +117,6 @@ async fn a_failed_release_of_one_link_releases_the_others() {
     world.ledger.set_down(true);
     lease.release().await.expect_err("the ledger is down");
     assert_eq!(own.free(), 3);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bucket_stands_in_for_a_window_that_has_no_kind() {
-    let world = World::new(&MANUAL_BUCKET, 5, NO_QUEUE).await;
-    // A window of half a second, and a window that is refilled by hand.
-    let half = token_bucket("half", 5, 5, 500);
-    world.home.admin().put(&half).await.expect("the ledger answers");
-    let half = world.limiter("half", oldest_first(10));
-    let start = Instant::now();
-    let _first = [take(&half, 3).await, take(&half, 2).await];
-    let _second = Waiter::start(&half, 5).await.acquired().await;
-    let waited = start.elapsed();
-    assert!(waited <= Duration::from_millis(501), "all five at the end of the window: {waited:?}");
-    assert_eq!(half.refill_period().await.expect("an answer"), Some(Duration::from_millis(500)));
-    let _all = world.take(5).await;
-    assert!(world.limiter.replenish().await.expect("an answer"));
-    assert_eq!(world.available().await, 5, "a refill by hand begins the next window");
 }
 
 #[tokio::test(start_paused = true)]

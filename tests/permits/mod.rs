@@ -15,6 +15,7 @@ mod partitioned;
 mod shutdown;
 mod statistics;
 mod time;
+mod windows;
 mod world;
 mod zero;
 

@@ -66,6 +66,7 @@ pub static MOVING: &[Named] = &[
         forms: &[
             |capacity| fixed_window("fixed", capacity, 2, 0),
             |capacity| fixed_window("fixed", capacity, 3, 1),
+            |capacity| window_of_ms("fixed", capacity, 700, 0),
             // The same windows as in the first form, so the schedule stays.
             |capacity| denying(fixed_window("fixed", capacity, 2, 0)),
         ],
@@ -75,6 +76,7 @@ pub static MOVING: &[Named] = &[
         forms: &[
             |capacity| sliding_window("sliding", capacity, 3, 3),
             |capacity| sliding_window("sliding", capacity, 2, 7),
+            |capacity| window_of_ms("sliding", capacity, 350, 3),
             |capacity| denying(sliding_window("sliding", capacity, 1, 60)),
         ],
     },

@@ -197,6 +197,22 @@ pub fn fixed_window(name: &str, capacity: u64, window_seconds: u64, align: u64) 
     definition(name, Kind::from_fields(KindName::FixedWindow, &fields), capacity)
 }
 
+/// A window of milliseconds: a sliding one of so many segments, or a fixed one if there are none.
+pub fn window_of_ms(name: &str, capacity: u64, window_ms: u64, segments: u64) -> Definition {
+    window(name, capacity, KindFields { window_ms, segments, ..KindFields::default() })
+}
+
+/// The same, refilled by hand.
+pub fn window_by_hand(name: &str, capacity: u64, window_ms: u64, segments: u64) -> Definition {
+    let auto_replenish = Some(false);
+    window(name, capacity, KindFields { window_ms, segments, auto_replenish, ..KindFields::default() })
+}
+
+fn window(name: &str, capacity: u64, fields: KindFields) -> Definition {
+    let kind = if fields.segments > 0 { KindName::SlidingWindow } else { KindName::FixedWindow };
+    definition(name, Kind::from_fields(kind, &fields), capacity)
+}
+
 /// A calendar window.
 pub fn calendar(name: &str, capacity: u64, period: Period, zone: &str, starts_at: u64) -> Definition {
     let time_zone = Some(TimeZoneName::parse(zone).expect("a time zone"));

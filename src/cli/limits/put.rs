@@ -24,6 +24,7 @@ const FIELDS: &[(&str, FieldType, &str)] = &[
     ("kind", FieldType::Text, "rolling, concurrency, token_bucket, fixed_window, sliding_window or calendar"),
     ("capacity", FieldType::Number, "The most that may be reserved at once"),
     ("window_seconds", FieldType::Number, "For rolling limits and windows: their length"),
+    ("window_ms", FieldType::Number, "For fixed and sliding windows: their length, if not in seconds"),
     ("timeout_seconds", FieldType::Number, "For concurrency limits: the longest that a slot is held"),
     (
         "align",
@@ -34,7 +35,7 @@ const FIELDS: &[(&str, FieldType, &str)] = &[
     ("refill_amount", FieldType::Number, "For buckets: the tokens that one refill adds"),
     ("refill_interval_ms", FieldType::Number, "For buckets: the time between refills"),
     ("refills_per_interval", FieldType::Number, "For buckets: the refills in an interval"),
-    ("auto_replenish", FieldType::Bool, "For buckets: whether time refills them"),
+    ("auto_replenish", FieldType::Bool, "For buckets, fixed and sliding windows: whether time refills them"),
     ("period", FieldType::Text, "For calendar windows: day, week, month, quarter or year"),
     ("time_zone", FieldType::Text, "For calendar windows: the time zone, such as Europe/Berlin"),
     (

@@ -107,9 +107,13 @@ fn time(kind: &Kind) -> String {
     match kind {
         Kind::Rolling(_) => format!("{} s", fields.window_seconds),
         Kind::Concurrency(_) => format!("at most {} s", fields.timeout_seconds),
-        Kind::FixedWindow(_) => format!("{} s", fields.window_seconds),
+        Kind::FixedWindow(window) if window.auto_replenish() => length(window.window_ms()),
+        Kind::FixedWindow(window) => format!("{} by hand", length(window.window_ms())),
         Kind::Calendar(window) => format!("{} in {}", window.period().as_str(), window.time_zone().as_str()),
-        Kind::SlidingWindow(_) => format!("{} s in {}", fields.window_seconds, fields.segments),
+        Kind::SlidingWindow(window) => {
+            let by_hand = if window.auto_replenish() { "" } else { " by hand" };
+            format!("{} in {}{by_hand}", length(window.window_ms()), window.segments())
+        }
         Kind::TokenBucket(_) if fields.auto_replenish == Some(false) => {
             format!("+{} by hand", fields.refill_amount)
         }
@@ -119,4 +123,9 @@ fn time(kind: &Kind) -> String {
             format!("+{amount} in {} ms", fields.refill_interval_ms)
         }
     }
+}
+
+/// In seconds if they are whole, else in milliseconds.
+fn length(ms: u64) -> String {
+    if ms.is_multiple_of(1_000) { format!("{} s", ms / 1_000) } else { format!("{ms} ms") }
 }

@@ -30,7 +30,7 @@ pub(super) enum FreedBy {
     Expiry,
     /// A schedule, for all leases together: buckets and fixed windows.
     Refill,
-    /// A manual refill: buckets that do not refill themselves.
+    /// A manual refill: buckets and windows that do not refill themselves.
     ManualRefill,
 }
 
@@ -70,16 +70,22 @@ impl KnownLimit {
     /// How long after a refill time makes the next one; `None` if time makes none.
     pub(super) fn refill_period(self) -> Option<Duration> {
         match self.kind {
-            Kind::FixedWindow(window) => Some(Duration::from_secs(window.window_seconds().into())),
+            Kind::FixedWindow(window) if window.auto_replenish() => {
+                Some(Duration::from_millis(window.window_ms()))
+            }
             Kind::Calendar(window) => Some(Duration::from_secs(window.longest_seconds())),
-            Kind::SlidingWindow(window) => {
-                Some(Duration::from_secs(window.window_seconds().into()) / window.segments())
+            Kind::SlidingWindow(window) if window.auto_replenish() => {
+                Some(Duration::from_millis(window.window_ms()) / window.segments())
             }
             Kind::TokenBucket(bucket) if bucket.auto_replenish() => {
                 let refill = bucket.refill();
                 Some(Duration::from_millis(refill.interval_ms()) / refill.per_interval().get())
             }
-            Kind::Rolling(_) | Kind::Concurrency(_) | Kind::TokenBucket(_) => None,
+            Kind::Rolling(_)
+            | Kind::Concurrency(_)
+            | Kind::TokenBucket(_)
+            | Kind::FixedWindow(_)
+            | Kind::SlidingWindow(_) => None,
         }
     }
 }
@@ -88,8 +94,10 @@ impl FreedBy {
     pub(super) fn of(kind: Kind) -> Self {
         match kind {
             Kind::Concurrency(_) => Self::Release,
-            Kind::Rolling(_) | Kind::SlidingWindow(_) => Self::Expiry,
             Kind::TokenBucket(bucket) if !bucket.auto_replenish() => Self::ManualRefill,
+            Kind::FixedWindow(window) if !window.auto_replenish() => Self::ManualRefill,
+            Kind::SlidingWindow(window) if !window.auto_replenish() => Self::ManualRefill,
+            Kind::Rolling(_) | Kind::SlidingWindow(_) => Self::Expiry,
             Kind::TokenBucket(_) | Kind::FixedWindow(_) | Kind::Calendar(_) => Self::Refill,
         }
     }

@@ -62,7 +62,8 @@ impl<T: PermitHome> PermitLimiter<T> {
         Ok(Self { shared: Arc::new(Shared::new(home, key.into_limit_key()?, options)) })
     }
 
-    /// Refills a bucket that is refilled manually. Returns false if the limit is not such a bucket.
+    /// Refills a limit that is refilled manually: adds the tokens of a refill to a bucket, or ends the present window or segment of
+    /// a window whose length has passed. Returns false if time refills the limit, and true also if there was nothing to refill.
     ///
     /// # Errors
     ///

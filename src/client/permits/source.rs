@@ -174,7 +174,7 @@ impl<T: PermitHome> PermitSource<T> {
         }
     }
 
-    /// Refills a bucket that is refilled manually. Returns false if the limit is not such a bucket.
+    /// Refills a limit that is refilled manually. Returns false if it is not.
     pub(super) async fn replenish(&self) -> Result<bool, PermitError> {
         let is_replenished = self.home.refill(&self.key).await?;
         if is_replenished {

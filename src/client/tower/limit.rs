@@ -85,9 +85,9 @@ impl HttpLimit {
         let window = |seconds: u64| format!("{name};q={quota};w={seconds}");
         match self.kind {
             Kind::Rolling(rolling) => window(rolling.window_seconds().into()),
-            Kind::FixedWindow(fixed) => window(fixed.window_seconds().into()),
+            Kind::FixedWindow(fixed) => window(fixed.window_ms().div_ceil(1_000)),
             Kind::Calendar(calendar) => window(calendar.longest_seconds()),
-            Kind::SlidingWindow(sliding) => window(sliding.window_seconds().into()),
+            Kind::SlidingWindow(sliding) => window(sliding.window_ms().div_ceil(1_000)),
             // An empty bucket is full again after this time.
             Kind::TokenBucket(bucket) => window(bucket.full_after_ms(self.quota).div_ceil(1_000)),
             Kind::Concurrency(_) => format!("{name};q={quota};qu=\"concurrent-requests\""),

@@ -12,6 +12,7 @@
 //! | `bucket_rate.rs`, `refill_rate.rs` | how fast time refills a bucket | |
 //! | `scheduled.rs` | the kinds with a schedule | |
 //! | `steps.rs` | the moments of a schedule | |
+//! | `window_length.rs` | the length of a window: seconds or milliseconds | |
 //!
 //! The most that is granted within any interval, which `tests/models/guarantees.rs` reaches and does not exceed:
 //!
@@ -36,6 +37,7 @@ mod sliding_window;
 mod steps;
 mod time_zone;
 mod token_bucket;
+mod window_length;
 
 use std::num::NonZeroU32;
 
@@ -80,6 +82,8 @@ pub enum Kind {
 pub struct KindFields {
     /// For rolling limits and windows: the length of the window.
     pub window_seconds: u64,
+    /// For fixed and sliding windows whose length is not given in seconds: in milliseconds.
+    pub window_ms: u64,
     /// For concurrency limits: the longest time that a reservation is held.
     pub timeout_seconds: u64,
     /// For fixed windows: a window begins this many seconds after a multiple of its length.
@@ -92,7 +96,7 @@ pub struct KindFields {
     pub refill_interval_ms: u64,
     /// For buckets: the refills in an interval, evenly spread; 1 if left out.
     pub refills_per_interval: u64,
-    /// For buckets: whether time refills them; true if left out.
+    /// For buckets, fixed and sliding windows: whether time refills them; true if left out.
     pub auto_replenish: Option<bool>,
     /// For calendar windows: the period.
     pub period: Option<Period>,
@@ -112,6 +116,8 @@ pub(crate) enum EncodedKind {
     SlidingWindow(sliding_window::Encoded),
     SpreadTokenBucket(token_bucket::EncodedSpread),
     Calendar(calendar::Encoded),
+    FixedWindowMs(fixed_window::EncodedMs),
+    SlidingWindowMs(sliding_window::EncodedMs),
 }
 
 impl Kind {
@@ -178,8 +184,10 @@ impl From<Kind> for EncodedKind {
                 Self::TokenBucket(bucket.into())
             }
             Kind::TokenBucket(bucket) => Self::SpreadTokenBucket(bucket.into()),
-            Kind::FixedWindow(window) => Self::FixedWindow(window.into()),
-            Kind::SlidingWindow(window) => Self::SlidingWindow(window.into()),
+            Kind::FixedWindow(window) => window.encode().map_or_else(Self::FixedWindowMs, Self::FixedWindow),
+            Kind::SlidingWindow(window) => {
+                window.encode().map_or_else(Self::SlidingWindowMs, Self::SlidingWindow)
+            }
             Kind::Calendar(window) => Self::Calendar(window.into()),
         }
     }
@@ -195,6 +203,8 @@ impl TryFrom<EncodedKind> for Kind {
             EncodedKind::TokenBucket(bucket) => (KindName::TokenBucket, bucket.into()),
             EncodedKind::FixedWindow(window) => (KindName::FixedWindow, window.into()),
             EncodedKind::SlidingWindow(window) => (KindName::SlidingWindow, window.into()),
+            EncodedKind::FixedWindowMs(window) => (KindName::FixedWindow, window.into()),
+            EncodedKind::SlidingWindowMs(window) => (KindName::SlidingWindow, window.into()),
             EncodedKind::SpreadTokenBucket(bucket) => (KindName::TokenBucket, bucket.into()),
             EncodedKind::Calendar(window) => return CalendarWindow::decode(&window).map(Kind::Calendar),
         };
@@ -208,6 +218,7 @@ impl KindFields {
         let numbers = [
             ("timeout_seconds", self.timeout_seconds),
             ("window_seconds", self.window_seconds),
+            ("window_ms", self.window_ms),
             ("align", self.align),
             ("segments", self.segments),
             ("refill_amount", self.refill_amount),
@@ -260,137 +271,4 @@ fn in_range(field: &'static str, found: u64, min: u64, max: u64) -> Result<u64, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kind_takes_its_own_fields_and_no_others() {
-        let none = KindFields::default();
-        let (period, time_zone) = (Some(Period::Month), TimeZoneName::parse("Europe/Berlin").ok());
-        let cases = [
-            (KindName::Rolling, KindFields { window_seconds: 60, ..none }, None),
-            (KindName::Concurrency, KindFields { timeout_seconds: 300, ..none }, None),
-            (KindName::FixedWindow, KindFields { window_seconds: 86_400, align: 18_000, ..none }, None),
-            (KindName::SlidingWindow, KindFields { window_seconds: 60, segments: 6, ..none }, None),
-            (
-                KindName::Rolling,
-                KindFields { window_seconds: 60, timeout_seconds: 1, ..none },
-                Some("timeout_seconds must be left out for kind rolling"),
-            ),
-            (
-                KindName::Concurrency,
-                KindFields { window_seconds: 1, timeout_seconds: 60, ..none },
-                Some("window_seconds must be left out for kind concurrency"),
-            ),
-            (KindName::Rolling, none, Some("window_seconds must be between 1 and 31622400, not 0")),
-            (
-                KindName::Rolling,
-                KindFields { window_seconds: 31_622_401, ..none },
-                Some("window_seconds must be between 1 and 31622400, not 31622401"),
-            ),
-            (
-                KindName::Concurrency,
-                KindFields { timeout_seconds: u64::MAX, ..none },
-                Some("timeout_seconds must be between 1 and 31622400, not 18446744073709551615"),
-            ),
-            (
-                KindName::FixedWindow,
-                KindFields { window_seconds: 60, align: 60, ..none },
-                Some("align must be between 0 and 59, not 60"),
-            ),
-            (
-                KindName::SlidingWindow,
-                KindFields { window_seconds: 60, ..none },
-                Some("segments must be between 1 and 60, not 0"),
-            ),
-            (
-                KindName::FixedWindow,
-                KindFields { window_seconds: 60, segments: 2, ..none },
-                Some("segments must be left out for kind fixed_window"),
-            ),
-            (
-                KindName::TokenBucket,
-                KindFields { refill_interval_ms: 1, ..none },
-                Some("refill_amount must be at least 1"),
-            ),
-            (
-                KindName::TokenBucket,
-                KindFields { refill_amount: 1, ..none },
-                Some("refill_interval_ms must be between 1 and 31622400000, not 0"),
-            ),
-            (
-                KindName::TokenBucket,
-                KindFields { refill_amount: 1, refill_interval_ms: 2, refills_per_interval: 2_001, ..none },
-                Some("refills_per_interval must be between 1 and 2000, not 2001"),
-            ),
-            (
-                KindName::FixedWindow,
-                KindFields { window_seconds: 60, refills_per_interval: 2, ..none },
-                Some("refills_per_interval must be left out for kind fixed_window"),
-            ),
-            (
-                KindName::Rolling,
-                KindFields { window_seconds: 1, auto_replenish: Some(false), ..none },
-                Some("auto_replenish must be left out for kind rolling"),
-            ),
-            (KindName::Calendar, KindFields { period, time_zone, starts_at: 15, ..none }, None),
-            (
-                KindName::Calendar,
-                KindFields { time_zone, ..none },
-                Some("period is required for kind calendar"),
-            ),
-            (
-                KindName::Calendar,
-                KindFields { period, ..none },
-                Some("time_zone is required for kind calendar"),
-            ),
-            (
-                KindName::Calendar,
-                KindFields { period, time_zone, starts_at: 32, ..none },
-                Some("starts_at must be between 1 and 31, not 32"),
-            ),
-            (
-                KindName::Rolling,
-                KindFields { window_seconds: 60, period, ..none },
-                Some("period must be left out for kind rolling"),
-            ),
-            (
-                KindName::FixedWindow,
-                KindFields { window_seconds: 60, starts_at: 1, ..none },
-                Some("starts_at must be left out for kind fixed_window"),
-            ),
-        ];
-        for (name, fields, expected) in cases {
-            let kind = Kind::from_fields(name, &fields);
-            assert_eq!(
-                kind.as_ref().err().map(ToString::to_string).as_deref(),
-                expected,
-                "{name:?} {fields:?}"
-            );
-            if let Ok(kind) = kind {
-                assert_eq!(kind.fields(), fields, "the fields build the kind again");
-            }
-        }
-    }
-
-    #[test]
-    fn a_bucket_is_refilled_by_time_unless_auto_replenish_is_false() {
-        let fields = KindFields { refill_amount: 5, refill_interval_ms: 100, ..KindFields::default() };
-        let with = |auto_replenish| KindFields { auto_replenish, ..fields };
-        for (auto_replenish, kept) in [(None, true), (Some(true), true), (Some(false), false)] {
-            let kind = Kind::from_fields(KindName::TokenBucket, &with(auto_replenish)).expect("valid");
-            assert_eq!(kind.fields(), with(Some(kept)));
-        }
-    }
-
-    #[test]
-    fn the_refills_of_an_interval_are_stored() {
-        for (refills_per_interval, kept) in [(0, 0), (1, 0), (2, 2), (333, 333)] {
-            let bucket = KindFields { refill_amount: 5, refill_interval_ms: 1_000, ..KindFields::default() };
-            let fields = KindFields { refills_per_interval, ..bucket };
-            let kind = Kind::from_fields(KindName::TokenBucket, &fields).expect("valid");
-            assert_eq!(Kind::try_from(EncodedKind::from(kind)), Ok(kind));
-            assert_eq!(kind.fields().refills_per_interval, kept);
-        }
-    }
-}
+mod tests;

@@ -31,9 +31,19 @@ impl ScheduledKind {
     pub(crate) fn steps(self, since_ns: u64) -> Option<Steps> {
         match self {
             Self::TokenBucket(bucket) => bucket.steps(since_ns),
-            Self::FixedWindow(window) => Some(window.steps()),
-            Self::SlidingWindow(window) => Some(window.steps()),
+            Self::FixedWindow(window) => window.steps(),
+            Self::SlidingWindow(window) => window.steps(),
             Self::Calendar(_) => None,
+        }
+    }
+
+    /// How long a step of a window lasts at least, in milliseconds, if its steps end on request. `None` for another kind, and
+    /// if time ends them.
+    pub(crate) fn step_by_hand_ms(self) -> Option<u64> {
+        match self {
+            Self::FixedWindow(window) => (!window.auto_replenish()).then(|| window.window_ms()),
+            Self::SlidingWindow(window) => (!window.auto_replenish()).then(|| window.segment_ms()),
+            Self::TokenBucket(_) | Self::Calendar(_) => None,
         }
     }
 
@@ -75,14 +85,15 @@ impl ScheduledKind {
     }
 
     /// When everything spent at `now_ms`, in `step`, has been refilled, in milliseconds since the Unix epoch, if at most
-    /// `spent_max` is spent then in total. After that moment nothing of it can be released.
-    pub(crate) fn refilled_at_ms(self, now_ms: u64, step: u64, spent_max: u64) -> u64 {
-        match self {
+    /// `spent_max` is spent then in total. After that moment nothing of it can be released. `None` for a window that is
+    /// refilled by hand.
+    pub(crate) fn refilled_at_ms(self, now_ms: u64, step: u64, spent_max: u64) -> Option<u64> {
+        Some(match self {
             Self::TokenBucket(bucket) => bucket.refilled_at_ms(now_ms, spent_max),
-            Self::FixedWindow(window) => window.steps().starts_at_ms(step + 1),
-            Self::SlidingWindow(window) => window.steps().starts_at_ms(step + u64::from(window.segments())),
+            Self::FixedWindow(window) => window.steps()?.starts_at_ms(step + 1),
+            Self::SlidingWindow(window) => window.steps()?.starts_at_ms(step + u64::from(window.segments())),
             Self::Calendar(window) => window.ends_after_ms(Tick::Millisecond.starts_at_ns(now_ms)),
-        }
+        })
     }
 
     /// Whether reservations may borrow what a later refill will add.

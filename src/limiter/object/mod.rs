@@ -10,6 +10,7 @@ use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
 use crate::decide::borrow;
 use crate::decide::lease::Lease;
+use crate::decide::refill_by_hand::RefillByHand;
 use crate::decide::reservation_ahead::reservation_ahead;
 use crate::decide::reserve::takes_reservations;
 use crate::ledger::{Ledger, LedgerError, Recorded};
@@ -120,7 +121,8 @@ impl<L: Ledger> Object<'_, L> {
         let trace = self.limiter.ids.release(self.key, release);
         for _ in 0..SCHEDULE_ATTEMPTS_MAX {
             let entry = self.refilled_bucket().await?.0;
-            if self.limiter.registry.refiller().refill_manually(&entry, trace, tokens.get()).await? {
+            let refill = RefillByHand::Tokens(tokens.get());
+            if self.limiter.registry.refiller().refill_by_hand(&entry, trace, refill).await? {
                 return self.available_permits().await;
             }
             self.limiter.registry.refresh().await.map_err(LimiterError::from)?;

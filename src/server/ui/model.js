@@ -65,14 +65,16 @@ export function statusOf(limit) {
 
 /** How reserved capacity becomes available again. */
 export function timeOf(definition) {
-  const { kind, window_seconds, timeout_seconds, refill_amount, refill_interval_ms, refills_per_interval } = definition;
+  const { kind, window_seconds, window_ms, timeout_seconds, refill_amount, refill_interval_ms, refills_per_interval } = definition;
   if (kind === "concurrency") return `at most ${seconds(timeout_seconds)}`;
   if (kind === "token_bucket") {
     if (definition.auto_replenish === false) return `${shownNumber(refill_amount)} by hand`;
     const each = Number(refills_per_interval ?? 0) > 1 ? `${shownNumber(refills_per_interval)} times ` : "";
     return `${each}${shownNumber(refill_amount)} per ${seconds(Number(refill_interval_ms) / 1000)}`;
   }
-  if (Number(window_seconds ?? 0) > 0) return seconds(window_seconds);
+  const window = Number(window_seconds ?? 0) || Number(window_ms ?? 0) / 1000;
+  const byHand = definition.auto_replenish === false ? " by hand" : "";
+  if (window > 0) return `${seconds(window)}${byHand}`;
   return definition.period ? `each ${definition.period}` : "";
 }
 

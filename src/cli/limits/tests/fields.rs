@@ -22,6 +22,8 @@ fn of_each_kind() -> Vec<Definition> {
             "auto_replenish": false, "unit": "1e3", "description": "null", "enforce": false }),
         json!({ "key": "g", "kind": "calendar", "capacity": 5, "period": "month", "time_zone": "Europe/Berlin",
             "starts_at": 15, "unit": "USD", "unit_micros": 1 }),
+        json!({ "key": "h", "kind": "sliding_window", "capacity": 5, "window_ms": 250, "segments": 5,
+            "auto_replenish": false }),
     ]
     .into_iter()
     .map(definition)
