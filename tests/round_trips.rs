@@ -110,6 +110,20 @@ async fn callers_that_wait_for_a_refill_do_not_make_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_of_a_window_by_hand_share_the_look_up_of_its_clock() {
+    let replica = start().await;
+    replica.put(window_by_hand("calls", 100, 500, 0)).await;
+    // Nobody can end the first window before its length has passed. After that, somebody may have.
+    for (pause_ms, look_ups) in [(0, 0), (1_000, 1), (0, 1)] {
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        let before = replica.ledger.requests();
+        let callers = futures_util::future::join_all((0..10).map(|_| replica.take(&[("calls", 1)])));
+        assert!(callers.await.iter().all(is_granted));
+        assert_eq!(replica.ledger.requests() - before, look_ups + 10, "and ten reservations");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_of_overlapping_limits_do_not_wait_for_each_other_forever() {
     let replica = start().await;
     let names = fast_buckets(&replica, 3).await;

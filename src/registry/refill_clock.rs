@@ -23,6 +23,8 @@ pub(crate) struct RefillClock {
     /// From this moment a reserve looks whether the bucket is full, in the ledger's nanoseconds.
     looks_at_ns: AtomicU64,
     latest_date_to_act_ms: AtomicU64,
+    /// The ledger had the known value at this moment or later, in its nanoseconds.
+    read_at_ns: AtomicU64,
     refilling: Mutex<()>,
 }
 
@@ -37,6 +39,7 @@ impl RefillClock {
             up_to_date_until_ns: AtomicU64::new(schedule.up_to_date_until_ns(unknown)),
             looks_at_ns: AtomicU64::new(looks_at_ns),
             latest_date_to_act_ms: AtomicU64::new(0),
+            read_at_ns: AtomicU64::new(0),
             refilling: Mutex::new(()),
         }
     }
@@ -57,6 +60,16 @@ impl RefillClock {
     /// Whether a value is known. A clock that never advanced has the value 0 and is read again, which costs little.
     pub(crate) fn is_known(&self) -> bool {
         self.refilled_to.load(Ordering::Acquire) != 0
+    }
+
+    /// The known value was read in a look-up that began at this moment, in the ledger's nanoseconds.
+    pub(super) fn note_read(&self, at_ns: u64) {
+        self.read_at_ns.fetch_max(at_ns, Ordering::AcqRel);
+    }
+
+    /// Whether a look-up that began at this moment or later has read the value.
+    pub(super) fn is_read_since(&self, at_ns: u64) -> bool {
+        self.read_at_ns.load(Ordering::Acquire) >= at_ns
     }
 
     /// Takes a value read from the ledger or written to it; an earlier one is ignored.

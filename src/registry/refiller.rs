@@ -104,7 +104,9 @@ impl<'a> Due<'a> {
 
     /// Whether there may be something to do. Callers that waited for the lock find it done.
     fn is_due(&self, now_ns: u64) -> bool {
-        self.clock.up_to_date_until_ns() < now_ns || self.fill != Fill::Unneeded
+        // No refill is due of a window that is refilled by hand. Only its clock has to be read.
+        let is_read = self.schedule.rereads_clock() && self.clock.is_read_since(now_ns);
+        self.clock.up_to_date_until_ns() < now_ns && !is_read || self.fill != Fill::Unneeded
     }
 
     /// The accounts that tell what this process does not know.
@@ -266,6 +268,7 @@ impl<L: Ledger> Refiller<L> {
         };
         for due in due.iter_mut().filter(|due| due.accounts_to_read().next().is_some()) {
             self.advance(due, ClockValue::of(&next()?)?);
+            due.clock.note_read(now_ns);
             due.is_clock_known = true;
             if due.fill == Fill::ToBeRead {
                 due.spent_read(next()?.posted_balance(), now_ns);
