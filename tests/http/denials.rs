@@ -60,14 +60,15 @@ async fn made_up_keys_displace_no_limit_that_denies() {
     let template = json!({ "key": "user:{user}", "kind": "rolling", "capacity": 2, "window_seconds": 60 });
     assert_eq!(service.put(&template).await.status, StatusCode::OK);
     service.reserve("slots", 3).await;
-    for batch in 0..12 {
+    // More than are remembered, four in a batch.
+    for batch in 0..550 {
         let requests: Vec<Value> =
-            (0..256).map(|number| fresh_reserve(&format!("user:{batch}-{number}"), 3)).collect();
+            (0..4).map(|number| fresh_reserve(&format!("user:{batch}-{number}"), 3)).collect();
         let answer = service.post("/v1/reserve/batch", &json!({ "requests": requests })).await;
         assert_eq!(answer.status, StatusCode::OK);
     }
     let all = service.get("/v1/admin/denials?count=2048").await;
-    assert_eq!(totals(&all), [("user:{user}".to_owned(), 12 * 256), ("slots".to_owned(), 1)]);
+    assert_eq!(totals(&all), [("user:{user}".to_owned(), 550 * 4), ("slots".to_owned(), 1)]);
 }
 
 #[tokio::test]

@@ -185,6 +185,8 @@ async fn a_malformed_definition_is_refused_with_the_field() {
         ("overage", json!("forgive"), "overage must be one of `debt`, `deny`, not `forgive`"),
         ("unit", json!("u".repeat(65)), "unit must be at most 64 bytes"),
         ("description", json!("d".repeat(1_025)), "description must be at most 1024 bytes"),
+        ("unit_micros", json!(1), "unit_micros needs a unit, such as \"USD\""),
+        ("unit_micros", json!(0), "unit_micros must be between 1 and 1000000000000, not 0"),
         ("key", json!("a b"), "key must not hold ' '"),
         ("on_unavailable", json!("maybe"), "on_unavailable must be one of `deny`, `allow`, not `maybe`"),
         ("on_unavailable", json!("allow"), "emergency is required with on_unavailable \"allow\""),
@@ -200,6 +202,23 @@ async fn a_malformed_definition_is_refused_with_the_field() {
         service.put(&body).await.assert_invalid(message);
     }
     service.get("/v1/admin/limits/x").await.assert_error(StatusCode::NOT_FOUND, "unknown_limit_key");
+}
+
+#[tokio::test]
+async fn what_a_unit_is_worth_is_shown_changed_and_handed_on_to_instances() {
+    let service = Service::new().await;
+    let limit = json!({ "key": "cost:{tenant}", "kind": "rolling", "capacity": 5, "window_seconds": 60, "unit": "USD" });
+    for micros in [json!(1), json!(10_000), Value::Null] {
+        let mut body = limit.clone();
+        body["unit_micros"] = micros.clone();
+        assert_eq!(service.put(&body).await.status, StatusCode::OK);
+        service.reserve("cost:acme", 1).await.assert_granted();
+        for key in ["cost:%7Btenant%7D", "cost:acme"] {
+            let shown = service.get(&format!("/v1/admin/limits/{key}")).await;
+            assert_eq!(shown.body["limit"]["definition"]["unit_micros"], micros, "{key}");
+        }
+    }
+    assert_eq!(service.limit("cost:acme").await["usage"]["reserved"], json!(3), "the service counts units");
 }
 
 #[tokio::test]

@@ -30,7 +30,10 @@ function tiles() {
     const inUnit = (amount) => amount === undefined ? undefined : shownAmount(limit.definition, amount);
     const count = (number) => number === undefined ? undefined : shownNumber(number);
     const numbers = isTemplate(limit)
-      ? [["Instances made", count(reserved)], ["May still be made", count(available)], ["Capacity of each", inUnit(capacity)]]
+      ? [
+        ["Instances made", count(reserved)], ["May still be made", count(available)],
+        ["Capacity of each", inUnit(capacity)],
+      ]
       : [
         ["Available", inUnit(available)], ["Reserved", inUnit(reserved)], ["Allotted", inUnit(allotted)],
         ["Capacity", inUnit(capacity)], ["Debt", inUnit(debt)], ["Waiting", inUnit(waiting)],

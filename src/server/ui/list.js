@@ -2,7 +2,9 @@
 
 import { ApiError, api } from "./api.js";
 import { announce, h, s, setAttribute, setText, show } from "./elements.js";
-import { barOf, isTemplate, kindOf, roomOf, shownNumber, shownShort, statusOf, timeOf, unitOf, worthOf } from "./model.js";
+import {
+  barOf, isTemplate, kindOf, roomOf, shownNumber, shownShort, statusOf, timeOf, unitOf, worthOf,
+} from "./model.js";
 
 const PAGE_LIMITS = 50;
 /** How long the search waits for another letter. */
