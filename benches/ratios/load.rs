@@ -20,6 +20,9 @@ pub(crate) struct Load {
     pub(crate) limits: usize,
     pub(crate) window_seconds: u64,
     pub(crate) capacity: u64,
+    pub(crate) delegate: Delegate,
+    /// The reserves offered per second; `None` for as many as are answered.
+    pub(crate) rate: Option<u64>,
     /// Whether a denied call is retried after its hint.
     pub(crate) is_retrying: bool,
     pub(crate) warmup_seconds: u64,
@@ -33,6 +36,15 @@ pub(crate) enum Calls {
     One,
     /// A reserve on the four limits of a call to a model, completed below its estimate.
     FourCompletedBelow,
+}
+
+/// Which limits hand out allotments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Delegate {
+    None,
+    /// Those that all tenants share.
+    Shared,
+    All,
 }
 
 /// Whether the load generator creates the limits first.
@@ -61,6 +73,7 @@ pub(crate) struct Loaded {
 #[derive(Debug, Deserialize)]
 struct Latency {
     p50: f64,
+    p99: f64,
 }
 
 /// Counters of the service over the measured time.
@@ -91,6 +104,8 @@ impl Load {
             limits: 1_000,
             window_seconds: 2,
             capacity: 1 << 50,
+            delegate: Delegate::None,
+            rate: None,
             is_retrying: false,
             warmup_seconds: 1,
             seconds: 3,
@@ -126,6 +141,14 @@ impl Load {
             Calls::One => command.args(["--requirements", "1", "--complete", "none"]),
             Calls::FourCompletedBelow => command.args(["--llm", "--complete", "below"]),
         };
+        command.arg("--delegate").arg(match self.delegate {
+            Delegate::None => "none",
+            Delegate::Shared => "shared",
+            Delegate::All => "all",
+        });
+        if let Some(rate) = self.rate {
+            command.arg("--rate").arg(rate.to_string());
+        }
         if self.is_retrying {
             command.arg("--retry");
         }
@@ -156,6 +179,10 @@ impl Loaded {
 
     pub(crate) fn reserve_p50_us(&self) -> f64 {
         self.reserve_latency_us.p50
+    }
+
+    pub(crate) fn reserve_p99_us(&self) -> f64 {
+        self.reserve_latency_us.p99
     }
 
     pub(crate) fn server(&self) -> Result<Server, Failure> {

@@ -5,6 +5,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 
 use super::denial_cache::AdmissionTickets;
 use super::look::{REREADS_MAX, closed_unexpectedly};
+use super::reserve::Fallback;
 use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
 use crate::decide::force::{self, ForceResult, Forced};
@@ -39,11 +40,17 @@ impl<L: Ledger> Limiter<L> {
     pub async fn force(&self, command: &Reserve) -> Result<ReserveOutcome, LimiterError> {
         self.denial_cache.mark_sent(command.lease);
         let resolved = self.resolve(command).await?;
-        let is_allotted = resolved.is_delegated() || self.allotments.knows(command.lease);
-        if is_allotted && !self.allotments.note_direct(command.lease) {
-            // The lease was granted or denied before, so this takes nothing.
-            return self.reserve_allotted(resolved).await;
+        if resolved.is_delegated() || self.allotments.knows(command.lease) {
+            return self.reserve_allotted(resolved, Fallback::Force).await;
         }
+        self.force_in_ledger(resolved).await
+    }
+
+    /// Takes everything in the ledger.
+    pub(super) async fn force_in_ledger(
+        &self,
+        resolved: Resolved<'_>,
+    ) -> Result<ReserveOutcome, LimiterError> {
         self.take_forced(resolved, Forced::All, 0, AdmissionTickets::default()).await
     }
 

@@ -22,6 +22,15 @@ pub(super) enum Way {
     Ledger,
 }
 
+/// How the ledger is asked for a lease of which it has everything, or nobody has anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// For a reserve.
+    Reserve,
+    /// For a forced reserve, which allotments never serve.
+    Force,
+}
+
 impl<L: Ledger> Limiter<L> {
     /// Reserves every requirement of the command, or nothing. A command that waits does so in a task of the runtime.
     ///
@@ -62,7 +71,7 @@ impl<L: Ledger> Limiter<L> {
         if way == Way::Any && self.is_allotted(&resolved) {
             return match self.serve_at_once(&resolved) {
                 Some(answer) => Ok(answer),
-                None => self.reserve_allotted(resolved).await,
+                None => self.reserve_allotted(resolved, Fallback::Reserve).await,
             };
         }
         if !resolved.new_instances().is_empty() {

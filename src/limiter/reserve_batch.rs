@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 
 use super::denial_cache::{Admission, AdmissionTickets};
+use super::reserve::Fallback;
 use super::resolve::Resolved;
 use super::{Limiter, LimiterError};
 use crate::decide::reserve::{self, Denial};
@@ -161,7 +162,7 @@ impl<L: Ledger> Limiter<L> {
                 self.reserve_in_shadow(resolved, *tickets, outcome).await
             }
             LookUp::First(resolved) => self.reserve_first(resolved).await,
-            LookUp::Delegated(resolved) => self.reserve_allotted(resolved).await,
+            LookUp::Delegated(resolved) => self.reserve_allotted(resolved, Fallback::Reserve).await,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{Limiter, LimiterError};
 use crate::decide::Limit;
 use crate::decide::reserve::{self, Denial};
 use crate::ledger::{Ledger, LedgerError};
-use crate::limit::LimitKey;
+use crate::limit::{Kind, LimitKey};
 use crate::protocol::Reserve;
 use crate::registry::{CaughtUp, Entry, InstanceLookup, NewInstance};
 
@@ -78,6 +78,20 @@ impl Resolved<'_> {
     pub(super) fn is_delegated(&self) -> bool {
         let is_delegated = |entry: &Arc<Entry>| entry.limit.state.definition.allotment.is_some();
         self.entries.iter().flatten().any(is_delegated)
+    }
+
+    /// Whether any of the limits at these indexes is a concurrency limit.
+    pub(super) fn holds_slots(&self, is_meant: impl Fn(usize) -> bool) -> bool {
+        let is_concurrency = |entry: &Arc<Entry>| match entry.limit.state.definition.kind {
+            Kind::Concurrency(_) => true,
+            Kind::Rolling(_)
+            | Kind::TokenBucket(_)
+            | Kind::FixedWindow(_)
+            | Kind::SlidingWindow(_)
+            | Kind::Calendar(_) => false,
+        };
+        let mut entries = self.entries.iter().enumerate();
+        entries.any(|(index, entry)| is_meant(index) && entry.as_ref().is_some_and(is_concurrency))
     }
 
     /// Makes no instances, because the template of this key has reached `max_instances`.
@@ -168,7 +182,11 @@ impl<L: Ledger> Limiter<L> {
         let needs_time = self.denial_cache.is_on() || entries.iter().flatten().any(has_schedule);
         let at_ns = needs_time.then(|| self.ledger.now_ns());
         entries.iter().flatten().for_each(|entry| entry.mark_used());
-        Resolved { command, entries, missing: None, at_ns }
+        let resolved = Resolved { command, entries, missing: None, at_ns };
+        if !resolved.is_delegated() {
+            self.allotments.note_plain(command.lease);
+        }
+        resolved
     }
 
     /// Whether every limit is defined and current by its template, and no refill is due.

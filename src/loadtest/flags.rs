@@ -51,7 +51,7 @@ fn target_flags() -> [Arg; 4] {
     ]
 }
 
-fn workload_flags() -> [Arg; 10] {
+fn workload_flags() -> [Arg; 11] {
     [
         number("batch", "1", "Items in a call; with 1, calls go to the endpoints for single items"),
         value("prefix", "TEXT", "Prefix of the limits' keys").default_value("loadtest"),
@@ -69,6 +69,9 @@ fn workload_flags() -> [Arg; 10] {
         .value_parser(value_parser!(u64).range(1..)),
         number("capacity", "1000000000000", "Capacity of each limit"),
         number("window-seconds", "60", "Window of each rolling limit, and timeout of slots"),
+        value("delegate", "WHICH", "Which limits hand out allotments, of one second: none, shared (with --llm all but the daily tokens), or all")
+            .value_parser(["none", "shared", "all"])
+            .default_value("none"),
         value("complete", "WHICH", "Which leases to complete: none, all, or below (all, with half of the reserved amount)")
             .value_parser(["none", "all", "below"])
             .default_value("none"),

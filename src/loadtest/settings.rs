@@ -67,6 +67,7 @@ pub(crate) struct WorkloadSettings {
     pub(crate) amount: u64,
     pub(crate) capacity: u64,
     pub(crate) window_seconds: u64,
+    pub(crate) delegate: Delegate,
     pub(crate) complete: Complete,
     pub(crate) order: Order,
 }
@@ -79,6 +80,16 @@ pub(crate) enum Shape {
     Rolling { requirements: usize },
     /// The requests, tokens, slots and daily tokens of one model.
     Llm,
+}
+
+/// Which limits hand out allotments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Delegate {
+    None,
+    /// Those that all tenants share: with [`Shape::Llm`] all but the daily tokens.
+    Shared,
+    All,
 }
 
 /// Which leases are completed.
@@ -167,10 +178,16 @@ impl WorkloadSettings {
             let message = "must be at least 2 with --complete below: 1 has no half".to_owned();
             return Err(SettingsError::Flag { flag: "amount", message });
         }
+        let delegate = match text(matches, "delegate") {
+            "shared" => Delegate::Shared,
+            "all" => Delegate::All,
+            // The parser refuses all other values but "none".
+            _ => Delegate::None,
+        };
         let order = if text(matches, "order") == "random" { Order::Random } else { Order::RoundRobin };
         let (capacity, window_seconds) = (number(matches, "capacity"), number(matches, "window-seconds"));
         let prefix = text(matches, "prefix").to_owned();
-        Ok(Self { prefix, limits, shape, amount, capacity, window_seconds, complete, order })
+        Ok(Self { prefix, limits, shape, amount, capacity, window_seconds, delegate, complete, order })
     }
 }
 

@@ -5,12 +5,13 @@ use std::fmt::Write;
 use bytes::{Bytes, BytesMut};
 use ledger_limiter::limit::json::DefinitionJson;
 use ledger_limiter::limit::{
-    Amount, AmountError, Definition, DefinitionError, Kind, KindName, LeaseId, LimitKey, Overage,
+    AllotmentPeriod, Amount, AmountError, Definition, DefinitionError, Kind, KindName, LeaseId, LimitKey,
+    Overage,
 };
 use rand::Rng;
 use ulid::Ulid;
 
-use crate::settings::{Complete, Order, Shape, WorkloadSettings};
+use crate::settings::{Complete, Delegate, Order, Shape, WorkloadSettings};
 use crate::target::Item;
 
 /// The limits, and which of them a reserve names.
@@ -44,12 +45,17 @@ pub(crate) enum WorkloadError {
     Amount(#[from] AmountError),
 }
 
+/// The period of allotments, in milliseconds.
+const ALLOTMENT_PERIOD_MS: u64 = 1_000;
+/// The limit of an LLM call that each tenant has for itself.
+const OF_TENANT: &str = "daily_tokens";
+
 /// The limits of one LLM call, and which of them count tokens.
 const LLM: [(&str, KindName, bool); 4] = [
     ("rpm", KindName::Rolling, false),
     ("tpm", KindName::Rolling, true),
     ("concurrency", KindName::Concurrency, false),
-    ("daily_tokens", KindName::Rolling, true),
+    (OF_TENANT, KindName::Rolling, true),
 ];
 
 impl Workload {
@@ -140,13 +146,20 @@ fn limits(settings: &WorkloadSettings, index: usize) -> Vec<Result<Limit, Worklo
                 &format!("{}:{index}", settings.prefix),
                 KindName::Rolling,
                 settings.amount,
+                settings.delegate != Delegate::None,
             )]
         }
         Shape::Llm => LLM
             .iter()
             .map(|(name, kind, tokens)| {
                 let amount = if *tokens { settings.amount } else { 1 };
-                Limit::new(settings, &format!("{}:llm:{index}:{name}", settings.prefix), *kind, amount)
+                let is_delegated = match settings.delegate {
+                    Delegate::None => false,
+                    Delegate::Shared => *name != OF_TENANT,
+                    Delegate::All => true,
+                };
+                let key = format!("{}:llm:{index}:{name}", settings.prefix);
+                Limit::new(settings, &key, *kind, amount, is_delegated)
             })
             .collect(),
     }
@@ -158,6 +171,7 @@ impl Limit {
         key: &str,
         kind: KindName,
         amount: u64,
+        is_delegated: bool,
     ) -> Result<Self, WorkloadError> {
         let slots = kind == KindName::Concurrency;
         let (window_seconds, timeout_seconds) =
@@ -174,6 +188,10 @@ impl Limit {
             "made by ratelimiter-loadtest",
             Overage::Debt,
         )?;
+        let definition = match is_delegated {
+            true => definition.with_allotment(AllotmentPeriod::new(ALLOTMENT_PERIOD_MS)?)?,
+            false => definition,
+        };
         let body = DefinitionJson::from(&definition);
         Ok(Self { definition, body, amount: Amount::new(amount)?, actual_amount, requirement, actual })
     }
@@ -193,6 +211,7 @@ mod tests {
             amount: 1_000,
             capacity: 5_000,
             window_seconds: 60,
+            delegate: Delegate::Shared,
             complete,
             order: Order::RoundRobin,
         }
@@ -235,5 +254,8 @@ mod tests {
             ]
         );
         assert_eq!(workload.limits().len(), 12);
+        let delegated: Vec<_> =
+            workload.limits_of(item).map(|limit| limit.body.allotment.is_some()).collect();
+        assert_eq!(delegated, [true, true, true, false], "the daily tokens are those of one tenant");
     }
 }

@@ -12,22 +12,22 @@ use ledger_limiter::protocol::{CompleteOutcome, ExtendOutcome, Renew, RenewOutco
 
 use crate::fixtures::*;
 
-const PERIOD: Duration = Duration::from_millis(200);
+pub(super) const PERIOD: Duration = Duration::from_millis(200);
 /// How long an allotment of this period serves at most.
 const SERVES: Duration = Duration::from_secs(1);
 
-fn delegated(definition: Definition) -> Definition {
+pub(super) fn delegated(definition: Definition) -> Definition {
     let period = AllotmentPeriod::new(PERIOD.as_millis() as u64).expect("valid");
     definition.with_allotment(period).expect("a rolling or concurrency limit")
 }
 
-async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
+pub(super) async fn start<B: Backend>(backend: &B) -> Replica<B::Ledger> {
     Replica::start(backend.connect(), backend.ids(), 0).await
 }
 
 impl<L: Ledger> Replica<L> {
     /// Takes and completes single units, until one is served from an allotment.
-    async fn warm(&self, name: &str) {
+    pub(super) async fn warm(&self, name: &str) {
         let served = self.served();
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         // The first calls over a real ledger may take longer than a period.
@@ -40,16 +40,16 @@ impl<L: Ledger> Replica<L> {
         }
     }
 
-    fn served(&self) -> u64 {
+    pub(super) fn served(&self) -> u64 {
         self.limiter().allotment_counts().served()
     }
 
-    async fn tend(&self) {
+    pub(super) async fn tend(&self) {
         self.limiter().tend_allotments().await;
     }
 
     /// Lets periods of the replica pass, with upkeep.
-    async fn pass_periods(&self, periods: u32) {
+    pub(super) async fn pass_periods(&self, periods: u32) {
         for _ in 0..periods {
             tokio::time::sleep(PERIOD).await;
             self.tend().await;
@@ -60,7 +60,13 @@ impl<L: Ledger> Replica<L> {
         self.limiter().allotted(self.info(name).await.limit().account)
     }
 
-    async fn extend(&self, id: LeaseId, extend_id: ExtendId, name: &str, units: u64) -> ReserveOutcome {
+    pub(super) async fn extend(
+        &self,
+        id: LeaseId,
+        extend_id: ExtendId,
+        name: &str,
+        units: u64,
+    ) -> ReserveOutcome {
         let outcome = self.limiter().extend(&extend(id, extend_id, name, units)).await;
         match outcome.expect("the ledger answers") {
             ExtendOutcome::Answered(answer) => answer,
@@ -68,16 +74,16 @@ impl<L: Ledger> Replica<L> {
         }
     }
 
-    async fn renew(&self, id: LeaseId, renew_id: RenewId) -> RenewOutcome {
+    pub(super) async fn renew(&self, id: LeaseId, renew_id: RenewId) -> RenewOutcome {
         self.limiter().renew(&Renew { lease: id, renew_id }).await.expect("the ledger answers")
     }
 }
 
-fn settled() -> CompleteOutcome {
+pub(super) fn settled() -> CompleteOutcome {
     CompleteOutcome::Settled { overages: Vec::new() }
 }
 
-fn held(available: u128, reserved: u128) -> Usage {
+pub(super) fn held(available: u128, reserved: u128) -> Usage {
     Usage { available, reserved, debt: 0 }
 }
 

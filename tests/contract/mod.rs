@@ -1,6 +1,7 @@
 //! The contract: what the limiter promises over any ledger. Each test is written once and runs over every backend. Its times
 //! are short whole seconds, because over TigerBeetle they really pass.
 
+pub mod allotment_edges;
 pub mod allotments;
 pub mod borrow_bounds;
 pub mod buckets;
@@ -369,6 +370,18 @@ macro_rules! contract_tests {
             replicas_together_grant_the_capacity_and_no_more,
             only_rolling_and_concurrency_limits_have_allotments,
             instances_of_a_template_have_allotments,
+        ]);
+        $crate::contract_tests!(@module allotment_edges, $backend, [
+            slots_in_allotments_are_renewed_when_the_other_limits_have_expired,
+            no_slots_in_allotments_are_renewed_of_a_lease_settled_elsewhere,
+            an_id_ahead_of_the_clock_is_not_served_when_its_limit_is_delegated,
+            an_id_far_ahead_of_the_clock_is_not_served_when_its_time_comes,
+            denied_extends_do_not_count,
+            a_forced_reserve_beside_a_plain_one_that_is_given_up_is_forced,
+            an_extend_waits_for_a_complete_that_fails,
+            a_renewal_waits_for_a_complete_that_fails,
+            the_next_allotment_is_taken_before_the_present_one_ends,
+            ids_of_a_clock_that_is_behind_are_served,
         ]);
         $crate::contract_tests!(@module emergency, $backend, [
             an_emergency_lease_becomes_debt,

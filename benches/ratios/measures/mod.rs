@@ -1,5 +1,8 @@
 //! The measurements, each in a file of its own.
 
+mod allotments_cost;
+mod allotments_http;
+mod allotments_in_process;
 mod batches;
 mod call_cost;
 mod growth_memory;
@@ -41,7 +44,7 @@ impl Pace {
 }
 
 /// All measurements, in the order in which they run.
-pub(crate) const MEASURES: [Measure; 10] = [
+pub(crate) const MEASURES: [Measure; 13] = [
     Measure { name: "http-memory", run: http_memory::run, note: http_memory::NOTE },
     Measure { name: "http-tigerbeetle", run: http_tigerbeetle::run, note: http_tigerbeetle::NOTE },
     Measure { name: "batches", run: batches::run, note: batches::NOTE },
@@ -52,4 +55,11 @@ pub(crate) const MEASURES: [Measure; 10] = [
     Measure { name: "call-cost", run: call_cost::run, note: call_cost::NOTE },
     Measure { name: "growth-memory", run: growth_memory::run, note: growth_memory::NOTE },
     Measure { name: "growth-tigerbeetle", run: growth_tigerbeetle::run, note: growth_tigerbeetle::NOTE },
+    Measure {
+        name: "allotments-in-process",
+        run: allotments_in_process::run,
+        note: allotments_in_process::NOTE,
+    },
+    Measure { name: "allotments-http", run: allotments_http::run, note: allotments_http::NOTE },
+    Measure { name: "allotments-cost", run: allotments_cost::run, note: allotments_cost::NOTE },
 ];

@@ -36,15 +36,19 @@ impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let table = &self.allotments.table;
         let mut shard = table.lock(self.lease);
-        let Some(entry) = shard.get_mut(self.lease) else { return };
-        entry.busy = false;
-        if !self.sent {
-            entry.legs.iter().for_each(|leg| leg.release(leg.units.units));
+        let sent = self.sent;
+        shard.change(self.lease, |entry| {
+            entry.busy = false;
+            if !sent {
+                entry.release_all();
+            }
+            ((), sent && entry.state.is_over())
+        });
+        if !sent {
             table.remove(&mut shard, self.lease);
-        } else if entry.state.is_over() {
-            shard.is_over(self.lease);
         }
         drop(shard);
+        // Also if the entry is gone: those that wait for it find that out.
         table.freed.notify_waiters();
     }
 }

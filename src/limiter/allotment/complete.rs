@@ -35,28 +35,13 @@ impl<L: Ledger> Limiter<L> {
         if table.is_empty() {
             return Completion::NotAllotted;
         }
+        let now_ns = || self.ledger.now_ns();
         let mut shard = table.lock(command.lease);
-        let Some(entry) = shard.get_mut(command.lease) else { return Completion::NotAllotted };
-        if entry.busy {
-            return Completion::Later;
-        }
-        match entry.state {
-            State::Direct | State::Denied(_) => Completion::NotAllotted,
-            State::Settled => Completion::Answer(CompleteOutcome::NothingToDo),
-            State::Running if entry.rest.is_none() && entry.more.is_none() => {
-                if let Some(index) = entry.index_outside(command) {
-                    return Completion::Answer(CompleteOutcome::NotInLease { index });
-                }
-                if entry.is_exceeded_by(command) || entry.has_ended_part(self.ledger.now_ns()) {
-                    return Completion::Later;
-                }
-                entry.settle_legs(command);
-                entry.state = State::Settled;
-                shard.is_over(command.lease);
-                Completion::Answer(CompleteOutcome::Settled { overages: Vec::new() })
-            }
-            State::Running | State::Unknown | State::Expired => Completion::Later,
-        }
+        let completion = shard.change(command.lease, |entry| {
+            let completion = entry.complete_at_once(command, now_ns);
+            (completion, entry.state == State::Settled)
+        });
+        completion.unwrap_or(Completion::NotAllotted)
     }
 
     /// Settles a lease of which a part is in allotments.
@@ -107,7 +92,7 @@ impl<L: Ledger> Limiter<L> {
         if entry.rest.is_none() && settling.exceeded.is_empty() {
             entry.settle_legs(&settling.command);
             entry.state = State::Settled;
-            shard.is_over(lease);
+            shard.list(lease);
             return Begin::Answer(match is_over {
                 true => CompleteOutcome::NothingToDo,
                 false => CompleteOutcome::Settled { overages: Vec::new() },
@@ -159,6 +144,29 @@ impl<L: Ledger> Limiter<L> {
 }
 
 impl Entry {
+    /// Settles a lease that is in allotments as a whole, was neither extended nor renewed, and used no more than it holds.
+    fn complete_at_once(&mut self, command: &Complete, now_ns: impl FnOnce() -> u64) -> Completion {
+        if self.busy {
+            return Completion::Later;
+        }
+        match self.state {
+            State::Direct | State::Denied(_) => Completion::NotAllotted,
+            State::Settled => Completion::Answer(CompleteOutcome::NothingToDo),
+            State::Running if self.rest.is_none() && self.more.is_none() => {
+                if let Some(index) = self.index_outside(command) {
+                    return Completion::Answer(CompleteOutcome::NotInLease { index });
+                }
+                if self.is_exceeded_by(command) || self.has_ended_part(now_ns()) {
+                    return Completion::Later;
+                }
+                self.settle_legs(command);
+                self.state = State::Settled;
+                Completion::Answer(CompleteOutcome::Settled { overages: Vec::new() })
+            }
+            State::Running | State::Unknown | State::Expired => Completion::Later,
+        }
+    }
+
     /// The index of the first amount of a limit that the lease does not hold.
     fn index_outside(&self, command: &Complete) -> Option<usize> {
         let rest = self.rest.as_ref().map_or(&[][..], |rest| rest.requirements());

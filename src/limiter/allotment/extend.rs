@@ -1,5 +1,6 @@
 //! Extends of leases that this replica serves from allotments.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::pool::Pool;
@@ -15,6 +16,8 @@ enum Begin {
     /// The lease holds nothing of the limit in allotments: the ledger answers.
     NotAllotted,
     Answer(ExtendOutcome),
+    /// Another call works on the lease.
+    Wait,
     /// The lease is running, and holds some of this limit.
     Take(Arc<Pool>),
 }
@@ -30,33 +33,53 @@ impl<L: Ledger> Limiter<L> {
         if self.allotments.table.is_empty() {
             return Ok(None);
         }
-        let pool = match self.begin_extend(command) {
-            Begin::NotAllotted => return Ok(None),
-            Begin::Answer(answer) => return Ok(Some(answer)),
-            Begin::Take(pool) => pool,
-        };
+        loop {
+            let mut freed = pin!(self.allotments.table.freed.notified());
+            freed.as_mut().enable();
+            match self.begin_extend(command) {
+                Begin::NotAllotted => return Ok(None),
+                Begin::Answer(answer) => return Ok(Some(answer)),
+                Begin::Wait => freed.await,
+                Begin::Take(pool) => {
+                    if let Some(answer) = self.extend_from(&pool, command).await? {
+                        return Ok(Some(answer));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the units from allotments of a limit. `None` if another call works on the lease by now.
+    async fn extend_from(
+        &self,
+        pool: &Arc<Pool>,
+        command: &Extend,
+    ) -> Result<Option<ExtendOutcome>, LimiterError> {
         let (wanted, units) = (command.as_reserve(), command.requirement.amount.get());
         let resolved = self.resolve(&wanted).await?;
-        if let Some(terms) = self.current_terms(&pool) {
+        if let Some(terms) = self.current_terms(pool) {
             pool.lock().demand.ask(units, terms.period_ns, self.allotment_now());
-            self.take_for(&pool, terms, units).await?;
+            self.take_for(pool, terms, units).await?;
         }
         let denial = || {
             let key = command.requirement.key.clone();
             let denial = resolved.impossible().unwrap_or(Denial::NoRoom(key));
             self.deny(&resolved, denial, false)
         };
-        Ok(Some(self.extend_entry(command, &pool, denial)))
+        Ok(self.extend_entry(command, pool, denial))
     }
 
     fn begin_extend(&self, command: &Extend) -> Begin {
         let mut shard = self.allotments.table.lock(command.lease);
         let Some(entry) = shard.get_mut(command.lease) else { return Begin::NotAllotted };
-        if entry.legs.is_empty() {
-            return Begin::NotAllotted;
-        }
         if let Some(answer) = entry.extended_before(command) {
             return Begin::Answer(answer);
+        }
+        if entry.busy {
+            return Begin::Wait;
+        }
+        if entry.legs.is_empty() {
+            return Begin::NotAllotted;
         }
         let is_in_rest = |rest: &crate::protocol::Reserve| {
             rest.requirements().iter().any(|it| it.key == command.requirement.key)
@@ -66,11 +89,11 @@ impl<L: Ledger> Limiter<L> {
             State::Direct | State::Denied(_) => return Begin::NotAllotted,
             // The ledger knows how long its part runs.
             State::Running | State::Expired
-                if !entry.busy && !is_allotted && entry.rest.as_deref().is_some_and(is_in_rest) =>
+                if !is_allotted && entry.rest.as_deref().is_some_and(is_in_rest) =>
             {
                 return Begin::NotAllotted;
             }
-            State::Running if !entry.busy && !entry.is_expired(self.ledger.now_ns()) => {}
+            State::Running if !entry.is_expired(self.ledger.now_ns()) => {}
             State::Running | State::Unknown | State::Expired | State::Settled => {
                 return Begin::Answer(ExtendOutcome::Answered(ReserveOutcome::LeaseSettled));
             }
@@ -81,26 +104,28 @@ impl<L: Ledger> Limiter<L> {
         }
     }
 
-    /// Takes the units, unless the lease changed meanwhile, and remembers the answer.
+    /// Takes the units, unless the lease changed meanwhile, and remembers the answer. `None` if another call works on it.
     fn extend_entry(
         &self,
         command: &Extend,
         pool: &Arc<Pool>,
         denial: impl FnOnce() -> ReserveOutcome,
-    ) -> ExtendOutcome {
+    ) -> Option<ExtendOutcome> {
         let mut shard = self.allotments.table.lock(command.lease);
         let now_ns = self.ledger.now_ns();
         let running =
-            |entry: &&mut Entry| entry.state == State::Running && !entry.busy && !entry.is_expired(now_ns);
+            |entry: &&mut Entry| entry.busy || entry.state == State::Running && !entry.is_expired(now_ns);
         let Some(entry) = shard.get_mut(command.lease).filter(running) else {
-            return ExtendOutcome::Answered(ReserveOutcome::LeaseSettled);
+            return Some(ExtendOutcome::Answered(ReserveOutcome::LeaseSettled));
         };
-        if let Some(answer) = entry.extended_before(command) {
-            return answer;
+        if entry.busy {
+            return None;
         }
-        let more = entry.more();
-        if more.extends.len() + more.renewals.len() >= EXTENDS_MAX {
-            return ExtendOutcome::TooMany;
+        if let Some(answer) = entry.extended_before(command) {
+            return Some(answer);
+        }
+        if entry.more().extensions() >= EXTENDS_MAX {
+            return Some(ExtendOutcome::TooMany);
         }
         let answer = if self.add_units(entry, pool, command.requirement.amount.get()) {
             ReserveOutcome::granted(unix_ms(now_ns))
@@ -108,8 +133,8 @@ impl<L: Ledger> Limiter<L> {
             denial()
         };
         let Extend { extend_id, requirement, .. } = command.clone();
-        entry.more().extends.push(Extended { extend_id, requirement, answer: answer.clone() });
-        ExtendOutcome::Answered(answer)
+        entry.more().remember(Extended { extend_id, requirement, answer: answer.clone() });
+        Some(ExtendOutcome::Answered(answer))
     }
 }
 

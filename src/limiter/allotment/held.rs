@@ -84,6 +84,11 @@ impl Allotment {
         }
     }
 
+    /// Whether a caller ever took of it.
+    pub(super) fn was_used(&self) -> bool {
+        self.last_end_ns > 0
+    }
+
     pub(super) fn left(&self) -> u64 {
         self.amount.saturating_sub(self.used)
     }

@@ -38,7 +38,7 @@ mod upkeep;
 mod wanted;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hashbrown::DefaultHashBuilder;
 use tokio::sync::Notify;
@@ -47,7 +47,7 @@ use super::Limiter;
 use crate::ledger::{AccountId, Ledger};
 use crate::limit::{LeaseId, LimitKey};
 
-use clock::{Now, OwnClock};
+use clock::{Now, OwnClock, wall_unix_ms};
 pub(super) use complete::Completion;
 pub use counts::AllotmentCounts;
 use pool::Pool;
@@ -64,6 +64,9 @@ pub(super) struct Allotments {
     wanted: Notify,
     /// Whether the replica stops: nobody is served any more.
     stopped: AtomicBool,
+    /// The newest lease id that the ledger was asked for beside the table, in milliseconds since the Unix epoch: its limits
+    /// handed out no allotments.
+    newest_plain_unix_ms: AtomicU64,
 }
 
 impl Allotments {
@@ -75,6 +78,7 @@ impl Allotments {
             counts: Arc::default(),
             wanted: Notify::new(),
             stopped: AtomicBool::new(false),
+            newest_plain_unix_ms: AtomicU64::new(0),
         }
     }
 
@@ -85,13 +89,20 @@ impl Allotments {
             return Arc::clone(pool);
         }
         let make = || {
-            let pool = Pool::new(key.clone(), account);
+            let pool = Pool::new(key.clone(), account, self.plain_until_unix_ms());
             pool.lock().stopped = self.stopped.load(Ordering::Acquire);
             Arc::new(pool)
         };
         let pool = Arc::clone(pools.get_or_insert_with(account, make));
         self.wanted.notify_one();
         pool
+    }
+
+    /// Ids made before this may have been sent to the ledger although they are not in the table.
+    fn plain_until_unix_ms(&self) -> u64 {
+        let (now, newest) = (wall_unix_ms(), self.newest_plain_unix_ms.load(Ordering::Acquire));
+        // Only an id that was ahead of the clock is newer than all that came until now.
+        if newest > now { newest.saturating_add(1) } else { now }
     }
 
     fn all_pools(&self) -> Vec<Arc<Pool>> {
@@ -103,16 +114,21 @@ impl Allotments {
         !self.table.is_empty() && self.table.lock(lease).get_mut(lease).is_some()
     }
 
-    /// Notes that the ledger is asked for a lease. Returns false if it is in allotments, or denied without the ledger.
-    pub(super) fn note_direct(&self, lease: LeaseId) -> bool {
-        let mut shard = self.table.lock(lease);
-        if let Some(entry) = shard.get_mut(lease) {
-            return entry.state == State::Direct;
+    /// Notes that the ledger may be asked for a lease whose limits hand out no allotments, because they may do so when the id
+    /// is used again.
+    pub(super) fn note_plain(&self, lease: LeaseId) {
+        let unix_ms = lease.timestamp_ms();
+        if unix_ms <= self.newest_plain_unix_ms.load(Ordering::Relaxed) {
+            return;
         }
-        if shard.place_for(lease, &self.clock, &self.table) == Place::Free {
+        if !self.clock.is_far_ahead(unix_ms) {
+            self.newest_plain_unix_ms.fetch_max(unix_ms, Ordering::Release);
+            return;
+        }
+        let mut shard = self.table.lock(lease);
+        if shard.get_mut(lease).is_none() && shard.place_for(lease, &self.clock, &self.table) != Place::None {
             self.table.enter(&mut shard, lease, Entry::new(State::Direct, false));
         }
-        true
     }
 
     /// Whether `allows` holds for every limit of which a lease holds units in allotments; also true if there is no such lease.

@@ -4,25 +4,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::clock::{Now, wall_unix_ms};
+use super::clock::Now;
 use super::demand::Demand;
 use super::held::Allotment;
 use crate::decide::allotment::{Step, Take, Terms};
 use crate::ledger::{AccountId, TransferId};
 use crate::limit::{LeaseId, LimitKey};
+use crate::time::{NS_PER_MS, NS_PER_SECOND};
 
 /// The most allotments of one limit: a step replaces them all.
 pub(super) const ALLOTMENTS_MAX: usize = crate::decide::allotment::VOIDS_MAX;
 /// The next allotment is taken when less than one part in this many of the present one is left.
 const PREFETCH_PART: u64 = 4;
+/// The next allotment is taken this long before the present one ends, and not before half of its period: two looks of the
+/// background loop.
+const PREFETCH_NS: u64 = 100 * NS_PER_MS;
 
 /// The allotments of one limit at this replica.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) key: LimitKey,
     pub(super) account: AccountId,
-    /// Ids made before this were possibly sent to the ledger. In milliseconds since the Unix epoch, by the wall clock.
-    pub(super) since_unix_ms: u64,
+    /// Ids made before this may have been sent to the ledger, in milliseconds since the Unix epoch.
+    since_unix_ms: u64,
     /// One chain at a time is under way.
     pub(super) chain_turn: tokio::sync::Mutex<()>,
     state: Mutex<PoolState>,
@@ -81,14 +85,8 @@ pub(super) struct Units {
 }
 
 impl Pool {
-    pub(super) fn new(key: LimitKey, account: AccountId) -> Self {
-        Self {
-            key,
-            account,
-            since_unix_ms: wall_unix_ms(),
-            chain_turn: tokio::sync::Mutex::new(()),
-            state: Mutex::default(),
-        }
+    pub(super) fn new(key: LimitKey, account: AccountId, since_unix_ms: u64) -> Self {
+        Self { key, account, since_unix_ms, chain_turn: tokio::sync::Mutex::new(()), state: Mutex::default() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, PoolState> {
@@ -107,9 +105,12 @@ impl PoolState {
         if self.stopped {
             return 0;
         }
-        let (numbers, ceiling) = self.merging();
-        let is_merged = |allotment: &&Allotment| numbers.contains(&allotment.number);
         let left: u64 = self.serving_now(version, now).map(Allotment::left).sum();
+        let (numbers, ceiling) = self.merging();
+        if numbers.is_empty() {
+            return left;
+        }
+        let is_merged = |allotment: &&Allotment| numbers.contains(&allotment.number);
         let merged: u64 = self.serving_now(version, now).filter(is_merged).map(Allotment::left).sum();
         // What is not merged serves as before.
         left - merged + merged.min(ceiling)
@@ -176,12 +177,26 @@ impl PoolState {
         self.each_mut().find(|allotment| allotment.holds_of(of.number))
     }
 
-    /// Whether the next allotment should be taken before a caller waits for it.
-    pub(super) fn wants_next(&mut self, terms: Terms, now: Now) -> bool {
-        let version = terms.version;
-        let largest = self.serving_now(version, now).map(|allotment| allotment.amount).max();
-        largest.is_some_and(|amount| self.room(version, now) < amount / PREFETCH_PART)
-            && self.under_way.is_none()
+    /// Whether the next allotment should be taken before a caller waits for it, while this much is left.
+    pub(super) fn wants_next(&mut self, left: u64, terms: Terms, now: Now) -> bool {
+        let largest = self.serving_now(terms.version, now).map(|allotment| allotment.amount).max();
+        largest.is_some_and(|amount| left < amount / PREFETCH_PART) && self.may_take(terms, now)
+    }
+
+    /// Whether the next allotment should be taken because those that callers use end soon. One that nobody used has no next
+    /// one, so that an idle limit gets everything back. Slots are renewed instead.
+    pub(super) fn ends_soon(&mut self, terms: Terms, now: Now) -> bool {
+        let ahead_ns = PREFETCH_NS.min(terms.period_ns / 2);
+        let soon = Now { own_ns: now.own_ns.saturating_add(ahead_ns), ..now };
+        !terms.are_slots
+            && self.serving_now(terms.version, now).any(Allotment::was_used)
+            && self.serving_now(terms.version, soon).next().is_none()
+            && self.may_take(terms, now)
+    }
+
+    /// Whether the demand continues, and nothing keeps the replica from a take.
+    fn may_take(&mut self, terms: Terms, now: Now) -> bool {
+        self.under_way.is_none()
             && now.own_ns >= self.quiet_until_ns
             && self.serving.len() < ALLOTMENTS_MAX
             && self.demand.expected(terms.period_ns, now) > 0
@@ -198,7 +213,7 @@ impl PoolState {
     ) -> &mut Allotment {
         self.numbers += 1;
         let number = self.numbers;
-        let timeout_ns = u64::from(terms.timeout_seconds()) * crate::time::NS_PER_SECOND;
+        let timeout_ns = u64::from(terms.timeout_seconds()) * NS_PER_SECOND;
         self.serving.push(Allotment {
             number,
             pending,

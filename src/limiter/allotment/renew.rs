@@ -1,5 +1,6 @@
 //! Renewals of slots that this replica serves from allotments.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::pool::{Pool, Units};
@@ -18,10 +19,28 @@ enum Begin {
     /// The lease holds no slots in allotments: the ledger answers.
     NotAllotted,
     Answer(RenewOutcome),
-    /// These slots are in allotments, and the ledger may have a part of the lease, too.
-    Renew {
-        has_rest: bool,
-    },
+    /// Another call works on the lease.
+    Wait,
+    /// It holds slots in allotments.
+    Renew(Rest),
+}
+
+/// What the ledger has of a lease that holds slots in allotments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    /// It has nothing to renew, and may have expired since.
+    NoSlots,
+    Slots,
+}
+
+/// What became of the slots in allotments.
+enum Renewed {
+    Answer(RenewOutcome),
+    /// The allotment of these slots does not cover a hold that begins now.
+    NotCovered(Arc<Pool>, Units),
+    /// Another call works on the lease.
+    Busy,
 }
 
 impl<L: Ledger> Limiter<L> {
@@ -33,21 +52,50 @@ impl<L: Ledger> Limiter<L> {
         if self.allotments.table.is_empty() {
             return Ok(None);
         }
-        let has_rest = match self.begin_renew(command) {
-            Begin::NotAllotted => return Ok(None),
-            Begin::Answer(answer) => return Ok(Some(answer)),
-            Begin::Renew { has_rest } => has_rest,
-        };
-        if has_rest {
-            match self.renew_in_ledger(command).await? {
-                RenewOutcome::NoSlots | RenewOutcome::Answered(ReserveOutcome::Granted { .. }) => {}
-                refused @ (RenewOutcome::Answered(_) | RenewOutcome::TooMany) => return Ok(Some(refused)),
+        loop {
+            let mut freed = pin!(self.allotments.table.freed.notified());
+            freed.as_mut().enable();
+            let rest = match self.begin_renew(command) {
+                Begin::NotAllotted => return Ok(None),
+                Begin::Answer(answer) => return Ok(Some(answer)),
+                Begin::Wait => {
+                    freed.await;
+                    continue;
+                }
+                Begin::Renew(rest) => rest,
+            };
+            if let Some(refused) = self.renew_rest(command, rest).await? {
+                return Ok(Some(refused));
+            }
+            if let Some(answer) = self.renew_slots(command).await? {
+                return Ok(Some(answer));
             }
         }
+    }
+
+    /// Renews what the ledger has of the lease. Returns the answer if that refuses the renewal.
+    async fn renew_rest(&self, command: &Renew, rest: Rest) -> Result<Option<RenewOutcome>, LimiterError> {
+        match rest {
+            Rest::Nothing => Ok(None),
+            Rest::NoSlots => {
+                // Another replica may have completed it.
+                let is_settled = self.read_lease(command.lease).await?.is_some_and(|lease| lease.settled);
+                Ok(is_settled.then_some(RenewOutcome::Answered(ReserveOutcome::LeaseSettled)))
+            }
+            Rest::Slots => Ok(match self.renew_in_ledger(command).await? {
+                RenewOutcome::NoSlots | RenewOutcome::Answered(ReserveOutcome::Granted { .. }) => None,
+                refused @ (RenewOutcome::Answered(_) | RenewOutcome::TooMany) => Some(refused),
+            }),
+        }
+    }
+
+    /// Renews the slots in allotments, and steps those that do not cover that. `None` if another call works on the lease.
+    async fn renew_slots(&self, command: &Renew) -> Result<Option<RenewOutcome>, LimiterError> {
         for _ in 0..ROUNDS_MAX {
             match self.renew_entry(command) {
-                Ok(answer) => return Ok(Some(answer)),
-                Err((pool, units)) => {
+                Renewed::Answer(answer) => return Ok(Some(answer)),
+                Renewed::Busy => return Ok(None),
+                Renewed::NotCovered(pool, units) => {
                     if let Some(key) = self.deleted_pool(&pool).await? {
                         return Ok(Some(RenewOutcome::Answered(ReserveOutcome::UnknownKey { key })));
                     }
@@ -62,6 +110,9 @@ impl<L: Ledger> Limiter<L> {
     fn begin_renew(&self, command: &Renew) -> Begin {
         let mut shard = self.allotments.table.lock(command.lease);
         let Some(entry) = shard.get_mut(command.lease) else { return Begin::NotAllotted };
+        if entry.busy {
+            return Begin::Wait;
+        }
         let has_slots = entry.legs.iter().any(|leg| leg.are_slots);
         match entry.state {
             State::Direct | State::Denied(_) => return Begin::NotAllotted,
@@ -74,34 +125,39 @@ impl<L: Ledger> Limiter<L> {
         }
         match entry.renewed_before(command) {
             Some(answer) => Begin::Answer(answer),
-            None => Begin::Renew { has_rest: entry.rest.is_some() },
+            None if entry.rest.is_none() => Begin::Renew(Rest::Nothing),
+            None => Begin::Renew(if entry.rest_has_slots { Rest::Slots } else { Rest::NoSlots }),
         }
     }
 
-    /// Begins the holds of all slots anew; or tells the slots whose allotment does not cover that.
-    fn renew_entry(&self, command: &Renew) -> Result<RenewOutcome, (Arc<Pool>, Units)> {
+    /// Begins the holds of all slots anew.
+    fn renew_entry(&self, command: &Renew) -> Renewed {
         let mut shard = self.allotments.table.lock(command.lease);
-        let running = |entry: &&mut Entry| entry.state == State::Running && !entry.busy;
-        let answered = |answer| Ok(RenewOutcome::Answered(answer));
+        let running = |entry: &&mut Entry| entry.busy || entry.state == State::Running;
+        let answered = |answer| Renewed::Answer(RenewOutcome::Answered(answer));
         let Some(entry) = shard.get_mut(command.lease).filter(running) else {
             return answered(ReserveOutcome::LeaseSettled);
         };
+        if entry.busy {
+            return Renewed::Busy;
+        }
         if let Some(answer) = entry.renewed_before(command) {
-            return Ok(answer);
+            return Renewed::Answer(answer);
         }
         let now_ns = self.ledger.now_ns();
         let slots = || entry.legs.iter().filter(|leg| leg.are_slots);
         if slots().any(|leg| leg.units.ends_at_ns <= now_ns) {
             return answered(ReserveOutcome::LeaseExpired);
         }
-        let more = entry.more();
-        if more.extends.len() + more.renewals.len() >= EXTENDS_MAX {
-            return Ok(RenewOutcome::TooMany);
+        if entry.more().extensions() >= EXTENDS_MAX {
+            return Renewed::Answer(RenewOutcome::TooMany);
         }
         // A slot that is held longer, because a later one is not covered, is only held too long.
         for leg in entry.legs.iter_mut().filter(|leg| leg.are_slots) {
-            let held_anew = self.hold_anew(leg).ok_or_else(|| (Arc::clone(&leg.pool), leg.units))?;
-            leg.units = held_anew;
+            match self.hold_anew(leg) {
+                Some(held_anew) => leg.units = held_anew,
+                None => return Renewed::NotCovered(Arc::clone(&leg.pool), leg.units),
+            }
         }
         entry.more().renewals.push((command.renew_id, unix_ms(now_ns)));
         answered(ReserveOutcome::granted(unix_ms(now_ns)))

@@ -6,10 +6,10 @@ use futures_util::future::{BoxFuture, join_all};
 
 use super::claim::Claim;
 use super::table::{Entry, Leg, Place, State};
-use super::wanted::Extent;
+use super::wanted::{Extent, Wanted};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LimitKey;
-use crate::limiter::reserve::Way;
+use crate::limiter::reserve::{Fallback, Way};
 use crate::limiter::resolve::Resolved;
 use crate::limiter::{Limiter, LimiterError};
 use crate::protocol::{Complete, Requirement, Reserve, ReserveOutcome};
@@ -38,12 +38,13 @@ impl<L: Ledger> Limiter<L> {
         let (allotments, command) = (&self.allotments, resolved.command);
         let lease = command.lease;
         let wanted = allotments.wanted(resolved);
-        if wanted.len() != command.requirements().len() {
+        let is_older = |wanted: &Wanted| wanted.pool.is_older(lease);
+        if wanted.len() != command.requirements().len() || wanted.iter().any(is_older) {
             return None;
         }
         let mut shard = allotments.table.lock(lease);
         if shard.get_mut(lease).is_some()
-            || shard.place_for(lease, &allotments.clock, &allotments.table) == Place::None
+            || shard.place_for(lease, &allotments.clock, &allotments.table) != Place::Free
         {
             return None;
         }
@@ -53,14 +54,13 @@ impl<L: Ledger> Limiter<L> {
             taken_at = self.allotment_now();
             taken_at
         };
-        if allotments.take_units(&wanted, Extent::All, now, &mut entry.legs).is_empty() {
+        if allotments.take_units(&wanted, Extent::AllAsked, now, &mut entry.legs).is_empty() {
             return None;
         }
         let reserved_at_unix_ms = unix_ms(taken_at.ledger_ns);
         entry.granted_at_unix_ms = reserved_at_unix_ms;
         allotments.table.enter(&mut shard, lease, entry);
         drop(shard);
-        allotments.ask(&wanted, taken_at);
         allotments.counts.count_served();
         resolved.reset_denial_streaks();
         Some(ReserveOutcome::granted(reserved_at_unix_ms))
@@ -70,18 +70,31 @@ impl<L: Ledger> Limiter<L> {
     pub(in crate::limiter) fn reserve_allotted<'a>(
         &'a self,
         resolved: Resolved<'a>,
+        fallback: Fallback,
     ) -> BoxFuture<'a, Result<ReserveOutcome, LimiterError>> {
         Box::pin(async move {
             let command = resolved.command;
             loop {
                 let mut freed = pin!(self.allotments.table.freed.notified());
                 freed.as_mut().enable();
-                match self.begin_allotted(command) {
+                match self.begin_allotted(command, fallback) {
                     Begin::Answer(answer) => return Ok(answer),
-                    Begin::AskLedger => return self.reserve_by(command, Way::Ledger).await,
+                    Begin::AskLedger => {
+                        return match fallback {
+                            Fallback::Reserve => self.reserve_by(command, Way::Ledger).await,
+                            Fallback::Force => self.force_in_ledger(resolved).await,
+                        };
+                    }
                     Begin::Wait => freed.await,
                     Begin::AskForRest(rest) => return self.reserve_by(&rest, Way::Ledger).await,
-                    Begin::SendRest(claim, rest) => return self.send_rest(claim, &rest).await,
+                    Begin::SendRest(claim, rest) => {
+                        let outcome = self.send_rest(claim, &rest).await?;
+                        // What a plain reserve is denied, a forced one takes.
+                        if fallback == Fallback::Reserve || matches!(outcome, ReserveOutcome::Granted { .. })
+                        {
+                            return Ok(outcome);
+                        }
+                    }
                     Begin::GiveUp(rest) => {
                         let unused = Complete::of_unknown_usage(&rest);
                         self.complete_in_ledger(&unused, &[]).await?;
@@ -93,14 +106,19 @@ impl<L: Ledger> Limiter<L> {
         })
     }
 
-    fn begin_allotted(&self, command: &Reserve) -> Begin<'_> {
+    fn begin_allotted(&self, command: &Reserve, fallback: Fallback) -> Begin<'_> {
         let lease = command.lease;
         let table = &self.allotments.table;
         let mut shard = table.lock(lease);
         let Some(entry) = shard.get_mut(lease) else {
-            return match shard.place_for(lease, &self.allotments.clock, table) {
-                Place::None => Begin::AskLedger,
-                Place::Free => {
+            let place = shard.place_for(lease, &self.allotments.clock, table);
+            return match (place, fallback) {
+                (Place::None, _) => Begin::AskLedger,
+                (Place::AheadOfClock, _) | (Place::Free, Fallback::Force) => {
+                    table.enter(&mut shard, lease, Entry::new(State::Direct, false));
+                    Begin::AskLedger
+                }
+                (Place::Free, Fallback::Reserve) => {
                     table.enter(&mut shard, lease, Entry::new(State::Unknown, true));
                     Begin::Fresh(Claim::new(&self.allotments, lease, false))
                 }
@@ -112,6 +130,10 @@ impl<L: Ledger> Limiter<L> {
         let has_ended_part = entry.has_ended_part(self.ledger.now_ns());
         match &entry.state {
             State::Direct => Begin::AskLedger,
+            State::Denied(_) if fallback == Fallback::Force => {
+                entry.state = State::Direct;
+                Begin::AskLedger
+            }
             State::Denied(denial) => Begin::Answer(denied_again(command, denial)),
             _ if !entry.was_made_for(command) => Begin::Answer(ReserveOutcome::LeaseConflict),
             State::Settled => Begin::Answer(ReserveOutcome::LeaseSettled),
@@ -144,8 +166,10 @@ impl<L: Ledger> Limiter<L> {
     ) -> Result<ReserveOutcome, LimiterError> {
         let (allotments, command) = (&self.allotments, resolved.command);
         let lease = command.lease;
-        let wanted = allotments.wanted(resolved);
+        let mut wanted = allotments.wanted(resolved);
         allotments.ask(&wanted, self.allotment_now());
+        // The ledger may have answered the id before. The limit counts as asked for, so that it keeps its pool.
+        wanted.retain(|wanted| !wanted.pool.is_older(lease));
         let takes = wanted.iter().map(|wanted| self.take_for(&wanted.pool, wanted.terms, wanted.units));
         for taken in join_all(takes).await {
             taken?;
@@ -182,7 +206,11 @@ impl<L: Ledger> Limiter<L> {
                 Ok(ReserveOutcome::granted(at_unix_ms))
             }
             Some(rest) => {
-                claim.send(|entry| entry.rest = Some(rest.clone()));
+                let rest_has_slots = resolved.holds_slots(|index| !taken.contains(&index));
+                claim.send(|entry| {
+                    entry.rest = Some(rest.clone());
+                    entry.rest_has_slots = rest_has_slots;
+                });
                 self.send_rest(claim, &rest).await
             }
         }

@@ -2,17 +2,18 @@
 //!
 //! An id is entered before anything is taken or sent. A repetition goes the way that the entry tells.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hashbrown::{DefaultHashBuilder, HashMap};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::clock::{OwnClock, wall_unix_ms};
 use super::pool::{Pool, Units};
 use crate::limit::{ExtendId, LeaseId, Overage, RenewId};
-use crate::protocol::{Complete, Requirement, Reserve, ReserveOutcome};
+use crate::protocol::{Complete, EXTENDS_MAX, Requirement, Reserve, ReserveOutcome};
 
 const SHARDS: usize = 16;
 /// The most leases in a shard.
@@ -29,8 +30,8 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 pub(super) struct Shard {
-    entries: BTreeMap<LeaseId, Entry>,
-    /// The entries that may be forgotten, the first ones first.
+    entries: HashMap<LeaseId, Entry, DefaultHashBuilder>,
+    /// The entries that may be forgotten, the first ones first. Each is listed once.
     over: VecDeque<LeaseId>,
     /// The newest id that was forgotten, at first the start of the process. Ids up to it go to the ledger.
     floor: u128,
@@ -42,10 +43,14 @@ pub(super) struct Entry {
     pub(super) state: State,
     /// A call works on it.
     pub(super) busy: bool,
+    /// Whether it is among those that may be forgotten.
+    is_listed: bool,
     /// What it holds of allotments.
     pub(super) legs: SmallVec<[Leg; 1]>,
     /// The part of its requirements that the ledger was asked for.
     pub(super) rest: Option<Box<Reserve>>,
+    /// Whether that part holds slots.
+    pub(super) rest_has_slots: bool,
     pub(super) granted_at_unix_ms: u64,
     pub(super) more: Option<Box<More>>,
 }
@@ -112,6 +117,8 @@ pub(super) enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Free,
+    /// Only as an id that the ledger is asked for: it is far ahead of the wall clock.
+    AheadOfClock,
     /// The id may have been forgotten, or there is no room: the ledger is asked.
     None,
 }
@@ -119,7 +126,7 @@ pub(super) enum Place {
 impl Table {
     pub(super) fn new() -> Self {
         let floor = u128::from(wall_unix_ms()) << 80;
-        let shard = || Mutex::new(Shard { entries: BTreeMap::new(), over: VecDeque::new(), floor });
+        let shard = || Mutex::new(Shard { entries: HashMap::default(), over: VecDeque::new(), floor });
         Self { shards: std::array::from_fn(|_| shard()), freed: Notify::new(), len: AtomicUsize::new(0) }
     }
 
@@ -141,7 +148,7 @@ impl Table {
             self.len.fetch_add(1, Ordering::Relaxed);
         }
         if is_over {
-            shard.over.push_back(lease);
+            shard.list(lease);
         }
     }
 
@@ -158,7 +165,7 @@ impl Table {
             let Shard { entries, over, .. } = &mut *shard;
             for (&lease, entry) in entries {
                 if !entry.busy && entry.end_holds(ledger_ns) {
-                    over.push_back(lease);
+                    entry.list(lease, over);
                 }
             }
         }
@@ -172,23 +179,55 @@ impl Shard {
 
     /// Whether an id that has no entry can be entered.
     pub(super) fn place_for(&mut self, lease: LeaseId, clock: &OwnClock, table: &Table) -> Place {
-        if lease.as_u128() <= self.floor || clock.is_far_ahead(lease.timestamp_ms()) {
+        if lease.as_u128() <= self.floor {
             return Place::None;
         }
         while self.entries.len() >= SHARD_ENTRIES_MAX {
             let Some(oldest) = self.over.pop_front() else {
-                self.floor = self.floor.max(lease.as_u128());
+                self.raise_floor(lease, clock);
                 return Place::None;
             };
-            self.floor = self.floor.max(oldest.as_u128());
+            // A call works on it again: it is listed anew behind that.
+            if let Some(busy) = self.entries.get_mut(&oldest).filter(|entry| entry.busy) {
+                busy.is_listed = false;
+                continue;
+            }
+            self.raise_floor(oldest, clock);
             table.remove(self, oldest);
         }
-        if lease.as_u128() <= self.floor { Place::None } else { Place::Free }
+        match lease.as_u128() <= self.floor {
+            true => Place::None,
+            false if clock.is_far_ahead(lease.timestamp_ms()) => Place::AheadOfClock,
+            false => Place::Free,
+        }
+    }
+
+    /// Sends ids up to this one to the ledger. One that is far ahead of the wall clock would send them all.
+    fn raise_floor(&mut self, forgotten: LeaseId, clock: &OwnClock) {
+        if !clock.is_far_ahead(forgotten.timestamp_ms()) {
+            self.floor = self.floor.max(forgotten.as_u128());
+        }
     }
 
     /// The entry may be forgotten from now on.
-    pub(super) fn is_over(&mut self, lease: LeaseId) {
-        self.over.push_back(lease);
+    pub(super) fn list(&mut self, lease: LeaseId) {
+        if let Some(entry) = self.entries.get_mut(&lease) {
+            entry.list(lease, &mut self.over);
+        }
+    }
+
+    /// Changes the entry of a lease. It may be forgotten from then on, if `change` returns true.
+    pub(super) fn change<T>(
+        &mut self,
+        lease: LeaseId,
+        change: impl FnOnce(&mut Entry) -> (T, bool),
+    ) -> Option<T> {
+        let entry = self.entries.get_mut(&lease)?;
+        let (result, is_over) = change(entry);
+        if is_over {
+            entry.list(lease, &mut self.over);
+        }
+        Some(result)
     }
 }
 
@@ -204,7 +243,23 @@ impl State {
 
 impl Entry {
     pub(super) fn new(state: State, busy: bool) -> Self {
-        Self { state, busy, legs: SmallVec::new(), rest: None, granted_at_unix_ms: 0, more: None }
+        Self {
+            state,
+            busy,
+            is_listed: false,
+            legs: SmallVec::new(),
+            rest: None,
+            rest_has_slots: false,
+            granted_at_unix_ms: 0,
+            more: None,
+        }
+    }
+
+    fn list(&mut self, lease: LeaseId, over: &mut VecDeque<LeaseId>) {
+        if !self.is_listed {
+            self.is_listed = true;
+            over.push_back(lease);
+        }
     }
 
     pub(super) fn more(&mut self) -> &mut More {
@@ -242,6 +297,74 @@ impl Entry {
 impl Leg {
     /// Returns units to the allotment.
     pub(super) fn release(&self, units: u64) {
-        self.pool.lock().release(self.units, units);
+        if units > 0 {
+            self.pool.lock().release(self.units, units);
+        }
+    }
+}
+
+impl More {
+    /// How often the lease was extended and renewed. Denied extends do not count.
+    pub(super) fn extensions(&self) -> usize {
+        self.extends.iter().filter(|extended| extended.is_granted()).count() + self.renewals.len()
+    }
+
+    /// Remembers the answer to an extend; of the denied ones the newest.
+    pub(super) fn remember(&mut self, extended: Extended) {
+        let denied = || self.extends.iter().enumerate().filter(|(_, earlier)| !earlier.is_granted());
+        if !extended.is_granted() && denied().count() >= EXTENDS_MAX {
+            let oldest = denied().next().map(|(index, _)| index);
+            oldest.into_iter().for_each(|index| drop(self.extends.remove(index)));
+        }
+        self.extends.push(extended);
+    }
+}
+
+impl Extended {
+    fn is_granted(&self) -> bool {
+        matches!(self.answer, ReserveOutcome::Granted { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+
+    use super::super::Allotments;
+    use super::super::claim::Claim;
+    use super::*;
+
+    /// Enters a lease that has expired, and claims it.
+    fn claim(allotments: &Allotments, lease: LeaseId) -> Claim<'_> {
+        let table = &allotments.table;
+        let mut shard = table.lock(lease);
+        match shard.get_mut(lease) {
+            Some(entry) => entry.busy = true,
+            None => table.enter(&mut shard, lease, Entry::new(State::Expired, true)),
+        }
+        drop(shard);
+        Claim::new(allotments, lease, true)
+    }
+
+    #[tokio::test]
+    async fn a_claim_on_a_forgotten_lease_wakes_those_that_wait_for_it() {
+        let (allotments, lease) = (Allotments::new(), LeaseId::generate());
+        let claim = claim(&allotments, lease);
+        let mut freed = pin!(allotments.table.freed.notified());
+        assert!(poll!(&mut freed).is_pending());
+        allotments.table.remove(&mut allotments.table.lock(lease), lease);
+        drop(claim);
+        assert!(poll!(&mut freed).is_ready());
+    }
+
+    #[test]
+    fn an_entry_whose_completes_fail_is_listed_once() {
+        let (allotments, lease) = (Allotments::new(), LeaseId::generate());
+        for _ in 0..5 {
+            drop(claim(&allotments, lease));
+        }
+        assert_eq!(allotments.table.lock(lease).over.len(), 1);
     }
 }

@@ -102,7 +102,11 @@ impl<L: Ledger> Limiter<L> {
             }
             end = self.finish_under_way(pool).await?;
         }
-        let wants_next = |terms: &Terms| pool.lock().wants_next(*terms, self.allotment_now());
+        let wants_next = |terms: &Terms| {
+            let (mut state, now) = (pool.lock(), self.allotment_now());
+            let left = state.room(terms.version, now);
+            state.wants_next(left, *terms, now) || state.ends_soon(*terms, now)
+        };
         if let Some(terms) = self.current_terms(pool).filter(wants_next) {
             self.take(pool, terms, 1).await?;
         }

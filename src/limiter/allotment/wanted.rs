@@ -27,6 +27,8 @@ pub(super) struct Wanted {
 pub(super) enum Extent {
     /// All of them or none.
     All,
+    /// All of them or none; what is taken counts as asked for.
+    AllAsked,
     /// Those that find room.
     Fitting,
 }
@@ -34,16 +36,14 @@ pub(super) enum Extent {
 type Locked<'a> = SmallVec<[MutexGuard<'a, PoolState>; 4]>;
 
 impl Allotments {
-    /// What the command wants of limits that hand out allotments, in the order of its requirements. A limit may have answered
-    /// an id that is older than its pool, so it is left out, too.
-    pub(super) fn wanted(&self, resolved: &Resolved<'_>) -> SmallVec<[Wanted; 2]> {
+    /// What the command wants of limits that hand out allotments, in the order of its requirements.
+    pub(super) fn wanted(&self, resolved: &Resolved<'_>) -> SmallVec<[Wanted; 4]> {
         let requirements = resolved.command.requirements().iter().zip(resolved.limits()).enumerate();
         let wanted = requirements.filter_map(|(index, (requirement, limit))| {
             let limit = limit.filter(|limit| limit.state.status == Status::Active)?;
             let terms = Terms::of(limit).filter(|_| !resolved.is_new(index))?;
             let pool = self.pool(&requirement.key, limit.account);
-            let is_older = pool.is_older(resolved.command.lease);
-            (!is_older).then(|| Wanted { index, pool, terms, units: requirement.amount.get() })
+            Some(Wanted { index, pool, terms, units: requirement.amount.get() })
         });
         wanted.collect()
     }
@@ -67,19 +67,21 @@ impl Allotments {
     ) -> SmallVec<[usize; 4]> {
         let mut pools: Locked<'_> = wanted.iter().map(|wanted| wanted.pool.lock()).collect();
         let now = now();
-        let fits = |(wanted, pool): (&Wanted, &MutexGuard<'_, PoolState>)| {
-            pool.room(wanted.terms.version, now) >= wanted.units
+        let room = |(wanted, pool): (&Wanted, &MutexGuard<'_, PoolState>)| {
+            pool.room(wanted.terms.version, now).checked_sub(wanted.units)
         };
-        if extent == Extent::All && !wanted.iter().zip(&pools).all(fits) {
+        let left: SmallVec<[Option<u64>; 4]> = wanted.iter().zip(&pools).map(room).collect();
+        if extent != Extent::Fitting && left.iter().any(Option::is_none) {
             return SmallVec::new();
         }
         let mut taken = SmallVec::new();
-        for (wanted, pool) in wanted.iter().zip(&mut pools) {
-            if !fits((wanted, &*pool)) {
-                continue;
-            }
+        for ((wanted, pool), left) in wanted.iter().zip(&mut pools).zip(left) {
+            let Some(left) = left else { continue };
             let mut units = SmallVec::new();
             pool.take_units(wanted.terms.version, wanted.units, now, &mut units);
+            if extent == Extent::AllAsked {
+                pool.demand.ask(wanted.units, wanted.terms.period_ns, now);
+            }
             legs.extend(units.into_iter().map(|units| Leg {
                 pool: Arc::clone(&wanted.pool),
                 units,
@@ -89,7 +91,7 @@ impl Allotments {
                 overage: wanted.terms.overage,
             }));
             taken.push(wanted.index);
-            if pool.wants_next(wanted.terms, now) {
+            if pool.wants_next(left, wanted.terms, now) {
                 self.wanted.notify_one();
             }
         }
