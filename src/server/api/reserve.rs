@@ -44,7 +44,8 @@ pub(super) async fn one<L: Ledger>(
         true => Box::pin(api.report(&asked.command.keys().collect::<Vec<_>>())).await,
         false => None,
     };
-    Ok(decided.respond(denied, limits))
+    let served_by = served_by(api, &asked.command, &decided.outcome);
+    Ok(decided.respond(denied, limits, served_by))
 }
 
 /// The outcome of what a reserve asks for, and who decided it.
@@ -56,7 +57,12 @@ pub(in crate::server) struct Decided {
 
 impl Decided {
     /// The answer. `denied` is the status of a denial.
-    fn respond(self, denied: StatusCode, limits: Option<Vec<LimitReport>>) -> Response {
+    fn respond(
+        self,
+        denied: StatusCode,
+        limits: Option<Vec<LimitReport>>,
+        served_by: Option<String>,
+    ) -> Response {
         let outcome = match self.outcome {
             CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => outcome,
             looked @ CommandOutcome::LookedFree { .. } => {
@@ -66,7 +72,7 @@ impl Decided {
         let status = if denied == StatusCode::OK { status(&outcome) } else { status_of(&outcome, denied) };
         let body = match self.without_ledger {
             true => ReserveAnswer::without_ledger(outcome.clone()),
-            false => ReserveAnswer { limits, ..ReserveAnswer::from(outcome.clone()) },
+            false => ReserveAnswer { limits, served_by, ..ReserveAnswer::from(outcome.clone()) },
         };
         let response = answer(status, body);
         if denied == StatusCode::OK { response } else { with_retry_after(response, &outcome) }
@@ -135,9 +141,10 @@ pub(super) async fn batch<L: Ledger>(
             carried_out = carried_out => carried_out,
         }
     };
-    let conclude = |_: &Asked, outcome| {
+    let conclude = |asked: &Asked, outcome| {
         api.metrics.reserves.count_command(&outcome);
-        ReserveAnswer::from(outcome)
+        let served_by = served_by(api, &asked.command, &outcome);
+        ReserveAnswer { served_by, ..ReserveAnswer::from(outcome) }
     };
     let without_ledger = |asked: &Asked, reject: &Reject| {
         grant_in_emergency(api, reject, &asked.command).map(ReserveAnswer::without_ledger)
@@ -145,6 +152,14 @@ pub(super) async fn batch<L: Ledger>(
     let mut results = api.answer_items(wait, items, run, conclude, without_ledger).await;
     reported.report(api, &mut results).await;
     Ok(api.answer_batch(results))
+}
+
+/// The URL of this replica, if it granted a part of the lease from an allotment.
+fn served_by<L: Ledger>(api: &Api<L>, command: &ReserveCommand, outcome: &CommandOutcome) -> Option<String> {
+    match outcome {
+        CommandOutcome::Reserved(ReserveOutcome::Granted { .. }) => api.served_by(command.reserve().lease),
+        CommandOutcome::Reserved(_) | CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => None,
+    }
 }
 
 /// How long a command may wait for room.
