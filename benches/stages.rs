@@ -189,6 +189,7 @@ fn json_out(bencher: Bencher) {
         emergency: false,
         limits: None,
         would_deny: Vec::new(),
+        served_by: None,
     };
     bencher.bench(|| serde_json::to_vec(divan::black_box(&answer)).expect("it is plain"));
 }

@@ -8,10 +8,10 @@ use tokio::time::MissedTickBehavior;
 
 use crate::decide::ids::Ids;
 use crate::ledger::{AccountId, Ledger};
-use crate::limit::LimitState;
+use crate::limit::{LimitState, ReplicaUrl};
 use crate::limiter::{EmergencyDebt, Limiter, LimiterOptions};
 use crate::registry::file::LockedFile;
-use crate::registry::{Admin, AdminError, Registry};
+use crate::registry::{Admin, AdminError, Registry, Replicas};
 use crate::telemetry::with_sources;
 
 /// The pause before the ledger is asked again whether it is ready.
@@ -26,6 +26,7 @@ pub struct Engine<L> {
     registry: Arc<Registry<L>>,
     admin: Admin<L>,
     limiter: Limiter<L>,
+    replicas: Replicas<L>,
     loops: LoopOptions,
 }
 
@@ -41,6 +42,8 @@ pub struct EngineOptions {
     pub registry_file: Option<LockedFile>,
     /// Intervals of the background loops.
     pub loops: LoopOptions,
+    /// The URL under which other replicas reach this process; without one it is not announced.
+    pub advertise_url: Option<ReplicaUrl>,
 }
 
 /// Intervals of the background loops.
@@ -72,6 +75,7 @@ impl Default for EngineOptions {
             limiter: LimiterOptions::default(),
             registry_file: None,
             loops: LoopOptions::default(),
+            advertise_url: None,
         }
     }
 }
@@ -96,17 +100,23 @@ impl EngineOptions {
     pub fn with_loops(self, loops: LoopOptions) -> Self {
         Self { loops, ..self }
     }
+
+    /// Announces this URL to the other replicas.
+    pub fn with_advertise_url(self, advertise_url: Option<ReplicaUrl>) -> Self {
+        Self { advertise_url, ..self }
+    }
 }
 
 impl<L: Ledger> Engine<L> {
     /// Builds the parts. Nothing is read or written before [`Engine::bootstrap`].
     pub fn new(ledger: Arc<L>, options: EngineOptions) -> Self {
-        let EngineOptions { ledger_number, limiter, registry_file, loops } = options;
+        let EngineOptions { ledger_number, limiter, registry_file, loops, advertise_url } = options;
         let ids = Ids::new(ledger_number);
         let registry = Arc::new(Registry::new(Arc::clone(&ledger), ids, registry_file));
         let admin = Admin::new(Arc::clone(&registry));
         let limiter = Limiter::new(Arc::clone(&ledger), ids, Arc::clone(&registry), limiter);
-        Self { ledger, ids, registry, admin, limiter, loops }
+        let replicas = Replicas::new(Arc::clone(&ledger), ids, advertise_url);
+        Self { ledger, ids, registry, admin, limiter, replicas, loops }
     }
 
     /// Reserves, completes and extends leases.
@@ -122,6 +132,11 @@ impl<L: Ledger> Engine<L> {
     /// The definitions known to this process.
     pub fn registry(&self) -> &Registry<L> {
         &self.registry
+    }
+
+    /// The replicas over the same ledger that announce themselves.
+    pub fn replicas(&self) -> &Replicas<L> {
+        &self.replicas
     }
 
     /// The ledger.
@@ -148,7 +163,7 @@ impl<L: Ledger> Engine<L> {
     }
 
     /// Runs the background loops forever: follows the log of definitions, applies decreases, retires and forgets idle
-    /// instances, records what was granted without the ledger, steps allotments.
+    /// instances, records what was granted without the ledger, steps allotments, announces this process.
     pub async fn run_loops(&self) {
         let decreases = self.admin.run_decreases(self.loops.decrease_interval);
         tokio::join!(
@@ -157,6 +172,7 @@ impl<L: Ledger> Engine<L> {
             self.retire_idle_instances(),
             self.record_emergency_debt(),
             self.limiter.run_allotments(),
+            self.replicas.run(),
             self.ledger.run_upkeep()
         );
     }

@@ -15,7 +15,7 @@ const EXPIRY_LAG_NS: u64 = 60 * NS_PER_SECOND;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Operator,
-    /// The log of versions: of operators, or of instances.
+    /// A log: of the versions of operators, of those of instances, or of the announcements of replicas.
     Log,
     Measure,
     Allowance,

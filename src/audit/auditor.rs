@@ -37,6 +37,7 @@ impl Auditor {
         accounts.assign(ids.operator(), Role::Operator);
         accounts.assign(ids.registry(), Role::Log);
         accounts.assign(ids.instances(), Role::Log);
+        accounts.assign(ids.replicas(), Role::Log);
         accounts.assign(ids.measure(), Role::Measure);
         accounts.assign(ids.allowance(), Role::Allowance);
         Self {

@@ -116,7 +116,9 @@ impl ChainContext {
             | Code::Measure
             | Code::Allow
             | Code::Allot
-            | Code::Pass => {
+            | Code::Pass
+            | Code::Announce
+            | Code::AnnounceUrl => {
                 if let [Some(Role::Debt(limit)), _] | [_, Some(Role::Debt(limit))] = [debit, credit]
                     && transfer.amount > 0
                 {

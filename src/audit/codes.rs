@@ -27,9 +27,11 @@ pub(super) fn is_of_lease(code: TransferCode) -> bool {
         | Code::Release
         | Code::Borrow
         | Code::Pass => true,
-        // A measure of a release names no lease. An allotment names its own chain.
+        // A measure of a release names no lease. An allotment names its own chain, and an announcement its replica.
         Code::Measure
         | Code::Allot
+        | Code::Announce
+        | Code::AnnounceUrl
         | Code::Grant
         | Code::Cut
         | Code::Definition

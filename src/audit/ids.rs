@@ -38,6 +38,10 @@ impl Ids {
         self.hash("acct:instances")
     }
 
+    pub(super) fn replicas(self) -> u128 {
+        self.hash("acct:replicas")
+    }
+
     pub(super) fn measure(self) -> u128 {
         self.hash("acct:measure")
     }

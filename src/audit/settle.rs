@@ -129,7 +129,9 @@ pub(super) fn check(
             | Code::Measure
             | Code::Allow
             | Code::Allot
-            | Code::Pass => {
+            | Code::Pass
+            | Code::Announce
+            | Code::AnnounceUrl => {
                 let sentence = "a complete contains a transfer that does not belong to it".to_owned();
                 wrong(Law::LeaseShape, sentence, None);
             }

@@ -74,7 +74,9 @@ fn tell(auditor: &Auditor, transfer: &RawTransfer, code: Code) -> String {
         | Code::Repay
         | Code::Measure
         | Code::Allow
-        | Code::Allot => format!("moves {amount} with code {}", transfer.code),
+        | Code::Allot
+        | Code::Announce
+        | Code::AnnounceUrl => format!("moves {amount} with code {}", transfer.code),
     }
 }
 

@@ -18,6 +18,7 @@ pub struct Ids {
     operator: AccountId,
     registry: AccountId,
     instances: AccountId,
+    replicas: AccountId,
 }
 
 /// Derives the ids of one lease's transfers.
@@ -52,6 +53,10 @@ pub enum Purpose {
     Pass = 11,
     /// The transfers of an allotment, whose chain is named like a lease.
     Allot = 12,
+    /// The announcement of a replica, or its void. Both are named like a lease.
+    Announce = 13,
+    /// A part of the URL of a replica, which is named like a lease.
+    AnnounceUrl = 14,
 }
 
 /// The most attempts at one transfer of a lease: 3 bits of its id count them.
@@ -79,6 +84,7 @@ impl Ids {
             operator: account("acct:operator"),
             registry: account("acct:registry"),
             instances: account("acct:instances"),
+            replicas: account("acct:replicas"),
         }
     }
 
@@ -100,6 +106,11 @@ impl Ids {
     /// The account whose transfers are the definition versions of template instances.
     pub fn instances(self) -> AccountId {
         self.instances
+    }
+
+    /// The account whose transfers are the announcements of replicas.
+    pub fn replicas(self) -> AccountId {
+        self.replicas
     }
 
     /// The first account of a limit.

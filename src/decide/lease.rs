@@ -343,7 +343,9 @@ impl HeldLeg {
             | TransferCode::Measure
             | TransferCode::Allow
             | TransferCode::Allot
-            | TransferCode::Pass => None,
+            | TransferCode::Pass
+            | TransferCode::Announce
+            | TransferCode::AnnounceUrl => None,
         }
     }
 

@@ -10,6 +10,7 @@
 //! | [`lease`] | the transfers of a lease -> what it holds, and whether it is settled |
 //! | `extend` | a running lease and an extend command -> a chain; the chain's outcome -> granted, denied, or read again |
 //! | `allotment` | allotments of a limit, and what is needed of them -> chains; their outcomes -> taken, stepped, or plan anew |
+//! | `announcement` | a replica that lives -> chains that say so; the transfers of announcements -> the replicas that live |
 //! | `renew` | a running lease and a renew command -> a chain; the chain's outcome -> renewed, expired, or read again |
 //! | [`settle`] | a lease and its actual amounts -> chains, until the ledger accepts one |
 //! | [`refill`] | a limit with a schedule and the time -> a chain that refills what is due |
@@ -34,6 +35,7 @@
 
 pub(crate) mod allotment;
 mod allowance;
+pub(crate) mod announcement;
 pub(crate) mod borrow;
 pub mod clock_value;
 pub mod definition_codec;

@@ -67,8 +67,8 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Reads the transfers of one account that match the query.
     ///
-    /// A ledger must serve [`TransferCode::Definition`] on either side and [`TransferCode::Close`] on the debit side,
-    /// voids of closing transfers included. Any other query may fail with [`LedgerError::Unexpected`].
+    /// A ledger must serve [`TransferCode::Definition`] on either side, and [`TransferCode::Close`] and
+    /// [`TransferCode::Announce`] on the debit side, voids of such transfers included. Any other query may fail with [`LedgerError::Unexpected`].
     fn account_transfers(
         &self,
         query: AccountQuery,

@@ -192,11 +192,15 @@ pub enum TransferCode {
     Allot = 29,
     /// The transfer with which every later attempt at a reserve begins. It has one id for each lease.
     Pass = 30,
+    /// A replica lives, until the transfer expires or is voided.
+    Announce = 31,
+    /// A part of the URL under which a replica answers the others.
+    AnnounceUrl = 32,
 }
 
 impl TransferCode {
     /// Every code.
-    pub(crate) const ALL: [TransferCode; 27] = [
+    pub(crate) const ALL: [TransferCode; 29] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -224,6 +228,8 @@ impl TransferCode {
         TransferCode::Allow,
         TransferCode::Allot,
         TransferCode::Pass,
+        TransferCode::Announce,
+        TransferCode::AnnounceUrl,
     ];
 
     /// The code with this number.
@@ -231,7 +237,7 @@ impl TransferCode {
         Self::ALL.into_iter().find(|&code| code as u16 == number)
     }
 
-    /// Whether transfers of this code belong to a lease, which their user data names.
+    /// Whether transfers of this code belong to a lease, which their user data names, or to what is named like one.
     pub(crate) fn is_of_lease(self) -> bool {
         match self {
             Self::Grant
@@ -243,7 +249,8 @@ impl TransferCode {
             | Self::AdvanceClock
             | Self::Refill
             | Self::Repay
-            | Self::Allow => false,
+            | Self::Allow
+            | Self::Announce => false,
             Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
@@ -260,15 +267,15 @@ impl TransferCode {
             | Self::Borrow
             | Self::Measure
             | Self::Allot
-            | Self::Pass => true,
+            | Self::Pass
+            | Self::AnnounceUrl => true,
         }
     }
 
-    /// Whether transfers of this code are looked up by account. Others are looked up by id only, and the memory ledger forgets
-    /// them in time.
+    /// Whether the memory ledger keeps transfers of this code. Others are looked up by id only, and it forgets them in time.
     pub(crate) fn is_of_log(self) -> bool {
         match self {
-            Self::Definition | Self::Close => true,
+            Self::Definition | Self::Close | Self::Announce | Self::AnnounceUrl => true,
             Self::Grant
             | Self::Cut
             | Self::KeepReserved

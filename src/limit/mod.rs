@@ -16,6 +16,7 @@ mod kind;
 mod kind_name;
 mod on_unavailable;
 mod queueing;
+mod replica_url;
 #[cfg(test)]
 pub(crate) mod schema;
 mod segments;
@@ -44,6 +45,7 @@ pub(crate) use kind::{EncodedKind, Refill, ScheduledKind, Steps, Tick};
 pub use kind_name::KindName;
 pub use on_unavailable::{EmergencyShare, OnUnavailable};
 pub use queueing::{QueueOrder, Queueing};
+pub use replica_url::{REPLICA_URL_BYTES_MAX, ReplicaUrl, ReplicaUrlError};
 pub use state::{LimitState, Origin, Status};
 pub use template::{INSTANCES_MAX_DEFAULT, KeyTemplate};
 pub use texts::{DESCRIPTION_BYTES_MAX, Texts, UNIT_BYTES_MAX};

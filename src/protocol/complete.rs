@@ -121,6 +121,10 @@ pub struct CompleteBody {
     #[serde(default)]
     #[cfg_attr(test, schema(max_items = 32))]
     pub actuals: Vec<ActualBody>,
+    /// The `served_by` of the answer that granted the lease, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(max_length = 255))]
+    pub served_by: Option<String>,
 }
 
 /// One actual amount in JSON.
@@ -172,6 +176,7 @@ impl From<&Complete> for CompleteBody {
             lease_id: command.lease.to_string(),
             job_id: command.job_id.clone(),
             actuals: command.actuals().iter().map(actual).collect(),
+            served_by: None,
         }
     }
 }

@@ -77,6 +77,10 @@ pub struct ExtendBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schema(maximum = 9))]
     pub priority: Option<u64>,
+    /// The `served_by` of the answer that granted the lease, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(max_length = 255))]
+    pub served_by: Option<String>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -109,6 +113,7 @@ impl From<&Extend> for ExtendBody {
             amount: command.requirement.amount.get(),
             max_wait_ms: 0,
             priority: None,
+            served_by: None,
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | [`object`] | a token bucket as an object per key |
 //! | [`batch`] | several reserves or completes in one request |
 //! | [`admin`] | create, change, delete and list limits |
+//! | [`replica`] | the replicas over one ledger |
 //! | [`error`] | names of errors, and why a command or an answer is malformed |
 //!
 //! A request is parsed into a *body*, which serde reads, and then into a *command*, which is always valid. An *outcome* is
@@ -25,6 +26,7 @@ pub mod error;
 pub mod extend;
 pub mod object;
 pub mod renew;
+pub mod replica;
 pub mod report;
 pub mod reserve;
 pub mod reserve_command;
@@ -52,6 +54,7 @@ pub use object::{
     ObjectState, ObjectStateAnswer, ObjectTryAnswer,
 };
 pub use renew::{Renew, RenewBody, RenewOutcome};
+pub use replica::{ReplicaBody, ReplicasAnswer};
 pub use report::LimitReport;
 pub use reserve::{
     REQUIREMENTS_MAX, Requirement, RequirementBody, Reserve, ReserveAnswer, ReserveBody, ReserveOutcome,

@@ -53,6 +53,10 @@ pub struct RenewBody {
     /// A ULID that names the attempt.
     #[cfg_attr(test, schema(value_type = crate::limit::schema::Ulid))]
     pub renew_id: String,
+    /// The `served_by` of the answer that granted the lease, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(max_length = 255))]
+    pub served_by: Option<String>,
 }
 
 impl RenewBody {
@@ -66,6 +70,6 @@ impl RenewBody {
 
 impl From<&Renew> for RenewBody {
     fn from(command: &Renew) -> Self {
-        Self { lease_id: command.lease.to_string(), renew_id: command.renew_id.to_string() }
+        Self { lease_id: command.lease.to_string(), renew_id: command.renew_id.to_string(), served_by: None }
     }
 }

@@ -218,6 +218,10 @@ pub struct ReserveAnswer {
     /// The limits that had too little room: they are in shadow mode, or the reserve was forced. The excess is debt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub would_deny: Vec<String>,
+    /// The URL of the replica that holds a part of the lease in an allotment. Send it along with completes, extends and renewals
+    /// of the lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<String>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -271,6 +275,7 @@ impl ReserveAnswer {
             emergency: false,
             limits: None,
             would_deny: Vec::new(),
+            served_by: None,
         }
     }
 
@@ -301,6 +306,7 @@ impl ReserveAnswer {
             would_deny,
             emergency: _,
             limits: _,
+            served_by: _,
         } = self;
         let unreadable = || AnswerError::Unreadable(error.clone());
         if allowed {

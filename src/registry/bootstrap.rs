@@ -25,6 +25,7 @@ impl<L: Ledger> Admin<L> {
             account(registry.ids.operator(), AccountCode::Operator),
             account(registry.ids.registry(), AccountCode::Registry),
             account(registry.ids.instances(), AccountCode::Registry),
+            account(registry.ids.replicas(), AccountCode::Registry),
             account(registry.ids.measure(), AccountCode::Measure),
             allowance,
         ];

@@ -13,6 +13,7 @@
 //! | `instance_log.rs` | the log of instances, for a list of them |
 //! | `refiller.rs`, `refill_clock.rs` | makes the refills that are due |
 //! | `refills_by_hand.rs` | makes refills on request |
+//! | `replicas.rs` | the replicas that announce themselves in the ledger |
 //! | `admin.rs`, `decreases.rs`, `usage.rs`, `filter.rs`, `bootstrap.rs` | the operators' side: changes, decreases, lists with usage, start |
 //!
 //! A change never writes the snapshot. It creates a version in the ledger; the snapshot changes when the version is read back.
@@ -35,6 +36,7 @@ mod new_instance;
 mod refill_clock;
 mod refiller;
 mod refills_by_hand;
+mod replicas;
 mod saver;
 mod snapshot;
 mod templates;
@@ -52,6 +54,7 @@ pub(crate) use instances::InstanceLookup;
 pub(crate) use new_instance::{MakingOutcome, NewInstance};
 pub(crate) use refill_clock::RefillClock;
 pub(crate) use refiller::{CaughtUp, RefillObserver, Refiller};
+pub use replicas::{ReplicaInfo, Replicas};
 pub use saver::SaveCounts;
 pub(crate) use snapshot::{Snapshot, Waiters};
 pub use usage::{LimitPage, LimitUsage};

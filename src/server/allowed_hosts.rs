@@ -90,6 +90,11 @@ impl AllowedHosts {
         }
     }
 
+    /// Whether a `Host` header of this text is allowed.
+    pub(super) fn allows_authority(&self, authority: &str) -> bool {
+        split_port(authority.as_bytes()).is_some_and(|(name, port)| self.allows(name, port))
+    }
+
     fn allows(&self, name: &[u8], port: Option<u16>) -> bool {
         let is_named = |allowed: &AllowedHost| {
             allowed.name.as_bytes().eq_ignore_ascii_case(name)

@@ -8,6 +8,7 @@
 //! | `allowed_hosts` | keeps web pages away |
 //! | `audit` | a line for each change of a limit |
 //! | `otlp` | traces, logs and metrics for a collector (feature `otlp`) |
+//! | `peers` | sends calls to other replicas |
 //! | [`probe`] | the readiness check that `ratelimiterd probe` runs |
 //! | `body` | how long a body may be, and why it cannot be read |
 //! | `capped_log` | standard error, with a ceiling on bytes per second |
@@ -44,6 +45,7 @@ mod limit_metrics;
 mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod peers;
 pub mod probe;
 mod recent_denials;
 mod registry_metrics;
@@ -60,6 +62,7 @@ pub use capped_log::CappedLog;
 pub use metrics::Metrics;
 #[cfg(feature = "otlp")]
 pub use otlp::{Otlp, OtlpError};
+pub use peers::Peers;
 pub use run::serve;
 pub use serve_error::ServeError;
 pub use stop_signal::{Hangup, stop_signal};

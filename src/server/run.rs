@@ -136,7 +136,12 @@ async fn serve_over<L: Ledger>(
     // The HTTP server has ended, so the queue of the ledger only gets shorter from here on.
     background.shutdown().await;
     let drained = async {
-        if let Err(error) = engine.limiter().return_allotments().await {
+        let (withdrawn, returned) =
+            tokio::join!(engine.replicas().withdraw(), engine.limiter().return_allotments());
+        if let Err(error) = withdrawn {
+            tracing::debug!(error = with_sources(&error), "the announcement is not withdrawn; it expires");
+        }
+        if let Err(error) = returned {
             tracing::debug!(error = with_sources(&error), "allotments are not returned; they expire");
         }
         if let Err(error) = engine.limiter().record_emergency_debt(EmergencyDebt::All).await {
@@ -197,6 +202,11 @@ fn engine_options(settings: &Settings, file: LockedFile) -> EngineOptions {
         .with_limiter(limiter)
         .with_registry_file(file)
         .with_loops(loops)
+        // A memory ledger is this process's own: nobody would read the announcement.
+        .with_advertise_url(match settings.server.backend {
+            Backend::Memory => None,
+            Backend::TigerBeetle => settings.server.advertise_url.clone(),
+        })
 }
 
 /// Makes the ledger ready as soon as it answers, then runs the background loops, forever.

@@ -9,6 +9,7 @@ mod limiter;
 mod objects;
 mod permits;
 mod recorder;
+mod served_by;
 #[cfg(feature = "client-tls")]
 mod tls;
 mod tokens;

@@ -3,6 +3,7 @@
 
 pub mod allotment_edges;
 pub mod allotments;
+pub mod announcements;
 pub mod borrow_bounds;
 pub mod buckets;
 pub mod calendar;
@@ -59,6 +60,10 @@ macro_rules! contract_tests {
             a_reserve_batch_answers_in_order,
             concurrent_callers_never_exceed_the_capacity,
             the_largest_amounts_are_exact,
+        ]);
+        $crate::contract_tests!(@module announcements, $backend, [
+            replicas_know_each_other_from_the_ledger,
+            a_replica_counts_as_living_until_its_announcement_expires,
         ]);
         $crate::contract_tests!(@module look, $backend, [
             a_look_says_what_a_reserve_would_and_takes_nothing,

@@ -29,6 +29,7 @@ pub const ROUTES: &[(Method, &str, Scope)] = &[
     (Method::HEAD, "/v1/admin/limits/rpm", Scope::Read),
     (Method::GET, "/v1/admin/limits/rpm/history", Scope::Read),
     (Method::GET, "/v1/admin/denials", Scope::Read),
+    (Method::GET, "/v1/admin/replicas", Scope::Admin),
     (Method::PUT, "/v1/admin/limits", Scope::Admin),
     (Method::DELETE, "/v1/admin/limits/rpm", Scope::Admin),
     (Method::POST, "/v1/admin/limits/rpm/replenish", Scope::Admin),

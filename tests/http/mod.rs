@@ -20,6 +20,7 @@ mod memory;
 mod metrics;
 mod objects;
 mod renew;
+mod replicas;
 mod report;
 mod reserve;
 mod reserve_options;

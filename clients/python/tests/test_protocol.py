@@ -1,5 +1,6 @@
 """The meaning of answers."""
 
+import json
 import pickle
 from typing import Any
 
@@ -19,7 +20,8 @@ from ratelimiterd import (
     Unauthorized,
 )
 from ratelimiterd.batch import batch_request, batches, split_answer
-from ratelimiterd.protocol import Answer, Granted, Request, read_complete, read_reserve, read_usage
+from ratelimiterd.protocol import Answer, Granted, Request, Reserve, read_complete, read_reserve, read_usage
+from ratelimiterd.wants import Wants
 
 
 def test_a_grant_says_when_and_whether_in_an_emergency() -> None:
@@ -28,6 +30,21 @@ def test_a_grant_says_when_and_whether_in_an_emergency() -> None:
     assert read_reserve(Answer(200, {**body, "emergency": True})) == Granted(reserved_at_unix_ms=7, emergency=True)
     shadow = read_reserve(Answer(200, {**body, "would_deny": ["a", "b"]}))
     assert shadow == Granted(reserved_at_unix_ms=7, emergency=False, would_deny=("a", "b"))
+
+
+def test_later_calls_name_the_replica_that_serves_the_lease() -> None:
+    body: dict[str, Any] = {"allowed": True, "reserved_at_unix_ms": 7, "error": "", "served_by": "http://a:1"}
+    granted = read_reserve(Answer(200, body))
+    assert isinstance(granted, Granted)
+    reserve = Reserve.fresh(Wants({"k": 1}), "")
+    for request in (
+        reserve.complete({"k": 1}, granted.served_by),
+        reserve.cancel(granted.served_by),
+        reserve.extend("k", 1, granted.served_by),
+    ):
+        assert json.loads(request.body or "")["served_by"] == "http://a:1"
+    for request in (reserve.complete({}), reserve.cancel(), reserve.extend("k", 1)):
+        assert "served_by" not in json.loads(request.body or "")
 
 
 def test_an_answer_tells_what_is_left_of_each_limit() -> None:

@@ -8,6 +8,7 @@ mod connector;
 mod error;
 mod object;
 mod options;
+mod served_by;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,13 +31,15 @@ pub use bearer_token::{BearerToken, BearerTokenError};
 use connector::Connector;
 pub use error::HttpError;
 pub use options::HttpOptions;
+use served_by::ServedBy;
 
 use super::{
-    AttemptResult, CallError, Complete, ErrorKind, Extend, LimitKey, Renew, Reserve, Transport, Usage,
+    AttemptResult, CallError, Complete, ErrorKind, Extend, LeaseId, LimitKey, Renew, Reserve, Transport,
+    Usage,
 };
 use crate::protocol::{
     AnswerError, BatchAnswer, CompleteAnswer, CompleteBody, ExtendBody, RenewBody, ReserveAnswer,
-    ReserveBody, WAIT_MS_MAX,
+    ReserveBody, ReserveOutcome, WAIT_MS_MAX,
 };
 
 /// The longest body that the service takes, less the bytes around the items of a batch.
@@ -59,6 +62,7 @@ pub struct Http {
     waits: Semaphore,
     /// Whether the service let a reserve wait, as far as known. Earlier versions refuse the field.
     lets_wait: AtomicBool,
+    served_by: ServedBy,
 }
 
 impl Http {
@@ -97,7 +101,15 @@ impl Http {
         let base = format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/'));
         let permits = Semaphore::new(options.requests_max.min(Semaphore::MAX_PERMITS));
         let waits = Semaphore::new(options.waits_max.min(Semaphore::MAX_PERMITS));
-        Ok(Self { client, base, options, permits, waits, lets_wait: AtomicBool::new(true) })
+        Ok(Self {
+            client,
+            base,
+            options,
+            permits,
+            waits,
+            lets_wait: AtomicBool::new(true),
+            served_by: ServedBy::default(),
+        })
     }
 
     /// Sends a body and reads the answer.
@@ -149,40 +161,47 @@ impl Http {
         let body = json(&ReserveBody::from(command))?;
         let exchange = self.exchange_within(timeout, &self.waits, Method::POST, "/v1/reserve", body);
         let (status, answer) = exchange.await?;
-        Ok(read::<ReserveAnswer>(status, &answer)?.into_outcome()?.into())
+        Ok(self.reserved(command.lease, read(status, &answer)?)?.into())
     }
 
-    /// Sends items in as few batches as the service takes, all at the same time. The results are in the items' order.
-    async fn batch<A: DeserializeOwned, R>(
+    /// The outcome of a reserve; which replica serves the lease is remembered.
+    fn reserved(&self, lease: LeaseId, answer: ReserveAnswer) -> Result<ReserveOutcome, AnswerError> {
+        self.served_by.note(lease, answer.served_by.as_deref());
+        answer.into_outcome()
+    }
+
+    /// The outcome of a complete. A lease that is settled is forgotten.
+    fn completed(&self, lease: LeaseId, answer: CompleteAnswer) -> Result<(), AnswerError> {
+        answer.into_outcome()?;
+        self.served_by.forget(lease);
+        Ok(())
+    }
+
+    fn complete_body(&self, command: &Complete) -> CompleteBody {
+        CompleteBody { served_by: self.served_by.of(command.lease), ..CompleteBody::from(command) }
+    }
+
+    /// Sends items in as few batches as the service takes, all at the same time. The answers are in the items' order.
+    async fn batch<A: DeserializeOwned>(
         &self,
         path: &str,
         items: Vec<Result<String, CallError>>,
-        result: fn(A) -> Result<R, AnswerError>,
-    ) -> Vec<Result<R, CallError>> {
+    ) -> Vec<Result<A, CallError>> {
         let batches = batches(&items, self.options.batch_items_max);
-        let mut answers = join_all(batches.iter().map(|batch| self.post_batch(path, batch, result)))
-            .await
-            .into_iter()
-            .flatten();
+        let mut answers =
+            join_all(batches.iter().map(|batch| self.post_batch(path, batch))).await.into_iter().flatten();
         let missing = || Err(AttemptError::Count { sent: 1, answered: 0 }.into());
         let answer =
             |item: Result<String, CallError>| item.and_then(|_| answers.next().unwrap_or_else(missing));
         items.into_iter().map(answer).collect()
     }
 
-    async fn post_batch<A: DeserializeOwned, R>(
-        &self,
-        path: &str,
-        items: &[&str],
-        result: fn(A) -> Result<R, AnswerError>,
-    ) -> Vec<Result<R, CallError>> {
+    async fn post_batch<A: DeserializeOwned>(&self, path: &str, items: &[&str]) -> Vec<Result<A, CallError>> {
         let sent = items.len();
         let body = format!("{{\"requests\":[{}]}}", items.join(","));
         let failed = |error: CallError| items.iter().map(|_| Err(error.clone())).collect();
         match self.post::<BatchAnswer<A>>(path, body).await {
-            Ok(BatchAnswer { results }) if results.len() == sent => {
-                results.into_iter().map(|answer| result(answer).map_err(CallError::from)).collect()
-            }
+            Ok(BatchAnswer { results }) if results.len() == sent => results.into_iter().map(Ok).collect(),
             Ok(BatchAnswer { results }) => {
                 let answered = results.len();
                 failed(AttemptError::Count { sent, answered }.into())
@@ -204,8 +223,8 @@ impl Transport for Http {
             }
         }
         let body = ReserveBody { max_wait_ms: 0, priority: None, ..ReserveBody::from(command) };
-        let answer: ReserveAnswer = self.post("/v1/reserve", json(&body)?).await?;
-        Ok(answer.into_outcome()?.into())
+        let answer = self.post("/v1/reserve", json(&body)?).await?;
+        Ok(self.reserved(command.lease, answer)?.into())
     }
 
     fn wait_max(&self) -> Duration {
@@ -214,28 +233,37 @@ impl Transport for Http {
     }
 
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {
-        let answer: CompleteAnswer = self.post("/v1/complete", json(&CompleteBody::from(command))?).await?;
-        Ok(answer.into_outcome()?)
+        let answer = self.post("/v1/complete", json(&self.complete_body(command))?).await?;
+        Ok(self.completed(command.lease, answer)?)
     }
 
     async fn reserve_batch(&self, commands: &[Reserve]) -> Vec<Result<AttemptResult, CallError>> {
         let items = commands.iter().map(|command| json(&ReserveBody::from(command))).collect();
-        let result = |answer: ReserveAnswer| answer.into_outcome().map(AttemptResult::from);
-        self.batch("/v1/reserve/batch", items, result).await
+        let answers = self.batch("/v1/reserve/batch", items).await.into_iter();
+        let result = |(command, answer): (&Reserve, Result<ReserveAnswer, CallError>)| {
+            Ok(self.reserved(command.lease, answer?)?.into())
+        };
+        commands.iter().zip(answers).map(result).collect()
     }
 
     async fn complete_batch(&self, commands: &[Complete]) -> Vec<Result<(), CallError>> {
-        let items = commands.iter().map(|command| json(&CompleteBody::from(command))).collect();
-        self.batch("/v1/complete/batch", items, CompleteAnswer::into_outcome).await
+        let items = commands.iter().map(|command| json(&self.complete_body(command))).collect();
+        let answers = self.batch("/v1/complete/batch", items).await.into_iter();
+        let result = |(command, answer): (&Complete, Result<CompleteAnswer, CallError>)| {
+            Ok(self.completed(command.lease, answer?)?)
+        };
+        commands.iter().zip(answers).map(result).collect()
     }
 
     async fn extend(&self, command: &Extend) -> Result<AttemptResult, CallError> {
-        let answer: ReserveAnswer = self.post("/v1/extend", json(&ExtendBody::from(command))?).await?;
+        let body = ExtendBody { served_by: self.served_by.of(command.lease), ..ExtendBody::from(command) };
+        let answer: ReserveAnswer = self.post("/v1/extend", json(&body)?).await?;
         Ok(answer.into_outcome()?.into())
     }
 
     async fn renew(&self, command: &Renew) -> Result<AttemptResult, CallError> {
-        let answer: ReserveAnswer = self.post("/v1/renew", json(&RenewBody::from(command))?).await?;
+        let body = RenewBody { served_by: self.served_by.of(command.lease), ..RenewBody::from(command) };
+        let answer: ReserveAnswer = self.post("/v1/renew", json(&body)?).await?;
         Ok(answer.into_outcome()?.into())
     }
 

@@ -122,22 +122,22 @@ impl LedgerState {
             self.expiries.append(&mut self.transfers, timeout_seconds, created);
         }
         let applied = Applied { created, voided };
-        if code == TransferCode::Close
-            && let Some(closings) = self.closings_of(applied)
+        if is_listed(code)
+            && let Some(listed) = self.listed_of(applied)
         {
-            closings.push(created);
+            listed.push(created);
         }
         self.applied.push(applied);
         Ok(())
     }
 
-    /// The closings of the account that a transfer closed or reopened; `None` if it did neither.
-    fn closings_of(&mut self, Applied { created, voided }: Applied) -> Option<&mut Vec<TransferSlot>> {
-        if self.transfers.get(created).code != TransferCode::Close {
+    /// The list that a transfer is in, of the account that it, or what it voids, debits; `None` if it is in none.
+    fn listed_of(&mut self, Applied { created, voided }: Applied) -> Option<&mut Vec<TransferSlot>> {
+        if !is_listed(self.transfers.get(created).code) {
             return None;
         }
         let (debit, _) = self.transfers.get(voided.unwrap_or(created)).accounts()?;
-        Some(self.closings.entry(debit).or_default())
+        Some(self.listed.entry(debit).or_default())
     }
 
     /// Schedules the removal of the families that the chain changed.
@@ -174,8 +174,8 @@ impl LedgerState {
             if let Some(voided) = voided {
                 self.undo_void(voided);
             }
-            if let Some(closings) = self.closings_of(applied) {
-                closings.pop();
+            if let Some(listed) = self.listed_of(applied) {
+                listed.pop();
             }
             self.transfers.remove_newest_of_family(created);
         }
@@ -207,6 +207,11 @@ impl LedgerState {
         let slot = self.transfers.insert(IdLookup { family, transfer: None }, &failed);
         self.transfers.schedule_removal_if_finished(self.transfers.get(slot).family, self.now_ns);
     }
+}
+
+/// Whether transfers of this code are looked up by the account that they debit.
+fn is_listed(code: TransferCode) -> bool {
+    matches!(code, TransferCode::Close | TransferCode::Announce)
 }
 
 /// Whether a chain reserves for a new lease, or more for a running one. A complete begins with a void or its marker.

@@ -78,7 +78,7 @@ impl<C: Clock> MemoryLedger<C> {
         self.state_now().lease_count()
     }
 
-    /// The number of transfers that were not removed yet, ids that failed included. Definitions and closings
+    /// The number of transfers that were not removed yet, ids that failed included. Definitions, closings and announcements
     /// stay forever, all others as long as leases.
     pub fn transfers(&self) -> usize {
         self.state_now().transfer_count()

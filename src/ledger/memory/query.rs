@@ -22,7 +22,8 @@ impl LedgerState {
         transfers.filter(is_of_lease).map(|transfer| self.recorded(transfer)).collect()
     }
 
-    /// The parts of definitions that debit or credit an account, or the transfers that closed or reopened it.
+    /// The parts of definitions that debit or credit an account, the transfers that closed or reopened it, or the
+    /// announcements that debit it.
     ///
     /// # Errors
     ///
@@ -38,9 +39,11 @@ impl LedgerState {
                 let newest = self.accounts.info(account).newest_definition;
                 select(query, self.definitions.parts_crediting(newest).map(recorded_part))
             }
-            (TransferCode::Close, Side::Debit) => {
-                let closings = self.closings.get(&account).map_or(&[][..], Vec::as_slice);
-                select(query, closings.iter().map(|&slot| self.recorded(self.transfers.get(slot))))
+            (TransferCode::Close | TransferCode::Announce, Side::Debit) => {
+                let listed = self.listed.get(&account).map_or(&[][..], Vec::as_slice);
+                let listed = listed.iter().map(|&slot| self.transfers.get(slot));
+                let of_code = listed.filter(|stored| stored.code == query.code);
+                select(query, of_code.map(|stored| self.recorded(stored)))
             }
             (code, side) => {
                 let message =

@@ -34,8 +34,9 @@ pub(super) struct LedgerState {
     pub(super) transfers: Transfers,
     pub(super) expiries: Expiries,
     pub(super) definitions: DefinitionLog,
-    /// The transfers that closed or reopened an account, oldest first. Few accounts were ever closed.
-    pub(super) closings: HashMap<AccountIndex, Vec<TransferSlot>, DefaultHashBuilder>,
+    /// By the account that they debit, oldest first: the transfers that closed or reopened it, and announcements of replicas
+    /// with their voids. Few accounts have any.
+    pub(super) listed: HashMap<AccountIndex, Vec<TransferSlot>, DefaultHashBuilder>,
     /// The transfers that the current chain created, without parts of definitions. Kept between chains, so
     /// that a chain allocates no list: a hot reserve took 6 % longer with one (`scripts/bench --only pairs`).
     pub(super) applied: Vec<Applied>,
@@ -55,7 +56,7 @@ impl LedgerState {
             transfers: Transfers::new(bounds),
             expiries: Expiries::default(),
             definitions: DefinitionLog::default(),
-            closings: HashMap::default(),
+            listed: HashMap::default(),
             applied: Vec::new(),
             begun_definitions: 0,
             appended_parts: 0,

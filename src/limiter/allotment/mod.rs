@@ -114,6 +114,18 @@ impl Allotments {
         !self.table.is_empty() && self.table.lock(lease).get_mut(lease).is_some()
     }
 
+    /// Whether a lease holds, or held, units of this process's allotments.
+    fn serves(&self, lease: LeaseId) -> bool {
+        if self.table.is_empty() {
+            return false;
+        }
+        let mut shard = self.table.lock(lease);
+        shard.get_mut(lease).is_some_and(|entry| match entry.state {
+            State::Direct | State::Denied(_) => false,
+            State::Unknown | State::Running | State::Expired | State::Settled => !entry.legs.is_empty(),
+        })
+    }
+
     /// Notes that the ledger may be asked for a lease whose limits hand out no allotments, because they may do so when the id
     /// is used again.
     pub(super) fn note_plain(&self, lease: LeaseId) {
@@ -149,6 +161,11 @@ impl<L: Ledger> Limiter<L> {
             let (amount, used) = pool.lock().units();
             amount.saturating_sub(used)
         })
+    }
+
+    /// Whether this process serves a lease, or a part of it, from its allotments.
+    pub fn serves(&self, lease: LeaseId) -> bool {
+        self.allotments.serves(lease)
     }
 
     /// What was done with allotments.

@@ -6,9 +6,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::join_all;
 
+use super::Api;
 use super::answer::answer;
 use super::batch::{BatchItem, commands, rejects};
 use super::guard::{Authorized, ToReserve};
+use super::hand_on::{Done, Hop, LeaseCall};
 use super::json::{Body, parse};
 use super::refusal::Forbidden;
 use super::reject::{RETRY_AFTER_MS, Reject};
@@ -16,28 +18,62 @@ use super::request_log::record;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
 use crate::limiter::{EmergencyCompletion, LimiterError};
-use crate::protocol::{BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome};
+use crate::protocol::{BACKEND_ERROR, Complete, CompleteAnswer, CompleteBody, CompleteOutcome, ErrorBody};
 use crate::server::Metrics;
 use crate::server::metrics::Route;
+use crate::server::peers::PeerAnswer;
 use crate::telemetry::Counter;
+
+/// A complete, and the replica that its caller says to serve the lease.
+struct Addressed {
+    command: Complete,
+    served_by: Option<String>,
+}
+
+/// What became of a complete. `None` here if the lease holds a limit that the caller may not use.
+type Settled = Done<Option<CompleteOutcome>>;
 
 /// `POST /v1/complete`
 pub(super) async fn one<L: Ledger>(
     authorized: Authorized<L, ToReserve>,
+    hop: Hop,
     body: Body,
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Complete);
-    let command = parse::<CompleteBody>(body)?.into_command().map_err(Reject::Invalid)?;
-    authorized.check_keys(keys(&command))?;
-    match settle(&authorized, &command).await {
-        Ok(Some(outcome)) => {
+    let addressed = Addressed::of(parse(body)?).map_err(Reject::Invalid)?;
+    authorized.check_keys(keys(&addressed.command))?;
+    let here = settle(&authorized, &addressed.command);
+    match settle_anywhere(api, &hop, &addressed, here).await {
+        Ok(Done::Here(Some(outcome))) => {
             outcome.settled().map_err(Reject::Invalid)?;
             Ok(answer(StatusCode::OK, CompleteAnswer::settled()))
         }
-        Ok(None) => Err(Forbidden::Lease.into()),
-        Err(reject) => Ok(reject.into_response_or(CompleteAnswer::unknown())),
+        Ok(Done::Here(None)) => Err(Forbidden::Lease.into()),
+        Ok(Done::There(answer)) => Ok(answer.into_response()),
+        Ok(Done::NotThere(reject)) | Err(reject) => Ok(reject.into_response_or(CompleteAnswer::unknown())),
     }
+}
+
+/// Settles a lease where it is served. `here` settles it in this process.
+async fn settle_anywhere<L: Ledger, E>(
+    api: &Api<L>,
+    hop: &Hop,
+    addressed: &Addressed,
+    here: impl Future<Output = Result<Option<CompleteOutcome>, E>>,
+) -> Result<Settled, E> {
+    let Addressed { command, served_by } = addressed;
+    let body = || serde_json::to_string(&CompleteBody::from(command));
+    let call = LeaseCall {
+        path: "/v1/complete",
+        lease: command.lease,
+        served_by: served_by.as_deref(),
+        keys: keys(command).collect(),
+        body: &body,
+        wait: Duration::ZERO,
+    };
+    let is_unknown = |outcome: &Option<CompleteOutcome>| *outcome == Some(CompleteOutcome::NothingToDo);
+    api.carry_out_anywhere(hop, &call, here, is_unknown).await
 }
 
 /// Settles a lease, wherever it was granted. `None` if it holds a limit that the caller may not use.
@@ -63,30 +99,61 @@ pub(in crate::server) async fn settle<L: Ledger>(
 /// `POST /v1/complete/batch`
 pub(super) async fn batch<L: Ledger>(
     authorized: Authorized<L, ToReserve>,
+    hop: Hop,
     body: Body,
 ) -> Result<Response, Reject> {
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::CompleteBatch);
-    let check = |command: &_| authorized.check_keys(keys(command));
-    let items = commands(body, api.batch_requests_max, CompleteBody::into_command, check)?;
+    let check = |addressed: &Addressed| authorized.check_keys(keys(&addressed.command));
+    let items = commands(body, api.batch_requests_max, Addressed::of, check)?;
     // Together, so that look-ups and chains share requests to the ledger.
-    let settle = async |command: &Complete| match settle_in_emergency(&authorized, command) {
-        Some(settled) => Ok(settled),
-        None => settle_by_ledger(&authorized, command).await,
+    let settle = async |addressed: &Addressed| {
+        let here = async {
+            match settle_in_emergency(&authorized, &addressed.command) {
+                Some(settled) => Ok(settled),
+                None => settle_by_ledger(&authorized, &addressed.command).await,
+            }
+        };
+        settle_anywhere(api, &hop, addressed, here).await
     };
-    let run = async |commands: &[Complete]| rejects(join_all(commands.iter().map(settle)).await);
-    let conclude = |command: &Complete, outcome: Option<CompleteOutcome>| {
-        let Some(outcome) = outcome else { return CompleteAnswer::forbidden(&Forbidden::Lease.to_string()) };
-        count_and_log(&api.metrics, command, &outcome);
-        match outcome.settled() {
-            Ok(()) => CompleteAnswer::settled(),
-            Err(message) => CompleteAnswer::invalid(&message),
-        }
-    };
-    let without_ledger = |command: &Complete, _: &Reject| {
-        settle_in_emergency(&authorized, command).map(|settled| conclude(command, settled))
+    let run = async |commands: &[Addressed]| rejects(join_all(commands.iter().map(settle)).await);
+    let conclude = |addressed: &Addressed, settled: Settled| conclude(&api.metrics, addressed, settled);
+    let without_ledger = |addressed: &Addressed, _: &Reject| {
+        let settled = settle_in_emergency(&authorized, &addressed.command)?;
+        Some(conclude(addressed, Done::Here(settled)))
     };
     Ok(api.answer_batch(api.answer_items(Duration::ZERO, items, run, conclude, without_ledger).await))
+}
+
+/// The answer to an item of a batch.
+fn conclude(metrics: &Metrics, addressed: &Addressed, settled: Settled) -> CompleteAnswer {
+    let outcome = match settled {
+        Done::Here(Some(outcome)) => outcome,
+        Done::Here(None) => return CompleteAnswer::forbidden(&Forbidden::Lease.to_string()),
+        Done::There(answer) => return item_of(&answer),
+        Done::NotThere(reject) => {
+            reject.log();
+            return CompleteAnswer::unknown();
+        }
+    };
+    count_and_log(metrics, &addressed.command, &outcome);
+    match outcome.settled() {
+        Ok(()) => CompleteAnswer::settled(),
+        Err(message) => CompleteAnswer::invalid(&message),
+    }
+}
+
+/// What another replica answered, as an item of a batch.
+fn item_of(answer: &PeerAnswer) -> CompleteAnswer {
+    if answer.status.is_success() {
+        return serde_json::from_slice(&answer.body).unwrap_or_else(|_| CompleteAnswer::unknown());
+    }
+    match serde_json::from_slice::<ErrorBody>(&answer.body) {
+        Ok(ErrorBody { error, message }) if answer.status.is_client_error() => {
+            CompleteAnswer::failed(&format!("{error}: {message}"))
+        }
+        Ok(_) | Err(_) => CompleteAnswer::unknown(),
+    }
 }
 
 /// Settles a lease that this service granted without the ledger. `Some(None)` if it holds a limit that the caller may not
@@ -113,6 +180,14 @@ async fn settle_by_ledger<L: Ledger>(
         return Ok(None);
     }
     limiter.complete(command).await.map(Some)
+}
+
+impl Addressed {
+    /// Checks every field; the error begins with the name of the first bad one.
+    fn of(mut body: CompleteBody) -> Result<Self, String> {
+        let served_by = body.served_by.take();
+        Ok(Self { command: body.into_command()?, served_by })
+    }
 }
 
 fn keys(command: &Complete) -> impl Iterator<Item = &LimitKey> {

@@ -12,6 +12,7 @@ mod complete;
 mod denied_status;
 mod extend;
 mod guard;
+mod hand_on;
 mod health;
 mod json;
 mod left;
@@ -62,8 +63,8 @@ pub(super) use {
     reserve::decide,
 };
 
-use super::Metrics;
 use super::config::AnswersSettings;
+use super::{Metrics, Peers};
 use crate::engine::Engine;
 use crate::ledger::Ledger;
 use crate::limit::LimitKey;
@@ -91,6 +92,8 @@ pub struct Api<L> {
     pub answers: AnswersSettings,
     /// Refuses requests while the ledger does not answer.
     pub circuit: Circuit,
+    /// The connections to other replicas.
+    pub peers: Peers,
     /// The counters of the API.
     pub metrics: Metrics,
 }
@@ -113,6 +116,7 @@ impl<L: Ledger> Api<L> {
             serves_ui: true,
             answers: AnswersSettings::default(),
             circuit: Circuit::new(&metrics),
+            peers: Peers::default(),
             metrics,
         }
     }
@@ -178,6 +182,7 @@ fn for_operators<L: Ledger>(router: Router<Guarded<L>>, api: &Api<L>) -> Router<
                 .fallback(admin::wrong_method),
         )
         .route("/v1/admin/denials", get_uncached(admin::denials))
+        .route("/v1/admin/replicas", get_uncached(admin::replicas))
         // The rate of an object is a definition, as those of limits are.
         .route("/v1/objects/{*path}", put(carried_out(objects::put)))
         .route("/metrics", get_uncached(metrics::metrics));

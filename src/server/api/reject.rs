@@ -55,6 +55,10 @@ pub(in crate::server) enum Reject {
     LedgerAway,
     /// The request took longer than the request timeout; the outcome is unknown.
     TimedOut,
+    /// Another replica does not answer, which serves the lease or may serve it; the outcome is unknown.
+    PeerAway,
+    /// A peer asks whether this replica serves a lease, and it does not; nothing was done.
+    NotServedHere,
     /// The caller hung up while it waited for room; nobody reads the answer.
     HungUp,
     /// The request is not let in, or its caller may not do what it asks for.
@@ -80,6 +84,7 @@ impl Reject {
             Self::TooManyHeaders => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers"),
             Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotServedHere => (StatusCode::NOT_FOUND, "not_served_here"),
             Self::WrongMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Admin(AdminError::UnknownKey(_) | AdminError::Deleted(_))
             | Self::Object(ObjectError::UnknownKey(_)) => (StatusCode::NOT_FOUND, UNKNOWN_LIMIT_KEY),
@@ -95,6 +100,7 @@ impl Reject {
             Self::Object(ObjectError::LeaseSettled(_)) => (StatusCode::CONFLICT, LEASE_SETTLED),
             Self::LedgerAway
             | Self::TimedOut
+            | Self::PeerAway
             | Self::HungUp
             | Self::NoAnswer(_)
             | Self::Object(ObjectError::Limiter(_))
@@ -127,6 +133,10 @@ impl Reject {
             Self::LedgerAway => "the ledger does not answer at present; nothing was sent to it".to_owned(),
             Self::HungUp => "the caller hung up; the outcome is unknown".to_owned(),
             Self::TimedOut => "the ledger did not answer in time; the outcome is unknown".to_owned(),
+            Self::PeerAway => {
+                "the replica that serves the lease does not answer; the outcome is unknown".to_owned()
+            }
+            Self::NotServedHere => "this replica does not serve the lease".to_owned(),
             Self::Refused(refusal) => refusal.to_string(),
             Self::NoAnswer(error) => with_sources(error),
             Self::Admin(error) => with_sources(error),
@@ -155,6 +165,8 @@ impl Reject {
             Self::NoAnswer(error) | Self::Object(ObjectError::Limiter(error)) => error.is_unreachable(),
             Self::Admin(AdminError::Registry(error)) => error.is_unreachable(),
             Self::LedgerAway
+            | Self::PeerAway
+            | Self::NotServedHere
             | Self::HungUp
             | Self::Invalid(_)
             | Self::TooLarge
@@ -182,8 +194,9 @@ impl Reject {
 
     /// Logs that an outcome is unknown, or that a change could not be saved.
     pub(in crate::server) fn log(&self) {
-        if matches!(self, Self::Busy(_) | Self::HungUp) {
-            // Where clients strike a bound, the log counts. Who hung up is no fault of the ledger.
+        if matches!(self, Self::Busy(_) | Self::HungUp | Self::PeerAway) {
+            // Where clients strike a bound, the log counts. Who hung up is no fault of the ledger, nor is a peer, which has lines of
+            // its own.
             return;
         }
         if self.is_unknown_outcome() {
@@ -228,6 +241,8 @@ impl IntoResponse for Reject {
             | Self::WrongMethod { allow: None }
             | Self::LedgerAway
             | Self::TimedOut
+            | Self::PeerAway
+            | Self::NotServedHere
             | Self::HungUp
             | Self::NoAnswer(_)
             | Self::Admin(_)

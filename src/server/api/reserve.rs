@@ -46,7 +46,8 @@ pub(super) async fn one<L: Ledger>(
         true => Box::pin(api.report(&asked.command.keys().collect::<Vec<_>>())).await,
         false => None,
     };
-    Ok(decided.respond(denied, limits))
+    let served_by = served_by(api, &asked.command, &decided.outcome);
+    Ok(decided.respond(denied, limits, served_by))
 }
 
 /// The outcome of what a reserve asks for, and who decided it.
@@ -58,7 +59,12 @@ pub(in crate::server) struct Decided {
 
 impl Decided {
     /// The answer. `denied` is the status of a denial.
-    fn respond(self, denied: StatusCode, limits: Option<Vec<LimitReport>>) -> Response {
+    fn respond(
+        self,
+        denied: StatusCode,
+        limits: Option<Vec<LimitReport>>,
+        served_by: Option<String>,
+    ) -> Response {
         let outcome = match self.outcome {
             CommandOutcome::Reserved(outcome) | CommandOutcome::Looked(outcome) => outcome,
             looked @ CommandOutcome::LookedFree { .. } => {
@@ -68,7 +74,7 @@ impl Decided {
         let status = if denied == StatusCode::OK { status(&outcome) } else { status_of(&outcome, denied) };
         let body = match self.without_ledger {
             true => ReserveAnswer::without_ledger(outcome.clone()),
-            false => ReserveAnswer { limits, ..ReserveAnswer::from(outcome.clone()) },
+            false => ReserveAnswer { limits, served_by, ..ReserveAnswer::from(outcome.clone()) },
         };
         let response = answer(status, body);
         if denied == StatusCode::OK { response } else { with_retry_after(response, &outcome) }
@@ -126,9 +132,10 @@ pub(super) async fn batch<L: Ledger>(
             false => join_all(commands.into_iter().map(|command| carry_out_item(api, command))).await,
         }
     };
-    let conclude = |_: &Asked, outcome| {
+    let conclude = |asked: &Asked, outcome| {
         count_command(api, &outcome);
-        ReserveAnswer::from(outcome)
+        let served_by = served_by(api, &asked.command, &outcome);
+        ReserveAnswer { served_by, ..ReserveAnswer::from(outcome) }
     };
     let without_ledger = |asked: &Asked, reject: &Reject| {
         grant_in_emergency(api, reject, &asked.command).map(ReserveAnswer::without_ledger)
@@ -153,6 +160,14 @@ async fn unless_hung_up<T>(outcome: impl Future<Output = Result<T, LimiterError>
         biased;
         () = hung_up() => Err(Reject::HungUp),
         outcome = outcome => outcome.map_err(Reject::from),
+    }
+}
+
+/// The URL of this replica, if it granted a part of the lease from an allotment.
+fn served_by<L: Ledger>(api: &Api<L>, command: &ReserveCommand, outcome: &CommandOutcome) -> Option<String> {
+    match outcome {
+        CommandOutcome::Reserved(ReserveOutcome::Granted { .. }) => api.served_by(command.reserve().lease),
+        CommandOutcome::Reserved(_) | CommandOutcome::Looked(_) | CommandOutcome::LookedFree { .. } => None,
     }
 }
 

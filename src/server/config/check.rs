@@ -76,9 +76,16 @@ impl Settings {
         at_least_1("gateway.http2_resets_max", self.gateway.http2_resets_max.into())?;
         self.check_gateway()?;
         self.check_auth()?;
-        AllowedHosts::new(&self.server.allowed_hosts).map_err(|text| {
+        let allowed_hosts = AllowedHosts::new(&self.server.allowed_hosts).map_err(|text| {
             bad("server.allowed_hosts", &format!("{text:?} is not a name, NAME:PORT or *"))
         })?;
+        if let Some(url) = &self.server.advertise_url
+            && !allowed_hosts.allows_authority(url.authority())
+        {
+            let message =
+                format!("the host of {url} must be in server.allowed_hosts: replicas call this one by it");
+            return Err(bad("server.advertise_url", &message));
+        }
         self.connections.check()?;
         self.metrics.check()?;
         self.otlp.check()?;

@@ -13,7 +13,7 @@ mod connections;
 mod gateway;
 mod metrics;
 mod names;
-mod optional_address;
+mod optional;
 mod otlp;
 mod read;
 mod settings;

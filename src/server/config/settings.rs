@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AnswersSettings, AuthSettings, ConnectionsSettings, GatewaySettings, MetricsSettings, OtlpSettings,
-    TlsSettings, cluster_id, optional_address,
+    TlsSettings, cluster_id, optional,
 };
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
 #[cfg(feature = "tigerbeetle")]
 use crate::ledger::tigerbeetle::{TigerBeetleOptions, submitter::SubmitterOptions};
+use crate::limit::ReplicaUrl;
 use crate::limiter::WaitingOptions;
 use crate::time::saturating_ms;
 
@@ -45,11 +46,14 @@ pub struct ServerSettings {
     /// The address and port to listen on; port 0 takes a free port.
     pub listen_addr: SocketAddr,
     /// The address and port of a listener for operators alone, as text; empty for none.
-    #[serde(with = "optional_address")]
+    #[serde(with = "optional")]
     pub admin_listen_addr: Option<SocketAddr>,
     /// The address and port of a listener for the gRPC calls of gateways, as text; empty for none.
-    #[serde(with = "optional_address")]
+    #[serde(with = "optional")]
     pub grpc_listen_addr: Option<SocketAddr>,
+    /// The URL under which the other replicas reach this one; empty if they cannot.
+    #[serde(with = "optional")]
+    pub advertise_url: Option<ReplicaUrl>,
     /// The ledger that holds the counters.
     pub backend: Backend,
     /// How long a request may take before its outcome is unknown.
@@ -195,6 +199,7 @@ impl Default for ServerSettings {
             listen_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen_addr: None,
             grpc_listen_addr: None,
+            advertise_url: None,
             backend: if cfg!(feature = "tigerbeetle") { Backend::TigerBeetle } else { Backend::Memory },
             request_timeout_ms: 2_000,
             max_batch_requests: 256,

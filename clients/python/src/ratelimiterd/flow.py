@@ -153,11 +153,12 @@ class Flows:
             result = yield from self._repeat(reserve.request(), read_reserve)
             if isinstance(result, Denied):
                 return
+            served_by = result.served_by
         except LeaseExpired:
-            pass  # a complete releases what is left of it
+            served_by = ""  # a complete releases what is left of it
         except (LeaseConflict, LeaseSettled):
             return
-        yield from self.complete(reserve.cancel())
+        yield from self.complete(reserve.cancel(served_by))
 
     def _repeat(self, request: Request, read: Callable[[Answer], T], deadline: float | None = None) -> Flow[T]:
         """Sends a request until its outcome is known or the policy gives up."""

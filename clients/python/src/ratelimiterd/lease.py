@@ -101,7 +101,9 @@ class BaseLease:
         if tokens is not None:
             by_key.update(self._reserve.wants.of_output(tokens))
         checked = self._checked(by_key, 1)
-        return (self._flows.extend(self._reserve.extend(key, amount)) for key, amount in checked.items())
+        served_by = self._granted.served_by
+        requests = (self._reserve.extend(key, amount, served_by) for key, amount in checked.items())
+        return (self._flows.extend(request) for request in requests)
 
     def ending(self) -> Flow[None] | None:
         """The flow that ends the lease; ``None`` if it is over. For this package only."""
@@ -112,7 +114,7 @@ class BaseLease:
         if self._is_over:
             return None
         self._is_over = True
-        return self._reserve.complete(self._actuals)
+        return self._reserve.complete(self._actuals, self._granted.served_by)
 
     def _abandoned(self) -> Flow[None] | None:
         """The flow that ends a lease which its owner forgot; ``None`` if it is over or was never built."""

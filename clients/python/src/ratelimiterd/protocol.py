@@ -76,19 +76,20 @@ class Reserve:
         # Older services refuse the field.
         return post(RESERVE, {**body, "report": True} if self.report else body)
 
-    def complete(self, actuals: Mapping[str, int]) -> Request:
+    def complete(self, actuals: Mapping[str, int], served_by: str = "") -> Request:
         """The request that settles the lease. A limit that is not named keeps its reservation until it expires."""
         named = [{"key": key, "actual_amount": amount} for key, amount in actuals.items()]
-        return post(COMPLETE, {"lease_id": self.lease_id, "job_id": self.job_id, "actuals": named})
+        body = {"lease_id": self.lease_id, "job_id": self.job_id, "actuals": named}
+        return post(COMPLETE, _addressed(body, served_by))
 
-    def cancel(self) -> Request:
+    def cancel(self, served_by: str = "") -> Request:
         """The request that settles the lease as one of which nothing was used."""
-        return self.complete(dict.fromkeys(self.wants.amounts, 0))
+        return self.complete(dict.fromkeys(self.wants.amounts, 0), served_by)
 
-    def extend(self, key: str, amount: int) -> Request:
+    def extend(self, key: str, amount: int, served_by: str = "") -> Request:
         """The request for more of one limit, under a fresh id."""
         body = {"lease_id": self.lease_id, "extend_id": new_ulid(), "key": key, "amount": amount}
-        return post("/v1/extend", body)
+        return post("/v1/extend", _addressed(body, served_by))
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class Granted:
     emergency: bool
     left: Mapping[str, Left] = field(default_factory=dict)
     would_deny: tuple[str, ...] = ()
+    served_by: str = ""
+    """The replica that serves the lease, for later calls about it; empty if every replica does."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,14 @@ def read_reserve(answer: Answer) -> Granted | Denied:
     if body.get("allowed") is True:
         would_deny = body.get("would_deny", [])
         keys = tuple(str(key) for key in would_deny) if isinstance(would_deny, list) else ()
-        return Granted(_whole(body, "reserved_at_unix_ms"), body.get("emergency") is True, _left(body), keys)
+        served_by = body.get("served_by")
+        return Granted(
+            _whole(body, "reserved_at_unix_ms"),
+            body.get("emergency") is True,
+            _left(body),
+            keys,
+            served_by if isinstance(served_by, str) else "",
+        )
     name = str(body.get("error", "")).partition(":")[0]
     limiting_key = body.get("limiting_key")
     if name in _REASONS and isinstance(limiting_key, str):
@@ -173,6 +183,11 @@ def _failure(status: int, body: dict[str, Any] | None) -> Exception:
     if status == 200 and not name:
         return OutcomeUnknown("the answer is not one of this API; check the address of the service")
     return OutcomeUnknown(f"the service answered with status {status} {name} {message}".strip())
+
+
+def _addressed(body: dict[str, Any], served_by: str) -> dict[str, Any]:
+    """The body with the replica that serves the lease. Older services refuse the field, and name no replica."""
+    return {**body, "served_by": served_by} if served_by else body
 
 
 def _left(body: dict[str, Any]) -> dict[str, Left]:

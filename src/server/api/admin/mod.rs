@@ -1,4 +1,4 @@
-//! `/v1/admin/limits`: changes limits and shows them.
+//! `/v1/admin/*`: changes limits and shows them, and shows the replicas.
 
 mod delete;
 mod denials;
@@ -8,6 +8,7 @@ mod list;
 mod post;
 mod put;
 mod replenish;
+mod replicas;
 mod reset;
 
 pub(super) use delete::delete;
@@ -16,6 +17,7 @@ pub(super) use get::get;
 pub(super) use list::list;
 pub(super) use post::{post, wrong_method};
 pub(super) use put::put;
+pub(super) use replicas::replicas;
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;

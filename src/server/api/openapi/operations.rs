@@ -9,7 +9,8 @@ use crate::protocol::{
     DenialsQuery, ErrorBody, ExtendBody, HistoryAnswer, LimitAnswer, LimitsAnswer, ListQuery,
     ObjectCancelAnswer, ObjectCancelBody, ObjectPermitsAnswer, ObjectRateBody, ObjectReleaseAnswer,
     ObjectReleaseBody, ObjectReserveAheadBody, ObjectReserveAnswer, ObjectReserveBody, ObjectStateAnswer,
-    ObjectTryAnswer, RenewBody, ReplenishAnswer, ReplenishBody, ReserveAnswer, ReserveBody, ResetBody,
+    ObjectTryAnswer, RenewBody, ReplenishAnswer, ReplenishBody, ReplicasAnswer, ReserveAnswer, ReserveBody,
+    ResetBody,
 };
 use crate::server::api::asked::ReserveQuery;
 use crate::server::api::check::CheckFields;
@@ -25,6 +26,7 @@ const ADMIN: Option<Scope> = Some(Scope::Admin);
 const METRICS: Option<Scope> = Some(Scope::Metrics);
 
 const NO_LEASE: &str = "the lease id was used for something else, or the lease is settled or expired";
+const NOT_SERVED: &str = "only to another replica that asks: this one does not serve the lease";
 const UNKNOWN_KEY: &str = "no limit has this key";
 const DENIED: &str = "a limit denies; `Retry-After` tells when to repeat, if a wait helps";
 const NOT_CHANGED: &str = "the change contradicts the limit as it is";
@@ -81,15 +83,18 @@ fn leases() -> Vec<Operation> {
             .body::<ExtendBody>(extend)
             .ok::<ReserveAnswer>(granted())
             .failure::<ReserveAnswer>(409, NO_LEASE)
+            .error(404, NOT_SERVED)
             .unknown(Type::of::<ReserveAnswer>()),
         post("/v1/renew", RESERVE, "renew", "Begins the timeouts of a running lease's slots anew")
             .body::<RenewBody>(renew)
             .ok::<ReserveAnswer>(granted())
             .failure::<ReserveAnswer>(409, NO_LEASE)
+            .error(404, NOT_SERVED)
             .unknown(Type::of::<ReserveAnswer>()),
         post("/v1/complete", RESERVE, "complete", "Settles a lease")
             .body::<CompleteBody>(complete.clone())
             .ok::<CompleteAnswer>(settled.clone())
+            .error(404, NOT_SERVED)
             .unknown(Type::of::<CompleteAnswer>()),
         post("/v1/complete/batch", RESERVE, "completeBatch", "Several completes, each by itself")
             .typed_body(completes, batch(&complete))
@@ -177,6 +182,10 @@ fn limits() -> Vec<Operation> {
         "pending_decrease_to": 0,
     });
     let limit = json!({ "limit": info });
+    let replica = json!({
+        "url": "http://10.0.0.1:8080", "since_unix_ms": 1_767_225_600_000u64,
+        "renewed_unix_ms": 1_767_225_605_000u64, "version": "0.1.0",
+    });
     let denied = json!({ "key": KEY, "total": 3, "per_minute": [3] });
     let history = vec![Type::of::<HistoryAnswer>(), Type::of::<LimitAnswer>()];
     vec![
@@ -194,6 +203,8 @@ fn limits() -> Vec<Operation> {
             .ok::<DenialsAnswer>(
                 json!({ "from_unix_ms": 1_767_225_600_000u64, "minutes": 1, "limits": [denied] }),
             ),
+        get("/v1/admin/replicas", ADMIN, "listReplicas", "The replicas that announce themselves")
+            .ok::<ReplicasAnswer>(json!({ "replicas": [replica] })),
         put("/v1/admin/limits", ADMIN, "putLimit", "Creates or changes a limit")
             .query::<ChangeQuery>()
             .body::<DefinitionJson>(definition)
