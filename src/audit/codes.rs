@@ -39,7 +39,8 @@ pub(super) fn is_of_lease(code: TransferCode) -> bool {
         | Code::AdvanceClock
         | Code::Refill
         | Code::Repay
-        | Code::Allow => false,
+        | Code::Allow
+        | Code::Alert => false,
     }
 }
 

@@ -129,7 +129,8 @@ pub(super) fn check(
             | Code::Measure
             | Code::Allow
             | Code::Allot
-            | Code::Pass => {
+            | Code::Pass
+            | Code::Alert => {
                 let sentence = "a complete contains a transfer that does not belong to it".to_owned();
                 wrong(Law::LeaseShape, sentence, None);
             }

@@ -74,7 +74,8 @@ fn tell(auditor: &Auditor, transfer: &RawTransfer, code: Code) -> String {
         | Code::Repay
         | Code::Measure
         | Code::Allow
-        | Code::Allot => format!("moves {amount} with code {}", transfer.code),
+        | Code::Allot
+        | Code::Alert => format!("moves {amount} with code {}", transfer.code),
     }
 }
 

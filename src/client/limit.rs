@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
-    AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey,
-    Overage, Period, Queueing, RefillRateError, TimeZoneName,
+    AlertThresholds, AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields,
+    KindName, LimitKey, Overage, Period, Queueing, RefillRateError, TimeZoneName,
 };
 use crate::time::saturating_ms;
 
@@ -48,6 +48,7 @@ pub struct Limit {
     enforce: bool,
     queueing: Queueing,
     allotment: Option<Duration>,
+    alerts: Vec<u64>,
 }
 
 /// Why a limit cannot be defined.
@@ -169,6 +170,7 @@ impl Limit {
             enforce: true,
             queueing: Queueing::default(),
             allotment: None,
+            alerts: Vec::new(),
         }
     }
 
@@ -257,6 +259,12 @@ impl Limit {
         Self { allotment: Some(period), ..self }
     }
 
+    /// Tells when the usage reaches these percents of the capacity: at most eight, 1 to 100, in ascending order.
+    #[must_use]
+    pub fn alerts(self, percents: &[u64]) -> Self {
+        Self { alerts: percents.to_vec(), ..self }
+    }
+
     /// The definition.
     ///
     /// # Errors
@@ -275,7 +283,8 @@ impl Limit {
             Some(period) => definition.with_allotment(AllotmentPeriod::new(saturating_ms(period))?)?,
             None => definition,
         };
-        Ok(Definition { enforce: self.enforce, queueing: self.queueing, ..definition })
+        let alerts = AlertThresholds::new(&self.alerts)?;
+        Ok(Definition { enforce: self.enforce, queueing: self.queueing, alerts, ..definition })
     }
 
     fn or_fault(self, fault: LimitError) -> Self {

@@ -343,7 +343,8 @@ impl HeldLeg {
             | TransferCode::Measure
             | TransferCode::Allow
             | TransferCode::Allot
-            | TransferCode::Pass => None,
+            | TransferCode::Pass
+            | TransferCode::Alert => None,
         }
     }
 

@@ -192,11 +192,13 @@ pub enum TransferCode {
     Allot = 29,
     /// The transfer with which every later attempt at a reserve begins. It has one id for each lease.
     Pass = 30,
+    /// A step of a limit's alert account: thresholds of its usage were crossed, or are armed anew.
+    Alert = 36,
 }
 
 impl TransferCode {
     /// Every code.
-    pub(crate) const ALL: [TransferCode; 27] = [
+    pub(crate) const ALL: [TransferCode; 28] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -224,6 +226,7 @@ impl TransferCode {
         TransferCode::Allow,
         TransferCode::Allot,
         TransferCode::Pass,
+        TransferCode::Alert,
     ];
 
     /// The code with this number.
@@ -243,7 +246,8 @@ impl TransferCode {
             | Self::AdvanceClock
             | Self::Refill
             | Self::Repay
-            | Self::Allow => false,
+            | Self::Allow
+            | Self::Alert => false,
             Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
@@ -293,7 +297,8 @@ impl TransferCode {
             | Self::Measure
             | Self::Allow
             | Self::Allot
-            | Self::Pass => false,
+            | Self::Pass
+            | Self::Alert => false,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Definitions of limits.
 
 use super::{
-    AllotmentPeriod, Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey,
-    OnUnavailable, Queueing, Texts, WaitMax,
+    AlertThresholds, AllotmentPeriod, Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate,
+    Kind, LimitKey, OnUnavailable, Queueing, Texts, WaitMax,
 };
 
 /// A limit as an operator defines it.
@@ -31,6 +31,8 @@ pub struct Definition {
     pub queueing: Queueing,
     /// How long a replica serves callers from one allotment; `None` if every reserve asks the ledger.
     pub allotment: Option<AllotmentPeriod>,
+    /// The thresholds of its usage whose crossing is an event.
+    pub alerts: AlertThresholds,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -69,6 +71,7 @@ impl Definition {
             enforce: true,
             queueing: Queueing::default(),
             allotment: None,
+            alerts: AlertThresholds::default(),
         })
     }
 

@@ -76,6 +76,9 @@ pub enum DefinitionError {
         /// The kind.
         kind: KindName,
     },
+    /// The thresholds of alerts are out of order or out of range, or too many.
+    #[error("alerts must be at most 8 whole percents, 1 to 100, each larger than the one before")]
+    Alerts,
     /// `max_instances` was given for a limit; only templates make instances.
     #[error("max_instances must be 0 for a key without placeholders")]
     NoTemplate,

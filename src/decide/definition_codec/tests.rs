@@ -69,6 +69,11 @@ fn delegated(state: LimitState) -> LimitState {
     LimitState { definition: definition.with_allotment(period).expect("a rolling limit"), ..state }
 }
 
+fn alerting(state: LimitState) -> LimitState {
+    let alerts = AlertThresholds::new(&[1, 80, 95, 100]).expect("valid");
+    LimitState { definition: Definition { alerts, ..state.definition }, ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -87,6 +92,9 @@ fn versions_are_decoded_as_they_were_encoded() {
         delegated(instance.clone()),
         delegated(with_queue(granting_alone(instance.clone()))),
         delegated(state("", Status::Active)),
+        alerting(instance.clone()),
+        alerting(delegated(instance.clone())),
+        alerting(with_queue(state("", Status::Retired))),
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),
         in_shadow_mode(state("", Status::Active)),

@@ -80,6 +80,7 @@ impl Settings {
             bad("server.allowed_hosts", &format!("{text:?} is not a name, NAME:PORT or *"))
         })?;
         self.connections.check()?;
+        self.alerts.check()?;
         self.metrics.check()?;
         self.otlp.check()?;
         self.tls.check()?;
