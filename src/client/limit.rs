@@ -260,7 +260,6 @@ impl Limit {
     }
 
     /// Tells when the usage reaches these percents of the capacity: at most eight, 1 to 100, in ascending order.
-    #[must_use]
     pub fn alerts(self, percents: &[u64]) -> Self {
         Self { alerts: percents.to_vec(), ..self }
     }

@@ -72,6 +72,10 @@ impl<L: Ledger> Limiter<L> {
             let (page, others) = rest.split_at(self.page_length(rest));
             rest = others;
             let now_ns = self.ledger.now_ns();
+            if now_ns == 0 {
+                // Without the time nobody knows the window of the usage.
+                return Ok(());
+            }
             let ids = page.iter().flat_map(|entry| alert::accounts(self.ids, &entry.limit)).collect();
             let mut accounts = self.ledger.accounts(ids).await?.into_iter();
             let mut missing = Vec::new();
@@ -85,7 +89,9 @@ impl<L: Ledger> Limiter<L> {
                     missing.extend(missing_account(self.ids, &entry.limit, &look));
                     found.push((entry.key().clone(), self.claim(&entry.limit, &look, step, now_ns)));
                 }
-                watches.end_unused(entry.key(), look.waits_to_be_armed(), Instant::now());
+                // A retired instance is closed, too; its next use looks again.
+                let waits = !is_outdated && look.waits_to_be_armed();
+                watches.end_unused(entry.key(), waits, Instant::now());
             }
             if !missing.is_empty() {
                 self.ledger.create_accounts(missing).await?;

@@ -4,6 +4,9 @@ use prometheus_client::metrics::family::Family;
 
 use crate::telemetry::{Counter, Gauge, MetricsRegistry, names};
 
+/// The label of the threshold, in percent.
+const THRESHOLD: &str = "threshold_percent";
+
 /// Crossed thresholds, and what became of their events. Copies share the counters.
 #[derive(Debug, Clone)]
 pub(super) struct Counts {
@@ -23,7 +26,9 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn register(registry: &mut MetricsRegistry) -> Self {
-        let crossed = Family::default();
+        let crossed = Family::<[(&'static str, String); 1], Counter>::default();
+        // Without one the metric would not exist before the first crossing.
+        drop(crossed.get_or_create(&[(THRESHOLD, "100".to_owned())]));
         let help = "Thresholds of limits that were crossed, and of which this replica tells";
         registry.register(names::ALERTS, help, crossed.clone());
         let queued = Gauge::default();
@@ -46,6 +51,6 @@ impl Counts {
     }
 
     pub(super) fn crossed(&self, threshold_percent: u64) {
-        self.crossed.get_or_create(&[("threshold_percent", threshold_percent.to_string())]).inc();
+        self.crossed.get_or_create(&[(THRESHOLD, threshold_percent.to_string())]).inc();
     }
 }
