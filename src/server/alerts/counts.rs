@@ -9,6 +9,10 @@ const THRESHOLD: &str = "threshold_percent";
 
 /// Crossed thresholds, and what became of their events. Copies share the counters.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "client-tls"),
+    expect(dead_code, reason = "without a webhook they exist, and nothing counts")
+)]
 pub(super) struct Counts {
     crossed: Family<[(&'static str, String); 1], Counter>,
     /// Events that wait for the webhook, or are being posted.
