@@ -56,6 +56,8 @@ pub struct LoopOptions {
     /// An instance that was not used for this long is forgotten, after at most twice this time. It is also retired,
     /// unless any of it is reserved, spent or owed.
     pub instance_idle: Duration,
+    /// The time between two looks at the usage of limits with alerts, if anybody observes them.
+    pub alert_interval: Duration,
 }
 
 impl Default for LoopOptions {
@@ -64,6 +66,7 @@ impl Default for LoopOptions {
             poll_interval: Duration::from_millis(500),
             decrease_interval: Duration::from_millis(500),
             instance_idle: Duration::from_secs(600),
+            alert_interval: Duration::from_secs(1),
         }
     }
 }
@@ -163,7 +166,8 @@ impl<L: Ledger> Engine<L> {
     }
 
     /// Runs the background loops forever: follows the log of definitions, applies decreases, retires and forgets idle
-    /// instances, records what was granted without the ledger, steps allotments, announces this process.
+    /// instances, records what was granted without the ledger, steps allotments, announces this process, looks for crossed
+    /// thresholds.
     pub async fn run_loops(&self) {
         let decreases = self.admin.run_decreases(self.loops.decrease_interval);
         tokio::join!(
@@ -173,6 +177,7 @@ impl<L: Ledger> Engine<L> {
             self.record_emergency_debt(),
             self.limiter.run_allotments(),
             self.replicas.run(),
+            self.limiter.run_alerts(self.loops.alert_interval),
             self.ledger.run_upkeep()
         );
     }

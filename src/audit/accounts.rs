@@ -29,6 +29,7 @@ pub(super) enum Role {
     },
     Clock(u32),
     Borrowed(u32),
+    Alert(u32),
 }
 
 impl Role {
@@ -39,7 +40,8 @@ impl Role {
             | Self::Debt(limit)
             | Self::Spent { limit, .. }
             | Self::Clock(limit)
-            | Self::Borrowed(limit) => Some(limit),
+            | Self::Borrowed(limit)
+            | Self::Alert(limit) => Some(limit),
             Self::Operator | Self::Log | Self::Measure | Self::Allowance => None,
         }
     }
@@ -53,7 +55,8 @@ impl Role {
             | Self::Measure
             | Self::Debt(_)
             | Self::Clock(_)
-            | Self::Borrowed(_) => false,
+            | Self::Borrowed(_)
+            | Self::Alert(_) => false,
         }
     }
 }

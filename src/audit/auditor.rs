@@ -223,7 +223,8 @@ impl Auditor {
                 | Role::Measure
                 | Role::Debt(_)
                 | Role::Clock(_)
-                | Role::Borrowed(_),
+                | Role::Borrowed(_)
+                | Role::Alert(_),
             )
             | None => return,
         };

@@ -9,6 +9,9 @@ use super::schedule::{Clock, step_by_hand_ms};
 use crate::ledger::TransferCode as Code;
 use crate::ledger::raw::RawTransfer;
 
+/// The numbers of an alert account in one era.
+const ALERT_ERA: u128 = 128;
+
 /// What the transfers of a chain so far mean for the next ones.
 #[derive(Debug, Default)]
 pub(super) struct ChainContext {
@@ -100,6 +103,7 @@ impl ChainContext {
                     books.wrong(Law::Debt, transfer, None, "debt is not on the debt account of a limit");
                 }
             }
+            Code::Alert => check_alert(transfer, [debit, credit], books),
             Code::KeepReserved
             | Code::Definition
             | Code::ReserveRolling
@@ -348,6 +352,24 @@ impl ChainContext {
                 books.wrong(Law::Measures, last, None, "a chain leaves something on a shared account");
             }
         }
+    }
+}
+
+/// Checks a step of an alert account: its id is that of the number that it leaves, and the new number has a level in percent.
+fn check_alert(transfer: &RawTransfer, roles: [Option<Role>; 2], books: &mut Books<'_>) {
+    let [Some(Role::Operator), Some(Role::Alert(limit))] = roles else {
+        books.wrong(Law::Alerts, transfer, None, "a step of an alert account is not on one");
+        return;
+    };
+    let number = books.accounts.sums(transfer.credit).credits_posted;
+    if transfer.id != books.ids.alert_step(transfer.credit, number) {
+        let sentence = "a step of an alert account has an id that does not keep others from making it";
+        books.wrong(Law::Alerts, transfer, Some(limit), sentence);
+    }
+    let level = number.saturating_add(transfer.amount) % ALERT_ERA;
+    if transfer.amount == 0 || level > 100 {
+        let sentence = format!("a step of an alert account leads to a level of {level} percent");
+        books.wrong(Law::Alerts, transfer, Some(limit), sentence);
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) fn is_of_lease(code: TransferCode) -> bool {
         | Code::AdvanceClock
         | Code::Refill
         | Code::Repay
-        | Code::Allow => false,
+        | Code::Allow
+        | Code::Alert => false,
     }
 }
 

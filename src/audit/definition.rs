@@ -31,6 +31,8 @@ pub(super) struct Version {
     pub(super) first_window_ends_ms: Option<u64>,
     /// Whether replicas may serve callers from allotments.
     pub(super) has_allotment: bool,
+    /// Whether crossed thresholds of its usage are events.
+    pub(super) has_alerts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +166,8 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
         reader.option(Reader::number)?;
     }
     let allotment_ms = if reader.is_at_end() { 0 } else { reader.number()? };
-    // Later parts change nothing that the audit checks.
+    let alerts = if reader.is_at_end() { 0 } else { reader.number()? };
+    // The thresholds, and later parts, change nothing that the audit checks.
     Ok(Version {
         number,
         key,
@@ -178,6 +181,7 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
         schedule_since_ns,
         first_window_ends_ms: (ends_ms != 0).then_some(ends_ms),
         has_allotment: allotment_ms != 0,
+        has_alerts: alerts != 0,
     })
 }
 

@@ -80,6 +80,17 @@ impl Ids {
         self.hash(&format!("acct:borrowed:{key}"))
     }
 
+    /// The alert account that belongs to this account of a limit.
+    pub(super) fn alert(self, of_account: u128) -> u128 {
+        self.hash(&format!("acct:alert:{of_account:032x}"))
+    }
+
+    /// The step of an alert account out of this number.
+    pub(super) fn alert_step(self, account: u128, number: u128) -> u128 {
+        let hash = self.hash(&format!("alert:{account:032x}:{number}"));
+        hash >> 16 << 16 | u128::from(PURPOSE_ALERT) << 8
+    }
+
     /// The id of the first part of a definition version.
     pub(super) fn first_part(self, key: &str, version: u64) -> u128 {
         let high = self.hash(&format!("definition:{key}")) >> 64;
@@ -96,6 +107,7 @@ impl Ids {
 /// The purposes in the ids of a lease's transfers that the audit tells apart.
 pub(super) const PURPOSE_RESERVE: u16 = 1;
 pub(super) const PURPOSE_GUARD: u16 = 6;
+const PURPOSE_ALERT: u16 = 16;
 
 /// The purpose of a transfer of a lease, from the lower 16 bits of its id: 6 bits above attempt and leg. `None` for the
 /// reservation of an extend, whose bits are a hash.

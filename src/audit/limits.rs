@@ -122,6 +122,10 @@ impl Limits {
         } else {
             old.clone()
         };
+        let alerts_of = schedule.as_ref().map_or(account, |it| ids.spent(&version.key, it.since_version, 0));
+        if version.has_alerts {
+            accounts.assign(ids.alert(alerts_of), Role::Alert(index));
+        }
         let replaced = old.filter(|_| starts_schedule).map(|old| {
             let clock = Clock::of(&accounts.sums(old.clock));
             (old, clock)

@@ -48,13 +48,15 @@ pub enum Law {
     Owed,
     /// The measure and allowance accounts are empty between chains.
     Measures,
+    /// An alert account is stepped once out of each number, to a level in percent.
+    Alerts,
     /// The balances of every account are the sums of its transfers.
     Balances,
 }
 
 impl Law {
     /// Every law.
-    pub const ALL: [Law; 19] = [
+    pub const ALL: [Law; 20] = [
         Law::WholeChains,
         Law::Capacity,
         Law::CapacitySum,
@@ -73,6 +75,7 @@ impl Law {
         Law::Refills,
         Law::Owed,
         Law::Measures,
+        Law::Alerts,
         Law::Balances,
     ];
 
@@ -97,6 +100,7 @@ impl Law {
             Self::Refills => "refills",
             Self::Owed => "owed",
             Self::Measures => "measures",
+            Self::Alerts => "alerts",
             Self::Balances => "balances",
         }
     }

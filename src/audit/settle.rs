@@ -131,7 +131,8 @@ pub(super) fn check(
             | Code::Allot
             | Code::Pass
             | Code::Announce
-            | Code::AnnounceUrl => {
+            | Code::AnnounceUrl
+            | Code::Alert => {
                 let sentence = "a complete contains a transfer that does not belong to it".to_owned();
                 wrong(Law::LeaseShape, sentence, None);
             }

@@ -76,7 +76,8 @@ fn tell(auditor: &Auditor, transfer: &RawTransfer, code: Code) -> String {
         | Code::Allow
         | Code::Allot
         | Code::Announce
-        | Code::AnnounceUrl => format!("moves {amount} with code {}", transfer.code),
+        | Code::AnnounceUrl
+        | Code::Alert => format!("moves {amount} with code {}", transfer.code),
     }
 }
 

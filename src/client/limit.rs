@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{ErrorKind, IntoLimitKey, Rate};
 use crate::limit::{
-    AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields, KindName, LimitKey,
-    Overage, Period, Queueing, RefillRateError, TimeZoneName, UnitMicros,
+    AlertThresholds, AllotmentPeriod, Capacity, Definition, DefinitionError, KeyError, Kind, KindFields,
+    KindName, LimitKey, Overage, Period, Queueing, RefillRateError, TimeZoneName, UnitMicros,
 };
 use crate::time::{NS_PER_MS, saturating_ms};
 
@@ -50,6 +50,7 @@ pub struct Limit {
     queueing: Queueing,
     allotment: Option<Duration>,
     unit_micros: Option<u64>,
+    alerts: Vec<u64>,
 }
 
 /// Why a limit cannot be defined.
@@ -175,6 +176,7 @@ impl Limit {
             queueing: Queueing::default(),
             allotment: None,
             unit_micros: None,
+            alerts: Vec::new(),
         }
     }
 
@@ -280,6 +282,11 @@ impl Limit {
         Self { allotment: Some(period), ..self }
     }
 
+    /// Tells when the usage reaches these percents of the capacity: at most eight, 1 to 100, in ascending order.
+    pub fn alerts(self, percents: &[u64]) -> Self {
+        Self { alerts: percents.to_vec(), ..self }
+    }
+
     /// The definition.
     ///
     /// # Errors
@@ -302,7 +309,8 @@ impl Limit {
             Some(micros) => definition.with_unit_micros(UnitMicros::new(micros)?)?,
             None => definition,
         };
-        Ok(Definition { enforce: self.enforce, queueing: self.queueing, ..definition })
+        let alerts = AlertThresholds::new(&self.alerts)?;
+        Ok(Definition { enforce: self.enforce, queueing: self.queueing, alerts, ..definition })
     }
 
     fn or_fault(self, fault: LimitError) -> Self {

@@ -36,8 +36,8 @@ use crate::ledger::{
     Account, Chain, ChainOutcome, LedgerError, Movement, Recorded, Refusal, Transfer, TransferCode, UserData,
 };
 use crate::limit::{
-    Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, Queueing, RateChange, RefillRate,
-    Status, Steps, Texts, WaitMax,
+    AlertThresholds, Amount, BucketRate, Definition, Kind, LimitKey, OnUnavailable, Overage, Queueing,
+    RateChange, RefillRate, Status, Steps, Texts, WaitMax,
 };
 use crate::protocol::Reserve;
 use crate::time::{NS_PER_MS, unix_ms};
@@ -286,6 +286,7 @@ pub(crate) fn definition_with_rate(
             queueing: Queueing::default(),
             allotment: None,
             unit_micros: None,
+            alerts: AlertThresholds::default(),
         });
     };
     let definition = &limit.state.definition;

@@ -14,7 +14,8 @@
 //! | w | `EncodedWindow` in postcard's encoding, for versions that start the schedule of a calendar window, and if a later part follows |
 //! | q | `EncodedQueue` in postcard's encoding, for limits that say how callers wait, and if a later part follows |
 //! | p | `EncodedAllotment` in postcard's encoding, for limits with allotments, and if a later part follows |
-//! | u | `EncodedUnitMicros` in postcard's encoding, for limits whose unit is worth a part of what it names |
+//! | u | `EncodedUnitMicros` in postcard's encoding, for limits whose unit is worth a part of what it names, and if a later part follows |
+//! | t | `EncodedAlerts` in postcard's encoding, for limits with alerts |
 //!
 //! The parts are numbered from 0 in the short user data. A chain is atomic, so the parts of a version are consecutive in the
 //! log.
@@ -23,8 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Recorded, UserData};
 use crate::limit::{
-    AllotmentPeriod, Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind, LimitKey, LimitState,
-    OnUnavailable, Origin, Overage, QueueOrder, Queueing, Status, UnitMicros, WaitMax,
+    AlertThresholds, AllotmentPeriod, Amount, Capacity, Definition, EmergencyShare, EncodedKind, Kind,
+    LimitKey, LimitState, OnUnavailable, Origin, Overage, QueueOrder, Queueing, Status, UnitMicros, WaitMax,
 };
 
 const FORMAT: u8 = 1;
@@ -146,15 +147,22 @@ enum EncodedQueueOrder {
 /// How long a replica serves callers from one allotment. Version 0.1 ignores it.
 #[derive(Clone, Copy, Serialize, Deserialize, Default)]
 struct EncodedAllotment {
-    /// 0 if the limit has none, and a part behind this one is stored.
+    /// 0 if the limit has no allotments, and a part behind this one is stored.
     period_ms: u64,
 }
 
 /// What one unit is worth. Earlier versions of this program ignore it, or cannot read the empty part before it and keep the
 /// version before.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, Default)]
 struct EncodedUnitMicros {
+    /// 0 if a unit is what it names, and a part behind this one is stored.
     micros: u64,
+}
+
+/// The thresholds of alerts. Version 0.1 ignores them.
+#[derive(Serialize, Deserialize, Default)]
+struct EncodedAlerts {
+    percents: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -181,8 +189,12 @@ pub(crate) fn encode(
 ) -> Result<Vec<UserData>, CodecError> {
     let mut body =
         postcard::to_stdvec(&EncodedDefinition::from_state(number, state)).map_err(CodecError::Body)?;
+    let thresholds = state.definition.alerts;
+    let alerts =
+        (!thresholds.is_empty()).then(|| EncodedAlerts { percents: thresholds.percents().collect() });
     let allotment = state.definition.allotment.map(|period| EncodedAllotment { period_ms: period.ms() });
     let unit_micros = state.definition.unit_micros.map(|it| EncodedUnitMicros { micros: it.get() });
+    let unit_micros = unit_micros.or(alerts.as_ref().map(|_| Default::default()));
     let allotment = allotment.or(unit_micros.map(|_| Default::default()));
     let queue = EncodedQueue::of(state).or(allotment.map(|_| Default::default()));
     let window = first_window_ends_ms.map(|first_ends_ms| EncodedWindow { first_ends_ms });
@@ -207,6 +219,7 @@ pub(crate) fn encode(
     body = append_if_any(body, queue)?;
     body = append_if_any(body, allotment)?;
     body = append_if_any(body, unit_micros)?;
+    body = append_if_any(body, alerts)?;
     let length = u16::try_from(body.len()).map_err(|_| CodecError::TooLong(body.len()))?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.push(FORMAT);
@@ -268,21 +281,23 @@ impl Assembler {
         let (window, rest) = take_if_any::<EncodedWindow>(rest)?;
         let (queue, rest) = take_if_any::<EncodedQueue>(rest)?;
         let (allotment, rest) = take_if_any::<EncodedAllotment>(rest)?;
-        let (unit_micros, _) = take_if_any::<EncodedUnitMicros>(rest)?;
+        let (unit_micros, rest) = take_if_any::<EncodedUnitMicros>(rest)?;
+        let (alerts, _) = take_if_any::<EncodedAlerts>(rest)?;
         let first_window_ends_ms = window.map(|window| window.first_ends_ms).filter(|&ends_ms| ends_ms != 0);
         let (number, state) =
             body.into_state(template_fields.unwrap_or_default(), bucket_fields.unwrap_or_default())?;
         let on_unavailable = emergency.map_or(Ok(OnUnavailable::Deny), EncodedEmergency::decode)?;
         let enforce = enforcement.is_none_or(|it| it.enforce);
         let queueing = queue.map(EncodedQueue::decode).unwrap_or_default();
-        let definition = Definition { on_unavailable, enforce, queueing, ..state.definition };
-        let definition = match allotment {
-            Some(EncodedAllotment { period_ms: 0 }) | None => definition,
+        let alerts = AlertThresholds::new(&alerts.unwrap_or_default().percents).map_err(invalid)?;
+        let definition = Definition { on_unavailable, enforce, queueing, alerts, ..state.definition };
+        let definition = match allotment.filter(|allotment| allotment.period_ms != 0) {
             Some(EncodedAllotment { period_ms }) => AllotmentPeriod::new(period_ms)
                 .and_then(|period| definition.with_allotment(period))
                 .map_err(invalid)?,
+            None => definition,
         };
-        let definition = match unit_micros {
+        let definition = match unit_micros.filter(|unit_micros| unit_micros.micros != 0) {
             Some(EncodedUnitMicros { micros }) => UnitMicros::new(micros)
                 .and_then(|unit_micros| definition.with_unit_micros(unit_micros))
                 .map_err(invalid)?,

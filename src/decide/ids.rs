@@ -57,6 +57,8 @@ pub enum Purpose {
     Announce = 13,
     /// A part of the URL of a replica, which is named like a lease.
     AnnounceUrl = 14,
+    /// A step of an alert account, which belongs to no lease.
+    Alert = 16,
 }
 
 /// The most attempts at one transfer of a lease: 3 bits of its id count them.
@@ -250,6 +252,18 @@ impl Ids {
     /// The transfer that closes an account again at the end of the chain that reopened it.
     pub(crate) fn close_again(self, closing: TransferId) -> TransferId {
         TransferId::from_u128(digest(self.ledger, &format!("close-again:{}", closing.as_u128())))
+    }
+
+    /// The alert account that belongs to this account of a limit.
+    pub(crate) fn alert(self, of_account: AccountId) -> AccountId {
+        self.account(&format!("acct:alert:{:032x}", of_account.as_u128()))
+    }
+
+    /// The step of an alert account out of this number.
+    pub(crate) fn alert_step(self, alert_account: AccountId, number: u128) -> TransferId {
+        let hash = digest(self.ledger, &format!("alert:{:032x}:{number}", alert_account.as_u128()));
+        // The tail is that of no other transfer, so that no family of a lease can hold the id.
+        TransferId::from_u128(hash >> 16 << 16 | (Purpose::Alert as u128) << 8)
     }
 
     fn account(self, label: &str) -> AccountId {

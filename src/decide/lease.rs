@@ -345,7 +345,8 @@ impl HeldLeg {
             | TransferCode::Allot
             | TransferCode::Pass
             | TransferCode::Announce
-            | TransferCode::AnnounceUrl => None,
+            | TransferCode::AnnounceUrl
+            | TransferCode::Alert => None,
         }
     }
 

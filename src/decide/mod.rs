@@ -24,6 +24,7 @@
 //! | `emergency_debt` | what was used under a lease that no ledger granted -> a chain of debt; the chain's outcome -> recorded, denied, or read the lease |
 //! | `steps_by_hand` | the steps of a window that is refilled by hand, as the ledger has them |
 //! | `window_end` | the end of a calendar window's present window, as the ledger has it |
+//! | `alert` | the accounts of a limit -> the thresholds of its usage that were crossed, and the transfer that decides who tells |
 //! | [`usage`] | the accounts of a limit and the time -> what is available, reserved and owed as debt |
 //! | `exhaustion` | what this process knows of an exhausted limit -> whether to ask the ledger at all |
 //! | `forecast` | one reading of a limit, and what hints have promised since -> when an amount fits |
@@ -33,6 +34,7 @@
 //! | `replaced_account` | a deleted limit that gets another kind -> what its new account keeps reserved |
 //! | [`definition_codec`] | a version -> the user data of transfers, and back |
 
+pub(crate) mod alert;
 pub(crate) mod allotment;
 mod allowance;
 pub(crate) mod announcement;

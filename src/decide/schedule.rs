@@ -113,6 +113,23 @@ impl Schedule {
         self.by_hand.is_some()
     }
 
+    /// When the window ends that a refill clock with this value shows, in milliseconds since the Unix epoch. A clock that is ahead
+    /// of `now_ns` decides: the ledger is never behind it. `None` for kinds that are not refilled whole.
+    pub(crate) fn window_of(&self, clock: ClockValue, now_ns: u64) -> Option<u64> {
+        match self.kind {
+            ScheduledKind::Calendar(window) => {
+                let ends_ms = self.window_end.as_ref()?.by_clock(clock.refilled_to);
+                Some(end_after(window, ends_ms, now_ns))
+            }
+            ScheduledKind::FixedWindow(_) => {
+                let steps = self.steps_without_phase()?;
+                let at_ns = now_ns.max(self.refilled_to_ns(clock));
+                Some(steps.starts_at_ms(steps.at(at_ns) + 1))
+            }
+            ScheduledKind::TokenBucket(_) | ScheduledKind::SlidingWindow(_) => None,
+        }
+    }
+
     fn calendar(&self) -> Option<(CalendarWindow, &WindowEnd)> {
         match self.kind {
             ScheduledKind::Calendar(window) => Some((window, self.window_end.as_ref()?)),

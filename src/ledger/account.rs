@@ -67,6 +67,8 @@ pub enum AccountCode {
     Measure = 8,
     /// Lets a chain be refused if a bucket owes more than a bound. Holds nothing between chains.
     Allowance = 9,
+    /// Which thresholds of a limit's usage have fired: see `docs/alerts.md`.
+    Alert = 10,
 }
 
 /// An account with its balances.

@@ -196,11 +196,13 @@ pub enum TransferCode {
     Announce = 31,
     /// A part of the URL under which a replica answers the others.
     AnnounceUrl = 32,
+    /// A step of a limit's alert account: thresholds of its usage were crossed, or are armed anew.
+    Alert = 36,
 }
 
 impl TransferCode {
     /// Every code.
-    pub(crate) const ALL: [TransferCode; 29] = [
+    pub(crate) const ALL: [TransferCode; 30] = [
         TransferCode::Grant,
         TransferCode::Cut,
         TransferCode::Definition,
@@ -230,6 +232,7 @@ impl TransferCode {
         TransferCode::Pass,
         TransferCode::Announce,
         TransferCode::AnnounceUrl,
+        TransferCode::Alert,
     ];
 
     /// The code with this number.
@@ -250,7 +253,8 @@ impl TransferCode {
             | Self::Refill
             | Self::Repay
             | Self::Allow
-            | Self::Announce => false,
+            | Self::Announce
+            | Self::Alert => false,
             Self::ReserveRolling
             | Self::ReserveRollingDeny
             | Self::ReserveConcurrency
@@ -300,7 +304,8 @@ impl TransferCode {
             | Self::Measure
             | Self::Allow
             | Self::Allot
-            | Self::Pass => false,
+            | Self::Pass
+            | Self::Alert => false,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Definitions of limits.
 
 use super::{
-    AllotmentPeriod, Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate, Kind, LimitKey,
-    OnUnavailable, Queueing, Texts, UnitMicros, WaitMax,
+    AlertThresholds, AllotmentPeriod, Amount, Capacity, DefinitionError, INSTANCES_MAX_DEFAULT, KeyTemplate,
+    Kind, LimitKey, OnUnavailable, Queueing, Texts, UnitMicros, WaitMax,
 };
 
 /// A limit as an operator defines it.
@@ -33,6 +33,8 @@ pub struct Definition {
     pub allotment: Option<AllotmentPeriod>,
     /// What one unit is worth, in millionths of what the unit names; `None` if a unit is one of them.
     pub unit_micros: Option<UnitMicros>,
+    /// The thresholds of its usage whose crossing is an event.
+    pub alerts: AlertThresholds,
 }
 
 /// What happens to overage, usage above the reservation, that finds no room.
@@ -72,6 +74,7 @@ impl Definition {
             queueing: Queueing::default(),
             allotment: None,
             unit_micros: None,
+            alerts: AlertThresholds::default(),
         })
     }
 

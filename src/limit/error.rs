@@ -84,6 +84,9 @@ pub enum DefinitionError {
         "unit_micros needs a unit, such as \"USD\": it says what one unit of the limit is worth, in millionths of it"
     )]
     NoUnit,
+    /// The thresholds of alerts are out of order or out of range, or too many.
+    #[error("alerts must be at most 8 whole percents, 1 to 100, each larger than the one before")]
+    Alerts,
     /// `max_instances` was given for a limit; only templates make instances.
     #[error("max_instances must be 0 for a key without placeholders")]
     NoTemplate,

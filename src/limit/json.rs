@@ -5,9 +5,9 @@ mod queue;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AllotmentPeriod, Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind, KindFields,
-    KindName, LimitKey, LimitState, OnUnavailable, Overage, Period, Queueing, Status, TimeZoneName,
-    UnitMicros, WaitMax,
+    AlertThresholds, AllotmentPeriod, Amount, Capacity, Definition, DefinitionError, EmergencyShare, Kind,
+    KindFields, KindName, LimitKey, LimitState, OnUnavailable, Overage, Period, Queueing, Status,
+    TimeZoneName, UnitMicros, WaitMax,
 };
 pub use queue::{QueueJson, QueueOrderJson};
 
@@ -105,6 +105,10 @@ pub struct DefinitionJson {
     /// Lets replicas serve callers from allotments; every reserve asks the ledger if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allotment: Option<AllotmentJson>,
+    /// The percents of the capacity whose crossing is an event, in ascending order; none if left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schema(value_type = Vec<u8>, max_items = 8))]
+    pub alerts: Vec<u64>,
 }
 
 /// How reserved capacity becomes available again; see [`KindName`].
@@ -246,6 +250,7 @@ impl DefinitionJson {
             on_unavailable: on_unavailable(self.on_unavailable, self.emergency)?,
             queueing: self.queue.map_or_else(Queueing::default, QueueJson::queueing),
             enforce: self.enforce,
+            alerts: AlertThresholds::new(&self.alerts)?,
             ..definition
         })
     }
@@ -338,6 +343,7 @@ impl From<&Definition> for DefinitionJson {
             enforce: definition.enforce,
             queue: QueueJson::of(definition.queueing),
             allotment: definition.allotment.map(|period| AllotmentJson { period_ms: period.ms() }),
+            alerts: definition.alerts.percents().collect(),
         }
     }
 }

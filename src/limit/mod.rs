@@ -1,6 +1,7 @@
 //! The vocabulary: keys, amounts, ids, definitions and states of limits. A value of these types is always valid: a bad one is
 //! refused when it is built, with the name of the field. [`json`] reads and writes definitions as JSON.
 
+mod alerts;
 mod allotment;
 mod amount;
 mod capacity;
@@ -26,6 +27,7 @@ mod texts;
 mod unit_micros;
 mod wait_max;
 
+pub use alerts::AlertThresholds;
 pub use allotment::AllotmentPeriod;
 pub use amount::{Amount, AmountError};
 pub use capacity::Capacity;

@@ -219,6 +219,8 @@ impl<L: Ledger> Limiter<L> {
     fn used(&self, actuals: &[Actual], lease: &Lease) -> SmallVec<[Used; 4]> {
         let used = |actual: &Actual| {
             let entry = self.registry.snapshot().get(&actual.key);
+            // Overage is usage, and may come long after the reserve.
+            entry.iter().for_each(|entry| self.registry.snapshot().note_usage_changed(entry));
             let limit = entry.as_ref().map(|entry| &entry.limit);
             let mut accounts: SmallVec<[AccountId; 1]> =
                 limit.into_iter().flat_map(|limit| lease.accounts_of(self.ids, limit)).collect();

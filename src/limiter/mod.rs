@@ -7,6 +7,7 @@
 //! | `reserve.rs`, `reserve_batch.rs`, `force.rs`, `look.rs`, `complete.rs`, `extend.rs`, `renew.rs`, `object.rs` | the operations |
 //! | `carry_out.rs` | which of the first three a body asks for |
 //! | `first_reserve.rs` | the first reserve of instances, which makes them |
+//! | `alerts/` | looks whether the usage of limits has crossed thresholds, and tells of it once |
 //! | `allotment/` | serves callers from a part of the capacity that this process reserved |
 //! | `emergency/` | grants a share while the ledger does not answer, and records it as debt afterwards |
 //! | `waiting/` | reserves that wait for room, in order |
@@ -17,6 +18,7 @@
 //! | `lease_keys.rs` | whether a caller may touch a lease |
 //! | `lease_cache.rs` | spares a complete the look-up of its lease |
 
+mod alerts;
 mod allotment;
 mod carry_out;
 mod complete;
@@ -49,6 +51,8 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::limit::LeaseId;
 use crate::registry::{RefillObserver, Registry, RegistryError, Waiters};
 
+use alerts::Alerts;
+pub use alerts::{Alert, AlertObserver};
 pub use allotment::AllotmentCounts;
 use allotment::Allotments;
 use denial_cache::DenialCache;
@@ -73,6 +77,7 @@ pub struct Limiter<L> {
     waiting: Arc<Waiting>,
     allotments: Arc<Allotments>,
     forecasts: Arc<Forecasts>,
+    alerts: Arc<Alerts>,
 }
 
 /// Settings of a limiter.
@@ -113,6 +118,7 @@ impl<L> Clone for Limiter<L> {
             waiting: Arc::clone(&self.waiting),
             allotments: Arc::clone(&self.allotments),
             forecasts: Arc::clone(&self.forecasts),
+            alerts: Arc::clone(&self.alerts),
         }
     }
 }
@@ -165,6 +171,7 @@ impl<L: Ledger> Limiter<L> {
             waiting,
             allotments: Arc::new(Allotments::new()),
             forecasts: Arc::default(),
+            alerts: Arc::default(),
         }
     }
 

@@ -181,7 +181,7 @@ impl<L: Ledger> Limiter<L> {
         // Reading the clock takes a tenth of the time of a reserve in memory (`cargo bench --bench stages`).
         let needs_time = self.denial_cache.is_on() || entries.iter().flatten().any(has_schedule);
         let at_ns = needs_time.then(|| self.ledger.now_ns());
-        entries.iter().flatten().for_each(|entry| entry.mark_used());
+        entries.iter().flatten().for_each(|entry| self.registry.snapshot().note_use(entry));
         let resolved = Resolved { command, entries, missing: None, at_ns };
         if !resolved.is_delegated() {
             self.allotments.note_plain(command.lease);

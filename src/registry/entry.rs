@@ -20,6 +20,9 @@ pub(crate) struct Entry {
     compared_with: AtomicU64,
     /// For an instance: whether it was used since the snapshot last looked for idle instances.
     used: AtomicBool,
+    /// Whether a use has to be told to those who look for crossed thresholds: the limit has some, and no use was told since they
+    /// asked last.
+    tells_of_use: AtomicBool,
 }
 
 impl Entry {
@@ -27,13 +30,21 @@ impl Entry {
         if let (Some(schedule), Some(clock)) = (&limit.schedule, &clock) {
             schedule.clock_read(clock.value());
         }
+        let tells_of_use = AtomicBool::new(has_alerts(&limit));
         Self {
             limit,
             denial_streak: AtomicU32::new(0),
             clock,
             compared_with: AtomicU64::new(0),
             used: AtomicBool::new(true),
+            tells_of_use,
         }
+    }
+
+    /// An entry of a limit without a schedule.
+    #[cfg(test)]
+    pub(crate) fn for_tests(limit: Limit) -> Arc<Self> {
+        Arc::new(Self::new(limit, None))
     }
 
     /// The limit's key.
@@ -67,6 +78,21 @@ impl Entry {
         if self.is_instance() && !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the next use of the limit has to be told to those who look for crossed thresholds.
+    pub(super) fn tells_of_use(&self) -> bool {
+        self.tells_of_use.load(Ordering::Relaxed)
+    }
+
+    /// The same; it is so for one caller only.
+    pub(super) fn begins_use(&self) -> bool {
+        self.tells_of_use.swap(false, Ordering::Relaxed)
+    }
+
+    /// The next use has to be told again.
+    pub(super) fn await_use(&self) {
+        self.tells_of_use.store(true, Ordering::Relaxed);
     }
 
     /// Whether a caller used the limit since the last [`Self::take_used`].
@@ -145,4 +171,10 @@ impl Entry {
             self.denial_streak.store(0, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether crossed thresholds of the limit's usage are events. Nothing is used of a template itself.
+fn has_alerts(limit: &Limit) -> bool {
+    let definition = &limit.state.definition;
+    !definition.alerts.is_empty() && definition.instances_max.is_none() && !limit.state.status.is_gone()
 }

@@ -23,6 +23,8 @@ pub(crate) struct Snapshot {
     decreasing: Mutex<BTreeSet<LimitKey>>,
     templates: Templates,
     waiters: OnceLock<Arc<dyn Waiters>>,
+    /// If somebody looks for crossed thresholds: the limits with alerts that were used, each once.
+    used_with_alerts: OnceLock<Mutex<Vec<Arc<Entry>>>>,
 }
 
 /// Those who wait for limits in this process.
@@ -42,6 +44,30 @@ impl Snapshot {
     /// The units of a limit that are waited for in this process.
     pub(super) fn waiting(&self, key: &LimitKey) -> u128 {
         self.waiters.get().map_or(0, |waiters| waiters.units(key))
+    }
+
+    /// Records that a caller used the limit.
+    pub(crate) fn note_use(&self, entry: &Arc<Entry>) {
+        entry.mark_used();
+        self.note_usage_changed(entry);
+    }
+
+    /// Records that the usage of the limit may have changed.
+    pub(crate) fn note_usage_changed(&self, entry: &Arc<Entry>) {
+        if entry.tells_of_use()
+            && let Some(used) = self.used_with_alerts.get()
+            && entry.begins_use()
+        {
+            used.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(entry));
+        }
+    }
+
+    /// The limits with alerts whose usage may have changed since the last call. None are noted before the first call.
+    pub(crate) fn take_used_with_alerts(&self) -> Vec<Arc<Entry>> {
+        let used = self.used_with_alerts.get_or_init(Mutex::default);
+        let used = std::mem::take(&mut *used.lock().unwrap_or_else(PoisonError::into_inner));
+        used.iter().for_each(|entry| entry.await_use());
+        used
     }
 
     /// The newest known version of a limit, even if it is deleted.
@@ -160,6 +186,8 @@ impl Snapshot {
         // A lower capacity may have made a bucket full.
         entry.note_given_back();
         limits.insert(key, Arc::clone(&entry));
+        // With another capacity, the same usage may cross a threshold.
+        self.note_usage_changed(&entry);
         self.templates.apply(&entry);
         drop(decreasing);
         if let Some(waiters) = self.waiters.get() {

@@ -5,6 +5,7 @@
 //! | [`config`] | the settings: file, flags and environment, checked |
 //! | [`auth`] | who may do what |
 //! | [`api`] | one file per endpoint; `api/reject.rs` turns errors into statuses |
+//! | `alerts` | what becomes of crossed thresholds: metrics, the log, a webhook |
 //! | `allowed_hosts` | keeps web pages away |
 //! | `audit` | a line for each change of a limit |
 //! | `otlp` | traces, logs and metrics for a collector (feature `otlp`) |
@@ -28,6 +29,7 @@
 //! | `tls` | the certificates, read again when they change |
 //! | `ui` | the files of the web page for operators |
 
+mod alerts;
 mod allotment_metrics;
 mod allowed_hosts;
 pub mod api;
@@ -56,6 +58,7 @@ mod tls;
 mod ui;
 mod waiting_metrics;
 
+pub use alerts::AlertsError;
 pub use allowed_hosts::{AllowedHosts, HostError};
 pub use audit::{AuditError, AuditLog};
 pub use capped_log::CappedLog;

@@ -17,6 +17,7 @@ use tracing::field::display;
 #[cfg(feature = "otlp")]
 use super::api::metrics_text;
 
+use super::alerts::{AlertTeller, Delivery};
 use super::api::{Api, Gate};
 use super::auth::Authenticator;
 use super::config::{Backend, Settings};
@@ -94,7 +95,9 @@ async fn serve_over<L: Ledger>(
     };
     let bounds = Arc::new(Bounds::new(settings.connections.clone(), &mut registry));
     let gate = gate(&settings)?;
+    let (alert_teller, alert_delivery) = AlertTeller::start(&settings.alerts, &mut registry)?;
     let engine = Arc::new(Engine::new(Arc::new(ledger), engine_options(&settings, file)));
+    engine.limiter().observe_alerts(Arc::new(alert_teller));
     let api = Arc::new(Api {
         request_timeout: settings.server.request_timeout(),
         batch_requests_max: settings.server.max_batch_requests,
@@ -149,7 +152,9 @@ async fn serve_over<L: Ledger>(
         }
         engine.ledger().shutdown().await;
     };
-    if tokio::time::timeout(LEDGER_SHUTDOWN_TIMEOUT, drained).await.is_err() {
+    let drained = tokio::time::timeout(LEDGER_SHUTDOWN_TIMEOUT, drained);
+    let (drained, ()) = tokio::join!(drained, finish_alerts(alert_delivery));
+    if drained.is_err() {
         tracing::warn!(
             timeout = ?LEDGER_SHUTDOWN_TIMEOUT,
             "the ledger did not drain its queue in time; the outcomes of its last requests are unknown"
@@ -161,6 +166,13 @@ async fn serve_over<L: Ledger>(
     }
     tracing::info!("ratelimiterd stopped");
     served
+}
+
+/// Posts the alerts that still wait.
+async fn finish_alerts(delivery: Option<Delivery>) {
+    if let Some(delivery) = delivery {
+        delivery.finish().await;
+    }
 }
 
 /// Who may do what, as the settings say.
@@ -196,6 +208,7 @@ fn engine_options(settings: &Settings, file: LockedFile) -> EngineOptions {
         poll_interval: Duration::from_millis(registry.poll_interval_ms),
         decrease_interval: Duration::from_millis(registry.decrease_interval_ms),
         instance_idle: Duration::from_secs(registry.instance_idle_seconds),
+        alert_interval: settings.alerts.look_interval(),
     };
     EngineOptions::default()
         .with_ledger_number(ledger_number)

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::AuditError;
 use super::auth::CredentialsError;
 use super::tls::TlsError;
+use super::{AlertsError, AuditError};
 use crate::registry::file::{FileError, LockError};
 
 /// Why the service did not start, or ended without a stop signal.
@@ -62,6 +62,9 @@ pub enum ServeError {
     /// The certificate, the key or the authorities cannot be used.
     #[error("cannot use the files of tls.*")]
     Tls(#[from] TlsError),
+    /// The files of the webhook for alerts cannot be used.
+    #[error("cannot use the settings of alerts.*")]
+    Alerts(#[from] AlertsError),
     /// The tokens or keys cannot be read.
     #[error("cannot authenticate callers")]
     Credentials(#[from] CredentialsError),

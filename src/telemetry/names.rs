@@ -35,6 +35,14 @@ pub const ALLOTMENT_TRANSFERS: &str = "ratelimiterd_allotment_transfers";
 pub const ALLOTMENTS: &str = "ratelimiterd_allotments";
 /// The units in them.
 pub const ALLOTMENT_UNITS: &str = "ratelimiterd_allotment_units";
+/// Thresholds of limits that were crossed, by `threshold_percent`.
+pub const ALERTS: &str = "ratelimiterd_alerts";
+/// Alerts that wait for the webhook.
+pub const ALERTS_QUEUED: &str = "ratelimiterd_alerts_queued";
+/// Alerts for the webhook by `outcome`.
+pub const ALERT_EVENTS: &str = "ratelimiterd_alert_events";
+/// Attempts to post an alert behind its first one.
+pub const ALERT_RETRIES: &str = "ratelimiterd_alert_retries";
 /// Descriptors of gateways by `outcome`.
 pub const GATEWAY_DESCRIPTORS: &str = "ratelimiterd_gateway_descriptors";
 /// The time from the whole request body to the response, by `route`.

@@ -1,8 +1,10 @@
 //! A ledger on which everything happened that the limiter can do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ledger_limiter::limit::{EmergencyShare, LeaseId, OnUnavailable, RenewId};
+use ledger_limiter::limit::{AlertThresholds, Definition, EmergencyShare, LeaseId, OnUnavailable, RenewId};
+use ledger_limiter::limiter::{Alert, AlertObserver};
 use ledger_limiter::protocol::Renew;
 use ledger_limiter::registry::Admin;
 
@@ -36,6 +38,7 @@ pub async fn everything() -> Made {
     debts(&replica).await;
     changes(&replica, &backend).await;
     instances(&replica).await;
+    alerts(&replica).await;
     backend.pass(Duration::from_secs(120)).await;
     let open = lease();
     assert!(is_granted(&replica.reserve(open, &[("tokens", 40)]).await));
@@ -82,10 +85,7 @@ async fn debts(replica: &OnMemory) {
     replica.limiter().force(&forced).await.expect("the ledger answers");
     replica.admin().reset(&key("tokens")).await.expect("it is reset");
     let share = EmergencyShare::new(0.5, 3_600).expect("valid");
-    let wide = ledger_limiter::limit::Definition {
-        on_unavailable: OnUnavailable::Allow(share),
-        ..rolling("wide", 100, 60)
-    };
+    let wide = Definition { on_unavailable: OnUnavailable::Allow(share), ..rolling("wide", 100, 60) };
     replica.put(wide).await;
 }
 
@@ -106,6 +106,29 @@ async fn changes(replica: &OnMemory, backend: &MemoryBackend) {
 
 async fn apply_decreases<L: ledger_limiter::ledger::Ledger>(admin: &Admin<L>) {
     admin.apply_decreases().await.expect("the ledger answers");
+}
+
+/// Thresholds that are crossed in two windows, and armed anew.
+async fn alerts(replica: &OnMemory) {
+    replica.limiter().observe_alerts(Arc::new(Unheard));
+    let alerts = AlertThresholds::new(&[50, 100]).expect("valid");
+    for definition in [concurrency("told", 2, 60), fixed_window("told:window", 2, 60, 0)] {
+        let name = definition.key.to_string();
+        replica.put(Definition { alerts, ..definition }).await;
+        for units in [1, 1, 2] {
+            let id = lease();
+            assert!(is_granted(&replica.reserve(id, &[(&name, units)]).await));
+            replica.limiter().look_for_alerts().await.expect("the ledger answers");
+            replica.complete(id, &[(&name, 0)]).await;
+            replica.limiter().look_for_alerts().await.expect("the ledger answers");
+        }
+    }
+}
+
+struct Unheard;
+
+impl AlertObserver for Unheard {
+    fn crossed(&self, _alert: &Alert) {}
 }
 
 /// Two instances, one of which is retired and makes room for a third.

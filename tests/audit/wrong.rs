@@ -266,6 +266,22 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        law: Law::Alerts,
+        what: "a step of an alert account could be made twice",
+        tamper: |list, _| {
+            let step = list.find("a step of an alert account", |it| it.code == Code::Alert as u16);
+            list.transfers[step].id += 1;
+        },
+    },
+    Case {
+        law: Law::Alerts,
+        what: "an alert account has a level above 100 percent",
+        tamper: |list, _| {
+            let step = list.find("a step of an alert account", |it| it.code == Code::Alert as u16);
+            list.transfers[step].amount += 51;
+        },
+    },
+    Case {
         law: Law::Balances,
         what: "a whole chain is missing",
         tamper: |list, made| {

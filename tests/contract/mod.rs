@@ -2,6 +2,7 @@
 //! are short whole seconds, because over TigerBeetle they really pass.
 
 pub mod allotment_edges;
+pub mod alerts;
 pub mod allotments;
 pub mod announcements;
 pub mod borrow_bounds;
@@ -387,6 +388,23 @@ macro_rules! contract_tests {
             a_renewal_waits_for_a_complete_that_fails,
             the_next_allotment_is_taken_before_the_present_one_ends,
             ids_of_a_clock_that_is_behind_are_served,
+        ]);
+        $crate::contract_tests!(@module alerts, $backend, [
+            each_kind_tells_of_each_threshold_once,
+            of_two_replicas_one_tells,
+            many_replicas_tell_of_a_rising_usage_once,
+            a_threshold_is_armed_when_usage_has_fallen_well_below_it,
+            each_window_tells_anew,
+            an_expiry_arms_a_threshold,
+            an_alert_says_what_was_seen,
+            a_limit_in_shadow_mode_tells_although_its_excess_is_debt,
+            a_reset_arms_every_threshold,
+            templates_hand_their_thresholds_on,
+            a_change_of_the_capacity_may_cross_a_threshold,
+            overage_and_extends_are_usage,
+            limits_without_thresholds_and_replicas_without_observer_write_nothing,
+            a_lost_answer_loses_no_event,
+            a_limit_that_the_cache_denies_tells_and_a_deleted_one_does_not,
         ]);
         $crate::contract_tests!(@module emergency, $backend, [
             an_emergency_lease_becomes_debt,

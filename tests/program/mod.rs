@@ -1,6 +1,8 @@
 //! The program `ratelimiterd` over the memory ledger: start, stop, and the answers to bad settings.
 
 mod admin_listener;
+#[cfg(feature = "client-tls")]
+mod alerts;
 mod audit;
 mod bounds;
 mod coming_from;

@@ -5,6 +5,8 @@ mod client;
 #[cfg(feature = "cli")]
 mod limits;
 mod probe;
+#[cfg(feature = "client-tls")]
+mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -58,6 +58,7 @@ const FIELDS: &[(&str, FieldType, &str)] = &[
 ];
 
 const EMERGENCY_SHARE: &str = "emergency-capacity-share";
+const ALERTS: &str = "alerts";
 const ALLOTMENT_PERIOD: &str = "allotment-period-ms";
 const EMERGENCY_SECONDS: &str = "emergency-seconds";
 
@@ -94,6 +95,14 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(u64))
                 .help("How long a replica serves callers from a part of the capacity that it reserves"),
         )
+        .arg(
+            Arg::new(ALERTS)
+                .long(ALERTS)
+                .value_name("PERCENTS")
+                .value_delimiter(',')
+                .value_parser(value_parser!(u64))
+                .help("The percents of the capacity whose crossing is told, such as 80,95,100"),
+        )
         .arg(dry_run_flag())
         .arg(json_flag())
 }
@@ -129,7 +138,9 @@ fn given(matches: &ArgMatches) -> Vec<(&'static str, Value)> {
         share.map(|(share, seconds)| ("emergency", json!({ "capacity_share": share, "seconds": seconds })));
     let allotment = matches.get_one::<u64>(ALLOTMENT_PERIOD);
     let allotment = allotment.map(|period_ms| ("allotment", json!({ "period_ms": period_ms })));
-    FIELDS.iter().filter_map(value).chain(emergency).chain(allotment).collect()
+    let alerts = matches.get_many::<u64>(ALERTS);
+    let alerts = alerts.map(|percents| ("alerts", json!(percents.collect::<Vec<_>>())));
+    FIELDS.iter().filter_map(value).chain(emergency).chain(allotment).chain(alerts).collect()
 }
 
 fn definition(key: &LimitKey, fields: &Fields) -> Result<Definition, LimitsError> {

@@ -83,6 +83,11 @@ fn in_money(state: LimitState) -> LimitState {
     LimitState { definition: definition.with_unit_micros(unit_micros).expect("it names a unit"), ..state }
 }
 
+fn alerting(state: LimitState) -> LimitState {
+    let alerts = AlertThresholds::new(&[1, 80, 95, 100]).expect("valid");
+    LimitState { definition: Definition { alerts, ..state.definition }, ..state }
+}
+
 #[test]
 fn versions_are_decoded_as_they_were_encoded() {
     let to = Capacity::new(7).expect("valid");
@@ -104,6 +109,10 @@ fn versions_are_decoded_as_they_were_encoded() {
         in_money(instance.clone()),
         in_money(delegated(with_queue(granting_alone(instance.clone())))),
         in_money(in_shadow_mode(bounded.clone())),
+        alerting(instance.clone()),
+        alerting(delegated(instance.clone())),
+        alerting(with_queue(state("", Status::Retired))),
+        in_money(alerting(state("", Status::Active))),
         granting_alone(bounded.clone()),
         granting_alone(state("", Status::Deleted)),
         in_shadow_mode(state("", Status::Active)),

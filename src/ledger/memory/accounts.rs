@@ -172,7 +172,8 @@ impl Accounts {
             | AccountCode::Clock
             | AccountCode::Borrowed
             | AccountCode::Measure
-            | AccountCode::Allowance => {
+            | AccountCode::Allowance
+            | AccountCode::Alert => {
                 let index = free(self.infos.len())?;
                 self.infos.push(info);
                 self.balances.push(Balances::default());

@@ -186,7 +186,7 @@ impl<L: Ledger> Object<'_, L> {
         let registry = &self.limiter.registry;
         let mut entry = registry.snapshot().get(self.key);
         if let Some(entry) = &entry {
-            entry.mark_used();
+            registry.snapshot().note_use(entry);
         }
         let template_changes = registry.snapshot().template_changes();
         if !entry.as_ref().is_some_and(|entry| entry.is_usable(template_changes)) {

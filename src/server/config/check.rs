@@ -87,6 +87,7 @@ impl Settings {
             return Err(bad("server.advertise_url", &message));
         }
         self.connections.check()?;
+        self.alerts.check()?;
         self.metrics.check()?;
         self.otlp.check()?;
         self.tls.check()?;

@@ -5,6 +5,7 @@
 //! variable `RATELIMITERD_SERVER_LISTEN_ADDR`. An unknown or bad setting is an error that names it.
 //! `ratelimiterd.toml` describes each setting.
 
+mod alerts;
 mod answers;
 mod auth;
 mod check;
@@ -21,6 +22,7 @@ mod settings;
 mod tests;
 mod tls;
 
+pub use alerts::AlertsSettings;
 pub use answers::{AnswersSettings, HeaderForm};
 pub use auth::{AuthMode, AuthSettings, JwtSettings};
 pub use check::ConfigError;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AnswersSettings, AuthSettings, ConnectionsSettings, GatewaySettings, MetricsSettings, OtlpSettings,
-    TlsSettings, cluster_id, optional,
+    AlertsSettings, AnswersSettings, AuthSettings, ConnectionsSettings, GatewaySettings, MetricsSettings,
+    OtlpSettings, TlsSettings, cluster_id, optional,
 };
 use crate::decide::retry_after::{Backoff, RetryPolicy};
 use crate::ledger::memory::MemoryBounds;
@@ -25,6 +25,7 @@ use crate::time::saturating_ms;
 pub struct Settings {
     pub server: ServerSettings,
     pub gateway: GatewaySettings,
+    pub alerts: AlertsSettings,
     pub answers: AnswersSettings,
     pub auth: AuthSettings,
     pub tls: TlsSettings,

@@ -5,6 +5,14 @@ use std::path::Path;
 use super::*;
 
 const ALL_NAMES: &[&str] = &[
+    "alerts.look_interval_ms",
+    "alerts.queue_max",
+    "alerts.webhook_attempts_max",
+    "alerts.webhook_ca_path",
+    "alerts.webhook_retry_ms",
+    "alerts.webhook_secret_path",
+    "alerts.webhook_timeout_ms",
+    "alerts.webhook_url",
     "answers.headers",
     "answers.report",
     "auth.certificates_path",
@@ -172,6 +180,7 @@ fn the_limits_of_the_metrics_are_bounded() {
 #[test]
 fn an_error_names_the_setting_and_the_cause() {
     let backoff = |fields: &str| format!("[retry_policy.rolling]\njitter_ms=0\n{fields}");
+    let webhook = |url: &str| format!("[alerts]\nwebhook_secret_path = 'x'\nwebhook_url = '{url}'");
     for (text, name, cause) in [
         ("[server]\nlisten_adr = 'x'", "server.listen_adr", "unknown field"),
         ("[server]\nlisten_addr = 'x'", "server.listen_addr", "invalid socket address"),
@@ -230,6 +239,23 @@ fn an_error_names_the_setting_and_the_cause() {
             "tls.client_ca_path",
             "must name the authorities",
         ),
+        ("[alerts]\nlook_interval_ms = 99", "alerts.look_interval_ms", "must be at least 100, not 99"),
+        ("[alerts]\nqueue_max = 0", "alerts.queue_max", "must be at least 1, not 0"),
+        (
+            "[alerts]\nwebhook_timeout_ms = 0",
+            "alerts.webhook_timeout_ms",
+            "must be between 1 and 60000, not 0",
+        ),
+        ("[alerts]\nwebhook_secret_path = 'x'", "alerts.webhook_secret_path", "set alerts.webhook_url"),
+        (
+            "[alerts]\nwebhook_url = 'http://a'",
+            "alerts.webhook_secret_path",
+            "must name a file with the secret",
+        ),
+        (&webhook("a/b"), "alerts.webhook_url", "must be http://HOST:PORT/PATH"),
+        (&webhook("ftp://a/b"), "alerts.webhook_url", "must be http://HOST:PORT/PATH"),
+        (&webhook("https://user:password@a/b"), "alerts.webhook_url", "without a user"),
+        (&webhook("https://a/b#c"), "alerts.webhook_url", "without a user and a fragment"),
         ("[otlp]\ntraces_share = 1.5", "otlp.traces_share", "must be between 0 and 1, not 1.5"),
         (
             "[otlp]\nmetrics_interval_ms = 999",

@@ -19,7 +19,7 @@ fn of_each_kind() -> Vec<Definition> {
         json!({ "key": "e", "kind": "token_bucket", "capacity": 5, "refill_amount": 1,
             "refill_interval_ms": 1_000, "refills_per_interval": 3, "max_wait_ms": 5 }),
         json!({ "key": "f", "kind": "token_bucket", "capacity": 5, "refill_amount": 1, "refill_interval_ms": 1_000,
-            "auto_replenish": false, "unit": "1e3", "description": "null", "enforce": false }),
+            "auto_replenish": false, "unit": "1e3", "description": "null", "enforce": false, "alerts": [80, 100] }),
         json!({ "key": "g", "kind": "calendar", "capacity": 5, "period": "month", "time_zone": "Europe/Berlin",
             "starts_at": 15, "unit": "USD", "unit_micros": 1 }),
         json!({ "key": "h", "kind": "sliding_window", "capacity": 5, "window_ms": 250, "segments": 5,
