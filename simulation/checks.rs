@@ -7,6 +7,7 @@ use ledger_limiter::limit::Status;
 use ledger_limiter::registry::LimitUsage;
 use std::sync::Arc;
 
+use crate::holds::{Hold, peak};
 use crate::limits::{Role, STRICT_SECONDS};
 use crate::linearizability::{Verdict, check};
 use crate::process::{ClockSkew, Process};
@@ -23,6 +24,7 @@ pub(crate) fn violations(world: &mut World) -> Vec<String> {
     }
     violations.extend(audit_findings(world));
     violations.extend(unordered_histories(world));
+    violations.extend(overfull_limits(world));
     violations.extend(restless_limits(world));
     violations
 }
@@ -37,8 +39,7 @@ fn audit_findings(world: &World) -> Vec<String> {
 fn unordered_histories(world: &World) -> Vec<String> {
     let mut violations = Vec::new();
     for (key, operations) in world.history.operations() {
-        let planned = world.swarm.limits.iter().find(|planned| planned.definition.key.as_str() == key);
-        let capacity = planned.expect("a limit of the run").definition.capacity.get();
+        let capacity = capacity_of(world, &key);
         match check(capacity, &operations) {
             Verdict::Linearizable => world.history.count("linearizable histories"),
             Verdict::Unknown => world.history.count("histories whose check was given up"),
@@ -49,6 +50,20 @@ fn unordered_histories(world: &World) -> Vec<String> {
         }
     }
     violations
+}
+
+/// Limits of which callers held more than there is.
+fn overfull_limits(world: &World) -> Vec<String> {
+    let overfull = |(key, holds): (String, Vec<Hold>)| {
+        let (held, capacity) = (peak(&holds), capacity_of(world, &key));
+        (held > capacity).then(|| format!("callers held {held} of {key}, capacity {capacity}"))
+    };
+    world.history.holds().into_iter().filter_map(overfull).collect()
+}
+
+fn capacity_of(world: &World, key: &str) -> u64 {
+    let planned = world.swarm.limits.iter().find(|planned| planned.definition.key.as_str() == key);
+    planned.expect("a limit of the run").definition.capacity.get()
 }
 
 /// Limits of which anything is still held, or that are not what they were defined as.

@@ -7,6 +7,8 @@ use crate::random::Random;
 
 /// Longer than any run: nothing of a strict limit expires before all callers are done.
 pub(crate) const STRICT_SECONDS: u64 = 120;
+/// How long a unit of a limit with allotments is held.
+pub(crate) const DELEGATED_SECONDS: u64 = 2;
 
 /// A limit, and what is done with it.
 #[derive(Debug, Clone)]
@@ -61,8 +63,18 @@ fn all(random: &mut Random) -> Vec<Planned> {
         planned(Role::Changes, &|units| token_bucket("changing:bucket", units, 2, 100), 5, 30),
         planned(Role::Template { keys: 4 }, &|units| template(concurrency("user:{id}", units, 1), 3), 2, 5),
         planned(Role::Template { keys: 3 }, &|units| template(rolling("tenant:{id}", units, 1), 3), 5, 15),
-        planned(Role::Delegated, &|units| delegated(rolling("delegated:rolling", units, 2), 200), 30, 90),
-        planned(Role::Delegated, &|units| delegated(concurrency("delegated:slots", units, 2), 300), 20, 60),
+        planned(
+            Role::Delegated,
+            &|units| delegated(rolling("delegated:rolling", units, DELEGATED_SECONDS), 200),
+            30,
+            90,
+        ),
+        planned(
+            Role::Delegated,
+            &|units| delegated(concurrency("delegated:slots", units, DELEGATED_SECONDS), 300),
+            20,
+            60,
+        ),
     ]
 }
 

@@ -11,8 +11,10 @@ use ledger_limiter::protocol::{
 use tokio::time::sleep;
 
 use crate::callers::Service;
+use crate::cluster::STARTED_UNIX_MS;
 use crate::fixtures::{amount, complete, extend_id, key, lease};
-use crate::limits::{Planned, Role};
+use crate::holds::Hold;
+use crate::limits::{DELEGATED_SECONDS, Planned, Role};
 use crate::linearizability::{Change, Operation};
 use crate::random::Random;
 
@@ -31,6 +33,12 @@ struct Wanted {
     wait: Wait,
     /// Whether every call goes to the caller's own replica.
     stays: bool,
+}
+
+/// How a lease was completed.
+struct Completed {
+    called_ms: u64,
+    actuals: Vec<(String, u64)>,
 }
 
 /// What it is to reserve of one limit.
@@ -129,11 +137,10 @@ impl Caller {
         self.note_operations(wanted, &outcome, called_ms, answered_ms);
         if matches!(outcome, ReserveOutcome::LeaseExpired) {
             // It was granted, and the rest of it is to be released.
-            return self.complete(wanted).await;
-        }
-        if !matches!(outcome, ReserveOutcome::Granted { .. }) {
+            self.complete(wanted).await;
             return;
         }
+        let ReserveOutcome::Granted { reserved_at_unix_ms, .. } = outcome else { return };
         let mix = self.service.swarm.mix;
         sleep(Duration::from_millis(self.random.below(mix.hold_ms))).await;
         if !wanted.is_strict() && self.random.chance(mix.extends) {
@@ -144,9 +151,11 @@ impl Caller {
         }
         if self.random.chance(mix.abandons) {
             self.service.history.count("leases abandoned");
-            return;
+            let nothing = Completed { called_ms: u64::MAX, actuals: Vec::new() };
+            return self.note_holds(wanted, forces, reserved_at_unix_ms, answered_ms, &nothing);
         }
-        self.complete(wanted).await;
+        let completed = self.complete(wanted).await;
+        self.note_holds(wanted, forces, reserved_at_unix_ms, answered_ms, &completed);
         if self.random.chance(100) {
             // A late duplicate must not start a second call.
             self.reserve(wanted, forces).await;
@@ -263,7 +272,7 @@ impl Caller {
     }
 
     /// Completes, and repeats the same call until it is answered.
-    async fn complete(&mut self, wanted: &Wanted) {
+    async fn complete(&mut self, wanted: &Wanted) -> Completed {
         let actuals = self.actuals(wanted);
         let named: Vec<(&str, u64)> = actuals.iter().map(|(key, units)| (key.as_str(), *units)).collect();
         let command = complete(wanted.lease, &named);
@@ -293,6 +302,29 @@ impl Caller {
             let kept = if part.key == "strict:slots" { 0 } else { actual.unwrap_or(part.units) };
             let change = Change::Freed(part.units - kept);
             self.service.history.note_operation(&part.key, Operation { called_ms, answered_ms, change });
+        }
+        Completed { called_ms, actuals }
+    }
+
+    /// What the lease held of limits with allotments, for certain: from the answer until the hold ended in the ledger's time.
+    fn note_holds(
+        &self,
+        wanted: &Wanted,
+        forces: bool,
+        reserved_at_unix_ms: u64,
+        from_ms: u64,
+        completed: &Completed,
+    ) {
+        let ends_ms = reserved_at_unix_ms + 1_000 * DELEGATED_SECONDS - STARTED_UNIX_MS;
+        let settled_ms = completed.called_ms.min(ends_ms);
+        // A forced reserve takes what there is, and the rest is debt.
+        for part in wanted.parts.iter().filter(|part| part.role == Role::Delegated && !forces) {
+            let actual = completed.actuals.iter().find(|(key, _)| *key == part.key).map(|(_, units)| *units);
+            let kept = if part.key == "delegated:slots" { 0 } else { actual.unwrap_or(part.units) };
+            let before = Hold { from_ms, until_ms: settled_ms, units: part.units };
+            let after =
+                Hold { from_ms: settled_ms.max(from_ms), until_ms: ends_ms, units: kept.min(part.units) };
+            [before, after].into_iter().for_each(|hold| self.service.history.note_hold(&part.key, hold));
         }
     }
 

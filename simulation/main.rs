@@ -12,7 +12,7 @@
 //! | `replica.rs` | a replica, from its start to its crash |
 //! | `callers.rs`, `lives.rs`, `operator.rs` | callers, the life of a lease, changes of limits |
 //! | `world.rs`, `network.rs`, `faults.rs` | the events of a run, in the order of their times |
-//! | `history.rs`, `linearizability.rs`, `checks.rs` | what callers saw, and what must hold of it |
+//! | `history.rs`, `holds.rs`, `linearizability.rs`, `checks.rs` | what callers saw, and what must hold of it |
 //! | `trace.rs` | the hash of everything that happened |
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
@@ -24,6 +24,7 @@ mod faults;
 #[allow(dead_code, unreachable_pub, reason = "fixtures are shared between test binaries")]
 mod fixtures;
 mod history;
+mod holds;
 mod limits;
 mod linearizability;
 mod lives;

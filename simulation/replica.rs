@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use ledger_limiter::engine::{Engine, EngineOptions, LoopOptions};
+use ledger_limiter::limiter::LimiterOptions;
 use tokio::sync::watch;
 
 use crate::process::{ClockSkew, Process};
 use crate::random::Random;
 use crate::session::{Outbox, Request, Response, Sessions};
+use crate::swarm::Swarm;
 
 /// Short, so that instances are retired during a run.
 const LOOPS: (Duration, Duration, Duration) =
     (Duration::from_millis(300), Duration::from_millis(200), Duration::from_millis(1_500));
+
+/// How long a replica with caches denies calls without asking the ledger.
+const DENY_ALONE: Duration = Duration::from_millis(300);
 
 pub(crate) type SimulatedEngine = Engine<Sessions>;
 
@@ -57,14 +62,18 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn start(now_ms: u64, skew: ClockSkew, sessions: u64, random: Random) -> Self {
+    pub(crate) fn start(now_ms: u64, skew: ClockSkew, swarm: &Swarm, random: Random) -> Self {
         let process = Process::start(now_ms, skew);
         let (requests, (evicts, evicted)) = (Outbox::new(), watch::channel(()));
         process.step_to(now_ms);
-        let ledger = Arc::new(Sessions::new(requests.clone(), sessions, random, evicted));
+        let ledger = Arc::new(Sessions::new(requests.clone(), swarm.sessions, random, evicted));
         let (poll_interval, decrease_interval, instance_idle) = LOOPS;
         let loops = LoopOptions { poll_interval, decrease_interval, instance_idle };
-        let engine = Arc::new(Engine::new(ledger, EngineOptions::default().with_loops(loops)));
+        let caches =
+            LimiterOptions { leases_max: 1_000, deny_alone_max: DENY_ALONE, ..LimiterOptions::default() };
+        let limiter = if swarm.caches { caches } else { LimiterOptions::default() };
+        let options = EngineOptions::default().with_limiter(limiter).with_loops(loops);
+        let engine = Arc::new(Engine::new(ledger, options));
         let (sets_ready, ready) = watch::channel(false);
         let front = Front { engine: Arc::clone(&engine), ready };
         process.spawn(async move {

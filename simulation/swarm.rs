@@ -12,6 +12,8 @@ pub(crate) struct Swarm {
     pub(crate) callers: usize,
     /// The sessions of each replica. Requests keep their order within a session only.
     pub(crate) sessions: u64,
+    /// Whether replicas deny calls on exhausted limits by themselves, and remember leases.
+    pub(crate) caches: bool,
     /// When all faults end.
     pub(crate) heals_at_ms: u64,
     pub(crate) limits: Vec<Planned>,
@@ -104,6 +106,7 @@ impl Swarm {
             replicas,
             callers: random.between(2, 8) as usize,
             sessions: random.between(1, 4),
+            caches: random.chance(500),
             heals_at_ms: random.between(2_000, 6_000),
             limits,
             mix: Mix::draw(random),

@@ -68,7 +68,7 @@ impl World {
         let swarm = Arc::new(Swarm::draw(&mut random));
         let mut trace = Trace::new(prints);
         trace.add(0, format_args!("{swarm:?}"));
-        let (history, healed) = (Arc::new(History::default()), Arc::new(AtomicBool::new(false)));
+        let (history, healed) = (Arc::new(History::new(swarm.caches)), Arc::new(AtomicBool::new(false)));
         let callers = Callers::start(&swarm, random.fork(), &history, &healed);
         let network = Network::new(swarm.network, random.fork());
         let count = swarm.replicas;
@@ -120,7 +120,7 @@ impl World {
     pub(crate) fn start(&mut self, replica: usize, skew: ClockSkew) {
         self.incarnations[replica] += 1;
         let random = self.random.fork();
-        self.replicas[replica] = Some(Replica::start(self.now_ms, skew, self.swarm.sessions, random));
+        self.replicas[replica] = Some(Replica::start(self.now_ms, skew, &self.swarm, random));
     }
 
     /// The replica of an incarnation, if it still runs.
