@@ -11,6 +11,7 @@ use crate::holds::{Hold, peak};
 use crate::limits::{Role, STRICT_SECONDS};
 use crate::linearizability::{Verdict, check};
 use crate::process::{ClockSkew, Process};
+use crate::replica::Replica;
 use crate::world::World;
 
 const LEDGER_NUMBER: u32 = 1;
@@ -21,6 +22,10 @@ pub(crate) fn violations(world: &mut World) -> Vec<String> {
     let mut violations = world.history.violations();
     if !world.callers.are_done() {
         violations.push("a caller has no answer long after all faults have ended".to_owned());
+    }
+    let waiters: usize = world.replicas.iter().flatten().map(Replica::waiters).sum();
+    if waiters > 0 {
+        violations.push(format!("{waiters} requests still wait"));
     }
     violations.extend(audit_findings(world));
     violations.extend(unordered_histories(world));

@@ -16,8 +16,8 @@ impl World {
         self.network.schedule(self.swarm.heals_at_ms, Event::Heal);
     }
 
-    pub(crate) fn handle_fault(&mut self, event: Event) {
-        match event {
+    pub(crate) fn handle_fault(&mut self, event: &Event) {
+        match *event {
             Event::Fault { kind, mean_ms } if !self.healed.load(Ordering::SeqCst) => {
                 let replica = self.random.below(self.replicas.len() as u64) as usize;
                 self.trace.add(self.now_ms, format_args!("{kind:?} {replica}"));
@@ -78,9 +78,8 @@ impl World {
 
     /// The process ends where it is. Its requests under way may still arrive.
     fn crash(&mut self, replica: usize) {
-        if self.replicas[replica].take().is_none() {
-            return;
-        }
+        let Some(ended) = self.replicas[replica].take() else { return };
+        self.history.count_all(ended.counts());
         self.network.count_fault("crashes");
         let starts_ms = self.now_ms + self.random.between(1, 1_500);
         self.network.schedule(starts_ms, Event::Start(replica));

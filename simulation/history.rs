@@ -76,7 +76,12 @@ impl History {
     }
 
     pub(crate) fn count(&self, what: &'static str) {
-        *self.lock().counts.entry(what).or_default() += 1;
+        self.count_all([(what, 1)]);
+    }
+
+    pub(crate) fn count_all(&self, counts: impl IntoIterator<Item = (&'static str, u64)>) {
+        let mut state = self.lock();
+        counts.into_iter().for_each(|(what, count)| *state.counts.entry(what).or_default() += count);
     }
 
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {

@@ -27,9 +27,12 @@ pub(crate) fn peak(holds: &[Hold]) -> u64 {
 mod tests {
     use super::*;
 
+    /// A name, holds with their beginnings and ends, and their peak.
+    type Case = (&'static str, &'static [(u64, u64, u64)], u64);
+
     #[test]
     fn the_peak_counts_what_is_held_at_one_moment() {
-        let cases: [(&str, &[(u64, u64, u64)], u64); 5] = [
+        let cases: [Case; 5] = [
             ("nothing", &[], 0),
             ("one", &[(1, 5, 3)], 3),
             ("one after the other", &[(1, 5, 3), (5, 9, 4)], 4),

@@ -116,13 +116,16 @@ mod tests {
     use super::Change::{Freed, Refused, Took};
     use super::*;
 
+    /// A name, operations with their calls and answers, and the verdict.
+    type Case = (&'static str, &'static [(u64, u64, Change)], Verdict);
+
     fn operation((called_ms, answered_ms, change): (u64, u64, Change)) -> Operation {
         Operation { called_ms, answered_ms, change }
     }
 
     #[test]
     fn good_histories_are_accepted_and_bad_ones_are_not() {
-        let cases: [(&str, &[(u64, u64, Change)], Verdict); 9] = [
+        let cases: [Case; 9] = [
             ("nothing", &[], Verdict::Linearizable),
             ("within the capacity", &[(0, 1, Took(6)), (2, 3, Took(4))], Verdict::Linearizable),
             ("over the capacity", &[(0, 1, Took(6)), (2, 3, Took(5))], Verdict::NotLinearizable),

@@ -237,13 +237,13 @@ impl Caller {
         };
         match outcome {
             ExtendOutcome::Answered(ReserveOutcome::Granted { .. }) => {
-                self.service.history.count("extends granted")
+                self.service.history.count("extends granted");
             }
             ExtendOutcome::Answered(_) | ExtendOutcome::TooMany => {
-                self.service.history.count("extends denied")
+                self.service.history.count("extends denied");
             }
             ExtendOutcome::NotInLease => {
-                self.must_not(wanted, "an extend did not find its limit in the lease")
+                self.must_not(wanted, "an extend did not find its limit in the lease");
             }
         }
     }
@@ -251,7 +251,7 @@ impl Caller {
     async fn renew(&mut self, wanted: &Wanted) {
         let command = Renew { lease: wanted.lease, renew_id: RenewId::generate() };
         let outcome = loop {
-            let (replica, asked) = (self.replica(wanted.stays), command.clone());
+            let (replica, asked) = (self.replica(wanted.stays), command);
             let renew =
                 self.service.ask(replica, ("renew", &command), Duration::ZERO, move |engine| async move {
                     engine.limiter().renew(&asked).await
@@ -263,7 +263,7 @@ impl Caller {
         };
         match outcome {
             RenewOutcome::Answered(ReserveOutcome::Granted { .. }) => {
-                self.service.history.count("renewals granted")
+                self.service.history.count("renewals granted");
             }
             RenewOutcome::Answered(_) | RenewOutcome::NoSlots | RenewOutcome::TooMany => {
                 self.service.history.count("renewals denied");

@@ -135,6 +135,23 @@ impl Replica {
         });
     }
 
+    /// What it has done since its start.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 4] {
+        let limiter = self.front.engine.limiter();
+        let waiting = limiter.waiting_counts();
+        [
+            ("leases served from allotments", limiter.allotment_counts().served()),
+            ("leases that had to wait", waiting.queued()),
+            ("leases granted after a wait", waiting.granted()),
+            ("calls denied without the ledger", limiter.denied_alone()),
+        ]
+    }
+
+    /// The requests that wait there.
+    pub(crate) fn waiters(&self) -> usize {
+        self.front.engine.limiter().waiting_counts().callers()
+    }
+
     pub(crate) fn set_wall_clock(&mut self, ahead_ms: i64) {
         self.process.skew.ahead_ms = ahead_ms;
     }

@@ -164,7 +164,7 @@ impl World {
             | Event::Served
             | Event::Heal => {
                 touched.replicas.extend(0..self.replicas.len());
-                self.handle_fault(event);
+                self.handle_fault(&event);
             }
         }
     }
@@ -240,6 +240,7 @@ impl World {
     /// What is wrong with the run that has ended.
     pub(crate) fn report(mut self) -> Report {
         let violations = crate::checks::violations(&mut self);
+        self.replicas.iter().flatten().for_each(|replica| self.history.count_all(replica.counts()));
         Report {
             hash: self.trace.hash(),
             violations,
