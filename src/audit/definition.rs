@@ -166,6 +166,10 @@ fn read_body(reader: &mut Reader<'_>) -> Result<Version, Unreadable> {
         reader.option(Reader::number)?;
     }
     let allotment_ms = if reader.is_at_end() { 0 } else { reader.number()? };
+    // What a unit is worth.
+    if !reader.is_at_end() {
+        reader.number()?;
+    }
     let alerts = if reader.is_at_end() { 0 } else { reader.number()? };
     // The thresholds, and later parts, change nothing that the audit checks.
     Ok(Version {

@@ -104,14 +104,16 @@ impl Snapshot {
         }
     }
 
-    /// The instances that nobody has used since the last call. An instance with a waiting decrease is left out.
+    /// The instances that nobody has used since the last call, sorted by key. An instance with a waiting decrease is left out.
     pub(crate) fn take_idle_instances(&self) -> Vec<Arc<Entry>> {
         let limits = self.limits.pin();
         let is_idle = |entry: &&Arc<Entry>| match entry.limit.state.status {
             Status::Active | Status::Deleted | Status::Retired => entry.is_instance() && !entry.take_used(),
             Status::Decreasing { .. } => false,
         };
-        limits.values().filter(is_idle).cloned().collect()
+        let mut idle: Vec<_> = limits.values().filter(is_idle).cloned().collect();
+        idle.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        idle
     }
 
     /// How many limits are known, deleted ones included.

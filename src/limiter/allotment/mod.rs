@@ -105,8 +105,11 @@ impl Allotments {
         if newest > now { newest.saturating_add(1) } else { now }
     }
 
+    /// In the order of their accounts, so that a simulation meets them in the same order again.
     fn all_pools(&self) -> Vec<Arc<Pool>> {
-        self.pools.pin().values().cloned().collect()
+        let mut pools: Vec<_> = self.pools.pin().values().cloned().collect();
+        pools.sort_unstable_by_key(|pool| pool.account);
+        pools
     }
 
     /// Whether a lease has an entry.

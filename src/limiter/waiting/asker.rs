@@ -41,6 +41,8 @@ impl<L: Ledger> Limiter<L> {
             self.serve(due).await;
             let wake_at = self.waiting.next_expected().map_or(poll_at, |at| at.min(poll_at));
             tokio::select! {
+                // A random order of polls could not be repeated by a simulation.
+                biased;
                 () = self.waiting.changed.notified() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
             }

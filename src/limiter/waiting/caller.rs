@@ -23,6 +23,7 @@ impl Caller {
     pub(super) async fn turn(&mut self) {
         let Seat { deadline, ref mut answer, .. } = self.seat;
         tokio::select! {
+            biased;
             // The channel is closed when the turn has come.
             _ = answer => {}
             () = tokio::time::sleep_until(deadline) => {}
