@@ -176,10 +176,15 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ledger_limiter::protocol::RetryAfterSource;
+
     use crate::fixtures::{key, lease};
 
-    const NO_ROOM: fn() -> ReserveOutcome =
-        || ReserveOutcome::NoRoom { key: key("slots"), retry_after_ms: 1 };
+    const NO_ROOM: fn() -> ReserveOutcome = || ReserveOutcome::NoRoom {
+        key: key("slots"),
+        retry_after_ms: 1,
+        retry_after_source: RetryAfterSource::Estimate,
+    };
 
     #[test]
     fn a_lease_with_two_outcomes_is_noticed() {

@@ -68,7 +68,7 @@ impl Replica {
         process.step_to(now_ms);
         let ledger = Arc::new(Sessions::new(requests.clone(), swarm.sessions, random, evicted));
         let (poll_interval, decrease_interval, instance_idle) = LOOPS;
-        let loops = LoopOptions { poll_interval, decrease_interval, instance_idle };
+        let loops = LoopOptions { poll_interval, decrease_interval, instance_idle, ..LoopOptions::default() };
         let caches =
             LimiterOptions { leases_max: 1_000, deny_alone_max: DENY_ALONE, ..LimiterOptions::default() };
         let limiter = if swarm.caches { caches } else { LimiterOptions::default() };

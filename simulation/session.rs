@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use ledger_limiter::ledger::{
     Account, AccountId, AccountQuery, Chain, ChainOutcome, LeaseQuery, Ledger, LedgerError, NewAccount,
-    Recorded,
+    PendingDebit, PendingQuery, Recorded,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -174,6 +174,10 @@ impl Ledger for Sessions {
 
     async fn account_transfers(&self, query: AccountQuery) -> Result<Vec<Recorded>, LedgerError> {
         self.call(&query, move |memory| at_once(memory.account_transfers(query))).await?
+    }
+
+    async fn pending_debits(&self, query: PendingQuery) -> Result<Option<Vec<PendingDebit>>, LedgerError> {
+        self.call(&query, move |memory| at_once(memory.pending_debits(query))).await?
     }
 
     /// As the TigerBeetle ledger has it: the newest time of an answer, carried on by the clock of this process.

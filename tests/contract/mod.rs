@@ -1,8 +1,8 @@
 //! The contract: what the limiter promises over any ledger. Each test is written once and runs over every backend. Its times
 //! are short whole seconds, because over TigerBeetle they really pass.
 
-pub mod allotment_edges;
 pub mod alerts;
+pub mod allotment_edges;
 pub mod allotments;
 pub mod announcements;
 pub mod borrow_bounds;
