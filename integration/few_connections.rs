@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::fixtures::{eventually, lease};
+use crate::fixtures::lease;
 use crate::support::server::Process;
 use crate::support::service::Service;
 
@@ -18,8 +18,7 @@ async fn four_services_that_start_together_share_eight_connections() {
     let address = server.address();
     let services = join_all((0..4).map(|_| Service::start(&address))).await;
     for service in &services {
-        let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
-        eventually("a service is ready", Duration::from_secs(10), ready).await;
+        service.ready().await;
     }
     let limit = json!({ "key": "slots", "kind": "concurrency", "capacity": 4, "timeout_seconds": 60 });
     assert_eq!(services[0].put("/v1/admin/limits", &limit).await.0, StatusCode::OK);

@@ -44,8 +44,8 @@ async fn a_service_that_starts_before_tigerbeetle_becomes_ready() {
     assert_eq!(body["allowed"], json!(false));
 
     server.run().await;
-    let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
-    eventually("the service becomes ready without a restart", Duration::from_secs(20), ready).await;
+    // Without a restart.
+    service.ready().await;
     define(&service, "slots", 3).await;
     let (status, body) = service.post("/v1/reserve", &reserve_one("slots", &lease().to_string())).await;
     assert_eq!((status, &body["allowed"]), (StatusCode::OK, &json!(true)), "{body}");
@@ -74,8 +74,7 @@ async fn a_service_that_gets_no_reply_names_the_likely_setting() {
 async fn no_slot_is_lost_when_tigerbeetle_restarts_under_load() {
     let mut server = Server::start().await;
     let service = Arc::new(Service::start(&server.address()).await);
-    let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
-    eventually("the service is ready", Duration::from_secs(20), ready).await;
+    service.ready().await;
     define(&service, "slots", 20).await;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -90,7 +89,7 @@ async fn no_slot_is_lost_when_tigerbeetle_restarts_under_load() {
         let not_ready = || async { service.get("/readyz").await.0 == StatusCode::SERVICE_UNAVAILABLE };
         eventually("the service reports that it is not ready", Duration::from_secs(10), not_ready).await;
         server.start_again().await;
-        eventually("the service is ready again", Duration::from_secs(30), ready).await;
+        service.ready().await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     stop.store(true, Ordering::SeqCst);
@@ -144,8 +143,7 @@ async fn until_known(service: &Service, path: &str, body: &Value, unknown: &Atom
 async fn a_share_is_granted_while_tigerbeetle_is_down_and_counted_once() {
     let mut server = Server::start().await;
     let service = Service::start(&server.address()).await;
-    let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
-    eventually("the service is ready", Duration::from_secs(20), ready).await;
+    service.ready().await;
     let limit = json!({
         "key": "tokens", "kind": "rolling", "capacity": 1_000, "window_seconds": 3_600,
         "on_unavailable": "allow", "emergency": { "capacity_share": 0.05, "seconds": 60 },
@@ -171,7 +169,7 @@ async fn a_share_is_granted_while_tigerbeetle_is_down_and_counted_once() {
     assert_eq!(granted, 5, "a twentieth of the capacity");
 
     server.start_again().await;
-    eventually("the service is ready again", Duration::from_secs(30), ready).await;
+    service.ready().await;
     // The calls that timed out may reach the ledger now. Then their lease is an ordinary one.
     let counted = || async {
         let (_, body) = service.get("/v1/admin/limits/tokens").await;

@@ -35,8 +35,7 @@ async fn two_services_behave_as_one() {
     let first = Service::start_seeded(&server.address(), &seed).await;
     let mut second = Service::start(&server.address()).await;
     for service in [&first, &second] {
-        let ready = || async { service.get("/readyz").await.0 == StatusCode::OK };
-        eventually("a service is ready", Duration::from_secs(20), ready).await;
+        service.ready().await;
     }
 
     // The first service's file seeded the ledger. The second service, with an empty disk, reads it from there.
@@ -56,9 +55,7 @@ async fn two_services_behave_as_one() {
     second.kill().await;
     let complete = json!({ "lease_id": id, "actuals": [{ "key": "rpm", "actual_amount": 1 }] });
     assert_eq!(first.post("/v1/complete", &complete).await.0, StatusCode::OK);
-    second.run().await;
-    let ready = || async { second.get("/readyz").await.0 == StatusCode::OK };
-    eventually("the service is ready", Duration::from_secs(20), ready).await;
+    second.run_until_ready().await;
     assert_eq!(reserve(&second, &id, "rpm", 4).await["error"], json!("lease_settled"));
     assert_eq!(second.post("/v1/complete", &complete).await.1, json!({ "ok": true, "error": "" }));
     assert_eq!(usage(&second, "rpm").await, json!({ "available": 9, "reserved": 1, "debt": 0 }));

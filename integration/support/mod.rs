@@ -1,5 +1,6 @@
-//! Access to a real TigerBeetle: `server` runs it, `service` runs `ratelimiterd` in front of it.
+//! Access to a real TigerBeetle: `server` runs it, `service` runs `ratelimiterd` in front of it, `network` is between them.
 
+pub mod network;
 pub mod server;
 pub mod service;
 

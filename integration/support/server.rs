@@ -18,6 +18,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
+use super::network::Network;
+
 /// The prefix of the name of every container and volume, by which `scripts/test` removes those that a killed run left.
 const NAME_PREFIX: &str = "ratelimiterd-test";
 const FORMAT: [&str; 5] = ["format", "--cluster=0", "--replica=0", "--replica-count=1", "--development"];
@@ -158,19 +160,22 @@ impl Container {
     }
 }
 
-/// A cluster of three replicas, which can be killed and paused one by one.
+/// A cluster of three replicas, which can be killed and paused one by one, behind a network that can fail.
 pub struct Cluster {
     ports: [u16; 3],
+    network: Network,
     children: [Option<Child>; 3],
     folder: TempDir,
 }
 
 impl Cluster {
-    pub async fn start() -> Self {
+    /// Starts the replicas, and links for so many services.
+    pub async fn start(services: usize) -> Self {
         eprintln!("starting TigerBeetle as three local processes: {}", binary().display());
         let folder = TempDir::new().expect("a temporary folder");
-        let mut cluster =
-            Self { ports: [free_port(), free_port(), free_port()], children: [None, None, None], folder };
+        let ports = [free_port(), free_port(), free_port()];
+        let network = Network::of(&ports, services).await;
+        let mut cluster = Self { ports, network, children: [None, None, None], folder };
         for replica in 0..3 {
             let formatted = Command::new(binary())
                 .args(["format", "--cluster=0", "--replica-count=3", "--development"])
@@ -187,9 +192,13 @@ impl Cluster {
         cluster
     }
 
-    /// The addresses as the service takes them: `HOST:PORT,HOST:PORT,HOST:PORT`.
-    pub fn addresses(&self) -> String {
-        self.ports.map(|port| format!("127.0.0.1:{port}")).join(",")
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The addresses of the replicas, past the network that can fail.
+    pub fn addresses(&self) -> [String; 3] {
+        self.ports.map(|port| format!("127.0.0.1:{port}"))
     }
 
     fn file(&self, replica: usize) -> PathBuf {
@@ -199,7 +208,7 @@ impl Cluster {
     pub async fn run(&mut self, replica: usize) {
         let child = Command::new(binary())
             .args(START)
-            .arg(format!("--addresses={}", self.addresses()))
+            .arg(format!("--addresses={}", self.network.addresses(replica)))
             .arg(self.file(replica))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -64,6 +64,18 @@ impl Service {
         crate::fixtures::eventually("the service listens", Duration::from_secs(10), listens).await;
     }
 
+    /// Waits until the service is ready: its ledger answers.
+    pub async fn ready(&self) {
+        let is_ready = || async { self.get("/readyz").await.0 == StatusCode::OK };
+        crate::fixtures::eventually("the service is ready", Duration::from_secs(30), is_ready).await;
+    }
+
+    /// Runs the service on its address and waits until it is ready.
+    pub async fn run_until_ready(&mut self) {
+        self.run().await;
+        self.ready().await;
+    }
+
     pub fn base(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -82,6 +94,16 @@ impl Service {
 
     pub async fn put(&self, path: &str, body: &Value) -> (StatusCode, Value) {
         send(self.client.put(format!("{}{path}", self.base())).json(body)).await
+    }
+
+    /// Stops the service, as an upgrade would: it answers what it has begun.
+    pub async fn stop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let id = child.id().expect("it is running");
+        let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        assert!(sent.expect("kill runs").success());
+        let ended = tokio::time::timeout(Duration::from_secs(30), child.wait()).await;
+        assert!(ended.expect("it ends within its time").expect("it was running").success());
     }
 
     /// Kills the service, as a crash would.
