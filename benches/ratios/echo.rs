@@ -32,6 +32,7 @@ async fn grant(Json(body): Json<ReserveBody>) -> Json<ReserveAnswer> {
         limiting_key: None,
         emergency: false,
         limits: None,
+        served_by: None,
         would_deny: Vec::new(),
     })
 }

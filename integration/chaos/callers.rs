@@ -184,7 +184,8 @@ impl Callers {
                     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
                     self.counts.unavailable.fetch_add(1, Ordering::SeqCst);
                     let answer = response.text().await.unwrap_or_default();
-                    *self.counts.last_unavailable.lock().expect("no panic") = format!("{base}{path}, after {took_ms} ms: {answer}");
+                    *self.counts.last_unavailable.lock().expect("no panic") =
+                        format!("{base}{path}, after {took_ms} ms: {answer}");
                 }
                 // This service is down.
                 Err(_) => {}

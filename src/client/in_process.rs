@@ -19,7 +19,7 @@ use crate::limit::{
     BucketRate, Capacity, Definition, ExpectedVersion, LimitState, RateChange, ReleaseId, ReplenishId,
 };
 use crate::limiter::{LimiterError, ObjectError};
-use crate::protocol::CompleteOutcome;
+use crate::protocol::{CompleteOutcome, WAIT_MS_MAX};
 #[cfg(feature = "permits")]
 use crate::registry::Entry;
 use crate::registry::file::{FileError, RegistryFile};
@@ -274,6 +274,11 @@ impl<L: Ledger> Drop for InProcess<L> {
 impl<L: Ledger> Transport for InProcess<L> {
     async fn reserve(&self, command: &Reserve) -> Result<AttemptResult, CallError> {
         Ok(self.engine.limiter().reserve(command).await?.into())
+    }
+
+    /// The limiter in this process lets callers wait, in order.
+    fn wait_max(&self) -> Duration {
+        Duration::from_millis(WAIT_MS_MAX)
     }
 
     async fn complete(&self, command: &Complete) -> Result<(), CallError> {

@@ -208,6 +208,7 @@ mod tests {
             limiting_key: None,
             emergency: false,
             limits: None,
+            served_by: None,
             would_deny: Vec::new(),
         };
         let denied = |millis| Reserved::Denied { retry_after: Duration::from_millis(millis) };

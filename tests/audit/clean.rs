@@ -13,7 +13,7 @@ use crate::memory::MemoryBackend;
 async fn a_ledger_on_which_everything_happened_is_clean() {
     let Made { backend, .. } = everything().await;
     let report = assert_clean(&*backend.connect(), 1).await;
-    assert_eq!(report.limits, 14, "ten limits, a template and three instances");
+    assert_eq!(report.limits, 15, "eleven limits, a template and three instances");
     assert!(report.leases > 12 && report.transfers > 100 && report.accounts > 40, "{report:?}");
 }
 

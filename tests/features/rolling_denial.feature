@@ -62,19 +62,19 @@ Feature: Rolling denial
     When call 3 reserves 1 of gpt-4o:rpm
     Then call 3 is granted
 
-  Scenario: Each further denial in a row has a longer hint, until a call is granted
+  Scenario: Where nobody knows when a slot will be free, each further denial in a row has a longer hint
     Given the limits:
-      | limit      | kind    | capacity | held for |
-      | gpt-4o:tpm | rolling | 100      | 3 s      |
-    And call 1 holds 90 of gpt-4o:tpm
-    When call 2 reserves 20 of gpt-4o:tpm
-    Then call 2 is told to retry after 300 to 350 ms
-    When call 3 reserves 20 of gpt-4o:tpm
-    Then call 3 is told to retry after 450 to 500 ms
-    When call 4 reserves 10 of gpt-4o:tpm
-    And call 5 reserves 20 of gpt-4o:tpm
+      | limit              | kind        | capacity | held for |
+      | gpt-4o:concurrency | concurrency | 100      | 60 s     |
+    And call 1 holds 90 of gpt-4o:concurrency
+    When call 2 reserves 20 of gpt-4o:concurrency
+    Then call 2 is told to retry after 50 to 75 ms
+    When call 3 reserves 20 of gpt-4o:concurrency
+    Then call 3 is told to retry after 100 to 125 ms
+    When call 4 reserves 10 of gpt-4o:concurrency
+    And call 5 reserves 20 of gpt-4o:concurrency
     Then call 4 is granted
-    And call 5 is told to retry after 300 to 350 ms
+    And call 5 is told to retry after 50 to 75 ms
 
   Scenario: An amount over the capacity has its own denial
     Given the limits:
