@@ -44,6 +44,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
 async fn each_caller_has_a_span_of_its_own_for_the_request_that_it_shared() {
     let recorder = Recorder::default();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+    // While there is one dispatcher alone, `tracing` asks that of the thread which meets a span first whether anybody wants it. A
+    // test beside this one has none, so that nobody would.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let world = Script::default().start(ONE_SESSION);
     world.keep_session_busy().await;
     let callers = [world.submit(1, &[2]), world.submit(2, &[1, 3])];
