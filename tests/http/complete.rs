@@ -25,6 +25,8 @@ async fn a_malformed_complete_is_refused_with_the_field() {
         let body = json!({ "lease_id": id, "actuals": actuals });
         service.post("/v1/complete", &body).await.assert_invalid(message);
     }
+    let body = json!({ "lease_id": id, "actuals": [], "served_by": "h".repeat(256) });
+    service.post("/v1/complete", &body).await.assert_invalid("served_by must be at most 255 characters long");
     assert_eq!(service.limit("rpm").await["usage"]["reserved"], json!(1), "a refusal settles nothing");
 }
 

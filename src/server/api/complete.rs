@@ -10,7 +10,7 @@ use super::Api;
 use super::answer::answer;
 use super::batch::{BatchItem, commands, rejects};
 use super::guard::{Authorized, ToReserve};
-use super::hand_on::{Done, Hop, LeaseCall};
+use super::hand_on::{Done, Hop, LeaseCall, take_served_by};
 use super::json::{Body, parse};
 use super::refusal::Forbidden;
 use super::reject::{RETRY_AFTER_MS, Reject};
@@ -185,7 +185,7 @@ async fn settle_by_ledger<L: Ledger>(
 impl Addressed {
     /// Checks every field; the error begins with the name of the first bad one.
     fn of(mut body: CompleteBody) -> Result<Self, String> {
-        let served_by = body.served_by.take();
+        let served_by = take_served_by(&mut body.served_by)?;
         Ok(Self { command: body.into_command()?, served_by })
     }
 }

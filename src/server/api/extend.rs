@@ -8,7 +8,7 @@ use smallvec::smallvec;
 use super::batch::BatchItem;
 use super::carried_out::hung_up;
 use super::guard::{Authorized, ToReserve};
-use super::hand_on::{Done, Hop, LeaseCall};
+use super::hand_on::{Done, Hop, LeaseCall, take_served_by};
 use super::json::{Body, parse};
 use super::refusal::Forbidden;
 use super::reject::Reject;
@@ -28,7 +28,7 @@ pub(super) async fn one<L: Ledger>(
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Extend);
     let mut body = parse::<ExtendBody>(body)?;
-    let served_by = body.served_by.take();
+    let served_by = take_served_by(&mut body.served_by).map_err(Reject::Invalid)?;
     let wait = body.wait().map_err(Reject::Invalid)?;
     let (max_wait_ms, priority) = (body.max_wait_ms, body.priority);
     let command = body.into_command().map_err(Reject::Invalid)?;

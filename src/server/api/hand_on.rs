@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::Api;
 use super::reject::Reject;
 use crate::ledger::Ledger;
-use crate::limit::{LeaseId, LimitKey, ReplicaUrl};
+use crate::limit::{LeaseId, LimitKey, REPLICA_URL_BYTES_MAX, ReplicaUrl};
 use crate::limiter::LimiterError;
 use crate::server::peers::{HOP_HEADER, PeerAnswer, PeerCall, PeerError, Reason};
 use crate::telemetry::{Occurrences, with_sources};
@@ -72,6 +72,18 @@ pub(super) struct LeaseCall<'a> {
     pub(super) body: &'a (dyn Fn() -> serde_json::Result<String> + Sync),
     /// How long it may wait for room.
     pub(super) wait: Duration,
+}
+
+/// What a caller says to be the replica that serves its lease, taken from a body. It need not be a URL: one that no replica has
+/// announced changes nothing.
+pub(super) fn take_served_by(served_by: &mut Option<String>) -> Result<Option<String>, String> {
+    let is_too_long = |url: &String| url.chars().count() > REPLICA_URL_BYTES_MAX;
+    match served_by.take() {
+        Some(url) if is_too_long(&url) => {
+            Err(format!("served_by must be at most {REPLICA_URL_BYTES_MAX} characters long"))
+        }
+        served_by => Ok(served_by),
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Hop {

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::batch::BatchItem;
 use super::guard::{Authorized, ToReserve};
-use super::hand_on::{Done, Hop, LeaseCall};
+use super::hand_on::{Done, Hop, LeaseCall, take_served_by};
 use super::json::{Body, parse};
 use super::refusal::Forbidden;
 use super::reject::Reject;
@@ -27,7 +27,7 @@ pub(super) async fn one<L: Ledger>(
     let api = authorized.api();
     let _in_flight = api.metrics.request(Route::Renew);
     let mut body = parse::<RenewBody>(body)?;
-    let served_by = body.served_by.take();
+    let served_by = take_served_by(&mut body.served_by).map_err(Reject::Invalid)?;
     let command = body.into_command().map_err(Reject::Invalid)?;
     let renewed = api.in_time(async {
         if !authorized.may_use_lease(command.lease, []).await? {
