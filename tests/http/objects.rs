@@ -333,6 +333,19 @@ async fn tokens_are_one_unless_said() {
     }
 }
 
+/// Go's `rate.Inf`: more tokens each millisecond than all callers can name.
+#[tokio::test]
+async fn the_largest_rate_lets_everything_pass() {
+    let service = Service::new().await;
+    let largest = json!({ "limit": 9.2e21, "burst": 9_223_372_036_854_775_807_u64 });
+    let answer = service.set_rate("tpm", &largest).await;
+    assert_eq!(answer, Answer::ok(json!({ "ok": true, "status": "active" })));
+    for _ in 0..3 {
+        let taken = service.object("try_reserve", &json!({ "tokens": 3_000_000_000_000_000_000_u64 })).await;
+        assert_eq!(taken.body["ok"], json!(true), "{taken:?}");
+    }
+}
+
 #[tokio::test]
 async fn rate_and_burst_are_set_one_by_one() {
     let service = Service::new().await;
