@@ -34,7 +34,7 @@ const LEDGER_NUMBER: u32 = 1;
 /// The longest time until calls are granted again after a fault was healed.
 const RECOVERY: Duration = Duration::from_secs(5);
 /// The share of calls that may fail while only a service is away.
-const LATE_SHARE_MAX: f64 = 0.05;
+const LATE_SHARE_MAX: f64 = 0.2;
 /// Every allotment has expired and every window has ended so long after the last call.
 const SETTLED: Duration = Duration::from_secs(20);
 
