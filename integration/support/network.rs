@@ -14,6 +14,7 @@ use tokio::sync::watch;
 /// How often a packet of a lossy link is lost, and how long it takes until it is sent again: TCP's shortest time-out.
 const LOSS: f64 = 0.05;
 const SENT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+const REFUSED_AFTER: Duration = Duration::from_millis(20);
 const PACKET_BYTES_MAX: usize = 16 * 1_024;
 
 /// What a link does.
@@ -71,8 +72,10 @@ async fn forward(from: TcpStream, target: SocketAddr, mut state: watch::Receiver
     if cut(&state.borrow()) {
         return;
     }
-    // A server that is down refuses; the end of this connection tells it.
-    let Ok(to) = TcpStream::connect(target).await else { return };
+    let Ok(to) = TcpStream::connect(target).await else {
+        // A server that is down refuses; the end of this connection tells it. Not at once, because the other side tries again at once.
+        return tokio::time::sleep(REFUSED_AFTER).await;
+    };
     for stream in [&from, &to] {
         stream.set_nodelay(true).expect("it is a TCP stream");
     }

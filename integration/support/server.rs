@@ -298,8 +298,12 @@ fn binary() -> PathBuf {
     PathBuf::from(path)
 }
 
+/// The ports that no connection is given as its own: the range begins above them, on Linux as it comes.
+const PORTS_OF_LISTENERS: std::ops::Range<u16> = 12_000..32_000;
+
 /// A port on which no process listens. Another process may take it before it is used; the test then fails to start.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut random = std::iter::repeat_with(|| rand::random_range(PORTS_OF_LISTENERS));
+    random.find(is_free).expect("a free port")
 }
